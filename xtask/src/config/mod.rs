@@ -1,0 +1,91 @@
+//! The settings of a run, complete: every layer applied, nothing optional that planning would have to guess.
+//!
+//! flag > environment > `.env` > `.config/xtask.local.toml` > `.config/xtask.toml` > built-in (`default.toml`).
+//! Planners read this struct; only `load.rs` touches files and only `env.rs` the environment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::model::{Network, Platform, Recipe, Reference, RegistryPrefix};
+
+/// Everything that decides what a run does. Built by [`load`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The tree's root, absolute.
+    pub root: PathBuf,
+    /// Globs of service folders, relative to the root: `src/*`.
+    pub services: Vec<String>,
+    /// Globs of base-image folders: `docker/base-images/*`.
+    pub base_images: Vec<String>,
+    /// What every image name begins with; empty by default.
+    pub prefix: String,
+    /// The tag of what is built.
+    pub tag: String,
+    /// `--registry`: images get this registry's name, the plain name stays as a local alias.
+    pub registry: Option<RegistryPrefix>,
+    /// `INTERNAL_REGISTRY`: the one registry that answers inside the company network.
+    pub internal_registry: Option<RegistryPrefix>,
+    /// `--network internal|external`; none is auto.
+    pub network: Option<Network>,
+    /// What decided `network`, for the verdict's evidence: `--network`, `AI_INFRA_NETWORK_ENV`, a file.
+    pub network_source: Option<String>,
+    /// Never touch a network.
+    pub offline: bool,
+    /// Mirrors by registry domain (`docker.io`), tried in order before the origin.
+    pub mirrors: BTreeMap<String, Vec<RegistryPrefix>>,
+    /// Path prefixes that tell aliases of different domains apart: `"quay.io" = "quay"`.
+    pub alias_prefixes: BTreeMap<String, String>,
+    /// Globs of further templates, relative to the root, beyond the services' folders and the root itself.
+    pub templates: Vec<String>,
+    /// Names for which `${NAME}` is replaced too.
+    pub dollar_names: Vec<String>,
+    /// Where build contexts lie.
+    pub context: ContextChoice,
+    /// The platform to build for; none is the engine's own.
+    pub platform: Option<Platform>,
+    /// `--build-arg` and config's `build_args`, flags winning. `service.toml` stands between the two, so each
+    /// keeps its origin.
+    pub build_args: BuildArgs,
+    /// Builds at the same time; none lets the program choose.
+    pub jobs: Option<usize>,
+    /// Pulls at the same time from one registry.
+    pub pulls_per_registry: usize,
+    /// Further tries after a transient failure.
+    pub retries: u32,
+    /// A failed pull fails the run.
+    pub strict_prefetch: bool,
+    /// Pull nothing in advance.
+    pub skip_prefetch: bool,
+    /// Rebuild everything, without the builder's cache.
+    pub force: bool,
+    /// Rebuild without comparing fingerprints, with the builder's cache (`SKIP_CACHE_CHECK`).
+    pub skip_cache_check: bool,
+    /// How to make base images that no registry gives.
+    pub recipes: BTreeMap<Reference, Recipe>,
+    /// `.env`, or `.env.example` where there is no `.env` yet, as sync-config would leave it, in file order.
+    pub dotenv: Vec<(String, String)>,
+    /// Unknown keys and the like, to be shown once.
+    pub warnings: Vec<String>,
+}
+
+/// Build args by origin; earlier fields win.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildArgs {
+    /// `--build-arg K=V`
+    pub flags: BTreeMap<String, String>,
+    /// `[build_args]` of the settings files.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Where build contexts lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContextChoice {
+    /// The service's folder or the root: whichever has more of the COPY and ADD sources, a tie being the folder.
+    #[default]
+    Auto,
+    /// The service's folder.
+    Service,
+    /// The root.
+    Root,
+}

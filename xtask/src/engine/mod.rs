@@ -1,0 +1,166 @@
+//! The only door to a container engine: a trait of verbs, its errors, and the adapters behind it.
+//!
+//! Nothing outside this folder knows bollard or Docker's HTTP API. Methods return `impl Future + Send`;
+//! [`AnyEngine`] delegates, so nobody needs `Box<dyn>`.
+
+use std::future::Future;
+use std::path::Path;
+
+use crate::model::{BuildSpec, Digest, LocalImage, LogStream, Observed, Platform, Reference, Unit};
+
+/// How far a pull, push or build is, or what it prints.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Further along.
+    Moved {
+        /// How far.
+        done: u64,
+        /// Of how much; 0 when nobody knows.
+        total: u64,
+        /// Counted in what.
+        unit: Unit,
+        /// The running instruction or layer.
+        detail: Option<String>,
+    },
+    /// A line of output.
+    Log {
+        /// Where it was printed.
+        stream: LogStream,
+        /// Without its newline.
+        line: String,
+    },
+    /// Odd, but it goes on.
+    Warning(String),
+}
+
+/// Takes progress as it happens; called from async code, so it must not block.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// What this program asks of a container engine. Dropping a returned future cancels the work.
+pub trait Engine: Send + Sync {
+    /// The store and the engine's abilities, in a fixed number of calls whatever the store holds.
+    fn observe(&self) -> impl Future<Output = Result<Observed, EngineError>> + Send;
+
+    /// One image, with its platform; none when the store lacks it.
+    fn inspect(
+        &self,
+        reference: &Reference,
+    ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
+
+    /// Pulls exactly this reference, once; retrying and choosing sources is the caller's.
+    fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        progress: OnProgress<'_>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Gives the image that `source` names the further name `target`.
+    fn tag(
+        &self,
+        source: &Reference,
+        target: &Reference,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Builds with BuildKit; `root` is what the spec's paths are relative to. Returns the image ID.
+    fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+
+    /// Pushes to the registry in the name; returns the manifest's digest as the registry took it.
+    fn push(
+        &self,
+        reference: &Reference,
+        progress: OnProgress<'_>,
+    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+
+    /// Makes an image of one layer from an uncompressed tar of a root folder.
+    fn import(
+        &self,
+        tar: &Path,
+        reference: &Reference,
+        platform: &Platform,
+        labels: &std::collections::BTreeMap<String, String>,
+    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+
+    /// Takes a name away; the image goes with its last name. Absent is fine.
+    fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
+}
+
+/// What went wrong at the engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No socket answers.
+    #[error("no container engine answers")]
+    Unreachable {
+        /// Each endpoint that was tried and what it said.
+        tried: Vec<(String, String)>,
+    },
+    /// The engine answers but lacks something that is needed.
+    #[error("the engine at {endpoint} {lacks}")]
+    Unfit {
+        /// Where.
+        endpoint: String,
+        /// `speaks API 1.38, and 1.41 is needed`
+        lacks: String,
+    },
+    /// The registry or the store has no such image.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The registry says no.
+    #[error("access denied: {0}")]
+    Denied(String),
+    /// Might work a moment later.
+    #[error("{cause}")]
+    Transient {
+        /// What the other side said.
+        cause: String,
+        /// What it asked to wait, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// No such host, connection refused: this registry is out of reach from here.
+    #[error("{0}")]
+    RegistryUnreachable(String),
+    /// An instruction of the Dockerfile failed.
+    #[error("{}", failed_instruction(instruction, *exit_code, cause))]
+    BuildFailed {
+        /// `RUN npm ci`, where the builder said which.
+        instruction: Option<String>,
+        /// 1-based line in the Dockerfile, where it could be found.
+        line: Option<u32>,
+        /// Exit status of the instruction's process.
+        exit_code: Option<i64>,
+        /// What the builder said.
+        cause: String,
+        /// The last lines that the instruction printed.
+        last_lines: Vec<String>,
+    },
+    /// The engine's disk is full.
+    #[error("no space left on the engine's disk: {0}")]
+    DiskFull(String),
+    /// The engine went away in the middle.
+    #[error("the engine closed the connection: {0}")]
+    Gone(String),
+    /// A context file changed or vanished between hashing and sending.
+    #[error("{path} changed while it was being sent to the builder: {what}")]
+    ContextChanged {
+        /// Relative to the context.
+        path: String,
+        /// `size 12 became 14`, `vanished`
+        what: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn failed_instruction(instruction: &Option<String>, exit_code: Option<i64>, cause: &str) -> String {
+    match (instruction, exit_code) {
+        (Some(instruction), Some(code)) => format!("`{instruction}` exited with status {code}"),
+        (Some(instruction), None) => format!("`{instruction}` failed: {cause}"),
+        (None, _) => cause.to_owned(),
+    }
+}

@@ -1,0 +1,3 @@
+//! The thin binary; the program is the library.
+
+fn main() {}

@@ -1,0 +1,165 @@
+//! What we build: images, where they come from and what they read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Platform, Reference};
+
+/// The name of an image of this tree, prefix included, without registry and tag: `ai-infra-backend`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageName(String);
+
+impl ImageName {
+    /// A name as it stands; whether it makes a valid reference is checked where the reference is made.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One image of this tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Unique in the tree.
+    pub name: ImageName,
+    /// The service folder's name; several images share it when `build-targets.conf` lists several stages.
+    pub service: String,
+    /// What it is tagged, and pushed as when a registry is set.
+    pub reference: Reference,
+    /// The plain name that stays beside a registry's name.
+    pub local_alias: Option<Reference>,
+    /// Where it comes from.
+    pub source: ImageSource,
+    /// What it runs on.
+    pub platform: Platform,
+    /// `BUILD_PHASE` of `build.conf`.
+    pub group: Option<BuildGroup>,
+    /// Images of this tree that have to be there first.
+    pub needs: BTreeSet<ImageName>,
+    /// External images to have here before it is built, in the order in which they are first named.
+    pub base_images: Vec<Reference>,
+}
+
+/// Where an image comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageSource {
+    /// Built from a Dockerfile.
+    Build(Box<BuildTarget>),
+    /// `dependency.conf` without a Dockerfile: pulled and tagged.
+    External(Reference),
+}
+
+/// One target of one Dockerfile, with all that decides what a build of it makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildTarget {
+    /// The Dockerfile, relative to the root, with `/`.
+    pub dockerfile: String,
+    /// The whole text of the Dockerfile, rendered; this is what the builder gets.
+    pub text: String,
+    /// Canonical text of what the target reaches of it: changes outside do not count.
+    pub reachable_text: String,
+    /// The build context, relative to the root, with `/`; `.` is the root itself.
+    pub context: String,
+    /// Text of the ignore file that applies, if there is one.
+    pub ignore: Option<String>,
+    /// The stage picked with `--target`; none is the last one.
+    pub target: Option<String>,
+    /// The build args that matter: those that the Dockerfile declares and somebody sets.
+    pub build_args: BTreeMap<String, String>,
+    /// What its instructions read of the context.
+    pub inputs: Vec<InputPattern>,
+}
+
+/// `BUILD_PHASE` of `build.conf`: foundation images come before all dependent ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BuildGroup {
+    /// Built before every dependent image.
+    Foundation,
+    /// Built after every foundation image.
+    Dependent,
+}
+
+/// Which instruction reads an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// `COPY`
+    Copy,
+    /// `ADD` of a local path
+    Add,
+    /// `RUN --mount=type=bind` from the build context
+    Bind,
+}
+
+/// One source of one COPY, ADD or bind mount that reads the build context.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InputPattern {
+    /// As written, variables expanded.
+    pub pattern: String,
+    /// 1-based line of the instruction.
+    pub line: u32,
+    /// Which instruction.
+    pub kind: InputKind,
+    /// `--exclude` patterns of the same instruction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excludes: Vec<String>,
+}
+
+/// How the engine's store compares with what the tree asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageState {
+    /// There, and with the fingerprint that a build would give now.
+    UpToDate,
+    /// There, but something it is made of has changed.
+    Stale,
+    /// Not there.
+    Missing,
+    /// There, but unusable: size 0, wrong platform, or the Dockerfile is broken.
+    Invalid,
+    /// No engine to ask.
+    Unknown,
+}
+
+impl fmt::Display for ImageState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UpToDate => "up-to-date",
+            Self::Stale => "stale",
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// One image in an engine's store, as its listing tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalImage {
+    /// The image ID.
+    pub id: Digest,
+    /// Every tag that points to it.
+    pub names: Vec<Reference>,
+    /// `repository@digest` of the manifests that it was pulled or pushed as.
+    pub digests: Vec<Reference>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Bytes, shared layers included.
+    pub size: u64,
+    /// What it runs on, where it is known without asking for each image.
+    pub platform: Option<Platform>,
+}

@@ -1,0 +1,30 @@
+//! The nouns that every part of the program speaks in: plain data, serde, no effects.
+//!
+//! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
+
+mod diagnostic;
+mod digest;
+mod event;
+mod image;
+mod observed;
+mod plan;
+mod platform;
+mod reason;
+mod reference;
+mod registry_prefix;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use digest::{Digest, ParseDigestError};
+pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
+pub use image::{
+    BuildGroup, BuildTarget, Image, ImageName, ImageSource, ImageState, InputKind, InputPattern, LocalImage,
+};
+pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
+pub use plan::{
+    BuildSpec, ContextFile, ContextFileKind, Expectation, Phase, Plan, PullSource, Recipe, Skipped, Step,
+    StepId, StepKind,
+};
+pub use platform::{ParsePlatformError, Platform};
+pub use reason::{Change, Reason};
+pub use reference::{ParseReferenceError, Reference};
+pub use registry_prefix::RegistryPrefix;

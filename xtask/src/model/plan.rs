@@ -1,0 +1,290 @@
+//! What is to be done: steps, what they need and why. Planning makes them, one executor does them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, ImageName, Platform, Reason, Reference};
+
+/// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the
+/// commands' names and the headings of the docs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Pull the external base images.
+    Prefetch,
+    /// Make every base image answer to all its names.
+    Alias,
+    /// Bring `.env` up to `.env.example`.
+    SyncConfig,
+    /// Render every template.
+    Render,
+    /// Build what is stale.
+    Build,
+    /// Compare the store with the plan.
+    Verify,
+    /// Push what was built.
+    Push,
+}
+
+impl Phase {
+    /// The six steps of `build-all`.
+    pub const BUILD_ALL: [Self; 6] =
+        [Self::Prefetch, Self::Alias, Self::SyncConfig, Self::Render, Self::Build, Self::Verify];
+
+    /// The kebab-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prefetch => "prefetch",
+            Self::Alias => "alias",
+            Self::SyncConfig => "sync-config",
+            Self::Render => "render",
+            Self::Build => "build",
+            Self::Verify => "verify",
+            Self::Push => "push",
+        }
+    }
+
+    /// The heading, as screens show it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Prefetch => "Prefetch",
+            Self::Alias => "Alias",
+            Self::SyncConfig => "Sync-config",
+            Self::Render => "Render",
+            Self::Build => "Build",
+            Self::Verify => "Verify",
+            Self::Push => "Push",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(String);
+
+impl StepId {
+    /// `phase:subject`.
+    pub fn new(phase: Phase, subject: &str) -> Self {
+        Self(format!("{}:{subject}", phase.name()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as a file name: everything but letters, digits, `.`, `_` and `-` becomes `-`.
+    pub fn file_stem(&self) -> String {
+        self.0.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect()
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All that one command is going to do, in an order that respects `needs`.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What is done.
+    pub steps: Vec<Step>,
+    /// What is not done, and why not.
+    pub skipped: Vec<Skipped>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Unique in the plan.
+    pub id: StepId,
+    /// Which phase shows it.
+    pub phase: Phase,
+    /// What it is about, as people name it: an image, a reference, a path.
+    pub subject: String,
+    /// What to do.
+    pub kind: StepKind,
+    /// Steps that have to succeed first.
+    pub needs: Vec<StepId>,
+    /// Why it is done at all.
+    pub why: Reason,
+}
+
+/// One thing that is not done.
+#[derive(Clone, Debug)]
+pub struct Skipped {
+    /// Which phase would have done it.
+    pub phase: Phase,
+    /// What it is about.
+    pub subject: String,
+    /// Why not.
+    pub why: Reason,
+}
+
+/// What a step does; each is one arm of `execute/step.rs`.
+#[derive(Clone, Debug)]
+pub enum StepKind {
+    /// Get an external image, from the first source that gives it, and make it answer to `reference`.
+    Pull {
+        /// The name that the Dockerfiles use.
+        reference: Reference,
+        /// Which platform of it.
+        platform: Platform,
+        /// Where to try, in order.
+        sources: Vec<PullSource>,
+    },
+    /// Give an image of the store a further name, taking it from another image if need be.
+    Tag {
+        /// A name that the store has (or has once `needs` are done).
+        source: Reference,
+        /// The further name.
+        target: Reference,
+    },
+    /// Write a text file, whole or not at all.
+    WriteFile {
+        /// Relative to the root, with `/`.
+        path: String,
+        /// The new text.
+        contents: String,
+        /// The text that it replaces; none for a new file. Anything else found there is left alone.
+        was: Option<String>,
+        /// Unix permission bits for the file; none leaves them as they are (0644 for a new file).
+        mode: Option<u32>,
+    },
+    /// Build an image.
+    Build(Box<BuildSpec>),
+    /// Compare the store with what was planned.
+    Verify(Expectation),
+    /// Push an image to the registry in its name.
+    Push {
+        /// What to push.
+        reference: Reference,
+    },
+}
+
+impl StepKind {
+    /// The kebab-case name that the plan's JSON carries.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pull { .. } => "pull",
+            Self::Tag { .. } => "tag",
+            Self::WriteFile { .. } => "write-file",
+            Self::Build(_) => "build",
+            Self::Verify(_) => "verify",
+            Self::Push { .. } => "push",
+        }
+    }
+}
+
+/// One place to get an external image from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PullSource {
+    /// Pull this reference: the origin itself, a mirror's or the internal registry's name for it.
+    Registry(Reference),
+    /// Make it on this machine (`--bootstrap` only).
+    Recipe(Recipe),
+}
+
+/// How to make a base image that no registry gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Recipe {
+    /// A Debian (or Ubuntu) root folder by debootstrap, imported as one layer.
+    Debootstrap {
+        /// `bookworm`
+        suite: String,
+        /// Where to get packages from; none is debootstrap's own default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mirror: Option<String>,
+        /// `minbase`
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        variant: Option<String>,
+        /// Packages beyond the variant's.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        include: Vec<String>,
+    },
+}
+
+/// All that a builder has to know to build one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildSpec {
+    /// Which image.
+    pub image: ImageName,
+    /// Every name that the result gets.
+    pub tags: Vec<Reference>,
+    /// The Dockerfile's path relative to the root, for messages.
+    pub dockerfile: String,
+    /// The Dockerfile's text; the builder never reads it from disk again.
+    pub text: String,
+    /// The context folder relative to the root; `.` is the root.
+    pub context: String,
+    /// The files of the context that the builder gets, sorted by path; nothing else is sent.
+    pub files: Vec<ContextFile>,
+    /// The stage to build; none is the last.
+    pub target: Option<String>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Build args that matter and are part of the key.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels to set.
+    pub labels: BTreeMap<String, String>,
+    /// Ignore the builder's cache.
+    pub no_cache: bool,
+    /// Images that may serve as cache.
+    pub cache_from: Vec<Reference>,
+    /// The fingerprint that the result will carry.
+    pub key: Digest,
+}
+
+/// One entry of a build context.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContextFile {
+    /// Relative to the context, with `/`.
+    pub path: String,
+    /// Unix permission bits.
+    pub mode: u32,
+    /// What stands there.
+    #[serde(flatten)]
+    pub kind: ContextFileKind,
+}
+
+/// What stands at a path of a build context.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ContextFileKind {
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// SHA-256 of its content.
+        digest: Digest,
+    },
+    /// A folder (its entries stand for themselves).
+    Directory,
+    /// A symlink, sent as such.
+    Symlink {
+        /// Where it points, as written.
+        target: String,
+    },
+}
+
+/// What verify looks for in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Every name that has to point to the image.
+    pub names: Vec<Reference>,
+    /// The platform that it has to have.
+    pub platform: Platform,
+    /// The fingerprint in its label; none for an image that is pulled and tagged.
+    pub key: Option<Digest>,
+}

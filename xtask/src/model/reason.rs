@@ -1,0 +1,208 @@
+//! Why a thing is done or not done. Every step, skip and cache miss carries one.
+
+use std::fmt;
+
+use super::{Digest, ImageName, Platform, Reference};
+
+/// Why. `Display` is the text that screens show in parentheses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    // -- pulls
+    /// The store lacks it.
+    NotInStore,
+    /// The store has it.
+    InStore,
+    /// The store has it for another platform.
+    WrongPlatform {
+        /// What the store has.
+        found: Platform,
+        /// What is asked for.
+        wanted: Platform,
+    },
+    /// It is missing and no network may be touched.
+    Offline,
+    /// It is missing, and the internal network has no registry to ask.
+    NoInternalRegistry,
+    // -- aliases
+    /// The name is missing; another name of the same image is there.
+    AliasMissing {
+        /// The name that makes it.
+        from: Reference,
+        /// The preferred names that were not there.
+        fell_back_past: Vec<Reference>,
+    },
+    /// All names are there and agree.
+    AliasesAgree,
+    /// Two names point to different images.
+    AliasConflict {
+        /// The preferred name and its image.
+        winner: (Reference, Digest),
+        /// The other name and its image.
+        loser: (Reference, Digest),
+    },
+    /// The name points to another image than the preferred name, and `--fix` was given.
+    AliasFixed {
+        /// The preferred name.
+        winner: Reference,
+        /// The image that the name pointed to.
+        replaced: Digest,
+    },
+    /// Pinned by digest without a tag: there is no name to alias.
+    DigestOnly,
+    /// Two base images want the same alias.
+    AliasClash {
+        /// The one reference.
+        one: Reference,
+        /// The other.
+        other: Reference,
+    },
+    // -- files
+    /// The file does not exist yet.
+    FileMissing,
+    /// The text differs.
+    TextChanged,
+    /// The text is as it should be.
+    Unchanged,
+    /// `.env` lacks these keys.
+    KeysMissing(Vec<String>),
+    // -- builds
+    /// No image of that name in the store.
+    NotBuilt,
+    /// There, but without a fingerprint of ours.
+    NoFingerprint,
+    /// There, but of size 0.
+    Empty,
+    /// Something that it is made of changed.
+    Changed(Vec<Change>),
+    /// An image that it builds on is going to change.
+    BaseRebuilt(ImageName),
+    /// A base image that is not in the store yet.
+    BaseMissing(Reference),
+    /// `--force`.
+    Forced,
+    /// Everything that it is made of is as it was.
+    UpToDate {
+        /// How many files were compared.
+        inputs: usize,
+    },
+    /// The Dockerfile, or something that it needs, is broken; the diagnostics say what.
+    Broken,
+    /// Nobody to ask.
+    NoEngine,
+    /// A name that the image should have is missing.
+    NameMissing(Reference),
+    // -- the rest
+    /// Was just built, so look at it.
+    Built,
+    /// Asked for on the command line.
+    Asked,
+    /// Not among what `--only` and `--skip` leave.
+    NotSelected,
+}
+
+/// One thing that differs from what an image was built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A context file's content.
+    Content(String),
+    /// A context file's permission bits.
+    Mode(String),
+    /// A context file that was not there.
+    Added(String),
+    /// A context file that is gone.
+    Removed(String),
+    /// Some files, when the list of then is not on this machine.
+    Files,
+    /// The reachable part of the Dockerfile.
+    Dockerfile,
+    /// The stage.
+    Target,
+    /// The platform.
+    Platform,
+    /// A build arg, by name only: values may be secret.
+    BuildArg(String),
+    /// An external base image.
+    BaseImage(Reference),
+    /// An image of this tree that it builds on.
+    Base(ImageName),
+    /// How keys are computed changed between two versions of this program.
+    KeyFormat,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Content(path) => write!(f, "source changed: {path}"),
+            Self::Mode(path) => write!(f, "mode changed: {path}"),
+            Self::Added(path) => write!(f, "source added: {path}"),
+            Self::Removed(path) => write!(f, "source removed: {path}"),
+            Self::Files => f.write_str("sources changed"),
+            Self::Dockerfile => f.write_str("Dockerfile changed"),
+            Self::Target => f.write_str("target changed"),
+            Self::Platform => f.write_str("platform changed"),
+            Self::BuildArg(name) => write!(f, "build arg changed: {name}"),
+            Self::BaseImage(reference) => write!(f, "base image changed: {}", reference.familiar()),
+            Self::Base(name) => write!(f, "base changed: {name}"),
+            Self::KeyFormat => f.write_str("built by another version of xtask"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotInStore => f.write_str("not in the local store"),
+            Self::InStore => f.write_str("already here"),
+            Self::WrongPlatform { found, wanted } => write!(f, "is {found}, wanted {wanted}"),
+            Self::Offline => f.write_str("missing, and --offline forbids to pull it"),
+            Self::NoInternalRegistry => {
+                f.write_str("missing, and the internal network has no registry: set INTERNAL_REGISTRY")
+            }
+            Self::AliasMissing { from, fell_back_past } => {
+                write!(f, "missing, made from {}", from.familiar())?;
+                match fell_back_past.first() {
+                    Some(preferred) => write!(f, ", since {} is not here", preferred.familiar()),
+                    None => Ok(()),
+                }
+            }
+            Self::AliasesAgree => f.write_str("all names agree"),
+            Self::AliasConflict { winner, loser } => write!(
+                f,
+                "conflict: {} is {}, {} is {}; --fix makes {} win",
+                winner.0.familiar(),
+                winner.1.short(),
+                loser.0.familiar(),
+                loser.1.short(),
+                winner.0.familiar()
+            ),
+            Self::AliasFixed { winner, replaced } => {
+                write!(f, "pointed to {}, now follows {}", replaced.short(), winner.familiar())
+            }
+            Self::DigestOnly => f.write_str("pinned by digest without a tag, so it has no aliases"),
+            Self::AliasClash { one, other } => write!(f, "{one} and {other} want the same alias"),
+            Self::FileMissing => f.write_str("does not exist yet"),
+            Self::TextChanged => f.write_str("text differs"),
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::KeysMissing(keys) => write!(f, "lacks {}", keys.join(", ")),
+            Self::NotBuilt => f.write_str("not built yet"),
+            Self::NoFingerprint => f.write_str("has no fingerprint: not built by xtask"),
+            Self::Empty => f.write_str("has size 0"),
+            Self::Changed(changes) => match changes.split_first() {
+                None => f.write_str("changed"),
+                Some((first, [])) => write!(f, "{first}"),
+                Some((first, rest)) => write!(f, "{first}, and {} more", rest.len()),
+            },
+            Self::BaseRebuilt(name) => write!(f, "{name} is rebuilt"),
+            Self::BaseMissing(reference) => write!(f, "base image {} is not here yet", reference.familiar()),
+            Self::Forced => f.write_str("--force"),
+            Self::UpToDate { inputs: 1 } => f.write_str("up to date: 1 input unchanged"),
+            Self::UpToDate { inputs } => write!(f, "up to date: {inputs} inputs unchanged"),
+            Self::Broken => f.write_str("cannot be planned, see the diagnostics"),
+            Self::NoEngine => f.write_str("no engine to ask"),
+            Self::NameMissing(name) => write!(f, "lacks the name {}", name.familiar()),
+            Self::Built => f.write_str("just built"),
+            Self::Asked => f.write_str("asked for"),
+            Self::NotSelected => f.write_str("not selected"),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Decides. Pure: from a request, the images of the tree, the settings and what was observed to a [`Plan`].
+//!
+//! One file per phase, named as the phase. `plan` never performs IO: what a planner has to know is handed to it.
+//!
+//! [`Plan`]: crate::model::Plan
+
