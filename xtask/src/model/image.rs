@@ -50,7 +50,18 @@ pub struct Image {
     /// Images of this tree that have to be there first.
     pub needs: BTreeSet<ImageName>,
     /// External images to have here before it is built, in the order in which they are first named.
-    pub base_images: Vec<Reference>,
+    pub base_images: Vec<BaseImage>,
+}
+
+/// An external image that a Dockerfile (or a `dependency.conf`) stands on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BaseImage {
+    /// What the file names, variables expanded.
+    pub reference: Reference,
+    /// `--platform` of the instruction that names it; none is the platform that the image is built for.
+    pub platform: Option<Platform>,
+    /// 1-based line of the first instruction that names it.
+    pub line: u32,
 }
 
 /// Where an image comes from.

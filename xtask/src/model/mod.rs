@@ -17,7 +17,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use image::{
-    BuildGroup, BuildTarget, Image, ImageName, ImageSource, ImageState, InputKind, InputPattern, LocalImage,
+    BaseImage, BuildGroup, BuildTarget, Image, ImageName, ImageSource, ImageState, InputKind, InputPattern,
+    LocalImage,
 };
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use plan::{
