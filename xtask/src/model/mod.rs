@@ -2,6 +2,7 @@
 //!
 //! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
 
+mod context;
 mod diagnostic;
 mod digest;
 mod event;
@@ -13,6 +14,7 @@ mod reason;
 mod reference;
 mod registry_prefix;
 
+pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
@@ -21,10 +23,7 @@ pub use image::{
     LocalImage,
 };
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
-pub use plan::{
-    BuildSpec, ContextFile, ContextFileKind, Expectation, Phase, Plan, PullSource, Recipe, Skipped, Step,
-    StepId, StepKind,
-};
+pub use plan::{BuildSpec, Expectation, Phase, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind};
 pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason};
 pub use reference::{ParseReferenceError, Reference};

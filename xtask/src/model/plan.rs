@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, ImageName, Platform, Reason, Reference};
+use super::{ContextFiles, Digest, ImageName, Platform, Reason, Reference};
 
 /// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the
 /// commands' names and the headings of the docs.
@@ -114,8 +114,10 @@ pub struct Step {
     pub subject: String,
     /// What to do.
     pub kind: StepKind,
-    /// Steps that have to succeed first.
+    /// Steps that have to succeed first; if one of them fails, this one is skipped.
     pub needs: Vec<StepId>,
+    /// Steps that have to be over first, however they ended (foundation images before dependent ones).
+    pub after: Vec<StepId>,
     /// Why it is done at all.
     pub why: Reason,
 }
@@ -228,8 +230,8 @@ pub struct BuildSpec {
     pub text: String,
     /// The context folder relative to the root; `.` is the root.
     pub context: String,
-    /// The files of the context that the builder gets, sorted by path; nothing else is sent.
-    pub files: Vec<ContextFile>,
+    /// The entries of the context that the builder gets; nothing else is sent.
+    pub files: ContextFiles,
     /// The stage to build; none is the last.
     pub target: Option<String>,
     /// What it runs on.
@@ -244,38 +246,6 @@ pub struct BuildSpec {
     pub cache_from: Vec<Reference>,
     /// The fingerprint that the result will carry.
     pub key: Digest,
-}
-
-/// One entry of a build context.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ContextFile {
-    /// Relative to the context, with `/`.
-    pub path: String,
-    /// Unix permission bits.
-    pub mode: u32,
-    /// What stands there.
-    #[serde(flatten)]
-    pub kind: ContextFileKind,
-}
-
-/// What stands at a path of a build context.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum ContextFileKind {
-    /// A regular file.
-    File {
-        /// Bytes.
-        size: u64,
-        /// SHA-256 of its content.
-        digest: Digest,
-    },
-    /// A folder (its entries stand for themselves).
-    Directory,
-    /// A symlink, sent as such.
-    Symlink {
-        /// Where it points, as written.
-        target: String,
-    },
 }
 
 /// What verify looks for in the store.

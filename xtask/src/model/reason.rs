@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Digest, ImageName, Platform, Reference};
+use super::{Digest, ImageName, Outcome, Platform, Reference};
 
 /// Why. `Display` is the text that screens show in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +74,14 @@ pub enum Reason {
     Empty,
     /// Something that it is made of changed.
     Changed(Vec<Change>),
-    /// An image that it builds on is going to change.
-    BaseRebuilt(ImageName),
     /// A base image that is not in the store yet.
     BaseMissing(Reference),
     /// `--force`.
     Forced,
+    /// A base image is missing and nobody may be asked for it.
+    BaseUnavailable(Reference),
+    /// An image that it builds on cannot be built.
+    NeedFails(ImageName),
     /// Everything that it is made of is as it was.
     UpToDate {
         /// How many files were compared.
@@ -127,6 +129,22 @@ pub enum Change {
     Base(ImageName),
     /// How keys are computed changed between two versions of this program.
     KeyFormat,
+}
+
+impl Reason {
+    /// How something ends that is not done for this reason.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Offline
+            | Self::NoInternalRegistry
+            | Self::AliasConflict { .. }
+            | Self::AliasClash { .. }
+            | Self::Broken
+            | Self::BaseUnavailable(_) => Outcome::Failed,
+            Self::NeedFails(_) | Self::NotSelected | Self::DigestOnly | Self::NoEngine => Outcome::Skipped,
+            _ => Outcome::UpToDate,
+        }
+    }
 }
 
 impl fmt::Display for Change {
@@ -192,8 +210,11 @@ impl fmt::Display for Reason {
                 Some((first, [])) => write!(f, "{first}"),
                 Some((first, rest)) => write!(f, "{first}, and {} more", rest.len()),
             },
-            Self::BaseRebuilt(name) => write!(f, "{name} is rebuilt"),
             Self::BaseMissing(reference) => write!(f, "base image {} is not here yet", reference.familiar()),
+            Self::BaseUnavailable(reference) => {
+                write!(f, "base image {} is missing, and there is no registry to ask", reference.familiar())
+            }
+            Self::NeedFails(name) => write!(f, "needs {name}, which cannot be built"),
             Self::Forced => f.write_str("--force"),
             Self::UpToDate { inputs: 1 } => f.write_str("up to date: 1 input unchanged"),
             Self::UpToDate { inputs } => write!(f, "up to date: {inputs} inputs unchanged"),

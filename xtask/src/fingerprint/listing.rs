@@ -1,0 +1,184 @@
+//! EFFECT: folder listings with `stat`, read once per run however many images share a folder, and with the
+//! files that rendering is going to write laid over what is on disk.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cache::Stamp;
+
+/// Our own folder below the root; its files change with every run and are never part of a context.
+pub const OWN_FOLDER: &str = "target/xtask";
+
+/// One entry of a folder.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub enum EntryKind {
+    /// A regular file on disk.
+    File(Stamp),
+    /// A file that rendering is going to write.
+    Pending(Arc<str>),
+    /// A folder.
+    Directory,
+    /// A symlink and what it says; it need not lead anywhere.
+    Symlink(String),
+}
+
+/// A folder as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Folder {
+    /// Sorted by name.
+    pub entries: Vec<Entry>,
+    /// Names that could not be taken: lossy name and what is wrong with it.
+    pub problems: Vec<(String, String)>,
+    /// Why the folder itself could not be read.
+    pub unreadable: Option<String>,
+}
+
+impl Folder {
+    /// The entry of that name.
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        let index = self.entries.binary_search_by(|e| e.name.as_str().cmp(name)).ok()?;
+        self.entries.get(index)
+    }
+}
+
+/// The folders below a root, read as they are asked for.
+#[derive(Debug)]
+pub struct Listings {
+    root: PathBuf,
+    overlay: BTreeMap<String, (Arc<str>, u32)>,
+    folders: Mutex<HashMap<String, Arc<Folder>>>,
+}
+
+impl Listings {
+    /// `overlay` holds the text and permission bits of files that are going to be written, by root-relative path.
+    pub fn new(root: &Path, overlay: BTreeMap<String, (Arc<str>, u32)>) -> Self {
+        Self { root: root.to_owned(), overlay, folders: Mutex::default() }
+    }
+
+    /// The root that paths are relative to.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder at a root-relative path (empty for the root). A folder that is not there is empty.
+    pub fn folder(&self, path: &str) -> Arc<Folder> {
+        if let Some(folder) = self.lock().get(path) {
+            return Arc::clone(folder);
+        }
+        let folder = Arc::new(self.read(path));
+        self.lock().insert(path.to_owned(), Arc::clone(&folder));
+        folder
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Folder>>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, path: &str) -> Folder {
+        let mut folder = Folder::default();
+        match std::fs::read_dir(self.root.join(path)) {
+            Ok(entries) => {
+                for entry in entries {
+                    let entry = match entry {
+                        Ok(entry) => entry,
+                        Err(error) => {
+                            folder.unreadable = Some(error.to_string());
+                            break;
+                        }
+                    };
+                    let name = match entry.file_name().into_string() {
+                        Ok(name) => name,
+                        Err(name) => {
+                            let lossy = name.to_string_lossy().into_owned();
+                            folder.problems.push((lossy, "its name is not UTF-8".to_owned()));
+                            continue;
+                        }
+                    };
+                    if join(path, &name) == OWN_FOLDER {
+                        continue;
+                    }
+                    match stat(&entry) {
+                        Ok(Some((mode, kind))) => folder.entries.push(Entry { name, mode, kind }),
+                        Ok(None) => {}
+                        // Gone between listing and stat: as if it had never been listed.
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                        Err(error) => folder.problems.push((name, error.to_string())),
+                    }
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => folder.unreadable = Some(error.to_string()),
+        }
+        folder.entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        self.lay_over(path, &mut folder);
+        folder
+    }
+
+    fn lay_over(&self, path: &str, folder: &mut Folder) {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        for (file, (text, mode)) in self.overlay.range(prefix.clone()..) {
+            let Some(rest) = file.strip_prefix(&prefix) else { break };
+            let (name, mode, kind) = match rest.split_once('/') {
+                Some((name, _)) => (name, 0o755, EntryKind::Directory),
+                None => (rest, *mode, EntryKind::Pending(Arc::clone(text))),
+            };
+            let entry = Entry { name: name.to_owned(), mode, kind };
+            match folder.entries.binary_search_by(|e| e.name.as_str().cmp(name)) {
+                Ok(_) if matches!(entry.kind, EntryKind::Directory) => {}
+                Ok(index) => folder.entries[index] = entry,
+                Err(index) => folder.entries.insert(index, entry),
+            }
+        }
+    }
+}
+
+/// `folder/name`, without a slash in front when the folder is empty.
+pub fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+fn stat(entry: &std::fs::DirEntry) -> std::io::Result<Option<(u32, EntryKind)>> {
+    let meta = entry.metadata()?;
+    let mode = meta.mode() & 0o7777;
+    let kind = meta.file_type();
+    let kind = if kind.is_file() {
+        EntryKind::File(stamp_of(&meta))
+    } else if kind.is_dir() {
+        EntryKind::Directory
+    } else if kind.is_symlink() {
+        let target = std::fs::read_link(entry.path())?;
+        match target.into_os_string().into_string() {
+            Ok(target) => EntryKind::Symlink(target),
+            Err(_) => return Err(std::io::Error::other("it is a symlink to a name that is not UTF-8")),
+        }
+    } else {
+        // Sockets, pipes and devices are not sent to a builder.
+        return Ok(None);
+    };
+    Ok(Some((mode, kind)))
+}
+
+/// The stamp of a file's metadata.
+pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
+    // A nanosecond count is below 10^9, so it fits.
+    let nanos = |n: i64| u32::try_from(n).unwrap_or(0);
+    Stamp {
+        size: meta.size(),
+        inode: meta.ino(),
+        modified: (meta.mtime(), nanos(meta.mtime_nsec())),
+        changed: (meta.ctime(), nanos(meta.ctime_nsec())),
+    }
+}

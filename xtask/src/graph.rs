@@ -1,0 +1,259 @@
+//! Pure: images to an order in which each comes after what it builds on. A cycle names its path.
+//!
+//! In: images whose base images are as their Dockerfiles name them. Out: the same images with those bases that
+//! this tree produces turned into `needs`, in build order. Never reads anything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::{BuildGroup, Image, ImageName, ImageSource, Reference, RegistryPrefix};
+
+/// The images of a tree in build order.
+#[derive(Clone, Debug, Default)]
+pub struct ImageGraph {
+    images: Vec<Image>,
+    by_name: HashMap<ImageName, usize>,
+}
+
+/// Images that wait for each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("images need each other: {}", spell(path))]
+pub struct CycleError {
+    /// The images on the cycle, each needing the next and the last needing the first; starts with the
+    /// alphabetically first one.
+    pub path: Vec<ImageName>,
+}
+
+fn spell(path: &[ImageName]) -> String {
+    let mut names: Vec<&str> = path.iter().map(ImageName::as_str).collect();
+    names.extend(path.first().map(ImageName::as_str));
+    names.join(" -> ")
+}
+
+impl ImageGraph {
+    /// Links images to the images that they build on. Images on a cycle, and those that need one, come last;
+    /// each cycle is reported once. `internal` is the registry whose name for an image also counts.
+    pub fn link(images: Vec<Image>, internal: Option<&RegistryPrefix>) -> (Self, Vec<CycleError>) {
+        let mut images = images;
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        let owners = owners(&images, internal);
+        for image in &mut images {
+            let mut needs = std::mem::take(&mut image.needs);
+            image.base_images.retain(|base| match owners.get(&base.reference) {
+                Some(owner) => {
+                    needs.insert(owner.clone());
+                    false
+                }
+                None => true,
+            });
+            image.needs = needs;
+        }
+        let after = images.iter().map(|i| (i.name.clone(), i.needs.clone())).collect();
+        let (order, cycles) = sort(&after);
+        let mut by_image: BTreeMap<ImageName, Image> =
+            images.into_iter().map(|i| (i.name.clone(), i)).collect();
+        let images: Vec<Image> = order.iter().filter_map(|name| by_image.remove(name)).collect();
+        let by_name = images.iter().enumerate().map(|(index, i)| (i.name.clone(), index)).collect();
+        (Self { images, by_name }, cycles)
+    }
+
+    /// All images, each after those that it needs.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The image of that name.
+    pub fn get(&self, name: &ImageName) -> Option<&Image> {
+        self.images.get(*self.by_name.get(name)?)
+    }
+
+    /// These images and all that they need, directly or not.
+    pub fn closure<'a>(&self, names: impl IntoIterator<Item = &'a ImageName>) -> BTreeSet<ImageName> {
+        let mut all = BTreeSet::new();
+        let mut queue: Vec<&ImageName> = names.into_iter().collect();
+        while let Some(name) = queue.pop() {
+            let Some(image) = self.get(name) else { continue };
+            if all.insert(image.name.clone()) {
+                queue.extend(&image.needs);
+            }
+        }
+        all
+    }
+
+    /// Foundation images that this dependent image waits for although it does not build on them
+    /// (`BUILD_PHASE`). One that itself waits for the image is left out: what builds on what wins.
+    pub fn foundations_before(&self, image: &Image) -> Vec<&ImageName> {
+        if image.group != Some(BuildGroup::Dependent) {
+            return Vec::new();
+        }
+        self.images
+            .iter()
+            .filter(|i| i.group == Some(BuildGroup::Foundation) && !self.needs_any(i, &image.name))
+            .map(|i| &i.name)
+            .collect()
+    }
+
+    fn needs_any(&self, image: &Image, name: &ImageName) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut queue: Vec<&ImageName> = image.needs.iter().collect();
+        while let Some(next) = queue.pop() {
+            if next == name {
+                return true;
+            }
+            if seen.insert(next) {
+                queue.extend(self.get(next).into_iter().flat_map(|i| &i.needs));
+            }
+        }
+        false
+    }
+}
+
+/// Every name under which a Dockerfile may ask for an image of this tree.
+fn owners(images: &[Image], internal: Option<&RegistryPrefix>) -> HashMap<Reference, ImageName> {
+    let mut owners = HashMap::new();
+    for image in images {
+        let plain = image.local_alias.as_ref().unwrap_or(&image.reference);
+        let mut names = vec![image.reference.clone(), plain.clone()];
+        names.extend(format!("localhost/{}", plain.without_domain()).parse::<Reference>());
+        names.extend(internal.and_then(|registry| registry.join(&plain.without_domain()).ok()));
+        for name in names {
+            // An image that is pulled under the very name that it gets is external after all.
+            if !matches!(&image.source, ImageSource::External(source) if *source == name) {
+                owners.entry(name).or_insert_with(|| image.name.clone());
+            }
+        }
+    }
+    owners
+}
+
+/// Depth-first, so that the order is the alphabet's where nothing else decides, and each cycle is found once.
+fn sort(needs: &BTreeMap<ImageName, BTreeSet<ImageName>>) -> (Vec<ImageName>, Vec<CycleError>) {
+    let mut sorter =
+        Sorter { needs, order: Vec::new(), done: BTreeSet::new(), path: Vec::new(), cycles: Vec::new() };
+    for name in needs.keys() {
+        sorter.visit(name);
+    }
+    (sorter.order, sorter.cycles)
+}
+
+struct Sorter<'a> {
+    needs: &'a BTreeMap<ImageName, BTreeSet<ImageName>>,
+    order: Vec<ImageName>,
+    done: BTreeSet<&'a ImageName>,
+    path: Vec<&'a ImageName>,
+    cycles: Vec<CycleError>,
+}
+
+impl<'a> Sorter<'a> {
+    fn visit(&mut self, name: &'a ImageName) {
+        if self.done.contains(name) {
+            return;
+        }
+        if let Some(start) = self.path.iter().position(|n| *n == name) {
+            let mut path: Vec<ImageName> = self.path[start..].iter().map(|n| (*n).clone()).collect();
+            let first = path.iter().enumerate().min_by_key(|(_, n)| (*n).clone()).map_or(0, |(i, _)| i);
+            path.rotate_left(first);
+            self.cycles.push(CycleError { path });
+            return;
+        }
+        self.path.push(name);
+        for need in self.needs.get(name).into_iter().flatten() {
+            if let Some((need, _)) = self.needs.get_key_value(need) {
+                self.visit(need);
+            }
+        }
+        self.path.pop();
+        if self.done.insert(name) {
+            self.order.push(name.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{BaseImage, BuildTarget, Platform};
+
+    fn image(name: &str, bases: &[&str]) -> Image {
+        let base_images = bases
+            .iter()
+            .map(|b| BaseImage { reference: b.parse().unwrap(), platform: None, line: 1 })
+            .collect();
+        Image {
+            name: ImageName::new(name),
+            service: name.to_owned(),
+            reference: format!("{name}:1").parse().unwrap(),
+            local_alias: None,
+            source: ImageSource::Build(Box::new(BuildTarget {
+                dockerfile: format!("src/{name}/Dockerfile"),
+                text: String::new(),
+                reachable_text: String::new(),
+                context: format!("src/{name}"),
+                ignore: None,
+                target: None,
+                build_args: BTreeMap::new(),
+                inputs: Vec::new(),
+            })),
+            platform: Platform::new("linux", "amd64", None),
+            group: None,
+            needs: BTreeSet::new(),
+            base_images,
+        }
+    }
+
+    #[track_caller]
+    fn check(images: Vec<Image>, order: &str, cycles: &str) {
+        let registry: RegistryPrefix = "harbor.example.com/p".parse().unwrap();
+        let (graph, found) = ImageGraph::link(images, Some(&registry));
+        let names: Vec<&str> = graph.images().iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names.join(" "), order);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.join("; "), cycles);
+    }
+
+    #[test]
+    fn orders_by_what_builds_on_what() {
+        check(vec![image("a", &["c:1"]), image("b", &["alpine"]), image("c", &["b:1"])], "b c a", "");
+        check(vec![image("a", &["localhost/b:1"]), image("b", &[])], "b a", "");
+        check(vec![image("a", &["harbor.example.com/p/b:1"]), image("b", &[])], "b a", "");
+        check(vec![image("a", &["b:2"]), image("b", &[])], "a b", "");
+    }
+
+    #[test]
+    fn spells_cycles_out() {
+        check(vec![image("b", &["a:1"]), image("a", &["b:1"])], "b a", "images need each other: a -> b -> a");
+        check(vec![image("a", &["a:1"])], "a", "images need each other: a -> a");
+        check(
+            vec![image("d", &["a:1"]), image("a", &["b:1"]), image("b", &["c:1"]), image("c", &["a:1"])],
+            "c b a d",
+            "images need each other: a -> b -> c -> a",
+        );
+    }
+
+    #[test]
+    fn external_bases_stay_external() {
+        let (graph, _) = ImageGraph::link(vec![image("a", &["alpine:3", "b:1"]), image("b", &[])], None);
+        let a = graph.get(&ImageName::new("a")).unwrap();
+        assert_eq!(a.base_images.len(), 1);
+        assert_eq!(graph.closure([&a.name]).len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn every_image_comes_after_its_needs(edges in prop::collection::vec((0u8..12, 0u8..12), 0..30)) {
+            let images = (0..12u8).map(|n| {
+                let bases: Vec<String> = edges.iter().filter(|(a, b)| *a == n && a > b).map(|(_, b)| format!("i{b}:1")).collect();
+                image(&format!("i{n}"), &bases.iter().map(String::as_str).collect::<Vec<_>>())
+            }).collect();
+            let (graph, cycles) = ImageGraph::link(images, None);
+            prop_assert!(cycles.is_empty());
+            let position = |name: &ImageName| graph.images().iter().position(|i| i.name == *name);
+            for image in graph.images() {
+                for need in &image.needs {
+                    prop_assert!(position(need) < position(&image.name));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a builder gets of a build context.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::Digest;
+
+/// The entries of a context that a build can read, and which of them count for its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContextFiles {
+    entries: Vec<ContextFile>,
+    counted: Vec<usize>,
+}
+
+impl ContextFiles {
+    /// From entries, each with whether an instruction reads it (the others are folders on the way to one).
+    pub fn new(entries: impl IntoIterator<Item = (ContextFile, bool)>) -> Self {
+        let mut all: Vec<(ContextFile, bool)> = entries.into_iter().collect();
+        all.sort_by(|a, b| path_order(&a.0.path, &b.0.path));
+        all.dedup_by(|a, b| {
+            let same = a.0.path == b.0.path;
+            b.1 |= same && a.1;
+            same
+        });
+        let counted = all.iter().enumerate().filter(|(_, (_, counts))| *counts).map(|(i, _)| i).collect();
+        Self { entries: all.into_iter().map(|(file, _)| file).collect(), counted }
+    }
+
+    /// Everything to send: sorted component by component, parents before children.
+    pub fn entries(&self) -> &[ContextFile] {
+        &self.entries
+    }
+
+    /// What instructions read, in the same order.
+    pub fn counted(&self) -> impl Iterator<Item = &ContextFile> {
+        self.counted.iter().filter_map(|index| self.entries.get(*index))
+    }
+
+    /// Paths of the files and symlinks that instructions read.
+    pub fn inputs(&self) -> impl Iterator<Item = &str> {
+        self.counted().filter(|f| f.kind != ContextFileKind::Directory).map(|f| f.path.as_str())
+    }
+}
+
+/// The order of a walk: component by component, so that `a/b` comes before `a-b`.
+pub fn path_order(a: &str, b: &str) -> Ordering {
+    a.split('/').cmp(b.split('/'))
+}
+
+/// One entry of a build context.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContextFile {
+    /// Relative to the context, with `/`.
+    pub path: String,
+    /// Unix permission bits.
+    pub mode: u32,
+    /// What stands there.
+    #[serde(flatten)]
+    pub kind: ContextFileKind,
+}
+
+/// What stands at a path of a build context.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ContextFileKind {
+    /// A regular file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// SHA-256 of its content.
+        digest: Digest,
+    },
+    /// A folder (its entries stand for themselves).
+    Directory,
+    /// A symlink, sent as such.
+    Symlink {
+        /// Where it points, as written.
+        target: String,
+    },
+}
