@@ -7,6 +7,7 @@ mod diagnostic;
 mod digest;
 mod event;
 mod image;
+pub mod labels;
 mod observed;
 mod plan;
 mod platform;

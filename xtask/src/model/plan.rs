@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContextFiles, Digest, ImageName, Platform, Reason, Reference};
+use super::{ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference, labels};
 
 /// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the
 /// commands' names and the headings of the docs.
@@ -244,8 +244,6 @@ pub struct BuildSpec {
     pub no_cache: bool,
     /// Images that may serve as cache.
     pub cache_from: Vec<Reference>,
-    /// The fingerprint that the result will carry.
-    pub key: Digest,
 }
 
 /// What verify looks for in the store.
@@ -257,4 +255,30 @@ pub struct Expectation {
     pub platform: Platform,
     /// The fingerprint in its label; none for an image that is pulled and tagged.
     pub key: Option<Digest>,
+}
+
+impl Expectation {
+    /// What is wrong with an image, in words; none when it is as expected.
+    pub fn unmet_in(&self, observed: &Observed) -> Option<String> {
+        let Some((first, further)) = self.names.split_first() else { return None };
+        let Some(image) = observed.find(first) else {
+            return Some(format!("{} is not in the store", first.familiar()));
+        };
+        if let Some(name) = further.iter().find(|name| observed.find(name).map(|i| &i.id) != Some(&image.id)) {
+            return Some(format!("{} is not the image that {} is", name.familiar(), first.familiar()));
+        }
+        if image.size == 0 {
+            return Some(format!("{} has size 0", first.familiar()));
+        }
+        let Some(key) = &self.key else { return None };
+        let labelled = image.labels.get(labels::PLATFORM).and_then(|text| text.parse().ok());
+        if let Some(found) = image.platform.clone().or(labelled).filter(|found| *found != self.platform) {
+            return Some(format!("{} is for {found}, not {}", first.familiar(), self.platform));
+        }
+        match image.labels.get(labels::FINGERPRINT) {
+            Some(found) if found == key.as_str() => None,
+            Some(_) => Some(format!("{} was built from something else than is planned now", first.familiar())),
+            None => Some(format!("{} has no fingerprint: xtask did not build it", first.familiar())),
+        }
+    }
 }

@@ -1,0 +1,221 @@
+//! EFFECT: does a plan. One executor for every command; it decides nothing, it only obeys order and limits.
+//!
+//! In: a phase's steps, an engine, a cancel token. Out: events while it goes, a [`PhaseReport`] at the end.
+
+pub mod pull;
+pub mod retry;
+pub mod scheduler;
+mod step;
+
+use std::path::Path;
+use std::time::Instant;
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+pub use self::scheduler::{Onward, Outcomes};
+pub use self::step::StepError;
+use self::step::{Done, run_step};
+use crate::engine::Engine;
+use crate::events::Emitter;
+use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Step, StepId, StepKind};
+
+/// Whether the first failure stops the start of further steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailFast {
+    /// It does.
+    Yes,
+    /// What does not depend on it goes on.
+    No,
+}
+
+/// How many steps run side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Builds.
+    pub builds: usize,
+    /// Everything else; pulls are bounded per registry as well.
+    pub others: usize,
+}
+
+/// What steps are done with.
+pub struct Execution<'a, E, M> {
+    /// The engine; none for commands that only write files.
+    pub engine: Option<&'a E>,
+    /// The tree's root, which the plan's paths are relative to.
+    pub root: &'a Path,
+    /// Where events go.
+    pub emitter: &'a Emitter,
+    /// Ctrl-C.
+    pub cancel: &'a CancellationToken,
+    /// How many at a time.
+    pub limits: Limits,
+    /// Whether to stop at the first failure.
+    pub fail_fast: FailFast,
+    /// Pulls with retries, bounded per registry.
+    pub puller: &'a pull::Puller<M>,
+    /// The store as verify sees it, observed once.
+    pub store: OnceCell<Observed>,
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which.
+    pub step: StepId,
+    /// What it was about.
+    pub subject: String,
+    /// Its phase.
+    pub phase: Phase,
+    /// Why.
+    pub error: StepError,
+}
+
+/// How a phase went.
+#[derive(Debug, Default)]
+pub struct PhaseReport {
+    /// Steps done.
+    pub done: usize,
+    /// Steps that failed.
+    pub failures: Vec<Failure>,
+    /// Steps that were not done since something failed or was cancelled.
+    pub skipped: usize,
+}
+
+impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
+    /// Does the steps of one phase of a plan and tells what the plan skips. `outcomes` knows how earlier phases
+    /// went and learns how this one does.
+    pub async fn run_phase(
+        &self,
+        phase: Phase,
+        place: (usize, usize),
+        plan: &Plan,
+        outcomes: &mut Outcomes,
+    ) -> PhaseReport {
+        let steps: Vec<Step> = plan.steps.iter().filter(|s| s.phase == phase).cloned().collect();
+        let skipped: Vec<_> = plan.skipped.iter().filter(|s| s.phase == phase).collect();
+        let (position, of) = place;
+        let (todo, idle) = (steps.len(), skipped.len());
+        self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps: todo, skipped: idle });
+        for skipped in &skipped {
+            self.emitter.emit(EventKind::StepSkipped {
+                phase,
+                subject: skipped.subject.clone(),
+                outcome: skipped.why.outcome(),
+                why: skipped.why.to_string(),
+            });
+        }
+        let report = self.run_steps(phase, &steps, outcomes).await;
+        let summary = summarise(phase, &report, skipped.iter().map(|s| s.why.outcome()));
+        self.emitter.emit(EventKind::PhaseFinished { phase, summary });
+        report
+    }
+
+    async fn run_steps(&self, phase: Phase, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {
+        let mut report = PhaseReport::default();
+        let before = outcomes.clone();
+        let limit = if phase == Phase::Build { self.limits.builds } else { self.limits.others };
+        let mut not_done = Vec::new();
+        let start = |index: usize| {
+            let step = &steps[index];
+            async move {
+                let began = Instant::now();
+                self.emitter.emit(EventKind::StepStarted {
+                    step: step.id.clone(),
+                    phase,
+                    subject: step.subject.clone(),
+                    why: step.why.to_string(),
+                });
+                let result = tokio::select! {
+                    biased;
+                    () = self.cancel.cancelled() => None,
+                    result = run_step(self, step) => Some(result),
+                };
+                (index, (result, began.elapsed()))
+            }
+        };
+        let ended = |index: usize, (result, took): (Option<Result<Done, StepError>>, std::time::Duration)| {
+            let step = &steps[index];
+            let (outcome, detail, size, last_lines) = match &result {
+                None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new()),
+                Some(Ok(done)) => (done.outcome, done.detail.clone(), done.size, Vec::new()),
+                Some(Err(error)) => (Outcome::Failed, error.to_string(), None, error.last_lines()),
+            };
+            self.emitter.emit(EventKind::StepFinished {
+                step: step.id.clone(),
+                phase,
+                subject: step.subject.clone(),
+                outcome,
+                took: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                detail,
+                size,
+                last_lines,
+                log: None,
+            });
+            outcomes.insert(step.id.clone(), outcome);
+            match result {
+                Some(Ok(_)) => report.done += 1,
+                Some(Err(error)) => {
+                    let (id, subject) = (step.id.clone(), step.subject.clone());
+                    report.failures.push(Failure { step: id, subject, phase, error });
+                    if self.fail_fast == FailFast::Yes {
+                        self.emitter.emit(EventKind::CancelRequested {
+                            cause: format!("{} failed and --fail-fast was given", step.subject),
+                        });
+                    }
+                }
+                None => report.skipped += 1,
+            }
+            let stop = self.cancel.is_cancelled()
+                || (self.fail_fast == FailFast::Yes && outcome == Outcome::Failed);
+            (outcome, if stop { Onward::No } else { Onward::Yes })
+        };
+        scheduler::drive(steps, &before, limit, start, ended, |index, needed| {
+            not_done.push((index, needed.cloned()));
+        })
+        .await;
+        for (index, needed) in not_done {
+            let step = &steps[index];
+            let (outcome, why) = match needed {
+                Some(needed) => {
+                    let name = needed.as_str().split_once(':').map_or(needed.as_str(), |(_, name)| name);
+                    (Outcome::Skipped, format!("needs {name}, which failed"))
+                }
+                None => (Outcome::Cancelled, "not started".to_owned()),
+            };
+            self.emitter.emit(EventKind::StepSkipped { phase, subject: step.subject.clone(), outcome, why });
+            outcomes.insert(step.id.clone(), outcome);
+            report.skipped += 1;
+        }
+        report
+    }
+}
+
+/// `2 pulled, 7 already here`, `3 built, 1 failed, 2 skipped`.
+fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outcome>) -> String {
+    let (done, fine) = match phase {
+        Phase::Prefetch => ("pulled", "already here"),
+        Phase::Alias => ("created", "agree"),
+        Phase::SyncConfig | Phase::Render => ("written", "unchanged"),
+        Phase::Build => ("built", "up to date"),
+        Phase::Verify => ("verified", "not selected"),
+        Phase::Push => ("pushed", "already there"),
+    };
+    let (mut up_to_date, mut failed, mut skipped) = (0, report.failures.len(), report.skipped);
+    for outcome in idle {
+        match outcome {
+            Outcome::Failed => failed += 1,
+            Outcome::Skipped | Outcome::Cancelled => skipped += 1,
+            Outcome::Done | Outcome::UpToDate => up_to_date += 1,
+        }
+    }
+    let parts = [(report.done, done), (up_to_date, fine), (failed, "failed"), (skipped, "skipped")];
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+}
+
+/// Whether a plan changes the store or the tree at all.
+pub fn changes_anything(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| !matches!(step.kind, StepKind::Verify(_)))
+}

@@ -1,0 +1,177 @@
+//! One step, done: a match on what kind it is.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::Execution;
+use super::pull::{MakeBase, PullError};
+use super::retry;
+use crate::engine::{Engine, EngineError, Progress};
+use crate::events::Emitter;
+use crate::model::{EventKind, Outcome, Step, StepId, StepKind};
+
+/// Progress of one step is told at most this often.
+const PROGRESS_EVERY: Duration = Duration::from_millis(80);
+
+/// What came of a step.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub outcome: Outcome,
+    pub detail: String,
+    pub size: Option<u64>,
+}
+
+impl Done {
+    fn because(detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Done, detail: detail.into(), size: None }
+    }
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The engine said no.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// No source gave the image.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// A file could not be written.
+    #[error("cannot write {}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// The store is not as planned.
+    #[error("{0}")]
+    Unverified(String),
+}
+
+impl StepError {
+    /// The last lines that a failed instruction printed.
+    pub(super) fn last_lines(&self) -> Vec<String> {
+        match self {
+            Self::Engine(EngineError::BuildFailed { last_lines, .. }) => last_lines.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+pub(super) async fn run_step<E: Engine, M: MakeBase>(
+    execution: &Execution<'_, E, M>,
+    step: &Step,
+) -> Result<Done, StepError> {
+    let teller = Teller { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
+    let tell = |progress| teller.tell(progress);
+    let retrying = |attempt, delay, cause| teller.retrying(attempt, delay, cause);
+    let engine = || execution.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new() });
+    match &step.kind {
+        StepKind::Pull { reference, platform, sources } => {
+            let pulled =
+                execution.puller.pull(engine()?, reference, platform, sources, &tell, &retrying).await?;
+            Ok(Done::because(pulled.to_string()))
+        }
+        StepKind::Tag { source, target } => {
+            engine()?.tag(source, target).await?;
+            Ok(Done::because(format!("{} -> {}", source.familiar(), target.familiar())))
+        }
+        StepKind::WriteFile { path, contents, was, mode } => {
+            let full = execution.root.join(path);
+            let (target, contents, was, mode) = (full.clone(), contents.clone(), was.clone(), *mode);
+            let written = tokio::task::spawn_blocking(move || {
+                write_file(&target, &contents, was.as_deref(), mode).map_err(|e| e.to_string())
+            });
+            let result = written.await.unwrap_or_else(|panic| Err(panic.to_string()));
+            result.map_err(|cause| StepError::File { path: full, cause })?;
+            Ok(Done::because("written"))
+        }
+        StepKind::Build(spec) => {
+            let engine = engine()?;
+            let policy = execution.puller.policy();
+            let id = retry::run(policy, || engine.build(execution.root, spec, &tell), &retrying).await?;
+            Ok(Done::because(id.short()))
+        }
+        StepKind::Verify(expectation) => {
+            let engine = engine()?;
+            let store = execution.store.get_or_try_init(|| engine.observe()).await?;
+            match expectation.unmet_in(store) {
+                Some(wrong) => Err(StepError::Unverified(wrong)),
+                None => {
+                    let found = expectation.names.first().and_then(|name| store.find(name));
+                    let detail = found.map(|i| i.id.short().to_owned()).unwrap_or_default();
+                    Ok(Done { size: found.map(|i| i.size), ..Done::because(detail) })
+                }
+            }
+        }
+        StepKind::Push { reference } => {
+            let engine = engine()?;
+            let policy = execution.puller.policy();
+            let digest = retry::run(policy, || engine.push(reference, &tell), &retrying).await?;
+            Ok(Done::because(digest.to_string()))
+        }
+    }
+}
+
+/// Writes a text whole or not at all, and only over the text that the plan saw.
+fn write_file(path: &Path, contents: &str, was: Option<&str>, mode: Option<u32>) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let error = |text: &str| std::io::Error::other(text.to_owned());
+    // A symlink keeps standing; what it leads to is written.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let found = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    if found.as_deref() == Some(contents) && mode.is_none() {
+        return Ok(());
+    }
+    if found.as_deref() != was && found.as_deref() != Some(contents) {
+        return Err(error("it changed since the plan was made; run the command again"));
+    }
+    let folder = path.parent().ok_or_else(|| error("it has no folder"))?;
+    std::fs::create_dir_all(folder)?;
+    let kept = std::fs::metadata(&path).ok().map(|m| m.permissions().mode() & 0o7777);
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(contents.as_bytes())?;
+    let mode = mode.or(kept).unwrap_or(0o644);
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
+    file.persist(&path)?;
+    Ok(())
+}
+
+/// Turns an engine's progress into events of one step.
+struct Teller<'a> {
+    emitter: &'a Emitter,
+    step: &'a StepId,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Teller<'_> {
+    fn tell(&self, progress: Progress) {
+        let step = self.step.clone();
+        let kind = match progress {
+            Progress::Moved { done, total, unit, detail } => {
+                let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let now = Instant::now();
+                if last.is_some_and(|at| now.duration_since(at) < PROGRESS_EVERY) && done < total {
+                    return;
+                }
+                *last = Some(now);
+                EventKind::StepProgress { step, done, total, unit, detail }
+            }
+            Progress::Log { stream, line } => EventKind::StepLog { step, stream, line },
+            Progress::Warning(message) => EventKind::StepWarning { step: Some(step), message },
+        };
+        self.emitter.emit(kind);
+    }
+
+    fn retrying(&self, attempt: u32, delay: Duration, cause: String) {
+        let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.emitter.emit(EventKind::StepRetrying { step: self.step.clone(), attempt, delay, cause });
+    }
+}

@@ -1,0 +1,19 @@
+//! Names of the labels that we put on images.
+
+/// The fingerprint: digest of everything that the image was made of.
+pub const FINGERPRINT: &str = "dev.xtask.fingerprint";
+/// The fingerprint's parts as compact JSON, so that a miss can be explained.
+pub const PARTS: &str = "dev.xtask.parts";
+/// The platform that was asked for; engines do not list it.
+pub const PLATFORM: &str = "dev.xtask.platform";
+/// How a base image was made that no registry gave.
+pub const RECIPE: &str = "dev.xtask.recipe";
+
+/// The old scripts' label for the fingerprint.
+pub const BUILD_HASH: &str = "build.hash";
+/// The old scripts' label for the run.
+pub const BUILD_ID: &str = "build.id";
+/// The old scripts' label for the time, RFC 3339.
+pub const BUILD_TIMESTAMP: &str = "build.timestamp";
+/// The old scripts' label for why it was built.
+pub const BUILD_REASON: &str = "build.reason";

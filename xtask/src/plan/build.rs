@@ -1,0 +1,340 @@
+//! Pure: which images have to be built, in which order, and why.
+//!
+//! In: the graph, the hashed contexts, the store. Out: an [`Assessment`] for every image, and steps for those
+//! that are not up to date. An image is up to date when its label carries the key that a build would give now.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::fingerprint::canonical::{Parts, differing_files};
+use crate::graph::ImageGraph;
+use crate::model::{
+    BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName, ImageSource,
+    ImageState, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference, Skipped, Step, StepId,
+    StepKind, labels,
+};
+
+/// A context that has been read and hashed.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// What the builder gets.
+    pub files: ContextFiles,
+    /// Digest over what counts; none when the context or the Dockerfile has an error.
+    pub digest: Option<Digest>,
+}
+
+/// The contexts of a tree by image.
+pub type Contexts = HashMap<ImageName, Prepared>;
+
+/// Gives the files that a digest over files stood for, if this machine remembers them.
+pub type Recall<'a> = &'a dyn Fn(&Digest) -> Option<Vec<ContextFile>>;
+
+/// How one image in the store compares with the tree.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// Which image.
+    pub name: ImageName,
+    /// The verdict.
+    pub state: ImageState,
+    /// Why that verdict.
+    pub reason: Reason,
+    /// What its key is made of; none if it cannot be planned or is not built here.
+    pub parts: Option<Parts>,
+    /// The key that a build would give now.
+    pub key: Option<Digest>,
+}
+
+/// Compares every image with the store, in build order. Costs nothing but comparisons.
+pub fn assess(
+    graph: &ImageGraph,
+    contexts: &Contexts,
+    observed: &Observed,
+    recall: Recall<'_>,
+) -> Vec<Assessment> {
+    let mut keys: HashMap<ImageName, Digest> = HashMap::new();
+    let mut all = Vec::with_capacity(graph.images().len());
+    for image in graph.images() {
+        let base_id = |base: &Reference| observed.find(base).map(|i| i.id.clone());
+        let parts = contexts.get(&image.name).and_then(|c| c.digest.as_ref()).and_then(|digest| {
+            let known = image.needs.iter().all(|need| keys.contains_key(need) || is_external(graph, need));
+            known.then(|| Parts::of(image, digest, base_id, |need| need_key(graph, observed, &keys, need)))?
+        });
+        let key = parts.as_ref().map(Parts::key);
+        if let Some(key) = &key {
+            keys.insert(image.name.clone(), key.clone());
+        }
+        let context = contexts.get(&image.name);
+        let (state, reason) = match &image.source {
+            ImageSource::External(source) => assess_external(image, source, observed),
+            ImageSource::Build(_) => match (&parts, &key) {
+                (Some(parts), Some(key)) => assess_built(image, parts, key, context, observed, recall),
+                _ => (ImageState::Invalid, broken_because(image, contexts, graph)),
+            },
+        };
+        all.push(Assessment { name: image.name.clone(), state, reason, parts, key });
+    }
+    all
+}
+
+fn is_external(graph: &ImageGraph, name: &ImageName) -> bool {
+    graph.get(name).is_some_and(|i| matches!(i.source, ImageSource::External(_)))
+}
+
+/// What an image of this tree contributes to the keys of those that build on it: its own key, or the ID of the
+/// external image that it renames.
+fn need_key(
+    graph: &ImageGraph,
+    observed: &Observed,
+    keys: &HashMap<ImageName, Digest>,
+    need: &ImageName,
+) -> Option<Digest> {
+    match &graph.get(need)?.source {
+        ImageSource::Build(_) => keys.get(need).cloned(),
+        ImageSource::External(source) => observed.find(source).map(|i| i.id.clone()),
+    }
+}
+
+fn broken_because(image: &Image, contexts: &Contexts, graph: &ImageGraph) -> Reason {
+    let is_whole = |name: &ImageName| {
+        is_external(graph, name) || contexts.get(name).is_some_and(|c| c.digest.is_some())
+    };
+    match image.needs.iter().find(|need| !is_whole(need)) {
+        Some(need) if is_whole(&image.name) => Reason::NeedFails(need.clone()),
+        _ => Reason::Broken,
+    }
+}
+
+fn assess_external(image: &Image, source: &Reference, observed: &Observed) -> (ImageState, Reason) {
+    if observed.capabilities.is_none() {
+        return (ImageState::Unknown, Reason::NoEngine);
+    }
+    match (observed.find(source), observed.find(&image.reference)) {
+        (_, None) => (ImageState::Missing, Reason::NotBuilt),
+        (None, Some(_)) => (ImageState::Stale, Reason::BaseMissing(source.clone())),
+        (Some(here), Some(named)) if here.id != named.id => {
+            (ImageState::Stale, Reason::Changed(vec![Change::BaseImage(source.clone())]))
+        }
+        (Some(_), Some(named)) => match missing_name(image, named, observed) {
+            Some(name) => (ImageState::Stale, Reason::NameMissing(name)),
+            None => (ImageState::UpToDate, Reason::AliasesAgree),
+        },
+    }
+}
+
+fn assess_built(
+    image: &Image,
+    parts: &Parts,
+    key: &Digest,
+    context: Option<&Prepared>,
+    observed: &Observed,
+    recall: Recall<'_>,
+) -> (ImageState, Reason) {
+    if observed.capabilities.is_none() {
+        return (ImageState::Unknown, Reason::NoEngine);
+    }
+    let Some(here) = observed.find(&image.reference) else { return (ImageState::Missing, Reason::NotBuilt) };
+    if here.size == 0 {
+        return (ImageState::Invalid, Reason::Empty);
+    }
+    let Some(label) = here.labels.get(labels::FINGERPRINT) else {
+        return (ImageState::Stale, Reason::NoFingerprint);
+    };
+    if let Some(found) = platform_of(here).filter(|found| *found != image.platform) {
+        return (ImageState::Invalid, Reason::WrongPlatform { found, wanted: image.platform.clone() });
+    }
+    if label == key.as_str() {
+        return match missing_name(image, here, observed) {
+            Some(name) => (ImageState::Stale, Reason::NameMissing(name)),
+            None => {
+                let inputs = context.map_or(0, |c| c.files.inputs().count());
+                (ImageState::UpToDate, Reason::UpToDate { inputs })
+            }
+        };
+    }
+    if let Some(base) = image.base_images.iter().find(|b| observed.find(&b.reference).is_none()) {
+        return (ImageState::Stale, Reason::BaseMissing(base.reference.clone()));
+    }
+    let old = here.labels.get(labels::PARTS).and_then(|json| serde_json::from_str::<Parts>(json).ok());
+    let changes = match old {
+        None => vec![Change::KeyFormat],
+        Some(old) => parts.changes_since(&old, || {
+            let now: Vec<ContextFile> =
+                context.map(|c| c.files.counted().cloned().collect()).unwrap_or_default();
+            match recall(&old.files) {
+                Some(then) => differing_files(&now, &then),
+                None => vec![Change::Files],
+            }
+        }),
+    };
+    (ImageState::Stale, Reason::Changed(changes))
+}
+
+/// The platform of an image in the store: what the engine says, else what our label says.
+fn platform_of(image: &LocalImage) -> Option<Platform> {
+    let labelled = || image.labels.get(labels::PLATFORM)?.parse().ok();
+    image.platform.clone().or_else(labelled)
+}
+
+/// A name that the image should have and that points elsewhere or nowhere.
+fn missing_name(image: &Image, here: &LocalImage, observed: &Observed) -> Option<Reference> {
+    let alias = image.local_alias.as_ref()?;
+    (observed.find(alias).map(|i| &i.id) != Some(&here.id)).then(|| alias.clone())
+}
+
+/// What the build phase is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct BuildRequest {
+    /// The images to bring up to date, their needs included.
+    pub selected: BTreeSet<ImageName>,
+    /// Rebuild without the builder's cache, whatever the fingerprints say.
+    pub force: bool,
+    /// Rebuild whatever the fingerprints say, with the builder's cache.
+    pub skip_cache_check: bool,
+    /// No registry may be asked, so a base image that is not here is not going to come.
+    pub cut_off: bool,
+    /// Labels that every image gets: version control, run, time.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The build phase. `pulls` are the planned pulls, which builds wait for.
+pub fn plan(
+    request: &BuildRequest,
+    graph: &ImageGraph,
+    contexts: &Contexts,
+    assessments: &[Assessment],
+    observed: &Observed,
+    pulls: &Plan,
+) -> Plan {
+    let mut plan = Plan::default();
+    let pulled: HashMap<&Reference, &StepId> = pulls
+        .steps
+        .iter()
+        .filter_map(|step| match &step.kind {
+            StepKind::Pull { reference, .. } => Some((reference, &step.id)),
+            _ => None,
+        })
+        .collect();
+    let mut planned: HashMap<&ImageName, StepId> = HashMap::new();
+    let mut failing: BTreeSet<&ImageName> = BTreeSet::new();
+    for (image, assessment) in graph.images().iter().zip(assessments) {
+        if !request.selected.contains(&image.name) {
+            continue;
+        }
+        let subject = image.name.as_str();
+        let mut skip = |why: Reason| {
+            plan.skipped.push(Skipped { phase: Phase::Build, subject: subject.to_owned(), why });
+        };
+        if let Some(need) = image.needs.iter().find(|need| failing.contains(need)) {
+            failing.insert(&image.name);
+            skip(Reason::NeedFails(need.clone()));
+            continue;
+        }
+        if matches!(assessment.reason, Reason::Broken | Reason::NeedFails(_)) {
+            failing.insert(&image.name);
+            skip(assessment.reason.clone());
+            continue;
+        }
+        let forced = request.force || (request.skip_cache_check && assessment.parts.is_some());
+        if assessment.state == ImageState::UpToDate && !forced {
+            skip(assessment.reason.clone());
+            continue;
+        }
+        let absent = |base: &&Reference| observed.find(base).is_none() && !pulled.contains_key(*base);
+        let bases = externals(image);
+        if let Some(base) = bases.iter().copied().find(absent).filter(|_| request.cut_off) {
+            failing.insert(&image.name);
+            skip(Reason::BaseUnavailable(base.clone()));
+            continue;
+        }
+        let mut needs: Vec<StepId> = image.needs.iter().filter_map(|n| planned.get(n).cloned()).collect();
+        needs.extend(bases.iter().filter_map(|base| pulled.get(*base).map(|id| (*id).clone())));
+        let after: Vec<StepId> =
+            graph.foundations_before(image).into_iter().filter_map(|n| planned.get(n).cloned()).collect();
+        let why = if forced { Reason::Forced } else { assessment.reason.clone() };
+        let id = StepId::new(Phase::Build, subject);
+        planned.insert(&image.name, id.clone());
+        let kinds = step_kinds(request, image, assessment, contexts, &why);
+        for (position, (subject, kind)) in kinds.into_iter().enumerate() {
+            let id = if position == 0 { id.clone() } else { StepId::new(Phase::Build, &subject) };
+            let (needs, after, why) = (needs.clone(), after.clone(), why.clone());
+            plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
+        }
+    }
+    plan
+}
+
+/// External references that have to be in the store before the image can be made.
+pub fn externals(image: &Image) -> Vec<&Reference> {
+    let source = match &image.source {
+        ImageSource::External(source) => Some(source),
+        ImageSource::Build(_) => None,
+    };
+    source.into_iter().chain(image.base_images.iter().map(|b| &b.reference)).collect()
+}
+
+/// What brings one image up to date, each with what it is about; the first is about the image itself.
+fn step_kinds(
+    request: &BuildRequest,
+    image: &Image,
+    assessment: &Assessment,
+    contexts: &Contexts,
+    why: &Reason,
+) -> Vec<(String, StepKind)> {
+    let tag = |source: &Reference, target: &Reference| StepKind::Tag { source: source.clone(), target: target.clone() };
+    let subject = image.name.to_string();
+    match (&image.source, why) {
+        (ImageSource::External(source), _) => std::iter::once((subject, tag(source, &image.reference)))
+            .chain(image.local_alias.iter().map(|alias| (alias.familiar(), tag(source, alias))))
+            .collect(),
+        (ImageSource::Build(_), Reason::NameMissing(name)) => vec![(subject, tag(&image.reference, name))],
+        (ImageSource::Build(target), why) => {
+            let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();
+            let spec = spec(request, image, target, assessment, files, why);
+            vec![(subject, StepKind::Build(Box::new(spec)))]
+        }
+    }
+}
+
+fn spec(
+    request: &BuildRequest,
+    image: &Image,
+    target: &BuildTarget,
+    assessment: &Assessment,
+    files: ContextFiles,
+    why: &Reason,
+) -> BuildSpec {
+    let mut all = request.labels.clone();
+    let mut label = |name: &str, value: String| {
+        all.insert(name.to_owned(), value);
+    };
+    if let (Some(key), Some(parts)) = (&assessment.key, &assessment.parts) {
+        label(labels::FINGERPRINT, key.to_string());
+        label(labels::BUILD_HASH, key.hex().to_owned());
+        // Parts are strings and maps with string keys: serialising them cannot fail.
+        label(labels::PARTS, serde_json::to_string(parts).unwrap_or_default());
+    }
+    label(labels::PLATFORM, image.platform.to_string());
+    label(labels::BUILD_REASON, why.to_string());
+    label("org.opencontainers.image.title", image.name.to_string());
+    if let Some(tag) = image.reference.tag() {
+        label("org.opencontainers.image.version", tag.to_owned());
+    }
+    BuildSpec {
+        image: image.name.clone(),
+        tags: names(image),
+        dockerfile: target.dockerfile.clone(),
+        text: target.text.clone(),
+        context: target.context.clone(),
+        files,
+        target: target.target.clone(),
+        platform: image.platform.clone(),
+        build_args: target.build_args.clone(),
+        labels: all,
+        no_cache: request.force,
+        cache_from: Vec::new(),
+    }
+}
+
+/// Every name that an image gets.
+pub fn names(image: &Image) -> Vec<Reference> {
+    std::iter::once(&image.reference).chain(&image.local_alias).cloned().collect()
+}

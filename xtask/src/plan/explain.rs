@@ -1,0 +1,278 @@
+//! Pure: a plan as people and programs read it: text, JSON (append-only, described in `docs/cli.md`), dot.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::build::{Assessment, Contexts};
+use crate::graph::ImageGraph;
+use crate::model::{
+    Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Phase, Plan,
+    Reference, StepId, StepKind,
+};
+
+/// Version of the JSON below; it only grows within a version.
+const VERSION: u32 = 1;
+
+/// A plan with everything that it was made from.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanDocument {
+    /// 1.
+    pub version: u32,
+    /// The network that the plan is for; none when no registry is asked.
+    pub network: Option<Network>,
+    /// The selected images, in build order.
+    pub images: Vec<ImageEntry>,
+    /// Every external base image, once, normalised.
+    pub base_images: Vec<Reference>,
+    /// What would be done.
+    pub steps: Vec<StepEntry>,
+    /// What is not done, and why.
+    pub skipped: Vec<SkippedEntry>,
+    /// What is wrong with the tree.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One image of a plan or a status.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageEntry {
+    /// Its name, without registry and tag.
+    pub name: ImageName,
+    /// The service folder's name.
+    pub service: String,
+    /// Its full name, as an engine's listing spells it.
+    pub reference: String,
+    /// The Dockerfile, relative to the root; none for an image that is pulled and tagged.
+    pub dockerfile: Option<String>,
+    /// The build context, relative to the root, `.` for the root; none likewise.
+    pub context: Option<String>,
+    /// The stage.
+    pub target: Option<String>,
+    /// The platform.
+    pub platform: String,
+    /// Images of this tree that it waits for.
+    pub needs: Vec<ImageName>,
+    /// Normalised external references that it stands on.
+    pub base_images: Vec<Reference>,
+    /// Context files that it reads, relative to the context.
+    pub inputs: Vec<String>,
+    /// The fingerprint that a build would give now.
+    pub key: Option<Digest>,
+    /// How the store compares.
+    pub state: ImageState,
+    /// Why that state.
+    pub reason: String,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepEntry {
+    /// Unique in the plan.
+    pub id: StepId,
+    /// Its phase.
+    pub phase: Phase,
+    /// `pull`, `tag`, `write-file`, `build`, `verify`, `push`.
+    pub kind: &'static str,
+    /// What it is about.
+    pub subject: String,
+    /// Steps that have to succeed first.
+    pub needs: Vec<StepId>,
+    /// Why it is done.
+    pub why: String,
+}
+
+/// Something that is not done.
+#[derive(Clone, Debug, Serialize)]
+pub struct SkippedEntry {
+    /// Its phase.
+    pub phase: Phase,
+    /// What it is about.
+    pub subject: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// The entries of the selected images.
+pub fn image_entries(
+    selected: &BTreeSet<ImageName>,
+    graph: &ImageGraph,
+    contexts: &Contexts,
+    assessments: &[Assessment],
+) -> Vec<ImageEntry> {
+    let images = graph.images().iter().zip(assessments);
+    images
+        .filter(|(image, _)| selected.contains(&image.name))
+        .map(|(image, assessment)| image_entry(image, contexts, assessment))
+        .collect()
+}
+
+fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment) -> ImageEntry {
+    let target = match &image.source {
+        ImageSource::Build(target) => Some(target),
+        ImageSource::External(_) => None,
+    };
+    let inputs = contexts.get(&image.name).map(|c| c.files.inputs().map(str::to_owned).collect());
+    ImageEntry {
+        name: image.name.clone(),
+        service: image.service.clone(),
+        reference: image.reference.familiar(),
+        dockerfile: target.map(|t| t.dockerfile.clone()),
+        context: target.map(|t| t.context.clone()),
+        target: target.and_then(|t| t.target.clone()),
+        platform: image.platform.to_string(),
+        needs: image.needs.iter().cloned().collect(),
+        base_images: super::build::externals(image).into_iter().cloned().collect(),
+        inputs: inputs.unwrap_or_default(),
+        key: assessment.key.clone(),
+        state: assessment.state,
+        reason: assessment.reason.to_string(),
+    }
+}
+
+/// The whole document.
+pub fn document(
+    images: Vec<ImageEntry>,
+    plan: &Plan,
+    verdict: Option<&NetworkVerdict>,
+    diagnostics: &[Diagnostic],
+) -> PlanDocument {
+    let mut seen = BTreeSet::new();
+    let base_images = images
+        .iter()
+        .flat_map(|image| &image.base_images)
+        .filter(|base| seen.insert((*base).clone()))
+        .cloned()
+        .collect();
+    let steps = plan.steps.iter().map(|step| StepEntry {
+        id: step.id.clone(),
+        phase: step.phase,
+        kind: step.kind.name(),
+        subject: step.subject.clone(),
+        needs: step.needs.clone(),
+        why: step.why.to_string(),
+    });
+    let skipped = plan.skipped.iter().map(|skipped| SkippedEntry {
+        phase: skipped.phase,
+        subject: skipped.subject.clone(),
+        why: skipped.why.to_string(),
+    });
+    PlanDocument {
+        version: VERSION,
+        network: verdict.map(|v| v.network),
+        base_images,
+        steps: steps.collect(),
+        skipped: skipped.collect(),
+        images,
+        diagnostics: diagnostics.to_vec(),
+    }
+}
+
+/// The document as one JSON object.
+pub fn json(document: &PlanDocument) -> String {
+    // Strings, numbers and maps with string keys: serialising them cannot fail.
+    serde_json::to_string_pretty(document).unwrap_or_default()
+}
+
+/// The plan as text: every step and every image with its reason, and the new text of files that would be
+/// written, as a diff.
+pub fn text(document: &PlanDocument, plan: &Plan, verdict: Option<&NetworkVerdict>) -> String {
+    let mut out = String::new();
+    let network = verdict.map(|v| format!(", network {} ({})", v.network, v.evidence)).unwrap_or_default();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "{}, {}{network}",
+        count(document.images.len(), "image"),
+        count(document.base_images.len(), "external base image")
+    );
+    let width = document.images.iter().map(|i| i.name.as_str().len()).max().unwrap_or(0);
+    let _ = writeln!(out, "\nimages");
+    for image in &document.images {
+        let context = image.context.as_deref().map(|c| format!("  context {c}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "  {:width$}  {:<10}  ({}){context}",
+            image.name.as_str(),
+            image.state.to_string(),
+            image.reason
+        );
+    }
+    for phase in Phase::BUILD_ALL.into_iter().chain([Phase::Push]) {
+        let steps: Vec<_> = plan.steps.iter().filter(|s| s.phase == phase).collect();
+        let skipped = plan.skipped.iter().filter(|s| s.phase == phase);
+        let (failed, fine): (Vec<_>, Vec<_>) =
+            skipped.partition(|s| s.why.outcome() != crate::model::Outcome::UpToDate);
+        if steps.is_empty() && failed.is_empty() && fine.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n{}  {} to do, {} fine", phase.name(), steps.len(), fine.len());
+        for step in steps {
+            let _ = writeln!(out, "  {:<10} {}  ({})", step.kind.name(), step.subject, step.why);
+            for need in &step.needs {
+                let _ = writeln!(out, "             after {need}");
+            }
+            if let StepKind::WriteFile { contents, was, .. } = &step.kind {
+                diff(&mut out, was.as_deref().unwrap_or(""), contents);
+            }
+        }
+        for skipped in failed {
+            let _ = writeln!(out, "  {:<10} {}  ({})", skipped.why.outcome().to_string(), skipped.subject, skipped.why);
+        }
+    }
+    for diagnostic in &document.diagnostics {
+        let _ = writeln!(out, "\n{diagnostic}");
+    }
+    out
+}
+
+/// `1 image`, `2 images`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// The lines that differ, without context.
+fn diff(out: &mut String, was: &str, now: &str) {
+    let (old, new): (Vec<&str>, Vec<&str>) = (was.lines().collect(), now.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let (old_rest, new_rest) = (&old[same..], &new[same..]);
+    let tail = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    let _ = writeln!(out, "             @@ line {} @@", same + 1);
+    for line in &old_rest[..old_rest.len() - tail] {
+        let _ = writeln!(out, "             -{line}");
+    }
+    for line in &new_rest[..new_rest.len() - tail] {
+        let _ = writeln!(out, "             +{line}");
+    }
+}
+
+/// The graph in Graphviz's language: images as boxes coloured by state, external base images as ellipses.
+pub fn dot(document: &PlanDocument) -> String {
+    let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let mut out = String::from("digraph images {\n  rankdir = LR;\n  node [fontname = \"monospace\"];\n");
+    for base in &document.base_images {
+        let _ = writeln!(out, "  {} [shape = ellipse, style = dashed];", quote(&base.familiar()));
+    }
+    for image in &document.images {
+        let colour = match image.state {
+            ImageState::UpToDate => "darkgreen",
+            ImageState::Stale | ImageState::Missing => "darkorange",
+            ImageState::Invalid => "red",
+            ImageState::Unknown => "gray",
+        };
+        let label = format!("{}\\n{}: {}", image.name, image.state, image.reason.replace('"', "'"));
+        let _ = writeln!(
+            out,
+            "  {} [shape = box, color = {colour}, label = \"{label}\"];",
+            quote(image.name.as_str())
+        );
+        for need in &image.needs {
+            let _ = writeln!(out, "  {} -> {};", quote(need.as_str()), quote(image.name.as_str()));
+        }
+        for base in &image.base_images {
+            let _ = writeln!(out, "  {} -> {};", quote(&base.familiar()), quote(image.name.as_str()));
+        }
+    }
+    out.push_str("}\n");
+    out
+}
