@@ -1,0 +1,545 @@
+//! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Scalar, Tag, parse_build_arg};
+use crate::model::Platform;
+
+/// Builds every container image of a monorepo, in order, once, and says why.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+#[command(after_help = "Start with `cargo xtask plan`, which changes nothing, or `cargo xtask build-all`.")]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes, before or after its name.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The tree [default: the nearest folder above with .config/xtask.toml, else the workspace of xtask/]
+    #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT")]
+    pub root: Option<PathBuf>,
+    /// Read settings from this file instead of .config/xtask.toml
+    #[arg(long, global = true, value_name = "FILE", env = "XTASK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Never touch a network
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Which network this is: internal, external or auto
+    #[arg(long, global = true, value_name = "NETWORK")]
+    pub network: Option<NetworkChoice>,
+    /// Probe the network again even if a recent verdict is known
+    #[arg(long, global = true)]
+    pub no_cache_verdict: bool,
+    /// How to show what happens
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto", env = "XTASK_PROGRESS")]
+    pub progress: ProgressChoice,
+    /// Install what is missing, start a private engine, make base images that no registry gives; says each thing
+    #[arg(long, global = true)]
+    pub bootstrap: bool,
+    /// Whether to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "XTASK_COLOR")]
+    pub color: ColorChoice,
+    /// Say more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressChoice {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// Bars
+    Tty,
+    /// One fact a line
+    Plain,
+    /// Events, one JSON object a line, on stderr
+    Json,
+    /// Failures only
+    Quiet,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything in order: status, prefetch, alias, sync-config, render, build, verify
+    BuildAll(BuildAll),
+    /// Say of each image whether it is up to date, and why not
+    #[command(visible_alias = "check-status")]
+    Status(Status),
+    /// Pull the external base images that the images need
+    #[command(visible_alias = "prefetch-images")]
+    Prefetch(Prefetch),
+    /// Make every base image answer to all its names
+    #[command(visible_aliases = ["tag-localhost", "fix-image-aliases"])]
+    Alias(Alias),
+    /// Bring .env up to .env.example
+    SyncConfig(Files),
+    /// Render every template
+    Render(Files),
+    /// Build what is stale, in dependency order, in parallel
+    #[command(visible_alias = "build-service")]
+    Build(Build),
+    /// Check that every image exists, with its tag, size, platform and fingerprint
+    Verify(Verify),
+    /// Show what build-all would do, with every reason; changes nothing and needs no engine
+    Plan(PlanArgs),
+    /// Say what Dockerfiles need, one JSON object a line
+    Inspect(Inspect),
+    /// Push images to the registry in their names
+    Push(Push),
+    /// Push every image
+    PushAll(PushAll),
+    /// The private engine of this tree
+    Engine(Engine),
+    /// Past runs, with durations, sizes, reasons and outcomes
+    History(History),
+    /// All checks of this repository, on a private engine and registry of their own
+    Ci,
+    /// Whole-process figures of this program beside `docker buildx bake`
+    Bench(Bench),
+}
+
+/// Which images.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Selection {
+    /// Only these services or images, and what they build on
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Not these services or images
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub skip: Vec<String>,
+}
+
+/// How images are named and what they are made for.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Images")]
+pub struct Naming {
+    /// Name images after this registry; the plain name stays as a local alias
+    #[arg(long, value_name = "REGISTRY")]
+    pub registry: Option<OptionalRegistry>,
+    /// The registry that answers inside the company network
+    #[arg(long, value_name = "REGISTRY")]
+    pub internal_registry: Option<OptionalRegistry>,
+    /// What every image name begins with
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// What the images run on, such as linux/amd64
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+    /// A build arg; repeat for more
+    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
+    pub build_arg: Vec<(String, Scalar)>,
+}
+
+/// How pulls are made.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Pulls")]
+pub struct Pulling {
+    /// Pull nothing in advance
+    #[arg(long)]
+    pub no_prefetch: bool,
+    /// A failed pull fails the run
+    #[arg(long)]
+    pub strict_prefetch: bool,
+    /// Further tries after a transient failure
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+}
+
+/// How builds are made.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Builds")]
+pub struct Building {
+    /// Rebuild everything, without the builder's cache
+    #[arg(long)]
+    pub force: bool,
+    /// Rebuild without comparing fingerprints, with the builder's cache
+    #[arg(long)]
+    pub skip_cache_check: bool,
+    /// Builds at the same time
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<Positive>,
+    /// Start nothing more after the first failure
+    #[arg(long, overrides_with = "keep_going")]
+    pub fail_fast: bool,
+    /// Go on with what does not depend on a failure (the default)
+    #[arg(long, overrides_with = "fail_fast")]
+    pub keep_going: bool,
+    /// Push what was built, and what is up to date
+    #[arg(long)]
+    pub push: bool,
+}
+
+/// `build-all`
+#[derive(Debug, Args)]
+pub struct BuildAll {
+    /// The tag of what is built
+    #[arg(value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Make the preferred name win where two names of a base image are different images
+    #[arg(long)]
+    pub fix: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub building: Building,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub pulling: Pulling,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// How a query answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON document on stdout
+    Json,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The tag to look at
+    #[arg(value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// List what changed since this image was built, file by file
+    #[arg(long, value_name = "NAME")]
+    pub explain: Option<String>,
+    /// How to answer
+    #[arg(long, default_value = "human")]
+    pub format: Format,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `prefetch`
+#[derive(Debug, Args)]
+pub struct Prefetch {
+    /// References, or services whose base images are meant [default: all]
+    #[arg(value_name = "IMAGE or SERVICE")]
+    pub what: Vec<String>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A failed pull fails the run
+    #[arg(long)]
+    pub strict_prefetch: bool,
+    /// Further tries after a transient failure
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `alias`
+#[derive(Debug, Args)]
+pub struct Alias {
+    /// Base images, in any of their forms [default: all that the Dockerfiles name]
+    #[arg(value_name = "REF")]
+    pub refs: Vec<String>,
+    /// Change nothing, exit 15 on any gap or conflict
+    #[arg(long, conflicts_with_all = ["fix", "dry_run"])]
+    pub check: bool,
+    /// Make the preferred name win where two names are different images
+    #[arg(long)]
+    pub fix: bool,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `sync-config` and `render`
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Change nothing, exit 15 if anything would change
+    #[arg(long, conflicts_with = "dry_run")]
+    pub check: bool,
+    /// Print what would change and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Services or images, and what they build on [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// The tag of what is built
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub building: Building,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub pulling: Pulling,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The tag to look at
+    #[arg(value_name = "TAG")]
+    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// How `plan` answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people
+    #[default]
+    #[value(alias = "human")]
+    Text,
+    /// One JSON document on stdout
+    Json,
+    /// Graphviz
+    Dot,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The tag of what would be built
+    #[arg(value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// How to answer
+    #[arg(long, default_value = "text")]
+    pub format: PlanFormat,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub building: Building,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub pulling: Pulling,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Dockerfiles
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The stage to build [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
+    /// A build arg; repeat for more
+    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
+    pub build_arg: Vec<(String, Scalar)>,
+    /// The platform to build for
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<Platform>,
+    /// The answer is always one JSON object a line
+    #[arg(long, default_value = "json", value_parser = ["json"], hide = true)]
+    pub format: String,
+}
+
+/// `push`
+#[derive(Debug, Args)]
+pub struct Push {
+    /// Services or images
+    #[arg(required = true, value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// The tag to push
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `push-all`
+#[derive(Debug, Args)]
+pub struct PushAll {
+    /// The tag to push
+    #[arg(value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `engine`
+#[derive(Debug, Args)]
+pub struct Engine {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: EngineCommand,
+}
+
+/// What to do with the private engine.
+#[derive(Debug, Subcommand)]
+pub enum EngineCommand {
+    /// Start it, or say that it runs
+    Up,
+    /// Stop it and remove its bridge; images stay unless --purge
+    Down {
+        /// Remove its images and all its data too
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Say whether it runs, and where
+    Status {
+        /// How to answer
+        #[arg(long, default_value = "human")]
+        format: Format,
+    },
+}
+
+/// `history`
+#[derive(Debug, Args)]
+pub struct History {
+    /// Only runs that touched this image
+    #[arg(long, value_name = "NAME")]
+    pub image: Option<String>,
+    /// At most so many runs, newest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+    /// How to answer
+    #[arg(long, default_value = "human")]
+    pub format: Format,
+}
+
+/// `bench`
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Services in the tree that is made for it
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub services: usize,
+    /// Files in each service
+    #[arg(long, value_name = "N", default_value_t = 51)]
+    pub files: usize,
+    /// Runs of each command
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub runs: usize,
+}
+
+fn build_arg(text: &str) -> Result<(String, Scalar), String> {
+    parse_build_arg(text)
+}
+
+/// `Some(true)` where a switch was given, so that lower layers may still say yes.
+fn given(switch: bool) -> Option<bool> {
+    switch.then_some(true)
+}
+
+impl Global {
+    /// What these options set.
+    pub fn layer(&self) -> Layer {
+        Layer { offline: given(self.offline), network: self.network, verbose: given(self.verbose), ..Layer::default() }
+    }
+}
+
+impl Naming {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let own = Layer {
+            registry: self.registry.clone(),
+            internal_registry: self.internal_registry.clone(),
+            prefix: self.prefix.clone(),
+            platform: self.platform.clone(),
+            build_args: self.build_arg.iter().cloned().collect(),
+            ..Layer::default()
+        };
+        own.or(layer)
+    }
+}
+
+impl Pulling {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let own = Layer {
+            skip_prefetch: given(self.no_prefetch),
+            strict_prefetch: given(self.strict_prefetch),
+            retries: self.retries,
+            ..Layer::default()
+        };
+        own.or(layer)
+    }
+}
+
+impl Building {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let own = Layer {
+            force: given(self.force),
+            skip_cache_check: given(self.skip_cache_check),
+            jobs: self.jobs,
+            ..Layer::default()
+        };
+        own.or(layer)
+    }
+}
