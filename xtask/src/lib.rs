@@ -7,5 +7,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod events;
 pub mod model;
+pub mod report;
 pub mod secrets;

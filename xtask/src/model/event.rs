@@ -228,3 +228,16 @@ pub struct RunStats {
     /// Milliseconds from first to last event.
     pub took: u64,
 }
+
+impl RunStats {
+    /// One more that ended so.
+    pub fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::UpToDate => self.up_to_date += 1,
+            Outcome::Skipped => self.skipped += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+        }
+    }
+}
