@@ -8,4 +8,7 @@
 pub mod config;
 pub mod engine;
 pub mod graph;
+pub mod events;
 pub mod model;
+pub mod report;
+pub mod secrets;

@@ -123,9 +123,15 @@ pub enum EventKind {
         outcome: Outcome,
         /// Milliseconds that it took.
         took: u64,
-        /// What came of it (`1.2 GB  sha256:9f0c…`), or the error with its cause.
+        /// What came of it (`sha256:9f0c…`), or the error: a line for it and one for each cause below it.
         detail: String,
-        /// The step's log, relative to the root, if it has one.
+        /// Bytes of the image that it made, where it made one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<u64>,
+        /// Of a failed step: the last lines that it printed. Left empty, the run loop fills it from the log.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        last_lines: Vec<String>,
+        /// The step's log, relative to the root, if it has one; the run loop fills it.
         log: Option<String>,
     },
     /// Something was not done.
@@ -134,7 +140,8 @@ pub enum EventKind {
         phase: Phase,
         /// What it is about.
         subject: String,
-        /// `skipped` because it need not, or `failed`/`cancelled` because something that it needs was.
+        /// `up-to-date` because it need not, `skipped` because something that it needs failed or nobody asked
+        /// for it, `cancelled` because the run was stopped before.
         outcome: Outcome,
         /// Why.
         why: String,
@@ -220,4 +227,17 @@ pub struct RunStats {
     pub cancelled: usize,
     /// Milliseconds from first to last event.
     pub took: u64,
+}
+
+impl RunStats {
+    /// One more that ended so.
+    pub fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::UpToDate => self.up_to_date += 1,
+            Outcome::Skipped => self.skipped += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Cancelled => self.cancelled += 1,
+        }
+    }
 }

@@ -1,0 +1,247 @@
+//! What to show, decided from what was typed and where we run. Pure; the doc comment of [`resolve`] is the truth
+//! table and the table is the test.
+
+/// `--progress`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProgressChoice {
+    /// Bars on a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// Bars.
+    Tty,
+    /// Lines.
+    Plain,
+    /// Events as JSON, one a line.
+    Json,
+    /// Nothing but warnings and failures.
+    Quiet,
+}
+
+/// `--color`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColourChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Everything that decides what is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Circumstances {
+    /// `--progress`
+    pub progress: ProgressChoice,
+    /// `--color`
+    pub colour: ColourChoice,
+    /// How many `-v`.
+    pub verbose: u8,
+    /// `-q`
+    pub quiet: bool,
+    /// stderr is a terminal.
+    pub stderr_is_terminal: bool,
+    /// `CI` is set, and not to `false` or `0`.
+    pub is_ci: bool,
+    /// `TERM=dumb`.
+    pub term_is_dumb: bool,
+    /// `NO_COLOR` is set and not empty (no-color.org).
+    pub no_color: bool,
+}
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Display {
+    /// In which way.
+    pub mode: Mode,
+    /// In colours?
+    pub colour: Colour,
+    /// How much.
+    pub verbosity: Verbosity,
+}
+
+/// In which way a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Bars that move.
+    Tty,
+    /// One fact a line.
+    Plain,
+    /// Events.
+    Json,
+    /// Warnings and failures.
+    Quiet,
+}
+
+/// Whether colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+}
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and failures.
+    Quiet,
+    /// What is done.
+    Normal,
+    /// `-v`: what is not done, too, and why.
+    Verbose,
+    /// `-vv`: what steps print, too.
+    Logs,
+}
+
+/// The mode:
+///
+/// | `--progress` | `-q` | bars possible (1) | `CI` | mode |
+/// |---|---|---|---|---|
+/// | json | any | any | any | json |
+/// | quiet | any | any | any | quiet |
+/// | auto, tty, plain | yes | any | any | quiet |
+/// | plain | no | any | any | plain |
+/// | tty | no | yes | any | tty |
+/// | tty | no | no | any | plain |
+/// | auto | no | yes | no | tty |
+/// | auto | no | yes | yes | plain |
+/// | auto | no | no | any | plain |
+///
+/// (1) stderr is a terminal and not a dumb one.
+///
+/// Colours: never in json; else `--color always|never` decides; else yes if bars are possible and `NO_COLOR` is not
+/// set. Verbosity: quiet in quiet mode, else by the number of `-v`.
+pub fn resolve(around: Circumstances) -> Display {
+    use ProgressChoice as Choice;
+    let can_draw = around.stderr_is_terminal && !around.term_is_dumb;
+    let mode = match (around.progress, around.quiet) {
+        (Choice::Json, _) => Mode::Json,
+        (Choice::Quiet, _) | (_, true) => Mode::Quiet,
+        (Choice::Plain, false) => Mode::Plain,
+        (Choice::Tty, false) if can_draw => Mode::Tty,
+        (Choice::Auto, false) if can_draw && !around.is_ci => Mode::Tty,
+        (Choice::Tty | Choice::Auto, false) => Mode::Plain,
+    };
+    let is_coloured = mode != Mode::Json
+        && match around.colour {
+            ColourChoice::Always => true,
+            ColourChoice::Never => false,
+            ColourChoice::Auto => can_draw && !around.no_color,
+        };
+    let verbosity = match (mode, around.verbose) {
+        (Mode::Quiet, _) => Verbosity::Quiet,
+        (_, 0) => Verbosity::Normal,
+        (_, 1) => Verbosity::Verbose,
+        (_, _) => Verbosity::Logs,
+    };
+    Display { mode, colour: if is_coloured { Colour::Yes } else { Colour::No }, verbosity }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHOICES: [(&str, ProgressChoice); 5] = [
+        ("auto", ProgressChoice::Auto),
+        ("tty", ProgressChoice::Tty),
+        ("plain", ProgressChoice::Plain),
+        ("json", ProgressChoice::Json),
+        ("quiet", ProgressChoice::Quiet),
+    ];
+
+    /// The rows of the table in the doc comment of `resolve`.
+    fn table() -> Vec<Vec<String>> {
+        include_str!("resolve.rs")
+            .lines()
+            .skip_while(|line| !line.contains("| `--progress` |"))
+            .skip(2)
+            .take_while(|line| line.starts_with("/// |"))
+            .map(|line| {
+                line.trim_start_matches("/// |")
+                    .trim_end_matches('|')
+                    .split('|')
+                    .map(|s| s.trim().to_owned())
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn matches(cell: &str, value: bool) -> bool {
+        cell == "any" || cell == if value { "yes" } else { "no" }
+    }
+
+    #[test]
+    fn every_case_has_one_row_and_the_row_is_right() {
+        let table = table();
+        assert_eq!(table.len(), 9);
+        for (name, progress) in CHOICES {
+            for bits in 0..16u8 {
+                let [quiet, stderr_is_terminal, term_is_dumb, is_ci] =
+                    [1, 2, 4, 8].map(|bit| bits & bit != 0);
+                let around = Circumstances {
+                    progress,
+                    quiet,
+                    stderr_is_terminal,
+                    term_is_dumb,
+                    is_ci,
+                    ..Circumstances::default()
+                };
+                let can_draw = stderr_is_terminal && !term_is_dumb;
+                let rows: Vec<_> = table
+                    .iter()
+                    .filter(|row| {
+                        row[0].split(", ").any(|choice| choice == name)
+                            && matches(&row[1], quiet)
+                            && matches(&row[2], can_draw)
+                            && matches(&row[3], is_ci)
+                    })
+                    .collect();
+                assert_eq!(rows.len(), 1, "{around:?}");
+                let mode = format!("{:?}", resolve(around).mode).to_lowercase();
+                assert_eq!(mode, rows[0][4], "{around:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn colours_are_for_those_who_can_see_them() {
+        let terminal = Circumstances { stderr_is_terminal: true, ..Circumstances::default() };
+        for (around, colour) in [
+            (terminal, Colour::Yes),
+            (Circumstances { is_ci: true, ..terminal }, Colour::Yes),
+            (Circumstances { no_color: true, ..terminal }, Colour::No),
+            (Circumstances { term_is_dumb: true, ..terminal }, Colour::No),
+            (Circumstances { colour: ColourChoice::Never, ..terminal }, Colour::No),
+            (Circumstances { colour: ColourChoice::Always, no_color: true, ..terminal }, Colour::Yes),
+            (Circumstances::default(), Colour::No),
+            (Circumstances { colour: ColourChoice::Always, ..Circumstances::default() }, Colour::Yes),
+            (
+                Circumstances {
+                    colour: ColourChoice::Always,
+                    progress: ProgressChoice::Json,
+                    ..Circumstances::default()
+                },
+                Colour::No,
+            ),
+        ] {
+            assert_eq!(resolve(around).colour, colour, "{around:?}");
+        }
+    }
+
+    #[test]
+    fn verbosity_counts_the_letters() {
+        for (verbose, quiet, verbosity) in [
+            (0, false, Verbosity::Normal),
+            (1, false, Verbosity::Verbose),
+            (2, false, Verbosity::Logs),
+            (9, false, Verbosity::Logs),
+            (2, true, Verbosity::Quiet),
+        ] {
+            let around = Circumstances { verbose, quiet, ..Circumstances::default() };
+            assert_eq!(resolve(around).verbosity, verbosity, "{around:?}");
+        }
+    }
+}
