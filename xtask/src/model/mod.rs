@@ -2,6 +2,7 @@
 //!
 //! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
 
+mod alias_rules;
 mod diagnostic;
 mod digest;
 mod event;
@@ -13,6 +14,7 @@ mod reason;
 mod reference;
 mod registry_prefix;
 
+pub use alias_rules::{AliasNames, AliasRules};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
