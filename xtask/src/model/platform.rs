@@ -49,6 +49,16 @@ impl Platform {
         Self { os, arch: arch.to_owned(), variant: variant.map(str::to_owned) }
     }
 
+    /// True when an image for `self` runs where `wanted` is asked for: the same, or an older 32-bit arm
+    /// (github.com/containerd/platforms, `Only`). A side without a variant takes any.
+    pub fn serves(&self, wanted: &Self) -> bool {
+        let variant = match (&self.variant, &wanted.variant) {
+            (Some(have), Some(want)) => have == want || (self.arch == "arm" && have < want),
+            _ => true,
+        };
+        self.os == wanted.os && self.arch == wanted.arch && variant
+    }
+
     /// What this machine's containers run on by default: Linux on the machine's own processor.
     pub fn local() -> Self {
         Self::new("linux", std::env::consts::ARCH, None)
@@ -92,5 +102,26 @@ impl TryFrom<String> for Platform {
 impl From<Platform> for String {
     fn from(platform: Platform) -> Self {
         platform.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_arm_serves_a_newer_one() {
+        for (have, want, serves) in [
+            ("linux/amd64", "linux/x86_64", true),
+            ("linux/arm64/v8", "linux/arm64", true),
+            ("linux/arm/v6", "linux/arm/v7", true),
+            ("linux/arm/v7", "linux/arm/v6", false),
+            ("linux/amd64", "linux/amd64/v3", true),
+            ("linux/amd64", "linux/arm64", false),
+            ("windows/amd64", "linux/amd64", false),
+        ] {
+            let parse = |text: &str| text.parse::<Platform>().expect(text);
+            assert_eq!(parse(have).serves(&parse(want)), serves, "{have} for {want}");
+        }
     }
 }

@@ -12,6 +12,8 @@ pub enum Reason {
     NotInStore,
     /// The store has it.
     InStore,
+    /// The store has it under another of its names; alias gives it this one.
+    OtherName(Reference),
     /// The store has it for another platform.
     WrongPlatform {
         /// What the store has.
@@ -171,6 +173,7 @@ impl fmt::Display for Reason {
         match self {
             Self::NotInStore => f.write_str("not in the local store"),
             Self::InStore => f.write_str("already here"),
+            Self::OtherName(name) => write!(f, "already here as {}", name.familiar()),
             Self::WrongPlatform { found, wanted } => write!(f, "is {found}, wanted {wanted}"),
             Self::Offline => f.write_str("missing, and --offline forbids to pull it"),
             Self::NoInternalRegistry => {

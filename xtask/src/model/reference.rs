@@ -96,6 +96,11 @@ impl Reference {
         (self.tag.is_some() && self.digest.is_some()).then(|| Self { tag: None, ..self.clone() })
     }
 
+    /// The reference by its tag alone; none when it has no tag.
+    pub fn without_digest(&self) -> Option<Self> {
+        self.tag.is_some().then(|| Self { digest: None, ..self.clone() })
+    }
+
     fn familiar_path(&self) -> &str {
         match self.path.strip_prefix(OFFICIAL_PREFIX) {
             Some(rest) if self.domain == DEFAULT_DOMAIN && !rest.contains('/') => rest,
@@ -327,6 +332,8 @@ mod tests {
         let both: Reference = format!("alpine:3@{digest}").parse().expect("both");
         assert_eq!(both.tag(), Some("3"));
         assert_eq!(both.digest().map(Digest::as_str), Some(digest.as_str()));
+        assert_eq!(both.without_digest(), "alpine:3".parse().ok());
+        assert_eq!(pinned.without_digest(), None);
     }
 
     #[test]
