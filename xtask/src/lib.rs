@@ -6,5 +6,11 @@
 //! ```
 
 pub mod config;
+pub mod dotenv;
 pub mod engine;
+pub mod env;
 pub mod model;
+pub mod suggest;
+
+#[cfg(test)]
+pub(crate) mod testing;
