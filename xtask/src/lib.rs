@@ -6,9 +6,12 @@
 //! ```
 
 pub mod config;
+pub mod dotenv;
 pub mod engine;
-pub mod graph;
+pub mod env;
 pub mod events;
+pub mod graph;
 pub mod model;
 pub mod report;
 pub mod secrets;
+pub mod suggest;

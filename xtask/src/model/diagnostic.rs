@@ -23,6 +23,9 @@ pub struct Diagnostic {
     pub file: String,
     /// 1-based; 0 when the finding is about the whole file.
     pub line: u32,
+    /// 1-based, in characters; 0 when the finding is about the whole line.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub column: u32,
     /// What is wrong and what mends it; no trailing period.
     pub message: String,
 }
@@ -30,13 +33,28 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a line of a file.
     pub fn error(file: impl Into<String>, line: u32, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, file: file.into(), line, message: message.into() }
+        Self { severity: Severity::Error, file: file.into(), line, column: 0, message: message.into() }
     }
 
     /// A warning at a line of a file.
     pub fn warning(file: impl Into<String>, line: u32, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, file: file.into(), line, message: message.into() }
+        Self { severity: Severity::Warning, file: file.into(), line, column: 0, message: message.into() }
     }
+
+    /// The same finding at a byte offset of the file's text, which gives its line and column.
+    #[must_use]
+    pub fn at_offset(mut self, text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.line = count(before.matches('\n').count() + 1);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        self.column = count(before[line_start..].chars().count() + 1);
+        self
+    }
+}
+
+fn is_zero(column: &u32) -> bool {
+    *column == 0
 }
 
 impl fmt::Display for Diagnostic {
@@ -45,9 +63,26 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        match self.line {
-            0 => write!(f, "{severity}: {}: {}", self.file, self.message),
-            line => write!(f, "{severity}: {}:{line}: {}", self.file, self.message),
+        match (self.line, self.column) {
+            (0, _) => write!(f, "{severity}: {}: {}", self.file, self.message),
+            (line, 0) => write!(f, "{severity}: {}:{line}: {}", self.file, self.message),
+            (line, column) => write!(f, "{severity}: {}:{line}:{column}: {}", self.file, self.message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_as_much_of_the_place_as_is_known() {
+        let text = "a\nbé{{X}}\n";
+        let finding = Diagnostic::error("f", 0, "bad");
+        assert_eq!(finding.to_string(), "error: f: bad");
+        assert_eq!(Diagnostic::warning("f", 2, "bad").to_string(), "warning: f:2: bad");
+        let offset = text.find("{{").expect("there");
+        assert_eq!(finding.clone().at_offset(text, offset).to_string(), "error: f:2:3: bad");
+        assert_eq!(finding.at_offset(text, 99).to_string(), "error: f:3:1: bad", "past the end is the end");
     }
 }

@@ -1,0 +1,164 @@
+//! The process environment, read once and handed on as a value.
+//!
+//! In: the environment of this process, or a list for tests. Out: lookups. It decides nothing about settings
+//! (`config::load` does) and never changes the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// A snapshot of the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    vars: BTreeMap<OsString, OsString>,
+}
+
+/// The proxy variables that BuildKit passes into builds without an `ARG` (its predefined args), both spellings.
+pub const PROXY_NAMES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+impl Env {
+    /// What this process was started with.
+    pub fn from_process() -> Self {
+        Self { vars: std::env::vars_os().collect() }
+    }
+
+    /// The value as text; a value that is not UTF-8 is no text (see [`Env::get_os`]).
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_os(name)?.to_str()
+    }
+
+    /// The value as text, with empty counting as not set.
+    pub fn non_empty(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value as it is, for paths.
+    pub fn get_os(&self, name: &str) -> Option<&OsStr> {
+        self.vars.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Whether a continuous-integration service runs us: `CI` (GitHub, GitLab, Travis, …) set to anything but no.
+    pub fn is_ci(&self) -> bool {
+        self.non_empty("CI").is_some_and(|value| !matches!(value, "0" | "false" | "no" | "off"))
+    }
+
+    /// Whether colour is unwanted: `NO_COLOR` not empty (no-color.org) or a terminal that has none.
+    pub fn no_color(&self) -> bool {
+        self.non_empty("NO_COLOR").is_some() || self.is_dumb_terminal()
+    }
+
+    /// Whether the terminal cannot move its cursor.
+    pub fn is_dumb_terminal(&self) -> bool {
+        self.get("TERM") == Some("dumb")
+    }
+
+    /// The user's home.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.absolute("HOME").or_else(|| self.absolute("USERPROFILE"))
+    }
+
+    /// Where this user's caches lie: `XDG_CACHE_HOME`, else `~/.cache`.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        self.absolute("XDG_CACHE_HOME").or_else(|| Some(self.home()?.join(".cache")))
+    }
+
+    /// Where this user's settings lie: `XDG_CONFIG_HOME`, else `~/.config`.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        self.absolute("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))
+    }
+
+    /// Where sockets of this user's session lie: `XDG_RUNTIME_DIR`.
+    pub fn runtime_dir(&self) -> Option<PathBuf> {
+        self.absolute("XDG_RUNTIME_DIR")
+    }
+
+    /// The engine that the user named: `DOCKER_HOST`.
+    pub fn docker_host(&self) -> Option<&str> {
+        self.non_empty("DOCKER_HOST")
+    }
+
+    /// Where docker keeps credentials and contexts: `DOCKER_CONFIG`, else `~/.docker`.
+    pub fn docker_config_dir(&self) -> Option<PathBuf> {
+        let named = self.get_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        named.or_else(|| Some(self.home()?.join(".docker")))
+    }
+
+    /// The proxy variables that are set, as builds get them.
+    pub fn proxies(&self) -> BTreeMap<String, String> {
+        let set = |name: &&str| Some(((*name).to_owned(), self.non_empty(name)?.to_owned()));
+        PROXY_NAMES.iter().filter_map(set).collect()
+    }
+
+    /// The folders of `PATH`, in order.
+    pub fn path(&self) -> Vec<PathBuf> {
+        self.get_os("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+    }
+
+    /// The XDG base-directory specification has relative paths ignored.
+    fn absolute(&self, name: &str) -> Option<PathBuf> {
+        self.get_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self { vars: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ci_is_what_says_so() {
+        for (value, expected) in
+            [("true", true), ("1", true), ("woodpecker", true), ("false", false), ("", false)]
+        {
+            let env: Env = [("CI", value)].into_iter().collect();
+            assert_eq!(env.is_ci(), expected, "CI={value}");
+        }
+        assert!(!Env::default().is_ci());
+    }
+
+    #[test]
+    fn folders_follow_xdg_and_docker() {
+        let bare: Env = [("HOME", "/home/u")].into_iter().collect();
+        assert_eq!(bare.cache_dir(), Some("/home/u/.cache".into()));
+        assert_eq!(bare.docker_config_dir(), Some("/home/u/.docker".into()));
+        assert_eq!(bare.runtime_dir(), None);
+        let set: Env = [
+            ("HOME", "/home/u"),
+            ("XDG_CACHE_HOME", "/c"),
+            ("XDG_CONFIG_HOME", "relative"),
+            ("DOCKER_CONFIG", "conf"),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(set.cache_dir(), Some("/c".into()));
+        assert_eq!(set.config_dir(), Some("/home/u/.config".into()), "a relative XDG folder does not count");
+        assert_eq!(set.docker_config_dir(), Some("conf".into()));
+        assert_eq!(Env::default().cache_dir(), None);
+    }
+
+    #[test]
+    fn colour_and_proxies() {
+        let env: Env =
+            [("NO_COLOR", ""), ("https_proxy", "http://p:1"), ("HTTP_PROXY", "")].into_iter().collect();
+        assert!(!env.no_color(), "an empty NO_COLOR means nothing");
+        assert_eq!(env.proxies(), BTreeMap::from([("https_proxy".to_owned(), "http://p:1".to_owned())]));
+        let dumb: Env = [("TERM", "dumb")].into_iter().collect();
+        assert!(dumb.no_color());
+    }
+}
