@@ -7,4 +7,6 @@
 
 pub mod config;
 pub mod engine;
+pub mod lock;
 pub mod model;
+pub mod os;
