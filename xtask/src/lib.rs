@@ -15,3 +15,6 @@ pub mod model;
 pub mod report;
 pub mod secrets;
 pub mod suggest;
+pub mod lock;
+pub mod model;
+pub mod os;

@@ -3,6 +3,8 @@
 //! Nothing outside this folder knows bollard or Docker's HTTP API. Methods return `impl Future + Send`;
 //! [`AnyEngine`] delegates, so nobody needs `Box<dyn>`.
 
+pub mod provision;
+
 use std::future::Future;
 use std::path::Path;
 
