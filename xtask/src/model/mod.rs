@@ -2,8 +2,8 @@
 //!
 //! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
 
-mod context;
 mod alias_rules;
+mod context;
 mod diagnostic;
 mod digest;
 mod event;
@@ -16,8 +16,8 @@ mod reason;
 mod reference;
 mod registry_prefix;
 
-pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use alias_rules::{AliasNames, AliasRules};
+pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};

@@ -264,7 +264,8 @@ impl Expectation {
         let Some(image) = observed.find(first) else {
             return Some(format!("{} is not in the store", first.familiar()));
         };
-        if let Some(name) = further.iter().find(|name| observed.find(name).map(|i| &i.id) != Some(&image.id)) {
+        if let Some(name) = further.iter().find(|name| observed.find(name).map(|i| &i.id) != Some(&image.id))
+        {
             return Some(format!("{} is not the image that {} is", name.familiar(), first.familiar()));
         }
         if image.size == 0 {
@@ -277,7 +278,9 @@ impl Expectation {
         }
         match image.labels.get(labels::FINGERPRINT) {
             Some(found) if found == key.as_str() => None,
-            Some(_) => Some(format!("{} was built from something else than is planned now", first.familiar())),
+            Some(_) => {
+                Some(format!("{} was built from something else than is planned now", first.familiar()))
+            }
             None => Some(format!("{} has no fingerprint: xtask did not build it", first.familiar())),
         }
     }
