@@ -1,0 +1,95 @@
+//! The house itself: which way dependencies point, as `use crate::` and `crate::` paths say it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What each room may know. A room that is not listed may know everything (`cli`, `lib.rs`).
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("suggest", &[]),
+    ("secrets", &["model"]),
+    ("env", &[]),
+    ("os", &["env"]),
+    ("lock", &["os"]),
+    ("events", &["model", "secrets"]),
+    ("dotenv", &["model"]),
+    ("conf", &["model", "suggest", "config"]),
+    ("template", &["model", "suggest"]),
+    ("dockerfile", &["model", "suggest"]),
+    ("ignorefile", &["model"]),
+    ("config", &["model", "env", "dotenv", "suggest"]),
+    ("discover", &["model", "config", "conf", "dotenv"]),
+    ("graph", &["model", "config"]),
+    ("fingerprint", &["model", "dockerfile", "ignorefile"]),
+    ("tree", &["model", "config", "conf", "discover", "dockerfile", "ignorefile", "fingerprint", "graph", "plan", "template", "suggest"]),
+    ("plan", &["model", "config", "graph", "fingerprint::canonical", "template", "dotenv", "suggest"]),
+    ("status", &["model", "config", "graph", "plan"]),
+    ("engine", &["model", "env", "os", "dockerfile"]),
+    ("registry", &["model", "env", "engine"]),
+    ("network", &["model", "config", "registry"]),
+    ("execute", &["model", "engine", "registry", "events"]),
+    ("report", &["model", "events", "secrets"]),
+];
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code of a file without its tests and comments.
+fn code(text: &str) -> String {
+    let before_tests = text.split("#[cfg(test)]\nmod ").next().unwrap_or(text);
+    before_tests.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// Every `crate::a::b` of a file, from `use` lines with braces too.
+fn known_paths(code: &str) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let group = group.split('}').next().unwrap_or_default();
+            paths.extend(group.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()));
+        } else {
+            let path: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':')).collect();
+            paths.insert(path.trim_end_matches(':').to_owned());
+        }
+    }
+    paths
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    let rules: BTreeMap<&str, &[&str]> = MAY_KNOW.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for file in files {
+        let inside = file.strip_prefix(&source).unwrap();
+        let room = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        let Some(allowed) = rules.get(room) else {
+            assert!(matches!(room, "cli" | "lib" | "main" | "error" | "ci" | "testing"), "{room} has no rule here");
+            continue;
+        };
+        if inside.to_string_lossy().contains("test") {
+            continue;
+        }
+        for path in known_paths(&code(&std::fs::read_to_string(&file).unwrap())) {
+            let is_allowed = path == room
+                || path.starts_with(&format!("{room}::"))
+                || allowed.iter().any(|a| path == *a || path.starts_with(&format!("{a}::")));
+            if !is_allowed {
+                wrong.push(format!("{}: {room} may not know crate::{path}", inside.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

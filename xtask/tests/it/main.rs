@@ -1,0 +1,5 @@
+//! The integration binary: one module per command, and the house itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
+mod house;
