@@ -199,6 +199,7 @@ mod tests {
             group: None,
             needs: BTreeSet::new(),
             base_images,
+            companions: Vec::new(),
         }
     }
 

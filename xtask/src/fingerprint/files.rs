@@ -69,7 +69,7 @@ impl Context<'_> {
     pub fn present_sources<'p>(&self, patterns: &'p [InputPattern]) -> (usize, Vec<&'p InputPattern>) {
         let mut present = 0;
         let mut absent = Vec::new();
-        for pattern in patterns.iter().filter(|p| p.kind != InputKind::Bind) {
+        for pattern in patterns.iter().filter(|p| matches!(p.kind, InputKind::Copy | InputKind::Add)) {
             let components = clean(&pattern.pattern);
             if components.is_empty() {
                 continue;
@@ -213,7 +213,7 @@ impl Context<'_> {
     ) {
         for pattern in patterns {
             let components = clean(&pattern.pattern);
-            if components.is_empty() {
+            if components.is_empty() || pattern.kind == InputKind::Declared {
                 continue;
             }
             let selector = Selector::new(std::slice::from_ref(pattern));
@@ -290,6 +290,7 @@ fn instruction(kind: InputKind) -> &'static str {
         InputKind::Copy => "COPY",
         InputKind::Add => "ADD",
         InputKind::Bind => "bind mount",
+        InputKind::Declared => "declared",
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Image {
     pub needs: BTreeSet<ImageName>,
     /// External images to have here before it is built, in the order in which they are first named.
     pub base_images: Vec<BaseImage>,
+    /// External images that are prefetched with it but are no part of it (`dependency.conf` beside a Dockerfile).
+    pub companions: Vec<Reference>,
 }
 
 /// An external image that a Dockerfile (or a `dependency.conf`) stands on.
@@ -114,6 +116,8 @@ pub enum InputKind {
     Add,
     /// `RUN --mount=type=bind` from the build context
     Bind,
+    /// `inputs` of `service.toml`: no instruction, but it counts all the same
+    Declared,
 }
 
 /// One source of one COPY, ADD or bind mount that reads the build context.

@@ -262,6 +262,11 @@ pub fn plan(
     plan
 }
 
+/// Everything external that is prefetched for an image.
+pub fn prefetched(image: &Image) -> Vec<&Reference> {
+    externals(image).into_iter().chain(&image.companions).collect()
+}
+
 /// External references that have to be in the store before the image can be made.
 pub fn externals(image: &Image) -> Vec<&Reference> {
     let source = match &image.source {

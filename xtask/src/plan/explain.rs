@@ -122,7 +122,7 @@ fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment) -> I
         target: target.and_then(|t| t.target.clone()),
         platform: image.platform.to_string(),
         needs: image.needs.iter().cloned().collect(),
-        base_images: super::build::externals(image).into_iter().cloned().collect(),
+        base_images: super::build::prefetched(image).into_iter().cloned().collect(),
         inputs: inputs.unwrap_or_default(),
         key: assessment.key.clone(),
         state: assessment.state,
