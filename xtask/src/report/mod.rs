@@ -4,11 +4,14 @@
 //! here that people read goes to stderr.
 
 pub mod failure;
+pub mod frame;
+pub mod json;
 pub mod plain;
 pub mod resolve;
 pub mod running;
 pub mod summary;
 pub mod text;
+pub mod tty;
 
 #[cfg(test)]
 #[expect(missing_docs, reason = "for the tests of this folder only")]
