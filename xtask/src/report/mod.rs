@@ -5,8 +5,10 @@
 
 pub mod failure;
 pub mod frame;
+pub mod history;
 pub mod json;
 pub mod plain;
+pub mod record;
 pub mod resolve;
 pub mod running;
 pub mod summary;
