@@ -1,0 +1,86 @@
+//! How something that went wrong is told: what, why, the last lines, and what to do next. Pure.
+
+use super::resolve::Colour;
+use super::text::{Style, neutralise, paint};
+
+/// Something that went wrong, ready to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How bad it is.
+    pub severity: FailureSeverity,
+    /// What could not be done.
+    pub what: String,
+    /// Why, from the outermost cause to the innermost.
+    pub causes: Vec<String>,
+    /// The last lines that were printed.
+    pub last_lines: Vec<String>,
+    /// Commands or files that help.
+    pub hints: Vec<String>,
+}
+
+/// Whether a failure fails the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureSeverity {
+    /// It does.
+    Error,
+    /// The run goes on without it.
+    Warning,
+}
+
+impl Failure {
+    /// An error without causes or hints.
+    pub fn error(what: impl Into<String>) -> Self {
+        Self {
+            severity: FailureSeverity::Error,
+            what: what.into(),
+            causes: Vec::new(),
+            last_lines: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The lines of the screen, without newlines at their ends.
+    pub fn lines(&self, colour: Colour) -> Vec<String> {
+        let (style, label) = match self.severity {
+            FailureSeverity::Error => (Style::Bad, "error:"),
+            FailureSeverity::Warning => (Style::Warning, "warning:"),
+        };
+        let mut lines = vec![format!("{} {}", paint(colour, style, label), neutralise(&self.what))];
+        for cause in &self.causes {
+            for (n, line) in cause.lines().enumerate() {
+                let label = if n == 0 { "caused by:" } else { "          " };
+                lines.push(format!("  {label} {}", neutralise(line)));
+            }
+        }
+        if !self.last_lines.is_empty() {
+            lines.push("  last lines:".to_owned());
+            lines.extend(self.last_lines.iter().map(|line| format!("    {}", neutralise(line))));
+        }
+        for hint in &self.hints {
+            lines.push(format!("{} {}", paint(colour, Style::Bold, "hint:"), neutralise(hint)));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_drawn() {
+        let failure = Failure {
+            causes: vec!["`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1".to_owned()],
+            last_lines: vec!["\x1b[31mnpm ERR!\x1b[0m code ENOTFOUND".to_owned()],
+            hints: vec!["full log in target/xtask/runs/8d2/logs/build-frontend.log".to_owned()],
+            ..Failure::error("cannot build image `frontend`")
+        };
+        insta::assert_snapshot!(failure.lines(Colour::No).join("\n"), @"
+        error: cannot build image `frontend`
+          caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+          last lines:
+            npm ERR! code ENOTFOUND
+        hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
+        ");
+    }
+}

@@ -1,0 +1,285 @@
+//! `cargo xtask history`: what former runs did, from their records. [`list`] reads, [`table`] and [`json`] show.
+//!
+//! A record may be cut off (a killed run), half foreign (another version) or unreadable: what can be read counts.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::record::{EVENTS_FILE, RUNS_FOLDER, is_id};
+use super::summary::Summary;
+use super::text::{neutralise, pad, size, took, width};
+use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
+
+/// One former run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunInfo {
+    /// Its id.
+    pub run: String,
+    /// When it began, RFC 3339 in UTC; empty if its record does not say.
+    pub at: String,
+    /// What was typed.
+    pub command: String,
+    /// How it ended; none if it was killed or still goes on.
+    pub outcome: Option<Outcome>,
+    /// Its exit code.
+    pub exit_code: Option<u8>,
+    /// Milliseconds.
+    pub took: u64,
+    /// Totals.
+    pub stats: RunStats,
+    /// What became of each image.
+    pub images: Vec<ImageInfo>,
+    /// Its totals in words.
+    #[serde(skip)]
+    pub sentence: String,
+}
+
+/// What a run did with one image.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ImageInfo {
+    /// Which.
+    pub image: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Milliseconds; 0 if nothing was done.
+    pub took: u64,
+    /// Bytes of the image that was built.
+    pub size: Option<u64>,
+    /// Why it was built, or was not.
+    pub reason: String,
+}
+
+/// Which runs to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only runs that dealt with this image, and of them only this image.
+    pub image: Option<String>,
+    /// At most so many, newest first.
+    pub limit: Option<usize>,
+}
+
+/// The runs that are on record below `root`, newest first. No records, no runs; what cannot be read is left out.
+pub fn list(root: &Path, filter: &Filter) -> Vec<RunInfo> {
+    let runs = root.join(RUNS_FOLDER);
+    let Ok(entries) = fs::read_dir(&runs) else { return Vec::new() };
+    let mut ids: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| is_id(name))
+        .collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids.into_iter()
+        .filter_map(|id| {
+            let bytes = fs::read(runs.join(&id).join(EVENTS_FILE)).ok()?;
+            select(read(&id, &bytes)?, filter.image.as_deref())
+        })
+        .take(filter.limit.unwrap_or(usize::MAX))
+        .collect()
+}
+
+/// One run from the bytes of its `events.ndjson`; lines that are no events of ours are passed over. None if there is
+/// no event at all.
+pub fn read(id: &str, bytes: &[u8]) -> Option<RunInfo> {
+    let mut summary = Summary::default();
+    let mut whys = std::collections::HashMap::new();
+    let mut images = Vec::new();
+    let mut at = None;
+    let events = bytes.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
+    for event in events {
+        summary.take(&event);
+        at.get_or_insert(event.at);
+        match event.kind {
+            EventKind::StepStarted { step, phase: Phase::Build, why, .. } => {
+                whys.insert(step, why);
+            }
+            EventKind::StepFinished { step, phase: Phase::Build, subject, outcome, took, size, .. } => {
+                let reason = whys.remove(&step).unwrap_or_default();
+                images.push(ImageInfo { image: subject, outcome, took, size, reason });
+            }
+            EventKind::StepSkipped { phase: Phase::Build, subject, outcome, why } => {
+                images.push(ImageInfo { image: subject, outcome, took: 0, size: None, reason: why });
+            }
+            _ => {}
+        }
+    }
+    Some(RunInfo {
+        run: id.to_owned(),
+        at: at?,
+        command: summary.command.clone().unwrap_or_default(),
+        outcome: summary.outcome,
+        exit_code: summary.exit_code,
+        took: summary.took,
+        stats: summary.stats(),
+        images,
+        sentence: summary.sentence(),
+    })
+}
+
+fn select(mut run: RunInfo, image: Option<&str>) -> Option<RunInfo> {
+    if let Some(image) = image {
+        run.images.retain(|info| info.image == image);
+        if run.images.is_empty() {
+            return None;
+        }
+    }
+    Some(run)
+}
+
+/// For people: a line a run; with an image, a line for each time that it was dealt with.
+pub fn table(runs: &[RunInfo], image: Option<&str>) -> String {
+    let rows: Vec<Vec<String>> = match image {
+        None => runs.iter().map(run_row).collect(),
+        Some(_) => runs.iter().flat_map(|run| run.images.iter().map(|image| image_row(run, image))).collect(),
+    };
+    if rows.is_empty() {
+        return match image {
+            Some(image) => format!("no run on record dealt with `{}`\n", neutralise(image)),
+            None => format!("no run on record in {RUNS_FOLDER}\n"),
+        };
+    }
+    let head: &[&str] = match image {
+        None => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "RESULT", "COMMAND"],
+        Some(_) => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "SIZE", "REASON"],
+    };
+    let head = head.iter().map(|&title| title.to_owned()).collect();
+    columns(std::iter::once(head).chain(rows).collect())
+}
+
+/// For programs: `{"version": 1, "runs": […]}`, newest first.
+pub fn json(runs: &[RunInfo]) -> serde_json::Value {
+    serde_json::json!({ "version": 1, "runs": runs })
+}
+
+fn run_row(run: &RunInfo) -> Vec<String> {
+    let outcome = run.outcome.map_or_else(|| "unfinished".to_owned(), |outcome| outcome.to_string());
+    let command = neutralise(&run.command).into_owned();
+    vec![run.run.clone(), when(&run.at), outcome, took(run.took), run.sentence.clone(), command]
+}
+
+fn image_row(run: &RunInfo, image: &ImageInfo) -> Vec<String> {
+    let (outcome, bytes) = (image.outcome.to_string(), image.size.map(size).unwrap_or_default());
+    let reason = neutralise(&image.reason).into_owned();
+    vec![run.run.clone(), when(&run.at), outcome, took(image.took), bytes, reason]
+}
+
+/// `2024-11-21 00:08:30` of `2024-11-21T00:08:30.123Z`
+fn when(at: &str) -> String {
+    neutralise(at.get(..19).unwrap_or(at)).replace('T', " ")
+}
+
+fn columns(rows: Vec<Vec<String>>) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count)
+        .map(|n| rows.iter().filter_map(|row| row.get(n)).map(|s| width(s)).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| pad(cell, width)).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Story, failing_story};
+    use super::*;
+
+    fn ndjson(events: &[Event]) -> String {
+        events.iter().map(|event| format!("{}\n", serde_json::to_string(event).unwrap())).collect()
+    }
+
+    fn root_with(runs: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (id, bytes) in runs {
+            let folder = root.path().join(RUNS_FOLDER).join(id);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(EVENTS_FILE), bytes).unwrap();
+        }
+        root
+    }
+
+    fn short_run() -> Vec<Event> {
+        let mut story = Story::new();
+        story.begin(1, 0).at(1).skip(
+            Phase::Build,
+            "api",
+            Outcome::UpToDate,
+            "up to date: 3 inputs unchanged",
+        );
+        story.end(Outcome::UpToDate, 0);
+        story.events
+    }
+
+    #[test]
+    fn shows_runs_and_images() {
+        let full = ndjson(&failing_story());
+        let cut_off = &full[..full.len() - 40];
+        let noise = format!("not json\n{{\"v\":1}}\n\u{0}\n{}", ndjson(&short_run()));
+        let root = root_with(&[
+            ("00000001", full.as_bytes()),
+            ("00000002", cut_off.as_bytes()),
+            ("00000003", noise.as_bytes()),
+            ("00000004", b""),
+            ("00000005", b"\xff\xfe\n"),
+            ("not-a-run", full.as_bytes()),
+        ]);
+        let runs = list(root.path(), &Filter::default());
+        insta::assert_snapshot!(table(&runs, None), @"
+        RUN       WHEN (UTC)           OUTCOME     TOOK  RESULT                                                           COMMAND
+        00000003  1970-01-01 00:00:00  up-to-date  1.0s  nothing to do, 1 up to date                                      cargo xtask build-all
+        00000002  1970-01-01 00:00:00  unfinished  93s   1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning  cargo xtask build-all
+        00000001  1970-01-01 00:00:00  failed      93s   1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning  cargo xtask build-all
+        ");
+        let image = Filter { image: Some("api".to_owned()), limit: None };
+        insta::assert_snapshot!(table(&list(root.path(), &image), Some("api")), @"
+        RUN       WHEN (UTC)           OUTCOME     TOOK  SIZE    REASON
+        00000003  1970-01-01 00:00:00  up-to-date  0.0s          up to date: 3 inputs unchanged
+        00000002  1970-01-01 00:00:00  done        82s   1.2 GB  source changed: src/api/Cargo.lock
+        00000001  1970-01-01 00:00:00  done        82s   1.2 GB  source changed: src/api/Cargo.lock
+        ");
+        let limited = list(root.path(), &Filter { image: None, limit: Some(1) });
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json(&limited)).unwrap(), @r#"
+        {
+          "version": 1,
+          "runs": [
+            {
+              "run": "00000003",
+              "at": "1970-01-01T00:00:00.000Z",
+              "command": "cargo xtask build-all",
+              "outcome": "up-to-date",
+              "exit_code": 0,
+              "took": 1000,
+              "stats": {
+                "done": 0,
+                "up_to_date": 1,
+                "skipped": 0,
+                "failed": 0,
+                "cancelled": 0,
+                "took": 1000
+              },
+              "images": [
+                {
+                  "image": "api",
+                  "outcome": "up-to-date",
+                  "took": 0,
+                  "size": null,
+                  "reason": "up to date: 3 inputs unchanged"
+                }
+              ]
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn nothing_on_record_is_said() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = list(root.path(), &Filter::default());
+        insta::assert_snapshot!(table(&runs, None), @"no run on record in target/xtask/runs");
+        insta::assert_snapshot!(table(&runs, Some("x")), @"no run on record dealt with `x`");
+    }
+}

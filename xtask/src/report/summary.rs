@@ -1,0 +1,342 @@
+//! What came of a run: a pure fold over its events. Replaying a record gives the same summary as the run itself.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::failure::{Failure, FailureSeverity};
+use super::text::{neutralise, took};
+use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
+
+/// What came of a run, as far as its events go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The run's id.
+    pub run: Option<String>,
+    /// What was typed.
+    pub command: Option<String>,
+    /// Totals by phase; `took` is unused there.
+    pub phases: BTreeMap<Phase, RunStats>,
+    /// Everything that failed, in order.
+    pub failures: Vec<FailedStep>,
+    /// How many warnings there were.
+    pub warnings: usize,
+    /// How many tries failed and were followed by another.
+    pub retries: usize,
+    /// Why the run was cancelled, if it was.
+    pub cancelled: Option<String>,
+    /// How the run ended; none while it goes on, or when it was killed.
+    pub outcome: Option<Outcome>,
+    /// The process's exit code.
+    pub exit_code: Option<u8>,
+    /// Milliseconds until the last event.
+    pub took: u64,
+}
+
+/// A step that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedStep {
+    /// Its phase.
+    pub phase: Phase,
+    /// What it was about.
+    pub subject: String,
+    /// The error, a line for it and one for each cause.
+    pub detail: String,
+    /// The last lines that it printed.
+    pub last_lines: Vec<String>,
+    /// Its log.
+    pub log: Option<String>,
+}
+
+impl Summary {
+    /// Of a whole list of events.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut summary = Self::default();
+        for event in events {
+            summary.take(event);
+        }
+        summary
+    }
+
+    /// One event further.
+    pub fn take(&mut self, event: &Event) {
+        self.took = self.took.max(event.elapsed);
+        match &event.kind {
+            EventKind::RunStarted { run, command, .. } => {
+                self.run = Some(run.clone());
+                self.command = Some(command.clone());
+            }
+            EventKind::StepFinished { phase, subject, outcome, detail, last_lines, log, .. } => {
+                self.phases.entry(*phase).or_default().count(*outcome);
+                if *outcome == Outcome::Failed {
+                    self.failures.push(FailedStep {
+                        phase: *phase,
+                        subject: subject.clone(),
+                        detail: detail.clone(),
+                        last_lines: last_lines.clone(),
+                        log: log.clone(),
+                    });
+                }
+            }
+            EventKind::StepSkipped { phase, subject, outcome, why } => {
+                self.phases.entry(*phase).or_default().count(*outcome);
+                if *outcome == Outcome::Failed {
+                    self.failures.push(FailedStep {
+                        phase: *phase,
+                        subject: subject.clone(),
+                        detail: why.clone(),
+                        last_lines: Vec::new(),
+                        log: None,
+                    });
+                }
+            }
+            EventKind::StepWarning { .. } => self.warnings += 1,
+            EventKind::StepRetrying { .. } => self.retries += 1,
+            EventKind::CancelRequested { cause } => {
+                self.cancelled.get_or_insert_with(|| cause.clone());
+            }
+            EventKind::RunFinished { outcome, exit_code, .. } => {
+                self.outcome = Some(*outcome);
+                self.exit_code = Some(*exit_code);
+            }
+            EventKind::PhaseStarted { .. }
+            | EventKind::PhaseFinished { .. }
+            | EventKind::StepStarted { .. }
+            | EventKind::StepProgress { .. }
+            | EventKind::StepLog { .. } => {}
+        }
+    }
+
+    /// Totals over all phases, as `RunFinished` carries them.
+    pub fn stats(&self) -> RunStats {
+        let mut stats = RunStats { took: self.took, ..RunStats::default() };
+        for phase in self.phases.values() {
+            stats.done += phase.done;
+            stats.up_to_date += phase.up_to_date;
+            stats.skipped += phase.skipped;
+            stats.failed += phase.failed;
+            stats.cancelled += phase.cancelled;
+        }
+        stats
+    }
+
+    /// `2 pulled, 12 built, 88 up to date, 1 failed`; `nothing to do, 100 up to date`.
+    pub fn sentence(&self) -> String {
+        let stats = self.stats();
+        let mut parts = Vec::new();
+        for (phase, totals) in &self.phases {
+            push_count(&mut parts, totals.done, done_word(*phase));
+        }
+        if parts.is_empty() && stats.failed + stats.skipped + stats.cancelled == 0 {
+            parts.push("nothing to do".to_owned());
+        }
+        push_count(&mut parts, stats.up_to_date, "up to date");
+        push_rest(&mut parts, &stats);
+        push_count(&mut parts, self.warnings, if self.warnings == 1 { "warning" } else { "warnings" });
+        parts.join(", ")
+    }
+
+    /// `2 pulled, 7 already here`: one phase's totals; empty when there is nothing to say.
+    pub fn phase_sentence(&self, phase: Phase) -> String {
+        let Some(totals) = self.phases.get(&phase) else { return String::new() };
+        let mut parts = Vec::new();
+        push_count(&mut parts, totals.done, done_word(phase));
+        push_count(&mut parts, totals.up_to_date, up_to_date_word(phase));
+        push_rest(&mut parts, totals);
+        parts.join(", ")
+    }
+
+    /// How the run ended, as a word.
+    pub fn ending(&self) -> &'static str {
+        match self.outcome {
+            None => "unfinished",
+            Some(Outcome::Cancelled) => "cancelled",
+            Some(Outcome::Failed) => "failed",
+            Some(Outcome::Done | Outcome::UpToDate | Outcome::Skipped) => "finished",
+        }
+    }
+
+    /// Everything that failed, as it is told at the end; the last one carries the command that tries again.
+    pub fn tellings(&self) -> Vec<Failure> {
+        let mut tellings: Vec<_> = self.failures.iter().map(|failed| self.telling(failed)).collect();
+        if let Some(last) = tellings.last_mut() {
+            let mut by_phase: BTreeMap<Phase, Vec<&str>> = BTreeMap::new();
+            for failed in &self.failures {
+                by_phase.entry(failed.phase).or_default().push(&failed.subject);
+            }
+            for (phase, subjects) in by_phase {
+                last.hints.push(format!("`{}` tries again", command_for(phase, &subjects)));
+            }
+        }
+        tellings
+    }
+
+    fn telling(&self, failed: &FailedStep) -> Failure {
+        // A failed pull does not stop a run, unless the run says so by its exit code.
+        let is_harmless = self.exit_code == Some(0)
+            || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
+        let severity = if is_harmless { FailureSeverity::Warning } else { FailureSeverity::Error };
+        let what = match failed.phase {
+            Phase::Prefetch => format!("cannot pull `{}`", failed.subject),
+            Phase::Alias => format!("cannot tag `{}`", failed.subject),
+            Phase::SyncConfig | Phase::Render => format!("cannot write `{}`", failed.subject),
+            Phase::Build => format!("cannot build image `{}`", failed.subject),
+            Phase::Verify => format!("image `{}` is not as planned", failed.subject),
+            Phase::Push => format!("cannot push `{}`", failed.subject),
+        };
+        Failure {
+            severity,
+            what,
+            causes: failed.detail.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
+            last_lines: failed.last_lines.clone(),
+            hints: failed.log.iter().map(|log| format!("full log in {log}")).collect(),
+        }
+    }
+
+    /// `summary.md` of the run's record.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# {}\n", code(self.command.as_deref().unwrap_or("cargo xtask")));
+        let _ = write!(text, "{} in {}", self.ending(), took(self.took));
+        if let Some(exit_code) = self.exit_code {
+            let _ = write!(text, ", exit code {exit_code}");
+        }
+        let _ = writeln!(text, ": {}", self.sentence());
+        if let Some(cause) = &self.cancelled {
+            let _ = writeln!(text, "\nCancelled: {}", neutralise(cause));
+        }
+        if !self.phases.is_empty() {
+            text.push_str("\n| phase | result |\n|---|---|\n");
+            for phase in self.phases.keys() {
+                let _ = writeln!(text, "| {} | {} |", phase.title(), self.phase_sentence(*phase));
+            }
+        }
+        for failure in self.tellings() {
+            let _ = writeln!(text, "\n```\n{}\n```", failure.lines(super::resolve::Colour::No).join("\n"));
+        }
+        text
+    }
+}
+
+/// `built`, `pulled`: what a step of the phase is when it is done.
+pub(super) fn done_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Prefetch => "pulled",
+        Phase::Alias => "tagged",
+        Phase::SyncConfig => "synced",
+        Phase::Render => "rendered",
+        Phase::Build => "built",
+        Phase::Verify => "verified",
+        Phase::Push => "pushed",
+    }
+}
+
+fn up_to_date_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Prefetch => "already here",
+        Phase::Alias => "in place",
+        Phase::SyncConfig | Phase::Render => "unchanged",
+        Phase::Build | Phase::Verify => "up to date",
+        Phase::Push => "already there",
+    }
+}
+
+fn push_rest(parts: &mut Vec<String>, totals: &RunStats) {
+    push_count(parts, totals.failed, "failed");
+    push_count(parts, totals.skipped, "skipped");
+    push_count(parts, totals.cancelled, "cancelled");
+}
+
+fn push_count(parts: &mut Vec<String>, count: usize, word: &str) {
+    if count > 0 {
+        parts.push(format!("{count} {word}"));
+    }
+}
+
+/// The command that does again what failed in a phase; with the names while they fit on a line.
+fn command_for(phase: Phase, subjects: &[&str]) -> String {
+    let takes_names = matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Push);
+    let names = subjects.join(" ");
+    let is_plain =
+        names.len() <= 60 && names.chars().all(|c| c.is_ascii_alphanumeric() || " ._-/:@".contains(c));
+    if takes_names && is_plain {
+        format!("cargo xtask {phase} {names}")
+    } else {
+        format!("cargo xtask {phase}")
+    }
+}
+
+fn code(text: &str) -> String {
+    format!("`{}`", neutralise(text).replace('`', "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Story, failing_story};
+    use super::*;
+
+    #[test]
+    fn folds_a_run() {
+        let summary = Summary::of(&failing_story());
+        assert_eq!(summary.sentence(), "1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning");
+        assert_eq!(summary.phase_sentence(Phase::Build), "1 built, 1 up to date, 1 failed, 1 skipped");
+        assert_eq!(summary.ending(), "failed");
+        let stats = summary.stats();
+        assert_eq!((stats.done, stats.up_to_date, stats.skipped, stats.failed), (2, 1, 1, 1));
+        assert_eq!(stats.took, 93_000);
+    }
+
+    #[test]
+    fn a_run_that_does_nothing_says_so() {
+        let mut story = Story::new();
+        story.skip(Phase::Build, "api", Outcome::UpToDate, "up to date: 3 inputs unchanged");
+        assert_eq!(Summary::of(&story.events).sentence(), "nothing to do, 1 up to date");
+        assert_eq!(Summary::default().sentence(), "nothing to do");
+    }
+
+    #[test]
+    fn failed_pulls_warn_unless_they_are_what_failed_the_run() {
+        for (exit_code, severity) in
+            [(0, FailureSeverity::Warning), (3, FailureSeverity::Warning), (13, FailureSeverity::Error)]
+        {
+            let mut story = Story::new();
+            story.fail(Phase::Prefetch, "redis:7", "i/o timeout\nconnection reset", &[]);
+            story.end(Outcome::Failed, exit_code);
+            let tellings = Summary::of(&story.events).tellings();
+            assert_eq!(tellings[0].severity, severity, "{exit_code}");
+            assert_eq!(tellings[0].causes, ["i/o timeout", "connection reset"]);
+            assert_eq!(tellings[0].hints, ["`cargo xtask prefetch redis:7` tries again"]);
+        }
+    }
+
+    #[test]
+    fn hostile_names_stay_out_of_commands() {
+        assert_eq!(command_for(Phase::Build, &["a", "b"]), "cargo xtask build a b");
+        assert_eq!(command_for(Phase::Build, &["a; rm -rf $HOME"]), "cargo xtask build");
+        assert_eq!(command_for(Phase::Render, &["src/a b/x"]), "cargo xtask render");
+        assert_eq!(command_for(Phase::Build, &["x"; 40]), "cargo xtask build");
+    }
+
+    #[test]
+    fn summary_md() {
+        insta::assert_snapshot!(Summary::of(&failing_story()).markdown(), @"
+        # `cargo xtask build-all`
+
+        failed in 93s, exit code 3: 1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning
+
+        | phase | result |
+        |---|---|
+        | Prefetch | 1 pulled |
+        | Build | 1 built, 1 up to date, 1 failed, 1 skipped |
+
+        ```
+        error: cannot build image `frontend`
+          caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+          last lines:
+            npm ERR! code ENOTFOUND
+        hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
+        hint: `cargo xtask build frontend` tries again
+        ```
+        ");
+    }
+}

@@ -1,0 +1,167 @@
+//! Runs as lists of events, for the tests of the sinks.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use crate::model::{Event, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
+
+/// Makes events; the clock is set by hand.
+pub struct Story {
+    pub events: Vec<Event>,
+    pub now: u64,
+}
+
+impl Story {
+    pub fn new() -> Self {
+        Self { events: Vec::new(), now: 0 }
+    }
+
+    /// Everything from here on happens at this second.
+    pub fn at(&mut self, seconds: u64) -> &mut Self {
+        self.now = seconds * 1000;
+        self
+    }
+
+    pub fn tell(&mut self, kind: EventKind) -> &mut Self {
+        let at = crate::events::format_time(
+            std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(self.now),
+        );
+        self.events.push(Event { v: 1, at, elapsed: self.now, kind });
+        self
+    }
+
+    pub fn begin(&mut self, images: usize, base_images: usize) -> &mut Self {
+        self.tell(EventKind::RunStarted {
+            run: "8d2".to_owned(),
+            command: "cargo xtask build-all".to_owned(),
+            images,
+            base_images,
+            engine: Some("docker 27.3".to_owned()),
+            network: Some("external".to_owned()),
+        })
+    }
+
+    pub fn phase(&mut self, phase: Phase, position: usize, steps: usize, skipped: usize) -> &mut Self {
+        self.tell(EventKind::PhaseStarted { phase, position, of: 6, steps, skipped })
+    }
+
+    pub fn phase_end(&mut self, phase: Phase) -> &mut Self {
+        self.tell(EventKind::PhaseFinished { phase, summary: String::new() })
+    }
+
+    pub fn start(&mut self, phase: Phase, subject: &str, why: &str) -> &mut Self {
+        let (subject, why) = (subject.to_owned(), why.to_owned());
+        self.tell(EventKind::StepStarted { step: StepId::new(phase, &subject), phase, subject, why })
+    }
+
+    pub fn progress(&mut self, phase: Phase, subject: &str, at: (u64, u64, Unit), detail: &str) -> &mut Self {
+        let (done, total, unit) = at;
+        let step = StepId::new(phase, subject);
+        self.tell(EventKind::StepProgress { step, done, total, unit, detail: Some(detail.to_owned()) })
+    }
+
+    pub fn log(&mut self, phase: Phase, subject: &str, line: &str) -> &mut Self {
+        let step = StepId::new(phase, subject);
+        self.tell(EventKind::StepLog { step, stream: LogStream::Stderr, line: line.to_owned() })
+    }
+
+    pub fn warn(&mut self, step: Option<StepId>, message: &str) -> &mut Self {
+        self.tell(EventKind::StepWarning { step, message: message.to_owned() })
+    }
+
+    pub fn retry(&mut self, phase: Phase, subject: &str, cause: &str) -> &mut Self {
+        let step = StepId::new(phase, subject);
+        self.tell(EventKind::StepRetrying { step, attempt: 1, delay: 2000, cause: cause.to_owned() })
+    }
+
+    pub fn finish(
+        &mut self,
+        phase: Phase,
+        subject: &str,
+        took: u64,
+        size: Option<u64>,
+        detail: &str,
+    ) -> &mut Self {
+        self.tell(EventKind::StepFinished {
+            step: StepId::new(phase, subject),
+            phase,
+            subject: subject.to_owned(),
+            outcome: Outcome::Done,
+            took,
+            detail: detail.to_owned(),
+            size,
+            last_lines: Vec::new(),
+            log: None,
+        })
+    }
+
+    pub fn fail(&mut self, phase: Phase, subject: &str, detail: &str, last_lines: &[&str]) -> &mut Self {
+        let step = StepId::new(phase, subject);
+        let log =
+            (phase == Phase::Build).then(|| format!("target/xtask/runs/8d2/logs/{}.log", step.file_stem()));
+        self.tell(EventKind::StepFinished {
+            step,
+            phase,
+            subject: subject.to_owned(),
+            outcome: Outcome::Failed,
+            took: 2000,
+            detail: detail.to_owned(),
+            size: None,
+            last_lines: last_lines.iter().map(|&line| line.to_owned()).collect(),
+            log,
+        })
+    }
+
+    pub fn skip(&mut self, phase: Phase, subject: &str, outcome: Outcome, why: &str) -> &mut Self {
+        self.tell(EventKind::StepSkipped { phase, subject: subject.to_owned(), outcome, why: why.to_owned() })
+    }
+
+    pub fn end(&mut self, outcome: Outcome, exit_code: u8) -> &mut Self {
+        self.tell(EventKind::RunFinished { outcome, exit_code, stats: RunStats::default() })
+    }
+}
+
+/// The run of DESIGN's screens: one of four images fails.
+pub fn failing_story() -> Vec<Event> {
+    let digest = |c: &str| format!("sha256:{}", c.repeat(16));
+    let mut story = Story::new();
+    story.begin(14, 9).phase(Phase::Prefetch, 1, 1, 0);
+    story.start(Phase::Prefetch, "alpine:3.20", "not in the local store");
+    story.at(2).retry(Phase::Prefetch, "alpine:3.20", "TLS handshake timeout");
+    story.at(6).finish(Phase::Prefetch, "alpine:3.20", 6000, None, &digest("1e42"));
+    story.phase_end(Phase::Prefetch).phase(Phase::Build, 5, 3, 1);
+    story.skip(Phase::Build, "worker", Outcome::UpToDate, "up to date: 212 inputs unchanged");
+    story.at(9).start(Phase::Build, "api", "source changed: src/api/Cargo.lock");
+    story.progress(Phase::Build, "api", (12, 17, Unit::Steps), "RUN cargo build --release");
+    story.start(Phase::Build, "frontend", "not built yet");
+    story.progress(Phase::Build, "frontend", (4, 9, Unit::Steps), "RUN npm ci");
+    story.log(Phase::Build, "frontend", "npm ERR! code ENOTFOUND");
+    story.warn(Some(StepId::new(Phase::Build, "api")), "base image debian:12-slim is a year old");
+    story.at(91).finish(Phase::Build, "api", 82_000, Some(1_200_000_000), &digest("9f0c"));
+    let cause = "`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1";
+    story.at(93).fail(Phase::Build, "frontend", cause, &["npm ERR! code ENOTFOUND"]);
+    story.skip(Phase::Build, "shop", Outcome::Skipped, "frontend failed");
+    story.phase_end(Phase::Build).end(Outcome::Failed, 3);
+    story.events
+}
+
+/// A writer that its test can look into.
+#[derive(Clone, Default)]
+pub struct Paper(pub Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
