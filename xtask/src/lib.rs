@@ -5,12 +5,15 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
+pub mod conf;
 pub mod config;
 pub mod dotenv;
 pub mod engine;
 pub mod env;
 pub mod model;
+pub mod plan;
 pub mod suggest;
+pub mod template;
 
 #[cfg(test)]
 pub(crate) mod testing;
