@@ -5,6 +5,7 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
+pub mod conf;
 pub mod config;
 pub mod dotenv;
 pub mod engine;
@@ -17,3 +18,9 @@ pub mod os;
 pub mod report;
 pub mod secrets;
 pub mod suggest;
+pub mod plan;
+pub mod suggest;
+pub mod template;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -3,8 +3,16 @@
 //! flag > environment > `.env` > `.config/xtask.local.toml` > `.config/xtask.toml` > built-in (`default.toml`).
 //! Planners read this struct; only `load.rs` touches files and only `env.rs` the environment.
 
+mod layer;
+mod load;
+mod settings;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+pub use layer::{Layer, NetworkChoice, OptionalRegistry, Positive, Scalar, Tag, TreeGlob, parse_bool};
+pub use load::{ConfigError, EnvFiles, find_root, load, parse_build_arg};
+pub use settings::{SETTINGS, Setting, settings_table};
 
 use crate::model::{Network, Platform, Recipe, Reference, RegistryPrefix};
 
@@ -62,8 +70,12 @@ pub struct Config {
     pub skip_cache_check: bool,
     /// How to make base images that no registry gives.
     pub recipes: BTreeMap<Reference, Recipe>,
+    /// `-v`, `DEBUG`: say more.
+    pub verbose: bool,
     /// `.env`, or `.env.example` where there is no `.env` yet, as sync-config would leave it, in file order.
     pub dotenv: Vec<(String, String)>,
+    /// The two files as they are, for sync-config.
+    pub env_files: EnvFiles,
     /// Unknown keys and the like, to be shown once.
     pub warnings: Vec<String>,
 }
@@ -88,4 +100,17 @@ pub enum ContextChoice {
     Service,
     /// The root.
     Root,
+}
+
+impl std::str::FromStr for ContextChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "service" => Ok(Self::Service),
+            "root" => Ok(Self::Root),
+            _ => Err(format!("`{text}` is not a context: expected `service`, `root` or `auto`")),
+        }
+    }
 }

@@ -41,6 +41,15 @@ impl Diagnostic {
         Self { severity: Severity::Warning, file: file.into(), line, column: 0, message: message.into() }
     }
 
+    /// Where: `file`, `file:line` or `file:line:column`, as much as is known.
+    pub fn place(&self) -> String {
+        match (self.line, self.column) {
+            (0, _) => self.file.clone(),
+            (line, 0) => format!("{}:{line}", self.file),
+            (line, column) => format!("{}:{line}:{column}", self.file),
+        }
+    }
+
     /// The same finding at a byte offset of the file's text, which gives its line and column.
     #[must_use]
     pub fn at_offset(mut self, text: &str, offset: usize) -> Self {
@@ -63,11 +72,7 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        match (self.line, self.column) {
-            (0, _) => write!(f, "{severity}: {}: {}", self.file, self.message),
-            (line, 0) => write!(f, "{severity}: {}:{line}: {}", self.file, self.message),
-            (line, column) => write!(f, "{severity}: {}:{line}:{column}: {}", self.file, self.message),
-        }
+        write!(f, "{severity}: {}: {}", self.place(), self.message)
     }
 }
 

@@ -4,3 +4,5 @@
 //!
 //! [`Plan`]: crate::model::Plan
 
+pub mod render;
+pub mod sync_config;

@@ -1,0 +1,238 @@
+//! One layer of settings: what one source says, and nothing about what it does not say.
+//!
+//! In: texts of settings files, single values from variables. Out: [`Layer`]s and their merge. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::model::{Network, Platform, Recipe, Reference, RegistryPrefix};
+
+use super::ContextChoice;
+
+/// What one source sets. Field names are the keys of the settings files; [`super::Config`] says what they mean.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of Config and are described there and in SETTINGS")]
+pub struct Layer {
+    pub services: Option<Vec<TreeGlob>>,
+    pub base_images: Option<Vec<TreeGlob>>,
+    pub prefix: Option<String>,
+    pub tag: Option<Tag>,
+    pub registry: Option<OptionalRegistry>,
+    pub internal_registry: Option<OptionalRegistry>,
+    pub network: Option<NetworkChoice>,
+    pub offline: Option<bool>,
+    pub mirrors: BTreeMap<String, Vec<RegistryPrefix>>,
+    pub aliases: BTreeMap<String, String>,
+    pub templates: Option<Vec<TreeGlob>>,
+    pub dollar_names: Option<Vec<String>>,
+    pub context: Option<ContextChoice>,
+    pub platform: Option<Platform>,
+    pub build_args: BTreeMap<String, Scalar>,
+    pub jobs: Option<Positive>,
+    pub pulls_per_registry: Option<Positive>,
+    pub retries: Option<u32>,
+    pub strict_prefetch: Option<bool>,
+    pub skip_prefetch: Option<bool>,
+    pub force: Option<bool>,
+    pub skip_cache_check: Option<bool>,
+    pub verbose: Option<bool>,
+    pub recipes: BTreeMap<Reference, Recipe>,
+}
+
+impl Layer {
+    /// Fills what this layer leaves open from a lower one. Tables are merged key by key, lists replaced whole.
+    #[must_use]
+    pub fn or(self, lower: Self) -> Self {
+        fn merge<K: Ord, V>(upper: BTreeMap<K, V>, mut lower: BTreeMap<K, V>) -> BTreeMap<K, V> {
+            lower.extend(upper);
+            lower
+        }
+        Self {
+            services: self.services.or(lower.services),
+            base_images: self.base_images.or(lower.base_images),
+            prefix: self.prefix.or(lower.prefix),
+            tag: self.tag.or(lower.tag),
+            registry: self.registry.or(lower.registry),
+            internal_registry: self.internal_registry.or(lower.internal_registry),
+            network: self.network.or(lower.network),
+            offline: self.offline.or(lower.offline),
+            mirrors: merge(self.mirrors, lower.mirrors),
+            aliases: merge(self.aliases, lower.aliases),
+            templates: self.templates.or(lower.templates),
+            dollar_names: self.dollar_names.or(lower.dollar_names),
+            context: self.context.or(lower.context),
+            platform: self.platform.or(lower.platform),
+            build_args: merge(self.build_args, lower.build_args),
+            jobs: self.jobs.or(lower.jobs),
+            pulls_per_registry: self.pulls_per_registry.or(lower.pulls_per_registry),
+            retries: self.retries.or(lower.retries),
+            strict_prefetch: self.strict_prefetch.or(lower.strict_prefetch),
+            skip_prefetch: self.skip_prefetch.or(lower.skip_prefetch),
+            force: self.force.or(lower.force),
+            skip_cache_check: self.skip_cache_check.or(lower.skip_cache_check),
+            verbose: self.verbose.or(lower.verbose),
+            recipes: merge(self.recipes, lower.recipes),
+        }
+    }
+}
+
+/// `auto`, `internal` or `external`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum NetworkChoice {
+    /// Probe.
+    Auto,
+    /// As said, without a probe.
+    Fixed(Network),
+}
+
+impl std::str::FromStr for NetworkChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "internal" => Ok(Self::Fixed(Network::Internal)),
+            "external" => Ok(Self::Fixed(Network::External)),
+            _ => Err(format!("`{text}` is not a network: expected `internal`, `external` or `auto`")),
+        }
+    }
+}
+
+/// A registry, or an empty text that says that there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct OptionalRegistry(pub Option<RegistryPrefix>);
+
+impl std::str::FromStr for OptionalRegistry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(Self(None));
+        }
+        let registry = text.parse::<RegistryPrefix>().map_err(|_| {
+            format!("`{text}` is not a registry: expected a host such as `harbor.example.com/project`")
+        });
+        registry.map(|registry| Self(Some(registry)))
+    }
+}
+
+/// A tag that a reference can carry.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Tag(pub String);
+
+impl std::str::FromStr for Tag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match format!("x:{text}").parse::<Reference>() {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(format!(
+                "`{text}` is not a tag: up to 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-`"
+            )),
+        }
+    }
+}
+
+/// A glob of paths inside the tree: relative, with `/`, never going up.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TreeGlob(pub String);
+
+impl std::str::FromStr for TreeGlob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let cleaned = text.trim_start_matches("./").trim_end_matches('/');
+        if cleaned.is_empty() {
+            return Err(format!("`{text}` is not a glob inside the tree, such as `src/*`"));
+        }
+        if cleaned.starts_with('/') || cleaned.split('/').any(|part| part == "..") {
+            return Err(format!("`{text}` leads out of the tree: globs are relative to the root"));
+        }
+        match globset::Glob::new(cleaned) {
+            Ok(_) => Ok(Self(cleaned.to_owned())),
+            Err(error) => Err(format!("`{text}` is not a glob: {}", error.kind())),
+        }
+    }
+}
+
+/// A number of at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Positive(pub usize);
+
+impl TryFrom<u64> for Positive {
+    type Error = String;
+
+    fn try_from(number: u64) -> Result<Self, String> {
+        match usize::try_from(number) {
+            Ok(number) if number > 0 => Ok(Self(number)),
+            _ => Err(format!("`{number}` is out of range: expected 1 or more")),
+        }
+    }
+}
+
+impl std::str::FromStr for Positive {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number: u64 = text.parse().map_err(|_| format!("`{text}` is not a number of 1 or more"))?;
+        Self::try_from(number)
+    }
+}
+
+/// A text; numbers and yes/no may stand without quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawScalar")]
+pub struct Scalar(pub String);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text, a number or true/false")]
+enum RawScalar {
+    Text(String),
+    Flag(bool),
+    Whole(i64),
+    Real(f64),
+}
+
+impl From<RawScalar> for Scalar {
+    fn from(raw: RawScalar) -> Self {
+        Self(match raw {
+            RawScalar::Text(text) => text,
+            RawScalar::Flag(flag) => flag.to_string(),
+            RawScalar::Whole(number) => number.to_string(),
+            RawScalar::Real(number) => number.to_string(),
+        })
+    }
+}
+
+/// `try_from = "String"` for what knows how to parse itself.
+macro_rules! from_string {
+    ($($name:ty),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+    )*};
+}
+from_string!(NetworkChoice, OptionalRegistry, Tag, TreeGlob);
+
+/// `true/false`, `1/0`, `yes/no`, `on/off`, in any case: the old scripts wrote `true`, people write all of them.
+///
+/// # Errors
+/// Any other text.
+pub fn parse_bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(format!("`{text}` is neither yes nor no: expected `true` or `false`")),
+    }
+}

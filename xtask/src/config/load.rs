@@ -1,0 +1,379 @@
+//! Finds the root and reads every source of settings into one [`Config`].
+//!
+//! In: the command line's layer, the environment's snapshot, files below the root. Out: the complete settings, or
+//! the first error with its place. It reads files and nothing else; it writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use crate::dotenv::{self, Dotenv};
+use crate::env::Env;
+use crate::model::Diagnostic;
+use crate::suggest::did_you_mean;
+
+use super::layer::{Layer, NetworkChoice};
+use super::settings::{Refused, SETTINGS};
+use super::{BuildArgs, Config};
+
+/// The project's settings, relative to the root.
+const PROJECT_FILE: &str = ".config/xtask.toml";
+/// One person's settings for it; git ignores the file.
+const LOCAL_FILE: &str = ".config/xtask.local.toml";
+const ENV_FILE: &str = ".env";
+const ENV_EXAMPLE: &str = ".env.example";
+const BUILT_IN: &str = include_str!("default.toml");
+
+/// Settings that cannot be used. All of them end with exit code 10.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A line of a file; the place is part of the text.
+    #[error("{}: {}", .0.place(), .0.message)]
+    Invalid(Diagnostic),
+    /// A variable of the environment.
+    #[error("environment variable {name}: {why}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What is wrong with its value.
+        why: String,
+    },
+    /// A file that is there (or was named) and cannot be read.
+    #[error("cannot read {file}")]
+    Unreadable {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no root to work on.
+    #[error("{path} cannot be the root: {why}", path = .path.display())]
+    Root {
+        /// What was looked at.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+}
+
+impl ConfigError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Invalid(at) => format!("edit {}", at.place()),
+            Self::Variable { name, .. } => format!("set {name} to a value it can have, or unset it"),
+            Self::Unreadable { file, .. } => format!("see whether {file} exists and you may read it"),
+            Self::Root { .. } => "name the tree's root with --root DIR".to_owned(),
+        }
+    }
+}
+
+/// `.env.example` and `.env` as they are on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EnvFiles {
+    /// `.env.example`
+    pub example: Option<String>,
+    /// `.env`
+    pub current: Option<String>,
+}
+
+/// The tree's root, absolute: `--root`, else the nearest ancestor of `cwd` with `.config/xtask.toml`, else the
+/// Cargo workspace that this program was built from.
+///
+/// # Errors
+/// When what was named, or the workspace, is not a folder.
+pub fn find_root(explicit: Option<&Path>, cwd: &Path, env: &Env) -> Result<PathBuf, ConfigError> {
+    if let Some(named) = explicit {
+        return folder(&cwd.join(named));
+    }
+    if let Some(marked) = cwd.ancestors().find(|dir| dir.join(PROJECT_FILE).is_file()) {
+        return folder(marked);
+    }
+    // `cargo run` names the package's folder; a binary that was moved away from its tree has it built in.
+    let run_by_cargo = env.get_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let run_by_cargo = run_by_cargo.filter(|dir| dir.ends_with("xtask") && dir.is_dir());
+    let package = run_by_cargo.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    folder(package.parent().unwrap_or(&package))
+}
+
+fn folder(path: &Path) -> Result<PathBuf, ConfigError> {
+    let error = |why: String| ConfigError::Root { path: path.to_owned(), why };
+    let real = fs::canonicalize(path).map_err(|cause| error(cause.to_string()))?;
+    if real.is_dir() { Ok(real) } else { Err(error("it is not a folder".to_owned())) }
+}
+
+/// Reads all settings of the tree at `root`. `flags` is what was typed; `config_file` replaces the project's own
+/// settings file.
+///
+/// # Errors
+/// Invalid TOML, a value of the wrong kind, a variable or a `.env` line that cannot be taken, an unreadable file.
+pub fn load(root: &Path, flags: Layer, env: &Env, config_file: Option<&Path>) -> Result<Config, ConfigError> {
+    let mut warnings = Vec::new();
+    let env_files = EnvFiles {
+        example: read_optional(root, &root.join(ENV_EXAMPLE))?,
+        current: read_optional(root, &root.join(ENV_FILE))?,
+    };
+    let dotenv = read_dotenv(&env_files, &mut warnings)?;
+
+    let project = match config_file {
+        Some(named) => (shown(root, named), Some(read_required(root, named)?)),
+        None => (PROJECT_FILE.to_owned(), read_optional(root, &root.join(PROJECT_FILE))?),
+    };
+    let local = (LOCAL_FILE.to_owned(), read_optional(root, &root.join(LOCAL_FILE))?);
+
+    let mut sources =
+        vec![Source::of_flags(flags), Source::of_environment(env)?, Source::of_dotenv(&dotenv)?];
+    for (file, text) in [local, project] {
+        if let Some(text) = text {
+            sources.push(Source::of_file(&file, &text, &mut warnings)?);
+        }
+    }
+    sources.push(Source::of_file("default.toml", BUILT_IN, &mut warnings)?);
+    Ok(complete(root, sources, dotenv, env_files, warnings))
+}
+
+/// `K=V` of `--build-arg`; a bare `K` takes its value from the environment, and is left out when that has none
+/// (as docker has it).
+///
+/// # Errors
+/// When there is no name.
+pub fn parse_build_arg(text: &str, env: &Env) -> Result<Option<(String, String)>, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, env.get(text)),
+    };
+    if name.trim().is_empty() {
+        return Err(format!("`{text}` is not a build arg: expected `NAME=value` or `NAME`"));
+    }
+    Ok(value.map(|value| (name.to_owned(), value.to_owned())))
+}
+
+/// One layer, and which name set what in it.
+struct Source {
+    layer: Layer,
+    /// What to call the origin of a key that is not in `names`.
+    label: String,
+    /// Which variable set a key.
+    names: BTreeMap<&'static str, String>,
+}
+
+impl Source {
+    fn of_flags(layer: Layer) -> Self {
+        Self { layer, label: "the command line".to_owned(), names: BTreeMap::new() }
+    }
+
+    fn of_environment(env: &Env) -> Result<Self, ConfigError> {
+        let mut source = Self::of_flags(Layer::default());
+        source.take_variables(
+            |name| env.get(name).map(|value| (value, name.to_owned())),
+            |name, why| ConfigError::Variable { name: name.to_owned(), why },
+        )?;
+        Ok(source)
+    }
+
+    fn of_dotenv(dotenv: &ReadDotenv) -> Result<Self, ConfigError> {
+        let mut source = Self::of_flags(Layer::default());
+        source.take_variables(
+            |name| {
+                let (_, value) = dotenv.values.iter().find(|(key, _)| key == name)?;
+                Some((value.as_str(), format!("{name} in {}", dotenv.file_of(name))))
+            },
+            |name, why| ConfigError::Invalid(dotenv.at(name, format!("{name}: {why}"))),
+        )?;
+        Ok(source)
+    }
+
+    fn of_file(file: &str, text: &str, warnings: &mut Vec<String>) -> Result<Self, ConfigError> {
+        let layer = parse_file(file, text, warnings)?;
+        Ok(Self { layer, label: file.to_owned(), names: BTreeMap::new() })
+    }
+
+    /// Fills the layer from variables; of two names of one setting the first that says something counts.
+    fn take_variables<'a>(
+        &mut self,
+        get: impl Fn(&'static str) -> Option<(&'a str, String)>,
+        error: impl Fn(&'static str, String) -> ConfigError,
+    ) -> Result<(), ConfigError> {
+        for setting in SETTINGS {
+            for name in setting.variables() {
+                let Some((text, origin)) = get(name) else { continue };
+                // `IMAGE_TAG=` is how shell scripts and env files say nothing.
+                if text.trim().is_empty() && !setting.is_set_by_empty() {
+                    continue;
+                }
+                match setting.take(&mut self.layer, name, text) {
+                    Ok(true) => {
+                        self.names.insert(setting.key, origin);
+                        break;
+                    }
+                    Ok(false) => {}
+                    Err(Refused(why)) => return Err(error(name, why)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn name_of(&self, key: &str, flag: &str) -> String {
+        match self.names.get(key) {
+            Some(name) => name.clone(),
+            None if self.label == "the command line" => flag.to_owned(),
+            None => self.label.clone(),
+        }
+    }
+}
+
+fn parse_file(file: &str, text: &str, warnings: &mut Vec<String>) -> Result<Layer, ConfigError> {
+    let invalid = |error: &toml::de::Error| {
+        let message = error.message().trim_end().replace('\n', ", ");
+        let found = Diagnostic::error(file, 0, message);
+        ConfigError::Invalid(match error.span() {
+            Some(span) => found.at_offset(text, span.start),
+            None => found,
+        })
+    };
+    let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
+    let mut keys: Vec<_> = table.get_ref().keys().collect();
+    keys.sort_by_key(|key| key.span().start);
+    for key in keys {
+        let name: &str = key.get_ref();
+        if !SETTINGS.iter().any(|setting| setting.key == name) {
+            let meant = did_you_mean(name, SETTINGS.iter().map(|setting| setting.key));
+            let found = Diagnostic::warning(file, 0, format!("unknown key `{name}`{meant}"));
+            let found = found.at_offset(text, key.span().start);
+            warnings.push(format!("{}: {}", found.place(), found.message));
+        }
+    }
+    toml::from_str(text).map_err(|error| invalid(&error))
+}
+
+/// `.env` as sync-config will leave it.
+#[derive(Default)]
+struct ReadDotenv {
+    values: Vec<(String, String)>,
+    current: Option<Dotenv>,
+    example: Option<Dotenv>,
+}
+
+impl ReadDotenv {
+    fn file_of(&self, key: &str) -> &'static str {
+        let is_ours = self.current.as_ref().is_some_and(|current| current.get(key).is_some());
+        if is_ours { ENV_FILE } else { ENV_EXAMPLE }
+    }
+
+    fn at(&self, key: &str, message: String) -> Diagnostic {
+        let file = self.file_of(key);
+        let dotenv = if file == ENV_FILE { &self.current } else { &self.example };
+        let entry = dotenv.as_ref().and_then(|dotenv| dotenv.get(key));
+        let (line, column) = entry.map_or((0, 0), |entry| (entry.line, entry.column));
+        Diagnostic { column, ..Diagnostic::error(file, line, message) }
+    }
+}
+
+fn read_dotenv(files: &EnvFiles, warnings: &mut Vec<String>) -> Result<ReadDotenv, ConfigError> {
+    let parse = |file, text: &Option<String>| {
+        text.as_deref().map(|text| Dotenv::parse(file, text)).transpose().map_err(ConfigError::Invalid)
+    };
+    let current = parse(ENV_FILE, &files.current)?;
+    let example = parse(ENV_EXAMPLE, &files.example)?;
+    if let Some(read) = current.as_ref().or(example.as_ref()) {
+        warnings.extend(read.warnings.iter().map(|found| format!("{}: {}", found.place(), found.message)));
+    }
+    let synced = match &files.example {
+        Some(text) => {
+            let synced = dotenv::sync((ENV_EXAMPLE, text), (ENV_FILE, files.current.as_deref()));
+            Some(synced.map_err(ConfigError::Invalid)?.text)
+        }
+        None => files.current.clone(),
+    };
+    let synced =
+        synced.map(|text| Dotenv::parse(ENV_FILE, &text)).transpose().map_err(ConfigError::Invalid)?;
+    Ok(ReadDotenv { values: synced.map(|synced| synced.values()).unwrap_or_default(), current, example })
+}
+
+fn complete(
+    root: &Path,
+    sources: Vec<Source>,
+    dotenv: ReadDotenv,
+    env_files: EnvFiles,
+    warnings: Vec<String>,
+) -> Config {
+    let network_source = sources.iter().find(|source| source.layer.network.is_some());
+    let network_source = network_source.map(|source| source.name_of("network", "--network"));
+    let mut layers = sources.into_iter().map(|source| source.layer);
+    let mut flags = layers.next().unwrap_or_default();
+    let texts = |args: BTreeMap<String, super::Scalar>| -> BTreeMap<String, String> {
+        args.into_iter().map(|(name, value)| (name, value.0)).collect()
+    };
+    let flag_args = texts(std::mem::take(&mut flags.build_args));
+    let all = layers.fold(flags, Layer::or);
+    let network = match all.network {
+        Some(NetworkChoice::Fixed(network)) => Some(network),
+        Some(NetworkChoice::Auto) | None => None,
+    };
+    let globs = |globs: Option<Vec<super::TreeGlob>>| -> Vec<String> {
+        globs.unwrap_or_default().into_iter().map(|glob| glob.0).collect()
+    };
+    Config {
+        root: root.to_owned(),
+        services: globs(all.services),
+        base_images: globs(all.base_images),
+        prefix: all.prefix.unwrap_or_default(),
+        tag: all.tag.map(|tag| tag.0).unwrap_or_default(),
+        registry: all.registry.and_then(|registry| registry.0),
+        internal_registry: all.internal_registry.and_then(|registry| registry.0),
+        network,
+        network_source: network_source.filter(|_| network.is_some()),
+        offline: all.offline.unwrap_or_default(),
+        mirrors: all.mirrors,
+        alias_prefixes: all.aliases,
+        templates: globs(all.templates),
+        dollar_names: all.dollar_names.unwrap_or_default(),
+        context: all.context.unwrap_or_default(),
+        platform: all.platform,
+        build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
+        jobs: all.jobs.map(|jobs| jobs.0),
+        pulls_per_registry: all.pulls_per_registry.map_or(1, |pulls| pulls.0),
+        retries: all.retries.unwrap_or_default(),
+        strict_prefetch: all.strict_prefetch.unwrap_or_default(),
+        skip_prefetch: all.skip_prefetch.unwrap_or_default(),
+        force: all.force.unwrap_or_default(),
+        skip_cache_check: all.skip_cache_check.unwrap_or_default(),
+        recipes: all.recipes,
+        verbose: all.verbose.unwrap_or_default(),
+        dotenv: dotenv.values,
+        env_files,
+        warnings,
+    }
+}
+
+fn read_optional(root: &Path, path: &Path) -> Result<Option<String>, ConfigError> {
+    match read_required(root, path) {
+        Ok(text) => Ok(Some(text)),
+        Err(ConfigError::Unreadable { source, .. })
+            // A folder called `.env` is a Python environment, not a file of settings.
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn read_required(root: &Path, path: &Path) -> Result<String, ConfigError> {
+    let file = shown(root, path);
+    let bytes = fs::read(path).map_err(|source| ConfigError::Unreadable { file: file.clone(), source })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+        ConfigError::Invalid(Diagnostic::error(file, 0, "the text is not UTF-8").at_offset(&text, valid))
+    })
+}
+
+/// A path as messages name it: relative to the root where it lies below.
+fn shown(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests;

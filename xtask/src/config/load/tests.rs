@@ -1,0 +1,260 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::config::{SETTINGS, settings_table};
+use crate::model::Network;
+use crate::testing::TestTree;
+
+fn env<const N: usize>(pairs: [(&str, &str); N]) -> Env {
+    pairs.into_iter().collect()
+}
+
+#[track_caller]
+fn load_tree(fixture: &str, env: &Env) -> Config {
+    load(&TestTree::new(fixture).root(), Layer::default(), env, None)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn load_error(fixture: &str, env: &Env) -> String {
+    let tree = TestTree::new(fixture);
+    match load(&tree.root(), Layer::default(), env, None) {
+        Ok(config) => panic!("loaded: {config:?}"),
+        Err(error) => format!("{error} | {}", error.hint()),
+    }
+}
+
+#[test]
+fn built_in_values_fill_everything() {
+    let config = load_tree("", &Env::default());
+    assert_eq!(config.services, ["src/*"]);
+    assert_eq!(config.base_images, ["docker/base-images/*"]);
+    assert_eq!((config.prefix.as_str(), config.tag.as_str()), ("", "latest"));
+    assert_eq!((config.registry, config.internal_registry, config.network), (None, None, None));
+    assert_eq!((config.retries, config.pulls_per_registry, config.jobs), (3, 3, None));
+    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.network_source, None);
+}
+
+#[test]
+fn each_layer_beats_the_next() {
+    let project = "//- .config/xtask.toml\ntag = 'project'\nprefix = 'p-'\nretries = 9\nmirrors = { 'docker.io' = ['m1.example.com'], 'quay.io' = ['q.example.com'] }\nbuild_args = { A = 1, B = true }\n";
+    let local = "//- .config/xtask.local.toml\ntag = 'local'\n[mirrors]\n'docker.io' = ['m2.example.com', 'm3.example.com']\n";
+    let dotenv = "//- .env\nIMAGE_TAG=dotenv\n";
+    let none = Env::default();
+    let tag = |fixture: &[&str], env: &Env| load_tree(&fixture.concat(), env).tag;
+    assert_eq!(tag(&[project], &none), "project");
+    assert_eq!(tag(&[project, local], &none), "local");
+    assert_eq!(tag(&[project, local, dotenv], &none), "dotenv");
+    assert_eq!(tag(&[project, local, dotenv], &env([("IMAGE_TAG", "old")])), "old");
+    assert_eq!(tag(&[project], &env([("IMAGE_TAG", "old"), ("XTASK_TAG", "new")])), "new");
+    assert_eq!(tag(&[project, dotenv], &env([("IMAGE_TAG", "")])), "dotenv", "empty says nothing");
+
+    let tree = TestTree::new(&[project, local].concat());
+    let flags = Layer {
+        tag: Some("flag".parse().expect("tag")),
+        build_args: BTreeMap::from([("A".to_owned(), super::super::Scalar("f".to_owned()))]),
+        ..Layer::default()
+    };
+    let config = load(&tree.root(), flags, &env([("XTASK_TAG", "new")]), None).expect("valid");
+    assert_eq!(config.tag, "flag");
+    assert_eq!(config.prefix, "p-");
+    assert_eq!(config.build_args.flags["A"], "f");
+    assert_eq!(
+        (config.build_args.settings["A"].as_str(), config.build_args.settings["B"].as_str()),
+        ("1", "true")
+    );
+    let mirrors: Vec<String> = config.mirrors["docker.io"].iter().map(ToString::to_string).collect();
+    assert_eq!(mirrors, ["m2.example.com", "m3.example.com"], "tables merge key by key");
+    assert_eq!(config.mirrors.len(), 2);
+}
+
+#[test]
+fn a_named_file_replaces_the_projects() {
+    let tree = TestTree::new("//- .config/xtask.toml\ntag = 'project'\n//- other.toml\nprefix = 'o-'\n");
+    let named = tree.root().join("other.toml");
+    let config = load(&tree.root(), Layer::default(), &Env::default(), Some(&named)).expect("valid");
+    assert_eq!((config.tag.as_str(), config.prefix.as_str()), ("latest", "o-"));
+    let missing = tree.root().join("missing.toml");
+    let error = load(&tree.root(), Layer::default(), &Env::default(), Some(&missing)).expect_err("missing");
+    assert_eq!(error.to_string(), "cannot read missing.toml");
+}
+
+#[test]
+fn names_of_the_old_scripts_keep_working() {
+    let config = load_tree(
+        "//- .config/xtask.toml\ninternal_registry = 'harbor.example.com/x'\n",
+        &env([
+            ("AI_INFRA_NETWORK_ENV", "internal"),
+            ("INTERNAL_REGISTRY", ""),
+            ("IMAGE_TAG", "v1"),
+            ("FORCE_REBUILD", "true"),
+            ("SKIP_CACHE_CHECK", "yes"),
+            ("SKIP_PREFETCH", "1"),
+            ("PARALLEL_JOBS", "8"),
+            ("DEBUG", "true"),
+        ]),
+    );
+    assert_eq!(config.network, Some(Network::Internal));
+    assert_eq!(config.network_source.as_deref(), Some("AI_INFRA_NETWORK_ENV"));
+    assert_eq!(config.internal_registry, None, "an empty INTERNAL_REGISTRY means none");
+    assert_eq!(config.tag, "v1");
+    assert!(config.force && config.skip_cache_check && config.skip_prefetch && config.verbose);
+    assert_eq!(config.jobs, Some(8));
+
+    let other = env([("DEBUG", "express:*"), ("FORCE_REBUILD", "off"), ("INTERNAL_REGISTRY", "h.local/a/")]);
+    let config = load_tree("", &other);
+    assert!(!config.verbose && !config.force);
+    assert_eq!(config.internal_registry.map(|r| r.to_string()).as_deref(), Some("h.local/a"));
+}
+
+#[test]
+fn where_the_network_was_decided_is_known() {
+    let source = |fixture: &str, env: &Env| load_tree(fixture, env).network_source;
+    let file = "//- .config/xtask.toml\nnetwork = 'external'\n";
+    assert_eq!(source(file, &Env::default()).as_deref(), Some(".config/xtask.toml"));
+    let dotenv = "//- .env\nAI_INFRA_NETWORK_ENV=external\n";
+    assert_eq!(source(dotenv, &Env::default()).as_deref(), Some("AI_INFRA_NETWORK_ENV in .env"));
+    let example = "//- .env.example\nAI_INFRA_NETWORK_ENV=external\n";
+    assert_eq!(source(example, &Env::default()).as_deref(), Some("AI_INFRA_NETWORK_ENV in .env.example"));
+    assert_eq!(source(file, &env([("XTASK_NETWORK", "auto")])), None, "auto undoes what a file says");
+}
+
+#[test]
+fn dotenv_is_read_as_sync_will_leave_it() {
+    let config =
+        load_tree("//- .env.example\nA=1\nB=2\nC=$B\n//- .env\nB=9\n", &env([("A", "from outside")]));
+    let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    assert_eq!(config.dotenv, [pair("B", "9"), pair("A", "1"), pair("C", "9")]);
+    let config = load_tree("//- .env.example\nIMAGE_TAG=v3\n", &Env::default());
+    assert_eq!((config.tag.as_str(), config.env_files.current), ("v3", None));
+    assert_eq!(load_tree("//- .env/bin/python\n", &Env::default()).dotenv, []);
+}
+
+#[test]
+fn unknown_keys_warn() {
+    let config =
+        load_tree("//- .config/xtask.toml\n# note\nservces = ['a/*']\n\n[colours]\nx = 1\n", &Env::default());
+    assert_snapshot!(config.warnings.join("\n"), @r"
+    .config/xtask.toml:2:1: unknown key `servces`, did you mean `services`?
+    .config/xtask.toml:4:2: unknown key `colours`
+    ");
+}
+
+#[test]
+fn errors_name_their_place() {
+    let tomls = [
+        "tag = 'a'\ntag = \n",
+        "tag = 'a'\ntag = 'b'\n",
+        "retries = 'many'\n",
+        "\nservices = ['src/*', '../x']\n",
+        "services = ['src/[']\n",
+        "jobs = 0\n",
+        "jobs = -1\n",
+        "network = 'office'\n",
+        "registry = 'not a host'\n",
+        "platform = 'amd64'\n",
+        "tag = '-x'\n",
+        "context = 'here'\n",
+        "[mirrors]\n'docker.io' = 'm.example.com'\n",
+        "[build_args]\nA = 1\nB = []\n",
+        "[recipes.'debian:12']\nkind = 'debootstrap'\nsuit = 'x'\n",
+        "[recipes.'debian:12']\nkind = 'buildah'\n",
+        "\n[recipes.'Debian 12']\nkind = 'debootstrap'\nsuite = 'x'\n",
+    ];
+    let none = Env::default();
+    let mut said: Vec<String> =
+        tomls.iter().map(|text| load_error(&format!("//- .config/xtask.toml\n{text}"), &none)).collect();
+    said.push(load_error("//- .env\nA=1\nB 2\n", &none));
+    said.push(load_error("//- .env\nA=1\n FORCE_REBUILD=maybe\n", &none));
+    said.push(load_error("//- .env\nA=1\n//- .env.example\nPARALLEL_JOBS=0\n", &none));
+    said.push(load_error("", &env([("AI_INFRA_NETWORK_ENV", "office")])));
+    said.push(load_error("", &env([("XTASK_VERBOSE", "loud")])));
+    let tree = TestTree::new("");
+    tree.write(".config/xtask.toml", b"tag = 'a'\nprefix = '\xff'\n");
+    said.push(load(&tree.root(), Layer::default(), &none, None).expect_err("not UTF-8").to_string());
+    assert_snapshot!(said.join("\n"), @r#"
+    .config/xtask.toml:2:7: string values must be quoted, expected literal string | edit .config/xtask.toml:2:7
+    .config/xtask.toml:2:1: duplicate key | edit .config/xtask.toml:2:1
+    .config/xtask.toml:1:11: invalid type: string "many", expected u32 | edit .config/xtask.toml:1:11
+    .config/xtask.toml:2:12: `../x` leads out of the tree: globs are relative to the root | edit .config/xtask.toml:2:12
+    .config/xtask.toml:1:12: `src/[` is not a glob: unclosed character class; missing ']' | edit .config/xtask.toml:1:12
+    .config/xtask.toml:1:8: `0` is out of range: expected 1 or more | edit .config/xtask.toml:1:8
+    .config/xtask.toml:1:8: invalid value: integer `-1`, expected u64 | edit .config/xtask.toml:1:8
+    .config/xtask.toml:1:11: `office` is not a network: expected `internal`, `external` or `auto` | edit .config/xtask.toml:1:11
+    .config/xtask.toml:1:12: `not a host` is not a registry: expected a host such as `harbor.example.com/project` | edit .config/xtask.toml:1:12
+    .config/xtask.toml:1:12: `amd64` is not a platform: expected `os/arch` or `os/arch/variant`, for example `linux/amd64` | edit .config/xtask.toml:1:12
+    .config/xtask.toml:1:7: `-x` is not a tag: up to 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-` | edit .config/xtask.toml:1:7
+    .config/xtask.toml:1:11: unknown variant `here`, expected one of `auto`, `service`, `root` | edit .config/xtask.toml:1:11
+    .config/xtask.toml:2:15: invalid type: string "m.example.com", expected a sequence | edit .config/xtask.toml:2:15
+    .config/xtask.toml:3:5: expected a text, a number or true/false | edit .config/xtask.toml:3:5
+    .config/xtask.toml:1:1: unknown field `suit`, expected one of `suite`, `mirror`, `variant`, `include` | edit .config/xtask.toml:1:1
+    .config/xtask.toml:2:8: unknown variant `buildah`, expected `debootstrap` | edit .config/xtask.toml:2:8
+    .config/xtask.toml:2:10: `Debian 12` is not an image reference: a repository is lowercase letters and digits, separated by `/`, `.`, `_`, `__` or dashes | edit .config/xtask.toml:2:10
+    .env:2:3: expected `=` after `B`; a comment begins with `#` | edit .env:2:3
+    .env:2:2: FORCE_REBUILD: `maybe` is neither yes nor no: expected `true` or `false` | edit .env:2:2
+    .env.example:1:1: PARALLEL_JOBS: `0` is out of range: expected 1 or more | edit .env.example:1:1
+    environment variable AI_INFRA_NETWORK_ENV: `office` is not a network: expected `internal`, `external` or `auto` | set AI_INFRA_NETWORK_ENV to a value it can have, or unset it
+    environment variable XTASK_VERBOSE: `loud` is neither yes nor no: expected `true` or `false` | set XTASK_VERBOSE to a value it can have, or unset it
+    .config/xtask.toml:2:11: the text is not UTF-8
+    "#);
+}
+
+#[test]
+fn recipes_and_aliases_are_read() {
+    let config = load_tree(
+        "//- .config/xtask.toml\n[recipes.\"debian:12-slim\"]\nkind = \"debootstrap\"\nsuite = \"bookworm\"\nvariant = \"minbase\"\ninclude = [\"ca-certificates\"]\n[aliases]\n\"quay.io\" = \"quay\"\n",
+        &Env::default(),
+    );
+    let reference = "docker.io/library/debian:12-slim".parse().expect("reference");
+    assert!(config.recipes.contains_key(&reference), "{:?}", config.recipes);
+    assert_eq!(config.alias_prefixes["quay.io"], "quay");
+    assert_eq!(config.warnings, [""; 0]);
+}
+
+#[test]
+fn the_root_is_found() {
+    let tree = TestTree::new("//- .config/xtask.toml\n//- src/api/deep/x\n");
+    let root = tree.root();
+    let none = Env::default();
+    assert_eq!(find_root(None, &root.join("src/api/deep"), &none).expect("ancestor"), root);
+    assert_eq!(find_root(Some(Path::new("src")), &root, &none).expect("named"), root.join("src"));
+    let elsewhere = TestTree::new("");
+    let workspace = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("workspace");
+    assert_eq!(find_root(None, &elsewhere.root(), &none).expect("workspace"), workspace);
+    let cargo = TestTree::new("//- xtask/Cargo.toml\n");
+    let by_cargo: Env = [("CARGO_MANIFEST_DIR", cargo.root().join("xtask"))].into_iter().collect();
+    assert_eq!(find_root(None, &elsewhere.root(), &by_cargo).expect("cargo's"), cargo.root());
+    for bad in ["missing", ".config/xtask.toml"] {
+        let error = find_root(Some(Path::new(bad)), &root, &none).expect_err(bad);
+        assert!(error.to_string().contains("cannot be the root"), "{error}");
+        assert!(error.hint().contains("--root"));
+    }
+}
+
+#[test]
+fn build_args_may_come_from_the_environment() {
+    let env = env([("HTTP", "h")]);
+    let arg = |text| parse_build_arg(text, &env);
+    assert_eq!(arg("A=b=c"), Ok(Some(("A".to_owned(), "b=c".to_owned()))));
+    assert_eq!(arg("A="), Ok(Some(("A".to_owned(), String::new()))));
+    assert_eq!(arg("HTTP"), Ok(Some(("HTTP".to_owned(), "h".to_owned()))));
+    assert_eq!(arg("UNSET"), Ok(None));
+    assert!(arg("=x").is_err());
+}
+
+#[test]
+fn the_table_agrees_with_the_built_in_values_and_the_docs() {
+    let mut keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    keys.sort_unstable();
+    let before = keys.len();
+    keys.dedup();
+    assert_eq!(keys.len(), before, "each setting once");
+    for setting in SETTINGS {
+        for name in setting.variables().filter(|name| name.starts_with("XTASK_")) {
+            assert_eq!(name, format!("XTASK_{}", setting.key.to_uppercase()));
+        }
+    }
+    let docs = include_str!("../../../../docs/config.md");
+    assert!(docs.contains(&settings_table()), "docs/config.md must hold this table:\n{}", settings_table());
+}

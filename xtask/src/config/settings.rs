@@ -1,0 +1,161 @@
+//! The one table of settings: key, flag, variables, default and meaning of each. `docs/config.md` and the reading
+//! of variables come from it; a further setting is one line here, one field in [`Layer`] and one in `Config`.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use super::layer::{Layer, parse_bool};
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The key in the settings files.
+    pub key: &'static str,
+    /// How it is spelled on the command line; empty where only files set it.
+    pub flag: &'static str,
+    /// The `XTASK_*` variable; empty where only files set it.
+    pub variable: &'static str,
+    /// The variable of the old scripts, if it had one.
+    pub old: &'static str,
+    /// What holds when nobody says anything, in words.
+    pub default: &'static str,
+    /// One sentence without a period.
+    pub meaning: &'static str,
+    /// Takes a variable's text; none where only files set it.
+    set: Option<Take>,
+    /// What a text that it cannot take means.
+    strictness: Strictness,
+}
+
+type Take = fn(&mut Layer, &str) -> Result<(), String>;
+
+/// What a variable's unusable value means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strictness {
+    /// An error.
+    Refuse,
+    /// The variable is somebody else's (`DEBUG=express:*`): it is passed over.
+    PassOver,
+}
+
+/// A text that a setting cannot take: why.
+pub(super) struct Refused(pub String);
+
+impl Setting {
+    /// The variables that set it, the preferred one first.
+    pub fn variables(&self) -> impl Iterator<Item = &'static str> {
+        [self.variable, self.old].into_iter().filter(|name| !name.is_empty())
+    }
+
+    /// Puts a variable's text into a layer; says whether it was put there.
+    pub(super) fn take(&self, layer: &mut Layer, variable: &str, text: &str) -> Result<bool, Refused> {
+        let Some(set) = self.set else { return Ok(false) };
+        match set(layer, text) {
+            Ok(()) => Ok(true),
+            Err(_) if self.strictness == Strictness::PassOver && variable == self.old => Ok(false),
+            Err(why) => Err(Refused(why)),
+        }
+    }
+
+    /// Whether an empty variable says something (`INTERNAL_REGISTRY=` means none), rather than nothing.
+    pub(super) fn is_set_by_empty(&self) -> bool {
+        matches!(self.key, "registry" | "internal_registry" | "prefix")
+    }
+}
+
+const fn both(
+    key: &'static str,
+    [flag, variable, old]: [&'static str; 3],
+    default: &'static str,
+    set: Take,
+    meaning: &'static str,
+) -> Setting {
+    Setting { key, flag, variable, old, default, meaning, set: Some(set), strictness: Strictness::Refuse }
+}
+
+const fn file_only(key: &'static str, flag: &'static str, meaning: &'static str) -> Setting {
+    let strictness = Strictness::Refuse;
+    Setting { key, flag, variable: "", old: "", default: "none", meaning, set: None, strictness }
+}
+
+const fn generic_name(setting: Setting) -> Setting {
+    Setting { strictness: Strictness::PassOver, ..setting }
+}
+
+/// All settings, in the order in which the docs show them.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    both("services", ["", "XTASK_SERVICES", ""], "`src/*`", |l, t| list(&mut l.services, t), "Globs of service folders, relative to the root"),
+    both("base_images", ["", "XTASK_BASE_IMAGES", ""], "`docker/base-images/*`", |l, t| list(&mut l.base_images, t), "Globs of base-image folders"),
+    both("prefix", ["--prefix", "XTASK_PREFIX", ""], "empty", |l, t| put(&mut l.prefix, t), "What every image name begins with"),
+    both("tag", ["--tag", "XTASK_TAG", "IMAGE_TAG"], "`latest`", |l, t| put(&mut l.tag, t), "The tag of what is built; `build-all v1` says it too"),
+    both("registry", ["--registry", "XTASK_REGISTRY", ""], "none", |l, t| put(&mut l.registry, t), "Images are named after this registry; the plain name stays as a local alias"),
+    both("internal_registry", ["--internal-registry", "XTASK_INTERNAL_REGISTRY", "INTERNAL_REGISTRY"], "none", |l, t| put(&mut l.internal_registry, t), "The one registry that answers inside the company network; empty means none"),
+    both("network", ["--network", "XTASK_NETWORK", "AI_INFRA_NETWORK_ENV"], "`auto`", |l, t| put(&mut l.network, t), "`internal`, `external`, or `auto` to probe"),
+    both("offline", ["--offline", "XTASK_OFFLINE", ""], "`false`", |l, t| flag(&mut l.offline, t), "Never touch a network"),
+    both("platform", ["--platform", "XTASK_PLATFORM", ""], "the engine's", |l, t| put(&mut l.platform, t), "What images run on, such as `linux/amd64`"),
+    both("context", ["", "XTASK_CONTEXT", ""], "`auto`", |l, t| put(&mut l.context, t), "Where build contexts lie: `service`, `root`, or `auto` for the one that has more of the COPY sources"),
+    both("jobs", ["--jobs", "XTASK_JOBS", "PARALLEL_JOBS"], "by the machine", |l, t| put(&mut l.jobs, t), "Builds at the same time"),
+    both("pulls_per_registry", ["", "XTASK_PULLS_PER_REGISTRY", ""], "`3`", |l, t| put(&mut l.pulls_per_registry, t), "Pulls at the same time from one registry"),
+    both("retries", ["--retries", "XTASK_RETRIES", ""], "`3`", |l, t| put(&mut l.retries, t), "Further tries after a transient failure"),
+    both("strict_prefetch", ["--strict-prefetch", "XTASK_STRICT_PREFETCH", ""], "`false`", |l, t| flag(&mut l.strict_prefetch, t), "A failed pull fails the run"),
+    both("skip_prefetch", ["--no-prefetch", "XTASK_SKIP_PREFETCH", "SKIP_PREFETCH"], "`false`", |l, t| flag(&mut l.skip_prefetch, t), "Pull nothing in advance"),
+    both("force", ["--force", "XTASK_FORCE", "FORCE_REBUILD"], "`false`", |l, t| flag(&mut l.force, t), "Rebuild everything, without the builder's cache"),
+    both("skip_cache_check", ["--skip-cache-check", "XTASK_SKIP_CACHE_CHECK", "SKIP_CACHE_CHECK"], "`false`", |l, t| flag(&mut l.skip_cache_check, t), "Rebuild without comparing fingerprints, with the builder's cache"),
+    both("templates", ["", "XTASK_TEMPLATES", ""], "empty", |l, t| list(&mut l.templates, t), "Globs of templates beyond those in the services' folders and directly at the root"),
+    both("dollar_names", ["", "XTASK_DOLLAR_NAMES", ""], "empty", |l, t| list(&mut l.dollar_names, t), "Names for which templates have `${NAME}` replaced too"),
+    generic_name(both("verbose", ["--verbose", "XTASK_VERBOSE", "DEBUG"], "`false`", |l, t| flag(&mut l.verbose, t), "Say more; a `DEBUG` that is neither yes nor no belongs to another program and is passed over")),
+    file_only("build_args", "--build-arg", "Table of build args for every image; `service.toml` and the flag win"),
+    file_only("mirrors", "", "Table: registry to the mirrors that are tried before it, in order"),
+    file_only("aliases", "", "Table: registry to the path prefix that tells its aliases from those of other registries"),
+    file_only("recipes", "", "Table: base image to the way to make it when no registry gives it (`--bootstrap`)"),
+];
+
+/// The table as `docs/config.md` shows it.
+pub fn settings_table() -> String {
+    let mut table =
+        "| key | flag | variable | old variable | default | meaning |\n|---|---|---|---|---|---|\n"
+            .to_owned();
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    for setting in SETTINGS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {} |",
+            code(setting.key),
+            code(setting.flag),
+            code(setting.variable),
+            code(setting.old),
+            setting.default,
+            setting.meaning
+        );
+    }
+    table
+}
+
+fn put<T: FromStr>(slot: &mut Option<T>, text: &str) -> Result<(), String>
+where
+    T::Err: ToString,
+{
+    let text = text.trim();
+    *slot = Some(text.parse().map_err(|error: T::Err| {
+        let why = error.to_string();
+        if why.contains(text) { why } else { format!("`{text}`: {why}") }
+    })?);
+    Ok(())
+}
+
+fn flag(slot: &mut Option<bool>, text: &str) -> Result<(), String> {
+    *slot = Some(parse_bool(text.trim())?);
+    Ok(())
+}
+
+fn list<T: FromStr>(slot: &mut Option<Vec<T>>, text: &str) -> Result<(), String>
+where
+    T::Err: ToString,
+{
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    *slot =
+        Some(items.map(|item| item.parse().map_err(|e: T::Err| e.to_string())).collect::<Result<_, _>>()?);
+    Ok(())
+}
