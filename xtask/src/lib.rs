@@ -17,3 +17,4 @@ pub mod os;
 pub mod report;
 pub mod secrets;
 pub mod suggest;
+pub mod plan;

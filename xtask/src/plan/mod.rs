@@ -4,3 +4,5 @@
 //!
 //! [`Plan`]: crate::model::Plan
 
+pub mod alias;
+pub mod prefetch;
