@@ -17,4 +17,8 @@ pub mod os;
 pub mod report;
 pub mod secrets;
 pub mod suggest;
+pub mod execute;
+pub mod model;
+pub mod network;
 pub mod plan;
+pub mod registry;

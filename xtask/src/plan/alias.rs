@@ -5,6 +5,7 @@
 //! is the same plan, not executed: [`has_gap`] tells whether it exits 15.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -66,6 +67,35 @@ pub struct AliasHealth {
     pub names: Vec<AliasName>,
     /// What they make together.
     pub state: AliasState,
+}
+
+impl AliasHealth {
+    /// True when there is nothing to do about it.
+    pub fn is_well(&self) -> bool {
+        self.state == AliasState::Ok
+    }
+}
+
+/// One line: `redis:7: gap: localhost/redis:7 is missing`.
+impl fmt::Display for AliasHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.original, self.state)?;
+        let mut between = ": ";
+        for name in &self.names {
+            match (self.state, &name.id) {
+                (AliasState::Gap, None) => write!(f, "{between}{} is missing", name.name)?,
+                (AliasState::Conflict, Some(id)) => write!(f, "{between}{} is {}", name.name, id.short())?,
+                _ => continue,
+            }
+            between = ", ";
+        }
+        if self.state == AliasState::Clash {
+            f.write_str(
+                ": another original wants the same names; map a domain to a path prefix in alias_prefixes",
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// One name and what it points to.
@@ -141,6 +171,17 @@ pub fn present_as<'a>(
         Family { original: original.clone(), written: written.to_vec(), pins: Vec::new(), clash: None };
     let names = ranked_names(&family, rules, network).into_iter().map(|name| name.reference);
     names.filter_map(|name| Some((observed.find(&name)?, name))).map(swap).next()
+}
+
+impl fmt::Display for AliasState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Gap => "gap",
+            Self::Conflict => "conflict",
+            Self::Clash => "clash",
+        })
+    }
 }
 
 fn swap<A, B>((a, b): (A, B)) -> (B, A) {
