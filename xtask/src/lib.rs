@@ -24,3 +24,8 @@ pub mod template;
 
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod execute;
+pub mod model;
+pub mod network;
+pub mod plan;
+pub mod registry;

@@ -1,6 +1,6 @@
 //! The names of a base image: which exist, and which original a name stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Reference, RegistryPrefix};
 
@@ -53,25 +53,6 @@ impl AliasRules<'_> {
         self.internal_registry?.join(&self.path_of(original)).ok()
     }
 
-    /// The original that a name in any form stands for; a name that is no alias stands for itself.
-    ///
-    /// P does not tell the domain, so the originals that the tree knows decide; then the prefixes of the
-    /// settings; then it is read as Docker reads a name without a domain.
-    pub fn original_of(&self, name: &Reference, known: &[Reference]) -> Reference {
-        let Some(path) = self.path_of_alias(name) else { return name.clone() };
-        if let Some(original) = self.known_by_path(&path, known) {
-            return original;
-        }
-        self.prefixes
-            .iter()
-            .find_map(|(domain, prefix)| {
-                let rest = path.strip_prefix(prefix.trim_matches('/'))?.strip_prefix('/')?;
-                format!("{domain}/{rest}").parse().ok()
-            })
-            .or_else(|| path.parse().ok())
-            .unwrap_or_else(|| name.clone())
-    }
-
     /// True for `localhost/P` and `<INTERNAL_REGISTRY>/P`.
     pub fn is_alias(&self, name: &Reference) -> bool {
         self.path_of_alias(name).is_some()
@@ -88,15 +69,56 @@ impl AliasRules<'_> {
             None => (name.domain() == LOCALHOST).then(|| name.without_domain()),
         }
     }
+}
 
-    fn known_by_path(&self, path: &str, known: &[Reference]) -> Option<Reference> {
-        let originals = || known.iter().filter(|name| !self.is_alias(name));
-        if let Some(exact) = originals().find(|original| self.path_of(original) == path) {
-            return Some(exact.clone());
+/// The originals that a tree knows, to tell which of them a name in any form stands for.
+#[derive(Clone, Debug)]
+pub struct Originals<'a> {
+    rules: AliasRules<'a>,
+    by_path: HashMap<String, Vec<Reference>>,
+}
+
+impl<'a> Originals<'a> {
+    /// From every reference of the tree; aliases among them add nothing.
+    pub fn new<'r>(rules: AliasRules<'a>, known: impl IntoIterator<Item = &'r Reference>) -> Self {
+        let mut by_path: HashMap<String, Vec<Reference>> = HashMap::new();
+        for name in known.into_iter().filter(|name| !rules.is_alias(name)) {
+            // `localhost/a/b:1` also stands for `quay.io/a/b:1@sha256:…`, whose tag it shares.
+            for form in [Some(name.clone()), name.without_digest()].into_iter().flatten() {
+                let same_path = by_path.entry(rules.path_of(&form)).or_default();
+                if !same_path.contains(&form) {
+                    same_path.push(form);
+                }
+            }
         }
-        // `localhost/a/b:1` also stands for `quay.io/a/b:1@sha256:…`, whose tag it shares.
-        let mut tagged = originals().filter_map(Reference::without_digest);
-        tagged.find(|original| self.path_of(original) == path)
+        Self { rules, by_path }
+    }
+
+    /// How names are made.
+    pub fn rules(&self) -> AliasRules<'a> {
+        self.rules
+    }
+
+    /// The original that a name in any form stands for; a name that is no alias stands for itself.
+    ///
+    /// P does not tell the domain, so the known originals decide; then the prefixes of the settings; then it
+    /// is read as Docker reads a name without a domain.
+    pub fn original_of(&self, name: &Reference) -> Reference {
+        let Some(path) = self.rules.path_of_alias(name) else { return name.clone() };
+        if let Some(original) = self.by_path.get(&path).and_then(|same_path| same_path.first()) {
+            return original.clone();
+        }
+        let by_prefix = self.rules.prefixes.iter().find_map(|(domain, prefix)| {
+            let rest = path.strip_prefix(prefix.trim_matches('/'))?.strip_prefix('/')?;
+            format!("{domain}/{rest}").parse().ok()
+        });
+        by_prefix.or_else(|| path.parse().ok()).unwrap_or_else(|| name.clone())
+    }
+
+    /// Another known original that wants the same names.
+    pub fn clash_of(&self, original: &Reference) -> Option<&Reference> {
+        let tagged = original.without_digest()?;
+        self.by_path.get(&self.rules.path_of(&tagged))?.iter().find(|other| **other != tagged)
     }
 }
 
@@ -122,10 +144,14 @@ mod tests {
             [&all.localhost, &all.internal].into_iter().flatten().map(ToString::to_string).collect();
         assert_eq!(others, names, "names of {original}");
         for name in others {
-            let found = rules.original_of(&parse(&name), std::slice::from_ref(&original));
+            let found = Originals::new(rules, [&original]).original_of(&parse(&name));
             assert_eq!(Some(found), original.without_digest(), "original of {name}");
         }
-        assert_eq!(rules.original_of(&original, &[]), original, "an original stands for itself");
+        assert_eq!(
+            Originals::new(rules, []).original_of(&original),
+            original,
+            "an original stands for itself"
+        );
     }
 
     #[test]
@@ -181,7 +207,7 @@ mod tests {
         let prefixes = BTreeMap::from([("quay.io".to_owned(), "quay".to_owned())]);
         let rules = AliasRules { internal_registry: Some(&registry), prefixes: &prefixes };
         let known: Vec<Reference> = known.iter().map(|text| parse(text)).collect();
-        assert_eq!(rules.original_of(&parse(name), &known).familiar(), expected);
+        assert_eq!(Originals::new(rules, &known).original_of(&parse(name)).familiar(), expected);
     }
 
     #[test]
@@ -198,11 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn two_domains_with_the_same_path_clash_until_one_has_a_prefix() {
+        let known = [parse("a/b:1"), parse("gcr.io/a/b:1"), parse("quay.io/a/b:1"), parse("quay.io/a/b:2")];
+        let none = BTreeMap::new();
+        let originals = Originals::new(AliasRules { internal_registry: None, prefixes: &none }, &known);
+        assert_eq!(originals.clash_of(&known[0]), Some(&known[1]));
+        assert_eq!(originals.clash_of(&known[2]), Some(&known[0]));
+        assert_eq!(originals.clash_of(&known[3]), None);
+        let mapped = BTreeMap::from([("quay.io".to_owned(), "quay".to_owned())]);
+        let originals = Originals::new(AliasRules { internal_registry: None, prefixes: &mapped }, &known);
+        assert_eq!(originals.clash_of(&known[2]), None);
+    }
+
+    #[test]
     fn docker_hub_itself_may_be_the_internal_registry() {
         let registry: RegistryPrefix = "docker.io".parse().expect("registry");
         let prefixes = BTreeMap::new();
         let rules = AliasRules { internal_registry: Some(&registry), prefixes: &prefixes };
-        assert_eq!(rules.original_of(&parse("redis:7"), &[]), parse("redis:7"));
+        assert_eq!(Originals::new(rules, []).original_of(&parse("redis:7")), parse("redis:7"));
         assert_eq!(rules.names_of(&parse("redis:7")).internal, Some(parse("redis:7")));
     }
 }

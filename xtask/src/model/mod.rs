@@ -18,6 +18,7 @@ mod registry_prefix;
 
 pub use alias_rules::{AliasNames, AliasRules};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
+pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};

@@ -6,3 +6,5 @@
 
 pub mod render;
 pub mod sync_config;
+pub mod alias;
+pub mod prefetch;

@@ -1,0 +1,199 @@
+//! Prefetch: which external base images are pulled, and where each is looked for.
+//!
+//! In: the references that the Dockerfiles name, the store, the network. Out: one `Pull` step for each missing
+//! original, and a reason for each that is not pulled. The other names are alias's to make, so an image that
+//! is here under any of its names is not pulled again (SPEC, "Prefetch" and "Aliases").
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::model::{
+    Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
+    RegistryPrefix, Skipped, Step, StepId, StepKind,
+};
+
+use super::alias;
+
+/// What decides the pulls.
+#[derive(Clone, Copy, Debug)]
+pub struct PrefetchInput<'a> {
+    /// What the selected images stand on, as written, each with the platform that it is wanted for. Of a
+    /// reference that comes twice the first counts: a store holds one platform under one name.
+    pub wanted: &'a [(Reference, Platform)],
+    /// Every original of the tree: what aliases stand for.
+    pub originals: &'a Originals<'a>,
+    /// The engine's store.
+    pub observed: &'a Observed,
+    /// Mirrors by domain, in order.
+    pub mirrors: &'a BTreeMap<String, Vec<RegistryPrefix>>,
+    /// How to make what no registry gives.
+    pub recipes: &'a BTreeMap<Reference, Recipe>,
+    /// Who may be asked.
+    pub reach: Reach,
+    /// `--bootstrap`
+    pub bootstrap: Bootstrap,
+}
+
+/// Who may be asked for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody (`--offline`); the priority of names is the network's all the same.
+    Nobody(Network),
+    /// The mirrors and the origin, or the internal registry only.
+    Registries(Network),
+}
+
+/// Whether images may be made on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// From a recipe, when no registry gives them.
+    Yes,
+    /// Never.
+    No,
+}
+
+/// Plans the pulls. Of the skipped ones, those that [`is_missing`] finds will not be here for the build.
+pub fn plan(input: &PrefetchInput<'_>) -> Plan {
+    let mut plan = Plan::default();
+    for wish in wishes(input) {
+        let subject = wish.original.familiar();
+        match decide(input, &wish) {
+            Ok((why, sources)) => plan.steps.push(Step {
+                id: StepId::new(Phase::Prefetch, &subject),
+                phase: Phase::Prefetch,
+                subject,
+                kind: StepKind::Pull { reference: wish.original, platform: wish.platform, sources },
+                needs: Vec::new(),
+                why,
+            }),
+            Err(why) => plan.skipped.push(Skipped { phase: Phase::Prefetch, subject, why }),
+        }
+    }
+    plan
+}
+
+/// True for a skip that leaves the image missing: the run counts it as a failed pull (exit 13).
+pub fn is_missing(skipped: &Skipped) -> bool {
+    skipped.phase == Phase::Prefetch
+        && matches!(
+            skipped.why,
+            Reason::Offline
+                | Reason::NoInternalRegistry
+                | Reason::WrongPlatform { .. }
+                | Reason::AliasClash { .. }
+        )
+}
+
+/// One original, and the aliases by which Dockerfiles ask for it.
+struct Wish {
+    original: Reference,
+    written: Vec<Reference>,
+    platform: Platform,
+}
+
+fn wishes(input: &PrefetchInput<'_>) -> Vec<Wish> {
+    let mut wishes: Vec<Wish> = Vec::new();
+    let mut index_of: HashMap<Reference, usize> = HashMap::new();
+    for (written, platform) in input.wanted {
+        let original = input.originals.original_of(written);
+        let index = *index_of.entry(original).or_insert_with_key(|original| {
+            wishes.push(Wish { original: original.clone(), written: Vec::new(), platform: platform.clone() });
+            wishes.len() - 1
+        });
+        let Some(wish) = wishes.get_mut(index) else { continue };
+        if *written != wish.original && !wish.written.contains(written) {
+            wish.written.push(written.clone());
+        }
+    }
+    wishes
+}
+
+fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSource>), Reason> {
+    if input.observed.capabilities.is_none() {
+        return Err(Reason::NoEngine);
+    }
+    let why = why_pull(input, wish)?;
+    let network = match input.reach {
+        // A recipe downloads packages, so it is no way out here.
+        Reach::Nobody(_) => {
+            return Err(if why == Reason::NotInStore { Reason::Offline } else { why });
+        }
+        Reach::Registries(network) => network,
+    };
+    let registries = match network {
+        Network::External => external_sources(input, wish),
+        Network::Internal => internal_sources(input, wish)?,
+    };
+    let mut sources: Vec<PullSource> = registries.into_iter().map(PullSource::Registry).collect();
+    if input.bootstrap == Bootstrap::Yes {
+        sources.extend(input.recipes.get(&wish.original).cloned().map(PullSource::Recipe));
+    }
+    if sources.is_empty() { Err(Reason::NoInternalRegistry) } else { Ok((why, sources)) }
+}
+
+/// Why it has to be pulled, or why not.
+fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, Reason> {
+    let wanted = &wish.platform;
+    let wrong = |found: &Platform| !found.serves(wanted);
+    if let Some(image) = input.observed.find(&wish.original) {
+        return match image.platform.as_ref().filter(|found| wrong(found)) {
+            Some(found) => Ok(Reason::WrongPlatform { found: found.clone(), wanted: wanted.clone() }),
+            None => Err(Reason::InStore),
+        };
+    }
+    let (Reach::Nobody(network) | Reach::Registries(network)) = input.reach;
+    let present =
+        alias::present_as(&wish.original, &wish.written, input.observed, input.originals.rules(), network);
+    match present {
+        Some((name, image)) if !image.platform.as_ref().is_some_and(wrong) => Err(Reason::OtherName(name)),
+        _ => Ok(Reason::NotInStore),
+    }
+}
+
+/// Mirrors, the origin, and last the internal name if a Dockerfile names that: it may lie nowhere else.
+fn external_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Vec<Reference> {
+    let original = &wish.original;
+    let rules = input.originals.rules();
+    // Unlike an alias, a mirror keeps `library/` for the official images.
+    let canonical = original.to_string();
+    let path = canonical.strip_prefix(original.domain()).map_or("", |rest| rest.trim_start_matches('/'));
+    let mirrors = input.mirrors.get(original.domain()).into_iter().flatten();
+    let mut sources: Vec<Reference> = mirrors.filter_map(|mirror| mirror.join(path).ok()).collect();
+    sources.push(original.clone());
+    sources.extend(wish.written.iter().filter(|name| rules.is_internal(name)).cloned());
+    without_repeats(sources)
+}
+
+/// Only the internal registry: what a Dockerfile names there, then P.
+fn internal_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Vec<Reference>, Reason> {
+    let rules = input.originals.rules();
+    let mut sources: Vec<Reference> =
+        wish.written.iter().filter(|name| rules.is_internal(name)).cloned().collect();
+    if let Some(registry) = rules.internal_registry
+        && registry.domain() == wish.original.domain()
+    {
+        // Another project of the same registry.
+        sources.push(wish.original.clone());
+    }
+    if let Some(name) = rules.internal_name(&wish.original) {
+        // One name there cannot give two different images.
+        if let Some(other) = input.originals.clash_of(&wish.original) {
+            return Err(Reason::AliasClash { one: wish.original.clone(), other: other.clone() });
+        }
+        sources.push(name);
+    }
+    Ok(without_repeats(sources))
+}
+
+fn without_repeats(sources: Vec<Reference>) -> Vec<Reference> {
+    let mut unique: Vec<Reference> = Vec::with_capacity(sources.len());
+    for source in sources {
+        if !unique.contains(&source) {
+            unique.push(source);
+        }
+    }
+    unique
+}
+
+#[cfg(test)]
+#[path = "prefetch_tests.rs"]
+mod tests;
