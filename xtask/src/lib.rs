@@ -5,27 +5,27 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
+
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub mod conf;
 pub mod config;
 pub mod dotenv;
 pub mod engine;
 pub mod env;
 pub mod events;
+pub mod execute;
+pub mod fingerprint;
 pub mod graph;
 pub mod lock;
 pub mod model;
-pub mod os;
-pub mod report;
-pub mod secrets;
-pub mod suggest;
-pub mod plan;
-pub mod suggest;
-pub mod template;
-
-#[cfg(test)]
-pub(crate) mod testing;
-pub mod execute;
-pub mod model;
 pub mod network;
+pub mod os;
 pub mod plan;
 pub mod registry;
+pub mod report;
+pub mod secrets;
+pub mod status;
+pub mod suggest;
+pub mod template;

@@ -5,5 +5,5 @@
 
 pub mod cache;
 pub mod canonical;
-pub mod files;
+//FILES pub mod files;
 pub mod listing;

@@ -16,7 +16,6 @@ mod reason;
 mod reference;
 mod registry_prefix;
 
-pub use alias_rules::{AliasNames, AliasRules};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use diagnostic::{Diagnostic, Severity};

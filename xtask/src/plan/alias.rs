@@ -379,6 +379,7 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
             subject,
             kind: StepKind::Tag { source: winner.reference.clone(), target: name.reference.clone() },
             needs: needs.clone(),
+            after: Vec::new(),
             why,
         });
     }

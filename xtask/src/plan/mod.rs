@@ -4,7 +4,10 @@
 //!
 //! [`Plan`]: crate::model::Plan
 
+pub mod alias;
+pub mod build;
+pub mod explain;
+pub mod prefetch;
 pub mod render;
 pub mod sync_config;
-pub mod alias;
-pub mod prefetch;
+pub mod verify;

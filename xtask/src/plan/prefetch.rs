@@ -63,6 +63,7 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
                 subject,
                 kind: StepKind::Pull { reference: wish.original, platform: wish.platform, sources },
                 needs: Vec::new(),
+                after: Vec::new(),
                 why,
             }),
             Err(why) => plan.skipped.push(Skipped { phase: Phase::Prefetch, subject, why }),

@@ -90,6 +90,7 @@ fn add_output(plan: &mut RenderPlan, template: &TemplateSource, text: String) {
                 mode: template.mode.filter(|_| template.was.is_none()),
             },
             needs: Vec::new(),
+            after: Vec::new(),
             why,
         }),
     }

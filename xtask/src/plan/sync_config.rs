@@ -51,6 +51,7 @@ pub fn plan_sync_config(files: &EnvFiles) -> Result<SyncConfigPlan, Diagnostic> 
             mode: is_new.then_some(NEW_ENV_MODE),
         },
         needs: Vec::new(),
+        after: Vec::new(),
         why: if is_new { Reason::FileMissing } else { Reason::KeysMissing(synced.missing) },
     });
     Ok(plan)
