@@ -3,12 +3,29 @@
 //! Nothing outside this folder knows bollard or Docker's HTTP API. Methods return `impl Future + Send`;
 //! [`AnyEngine`] delegates, so nobody needs `Box<dyn>`.
 
+mod bollard;
+mod build;
+mod classify;
+mod connect;
+mod credentials;
+mod fake;
+mod filesync;
+mod http;
+mod observe;
 pub mod provision;
+mod session;
+mod trace;
+mod transfer;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 
 use crate::model::{BuildSpec, Digest, LocalImage, LogStream, Observed, Platform, Reference, Unit};
+
+pub use bollard::DockerEngine;
+pub use connect::{Surroundings, connect};
+pub use fake::{FakeBuild, FakeEngine, Fault, Verb, fake_image};
 
 /// How far a pull, push or build is, or what it prints.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,11 +102,110 @@ pub trait Engine: Send + Sync {
         tar: &Path,
         reference: &Reference,
         platform: &Platform,
-        labels: &std::collections::BTreeMap<String, String>,
+        labels: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
 
     /// Takes a name away; the image goes with its last name. Absent is fine.
     fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
+}
+
+/// Whichever engine there is. A clone speaks to the same store.
+#[derive(Clone, Debug)]
+pub enum AnyEngine {
+    /// One that runs containers.
+    Docker(DockerEngine),
+    /// One in memory, for tests.
+    Fake(FakeEngine),
+}
+
+impl AnyEngine {
+    /// Where it listens, as people type it.
+    pub fn endpoint(&self) -> &str {
+        match self {
+            Self::Docker(engine) => engine.endpoint(),
+            Self::Fake(_) => "fake://",
+        }
+    }
+}
+
+impl From<FakeEngine> for AnyEngine {
+    fn from(engine: FakeEngine) -> Self {
+        Self::Fake(engine)
+    }
+}
+
+impl Engine for AnyEngine {
+    async fn observe(&self) -> Result<Observed, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.observe().await,
+            Self::Fake(engine) => engine.observe().await,
+        }
+    }
+
+    async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.inspect(reference).await,
+            Self::Fake(engine) => engine.inspect(reference).await,
+        }
+    }
+
+    async fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        progress: OnProgress<'_>,
+    ) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.pull(reference, platform, progress).await,
+            Self::Fake(engine) => engine.pull(reference, platform, progress).await,
+        }
+    }
+
+    async fn tag(&self, source: &Reference, target: &Reference) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.tag(source, target).await,
+            Self::Fake(engine) => engine.tag(source, target).await,
+        }
+    }
+
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<Digest, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.build(root, spec, progress).await,
+            Self::Fake(engine) => engine.build(root, spec, progress).await,
+        }
+    }
+
+    async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.push(reference, progress).await,
+            Self::Fake(engine) => engine.push(reference, progress).await,
+        }
+    }
+
+    async fn import(
+        &self,
+        tar: &Path,
+        reference: &Reference,
+        platform: &Platform,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Digest, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.import(tar, reference, platform, labels).await,
+            Self::Fake(engine) => engine.import(tar, reference, platform, labels).await,
+        }
+    }
+
+    async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.remove(reference).await,
+            Self::Fake(engine) => engine.remove(reference).await,
+        }
+    }
 }
 
 /// What went wrong at the engine.

@@ -1,0 +1,174 @@
+//! The real engine: verbs of ours over the Docker Engine API. Plain questions go through bollard; what streams
+//! (build, pull, push, import) is in `build.rs` and `transfer.rs`, over the same wire.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bollard::errors::Error as BollardError;
+use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
+use bollard::{BollardRequest, ClientVersion, Docker};
+
+use super::classify::classify;
+use super::connect::{Pong, Surroundings};
+use super::credentials::Credentials;
+use super::http::{Wire, WireError, chain};
+use super::{Engine, EngineError, OnProgress, build, observe, transfer};
+use crate::model::{BuildSpec, Digest, LocalImage, Observed, Platform, Reference};
+
+/// Seconds that a plain question may take.
+const TIMEOUT: u64 = 60;
+/// The oldest API that builds are asked of.
+const OLDEST_API: (u32, u32) = (1, 41);
+/// The newest API whose answers bollard understands.
+const NEWEST_API: (u32, u32) =
+    (bollard::API_DEFAULT_VERSION.major_version as u32, bollard::API_DEFAULT_VERSION.minor_version as u32);
+
+/// A connection to a Docker-compatible engine. Cheap to clone; nothing is kept open between calls.
+#[derive(Clone)]
+pub struct DockerEngine {
+    pub(super) wire: Wire,
+    pub(super) docker: Docker,
+    /// What we speak: the engine's version, or the newest that we know.
+    pub(super) api: (u32, u32),
+    pub(super) podman: bool,
+    pub(super) credentials: Credentials,
+    /// Proxy variables, handed to builds.
+    pub(super) proxies: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for DockerEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DockerEngine").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}
+
+impl DockerEngine {
+    pub(super) fn new(wire: Wire, pong: Pong, surroundings: &Surroundings) -> Result<Self, EngineError> {
+        let api = pong.api.min(NEWEST_API);
+        let transport = {
+            let wire = wire.clone();
+            move |request: BollardRequest| {
+                let wire = wire.clone();
+                async move {
+                    match wire.send(request).await {
+                        Ok(answer) => Ok(answer.into_response()),
+                        Err(WireError::Connect(err)) => Err(BollardError::IOError { err }),
+                        Err(WireError::Http(err)) => Err(BollardError::HyperResponseError { err }),
+                    }
+                }
+            }
+        };
+        let version = ClientVersion { major_version: api.0 as usize, minor_version: api.1 as usize };
+        let docker =
+            Docker::connect_with_custom_transport(transport, Some("http://engine"), TIMEOUT, &version)
+                .map_err(|error| EngineError::Other(chain(&error)))?;
+        Ok(Self {
+            wire,
+            docker,
+            api,
+            podman: pong.podman,
+            credentials: Credentials::new(surroundings.config_file()),
+            proxies: surroundings.proxies.clone(),
+        })
+    }
+
+    /// Where it listens, as people type it.
+    pub fn endpoint(&self) -> &str {
+        self.wire.shown()
+    }
+
+    /// What bollard's errors mean to us.
+    pub(super) fn error(&self, error: BollardError, about: &str) -> EngineError {
+        match error {
+            BollardError::DockerResponseServerError { status_code, message } => {
+                classify(Some(status_code), &message, about)
+            }
+            BollardError::IOError { err } => self.wire.lost(&WireError::Connect(err)),
+            BollardError::HyperResponseError { err } => self.wire.lost(&WireError::Http(err)),
+            BollardError::RequestTimeoutError => EngineError::Transient {
+                cause: format!("the engine did not answer within {TIMEOUT} s"),
+                retry_after: None,
+            },
+            other => EngineError::Other(chain(&other)),
+        }
+    }
+
+    /// Builds need a certain API and BuildKit; nothing else does.
+    fn fit_to_build(&self) -> Result<(), EngineError> {
+        let lacks = if self.podman {
+            "is podman, which has no BuildKit sessions: use a Docker Engine, 20.10 or later".to_owned()
+        } else if self.api < OLDEST_API {
+            let ((major, minor), (_, wanted)) = (self.api, OLDEST_API);
+            format!("speaks API {major}.{minor}, and 1.{wanted} (Docker 20.10) is needed")
+        } else {
+            return Ok(());
+        };
+        Err(EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks })
+    }
+}
+
+impl Engine for DockerEngine {
+    async fn observe(&self) -> Result<Observed, EngineError> {
+        observe::observe(self).await
+    }
+
+    async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
+        match self.docker.inspect_image(&reference.familiar()).await {
+            Ok(image) => Ok(observe::inspected(image)),
+            Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.error(error, &reference.familiar())),
+        }
+    }
+
+    async fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        progress: OnProgress<'_>,
+    ) -> Result<(), EngineError> {
+        transfer::pull(self, reference, platform, progress).await
+    }
+
+    async fn tag(&self, source: &Reference, target: &Reference) -> Result<(), EngineError> {
+        let options = TagImageOptions {
+            repo: Some(target.familiar_repository()),
+            tag: Some(target.tag().unwrap_or("latest").to_owned()),
+        };
+        self.docker
+            .tag_image(&source.familiar(), Some(options))
+            .await
+            .map_err(|error| self.error(error, &source.familiar()))
+    }
+
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<Digest, EngineError> {
+        self.fit_to_build()?;
+        build::build(self, root, spec, progress).await
+    }
+
+    async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {
+        transfer::push(self, reference, progress).await
+    }
+
+    async fn import(
+        &self,
+        tar: &Path,
+        reference: &Reference,
+        platform: &Platform,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Digest, EngineError> {
+        transfer::import(self, tar, reference, platform, labels).await
+    }
+
+    async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {
+        let removed = self.docker.remove_image(&reference.familiar(), None::<RemoveImageOptions>, None).await;
+        match removed {
+            Ok(_) | Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+            Err(error) => Err(self.error(error, &reference.familiar())),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! One BuildKit build through the Engine API: `POST /build?version=2&remote=client-session` beside a session.
+//!
+//! In: a [`BuildSpec`]. Out: the image's ID, or what failed and where. The Dockerfile and the files of the spec
+//! are all that the builder can see. It never pulls what the store has: no `pull` is asked for, so a base image
+//! of the exact name is used without any network.
+//!
+//! Dropping the future closes both connections; the engine cancels the build when its request goes away.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
+use http::Request;
+use prost::Message as _;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::bollard::DockerEngine;
+use super::classify::{classify, says_disk_full};
+use super::filesync::Tree;
+use super::http::{empty, target};
+use super::session::{Served, Session};
+use super::trace::{Failure, Trace, exit_code, instruction};
+use super::{EngineError, OnProgress, Progress};
+use crate::model::{BuildSpec, Digest, LogStream};
+
+/// A line of the engine's answer.
+#[derive(Deserialize)]
+struct Line {
+    id: Option<String>,
+    aux: Option<serde_json::Value>,
+    error: Option<String>,
+    #[serde(rename = "errorDetail")]
+    error_detail: Option<ErrorDetail>,
+    stream: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorDetail {
+    message: Option<String>,
+}
+
+/// Builds, and returns the image's ID.
+pub(super) async fn build(
+    engine: &DockerEngine,
+    root: &Path,
+    spec: &BuildSpec,
+    progress: OnProgress<'_>,
+) -> Result<Digest, EngineError> {
+    let name = dockerfile_name(spec);
+    let context = Arc::new(Tree::of_context(root.join(&spec.context), spec)?);
+    let served = Served {
+        dockerfile: Arc::new(Tree::of_dockerfile(name, &spec.text)),
+        context: context.clone(),
+        credentials: engine.credentials.clone(),
+    };
+    let session = Session::open(&engine.wire, engine.api, &shared_key(root, spec), served).await?;
+    let query = query(spec, name, session.id(), &engine.proxies);
+    let request = Request::post(target(engine.api, "/build", &query))
+        .header(http::header::CONTENT_TYPE, "application/x-tar")
+        .body(empty())
+        .map_err(|error| EngineError::Other(error.to_string()))?;
+
+    let mut trace = Trace::default();
+    let result = follow(engine, request, spec, &mut trace, progress).await;
+    trace.finish(progress);
+    match (result, context.trouble()) {
+        // The builder only says that its session went wrong.
+        (Err(_), Some(trouble)) => Err(trouble),
+        (Err(Stop::Engine(error)), None) => Err(error),
+        (Err(Stop::Build(cause)), None) => Err(failure(spec, trace.failure(), cause)),
+        (Ok(id), _) => Ok(id),
+    }
+}
+
+enum Stop {
+    /// The engine itself.
+    Engine(EngineError),
+    /// The builder says so.
+    Build(String),
+}
+
+impl From<EngineError> for Stop {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+async fn follow(
+    engine: &DockerEngine,
+    request: Request<super::http::AnyBody>,
+    spec: &BuildSpec,
+    trace: &mut Trace,
+    progress: OnProgress<'_>,
+) -> Result<Digest, Stop> {
+    let mut lines = engine.wire.call(request, spec.image.as_str()).await?.lines();
+    let mut image = None;
+    while let Some(line) = lines.next::<Line>().await? {
+        if let Some(cause) = line.error_detail.and_then(|detail| detail.message).or(line.error) {
+            return Err(Stop::Build(cause));
+        }
+        match (line.id.as_deref(), line.aux) {
+            (Some("moby.buildkit.trace"), Some(serde_json::Value::String(text))) => {
+                let decoded = STANDARD.decode(text).map_err(|error| error.to_string()).and_then(|bytes| {
+                    StatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())
+                });
+                match decoded {
+                    Ok(message) => trace.take(message, progress),
+                    // The build itself is none the worse for it.
+                    Err(error) => tracing::debug!(%error, "a message of the builder is not understood"),
+                }
+            }
+            (_, Some(aux)) => {
+                // `moby.image.id`, or no id at all in older answers.
+                if let Some(id) = aux.get("ID").and_then(serde_json::Value::as_str) {
+                    image = Some(id.to_owned());
+                }
+            }
+            (_, None) => {
+                if let Some(text) = line.stream.as_deref().map(str::trim_end).filter(|text| !text.is_empty())
+                {
+                    progress(Progress::Log { stream: LogStream::Progress, line: text.to_owned() });
+                }
+            }
+        }
+    }
+    let id = image.ok_or_else(|| EngineError::Gone("the build ended without an image".to_owned()))?;
+    id.parse().map_err(|_| Stop::Engine(EngineError::Other(format!("the engine calls the image `{id}`"))))
+}
+
+/// The Dockerfile's own name; the builder shows it.
+fn dockerfile_name(spec: &BuildSpec) -> &str {
+    spec.dockerfile.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("Dockerfile")
+}
+
+/// Builds of the same files share what the builder keeps of them. Another image's files would push these out,
+/// and two builds cannot use one copy at the same time, so the key is the image's own. Hashed, since a path
+/// need not be ASCII and is nobody else's business.
+fn shared_key(root: &Path, spec: &BuildSpec) -> String {
+    let mut hasher = Sha256::new();
+    let target = spec.target.as_deref().unwrap_or_default();
+    for part in [
+        root.as_os_str().as_encoded_bytes(),
+        spec.context.as_bytes(),
+        spec.dockerfile.as_bytes(),
+        target.as_bytes(),
+    ] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Digest::from_sha256(&hasher.finalize().into()).hex().to_owned()
+}
+
+fn query(
+    spec: &BuildSpec,
+    dockerfile: &str,
+    session: &str,
+    proxies: &BTreeMap<String, String>,
+) -> Vec<(&'static str, String)> {
+    let json = |value: serde_json::Value| value.to_string();
+    let mut args: BTreeMap<&str, &str> = proxies.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    args.extend(spec.build_args.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    let mut query = vec![
+        ("version", "2".to_owned()),
+        ("remote", "client-session".to_owned()),
+        ("session", session.to_owned()),
+        ("dockerfile", dockerfile.to_owned()),
+        ("platform", spec.platform.to_string()),
+        ("networkmode", "default".to_owned()),
+        ("rm", "1".to_owned()),
+        ("buildargs", json(serde_json::json!(args))),
+        ("labels", json(serde_json::json!(spec.labels))),
+    ];
+    query.extend(spec.tags.iter().map(|tag| ("t", tag.familiar())));
+    query.extend(spec.target.iter().map(|stage| ("target", stage.clone())));
+    if spec.no_cache {
+        query.push(("nocache", "1".to_owned()));
+    }
+    if !spec.cache_from.is_empty() {
+        let names: Vec<String> = spec.cache_from.iter().map(|name| name.familiar()).collect();
+        query.push(("cachefrom", json(serde_json::json!(names))));
+    }
+    query
+}
+
+/// What the builder's last word means. An instruction that ran and failed is nobody's passing trouble,
+/// whatever its command line says.
+fn failure(spec: &BuildSpec, failed: Option<Failure>, cause: String) -> EngineError {
+    let exit_code = exit_code(&cause);
+    let last_lines = failed.as_ref().map(|failed| failed.last_lines.clone()).unwrap_or_default();
+    if let Some(line) = last_lines.iter().rev().find(|line| exit_code.is_some() && says_disk_full(line)) {
+        return EngineError::DiskFull(line.clone());
+    }
+    if exit_code.is_none()
+        && let error @ (EngineError::Transient { .. } | EngineError::DiskFull(_)) =
+            classify(None, &cause, spec.image.as_str())
+    {
+        return error;
+    }
+    let vertex = failed.map(|failed| failed.vertex);
+    EngineError::BuildFailed {
+        instruction: vertex.as_deref().map(|vertex| instruction(vertex).to_owned()),
+        line: None,
+        exit_code,
+        cause,
+        last_lines,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ImageName, Platform};
+
+    fn spec() -> BuildSpec {
+        BuildSpec {
+            image: ImageName::new("api"),
+            tags: vec!["api:1".parse().expect("tag"), "r.example/api:1".parse().expect("tag")],
+            dockerfile: "src/api/Dockerfile".to_owned(),
+            text: "FROM scratch\n".to_owned(),
+            context: ".".to_owned(),
+            files: Vec::new(),
+            target: Some("runtime".to_owned()),
+            platform: Platform::new("linux", "amd64", None),
+            build_args: [("V".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "mine".to_owned())]
+                .into(),
+            labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
+            no_cache: true,
+            cache_from: vec!["api:0".parse().expect("tag")],
+            key: Digest::from_sha256(&[0; 32]),
+        }
+    }
+
+    #[test]
+    fn everything_that_decides_a_build_is_asked_for() {
+        let proxies = [("http_proxy".to_owned(), "p".to_owned()), ("NO_PROXY".to_owned(), "n".to_owned())];
+        let query = query(&spec(), "Dockerfile", "s", &proxies.into());
+        let text: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            text,
+            [
+                "version=2",
+                "remote=client-session",
+                "session=s",
+                "dockerfile=Dockerfile",
+                "platform=linux/amd64",
+                "networkmode=default",
+                "rm=1",
+                r#"buildargs={"NO_PROXY":"n","V":"1","http_proxy":"mine"}"#,
+                r#"labels={"a":"b & \"c\""}"#,
+                "t=api:1",
+                "t=r.example/api:1",
+                "target=runtime",
+                "nocache=1",
+                r#"cachefrom=["api:0"]"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_shared_key_is_ascii_and_each_images_own() {
+        let (one, mut other) = (spec(), spec());
+        other.target = None;
+        let key = shared_key(Path::new("/tmp/项目"), &one);
+        assert!(key.is_ascii());
+        assert_eq!(key, shared_key(Path::new("/tmp/项目"), &one));
+        assert_ne!(key, shared_key(Path::new("/tmp/项目"), &other));
+        assert_ne!(key, shared_key(Path::new("/tmp"), &one));
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let failed = |lines: &[&str]| {
+            Some(Failure {
+                vertex: "[runtime 2/3] RUN make".to_owned(),
+                last_lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+            })
+        };
+        let plain = failure(&spec(), failed(&["boom"]), "x: exit code: 2".to_owned());
+        assert_eq!(plain.to_string(), "`RUN make` exited with status 2");
+        let full = failure(&spec(), failed(&["cp: No space left on device", "x"]), "exit code: 1".to_owned());
+        assert_eq!(full, EngineError::DiskFull("cp: No space left on device".to_owned()));
+        let passing = failure(&spec(), None, "frontend grpc server closed unexpectedly".to_owned());
+        assert!(matches!(passing, EngineError::Transient { .. }));
+        let named = failure(
+            &spec(),
+            None,
+            "executor failed running [sh -c echo unexpected EOF; false]: exit code: 1".into(),
+        );
+        assert!(matches!(named, EngineError::BuildFailed { exit_code: Some(1), .. }));
+    }
+}

@@ -1,0 +1,209 @@
+//! From what an engine says to what kind of trouble it is. Pure.
+//!
+//! Engines answer 500 to nearly everything that a registry or a builder told them, and put errors in streams
+//! that began with 200, so the text decides. The texts are Go's `net` and `net/http` errors, the registry
+//! API's error codes (OCI distribution-spec, "Error Codes"), and those of BuildKit.
+
+use super::EngineError;
+
+/// Texts of a full disk.
+const FULL: &[&str] = &["no space left on device", "disk quota exceeded"];
+/// Texts of a registry that asks for patience.
+const THROTTLED: &[&str] = &["toomanyrequests", "too many requests", "http 429", "status: 429", "rate limit"];
+/// Texts of a refusal. Docker Hub does not tell "not there" from "not yours".
+const DENIED: &[&str] = &[
+    "pull access denied",
+    "access denied",
+    "access to the resource is denied",
+    "denied:",
+    "unauthorized",
+    "authentication required",
+    "no basic auth credentials",
+    "incorrect username or password",
+    "401 unauthorized",
+    "403 forbidden",
+];
+/// Texts of a registry that cannot be reached from here.
+const OUT_OF_REACH: &[&str] = &[
+    "no such host",
+    "connection refused",
+    "network is unreachable",
+    "no route to host",
+    "host is down",
+    "server misbehaving",
+    "temporary failure in name resolution",
+    "server gave http response to https client",
+    "x509:",
+    "certificate signed by unknown authority",
+    "first record does not look like a tls handshake",
+    "proxyconnect",
+];
+/// Texts of trouble that may be over a moment later.
+const TRANSIENT: &[&str] = &[
+    "tls handshake timeout",
+    "i/o timeout",
+    "client.timeout exceeded",
+    "context deadline exceeded",
+    "request canceled while waiting for connection",
+    "unexpected eof",
+    "connection reset",
+    "broken pipe",
+    "connection timed out",
+    "http2: server sent goaway",
+    "stream error: stream id",
+    "frontend grpc server closed unexpectedly",
+    "failed to get dead record",
+    "no active session",
+    "500 internal server error",
+    "502 bad gateway",
+    "503 service unavailable",
+    "504 gateway",
+    "status: 500",
+    "status: 502",
+    "status: 503",
+    "status: 504",
+    "status code 500",
+    "status code 502",
+    "status code 503",
+    "status code 504",
+];
+/// Texts of something that is not there.
+const ABSENT: &[&str] = &[
+    "manifest unknown",
+    "name unknown",
+    "no such image",
+    "repository name not known",
+    "not found",
+    "no matching manifest",
+    "does not match the specified platform",
+];
+
+/// What kind of trouble the engine's words mean. `status` is the engine's own answer where it had one;
+/// `about` names what was asked for.
+pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> EngineError {
+    let text = message.to_ascii_lowercase();
+    let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
+    let said = || {
+        if message.is_empty() { "the engine gave no reason".to_owned() } else { message.trim().to_owned() }
+    };
+    if says(FULL) {
+        EngineError::DiskFull(said())
+    } else if says(THROTTLED) || status == Some(429) {
+        EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
+    } else if says(OUT_OF_REACH) {
+        EngineError::RegistryUnreachable(said())
+    } else if says(DENIED) || matches!(status, Some(401 | 403)) {
+        EngineError::Denied(said())
+    } else if says(TRANSIENT) || text.trim_end().ends_with(": eof") || matches!(status, Some(502..=504)) {
+        EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
+    } else if says(ABSENT) || status == Some(404) {
+        let told = text.contains("manifest") || text.contains("platform");
+        EngineError::NotFound(if told { format!("{about} ({})", said()) } else { about.to_owned() })
+    } else {
+        EngineError::Other(said())
+    }
+}
+
+/// Whether a process in a build complained about a full disk.
+pub(super) fn says_disk_full(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    FULL.iter().any(|text| line.contains(text))
+}
+
+/// The seconds in `retry-after: 30`, where a registry's answer was passed on so.
+fn retry_after(lower: &str) -> Option<u64> {
+    let (_, rest) = lower.split_once("retry-after")?;
+    let digits: String =
+        rest.trim_start_matches([':', '=', ' ', '"']).chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: Option<u16>, message: &str, kind: &str) {
+        let error = classify(status, message, "alpine:3");
+        let is = match &error {
+            EngineError::NotFound(_) => "not found",
+            EngineError::Denied(_) => "denied",
+            EngineError::Transient { retry_after: None, .. } => "transient",
+            EngineError::Transient { .. } => "transient, wait",
+            EngineError::RegistryUnreachable(_) => "unreachable",
+            EngineError::DiskFull(_) => "full",
+            _ => "other",
+        };
+        assert_eq!(is, kind, "{message}");
+        assert!(!error.to_string().is_empty());
+    }
+
+    #[test]
+    fn knows_the_words_of_engines_and_registries() {
+        for (status, message, kind) in [
+            (Some(404), "manifest for alpine:9 not found: manifest unknown: manifest unknown", "not found"),
+            (Some(404), "No such image: alpine:9", "not found"),
+            (None, "no matching manifest for linux/s390x in the manifest list entries", "not found"),
+            (
+                Some(404),
+                "pull access denied for nope, repository does not exist or may require 'docker login': denied: \
+                 requested access to the resource is denied",
+                "denied",
+            ),
+            (Some(500), "Get \"https://r.example/v2/\": unauthorized: authentication required", "denied"),
+            (None, "no basic auth credentials", "denied"),
+            (
+                Some(500),
+                "toomanyrequests: You have reached your pull rate limit. You may increase the limit",
+                "transient",
+            ),
+            (
+                Some(500),
+                "error parsing HTTP 429 response body: invalid character 'T'; Retry-After: 7",
+                "transient, wait",
+            ),
+            (Some(500), "received unexpected HTTP status: 503 Service Unavailable", "transient"),
+            (
+                Some(500),
+                "Get \"https://registry-1.docker.io/v2/\": net/http: TLS handshake timeout",
+                "transient",
+            ),
+            (None, "unexpected EOF", "transient"),
+            (Some(500), "Get \"https://r.example/v2/\": EOF", "transient"),
+            (Some(500), "dial tcp 10.0.0.1:443: i/o timeout", "transient"),
+            (None, "read tcp 1.2.3.4:1->5.6.7.8:443: read: connection reset by peer", "transient"),
+            (
+                Some(500),
+                "Get \"https://r.example/v2/\": net/http: request canceled while waiting for connection \
+                 (Client.Timeout exceeded while awaiting headers)",
+                "transient",
+            ),
+            (None, "frontend grpc server closed unexpectedly", "transient"),
+            (None, "failed to get dead record", "transient"),
+            (None, "no active session for abc: context deadline exceeded", "transient"),
+            (
+                Some(500),
+                "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io on 10.0.0.2:53: \
+                 no such host",
+                "unreachable",
+            ),
+            (Some(500), "dial tcp 127.0.0.1:5000: connect: connection refused", "unreachable"),
+            (
+                Some(500),
+                "dial tcp: lookup r on 1.1.1.1:53: dial udp: connect: network is unreachable",
+                "unreachable",
+            ),
+            (
+                Some(500),
+                "Get \"https://r.example:5000/v2/\": http: server gave HTTP response to HTTPS client",
+                "unreachable",
+            ),
+            (Some(500), "x509: certificate signed by unknown authority", "unreachable"),
+            (Some(500), "write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "full"),
+            (Some(500), "something entirely different", "other"),
+            (Some(500), "", "other"),
+        ] {
+            check(status, message, kind);
+        }
+    }
+}

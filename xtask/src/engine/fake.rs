@@ -1,0 +1,482 @@
+//! An engine in memory: the verbs' semantics without containers, for tests of planning and executing.
+//!
+//! It keeps a store and the registries' side of it, counts every call, fails where it was told to, and reads a
+//! build's files from disk as the real one does. Of a Dockerfile it understands `FROM`, and in `RUN` the words
+//! `echo`, `sleep` and `exit` between `&&`; the contract test holds it against a real engine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Engine, EngineError, OnProgress, Progress};
+use crate::model::{
+    BuildSpec, Capabilities, ContextFile, ContextFileKind, Digest, LocalImage, LogStream, Observed, Platform,
+    Reference, Unit,
+};
+
+/// What can be asked of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verb {
+    /// [`Engine::observe`]
+    Observe,
+    /// [`Engine::inspect`]
+    Inspect,
+    /// [`Engine::pull`]
+    Pull,
+    /// [`Engine::tag`]
+    Tag,
+    /// [`Engine::build`]
+    Build,
+    /// [`Engine::push`]
+    Push,
+    /// [`Engine::import`]
+    Import,
+    /// [`Engine::remove`]
+    Remove,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails with this error.
+    Fails(EngineError),
+    /// It never ends; whoever waits has to give up.
+    Hangs,
+    /// It takes this long, and then goes well.
+    Takes(Duration),
+}
+
+/// A build as the fake saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeBuild {
+    /// What was asked for.
+    pub spec: BuildSpec,
+    /// The context paths that were there to be read.
+    pub files: Vec<String>,
+    /// The image that came of it; none while it runs and when it failed.
+    pub id: Option<Digest>,
+}
+
+/// An engine in memory. A clone speaks to the same store.
+#[derive(Clone, Default)]
+pub struct FakeEngine(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    images: Vec<LocalImage>,
+    /// What registries would give.
+    offered: HashMap<Reference, LocalImage>,
+    faults: Vec<Script>,
+    calls: Vec<(Verb, String)>,
+    builds: Vec<FakeBuild>,
+}
+
+struct Script {
+    verb: Verb,
+    subject: String,
+    /// Fails at this call of the same verb and subject, from 1.
+    nth: usize,
+    fault: Fault,
+}
+
+impl std::fmt::Debug for FakeEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeEngine").field("calls", &self.state().calls).finish_non_exhaustive()
+    }
+}
+
+/// An image of the fake's own making: its ID is the digest of `content`.
+pub fn fake_image(content: &str, names: &[&Reference]) -> LocalImage {
+    LocalImage {
+        id: digest_of([content.as_bytes()]),
+        names: names.iter().map(|name| (*name).clone()).collect(),
+        digests: Vec::new(),
+        labels: BTreeMap::new(),
+        size: content.len() as u64 + 1,
+        platform: Some(Platform::local()),
+    }
+}
+
+impl FakeEngine {
+    /// An empty store, and registries that have nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts an image into the store; its names are taken from the images that had them.
+    pub fn store(&self, image: LocalImage) {
+        self.state().store(image);
+    }
+
+    /// Lets a registry have an image under this name.
+    pub fn offer(&self, reference: &Reference, image: LocalImage) {
+        self.state().offered.insert(reference.clone(), image);
+    }
+
+    /// Lets the `nth` call (from 1) of a verb on a subject go wrong. The subject is a reference in its familiar
+    /// form, for builds the image's name, for `observe` empty.
+    pub fn script(&self, verb: Verb, subject: &str, nth: usize, fault: Fault) {
+        self.state().faults.push(Script { verb, subject: subject.to_owned(), nth, fault });
+    }
+
+    /// Every call so far, in order.
+    pub fn calls(&self) -> Vec<(Verb, String)> {
+        self.state().calls.clone()
+    }
+
+    /// How often a verb was asked.
+    pub fn count(&self, verb: Verb) -> usize {
+        self.state().calls.iter().filter(|(asked, _)| *asked == verb).count()
+    }
+
+    /// Every build so far, in order of start.
+    pub fn builds(&self) -> Vec<FakeBuild> {
+        self.state().builds.clone()
+    }
+
+    /// What the registries have by now: what was offered and what was pushed.
+    pub fn offered(&self) -> Vec<Reference> {
+        let mut names: Vec<Reference> = self.state().offered.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and does to it what was scripted.
+    async fn enter(&self, verb: Verb, subject: String) -> Result<(), EngineError> {
+        let fault = {
+            let mut state = self.state();
+            state.calls.push((verb, subject.clone()));
+            let nth = state.calls.iter().filter(|(v, s)| *v == verb && *s == subject).count();
+            let script = state
+                .faults
+                .iter()
+                .find(|script| script.verb == verb && script.subject == subject && script.nth == nth);
+            script.map(|script| script.fault.clone())
+        };
+        match fault {
+            None => Ok(()),
+            Some(Fault::Fails(error)) => Err(error),
+            Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::Takes(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs through the Dockerfile; the ID of the first base image that the store lacks is made up, as a real
+    /// engine would pull it.
+    async fn run(&self, spec: &BuildSpec, progress: OnProgress<'_>) -> Result<(), EngineError> {
+        let mut stages: Vec<String> = Vec::new();
+        let lines: Vec<&str> = spec.text.lines().map(str::trim).collect();
+        let total = lines.iter().filter(|line| is_instruction(line)).count() as u64;
+        let mut done = 0;
+        for line in lines.into_iter().filter(|line| is_instruction(line)) {
+            let mut words = line.split_whitespace();
+            match words.next().unwrap_or_default() {
+                "FROM" => {
+                    // The wanted stage is complete.
+                    if spec.target.as_ref().is_some_and(|target| stages.last() == Some(target)) {
+                        break;
+                    }
+                    let mut words = words.filter(|word| !word.starts_with("--"));
+                    let base = words.next().unwrap_or_default();
+                    self.find_base(base, &stages, line)?;
+                    stages.push(words.nth(1).unwrap_or_default().to_owned());
+                }
+                "RUN" => run_line(line, progress).await?,
+                _ => {}
+            }
+            done += 1;
+            let detail = Some(line.to_owned());
+            progress(Progress::Moved { done, total, unit: Unit::Steps, detail });
+        }
+        match &spec.target {
+            Some(target) if !stages.contains(target) => {
+                Err(failed(None, None, format!("target stage \"{target}\" could not be found"), Vec::new()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn find_base(&self, base: &str, stages: &[String], line: &str) -> Result<(), EngineError> {
+        if base == "scratch" || base.contains('$') || stages.iter().any(|stage| stage == base) {
+            return Ok(());
+        }
+        let found = base.parse::<Reference>().ok().and_then(|reference| {
+            let mut state = self.state();
+            if state.find(&reference).is_some() {
+                return Some(());
+            }
+            let mut image = state.offered.get(&reference)?.clone();
+            image.names = vec![reference];
+            state.store(image);
+            Some(())
+        });
+        found.ok_or_else(|| failed(Some(line.to_owned()), None, format!("{base}: not found"), Vec::new()))
+    }
+}
+
+impl State {
+    fn find(&self, reference: &Reference) -> Option<&LocalImage> {
+        self.images.iter().find(|image| {
+            image.names.contains(reference)
+                || image.digests.contains(reference)
+                || reference.without_tag().is_some_and(|pinned| image.digests.contains(&pinned))
+        })
+    }
+
+    fn store(&mut self, image: LocalImage) {
+        for other in &mut self.images {
+            other.names.retain(|name| !image.names.contains(name));
+        }
+        match self.images.iter_mut().find(|other| other.id == image.id) {
+            Some(same) => {
+                same.names.extend(image.names);
+                for digest in image.digests {
+                    if !same.digests.contains(&digest) {
+                        same.digests.push(digest);
+                    }
+                }
+            }
+            None => self.images.push(image),
+        }
+    }
+}
+
+impl Engine for FakeEngine {
+    async fn observe(&self) -> Result<Observed, EngineError> {
+        self.enter(Verb::Observe, String::new()).await?;
+        let capabilities = Capabilities {
+            name: "fake".to_owned(),
+            version: "1.0".to_owned(),
+            api: (1, 41),
+            buildkit: true,
+            platform: Platform::local(),
+        };
+        // A listing does not know platforms.
+        let listed = |image: &LocalImage| LocalImage { platform: None, ..image.clone() };
+        Ok(Observed::new(capabilities, self.state().images.iter().map(listed).collect()))
+    }
+
+    async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
+        self.enter(Verb::Inspect, reference.familiar()).await?;
+        Ok(self.state().find(reference).cloned())
+    }
+
+    async fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        progress: OnProgress<'_>,
+    ) -> Result<(), EngineError> {
+        self.enter(Verb::Pull, reference.familiar()).await?;
+        let mut state = self.state();
+        let mut image = state
+            .offered
+            .get(reference)
+            .filter(|image| image.platform.as_ref().is_none_or(|of| of == platform))
+            .cloned()
+            .ok_or_else(|| EngineError::NotFound(reference.familiar()))?;
+        image.names = if reference.tag().is_some() && reference.digest().is_none() {
+            vec![reference.clone()]
+        } else {
+            Vec::new()
+        };
+        progress(Progress::Moved { done: image.size, total: image.size, unit: Unit::Bytes, detail: None });
+        if let Some(pinned) =
+            reference.without_tag().or_else(|| reference.digest().map(|_| reference.clone()))
+        {
+            image.digests.push(pinned);
+        }
+        state.store(image);
+        Ok(())
+    }
+
+    async fn tag(&self, source: &Reference, target: &Reference) -> Result<(), EngineError> {
+        self.enter(Verb::Tag, source.familiar()).await?;
+        let mut state = self.state();
+        let mut image =
+            state.find(source).cloned().ok_or_else(|| EngineError::NotFound(source.familiar()))?;
+        image.names = vec![target.clone()];
+        state.store(image);
+        Ok(())
+    }
+
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<Digest, EngineError> {
+        let index = {
+            let mut state = self.state();
+            let files = spec.files.iter().map(|file| file.path.clone()).collect();
+            state.builds.push(FakeBuild { spec: spec.clone(), files, id: None });
+            state.builds.len() - 1
+        };
+        self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
+        let folder = root.join(&spec.context);
+        for file in &spec.files {
+            read(&folder, file)?;
+        }
+        self.run(spec, progress).await?;
+        let id = digest_of(identity(spec).iter().map(String::as_bytes));
+        let image = LocalImage {
+            id: id.clone(),
+            names: spec.tags.clone(),
+            digests: Vec::new(),
+            labels: spec.labels.clone(),
+            size: 1 + spec.text.len() as u64,
+            platform: Some(spec.platform.clone()),
+        };
+        let mut state = self.state();
+        state.store(image);
+        if let Some(build) = state.builds.get_mut(index) {
+            build.id = Some(id.clone());
+        }
+        Ok(id)
+    }
+
+    async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {
+        self.enter(Verb::Push, reference.familiar()).await?;
+        let mut state = self.state();
+        let image =
+            state.find(reference).cloned().ok_or_else(|| EngineError::NotFound(reference.familiar()))?;
+        progress(Progress::Moved { done: image.size, total: image.size, unit: Unit::Bytes, detail: None });
+        let manifest = digest_of([b"manifest of ".as_slice(), image.id.as_str().as_bytes()]);
+        if let Ok(pinned) = format!("{}@{manifest}", reference.repository()).parse::<Reference>() {
+            let known = LocalImage { digests: vec![pinned.clone()], names: Vec::new(), ..image };
+            state.offered.insert(reference.clone(), known.clone());
+            state.offered.insert(pinned, known.clone());
+            state.store(known);
+        }
+        Ok(manifest)
+    }
+
+    async fn import(
+        &self,
+        tar: &Path,
+        reference: &Reference,
+        platform: &Platform,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Digest, EngineError> {
+        self.enter(Verb::Import, reference.familiar()).await?;
+        let content = std::fs::read(tar)
+            .map_err(|error| EngineError::Other(format!("cannot read {}: {error}", tar.display())))?;
+        let text = format!("{platform} {labels:?}");
+        let id = digest_of([content.as_slice(), text.as_bytes()]);
+        self.state().store(LocalImage {
+            id: id.clone(),
+            names: vec![reference.clone()],
+            digests: Vec::new(),
+            labels: labels.clone(),
+            size: content.len() as u64,
+            platform: Some(platform.clone()),
+        });
+        Ok(id)
+    }
+
+    async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {
+        self.enter(Verb::Remove, reference.familiar()).await?;
+        self.state().images.retain_mut(|image| {
+            let had = image.names.len();
+            image.names.retain(|name| name != reference);
+            // The image goes with its last name; one that never had any stays.
+            had == image.names.len() || !image.names.is_empty()
+        });
+        Ok(())
+    }
+}
+
+fn is_instruction(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with('#')
+}
+
+async fn run_line(line: &str, progress: OnProgress<'_>) -> Result<(), EngineError> {
+    let mut last_lines = Vec::new();
+    for command in line.trim_start_matches("RUN").split("&&").map(str::trim) {
+        match command.split_once(' ').unwrap_or((command, "")) {
+            ("echo", text) => {
+                last_lines.push(text.to_owned());
+                progress(Progress::Log { stream: LogStream::Stdout, line: text.to_owned() });
+            }
+            ("sleep", seconds) => {
+                tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap_or(0))).await;
+            }
+            ("exit", code) => {
+                let exit_code = code.trim().parse().unwrap_or(0);
+                if exit_code != 0 {
+                    let cause = format!("process \"/bin/sh -c {line}\" did not complete successfully");
+                    return Err(failed(Some(line.to_owned()), Some(exit_code), cause, last_lines));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn failed(
+    instruction: Option<String>,
+    exit_code: Option<i64>,
+    cause: String,
+    last_lines: Vec<String>,
+) -> EngineError {
+    EngineError::BuildFailed { instruction, line: None, exit_code, cause, last_lines }
+}
+
+/// The file has to be what was listed.
+fn read(folder: &Path, file: &ContextFile) -> Result<(), EngineError> {
+    let changed = |what: String| EngineError::ContextChanged { path: file.path.clone(), what };
+    let path = folder.join(&file.path);
+    match &file.kind {
+        ContextFileKind::File { size, digest } => {
+            let content = std::fs::read(&path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => changed("vanished".to_owned()),
+                _ => changed(format!("cannot be read: {error}")),
+            })?;
+            if content.len() as u64 != *size {
+                return Err(changed(format!("size {size} became {}", content.len())));
+            }
+            let found = digest_of([content.as_slice()]);
+            if found != *digest {
+                return Err(changed(format!("content {} became {}", digest.short(), found.short())));
+            }
+        }
+        ContextFileKind::Directory => {
+            if !path.is_dir() {
+                return Err(changed("is no folder any more".to_owned()));
+            }
+        }
+        ContextFileKind::Symlink { target } => match std::fs::read_link(&path) {
+            Ok(points_to) if points_to.as_os_str() == target.as_str() => {}
+            _ => return Err(changed("is no symlink any more".to_owned())),
+        },
+    }
+    Ok(())
+}
+
+/// Everything that a build's result depends on.
+fn identity(spec: &BuildSpec) -> Vec<String> {
+    let mut parts = vec![spec.text.clone(), spec.platform.to_string(), format!("{:?}", spec.target)];
+    parts.push(format!("{:?}{:?}", spec.build_args, spec.labels));
+    parts.extend(spec.files.iter().map(|file| format!("{file:?}")));
+    parts
+}
+
+fn digest_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Digest::from_sha256(&hasher.finalize().into())
+}

@@ -1,0 +1,330 @@
+//! The wire: one HTTP/1.1 connection a request to an engine's endpoint, over a unix socket, TCP or TLS.
+//!
+//! In: requests whose paths carry the API version. Out: responses, lines of JSON, or an upgraded connection.
+//! It knows nothing of images. bollard runs over it too, so an endpoint is opened in one place only.
+//! Dropping what these functions return closes the connection, and with it what the engine does for it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::EngineError;
+use super::classify::classify;
+
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much of an error's body is read.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// Where an engine listens.
+#[derive(Clone)]
+pub(super) enum Address {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// Plain HTTP.
+    Tcp { host: String, port: u16 },
+    /// HTTP over TLS.
+    Tls { host: String, port: u16, config: Arc<rustls::ClientConfig> },
+}
+
+/// An endpoint that requests can be sent to. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Wire {
+    address: Address,
+    shown: String,
+}
+
+/// A request body of any kind.
+pub(super) type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
+
+/// No body.
+pub(super) fn empty() -> AnyBody {
+    full(Bytes::new())
+}
+
+/// A body that is in memory.
+pub(super) fn full(bytes: Bytes) -> AnyBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// The endpoint could not be opened.
+    #[error("{0}")]
+    Connect(io::Error),
+    /// It was, but HTTP went wrong on it.
+    #[error("{}", chain(.0))]
+    Http(hyper::Error),
+}
+
+/// A response, and the connection that it comes over.
+pub(super) struct Answer {
+    response: Response<Incoming>,
+    connection: AbortOnDropHandle<()>,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Wire {
+    /// An endpoint, with the text that errors call it by.
+    pub(super) fn new(address: Address, shown: impl Into<String>) -> Self {
+        Self { address, shown: shown.into() }
+    }
+
+    /// The text that errors call it by: `unix:///var/run/docker.sock`.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Sends one request over a connection of its own. The target is reduced to path and query.
+    pub(super) async fn send<B>(&self, mut request: Request<B>) -> Result<Answer, WireError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let stream = self.open().await.map_err(WireError::Connect)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(WireError::Http)?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+            // What goes wrong here is told to whoever waits for the response or its body.
+            let _ = connection.with_upgrades().await;
+        }));
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        *request.uri_mut() = path.parse::<Uri>().unwrap_or_default();
+        let host = match &self.address {
+            Address::Unix(_) => "localhost".to_owned(),
+            Address::Tcp { host, port } | Address::Tls { host, port, .. } => format!("{host}:{port}"),
+        };
+        if let Ok(host) = HeaderValue::from_str(&host) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        let response = sender.send_request(request).await.map_err(WireError::Http)?;
+        Ok(Answer { response, connection })
+    }
+
+    /// Sends a request of ours and refuses every status but success.
+    pub(super) async fn call(&self, request: Request<AnyBody>, about: &str) -> Result<Answer, EngineError> {
+        let answer = self.send(request).await.map_err(|error| self.lost(&error))?;
+        let status = answer.response.status();
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(answer);
+        }
+        Err(classify(Some(status.as_u16()), &answer.error_message().await, about))
+    }
+
+    /// The engine does not answer any more.
+    pub(super) fn lost(&self, error: &WireError) -> EngineError {
+        match error {
+            WireError::Connect(cause) => {
+                EngineError::Unreachable { tried: vec![(self.shown.clone(), cause.to_string())] }
+            }
+            WireError::Http(_) => EngineError::Gone(error.to_string()),
+        }
+    }
+
+    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+        let opening = async {
+            Ok(match &self.address {
+                #[cfg(unix)]
+                Address::Unix(path) => {
+                    Box::new(tokio::net::UnixStream::connect(path).await?) as Box<dyn Stream>
+                }
+                #[cfg(not(unix))]
+                Address::Unix(_) => {
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets on this system"));
+                }
+                Address::Tcp { host, port } => Box::new(connect_tcp(host, *port).await?),
+                Address::Tls { host, port, config } => {
+                    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                    let stream = connect_tcp(host, *port).await?;
+                    Box::new(tokio_rustls::TlsConnector::from(config.clone()).connect(name, stream).await?)
+                }
+            })
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+            )),
+        }
+    }
+}
+
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl Answer {
+    /// Status and headers.
+    pub(super) fn head(&self) -> &Response<Incoming> {
+        &self.response
+    }
+
+    /// The response alone, for a reader that keeps no handle: the connection lives until its body is dropped.
+    pub(super) fn into_response(self) -> Response<Incoming> {
+        self.connection.detach();
+        self.response
+    }
+
+    /// The raw connection after `101 Switching Protocols`.
+    pub(super) async fn upgrade(self) -> Result<Upgraded, WireError> {
+        if self.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let status = self.response.status();
+            return Err(WireError::Connect(io::Error::other(format!("answered {status}, not an upgrade"))));
+        }
+        let upgraded = hyper::upgrade::on(self.response).await.map_err(WireError::Http);
+        // Only now has the connection handed its socket over.
+        drop(self.connection);
+        upgraded
+    }
+
+    /// The body as lines of JSON.
+    pub(super) fn lines(self) -> JsonLines {
+        JsonLines {
+            body: self.response.into_body(),
+            buffer: Vec::new(),
+            scanned: 0,
+            _connection: self.connection,
+        }
+    }
+
+    /// What the engine says in an error's body.
+    async fn error_message(self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Message {
+            #[serde(alias = "cause")]
+            message: String,
+        }
+        let status = self.response.status();
+        let body = match Limited::new(self.response.into_body(), MAX_ERROR_BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => Bytes::new(),
+        };
+        match serde_json::from_slice::<Message>(&body) {
+            Ok(body) if !body.message.is_empty() => body.message.trim().to_owned(),
+            _ if body.is_empty() => format!("answered {status}"),
+            _ => String::from_utf8_lossy(&body).trim().to_owned(),
+        }
+    }
+}
+
+/// A body that is one JSON object after the other, a line each.
+pub(super) struct JsonLines {
+    body: Incoming,
+    buffer: Vec<u8>,
+    /// How much of the buffer is known to hold no newline.
+    scanned: usize,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl JsonLines {
+    /// The next object; none at the end. A line that is no JSON of this type is an error.
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, EngineError> {
+        loop {
+            if let Some(end) = self.buffer[self.scanned..].iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=self.scanned + end).collect();
+                self.scanned = 0;
+                if !line.trim_ascii().is_empty() {
+                    return parse(&line).map(Some);
+                }
+                continue;
+            }
+            self.scanned = self.buffer.len();
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Some(Err(error)) => return Err(EngineError::Gone(chain(&error))),
+                None if self.buffer.trim_ascii().is_empty() => return Ok(None),
+                None => {
+                    let line = std::mem::take(&mut self.buffer);
+                    self.scanned = 0;
+                    return parse(&line).map(Some);
+                }
+            }
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, EngineError> {
+    serde_json::from_slice(line).map_err(|error| {
+        let text = String::from_utf8_lossy(line);
+        let start: String = text.trim().chars().take(200).collect();
+        EngineError::Other(format!("the engine said something that is not understood ({error}): {start}"))
+    })
+}
+
+/// An error with its causes, as one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// `/v1.41/images/create?fromImage=alpine` from its parts.
+pub(super) fn target(api: (u32, u32), path: &str, query: &[(&str, String)]) -> String {
+    let mut text = format!("/v{}.{}{path}", api.0, api.1);
+    for (index, (key, value)) in query.iter().enumerate() {
+        text.push(if index == 0 { '?' } else { '&' });
+        text.push_str(key);
+        text.push('=');
+        encode(value, &mut text);
+    }
+    text
+}
+
+/// RFC 3986: everything but unreserved characters becomes `%XX`.
+fn encode(value: &str, text: &mut String) {
+    use std::fmt::Write as _;
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(byte as char);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_escaped() {
+        let query = [("fromSrc", "-".to_owned()), ("changes", "LABEL a=\"b & ü\"".to_owned())];
+        assert_eq!(
+            target((1, 41), "/images/create", &query),
+            "/v1.41/images/create?fromSrc=-&changes=LABEL%20a%3D%22b%20%26%20%C3%BC%22"
+        );
+        assert_eq!(target((1, 41), "/version", &[]), "/v1.41/version");
+    }
+}

@@ -1,0 +1,116 @@
+//! What an engine holds, from its own listing: [`Observed`] out of two answers, however many images there are.
+//!
+//! A fingerprint of ours is a label, and labels come with the listing. Platforms do not (before API 1.48), so
+//! they stay unknown here; `inspect` knows them.
+
+use bollard::models::{ImageInspect, ImageSummary, SystemVersion};
+use bollard::query_parameters::ListImagesOptions;
+
+use super::EngineError;
+use super::bollard::DockerEngine;
+use super::connect::parse_version;
+use crate::model::{Capabilities, LocalImage, Observed, Platform, Reference};
+
+/// Since which API an engine offers BuildKit sessions on `/build`.
+const BUILDKIT_SINCE: (u32, u32) = (1, 39);
+
+/// Asks for the version and for the images, and for nothing else.
+pub(super) async fn observe(engine: &DockerEngine) -> Result<Observed, EngineError> {
+    let (version, images) = tokio::try_join!(
+        engine.docker.version(),
+        engine.docker.list_images(Some(ListImagesOptions { all: false, ..ListImagesOptions::default() })),
+    )
+    .map_err(|error| engine.error(error, "the list of images"))?;
+    Ok(Observed::new(
+        capabilities(version, engine.podman),
+        images.into_iter().filter_map(local_image).collect(),
+    ))
+}
+
+fn capabilities(version: SystemVersion, podman: bool) -> Capabilities {
+    let platform = Platform::new(
+        version.os.as_deref().unwrap_or("linux"),
+        version.arch.as_deref().unwrap_or(std::env::consts::ARCH),
+        None,
+    );
+    let api = version.api_version.as_deref().and_then(parse_version).unwrap_or((0, 0));
+    let name = if podman { "podman" } else { "docker" };
+    Capabilities {
+        name: name.to_owned(),
+        version: version.version.unwrap_or_default(),
+        api,
+        buildkit: !podman && api >= BUILDKIT_SINCE && platform.os == "linux",
+        platform,
+    }
+}
+
+/// An image of the listing; one whose ID is no digest cannot be spoken of.
+fn local_image(image: ImageSummary) -> Option<LocalImage> {
+    Some(LocalImage {
+        id: image.id.parse().ok()?,
+        names: references(&image.repo_tags),
+        digests: references(&image.repo_digests),
+        labels: image.labels.into_iter().collect(),
+        size: u64::try_from(image.size).unwrap_or(0),
+        platform: None,
+    })
+}
+
+/// One image, asked for by name: its platform is known.
+pub(super) fn inspected(image: ImageInspect) -> Option<LocalImage> {
+    let platform = match (&image.os, &image.architecture) {
+        (Some(os), Some(arch)) if !os.is_empty() && !arch.is_empty() => {
+            Some(Platform::new(os, arch, image.variant.as_deref()))
+        }
+        _ => None,
+    };
+    Some(LocalImage {
+        id: image.id?.parse().ok()?,
+        names: references(&image.repo_tags.unwrap_or_default()),
+        digests: references(&image.repo_digests.unwrap_or_default()),
+        labels: image.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect(),
+        size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        platform,
+    })
+}
+
+/// `<none>:<none>`, as older engines write an image without a name, is no reference.
+fn references(names: &[String]) -> Vec<Reference> {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_without_a_name_are_kept() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let image = ImageSummary {
+            id: id.clone(),
+            repo_tags: vec!["<none>:<none>".into()],
+            repo_digests: vec!["<none>@<none>".into(), format!("alpine@{id}")],
+            size: 7,
+            ..ImageSummary::default()
+        };
+        let image = local_image(image).expect("kept");
+        assert!(image.names.is_empty());
+        assert_eq!(image.digests, [format!("alpine@{id}").parse().expect("reference")]);
+        assert_eq!(image.size, 7);
+    }
+
+    #[test]
+    fn podman_has_no_buildkit() {
+        let version = SystemVersion {
+            api_version: Some("1.41".into()),
+            version: Some("4.3.1".into()),
+            os: Some("linux".into()),
+            arch: Some("amd64".into()),
+            ..SystemVersion::default()
+        };
+        assert!(!capabilities(version.clone(), true).buildkit);
+        let docker = capabilities(version, false);
+        assert!(docker.buildkit);
+        assert_eq!((docker.name.as_str(), docker.api), ("docker", (1, 41)));
+    }
+}

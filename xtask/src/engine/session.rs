@@ -1,0 +1,249 @@
+//! A BuildKit session: a gRPC server of ours on a connection that we opened to the engine (`POST /session`,
+//! upgraded to h2c; github.com/moby/buildkit, `session/`).
+//!
+//! In: what a build may read, and where credentials are. Out: a session id for the build to name. Dropping
+//! the session closes it, and the builder gives up what it does for it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::fsutil::types::Packet;
+use bollard_buildkit_proto::fsutil::types::packet::PacketType;
+use bollard_buildkit_proto::health;
+use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
+use bollard_buildkit_proto::moby::filesync::v1 as filesync;
+use bollard_buildkit_proto::moby::filesync::v1::auth_server::{Auth, AuthServer};
+use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::{FileSync, FileSyncServer};
+use futures_util::Stream;
+use futures_util::stream;
+use http::{Request, header};
+use hyper_util::rt::TokioExecutor;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
+use tonic::{Response, Status, Streaming};
+
+use super::EngineError;
+use super::credentials::Credentials;
+use super::filesync::{PACKETS_AHEAD, Tree};
+use super::http::{Wire, empty, target};
+
+/// The ignore file that front ends ask the context for, before anything else.
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// What a session serves.
+pub(super) struct Served {
+    /// The Dockerfile.
+    pub(super) dockerfile: Arc<Tree>,
+    /// The build context.
+    pub(super) context: Arc<Tree>,
+    /// Answers what registries ask the builder.
+    pub(super) credentials: Credentials,
+}
+
+/// An open session.
+pub(super) struct Session {
+    id: String,
+    _server: AbortOnDropHandle<()>,
+}
+
+impl Session {
+    /// Opens a session. Builds with the same `shared_key` reuse what the builder was sent before; it has to be
+    /// ASCII, since it travels in a header.
+    pub(super) async fn open(
+        wire: &Wire,
+        api: (u32, u32),
+        shared_key: &str,
+        served: Served,
+    ) -> Result<Self, EngineError> {
+        let id = random_id();
+        let request = Request::post(target(api, "/session", &[]))
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "h2c")
+            .header("X-Docker-Expose-Session-Uuid", &id)
+            .header("X-Docker-Expose-Session-Name", "xtask")
+            .header("X-Docker-Expose-Session-Sharedkey", shared_key)
+            .header("X-Docker-Expose-Session-Grpc-Method", "/moby.filesync.v1.FileSync/DiffCopy")
+            .header("X-Docker-Expose-Session-Grpc-Method", "/moby.filesync.v1.Auth/Credentials")
+            .body(empty())
+            .map_err(|error| EngineError::Other(error.to_string()))?;
+        let answer = wire.call(request, "a build session").await?;
+        let upgraded = answer.upgrade().await.map_err(|error| EngineError::Unfit {
+            endpoint: wire.shown().to_owned(),
+            lacks: format!("offers no BuildKit session: {error}"),
+        })?;
+        let credentials = served.credentials.clone();
+        let routes = Routes::new(FileSyncServer::new(served))
+            .add_service(AuthServer::new(Registries { credentials }))
+            .add_service(HealthServer::new(Alive))
+            .prepare();
+        let server = tokio::spawn(async move {
+            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(upgraded, TowerToHyperService::new(routes));
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a build session ended");
+            }
+        });
+        Ok(Self { id, _server: AbortOnDropHandle::new(server) })
+    }
+
+    /// What the build request names it by.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// 128 random bits as hex; the standard library's hash seeds are its one source of randomness.
+fn random_id() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let word = || RandomState::new().hash_one(std::time::Instant::now());
+    format!("{:016x}{:016x}", word(), word())
+}
+
+type Packets = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl FileSync for Served {
+    type DiffCopyStream = Packets;
+    type TarStreamStream = Packets;
+
+    async fn diff_copy(
+        &self,
+        request: tonic::Request<Streaming<Packet>>,
+    ) -> Result<Response<Packets>, Status> {
+        let asked = |key: &str| -> Vec<String> {
+            request
+                .metadata()
+                .get_all(key)
+                .iter()
+                .filter_map(|value| value.to_str().ok().map(str::to_owned))
+                .collect()
+        };
+        let names = asked("dir-name");
+        let tree = match names.first().map(String::as_str) {
+            Some("dockerfile") => self.dockerfile.clone(),
+            // The list of files is the result of the ignore rules already: applied twice, they could take
+            // away what an instruction of another ignore file brought back.
+            Some("context") if asked("followpaths") == [IGNORE_FILE] => Arc::new(Tree::empty()),
+            Some("context") => self.context.clone(),
+            other => {
+                let name = other.unwrap_or_default();
+                return Err(Status::not_found(format!("no folder `{name}` in this build")));
+            }
+        };
+        Ok(Response::new(serve(tree, request.into_inner())))
+    }
+
+    async fn tar_stream(&self, _: tonic::Request<Streaming<Packet>>) -> Result<Response<Packets>, Status> {
+        Err(Status::unimplemented("files are served by DiffCopy"))
+    }
+}
+
+/// One thread that may block reads files; one task hears what the builder wants.
+fn serve(tree: Arc<Tree>, mut incoming: Streaming<Packet>) -> Packets {
+    let (packets, to_send) = mpsc::channel(PACKETS_AHEAD);
+    let (ask, asked) = mpsc::unbounded_channel();
+    let sender = packets.clone();
+    tokio::task::spawn_blocking(move || tree.send(&sender, asked));
+    tokio::spawn(async move {
+        loop {
+            let packet = tokio::select! {
+                packet = incoming.message() => packet,
+                () = packets.closed() => return,
+            };
+            let Ok(Some(packet)) = packet else { return };
+            match PacketType::try_from(packet.r#type) {
+                Ok(PacketType::PacketReq) => {
+                    if ask.send(packet.id).is_err() {
+                        return;
+                    }
+                }
+                Ok(PacketType::PacketFin) => {
+                    let fin = Packet { r#type: PacketType::PacketFin.into(), ..Packet::default() };
+                    let _ = packets.send(Ok(fin)).await;
+                    return;
+                }
+                Ok(PacketType::PacketErr) => {
+                    tracing::debug!(error = %String::from_utf8_lossy(&packet.data), "the builder refused a file");
+                    return;
+                }
+                Ok(PacketType::PacketStat | PacketType::PacketData) | Err(_) => {}
+            }
+        }
+    });
+    Box::pin(stream::unfold(to_send, |mut to_send| async move {
+        to_send.recv().await.map(|packet| (packet, to_send))
+    }))
+}
+
+/// Answers for what `FROM` and `# syntax=` pull.
+struct Registries {
+    credentials: Credentials,
+}
+
+#[tonic::async_trait]
+impl Auth for Registries {
+    async fn credentials(
+        &self,
+        request: tonic::Request<filesync::CredentialsRequest>,
+    ) -> Result<Response<filesync::CredentialsResponse>, Status> {
+        let host = request.into_inner().host;
+        let (username, secret) =
+            self.credentials.find(&host).await.map(super::credentials::Login::into_parts).unwrap_or_default();
+        Ok(Response::new(filesync::CredentialsResponse { username, secret }))
+    }
+
+    // Without these three the builder fetches tokens itself, with the credentials above.
+
+    async fn fetch_token(
+        &self,
+        _: tonic::Request<filesync::FetchTokenRequest>,
+    ) -> Result<Response<filesync::FetchTokenResponse>, Status> {
+        Err(Status::unimplemented("tokens are the builder's to fetch"))
+    }
+
+    async fn get_token_authority(
+        &self,
+        _: tonic::Request<filesync::GetTokenAuthorityRequest>,
+    ) -> Result<Response<filesync::GetTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("tokens are the builder's to fetch"))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        _: tonic::Request<filesync::VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<filesync::VerifyTokenAuthorityResponse>, Status> {
+        Err(Status::unimplemented("tokens are the builder's to fetch"))
+    }
+}
+
+/// The builder asks every few seconds whether we are still there.
+struct Alive;
+
+#[tonic::async_trait]
+impl Health for Alive {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<health::HealthCheckResponse, Status>> + Send>>;
+
+    async fn check(
+        &self,
+        _: tonic::Request<health::HealthCheckRequest>,
+    ) -> Result<Response<health::HealthCheckResponse>, Status> {
+        let status = health::health_check_response::ServingStatus::Serving.into();
+        Ok(Response::new(health::HealthCheckResponse { status }))
+    }
+
+    async fn list(
+        &self,
+        _: tonic::Request<health::HealthListRequest>,
+    ) -> Result<Response<health::HealthListResponse>, Status> {
+        Err(Status::unimplemented("only `Check` is answered"))
+    }
+
+    async fn watch(
+        &self,
+        _: tonic::Request<health::HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("only `Check` is answered"))
+    }
+}

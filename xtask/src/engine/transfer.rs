@@ -1,0 +1,264 @@
+//! Images that come and go: pull, push, import. One request each, whose answer is a stream of JSON lines; an
+//! error can stand in that stream behind a status of 200.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use http::Request;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use serde::Deserialize;
+use tokio_util::io::ReaderStream;
+
+use super::bollard::DockerEngine;
+use super::classify::classify;
+use super::credentials::auth_header;
+use super::http::{AnyBody, JsonLines, empty, target};
+use super::{EngineError, OnProgress, Progress};
+use crate::model::{Digest, Platform, Reference, Unit};
+
+/// A line of the engine's answer.
+#[derive(Deserialize)]
+struct Line {
+    id: Option<String>,
+    status: Option<String>,
+    #[serde(rename = "progressDetail")]
+    progress: Option<Detail>,
+    error: Option<String>,
+    #[serde(rename = "errorDetail")]
+    error_detail: Option<ErrorDetail>,
+    aux: Option<Aux>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Detail {
+    #[serde(default)]
+    current: i64,
+    #[serde(default)]
+    total: i64,
+}
+
+#[derive(Deserialize)]
+struct ErrorDetail {
+    code: Option<u16>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Aux {
+    #[serde(rename = "Digest")]
+    digest: Option<Digest>,
+}
+
+/// Pulls exactly this reference, once.
+pub(super) async fn pull(
+    engine: &DockerEngine,
+    reference: &Reference,
+    platform: &Platform,
+    progress: OnProgress<'_>,
+) -> Result<(), EngineError> {
+    let version = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    };
+    let query = [
+        ("fromImage", reference.familiar_repository()),
+        ("tag", version),
+        ("platform", platform.to_string()),
+    ];
+    let mut request = Request::post(target(engine.api, "/images/create", &query));
+    if let Some(login) = engine.credentials.find(reference.domain()).await {
+        request = request.header("X-Registry-Auth", auth_header(Some(login), reference.domain()));
+    }
+    let mut lines = send(engine, request, empty(), reference).await?;
+    let mut layers = Layers::default();
+    while let Some(line) = lines.next::<Line>().await? {
+        check(&line, reference)?;
+        layers.take(&line, progress);
+    }
+    Ok(())
+}
+
+/// Pushes; the digest is the registry's.
+pub(super) async fn push(
+    engine: &DockerEngine,
+    reference: &Reference,
+    progress: OnProgress<'_>,
+) -> Result<Digest, EngineError> {
+    let tag = reference
+        .tag()
+        .ok_or_else(|| EngineError::Other(format!("{reference} has no tag, and only a tag can be pushed")))?;
+    let path = format!("/images/{}/push", reference.familiar_repository());
+    let login = engine.credentials.find(reference.domain()).await;
+    let request = Request::post(target(engine.api, &path, &[("tag", tag.to_owned())]))
+        .header("X-Registry-Auth", auth_header(login, reference.domain()));
+    let mut lines = send(engine, request, empty(), reference).await?;
+    let mut layers = Layers::default();
+    let mut digest = None;
+    while let Some(line) = lines.next::<Line>().await? {
+        check(&line, reference)?;
+        layers.take(&line, progress);
+        digest = line.aux.and_then(|aux| aux.digest).or(digest);
+    }
+    digest.ok_or_else(|| EngineError::Gone(format!("the push of {reference} ended without a digest")))
+}
+
+/// Makes an image of one layer from a tar, which is streamed from disk.
+pub(super) async fn import(
+    engine: &DockerEngine,
+    tar: &Path,
+    reference: &Reference,
+    platform: &Platform,
+    labels: &BTreeMap<String, String>,
+) -> Result<Digest, EngineError> {
+    let mut query = vec![
+        ("fromSrc", "-".to_owned()),
+        ("repo", reference.familiar_repository()),
+        ("tag", reference.tag().unwrap_or("latest").to_owned()),
+        ("platform", platform.to_string()),
+    ];
+    query.extend(labels.iter().map(|(key, value)| ("changes", label_instruction(key, value))));
+    let file = tokio::fs::File::open(tar)
+        .await
+        .map_err(|error| EngineError::Other(format!("cannot read {}: {error}", tar.display())))?;
+    let body = StreamBody::new(ReaderStream::with_capacity(file, 256 * 1024).map_ok(Frame::<Bytes>::data));
+    let request = Request::post(target(engine.api, "/images/create", &query))
+        .header(http::header::CONTENT_TYPE, "application/x-tar");
+    let mut lines = send(engine, request, body.boxed_unsync(), reference).await?;
+    let mut id = None;
+    while let Some(line) = lines.next::<Line>().await? {
+        check(&line, reference)?;
+        id = line.status.as_deref().and_then(|status| status.parse::<Digest>().ok()).or(id);
+    }
+    id.ok_or_else(|| EngineError::Gone(format!("the import of {reference} ended without an image")))
+}
+
+async fn send(
+    engine: &DockerEngine,
+    request: http::request::Builder,
+    body: AnyBody,
+    reference: &Reference,
+) -> Result<JsonLines, EngineError> {
+    let request = request.body(body).map_err(|error| EngineError::Other(error.to_string()))?;
+    Ok(engine.wire.call(request, &reference.familiar()).await?.lines())
+}
+
+fn check(line: &Line, reference: &Reference) -> Result<(), EngineError> {
+    let detail = line.error_detail.as_ref();
+    match detail.and_then(|detail| detail.message.as_ref()).or(line.error.as_ref()) {
+        None => Ok(()),
+        Some(message) => Err(classify(detail.and_then(|detail| detail.code), message, &reference.familiar())),
+    }
+}
+
+/// `LABEL "key"="value"`, read by the engine as a Dockerfile instruction: quotes, backslashes and dollars of
+/// the text itself are escaped. A line break cannot be written there and becomes a space.
+fn label_instruction(key: &str, value: &str) -> String {
+    let quote = |text: &str| {
+        let mut quoted = String::from("\"");
+        for c in text.chars() {
+            match c {
+                '"' | '\\' | '$' => quoted.extend(['\\', c]),
+                '\n' | '\r' => quoted.push(' '),
+                other => quoted.push(other),
+            }
+        }
+        quoted.push('"');
+        quoted
+    };
+    format!("LABEL {}={}", quote(key), quote(value))
+}
+
+/// Bytes on their way, layer by layer.
+#[derive(Default)]
+struct Layers(BTreeMap<String, (u64, u64)>);
+
+impl Layers {
+    /// A layer is told to unpack after it was told to download, in bytes of its own: only the transfer counts.
+    fn take(&mut self, line: &Line, progress: OnProgress<'_>) {
+        let (Some(id), Some(status)) = (&line.id, &line.status) else {
+            if let Some(status) = &line.status {
+                let line = status.clone();
+                progress(Progress::Log { stream: crate::model::LogStream::Progress, line });
+            }
+            return;
+        };
+        let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+        match (status.as_str(), line.progress) {
+            ("Downloading" | "Pushing", Some(detail)) => {
+                let total = bytes(detail.total).max(bytes(detail.current));
+                self.0.insert(id.clone(), (bytes(detail.current), total));
+            }
+            ("Download complete" | "Pull complete" | "Pushed", _) => {
+                let Some(layer) = self.0.get_mut(id) else { return };
+                if layer.0 == layer.1 {
+                    return;
+                }
+                layer.0 = layer.1;
+            }
+            _ => return,
+        }
+        let (done, total) = self.0.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+        let detail = match self.0.values().filter(|(done, total)| done < total).count() {
+            0 => None,
+            1 => Some(format!("layer {id}")),
+            many => Some(format!("{many} layers")),
+        };
+        progress(Progress::Moved { done, total, unit: Unit::Bytes, detail });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn layers_are_summed_up() {
+        let said = Mutex::new(Vec::new());
+        let progress = |progress: Progress| {
+            if let Progress::Moved { done, total, detail, .. } = progress {
+                said.lock()
+                    .expect("unpoisoned")
+                    .push(format!("{done}/{total} {}", detail.unwrap_or_default()));
+            }
+        };
+        let mut layers = Layers::default();
+        for line in [
+            r#"{"status":"Pulling from library/alpine","id":"3"}"#,
+            r#"{"status":"Pulling fs layer","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Downloading","progressDetail":{"current":10,"total":100},"id":"a"}"#,
+            r#"{"status":"Downloading","progressDetail":{"current":5,"total":50},"id":"b"}"#,
+            r#"{"status":"Download complete","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Extracting","progressDetail":{"current":1,"total":100},"id":"a"}"#,
+            r#"{"status":"Pull complete","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Pull complete","progressDetail":{},"id":"b"}"#,
+            r#"{"status":"Already exists","progressDetail":{},"id":"c"}"#,
+        ] {
+            layers.take(&serde_json::from_str(line).expect("line"), &progress);
+        }
+        assert_eq!(
+            *said.lock().expect("unpoisoned"),
+            ["10/100 layer a", "15/150 2 layers", "105/150 layer a", "150/150 "]
+        );
+    }
+
+    #[test]
+    fn errors_stand_in_the_stream() {
+        let reference: Reference = "alpine:3".parse().expect("reference");
+        let line = r#"{"errorDetail":{"message":"toomanyrequests: slow down"},"error":"toomanyrequests: slow down"}"#;
+        let error = check(&serde_json::from_str(line).expect("line"), &reference).expect_err("an error");
+        assert!(matches!(error, EngineError::Transient { .. }));
+        let push = r#"{"progressDetail":{},"aux":{"Tag":"1","Digest":"sha256:zz","Size":5}}"#;
+        assert!(serde_json::from_str::<Line>(push).is_err(), "a digest that is none is refused");
+    }
+
+    #[test]
+    fn labels_are_quoted() {
+        assert_eq!(label_instruction("a.b", r#"1 "x" \ $HOME"#), r#"LABEL "a.b"="1 \"x\" \\ \$HOME""#);
+        assert_eq!(label_instruction("a", "1\n2"), "LABEL \"a\"=\"1 2\"");
+    }
+}
