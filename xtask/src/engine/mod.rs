@@ -4,6 +4,7 @@
 //! [`AnyEngine`] delegates, so nobody needs `Box<dyn>`.
 
 pub mod provision;
+pub mod recipe;
 
 use std::future::Future;
 use std::path::Path;
