@@ -16,6 +16,7 @@ pub mod provision;
 mod session;
 mod trace;
 mod transfer;
+pub mod recipe;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -56,6 +56,13 @@ impl ProcessId {
         Ok(())
     }
 
+    /// Ends it by force, at once and without waiting: for destructors. Gone already is fine.
+    pub fn kill_now(&self) {
+        if self.is_alive() {
+            query("sh", &["-c", "kill -KILL \"$1\"", "sh", &self.pid.to_string()]);
+        }
+    }
+
     /// Waits for its end; false when it still runs after `grace`.
     pub async fn ends_within(&self, grace: Duration) -> bool {
         let wait = async {

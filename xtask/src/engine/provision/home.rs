@@ -76,8 +76,10 @@ impl Home {
         self.folder.join("daemon.json")
     }
 
-    fn record_file(&self) -> PathBuf {
-        self.folder.join("state.json")
+    /// Two copies: the folder may be deleted under a running engine (`cargo clean`), and what lies below
+    /// `/run` goes with a restart, as do bridge and rules.
+    pub(super) fn record_files(&self) -> [PathBuf; 2] {
+        [&self.folder, &self.runtime()].map(|folder| folder.join("state.json"))
     }
 
     /// At most 15 bytes, as the kernel wants it.
@@ -97,16 +99,17 @@ impl Home {
 
     /// What was made, as the record has it; none without a record, or when nobody can read it.
     pub fn record(&self) -> Option<Record> {
-        serde_json::from_slice(&std::fs::read(self.record_file()).ok()?).ok()
+        self.record_files().iter().find_map(|file| serde_json::from_slice(&std::fs::read(file).ok()?).ok())
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<(), ProvisionError> {
-        let path = self.record_file();
-        let failed = |source| ProvisionError::File { doing: "write", path: path.clone(), source };
-        let text = serde_json::to_string_pretty(record).map_err(|error| failed(error.into()))?;
-        let whole = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
-        std::fs::write(whole.path(), text + "\n").map_err(failed)?;
-        whole.persist(&path).map_err(|error| failed(error.error))?;
+        for path in self.record_files().iter().filter(|path| path.parent().is_some_and(Path::is_dir)) {
+            write_whole(path, record).map_err(|source| ProvisionError::File {
+                doing: "write",
+                path: path.clone(),
+                source,
+            })?;
+        }
         Ok(())
     }
 
@@ -114,6 +117,14 @@ impl Home {
     pub fn recorded_endpoint(&self) -> Option<String> {
         self.record().map(|record| record.endpoint)
     }
+}
+
+fn write_whole(path: &Path, record: &Record) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(record)? + "\n";
+    let whole = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+    std::fs::write(whole.path(), text)?;
+    whole.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// What was made for a private engine. Written before each thing is made, so a crash leaves nothing unknown.

@@ -11,6 +11,7 @@
 //! - containerd namespaces of its own, since a daemon shares a system-wide containerd when one runs.
 //! - a settings file of its own, since flags that `/etc/docker/daemon.json` has too are an error.
 
+mod disposable;
 mod error;
 mod home;
 mod network;
@@ -21,6 +22,7 @@ mod subnet;
 use std::path::Path;
 use std::time::Duration;
 
+pub use disposable::{DisposableEngine, DisposableRegistry};
 pub use error::ProvisionError;
 pub use home::{Home, Record, Rule};
 pub use packages::{

@@ -67,8 +67,8 @@ pub(super) async fn remove_running_parts(home: &Home) -> Result<(), ProvisionErr
         network::remove(record, privilege).await?;
     }
     network::remove_bridge(&home.bridge(), privilege).await?;
-    remove_tree(&home.runtime(), privilege).await?;
-    remove_files(home, privilege).await
+    remove_files(home, privilege).await?;
+    remove_tree(&home.runtime(), privilege).await
 }
 
 fn need_root() -> Result<Privilege, ProvisionError> {
@@ -103,18 +103,19 @@ fn leftover_processes(home: &Home) -> Vec<ProcessId> {
 }
 
 /// Bridges of networks that a user of this engine made (compose does); the daemon leaves them when it ends and
-/// makes them again when it starts.
+/// makes them again when it starts. A bridge that was named by hand may be another's, and stays.
 async fn bridges_of_networks(home: &Home) -> Vec<String> {
     let Some(text) = get(home, "/networks").await else { return Vec::new() };
     let Ok(serde_json::Value::Array(networks)) = serde_json::from_str(&text) else { return Vec::new() };
-    networks.iter().filter(|network| network["Driver"] == "bridge").filter_map(bridge_of_network).collect()
+    networks.iter().filter_map(bridge_of_network).collect()
 }
 
 fn bridge_of_network(network: &serde_json::Value) -> Option<String> {
-    match network["Options"]["com.docker.network.bridge.name"].as_str() {
-        Some(named) => Some(named.to_owned()),
-        None => Some(format!("br-{}", network["Id"].as_str()?.get(..12)?)),
+    let named = network["Options"]["com.docker.network.bridge.name"].is_string();
+    if named || network["Driver"] != "bridge" {
+        return None;
     }
+    Some(format!("br-{}", network["Id"].as_str()?.get(..12)?))
 }
 
 /// Mount points at or below data and runtime folders, deepest first.
@@ -169,14 +170,15 @@ async fn remove_tree(folder: &Path, privilege: Privilege) -> Result<(), Provisio
         .map_err(|cause| ProvisionError::Command { doing: format!("remove {}", folder.display()), cause })
 }
 
-/// The record goes last: as long as it is there, a further try knows what to remove.
+/// The runtime folder, and the record's copy in it, go last: until then a further try knows what to remove.
 async fn remove_files(home: &Home, privilege: Privilege) -> Result<(), ProvisionError> {
+    let [record, _] = home.record_files();
     HostCommand::new("rm")
         .args(["-f", "--"])
         .path(&home.socket())
         .path(&home.pid_file())
         .path(&home.settings())
-        .path(&home.folder().join("state.json"))
+        .path(&record)
         .as_root(privilege)
         .output()
         .await
@@ -207,10 +209,11 @@ mod tests {
 
     #[test]
     fn knows_the_bridges_of_networks() {
-        let plain = serde_json::json!({"Driver": "bridge", "Id": "0123456789abcdef", "Options": {}});
-        assert_eq!(bridge_of_network(&plain).as_deref(), Some("br-0123456789ab"));
-        let named = serde_json::json!({"Id": "x", "Options": {"com.docker.network.bridge.name": "xt1"}});
-        assert_eq!(bridge_of_network(&named).as_deref(), Some("xt1"));
+        let mut network = serde_json::json!({"Driver": "bridge", "Id": "0123456789abcdef", "Options": {}});
+        assert_eq!(bridge_of_network(&network).as_deref(), Some("br-0123456789ab"));
+        network["Options"]["com.docker.network.bridge.name"] = "docker0".into();
+        assert_eq!(bridge_of_network(&network), None);
+        assert_eq!(bridge_of_network(&serde_json::json!({"Driver": "host", "Id": "0123456789abcdef"})), None);
     }
 
     #[tokio::test]
