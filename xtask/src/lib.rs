@@ -5,7 +5,6 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
-
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -318,13 +318,13 @@ impl Engine for FakeEngine {
     ) -> Result<Digest, EngineError> {
         let index = {
             let mut state = self.state();
-            let files = spec.files.iter().map(|file| file.path.clone()).collect();
+            let files = spec.files.entries().iter().map(|file| file.path.clone()).collect();
             state.builds.push(FakeBuild { spec: spec.clone(), files, id: None });
             state.builds.len() - 1
         };
         self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
         let folder = root.join(&spec.context);
-        for file in &spec.files {
+        for file in spec.files.entries() {
             read(&folder, file)?;
         }
         self.run(spec, progress).await?;
@@ -468,7 +468,7 @@ fn read(folder: &Path, file: &ContextFile) -> Result<(), EngineError> {
 fn identity(spec: &BuildSpec) -> Vec<String> {
     let mut parts = vec![spec.text.clone(), spec.platform.to_string(), format!("{:?}", spec.target)];
     parts.push(format!("{:?}{:?}", spec.build_args, spec.labels));
-    parts.extend(spec.files.iter().map(|file| format!("{file:?}")));
+    parts.extend(spec.files.entries().iter().map(|file| format!("{file:?}")));
     parts
 }
 

@@ -80,8 +80,10 @@ impl Tree {
     /// # Errors
     /// A path that leads out of the context, or is no clean relative path.
     pub(super) fn of_context(folder: PathBuf, spec: &BuildSpec) -> Result<Self, EngineError> {
-        let entries =
-            in_order(&spec.files)?.into_iter().map(|file| Entry { file, content: Content::Disk }).collect();
+        let entries = in_order(spec.files.entries())?
+            .into_iter()
+            .map(|file| Entry { file, content: Content::Disk })
+            .collect();
         Ok(Self { folder, entries, trouble: Mutex::default() })
     }
 

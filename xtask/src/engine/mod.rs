@@ -13,10 +13,10 @@ mod filesync;
 mod http;
 mod observe;
 pub mod provision;
+pub mod recipe;
 mod session;
 mod trace;
 mod transfer;
-pub mod recipe;
 
 use std::collections::BTreeMap;
 use std::future::Future;

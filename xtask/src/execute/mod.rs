@@ -166,8 +166,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 }
                 None => report.skipped += 1,
             }
-            let stop = self.cancel.is_cancelled()
-                || (self.fail_fast == FailFast::Yes && outcome == Outcome::Failed);
+            let stop =
+                self.cancel.is_cancelled() || (self.fail_fast == FailFast::Yes && outcome == Outcome::Failed);
             (outcome, if stop { Onward::No } else { Onward::Yes })
         };
         scheduler::drive(steps, &before, limit, start, ended, |index, needed| {

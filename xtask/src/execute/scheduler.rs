@@ -3,8 +3,8 @@
 //! Nothing waits for a level or a batch: a step runs as soon as what it needs is done. A failed step skips those
 //! that need it, by name; the rest goes on.
 
-use std::collections::{BinaryHeap, HashMap};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -224,7 +224,11 @@ mod tests {
         let (mut schedule, orphans) = Schedule::new(steps, before);
         let mut tell = |orphans: Vec<Orphan>, log: &mut Vec<String>| {
             for o in orphans {
-                log.push(format!("-{}({})", steps[o.step].subject, o.needed.as_str().trim_start_matches("build:")));
+                log.push(format!(
+                    "-{}({})",
+                    steps[o.step].subject,
+                    o.needed.as_str().trim_start_matches("build:")
+                ));
             }
         };
         tell(orphans, &mut log);

@@ -63,11 +63,7 @@ impl Parts {
                 .iter()
                 .map(|base| (base.reference.familiar(), base_id(&base.reference)))
                 .collect(),
-            needs: image
-                .needs
-                .iter()
-                .filter_map(|name| Some((name.clone(), need_key(name)?)))
-                .collect(),
+            needs: image.needs.iter().filter_map(|name| Some((name.clone(), need_key(name)?))).collect(),
             files: files.clone(),
         })
     }
@@ -119,8 +115,7 @@ impl Parts {
         changes.extend(differing(&self.args, &old.args).map(|name| Change::BuildArg(name.clone())));
         changes.extend(differing(&self.needs, &old.needs).map(|name| Change::Base(name.clone())));
         changes.extend(
-            differing(&self.bases, &old.bases)
-                .filter_map(|name| Some(Change::BaseImage(name.parse().ok()?))),
+            differing(&self.bases, &old.bases).filter_map(|name| Some(Change::BaseImage(name.parse().ok()?))),
         );
         if self.target != old.target {
             changes.push(Change::Target);
@@ -169,7 +164,9 @@ pub fn differing_files(now: &[ContextFile], then: &[ContextFile]) -> Vec<Change>
         };
         match order {
             std::cmp::Ordering::Less => changes.extend(now.next().map(|f| Change::Added(f.path.clone()))),
-            std::cmp::Ordering::Greater => changes.extend(then.next().map(|f| Change::Removed(f.path.clone()))),
+            std::cmp::Ordering::Greater => {
+                changes.extend(then.next().map(|f| Change::Removed(f.path.clone())))
+            }
             std::cmp::Ordering::Equal => {
                 if let (Some(a), Some(b)) = (now.next(), then.next()) {
                     if a.kind != b.kind {

@@ -16,8 +16,8 @@ mod reason;
 mod reference;
 mod registry_prefix;
 
-pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use alias_rules::{AliasNames, AliasRules, Originals};
+pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};

@@ -94,9 +94,8 @@ fn need_key(
 }
 
 fn broken_because(image: &Image, contexts: &Contexts, graph: &ImageGraph) -> Reason {
-    let is_whole = |name: &ImageName| {
-        is_external(graph, name) || contexts.get(name).is_some_and(|c| c.digest.is_some())
-    };
+    let is_whole =
+        |name: &ImageName| is_external(graph, name) || contexts.get(name).is_some_and(|c| c.digest.is_some());
     match image.needs.iter().find(|need| !is_whole(need)) {
         Some(need) if is_whole(&image.name) => Reason::NeedFails(need.clone()),
         _ => Reason::Broken,
@@ -284,7 +283,10 @@ fn step_kinds(
     contexts: &Contexts,
     why: &Reason,
 ) -> Vec<(String, StepKind)> {
-    let tag = |source: &Reference, target: &Reference| StepKind::Tag { source: source.clone(), target: target.clone() };
+    let tag = |source: &Reference, target: &Reference| StepKind::Tag {
+        source: source.clone(),
+        target: target.clone(),
+    };
     let subject = image.name.to_string();
     match (&image.source, why) {
         (ImageSource::External(source), _) => std::iter::once((subject, tag(source, &image.reference)))

@@ -217,7 +217,13 @@ pub fn text(document: &PlanDocument, plan: &Plan, verdict: Option<&NetworkVerdic
             }
         }
         for skipped in failed {
-            let _ = writeln!(out, "  {:<10} {}  ({})", skipped.why.outcome().to_string(), skipped.subject, skipped.why);
+            let _ = writeln!(
+                out,
+                "  {:<10} {}  ({})",
+                skipped.why.outcome().to_string(),
+                skipped.subject,
+                skipped.why
+            );
         }
     }
     for diagnostic in &document.diagnostics {

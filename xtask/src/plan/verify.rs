@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::build::{Assessment, names};
 use crate::graph::ImageGraph;
-use crate::model::{
-    Expectation, ImageName, ImageSource, Phase, Plan, Reason, Step, StepId, StepKind,
-};
+use crate::model::{Expectation, ImageName, ImageSource, Phase, Plan, Reason, Step, StepId, StepKind};
 
 /// One check for each selected image: its names, its size, its platform and the fingerprint that was planned.
 pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[Assessment]) -> Plan {

@@ -21,7 +21,22 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("discover", &["model", "config", "conf", "dotenv"]),
     ("graph", &["model", "config"]),
     ("fingerprint", &["model", "dockerfile", "ignorefile"]),
-    ("tree", &["model", "config", "conf", "discover", "dockerfile", "ignorefile", "fingerprint", "graph", "plan", "template", "suggest"]),
+    (
+        "tree",
+        &[
+            "model",
+            "config",
+            "conf",
+            "discover",
+            "dockerfile",
+            "ignorefile",
+            "fingerprint",
+            "graph",
+            "plan",
+            "template",
+            "suggest",
+        ],
+    ),
     ("plan", &["model", "config", "graph", "fingerprint::canonical", "template", "dotenv", "suggest"]),
     ("status", &["model", "config", "graph", "plan"]),
     ("engine", &["model", "env", "os", "dockerfile"]),
@@ -76,7 +91,10 @@ fn dependencies_point_one_way() {
         let inside = file.strip_prefix(&source).unwrap();
         let room = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
         let Some(allowed) = rules.get(room) else {
-            assert!(matches!(room, "cli" | "lib" | "main" | "error" | "ci" | "testing"), "{room} has no rule here");
+            assert!(
+                matches!(room, "cli" | "lib" | "main" | "error" | "ci" | "testing"),
+                "{room} has no rule here"
+            );
             continue;
         };
         if inside.to_string_lossy().contains("test") {
