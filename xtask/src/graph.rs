@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::{BuildGroup, Image, ImageName, ImageSource, Reference, RegistryPrefix};
+use crate::model::{AliasRules, BuildGroup, Image, ImageName, ImageSource, Reference};
 
 /// The images of a tree in build order.
 #[derive(Clone, Debug, Default)]
@@ -30,12 +30,12 @@ fn spell(path: &[ImageName]) -> String {
 }
 
 impl ImageGraph {
-    /// Links images to the images that they build on. Images on a cycle, and those that need one, come last;
-    /// each cycle is reported once. `internal` is the registry whose name for an image also counts.
-    pub fn link(images: Vec<Image>, internal: Option<&RegistryPrefix>) -> (Self, Vec<CycleError>) {
+    /// Links images to the images that they build on, under any of the names that the rules give these. Each
+    /// cycle is reported once; its images stay in the graph, in some order.
+    pub fn link(images: Vec<Image>, rules: AliasRules<'_>) -> (Self, Vec<CycleError>) {
         let mut images = images;
         images.sort_by(|a, b| a.name.cmp(&b.name));
-        let owners = owners(&images, internal);
+        let owners = owners(&images, rules);
         for image in &mut images {
             let mut needs = std::mem::take(&mut image.needs);
             image.base_images.retain(|base| match owners.get(&base.reference) {
@@ -108,14 +108,12 @@ impl ImageGraph {
 }
 
 /// Every name under which a Dockerfile may ask for an image of this tree.
-fn owners(images: &[Image], internal: Option<&RegistryPrefix>) -> HashMap<Reference, ImageName> {
+fn owners(images: &[Image], rules: AliasRules<'_>) -> HashMap<Reference, ImageName> {
     let mut owners = HashMap::new();
     for image in images {
-        let plain = image.local_alias.as_ref().unwrap_or(&image.reference);
-        let mut names = vec![image.reference.clone(), plain.clone()];
-        names.extend(format!("localhost/{}", plain.without_domain()).parse::<Reference>());
-        names.extend(internal.and_then(|registry| registry.join(&plain.without_domain()).ok()));
-        for name in names {
+        let names = rules.names_of(image.local_alias.as_ref().unwrap_or(&image.reference));
+        let all = [Some(image.reference.clone()), Some(names.original), names.localhost, names.internal];
+        for name in all.into_iter().flatten() {
             // An image that is pulled under the very name that it gets is external after all.
             if !matches!(&image.source, ImageSource::External(source) if *source == name) {
                 owners.entry(name).or_insert_with(|| image.name.clone());
@@ -203,10 +201,17 @@ mod tests {
         }
     }
 
+    fn link(images: Vec<Image>) -> (ImageGraph, Vec<CycleError>) {
+        let registry = "harbor.example.com/p".parse().unwrap();
+        ImageGraph::link(
+            images,
+            AliasRules { internal_registry: Some(&registry), prefixes: &BTreeMap::new() },
+        )
+    }
+
     #[track_caller]
     fn check(images: Vec<Image>, order: &str, cycles: &str) {
-        let registry: RegistryPrefix = "harbor.example.com/p".parse().unwrap();
-        let (graph, found) = ImageGraph::link(images, Some(&registry));
+        let (graph, found) = link(images);
         let names: Vec<&str> = graph.images().iter().map(|i| i.name.as_str()).collect();
         assert_eq!(names.join(" "), order);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn external_bases_stay_external() {
-        let (graph, _) = ImageGraph::link(vec![image("a", &["alpine:3", "b:1"]), image("b", &[])], None);
+        let (graph, _) = link(vec![image("a", &["alpine:3", "b:1"]), image("b", &[])]);
         let a = graph.get(&ImageName::new("a")).unwrap();
         assert_eq!(a.base_images.len(), 1);
         assert_eq!(graph.closure([&a.name]).len(), 2);
@@ -247,7 +252,7 @@ mod tests {
                 let bases: Vec<String> = edges.iter().filter(|(a, b)| *a == n && a > b).map(|(_, b)| format!("i{b}:1")).collect();
                 image(&format!("i{n}"), &bases.iter().map(String::as_str).collect::<Vec<_>>())
             }).collect();
-            let (graph, cycles) = ImageGraph::link(images, None);
+            let (graph, cycles) = link(images);
             prop_assert!(cycles.is_empty());
             let position = |name: &ImageName| graph.images().iter().position(|i| i.name == *name);
             for image in graph.images() {

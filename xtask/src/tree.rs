@@ -12,7 +12,9 @@ use rayon::prelude::*;
 
 use crate::conf::{self, ServiceContext};
 use crate::config::{Config, ContextChoice};
-use crate::discover::{Discovered, ServiceSource};
+use crate::discover::{
+    BUILD_CONF, BUILD_TARGETS, DEPENDENCY, DOCKERFILE, Discovered, SERVICE_TOML, ServiceSource,
+};
 use crate::dockerfile::{self, Dockerfile, Options, Resolved};
 use crate::fingerprint::cache::HashCache;
 use crate::fingerprint::canonical::digest_files;
@@ -25,6 +27,7 @@ use crate::model::{
     ImageSource, InputKind, InputPattern, Platform, Reference, Severity,
 };
 use crate::plan::build::{Contexts, Prepared};
+use crate::template::Rendered;
 
 /// Everything that was read of a tree.
 #[derive(Debug, Default)]
@@ -53,6 +56,10 @@ pub struct ReadInput<'a> {
     pub config: &'a Config,
     /// Services and their texts.
     pub discovered: &'a Discovered,
+    /// Every rendered text, written or not, by root-relative path.
+    pub rendered: &'a BTreeMap<String, Rendered>,
+    /// What rendering found wrong.
+    pub render_problems: &'a [Diagnostic],
     /// Texts and permission bits of files that are going to be written, by root-relative path.
     pub overlay: BTreeMap<String, (Arc<str>, u32)>,
     /// What the engine runs by default.
@@ -76,7 +83,9 @@ pub fn read(input: &ReadInput<'_>) -> Tree {
         .map(|service| Reader { input, service, listings: &listings, hashes: &hashes }.read())
         .collect();
     let mut tree = Tree::default();
-    for problem in &input.discovered.problems {
+    let belongs = |d: &&Diagnostic| input.discovered.services.iter().all(|s| !is_below(&d.file, &s.dir));
+    let own = input.render_problems.iter().filter(belongs);
+    for problem in input.discovered.problems.iter().chain(own) {
         tree.findings.push(Finding { service: None, diagnostic: problem.clone() });
     }
     let mut images = Vec::new();
@@ -220,6 +229,7 @@ struct Wanted<'a> {
 impl Reader<'_> {
     fn read(&self) -> ReadService {
         let service = self.service;
+        let text = |file: &str| service.text(file, self.input.rendered);
         let mut read = ReadService {
             name: service.name.clone(),
             images: Vec::new(),
@@ -227,38 +237,39 @@ impl Reader<'_> {
             diagnostics: service.problems.clone(),
         };
         let said = &mut read.diagnostics;
-        let settings = service.settings.as_ref().and_then(|text| {
-            keep(said, conf::parse_service_toml(&text.path, &text.text)).inspect(|s| said.extend(s.warnings.clone()))
+        let of_service = |d: &&Diagnostic| is_below(&d.file, &service.dir);
+        said.extend(self.input.render_problems.iter().filter(of_service).cloned());
+        let settings = text(SERVICE_TOML).and_then(|text| {
+            let settings = keep(said, conf::parse_service_toml(&service.path(SERVICE_TOML), text))?;
+            said.extend(settings.warnings.clone());
+            Some(settings)
         });
         let settings = settings.unwrap_or_default();
-        let group = service.build_conf.as_ref().and_then(|text| {
-            let conf = keep(said, conf::parse_build_conf(&text.path, &text.text))?;
+        let group = text(BUILD_CONF).and_then(|text| {
+            let conf = keep(said, conf::parse_build_conf(&service.path(BUILD_CONF), text))?;
             said.extend(conf.warnings);
             conf.group
         });
-        let dependency = service
-            .dependency
-            .as_ref()
-            .and_then(|text| keep(said, conf::parse_dependency(&text.path, &text.text)));
-        let targets = service
-            .build_targets
-            .as_ref()
-            .and_then(|text| keep(said, conf::parse_build_targets(&text.path, &text.text)))
+        let dependency = text(DEPENDENCY)
+            .and_then(|text| keep(said, conf::parse_dependency(&service.path(DEPENDENCY), text)));
+        let targets = text(BUILD_TARGETS)
+            .and_then(|text| keep(said, conf::parse_build_targets(&service.path(BUILD_TARGETS), text)))
             .unwrap_or_default();
-        if let Some(file) = &service.settings {
-            read.needs = settings.needs.iter().map(|need| (need.clone(), file.path.clone())).collect();
-        }
+        let needs = settings.needs.iter().map(|need| (need.clone(), service.path(SERVICE_TOML)));
+        read.needs = needs.collect();
         let platform = self.platform(&settings, &mut read.diagnostics);
         let base = settings.image.as_deref().unwrap_or(&service.name);
-        match (&service.dockerfile, dependency) {
-            (Some(_), dependency) => {
+        let is_sound = read.diagnostics.iter().all(|d| d.severity != Severity::Error);
+        match (text(DOCKERFILE), dependency) {
+            (Some(dockerfile), dependency) => {
                 let names: Vec<(Option<&str>, &str)> = if targets.is_empty() {
                     vec![(settings.target.as_deref(), base)]
                 } else {
                     targets.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect()
                 };
                 let companions = dependency.map(|d| d.reference).into_iter().collect();
-                self.read_dockerfile(&mut read, &settings, &names, group, &platform, companions);
+                let service = ServiceFacts { dockerfile, settings: &settings, group, platform: &platform, companions, is_sound };
+                self.read_dockerfile(&mut read, &names, &service);
             }
             (None, Some(dependency)) => {
                 if let Some(image) =
@@ -269,7 +280,7 @@ impl Reader<'_> {
             }
             (None, None) => {}
         }
-        if read.diagnostics.iter().any(|d| d.severity == Severity::Error) && read.images.is_empty() {
+        if read.images.is_empty() && read.diagnostics.iter().any(|d| d.severity == Severity::Error) {
             self.stand_in(&mut read, base, &platform, group);
         }
         read
@@ -278,10 +289,10 @@ impl Reader<'_> {
     /// A service that cannot be read still has an image, so that it is named and counted.
     fn stand_in(&self, read: &mut ReadService, base: &str, platform: &Platform, group: Option<BuildGroup>) {
         let target = BuildTarget {
-            dockerfile: format!("{}/Dockerfile", self.service.folder),
+            dockerfile: self.service.path(DOCKERFILE),
             text: String::new(),
             reachable_text: String::new(),
-            context: self.service.folder.clone(),
+            context: self.service.dir.clone(),
             ignore: None,
             target: None,
             build_args: BTreeMap::new(),
@@ -295,50 +306,37 @@ impl Reader<'_> {
 
     fn platform(&self, settings: &conf::ServiceSettings, said: &mut Vec<Diagnostic>) -> Platform {
         let platform = self.input.config.platform.clone().unwrap_or_else(|| self.input.engine_platform.clone());
-        if let (false, Some(file)) =
-            (settings.platforms.is_empty() || settings.platforms.contains(&platform), &self.service.settings)
-        {
+        if !settings.platforms.is_empty() && !settings.platforms.contains(&platform) {
             let known: Vec<String> = settings.platforms.iter().map(ToString::to_string).collect();
             let message = format!("is not made for {platform}; its platforms are {}", known.join(", "));
-            said.push(Diagnostic::error(&file.path, 0, message));
+            said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
         }
         platform
     }
 
-    fn read_dockerfile(
-        &self,
-        read: &mut ReadService,
-        settings: &conf::ServiceSettings,
-        names: &[(Option<&str>, &str)],
-        group: Option<BuildGroup>,
-        platform: &Platform,
-        companions: Vec<Reference>,
-    ) {
-        let Some(source) = &self.service.dockerfile else { return };
-        let (file, parse_findings) = dockerfile::parse(&source.path, &source.text);
-        let is_parsed = parse_findings.iter().all(|d| d.severity != Severity::Error);
+    fn read_dockerfile(&self, read: &mut ReadService, names: &[(Option<&str>, &str)], facts: &ServiceFacts<'_>) {
+        let path = self.service.path(DOCKERFILE);
+        let settings = facts.settings;
+        let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
+        let is_sound = facts.is_sound && parse_findings.iter().all(|d| d.severity != Severity::Error);
         read.diagnostics.extend(parse_findings);
         let wanted: Vec<Wanted<'_>> = names
             .iter()
-            .map(|(target, name)| self.resolve(&file, *target, name, settings, platform))
+            .map(|(target, name)| self.resolve(&file, *target, name, settings, facts.platform))
             .collect();
         let all_inputs: Vec<InputPattern> =
             wanted.iter().flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
-        let context = self.context(settings, &source.path, &all_inputs, &mut read.diagnostics);
-        let (ignore_path, ignore_text) = match self.ignore_file(&source.path, &context) {
-            Ok(found) => found.unzip(),
-            Err(diagnostic) => {
-                read.diagnostics.push(diagnostic);
-                (None, None)
-            }
-        };
+        let context = self.context(settings, &path, &all_inputs, &mut read.diagnostics);
+        let root = &self.input.config.root;
+        let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
+        let (ignore_path, ignore_text) = keep(&mut read.diagnostics, found).flatten().unzip();
         let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
         let folder = if context == "." { "" } else { context.as_str() };
         let reading = Context {
             listings: self.listings,
             folder,
             ignore: ignore.as_ref().zip(ignore_path.as_deref()),
-            dockerfile: &source.path,
+            dockerfile: &path,
         };
         for wanted in wanted {
             let mut inputs = wanted.resolved.inputs;
@@ -351,8 +349,7 @@ impl Reader<'_> {
             }));
             let (files, mut found) = reading.select(&inputs, self.hashes);
             found.extend(wanted.resolved.diagnostics);
-            let is_whole = is_parsed
-                && found.iter().chain(&service_errors(read)).all(|d| d.severity != Severity::Error);
+            let is_whole = is_sound && found.iter().all(|d| d.severity != Severity::Error);
             let digest = is_whole.then(|| digest_files(files.counted()));
             for diagnostic in found {
                 if !read.diagnostics.contains(&diagnostic) {
@@ -360,8 +357,8 @@ impl Reader<'_> {
                 }
             }
             let target = BuildTarget {
-                dockerfile: source.path.clone(),
-                text: source.text.clone(),
+                dockerfile: path.clone(),
+                text: facts.dockerfile.to_owned(),
                 reachable_text: wanted.resolved.reachable_text,
                 context: context.clone(),
                 ignore: ignore_text.clone(),
@@ -370,9 +367,9 @@ impl Reader<'_> {
                 inputs,
             };
             let source = ImageSource::Build(Box::new(target));
-            if let Some(mut image) = self.image(wanted.name.as_str(), source, platform, group, read) {
+            if let Some(mut image) = self.image(wanted.name.as_str(), source, facts.platform, facts.group, read) {
                 image.base_images = wanted.resolved.base_images;
-                image.companions = companions.clone();
+                image.companions.clone_from(&facts.companions);
                 read.images.push((image, Prepared { files, digest }));
             }
         }
@@ -418,14 +415,13 @@ impl Reader<'_> {
         inputs: &[InputPattern],
         said: &mut Vec<Diagnostic>,
     ) -> String {
-        let folder = self.service.folder.clone();
+        let folder = self.service.dir.clone();
         let choice = match &settings.context {
             Some(ServiceContext::Folder(relative)) => match conf::resolve_folder(&folder, relative) {
                 Some(found) => return found,
                 None => {
-                    let file = self.service.settings.as_ref().map_or(dockerfile, |s| s.path.as_str());
                     let message = format!("the context `{relative}` lies outside the tree");
-                    said.push(Diagnostic::error(file, 0, message));
+                    said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
                     ContextChoice::Service
                 }
             },
@@ -445,23 +441,6 @@ impl Reader<'_> {
                 if above > here { ".".to_owned() } else { folder }
             }
         }
-    }
-
-    /// `Dockerfile.dockerignore` beside the Dockerfile, else the context's `.dockerignore`: path and text.
-    fn ignore_file(&self, dockerfile: &str, context: &str) -> Result<Option<(String, String)>, Diagnostic> {
-        let of_context =
-            if context == "." { ".dockerignore".to_owned() } else { format!("{context}/.dockerignore") };
-        for path in [format!("{dockerfile}.dockerignore"), of_context] {
-            if let Some((text, _)) = self.input.overlay.get(&path) {
-                return Ok(Some((path, text.to_string())));
-            }
-            match std::fs::read(self.input.config.root.join(&path)) {
-                Ok(bytes) => return Ok(Some((path, String::from_utf8_lossy(&bytes).into_owned()))),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Diagnostic::error(path, 0, format!("cannot be read: {error}"))),
-            }
-        }
-        Ok(None)
     }
 
     /// An image of this service, named; a name that makes no reference is a diagnostic.
@@ -499,17 +478,26 @@ impl Reader<'_> {
             }),
             (Err(error), _) | (_, Err(error)) => {
                 let message = format!("its image name makes no reference: {error}");
-                read.diagnostics.push(Diagnostic::error(&self.service.folder, 0, message));
+                read.diagnostics.push(Diagnostic::error(&self.service.dir, 0, message));
                 None
             }
         }
     }
 }
 
-/// Errors of the service's own files, which hold back all of its images.
-fn service_errors(read: &ReadService) -> Vec<Diagnostic> {
-    let own = |d: &&Diagnostic| !d.file.ends_with("Dockerfile");
-    read.diagnostics.iter().filter(own).cloned().collect()
+/// What a Dockerfile's images share.
+struct ServiceFacts<'a> {
+    dockerfile: &'a str,
+    settings: &'a conf::ServiceSettings,
+    group: Option<BuildGroup>,
+    platform: &'a Platform,
+    companions: Vec<Reference>,
+    /// No error in the small files beside the Dockerfile.
+    is_sound: bool,
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn keep<T>(said: &mut Vec<Diagnostic>, result: Result<T, Diagnostic>) -> Option<T> {

@@ -78,8 +78,17 @@ pub struct PhaseReport {
     pub done: usize,
     /// Steps that failed.
     pub failures: Vec<Failure>,
-    /// Steps that were not done since something failed or was cancelled.
+    /// Steps that were not done since something that they need failed.
     pub skipped: usize,
+    /// Steps that were stopped, or not begun, since the run was.
+    pub cancelled: usize,
+}
+
+impl PhaseReport {
+    /// True when no step was even begun.
+    pub fn changed_nothing(&self) -> bool {
+        self.done + self.cancelled + self.failures.len() == 0
+    }
 }
 
 impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
@@ -164,7 +173,7 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                         });
                     }
                 }
-                None => report.skipped += 1,
+                None => report.cancelled += 1,
             }
             let stop =
                 self.cancel.is_cancelled() || (self.fail_fast == FailFast::Yes && outcome == Outcome::Failed);
@@ -185,7 +194,10 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
             };
             self.emitter.emit(EventKind::StepSkipped { phase, subject: step.subject.clone(), outcome, why });
             outcomes.insert(step.id.clone(), outcome);
-            report.skipped += 1;
+            match outcome {
+                Outcome::Cancelled => report.cancelled += 1,
+                _ => report.skipped += 1,
+            }
         }
         report
     }
@@ -209,7 +221,13 @@ fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outc
             Outcome::Done | Outcome::UpToDate => up_to_date += 1,
         }
     }
-    let parts = [(report.done, done), (up_to_date, fine), (failed, "failed"), (skipped, "skipped")];
+    let parts = [
+        (report.done, done),
+        (up_to_date, fine),
+        (failed, "failed"),
+        (skipped, "skipped"),
+        (report.cancelled, "cancelled"),
+    ];
     let parts: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
     if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }

@@ -103,6 +103,14 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
 }
 
+impl Plan {
+    /// Adds what another planner found.
+    pub fn extend(&mut self, other: Self) {
+        self.steps.extend(other.steps);
+        self.skipped.extend(other.skipped);
+    }
+}
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub struct Step {

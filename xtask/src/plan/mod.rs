@@ -8,6 +8,7 @@ pub mod alias;
 pub mod build;
 pub mod explain;
 pub mod prefetch;
+pub mod push;
 pub mod render;
 pub mod sync_config;
 pub mod verify;

@@ -1,0 +1,47 @@
+//! Ctrl-C: once winds down, twice kills.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::ExitCode;
+use crate::events::Emitter;
+use crate::model::EventKind;
+
+/// Waits for Ctrl-C (or a TERM): the first one cancels what runs, the second one ends the process at once.
+pub(super) async fn watch(cancel: CancellationToken, emitter: Emitter) {
+    let Some(mut interrupts) = Interrupts::listen() else { return };
+    interrupts.next().await;
+    emitter.emit(EventKind::CancelRequested { cause: "interrupted; once more ends at once".to_owned() });
+    cancel.cancel();
+    interrupts.next().await;
+    std::process::exit(i32::from(ExitCode::Interrupted.number()));
+}
+
+struct Interrupts {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupts {
+    fn listen() -> Option<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt()).ok()?;
+        let terminate = signal(SignalKind::terminate()).ok()?;
+        Some(Self { interrupt, terminate })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Runs work that is to end with exit code 130 when Ctrl-C comes, before there is a run to wind down.
+pub(super) async fn or_interrupted<T>(work: impl Future<Output = T>) -> Option<T> {
+    let Some(mut interrupts) = Interrupts::listen() else { return Some(work.await) };
+    tokio::select! {
+        result = work => Some(result),
+        () = interrupts.next() => None,
+    }
+}
