@@ -6,5 +6,7 @@
 //! ```
 
 pub mod config;
+pub mod dockerfile;
 pub mod engine;
+pub mod ignorefile;
 pub mod model;
