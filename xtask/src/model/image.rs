@@ -132,6 +132,9 @@ pub struct InputPattern {
     /// `--exclude` patterns of the same instruction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub excludes: Vec<String>,
+    /// `COPY --parents`: the pattern knows `**`, and `/./` cuts off what is not kept of the path.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
 }
 
 /// How the engine's store compares with what the tree asks for.

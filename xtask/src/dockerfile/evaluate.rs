@@ -1,0 +1,195 @@
+//! Runs through the instructions of one reachable stage: variables in order, and what is read of the context.
+//!
+//! In: a stage's instructions and the scope that it starts with. Out: its scope at the end, inputs, ARG names, and
+//! what the front end would refuse. The rules are those of BuildKit's `dispatch` (`dockerfile2llb/convert.go`,
+//! `convert_runmount.go`).
+
+use std::collections::BTreeSet;
+
+use super::command::{Command, Mount, Transfer};
+use super::lex::{Lex, UNKNOWN, Variables as _};
+use super::lines::Findings;
+use super::remote::{Origin, origin_of};
+use super::scope::{Globals, StageScope};
+use super::{Instruction, Options};
+use crate::model::{InputKind, InputPattern};
+
+/// Keys of `--mount`; those without a value are marked.
+const MOUNT_KEYS: [(&str, bool); 18] = [
+    ("type", false),
+    ("from", false),
+    ("source", false),
+    ("src", false),
+    ("target", false),
+    ("dst", false),
+    ("destination", false),
+    ("readonly", true),
+    ("ro", true),
+    ("readwrite", true),
+    ("rw", true),
+    ("required", true),
+    ("size", false),
+    ("id", false),
+    ("sharing", false),
+    ("mode", false),
+    ("uid", false),
+    ("gid", false),
+];
+const MOUNT_TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
+
+/// What a run through stages collects.
+pub(super) struct Evaluation<'a> {
+    pub options: &'a Options<'a>,
+    pub globals: &'a Globals,
+    pub lex: Lex,
+    pub inputs: Vec<InputPattern>,
+    /// ARG names of the stages.
+    pub declared: BTreeSet<String>,
+    /// Global ARGs whose values the stages take over.
+    pub inherited: BTreeSet<String>,
+}
+
+impl Evaluation<'_> {
+    /// Evaluates one instruction. `line` is where its findings and inputs are reported.
+    pub(super) fn step(
+        &mut self,
+        instruction: &Instruction,
+        line: u32,
+        scope: &mut StageScope,
+        found: &mut Findings,
+    ) {
+        if let Err(why) = self.try_step(instruction, line, scope) {
+            found.error(line, format!("{}: {why}", instruction.keyword));
+        }
+        for heredoc in instruction.heredocs.iter().filter(|heredoc| heredoc.expand) {
+            let mut lex = Lex::new('\\');
+            lex.skip_quotes = true;
+            if matches!(instruction.command, Command::Transfer(_))
+                && let Err(why) = lex.expand(&heredoc.content, scope)
+            {
+                found.error(line, format!("heredoc `{}`: {why}", heredoc.name));
+            }
+        }
+    }
+
+    fn try_step(
+        &mut self,
+        instruction: &Instruction,
+        line: u32,
+        scope: &mut StageScope,
+    ) -> Result<(), String> {
+        match &instruction.command {
+            Command::Arg(args) => {
+                args.iter().try_for_each(|(name, default)| self.arg(name, default.as_deref(), scope))
+            }
+            Command::Env(pairs) => {
+                let mut values = Vec::with_capacity(pairs.len());
+                for (name, value) in pairs {
+                    values.push((self.expand(name, scope)?, self.expand(value, scope)?));
+                }
+                // All of them see the environment before the instruction.
+                values.into_iter().for_each(|(name, value)| scope.set_env(name, value));
+                Ok(())
+            }
+            Command::Transfer(transfer) => self.transfer(transfer, line, scope),
+            Command::Run(mounts) => mounts.iter().try_for_each(|mount| self.mount(mount, line, scope)),
+            Command::Workdir(word) => self.expand(word, scope).map(drop),
+            Command::Words(words) => words.iter().try_for_each(|word| self.expand(word, scope).map(drop)),
+            Command::From(_) | Command::Onbuild(_) | Command::Other | Command::Refused => Ok(()),
+        }
+    }
+
+    fn expand(&self, word: &str, scope: &StageScope) -> Result<String, String> {
+        if self.lex.is_plain(word) {
+            return Ok(word.to_owned());
+        }
+        Ok(self.lex.expand(word, scope)?.text)
+    }
+
+    fn arg(&mut self, name: &str, default: Option<&str>, scope: &mut StageScope) -> Result<(), String> {
+        self.declared.insert(name.to_owned());
+        let value = match (self.options.build_args.get(name), default) {
+            (Some(value), _) => Some(value.clone()),
+            (None, Some(default)) => Some(self.expand(default, scope)?),
+            (None, None) => {
+                self.inherited.insert(name.to_owned());
+                self.globals.get(name).map(str::to_owned)
+            }
+        };
+        if let Some(value) = value {
+            scope.set_arg(name, value);
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, transfer: &Transfer, line: u32, scope: &StageScope) -> Result<(), String> {
+        for word in &transfer.others {
+            self.expand(word, scope)?;
+        }
+        for source in &transfer.sources {
+            let source = self.expand(source, scope)?;
+            match (transfer.kind, origin_of(&source)) {
+                (InputKind::Add, Origin::Http | Origin::Git) => {}
+                (_, Origin::Http | Origin::Git) => {
+                    return Err(format!("`{source}` is not local; only ADD reads URLs and git"));
+                }
+                (_, Origin::Local) if transfer.from.is_some() => {}
+                (kind, Origin::Local) => self.inputs.push(InputPattern {
+                    pattern: cut_at_unknown(source),
+                    line,
+                    kind,
+                    excludes: transfer.excludes.clone(),
+                    parents: transfer.parents,
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// `parseMount` with variables.
+    fn mount(&mut self, mount: &Mount, line: u32, scope: &StageScope) -> Result<(), String> {
+        let (mut kind, mut source, mut from) = ("bind".to_owned(), String::new(), String::new());
+        for (key, value) in &mount.fields {
+            let Some((_, may_be_bare)) =
+                MOUNT_KEYS.iter().chain(&[("env", false)]).find(|(known, _)| known == key)
+            else {
+                let hint = super::command::did_you_mean(key, MOUNT_KEYS.map(|(key, _)| key), str::to_owned);
+                return Err(format!("a mount has no key `{key}`{hint}"));
+            };
+            let value = match value {
+                Some(value) => self.expand(value, scope)?,
+                None if *may_be_bare => continue,
+                None => return Err(format!("`{key}` of a mount needs a value")),
+            };
+            match key.as_str() {
+                "type" => kind = value.to_ascii_lowercase(),
+                "source" | "src" => source = value,
+                "from" => from = value,
+                _ => {}
+            }
+        }
+        if !MOUNT_TYPES.contains(&kind.as_str()) && !kind.contains(UNKNOWN) {
+            return Err(format!("`{kind}` is no type of mount; there are {}", MOUNT_TYPES.join(", ")));
+        }
+        if kind == "bind" && from.is_empty() {
+            let pattern = if source.is_empty() { ".".to_owned() } else { cut_at_unknown(source) };
+            self.inputs.push(InputPattern {
+                pattern,
+                line,
+                kind: InputKind::Bind,
+                excludes: Vec::new(),
+                parents: false,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A source that depends on the base image's own environment may be anything below its known folders.
+fn cut_at_unknown(source: String) -> String {
+    let Some(at) = source.find(UNKNOWN) else { return source };
+    match source[..at].rfind('/') {
+        Some(slash) => source[..=slash].to_owned(),
+        None => ".".to_owned(),
+    }
+}

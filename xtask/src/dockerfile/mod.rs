@@ -1,0 +1,180 @@
+//! Reads Dockerfiles as BuildKit's own front end does (`frontend/dockerfile`, checked against v0.25).
+//!
+//! In: text. Out: structure and [`Diagnostic`]s, never an error: the rest of a bad file still counts. [`resolve`]
+//! then says what one target of it needs: external images, inputs from the build context, build args.
+//! Must not touch files, engines or the environment; which ignore file applies and what lies on disk is the
+//! caller's business.
+//!
+//! `parse-dockerfile` is not used: it refuses a whole file for one unknown instruction (0.1.9, `parse`).
+#![doc = ""]
+//! ```text
+//! lines (continuations, heredocs) -> words -> instruction -> resolve (stages, scopes) -> canonical, inputs
+//! ```
+
+mod affix;
+mod canonical;
+mod command;
+mod directives;
+mod evaluate;
+pub mod inputs;
+pub mod inspect;
+mod lex;
+mod lines;
+mod remote;
+mod resolve;
+mod scope;
+mod stages;
+mod vertex;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use crate::model::Diagnostic;
+
+pub use inputs::Selector;
+pub use inspect::{Inspection, inspect};
+pub use resolve::{Base, Options, Resolved, ResolvedStage, resolve};
+pub use vertex::line_of_vertex;
+
+use command::Command;
+
+/// A Dockerfile's structure. Instructions that the front end refuses are in it too, without effect.
+#[derive(Clone, Debug)]
+pub struct Dockerfile {
+    /// How diagnostics name the file.
+    pub path: String,
+    /// `# syntax=…`, in any of the forms that BuildKit detects.
+    pub syntax: Option<Directive>,
+    /// `# escape=…`: the character that escapes and continues lines.
+    pub escape: char,
+    /// All instructions, in file order.
+    pub instructions: Vec<Instruction>,
+    /// One a `FROM`, in file order.
+    pub stages: Vec<Stage>,
+}
+
+/// A parser directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directive {
+    /// What follows the `=`, up to the first space.
+    pub value: String,
+    /// 1-based line.
+    pub line: u32,
+}
+
+/// One instruction with all its continuation lines.
+#[derive(Clone, Debug)]
+pub struct Instruction {
+    /// The keyword in upper case, as far as the line has one.
+    pub keyword: String,
+    /// 1-based line of the keyword.
+    pub line: u32,
+    /// 1-based last line, heredocs included.
+    pub end_line: u32,
+    /// Its text: continuations joined, comments inside them taken out.
+    pub text: String,
+    /// The here-documents that follow it.
+    pub heredocs: Vec<Heredoc>,
+    pub(in crate::dockerfile) command: Command,
+}
+
+/// One here-document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heredoc {
+    /// The word that ends it.
+    pub name: String,
+    /// Variables in it are expanded: the word was not quoted.
+    pub expand: bool,
+    /// `<<-`: leading tabs are taken off.
+    pub chomp: bool,
+    /// The lines, as they stand in the file.
+    pub content: String,
+}
+
+/// One `FROM` and what follows it.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The name after `AS`, in lower case.
+    pub name: Option<String>,
+    /// What follows `FROM`, as written.
+    pub base: String,
+    /// `--platform`, as written.
+    pub platform: Option<String>,
+    /// 1-based line of the `FROM`.
+    pub line: u32,
+    /// Where its `FROM` stands in [`Dockerfile::instructions`].
+    pub from: usize,
+    /// Its further instructions in [`Dockerfile::instructions`].
+    pub body: Range<usize>,
+}
+
+impl Stage {
+    /// The name, or the 0-based position where it has none, as `COPY --from` takes it.
+    pub fn label(&self, index: usize) -> String {
+        self.name.clone().unwrap_or_else(|| index.to_string())
+    }
+}
+
+impl Dockerfile {
+    /// The instructions of a stage, without its `FROM`.
+    pub fn body(&self, stage: &Stage) -> &[Instruction] {
+        self.instructions.get(stage.body.clone()).unwrap_or_default()
+    }
+
+    /// The instructions before the first `FROM`.
+    pub(in crate::dockerfile) fn head(&self) -> &[Instruction] {
+        let end = self.stages.first().map_or(self.instructions.len(), |stage| stage.from);
+        self.instructions.get(..end).unwrap_or_default()
+    }
+}
+
+/// Reads a Dockerfile. `path` is what diagnostics call it.
+pub fn parse(path: &str, text: &str) -> (Dockerfile, Vec<Diagnostic>) {
+    let mut found = lines::Findings::default();
+    let (escape, instructions) = lines::read(text, &mut found);
+    let mut stages: Vec<Stage> = Vec::new();
+    for (at, instruction) in instructions.iter().enumerate() {
+        match (&instruction.command, stages.last_mut()) {
+            (Command::From(from), _) => {
+                if let Some(name) = &from.name
+                    && stages.iter().any(|stage| stage.name.as_ref() == Some(name))
+                {
+                    found.warn(
+                        instruction.line,
+                        format!("stage `{name}` is named twice; the last one counts"),
+                    );
+                }
+                stages.push(Stage {
+                    name: from.name.clone(),
+                    base: from.image.clone(),
+                    platform: from.platform.clone(),
+                    line: instruction.line,
+                    from: at,
+                    body: at + 1..at + 1,
+                });
+            }
+            (_, Some(stage)) => stage.body.end = at + 1,
+            (Command::Arg(_) | Command::Refused, None) => {}
+            (_, None) => found.error(
+                instruction.line,
+                format!("{} stands before the first FROM; only ARG may", instruction.keyword),
+            ),
+        }
+    }
+    if instructions.is_empty() {
+        found.error(1, "there is no instruction in it; a Dockerfile begins with FROM".to_owned());
+    } else if stages.is_empty() {
+        found.error(instructions[0].line, "there is no FROM, so no stage to build".to_owned());
+    }
+    let dockerfile = Dockerfile {
+        path: path.to_owned(),
+        syntax: directives::detect_syntax(text),
+        escape,
+        instructions,
+        stages,
+    };
+    (dockerfile, found.into_diagnostics(path))
+}

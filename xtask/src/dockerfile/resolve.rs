@@ -1,0 +1,196 @@
+//! What one target of a Dockerfile needs: stages, external images, inputs, build args.
+//!
+//! In: a [`Dockerfile`], a target, build args, platforms. Out: [`Resolved`], with everything that could be found out
+//! and a diagnostic for each thing that BuildKit would refuse. The rules are those of BuildKit's `toDispatchState`
+//! (`dockerfile2llb/convert.go`). Must not pull, build or look at files; `ONBUILD` triggers and variables of
+//! external images are unknown here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::command::did_you_mean;
+use super::evaluate::Evaluation;
+use super::lex::{Lex, Variables as _};
+use super::lines::Findings;
+use super::scope::{Globals, StageScope};
+use super::stages::{Node, Stages};
+use super::{Dockerfile, canonical};
+use crate::model::{BaseImage, Diagnostic, InputPattern, Platform, Reference};
+
+/// Build args that change what is built without being declared (BuildKit's reference, "BuildKit built-in build
+/// args").
+const UNDECLARED_ARGS: [&str; 3] = ["BUILDKIT_SYNTAX", "BUILDKIT_SANDBOX_HOSTNAME", "SOURCE_DATE_EPOCH"];
+
+/// What is asked of a Dockerfile.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// `--target`; none is the last stage.
+    pub target: Option<&'a str>,
+    /// `--build-arg`, declared or not.
+    pub build_args: &'a BTreeMap<String, String>,
+    /// What the image is for.
+    pub platform: &'a Platform,
+    /// What the builder runs on.
+    pub build_platform: &'a Platform,
+}
+
+/// What a target needs.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// Position of the target in [`Dockerfile::stages`]; none when there is no such stage.
+    pub target: Option<usize>,
+    /// The stages that the target reaches, itself included, in file order.
+    pub stages: Vec<ResolvedStage>,
+    /// External images that it reaches, the `# syntax=` one included, in order of first naming, once each.
+    pub base_images: Vec<BaseImage>,
+    /// The front end that the file, or `BUILDKIT_SYNTAX`, asks for.
+    pub syntax: Option<Reference>,
+    /// What it reads of the build context.
+    pub inputs: Vec<InputPattern>,
+    /// Build args that can change the build.
+    pub declared_args: BTreeSet<String>,
+    /// Text of all that the target reaches: the same when nothing that matters has changed.
+    pub reachable_text: String,
+    /// What is wrong. Findings of [`super::parse`] are not repeated.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A stage that the target reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedStage {
+    /// Position in [`Dockerfile::stages`].
+    pub index: usize,
+    /// Its name in lower case.
+    pub name: Option<String>,
+    /// What it stands on.
+    pub base: Base,
+    /// `--platform`, where it is given and another one than the target's.
+    pub platform: Option<Platform>,
+    /// 1-based line of its `FROM`.
+    pub line: u32,
+}
+
+/// What a stage stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// Another stage, by position.
+    Stage(usize),
+    /// An external image.
+    Image(Reference),
+    /// A diagnostic says why it is unknown; the text as far as it could be expanded.
+    Unresolved(String),
+}
+
+/// Works out what a target needs. Never fails: see [`Resolved::diagnostics`].
+pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
+    let mut found = Findings::default();
+    let last_name = file.stages.last().and_then(|stage| stage.name.as_deref());
+    let target_name = options.target.or(last_name);
+    let globals = Globals::new(file, options, target_name, &mut found);
+    let mut stages = Stages::new(file, options, &globals, &mut found);
+    let syntax = syntax_of(file, options, &mut found);
+    let target = find_target(file, options.target, &stages, &mut found);
+    let reachable = target.map_or_else(Vec::new, |target| stages.reach(target, &mut found));
+
+    let mut evaluation = Evaluation {
+        options,
+        globals: &globals,
+        lex: Lex::new(file.escape),
+        inputs: Vec::new(),
+        declared: BTreeSet::new(),
+        inherited: BTreeSet::new(),
+    };
+    let mut scopes: BTreeMap<usize, StageScope> = BTreeMap::new();
+    let mut used = BTreeSet::new();
+    for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
+        let index = node.stage.unwrap_or_default();
+        used.extend(node.asks_for.iter().cloned());
+        let mut scope = match &node.base {
+            Base::Stage(base) => scopes.get(base).map_or_else(StageScope::on_image, StageScope::on_stage),
+            Base::Scratch => StageScope::on_scratch(),
+            Base::Image(_) | Base::Unresolved(_) => StageScope::on_image(),
+        };
+        for trigger in &node.triggers {
+            evaluation.step(trigger.instruction, trigger.line, &mut scope, &mut found);
+        }
+        for instruction in file.body(&file.stages[index]) {
+            evaluation.step(instruction, instruction.line, &mut scope, &mut found);
+        }
+        scopes.insert(index, scope);
+    }
+    let Evaluation { inputs, declared, inherited, .. } = evaluation;
+    used.extend(inherited);
+    let mut declared_args = globals.close_over(used);
+    declared_args.retain(|name| globals.declares(name) || globals.get(name).is_some());
+    let reachable_text =
+        canonical::text(file, &stages, &reachable, &globals, &declared_args, syntax.as_ref());
+    declared_args.extend(declared);
+    let set = |name: &&str| options.build_args.contains_key(*name);
+    declared_args.extend(UNDECLARED_ARGS.iter().filter(|name| set(name)).map(|name| (*name).to_owned()));
+
+    Resolved {
+        target,
+        stages: reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter_map(Node::to_stage).collect(),
+        base_images: base_images(file, options, &stages, &reachable, syntax.as_ref()),
+        syntax,
+        inputs,
+        declared_args,
+        reachable_text,
+        diagnostics: found.into_diagnostics(&file.path),
+    }
+}
+
+/// `BUILDKIT_SYNTAX`, else what the file says (`builder/build.go`).
+fn syntax_of(file: &Dockerfile, options: &Options<'_>, found: &mut Findings) -> Option<Reference> {
+    let directive = file.syntax.as_ref();
+    let (text, line) = match options.build_args.get("BUILDKIT_SYNTAX") {
+        Some(value) => (value.trim().split(' ').next().unwrap_or_default(), 0),
+        None => directive.map(|directive| (directive.value.as_str(), directive.line))?,
+    };
+    text.parse().map_err(|why| found.error(line, format!("the syntax image: {why}"))).ok()
+}
+
+fn find_target(
+    file: &Dockerfile,
+    target: Option<&str>,
+    stages: &Stages<'_>,
+    found: &mut Findings,
+) -> Option<usize> {
+    let Some(name) = target else { return file.stages.len().checked_sub(1) };
+    let at = stages.by_name(name);
+    if at.is_none() {
+        let names: Vec<&str> = file.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+        let hint = did_you_mean(&name.to_lowercase(), names.iter().copied(), str::to_owned);
+        let list = if names.is_empty() { "none has a name".to_owned() } else { names.join(", ") };
+        found.error(0, format!("there is no stage `{name}` to build{hint} (stages: {list})"));
+    }
+    at
+}
+
+fn base_images(
+    file: &Dockerfile,
+    options: &Options<'_>,
+    stages: &Stages<'_>,
+    reachable: &[usize],
+    syntax: Option<&Reference>,
+) -> Vec<BaseImage> {
+    let mut images = Vec::new();
+    if let Some(reference) = syntax {
+        // The front end itself runs on the builder.
+        let platform = Some(options.build_platform).filter(|platform| *platform != options.platform).cloned();
+        let line = file.syntax.as_ref().map_or(1, |directive| directive.line);
+        images.push(BaseImage { reference: reference.clone(), platform, line });
+    }
+    let nodes = reachable.iter().filter_map(|&at| stages.nodes.get(at));
+    images.extend(nodes.filter_map(|node| match &node.base {
+        Base::Image(reference) => {
+            Some(BaseImage { reference: reference.clone(), platform: node.platform.clone(), line: node.line })
+        }
+        _ => None,
+    }));
+    images.sort_by_key(|image| image.line);
+    let mut seen = BTreeSet::new();
+    images.retain(|image| seen.insert((image.reference.clone(), image.platform.clone())));
+    images
+}

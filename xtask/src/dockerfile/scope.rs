@@ -1,0 +1,175 @@
+//! Which variable has which value where: global ARGs, and the environment of a stage.
+//!
+//! In: ARG and ENV in order, build args, platforms. Out: values and the names that were used. The rules are those
+//! of BuildKit's `buildMetaArgs`, `defaultArgs` and `dispatchArg` (`dockerfile2llb/convert.go`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::command::Command;
+use super::lex::{Lex, Variables};
+use super::lines::Findings;
+use super::{Dockerfile, Options};
+use crate::model::Platform;
+
+/// `PATH` of a stage whose image has none (`system.DefaultPathEnv`).
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The ARGs before the first FROM, and the predefined ones, with their values.
+pub(super) struct Globals {
+    values: BTreeMap<String, String>,
+    /// For each global ARG, whether or not it has a value: the instructions that declare it, and the names that
+    /// its default asks for.
+    declared: BTreeMap<String, GlobalArg>,
+}
+
+#[derive(Default)]
+pub(super) struct GlobalArg {
+    /// Positions in [`Dockerfile::instructions`].
+    pub instructions: Vec<usize>,
+    pub asks_for: BTreeSet<String>,
+}
+
+impl Variables for Globals {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+}
+
+impl Globals {
+    /// Evaluates what stands before the first FROM.
+    pub(super) fn new(
+        file: &Dockerfile,
+        options: &Options<'_>,
+        target: Option<&str>,
+        found: &mut Findings,
+    ) -> Self {
+        let mut globals = Self { values: predefined(options, target), declared: BTreeMap::new() };
+        let lex = Lex::new(file.escape);
+        for (at, instruction) in file.head().iter().enumerate() {
+            let Command::Arg(args) = &instruction.command else { continue };
+            for (name, default) in args {
+                let mut asks_for = Vec::new();
+                let value = match (options.build_args.get(name), default) {
+                    (Some(value), _) => Some(value.clone()),
+                    (None, None) => None,
+                    (None, Some(default)) => match lex.expand(default, &globals) {
+                        Ok(expansion) => {
+                            asks_for = [expansion.matched, expansion.unmatched].concat();
+                            Some(expansion.text)
+                        }
+                        Err(why) => {
+                            found.error(instruction.line, format!("ARG {name}: {why}"));
+                            None
+                        }
+                    },
+                };
+                let arg = globals.declared.entry(name.clone()).or_default();
+                arg.asks_for.extend(asks_for);
+                if arg.instructions.last() != Some(&at) {
+                    arg.instructions.push(at);
+                }
+                if let Some(value) = value {
+                    globals.values.insert(name.clone(), value);
+                }
+            }
+        }
+        globals
+    }
+
+    /// Whether `name` is declared before the first FROM.
+    pub(super) fn declares(&self, name: &str) -> bool {
+        self.declared.contains_key(name)
+    }
+
+    /// All names that may be used in FROM.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().chain(self.declared.keys()).map(String::as_str)
+    }
+
+    /// `names` with all that their defaults ask for.
+    pub(super) fn close_over(&self, names: BTreeSet<String>) -> BTreeSet<String> {
+        let mut queue: Vec<String> = names.into_iter().collect();
+        let mut closed = BTreeSet::new();
+        while let Some(name) = queue.pop() {
+            if let Some(arg) = self.declared.get(&name) {
+                queue.extend(arg.asks_for.iter().filter(|name| !closed.contains(*name)).cloned());
+            }
+            closed.insert(name);
+        }
+        closed
+    }
+
+    /// Where `name` is declared.
+    pub(super) fn declaration(&self, name: &str) -> Option<&GlobalArg> {
+        self.declared.get(name)
+    }
+}
+
+/// `defaultArgs`: what is there without any ARG. Build args win here too.
+fn predefined(options: &Options<'_>, target: Option<&str>) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        let value = options.build_args.get(name).map_or(value, String::as_str);
+        values.insert(name.to_owned(), value.to_owned());
+    };
+    for (prefix, platform) in [("BUILD", options.build_platform), ("TARGET", options.platform)] {
+        let Platform { os, arch, variant } = platform;
+        set(&format!("{prefix}PLATFORM"), &platform.to_string());
+        set(&format!("{prefix}OS"), os);
+        set(&format!("{prefix}OSVERSION"), "");
+        set(&format!("{prefix}ARCH"), arch);
+        set(&format!("{prefix}VARIANT"), variant.as_deref().unwrap_or_default());
+    }
+    set("TARGETSTAGE", target.unwrap_or("default"));
+    values
+}
+
+/// The variables of a stage at one point of it.
+#[derive(Clone, Default)]
+pub(super) struct StageScope {
+    /// What instructions see: ARG and ENV.
+    values: BTreeMap<String, String>,
+    /// What the image's configuration keeps: ENV alone.
+    kept: BTreeMap<String, String>,
+    /// The stage stands on an image whose environment we do not know.
+    has_unknown_base: bool,
+}
+
+impl Variables for StageScope {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    fn may_be_set_elsewhere(&self, _name: &str) -> bool {
+        self.has_unknown_base
+    }
+}
+
+impl StageScope {
+    /// A stage on `scratch`.
+    pub(super) fn on_scratch() -> Self {
+        let path = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
+        Self { values: path.clone(), kept: path, has_unknown_base: false }
+    }
+
+    /// A stage on an external image.
+    pub(super) fn on_image() -> Self {
+        Self { has_unknown_base: true, ..Self::default() }
+    }
+
+    /// A stage on another stage: it sees its ARGs as well, but ENV that an ARG had covered is back.
+    pub(super) fn on_stage(base: &Self) -> Self {
+        let mut scope = base.clone();
+        scope.values.extend(scope.kept.clone());
+        scope
+    }
+
+    pub(super) fn set_arg(&mut self, name: &str, value: String) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    pub(super) fn set_env(&mut self, name: String, value: String) {
+        self.values.insert(name.clone(), value.clone());
+        self.kept.insert(name, value);
+    }
+}

@@ -1,0 +1,69 @@
+//! From the name of a build step, as BuildKit shows it, to the line of its instruction.
+//!
+//! In: a [`Dockerfile`] and a name such as `[builder 3/7] RUN npm ci`. Out: a line. Names are made by BuildKit's
+//! `prefixCommand`: platform and stage, then position and count of the instructions that make layers.
+
+use super::command::Command;
+use super::lex::{Lex, NoVariables};
+use super::{Dockerfile, Instruction, Stage};
+
+/// The 1-based line of the instruction that a vertex is named after; none for internal steps and foreign names.
+pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
+    let (head, shown) = name.strip_prefix('[')?.split_once(']')?;
+    let shown = shown.trim_start();
+    let shown = shown.strip_prefix("ONBUILD ").or_else(|| shown.strip_prefix("LINK ")).unwrap_or(shown);
+    // `linux/amd64->arm64 builder  3/12`, without platform or stage where there is only one.
+    let mut words: Vec<&str> = head.split_whitespace().collect();
+    let (position, count) = words.pop()?.split_once('/')?;
+    let (position, count): (usize, usize) = (position.parse().ok()?, count.parse().ok()?);
+    let stage = match words.pop() {
+        Some(word) if !word.contains('/') => find_stage(file, word)?,
+        _ => file.stages.last().filter(|_| file.stages.len() == 1)?,
+    };
+    let keyword = shown.split_whitespace().next()?.to_ascii_uppercase();
+    if keyword == "FROM" {
+        return Some(stage.line);
+    }
+    let body = file.body(stage);
+    let layers: Vec<&Instruction> = body.iter().filter(|instruction| makes_layer(instruction)).collect();
+    // The count tells whether FROM is one of the steps, and how many triggers of the base come first; steps that
+    // set the folder to `/` are counted but not numbered, so the text has the last word.
+    let ahead = count.saturating_sub(layers.len());
+    let guess = (position as isize) - (ahead as isize) - 1;
+    let is_named = |instruction: &Instruction| instruction.keyword == keyword;
+    let similarity = |at: usize| {
+        let instruction = layers[at];
+        let is_same = first_words(file, instruction) == squeeze(shown);
+        let distance = (at as isize - guess).unsigned_abs();
+        (!is_same, distance)
+    };
+    (0..layers.len())
+        .filter(|&at| is_named(layers[at]))
+        .min_by_key(|&at| similarity(at))
+        .map(|at| layers[at].line)
+}
+
+fn find_stage<'f>(file: &'f Dockerfile, word: &str) -> Option<&'f Stage> {
+    // The last stage of a name counts.
+    let named = file.stages.iter().rev().find(|stage| stage.name.as_deref() == Some(word));
+    named.or_else(|| {
+        let index: usize = word.strip_prefix("stage-")?.parse().ok()?;
+        file.stages.get(index)
+    })
+}
+
+fn makes_layer(instruction: &Instruction) -> bool {
+    matches!(instruction.command, Command::Run(_) | Command::Transfer(_) | Command::Workdir(_))
+}
+
+/// The text of an instruction as BuildKit shows it, variables aside.
+fn first_words(file: &Dockerfile, instruction: &Instruction) -> String {
+    let mut lex = Lex::new(file.escape);
+    (lex.raw_quotes, lex.skip_unset) = (matches!(instruction.command, Command::Run(_)), true);
+    let text = lex.expand(&instruction.text, &NoVariables).map(|expansion| expansion.text);
+    squeeze(text.as_deref().unwrap_or(&instruction.text))
+}
+
+fn squeeze(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

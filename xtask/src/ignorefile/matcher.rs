@@ -1,0 +1,225 @@
+//! One pattern, compiled to the cheapest comparison that does what moby's does.
+//!
+//! In: a cleaned pattern without its `!`. Out: whether a path, or a folder above it, matches. Most patterns of real
+//! files are plain names, `**/name` or names with stars; only the rest becomes a regex
+//! (`Pattern.compile` of github.com/moby/patternmatcher).
+
+use regex::Regex;
+
+#[derive(Clone, Debug)]
+pub(super) enum Matcher {
+    /// `a/b`
+    Exact(String),
+    /// `a/**`: what begins with `a/`.
+    Prefix(String),
+    /// `**/b`: what ends with `/b`, and `b` itself. An empty one matches everything.
+    Suffix(String),
+    /// Components of names with stars, and whole `**`.
+    Components(Vec<Component>),
+    /// Everything else.
+    Regex(Regex),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Component {
+    /// `**`: any number of components, also none.
+    Any,
+    /// The literal parts between the stars of a name.
+    Stars(Vec<String>),
+}
+
+impl Matcher {
+    /// None when moby's regex would not compile.
+    pub(super) fn new(pattern: &str) -> Option<Self> {
+        let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '\\']);
+        if is_plain(pattern) {
+            return Some(Self::Exact(pattern.to_owned()));
+        }
+        if let Some(suffix) = pattern.strip_prefix("**")
+            && is_plain(suffix)
+        {
+            return Some(Self::Suffix(suffix.to_owned()));
+        }
+        if let Some(prefix) = pattern.strip_suffix("**")
+            && is_plain(prefix)
+        {
+            return Some(Self::Prefix(prefix.to_owned()));
+        }
+        components(pattern)
+            .map(Self::Components)
+            .or_else(|| Regex::new(&to_regex(pattern)).ok().map(Self::Regex))
+    }
+
+    /// Whether the pattern matches `path` or one of the folders above it.
+    pub(super) fn matches_or_parent_matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => {
+                path.strip_prefix(exact.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
+            Self::Suffix(suffix) => suffix.is_empty() || ends_a_folder(path, suffix),
+            Self::Components(components) => match_components(components, path),
+            Self::Regex(regex) => folders(path).any(|folder| regex.is_match(folder)),
+        }
+    }
+
+    /// Whether the pattern can match something below `folder` that it does not match at `folder`. May say yes
+    /// too often.
+    pub(super) fn may_match_below(&self, folder: &str) -> bool {
+        let is_below = |text: &str| text.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        match self {
+            Self::Exact(exact) => is_below(exact),
+            Self::Prefix(prefix) => {
+                is_below(prefix)
+                    || folder.starts_with(prefix.as_str())
+                    || prefix.strip_suffix('/') == Some(folder)
+            }
+            Self::Components(components) => {
+                let mut names = folder.split('/');
+                for component in components {
+                    match (component, names.next()) {
+                        (Component::Any, _) | (_, None) => return true,
+                        (Component::Stars(parts), Some(name)) if !match_stars(parts, name) => return false,
+                        _ => {}
+                    }
+                }
+                false
+            }
+            Self::Suffix(_) | Self::Regex(_) => true,
+        }
+    }
+}
+
+/// `path` and the folders above it, shortest first.
+fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(at, _)| &path[..at]).chain(std::iter::once(path)).filter(|p| !p.is_empty())
+}
+
+/// Whether `path` or a folder above it ends with `suffix`, or is it without its leading slash.
+fn ends_a_folder(path: &str, suffix: &str) -> bool {
+    if let Some(name) = suffix.strip_prefix('/')
+        && let Some(rest) = path.strip_prefix(name)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return true;
+    }
+    let mut from = 0;
+    while let Some(at) = path[from..].find(suffix) {
+        let end = from + at + suffix.len();
+        if end == path.len() || path.as_bytes()[end] == b'/' {
+            return true;
+        }
+        from += at + path[from + at..].chars().next().map_or(1, char::len_utf8);
+    }
+    false
+}
+
+/// The components of a pattern that has only stars, and `**` only as whole components, but not as the last.
+fn components(pattern: &str) -> Option<Vec<Component>> {
+    if pattern.contains(['?', '[', ']', '\\', '^']) {
+        return None;
+    }
+    let mut parsed = Vec::new();
+    for part in pattern.split('/') {
+        parsed.push(match part {
+            "**" => Component::Any,
+            part if part.contains("**") => return None,
+            part => Component::Stars(part.split('*').map(str::to_owned).collect()),
+        });
+    }
+    // A trailing `**` needs something below, `a/**/**/b` collapses differently: leave both to the regex.
+    let any = |component: &Component| matches!(component, Component::Any);
+    let is_simple = parsed.iter().filter(|c| any(c)).count() <= 1 && !parsed.last().is_some_and(any);
+    is_simple.then_some(parsed)
+}
+
+/// Whether all components match the first ones of `path`: then `path` or a folder above it matches.
+fn match_components(components: &[Component], path: &str) -> bool {
+    let Some((first, rest)) = components.split_first() else { return true };
+    match first {
+        Component::Any => {
+            let mut path = path;
+            loop {
+                if match_components(rest, path) {
+                    return true;
+                }
+                match path.split_once('/') {
+                    Some((_, below)) => path = below,
+                    None => return false,
+                }
+            }
+        }
+        Component::Stars(parts) => {
+            let (name, below) =
+                path.split_once('/').map_or((path, None), |(name, below)| (name, Some(below)));
+            match_stars(parts, name)
+                && match (rest.is_empty(), below) {
+                    (true, _) => true,
+                    (false, Some(below)) => match_components(rest, below),
+                    (false, None) => false,
+                }
+        }
+    }
+}
+
+/// Whether `name` is the parts with anything between them.
+fn match_stars(parts: &[String], name: &str) -> bool {
+    let Some((first, rest)) = parts.split_first() else { return name.is_empty() };
+    let Some((last, middle)) = rest.split_last() else { return name == first };
+    let Some(mut left) = name.strip_prefix(first.as_str()).and_then(|left| left.strip_suffix(last.as_str()))
+    else {
+        return false;
+    };
+    middle.iter().all(|part| match left.find(part.as_str()) {
+        Some(at) => {
+            left = &left[at + part.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+/// The regex that moby builds, in the dialect of this crate.
+fn to_regex(pattern: &str) -> String {
+    let mut regex = String::from("^");
+    let mut chars = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '*' if chars.peek() == Some(&'*') => {
+                chars.next();
+                chars.next_if_eq(&'/');
+                regex.push_str(if chars.peek().is_none() { ".*" } else { "(.*/)?" });
+            }
+            '*' => regex.push_str("[^/]*"),
+            '?' => regex.push_str("[^/]"),
+            '\\' => match chars.next() {
+                // Letters and digits keep the meaning that they have behind a backslash in a regex.
+                Some(c) if c.is_ascii_alphanumeric() => regex.extend(['\\', c]),
+                Some(c) => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+                None => regex.push_str("\\\\"),
+            },
+            // Inside a class Go reads these literally; this crate has operators for them.
+            '[' if in_class => regex.push_str("\\["),
+            '&' | '~' if in_class => regex.extend(['\\', c]),
+            '[' => {
+                in_class = true;
+                regex.push('[');
+                if let Some(negation) = chars.next_if_eq(&'^') {
+                    regex.push(negation);
+                }
+                if chars.next_if_eq(&']').is_some() {
+                    regex.push_str("\\]");
+                }
+            }
+            ']' => {
+                regex.push_str(if in_class { "]" } else { "\\]" });
+                in_class = false;
+            }
+            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => regex.extend(['\\', c]),
+            c => regex.push(c),
+        }
+    }
+    regex.push('$');
+    regex
+}
