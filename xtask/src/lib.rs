@@ -7,6 +7,7 @@
 
 pub mod conf;
 pub mod config;
+pub mod discover;
 pub mod dotenv;
 pub mod engine;
 pub mod env;
