@@ -10,6 +10,7 @@ pub(crate) mod testing;
 
 pub mod conf;
 pub mod config;
+pub mod discover;
 pub mod dotenv;
 pub mod engine;
 pub mod env;

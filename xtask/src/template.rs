@@ -32,6 +32,17 @@ pub struct TemplateSource {
     pub was: Option<String>,
 }
 
+/// One rendered text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// Permission bits that a new file gets.
+    pub mode: Option<u32>,
+    /// The template's path.
+    pub template: String,
+}
+
 /// How a template is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {

@@ -154,6 +154,10 @@ impl std::str::FromStr for TreeGlob {
         if cleaned.starts_with('/') || cleaned.split('/').any(|part| part == "..") {
             return Err(format!("`{text}` leads out of the tree: globs are relative to the root"));
         }
+        // Globs are matched part by part.
+        if cleaned.split('/').any(|part| part.matches('{').count() != part.matches('}').count()) {
+            return Err(format!("`{text}` has a `/` inside of braces: write two globs"));
+        }
         match globset::Glob::new(cleaned) {
             Ok(_) => Ok(Self(cleaned.to_owned())),
             Err(error) => Err(format!("`{text}` is not a glob: {}", error.kind())),

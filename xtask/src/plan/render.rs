@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepId, StepKind};
-use crate::template::{TemplateSource, render};
+use crate::template::{Rendered, TemplateSource, render};
 
 /// What rendering comes to.
 #[derive(Clone, Debug, Default)]
@@ -22,19 +22,11 @@ pub struct RenderPlan {
     pub problems: Vec<Diagnostic>,
 }
 
-/// One rendered text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// The text.
-    pub text: String,
-    /// Permission bits that a new file gets.
-    pub mode: Option<u32>,
-    /// The template's path.
-    pub template: String,
-}
-
 /// Renders all templates with the variables of `.env`.
-pub fn plan_render(templates: &[TemplateSource], config: &Config) -> RenderPlan {
+pub fn plan_render<'a>(
+    templates: impl IntoIterator<Item = &'a TemplateSource>,
+    config: &Config,
+) -> RenderPlan {
     let variables: BTreeMap<&str, &str> =
         config.dotenv.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut by_output: BTreeMap<&str, Vec<&TemplateSource>> = BTreeMap::new();

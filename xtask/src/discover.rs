@@ -1,0 +1,256 @@
+//! Finds the services and base images of a tree, and reads the small files that say what they are.
+//!
+//! In: the settings. Out: texts with their paths, a listing of every service's folder (names and kinds, no `stat`),
+//! the templates. It parses nothing and writes nothing. Whatever cannot be read is a finding that names the path;
+//! it fails the service that it belongs to, never the run.
+
+mod glob;
+mod listing;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rayon::prelude::*;
+
+pub use listing::{EntryKind, ListEntry, Listing};
+
+use crate::config::Config;
+use crate::model::Diagnostic;
+use crate::template::{Rendered, Syntax, TemplateSource, output_path};
+
+/// What a service is built from.
+pub const DOCKERFILE: &str = "Dockerfile";
+/// An external image: the service itself, or one more to prefetch.
+pub const DEPENDENCY: &str = "dependency.conf";
+/// One image a line.
+pub const BUILD_TARGETS: &str = "build-targets.conf";
+/// `BUILD_PHASE`.
+pub const BUILD_CONF: &str = "build.conf";
+/// Our own settings of a service.
+pub const SERVICE_TOML: &str = "service.toml";
+/// The ignore file of a context.
+pub const IGNORE: &str = ".dockerignore";
+/// The ignore file of one Dockerfile; it is preferred to the context's.
+pub const DOCKERFILE_IGNORE: &str = "Dockerfile.dockerignore";
+
+const READ: [&str; 7] =
+    [DOCKERFILE, DEPENDENCY, BUILD_TARGETS, BUILD_CONF, SERVICE_TOML, IGNORE, DOCKERFILE_IGNORE];
+
+/// All that was found.
+#[derive(Clone, Debug, Default)]
+pub struct Discovered {
+    /// By name.
+    pub services: Vec<ServiceSource>,
+    /// By name.
+    pub base_images: Vec<ServiceSource>,
+    /// Those directly at the root and those that the settings name.
+    pub templates: Vec<TemplateSource>,
+    /// The root's `.dockerignore`.
+    pub root_ignore: Option<String>,
+    /// Findings that belong to no service.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// One folder that images come from.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceSource {
+    /// The folder's own name.
+    pub name: String,
+    /// The folder, relative to the root, with `/`.
+    pub dir: String,
+    /// All templates below the folder.
+    pub templates: Vec<TemplateSource>,
+    /// What the folder holds.
+    pub listing: Listing,
+    /// What could not be read; the service cannot be built while an error is among them.
+    pub problems: Vec<Diagnostic>,
+    texts: BTreeMap<&'static str, String>,
+}
+
+impl ServiceSource {
+    /// A file's path relative to the root.
+    pub fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.dir)
+    }
+
+    /// Whether the folder has the file, or will have it once templates are rendered.
+    pub fn has(&self, file: &str) -> bool {
+        self.texts.contains_key(file) || self.template_of(file).is_some()
+    }
+
+    /// The template that makes the file.
+    pub fn template_of(&self, file: &str) -> Option<&TemplateSource> {
+        let path = self.path(file);
+        self.templates.iter().find(|template| template.output == path)
+    }
+
+    /// The text of one of the files named in this module, as it will be once templates are rendered. A file whose
+    /// template could not be rendered has none, whatever an earlier run left on disk.
+    pub fn text<'a>(&'a self, file: &str, rendered: &'a BTreeMap<String, Rendered>) -> Option<&'a str> {
+        match self.template_of(file) {
+            Some(template) => rendered.get(&template.output).map(|output| output.text.as_str()),
+            None => self.texts.get(file).map(String::as_str),
+        }
+    }
+}
+
+impl Discovered {
+    /// Every template of the services, the root and the settings.
+    pub fn all_templates(&self) -> impl Iterator<Item = &TemplateSource> {
+        self.services.iter().flat_map(|service| &service.templates).chain(&self.templates)
+    }
+
+    /// The ignore file of a build: `Dockerfile.dockerignore` beside the Dockerfile, else the context's
+    /// `.dockerignore`. Gives its path relative to the root, and its text.
+    ///
+    /// # Errors
+    /// When a context that is neither the service's folder nor the root has one that cannot be read.
+    pub fn ignore_file(
+        &self,
+        root: &Path,
+        service: &ServiceSource,
+        context: &str,
+        rendered: &BTreeMap<String, Rendered>,
+    ) -> Result<Option<(String, String)>, Diagnostic> {
+        if let Some(text) = service.text(DOCKERFILE_IGNORE, rendered) {
+            return Ok(Some((service.path(DOCKERFILE_IGNORE), text.to_owned())));
+        }
+        let path = if context == "." { IGNORE.to_owned() } else { format!("{context}/{IGNORE}") };
+        let text = match rendered.get(&path) {
+            Some(output) => Some(output.text.clone()),
+            None if context == "." => self.root_ignore.clone(),
+            None if context == service.dir => service.text(IGNORE, rendered).map(str::to_owned),
+            None => read::optional(root, &path)?,
+        };
+        Ok(text.map(|text| (path, text)))
+    }
+}
+
+/// Walks the folders that the settings' globs name.
+pub fn discover(config: &Config) -> Discovered {
+    let root = config.root.as_path();
+    let mut found = Discovered::default();
+    let mut dirs_of = |globs: &[String]| {
+        let dirs: BTreeSet<String> =
+            globs.iter().flat_map(|pattern| glob::folders(root, pattern, &mut found.problems)).collect();
+        dirs
+    };
+    let base_dirs = dirs_of(&config.base_images);
+    let service_dirs: BTreeSet<String> = dirs_of(&config.services).difference(&base_dirs).cloned().collect();
+    found.services = read_services(root, &service_dirs);
+    found.base_images = read_services(root, &base_dirs);
+    for same in found.services.chunk_by(|one, other| one.name == other.name).filter(|same| same.len() > 1) {
+        let dirs: Vec<&str> = same.iter().map(|service| service.dir.as_str()).collect();
+        let message = format!("these folders have the same name, so the same image: {}", dirs.join(", "));
+        found.problems.push(Diagnostic::error(dirs[0], 0, message));
+    }
+    read_root(config, &mut found);
+    found
+}
+
+fn read_services(root: &Path, dirs: &BTreeSet<String>) -> Vec<ServiceSource> {
+    let mut services: Vec<ServiceSource> =
+        dirs.par_iter().filter_map(|dir| read_service(root, dir)).collect();
+    services.sort_by(|one, other| (&one.name, &one.dir).cmp(&(&other.name, &other.dir)));
+    services
+}
+
+/// Reads one folder; none when it is no service.
+fn read_service(root: &Path, dir: &str) -> Option<ServiceSource> {
+    let mut service = ServiceSource {
+        name: dir.rsplit('/').next().unwrap_or(dir).to_owned(),
+        dir: dir.to_owned(),
+        ..ServiceSource::default()
+    };
+    let top = match listing::top(root, dir, &mut service.problems) {
+        Ok(top) => top,
+        Err(problem) => {
+            // Nobody can tell whether it is a service; to leave it out in silence would be worse.
+            service.problems.push(problem);
+            return Some(service);
+        }
+    };
+    let is_service = top.iter().any(|entry| {
+        let name = match Syntax::of(&entry.path) {
+            Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
+            None => &entry.path,
+        };
+        matches!(entry.kind, EntryKind::File | EntryKind::Symlink | EntryKind::Other)
+            && (name == DOCKERFILE || name == DEPENDENCY)
+    });
+    if !is_service {
+        return None;
+    }
+    for entry in top.iter().filter(|entry| entry.kind != EntryKind::Directory) {
+        let Some(name) = READ.iter().find(|name| **name == entry.path) else { continue };
+        match read::required(root, &service.path(name)) {
+            Ok(text) => {
+                service.texts.insert(name, text);
+            }
+            Err(problem) => service.problems.push(problem),
+        }
+    }
+    service.listing = listing::below(root, dir, top, &mut service.problems);
+    read_templates(root, &mut service);
+    Some(service)
+}
+
+fn read_templates(root: &Path, service: &mut ServiceSource) {
+    let paths: Vec<String> = service.listing.templates().map(|path| service.path(path)).collect();
+    if paths.is_empty() {
+        return;
+    }
+    // A linked folder may lie anywhere, and rendering writes.
+    let inside = std::fs::canonicalize(root.join(&service.dir)).is_ok_and(|real| real.starts_with(root));
+    if !inside {
+        let message = "holds templates and is a symlink out of the tree: nothing is rendered there";
+        service.problems.push(Diagnostic::error(&service.dir, 0, message));
+        return;
+    }
+    for path in paths {
+        let Some(output) = output_path(&service.dir, &path) else { continue };
+        match read::template(root, path, output) {
+            Ok(template) => service.templates.push(template),
+            Err(problem) => service.problems.push(problem),
+        }
+    }
+}
+
+/// The root's own templates and ignore file, and what the `templates` globs name.
+fn read_root(config: &Config, found: &mut Discovered) {
+    let root = config.root.as_path();
+    let mut paths: BTreeSet<String> = BTreeSet::new();
+    match listing::top(root, ".", &mut found.problems) {
+        Ok(entries) => {
+            let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
+            paths.extend(files.map(|entry| entry.path).filter(|path| Syntax::of(path).is_some()));
+        }
+        Err(problem) => found.problems.push(problem),
+    }
+    for pattern in &config.templates {
+        let matching = glob::files(root, pattern, &mut found.problems);
+        let (templates, others): (Vec<_>, Vec<_>) =
+            matching.into_iter().partition(|path| Syntax::of(path).is_some());
+        if let (true, Some(other)) = (templates.is_empty(), others.first()) {
+            let message =
+                format!("`templates` names it by `{pattern}`, but templates end with `.tpl` or `.j2`");
+            found.problems.push(Diagnostic::warning(other, 0, message));
+        }
+        paths.extend(templates);
+    }
+    for path in paths {
+        let Some(output) = output_path(".", &path) else { continue };
+        match read::template(root, path, output) {
+            Ok(template) => found.templates.push(template),
+            Err(problem) => found.problems.push(problem),
+        }
+    }
+    match read::optional(root, IGNORE) {
+        Ok(text) => found.root_ignore = text,
+        Err(problem) => found.problems.push(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests;
