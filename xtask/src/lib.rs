@@ -13,6 +13,7 @@ pub mod config;
 pub mod dotenv;
 pub mod engine;
 pub mod env;
+pub mod error;
 pub mod events;
 pub mod execute;
 pub mod fingerprint;
