@@ -14,6 +14,7 @@ pub mod discover;
 pub mod dotenv;
 pub mod engine;
 pub mod env;
+pub mod error;
 pub mod events;
 pub mod execute;
 pub mod fingerprint;

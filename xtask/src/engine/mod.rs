@@ -283,3 +283,20 @@ fn failed_instruction(instruction: &Option<String>, exit_code: Option<i64>, caus
         (None, _) => cause.to_owned(),
     }
 }
+
+impl EngineError {
+    /// The text, with the place of the failed instruction in the Dockerfile that was built:
+    /// `` `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1 ``.
+    pub fn told_at(&self, dockerfile: &str) -> String {
+        match self {
+            Self::BuildFailed { instruction: Some(instruction), line, exit_code, cause, .. } => {
+                let place = line.map_or_else(|| dockerfile.to_owned(), |line| format!("{dockerfile}:{line}"));
+                match exit_code {
+                    Some(code) => format!("`{instruction}` at {place} exited with status {code}"),
+                    None => format!("`{instruction}` at {place} failed: {cause}"),
+                }
+            }
+            other => other.to_string(),
+        }
+    }
+}

@@ -136,11 +136,12 @@ impl Screen {
         let own = self.summary.phase_sentence(phase);
         let sentence = if summary.is_empty() { own } else { neutralise(summary).into_owned() };
         let done = self.done_of(phase).min(state.total);
+        let count = if state.total == 0 { String::new() } else { format!("{done}/{}   ", state.total) };
         let style = if self.failed_of(phase) > 0 { Style::Bad } else { Style::Bold };
         let left = vec![
             (Style::Dim, position(&state)),
             (style, format!("{} ", phase.title())),
-            (Style::Plain, format!("{done}/{}   {sentence}", state.total)),
+            (Style::Plain, format!("{count}{sentence}")),
         ];
         self.settled.push(Line::Row { left, right: clock(at) });
     }

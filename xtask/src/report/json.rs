@@ -36,8 +36,11 @@ impl<W: Write + Send> Sink for Json<W> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::testing::{Paper, failing_story};
     use super::*;
+    use crate::model::{EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
 
     #[test]
     fn what_is_written_reads_back() {
@@ -48,5 +51,101 @@ mod tests {
         }
         let read: Vec<Event> = paper.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, failing_story());
+    }
+
+    /// One event of each kind. A new kind does not compile until it has a sample here.
+    fn samples() -> Vec<EventKind> {
+        let step = || StepId::new(Phase::Build, "api");
+        let text = || "x".to_owned();
+        let (phase, subject, why) = (Phase::Build, text(), text());
+        let samples = vec![
+            EventKind::RunStarted {
+                run: text(),
+                command: text(),
+                images: 1,
+                base_images: 1,
+                engine: Some(text()),
+                network: Some(text()),
+            },
+            EventKind::PhaseStarted { phase, position: 1, of: 1, steps: 1, skipped: 1 },
+            EventKind::PhaseFinished { phase, summary: text() },
+            EventKind::StepStarted { step: step(), phase, subject: subject.clone(), why: why.clone() },
+            EventKind::StepProgress {
+                step: step(),
+                done: 1,
+                total: 1,
+                unit: Unit::Bytes,
+                detail: Some(text()),
+            },
+            EventKind::StepLog { step: step(), stream: LogStream::Stdout, line: text() },
+            EventKind::StepWarning { step: Some(step()), message: text() },
+            EventKind::StepRetrying { step: step(), attempt: 1, delay: 1, cause: text() },
+            EventKind::StepFinished {
+                step: step(),
+                phase,
+                subject: subject.clone(),
+                outcome: Outcome::Failed,
+                took: 1,
+                detail: text(),
+                size: Some(1),
+                last_lines: vec![text()],
+                log: Some(text()),
+            },
+            EventKind::StepSkipped { phase, subject, outcome: Outcome::UpToDate, why },
+            EventKind::CancelRequested { cause: text() },
+            EventKind::RunFinished { outcome: Outcome::Done, exit_code: 0, stats: RunStats::default() },
+        ];
+        let place = |kind: &EventKind| match kind {
+            EventKind::RunStarted { .. } => 0,
+            EventKind::PhaseStarted { .. } => 1,
+            EventKind::PhaseFinished { .. } => 2,
+            EventKind::StepStarted { .. } => 3,
+            EventKind::StepProgress { .. } => 4,
+            EventKind::StepLog { .. } => 5,
+            EventKind::StepWarning { .. } => 6,
+            EventKind::StepRetrying { .. } => 7,
+            EventKind::StepFinished { .. } => 8,
+            EventKind::StepSkipped { .. } => 9,
+            EventKind::CancelRequested { .. } => 10,
+            EventKind::RunFinished { .. } => 11,
+        };
+        assert!(samples.iter().map(place).eq(0..12));
+        samples
+    }
+
+    /// The names in backticks that begin the rows of a section's table.
+    fn rows_of(page: &str, heading: &str) -> BTreeSet<String> {
+        let section = page.split(&format!("{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading}"));
+        let section = section.split("\n#").next().unwrap_or_default();
+        let names = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        names.map(str::to_owned).collect()
+    }
+
+    fn keys_of(value: &serde_json::Value) -> BTreeSet<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_page_describes_every_event() {
+        let page = include_str!("../../../docs/events.md");
+        for kind in samples() {
+            let value = serde_json::to_value(&kind).unwrap();
+            let tag = value["event"].as_str().unwrap().to_owned();
+            let mut fields = keys_of(&value);
+            fields.remove("event");
+            assert_eq!(rows_of(page, &format!("### `{tag}`")), fields, "docs/events.md, {tag}");
+            if let EventKind::RunFinished { stats, .. } = kind {
+                let fields = keys_of(&serde_json::to_value(stats).unwrap());
+                assert_eq!(rows_of(page, "### Totals"), fields);
+            }
+        }
+        let event = Event { v: 1, at: String::new(), elapsed: 0, kind: samples().remove(10) };
+        let mut fields = keys_of(&serde_json::to_value(event).unwrap());
+        fields.remove("cause");
+        assert_eq!(rows_of(page, "## Every event"), fields);
+        assert_eq!(page.matches("\n### `").count(), samples().len(), "no event that does not exist");
+        let outcomes =
+            [Outcome::Done, Outcome::UpToDate, Outcome::Skipped, Outcome::Failed, Outcome::Cancelled];
+        assert_eq!(rows_of(page, "### Outcomes"), outcomes.map(|o| o.to_string()).into_iter().collect());
     }
 }

@@ -3,6 +3,7 @@
 //! It never starts, stops or decides anything, and knows neither engine nor executor. stdout is data; everything in
 //! here that people read goes to stderr.
 
+pub mod bug;
 pub mod failure;
 pub mod frame;
 pub mod history;
@@ -18,3 +19,26 @@ pub mod tty;
 #[cfg(test)]
 #[expect(missing_docs, reason = "for the tests of this folder only")]
 pub mod testing;
+
+use std::io::{self, Write};
+
+use self::failure::Failure;
+use self::resolve::{Colour, Display, Mode};
+use crate::events::Sink;
+
+/// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed.
+pub fn eye(display: Display, record: Option<String>) -> Box<dyn Sink> {
+    match display.mode {
+        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record)),
+        Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record)),
+        Mode::Json => Box::new(json::Json::new(io::stderr())),
+    }
+}
+
+/// Tells on stderr what went wrong outside of a run's screen, or after it.
+pub fn tell(failure: &Failure, colour: Colour) {
+    let mut text = failure.lines(colour).join("\n");
+    text.push('\n');
+    // Nobody is left to tell that stderr is gone; the exit code still speaks.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

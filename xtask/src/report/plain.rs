@@ -87,7 +87,9 @@ impl<W: Write + Send> Plain<W> {
             Outcome::Done if *phase == Phase::Verify && !self.shows(Verbosity::Verbose) => {}
             Outcome::Done => {
                 let is_digest = first.starts_with("sha256:") && !subject.contains('@');
-                let fact = match (first.is_empty(), is_digest) {
+                // What came of a file is that it is written, which the verb says.
+                let is_file = matches!(phase, Phase::SyncConfig | Phase::Render);
+                let fact = match (first.is_empty() || is_file, is_digest) {
                     (true, _) => format!("{} {subject}", done_word(*phase)),
                     (_, true) => format!("{} {subject}@{}", done_word(*phase), shorten_digests(&first)),
                     (_, false) => format!("{} {subject}  {}", done_word(*phase), shorten_digests(&first)),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::model::{Event, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
 
 /// Makes events; the clock is set by hand.
+#[derive(Default)]
 pub struct Story {
     pub events: Vec<Event>,
     pub now: u64,
@@ -13,7 +14,7 @@ pub struct Story {
 
 impl Story {
     pub fn new() -> Self {
-        Self { events: Vec::new(), now: 0 }
+        Self::default()
     }
 
     /// Everything from here on happens at this second.
