@@ -72,6 +72,7 @@ const ABSENT: &[&str] = &[
     "manifest unknown",
     "name unknown",
     "no such image",
+    "does not exist locally",
     "repository name not known",
     "not found",
     "no matching manifest",
@@ -143,6 +144,7 @@ mod tests {
         for (status, message, kind) in [
             (Some(404), "manifest for alpine:9 not found: manifest unknown: manifest unknown", "not found"),
             (Some(404), "No such image: alpine:9", "not found"),
+            (None, "An image does not exist locally with the tag: r.example/a", "not found"),
             (None, "no matching manifest for linux/s390x in the manifest list entries", "not found"),
             (
                 Some(404),

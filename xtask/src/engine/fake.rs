@@ -174,40 +174,37 @@ impl FakeEngine {
     /// Runs through the Dockerfile; the ID of the first base image that the store lacks is made up, as a real
     /// engine would pull it.
     async fn run(&self, spec: &BuildSpec, progress: OnProgress<'_>) -> Result<(), EngineError> {
-        let mut stages: Vec<String> = Vec::new();
-        let lines: Vec<&str> = spec.text.lines().map(str::trim).collect();
-        let total = lines.iter().filter(|line| is_instruction(line)).count() as u64;
+        let lines: Vec<&str> =
+            spec.text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+        let target = spec.target.as_deref();
+        if let Some(target) = target
+            && !lines.iter().filter_map(|line| from(line)).any(|(_, stage)| stage == target)
+        {
+            let cause = format!("target stage \"{target}\" could not be found");
+            return Err(failed(None, None, cause, Vec::new()));
+        }
+        let total = lines.len() as u64;
         let mut done = 0;
-        for line in lines.into_iter().filter(|line| is_instruction(line)) {
-            let mut words = line.split_whitespace();
-            match words.next().unwrap_or_default() {
-                "FROM" => {
-                    // The wanted stage is complete.
-                    if spec.target.as_ref().is_some_and(|target| stages.last() == Some(target)) {
-                        break;
-                    }
-                    let mut words = words.filter(|word| !word.starts_with("--"));
-                    let base = words.next().unwrap_or_default();
-                    self.find_base(base, &stages, line)?;
-                    stages.push(words.nth(1).unwrap_or_default().to_owned());
+        let mut stages: Vec<&str> = Vec::new();
+        for line in lines {
+            if let Some((base, stage)) = from(line) {
+                if target.is_some() && target == stages.last().copied() {
+                    break;
                 }
-                "RUN" => run_line(line, progress).await?,
-                _ => {}
+                self.find_base(base, &stages, line)?;
+                stages.push(stage);
+            } else if let Some(commands) = line.strip_prefix("RUN ") {
+                run_line(line, commands, progress).await?;
             }
             done += 1;
             let detail = Some(line.to_owned());
             progress(Progress::Moved { done, total, unit: Unit::Steps, detail });
         }
-        match &spec.target {
-            Some(target) if !stages.contains(target) => {
-                Err(failed(None, None, format!("target stage \"{target}\" could not be found"), Vec::new()))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    fn find_base(&self, base: &str, stages: &[String], line: &str) -> Result<(), EngineError> {
-        if base == "scratch" || base.contains('$') || stages.iter().any(|stage| stage == base) {
+    fn find_base(&self, base: &str, stages: &[&str], line: &str) -> Result<(), EngineError> {
+        if base == "scratch" || base.contains('$') || stages.contains(&base) {
             return Ok(());
         }
         let found = base.parse::<Reference>().ok().and_then(|reference| {
@@ -396,13 +393,15 @@ impl Engine for FakeEngine {
     }
 }
 
-fn is_instruction(line: &str) -> bool {
-    !line.is_empty() && !line.starts_with('#')
+/// The base and the name of the stage that a line begins.
+fn from(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.strip_prefix("FROM ")?.split_whitespace().filter(|word| !word.starts_with("--"));
+    Some((words.next()?, words.nth(1).unwrap_or_default()))
 }
 
-async fn run_line(line: &str, progress: OnProgress<'_>) -> Result<(), EngineError> {
+async fn run_line(line: &str, commands: &str, progress: OnProgress<'_>) -> Result<(), EngineError> {
     let mut last_lines = Vec::new();
-    for command in line.trim_start_matches("RUN").split("&&").map(str::trim) {
+    for command in commands.split("&&").map(str::trim) {
         match command.split_once(' ').unwrap_or((command, "")) {
             ("echo", text) => {
                 last_lines.push(text.to_owned());
@@ -414,7 +413,7 @@ async fn run_line(line: &str, progress: OnProgress<'_>) -> Result<(), EngineErro
             ("exit", code) => {
                 let exit_code = code.trim().parse().unwrap_or(0);
                 if exit_code != 0 {
-                    let cause = format!("process \"/bin/sh -c {line}\" did not complete successfully");
+                    let cause = format!("process \"/bin/sh -c {commands}\" did not complete successfully");
                     return Err(failed(Some(line.to_owned()), Some(exit_code), cause, last_lines));
                 }
             }
@@ -446,7 +445,7 @@ fn read(folder: &Path, file: &ContextFile) -> Result<(), EngineError> {
             if content.len() as u64 != *size {
                 return Err(changed(format!("size {size} became {}", content.len())));
             }
-            let found = digest_of([content.as_slice()]);
+            let found = Digest::from_sha256(&Sha256::digest(&content).into());
             if found != *digest {
                 return Err(changed(format!("content {} became {}", digest.short(), found.short())));
             }

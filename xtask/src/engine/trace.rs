@@ -74,9 +74,13 @@ impl Trace {
 
     /// Hands out what has no newline at its end.
     pub(super) fn finish(&mut self, progress: OnProgress<'_>) {
-        for seen in self.seen.values_mut() {
+        let mut unfinished: Vec<&mut Seen> = self.seen.values_mut().collect();
+        unfinished.sort_by_key(|seen| seen.number);
+        for seen in unfinished {
             for (stream, bytes) in std::mem::take(&mut seen.partial) {
-                say(&mut seen.tail, stream, &bytes, progress);
+                if !bytes.is_empty() {
+                    say(&mut seen.tail, stream, &bytes, progress);
+                }
             }
         }
     }
@@ -287,13 +291,20 @@ mod tests {
     fn lines_are_joined_by_vertex_and_stream() {
         check(
             vec![
+                vertexes(vec![vertex("a", "", false, false, ""), vertex("b", "", false, false, "")]),
                 logs(vec![log("a", 1, b"one\ntw"), log("b", 1, b"other\n"), log("a", 2, b"err\n")]),
                 logs(vec![log("a", 1, b"o\r\n\xff\n10%\r20%\r"), log("b", 1, b"end")]),
             ],
-            &["Stdout: one", "Stdout: other", "Stderr: err", "Stdout: two", "Stdout: \u{fffd}"],
-        )
-        .seen
-        .len();
+            &[
+                "Stdout: one",
+                "Stdout: other",
+                "Stderr: err",
+                "Stdout: two",
+                "Stdout: \u{fffd}",
+                "Stdout: 20%",
+                "Stdout: end",
+            ],
+        );
     }
 
     #[test]

@@ -1,0 +1,252 @@
+//! What every engine has to do, in the order in which a first run would ask for it.
+
+use std::time::{Duration, SystemTime};
+
+use xtask::engine::{Engine as _, EngineError, FakeEngine, Verb};
+use xtask::model::Platform;
+
+use crate::world::{World, quietly, real_world};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fake_engine_keeps_the_contract() {
+    let fake = FakeEngine::new();
+    contract(&World::new(fake.clone().into(), None)).await;
+    assert!(fake.count(Verb::Build) > 5);
+    assert!(fake.builds().iter().any(|build| build.files.contains(&"a file.txt".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_engine_keeps_the_contract() {
+    if let Some(world) = real_world("a_real_engine_keeps_the_contract").await {
+        contract(&world).await;
+    }
+}
+
+async fn contract(world: &World) {
+    nothing_is_there(world).await;
+    import_makes_a_base_image(world).await;
+    tags_are_names(world).await;
+    a_build_sees_exactly_its_files(world).await;
+    a_changed_file_changes_the_image(world).await;
+    a_target_ends_the_build_at_its_stage(world).await;
+    a_failing_instruction_is_named(world).await;
+    a_missing_base_is_named(world).await;
+    a_file_that_is_not_as_listed_stops_the_build(world).await;
+    images_travel_through_a_registry(world).await;
+    a_dropped_build_is_over(world).await;
+    clean_up(world).await;
+}
+
+async fn nothing_is_there(world: &World) {
+    let observed = world.engine.observe().await.unwrap();
+    let capabilities = observed.capabilities.clone().unwrap();
+    assert!(capabilities.buildkit && capabilities.api >= (1, 41), "{capabilities:?}");
+    assert_eq!(capabilities.platform, Platform::local());
+    let nothing = world.reference("nothing:1");
+    assert!(observed.find(&nothing).is_none());
+    assert_eq!(world.engine.inspect(&nothing).await.unwrap(), None);
+    world.engine.remove(&nothing).await.expect("absent is fine");
+    let error = world.engine.tag(&nothing, &world.reference("other:1")).await.unwrap_err();
+    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+}
+
+async fn import_makes_a_base_image(world: &World) {
+    let odd = "a \"quoted\" $HOME \\ text";
+    let labels = [("xtask.test".to_owned(), odd.to_owned()), ("xtask.empty".to_owned(), String::new())];
+    let base = world.reference("base:1");
+    let id = world.engine.import(&world.rootfs(), &base, &Platform::local(), &labels.into()).await.unwrap();
+    let observed = world.engine.observe().await.unwrap();
+    let image = observed.find(&base).expect("listed");
+    assert_eq!(image.id, id);
+    assert_eq!(image.labels.get("xtask.test").map(String::as_str), Some(odd));
+    assert_eq!(image.labels.get("xtask.empty").map(String::as_str), Some(""));
+    assert!(image.size > 0);
+    let inspected = world.engine.inspect(&base).await.unwrap().expect("there");
+    assert_eq!(inspected.platform, Some(Platform::local()));
+    assert_eq!((inspected.id, inspected.names), (id, vec![base]));
+}
+
+async fn tags_are_names(world: &World) {
+    let (base, other) = (world.reference("base:1"), world.reference("base:other"));
+    world.engine.tag(&base, &other).await.unwrap();
+    let observed = world.engine.observe().await.unwrap();
+    let image = observed.find(&base).expect("listed");
+    assert_eq!(observed.find(&other).map(|image| &image.id), Some(&image.id));
+    assert!(image.names.contains(&base) && image.names.contains(&other));
+    world.engine.remove(&other).await.unwrap();
+    let observed = world.engine.observe().await.unwrap();
+    assert!(observed.find(&base).is_some() && observed.find(&other).is_none());
+}
+
+async fn a_build_sees_exactly_its_files(world: &World) {
+    let files = vec![
+        world.file("a file.txt", "hello\n", 0o644),
+        world.file("run.sh", "#!/bin/sh\necho ran\n", 0o755),
+        world.file("dir/secret", "s", 0o600),
+        world.file("dir/äöü", "umlaut", 0o644),
+        world.file("dir.d/x", "x", 0o644),
+        world.directory("empty", 0o750),
+        world.symlink("link", "dir/äöü"),
+        world.symlink("broken", "/nowhere"),
+    ];
+    world.file("ignored.txt", "never sent", 0o644);
+    world.file(".dockerignore", "*\n", 0o644);
+    world.file("app.Dockerfile", "not this text", 0o644);
+    let text = r#"
+ARG WHO
+FROM BASE
+ARG WHO
+COPY . /app/
+COPY ["a file.txt", "/copy/"]
+RUN test "$(cat '/app/a file.txt')" = hello && test "$WHO" = me
+RUN test "$(/app/run.sh)" = ran && test "$(stat -c %a /app/dir/secret)" = 600
+RUN test "$(stat -c %a /app/empty)" = 750 && test "$(stat -c %u:%g /app/run.sh)" = 0:0
+RUN test "$(readlink /app/link)" = dir/äöü && test "$(cat /app/link)" = umlaut && test -L /app/broken
+RUN test "$(ls -A /app | tr '\n' ,)" = "a file.txt,broken,dir,dir.d,empty,link,run.sh,"
+"#;
+    let mut spec = world.spec("app:1", &text.replace("| tr '\\n' ,", "| /bin/busybox tr '\\n' ,"), files);
+    spec.build_args.insert("WHO".to_owned(), "me".to_owned());
+    spec.labels.insert("xtask.key".to_owned(), "sha256:\"x\" & $y".to_owned());
+    spec.tags.push(world.reference("app:also"));
+    let id = world.build(&spec).await.unwrap();
+
+    let observed = world.engine.observe().await.unwrap();
+    for tag in &spec.tags {
+        let image = observed.find(tag).expect("tagged");
+        assert_eq!(image.id, id);
+        assert_eq!(image.labels.get("xtask.key"), spec.labels.get("xtask.key"));
+    }
+    let inspected = world.engine.inspect(&spec.tags[0]).await.unwrap().expect("there");
+    assert_eq!(inspected.platform, Some(Platform::local()));
+    assert_eq!(world.build(&spec).await.unwrap(), id, "nothing changed, so nothing changes");
+}
+
+async fn a_changed_file_changes_the_image(world: &World) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    let touch = |path: &str| {
+        let file =
+            std::fs::File::options().write(true).open(world.path().join("context").join(path)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    let text = "FROM BASE\nCOPY one two /x/\nARG WANT\nRUN test \"$(cat /x/one)\" = \"$WANT\"\n";
+    let mut ids = Vec::new();
+    // The last but one differs from its predecessor by content alone: same size, same time.
+    for content in ["first", "other", "third", "first"] {
+        let files = vec![world.file("one", content, 0o644), world.file("two", "two", 0o644)];
+        touch("one");
+        touch("two");
+        let mut spec = world.spec("changing:1", text, files);
+        spec.build_args.insert("WANT".to_owned(), content.to_owned());
+        ids.push(world.build(&spec).await.unwrap());
+    }
+    assert_ne!(ids[0], ids[1]);
+    assert_ne!(ids[1], ids[2]);
+    assert_eq!(ids[0], ids[3]);
+}
+
+async fn a_target_ends_the_build_at_its_stage(world: &World) {
+    let text = "FROM BASE AS builder\nRUN touch /built\nFROM BASE AS broken\nRUN exit 9\nFROM BASE\nCOPY --from=builder /built /\n";
+    let mut spec = world.spec("staged:builder", text, Vec::new());
+    spec.target = Some("builder".to_owned());
+    world.build(&spec).await.unwrap();
+    spec.target = Some("nowhere".to_owned());
+    let error = world.build(&spec).await.unwrap_err();
+    let EngineError::BuildFailed { cause, .. } = &error else { panic!("{error:?}") };
+    assert!(cause.contains("nowhere"), "{cause}");
+}
+
+async fn a_failing_instruction_is_named(world: &World) {
+    let text =
+        "FROM BASE AS base\nRUN echo fine\n\n# why\nRUN echo one && echo two && exit 3\nRUN echo never\n";
+    let spec = world.spec("failing:1", text, Vec::new());
+    let error = world.build(&spec).await.unwrap_err();
+    let EngineError::BuildFailed { instruction, exit_code, last_lines, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(instruction.as_deref(), Some("RUN echo one && echo two && exit 3"));
+    assert_eq!(*exit_code, Some(3));
+    assert_eq!(last_lines, &["one", "two"]);
+    assert_eq!(world.engine.inspect(&spec.tags[0]).await.unwrap(), None);
+}
+
+async fn a_missing_base_is_named(world: &World) {
+    let missing = world.remote("missing:1").familiar();
+    let spec = world.spec("baseless:1", &format!("FROM {missing}\n"), Vec::new());
+    let error = world.build(&spec).await.unwrap_err();
+    let EngineError::BuildFailed { cause, .. } = &error else { panic!("{error:?}") };
+    assert!(cause.contains(&missing), "{cause}");
+}
+
+async fn a_file_that_is_not_as_listed_stops_the_build(world: &World) {
+    let context = world.path().join("context");
+    for (content, expect) in [
+        (Some("longer"), "size 5 became 6"),
+        (Some("hullo"), "content 2cf24dba5fb0 became 7835066a1457"),
+        (None, "vanished"),
+    ] {
+        let files = vec![world.file("unsteady", "hello", 0o644)];
+        match content {
+            Some(content) => std::fs::write(context.join("unsteady"), content).unwrap(),
+            None => std::fs::remove_file(context.join("unsteady")).unwrap(),
+        }
+        let spec = world.spec("unsteady:1", "FROM BASE\nCOPY unsteady /\n", files);
+        let error = world.build(&spec).await.unwrap_err();
+        let wanted = EngineError::ContextChanged { path: "unsteady".to_owned(), what: expect.to_owned() };
+        assert_eq!(error, wanted);
+    }
+    // It does not spoil the next one.
+    let files = vec![world.file("unsteady", "hello", 0o644)];
+    let text = "FROM BASE\nCOPY unsteady /\nRUN test \"$(cat /unsteady)\" = hello\n";
+    world.build(&world.spec("unsteady:1", text, files)).await.unwrap();
+}
+
+async fn images_travel_through_a_registry(world: &World) {
+    let (base, remote) = (world.reference("base:1"), world.remote("base:1"));
+    let platform = Platform::local();
+    let error = world.engine.pull(&remote, &platform, quietly()).await.unwrap_err();
+    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+    let error = world.engine.push(&remote, quietly()).await.unwrap_err();
+    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+
+    world.engine.tag(&base, &remote).await.unwrap();
+    let digest = world.engine.push(&remote, quietly()).await.unwrap();
+    let id = world.engine.inspect(&base).await.unwrap().expect("there").id;
+    world.engine.remove(&remote).await.unwrap();
+    assert_eq!(world.engine.inspect(&remote).await.unwrap(), None);
+    world.engine.pull(&remote, &platform, quietly()).await.unwrap();
+    assert_eq!(world.engine.inspect(&remote).await.unwrap().expect("pulled").id, id);
+
+    let pinned = format!("{}@{digest}", remote.repository()).parse().unwrap();
+    world.engine.pull(&pinned, &platform, quietly()).await.unwrap();
+    let observed = world.engine.observe().await.unwrap();
+    assert_eq!(observed.find(&pinned).map(|image| &image.id), Some(&id));
+
+    // A base image that only the registry has is fetched by the build itself.
+    world.engine.remove(&remote).await.unwrap();
+    let spec = world.spec("travelled:1", &format!("FROM {}\nRUN echo hi\n", remote.familiar()), Vec::new());
+    world.build(&spec).await.unwrap();
+}
+
+async fn a_dropped_build_is_over(world: &World) {
+    let spec = world.spec("sleepy:1", "FROM BASE\nRUN echo asleep && sleep 300\n", Vec::new());
+    let (asleep, wake) = tokio::sync::oneshot::channel();
+    let asleep = std::sync::Mutex::new(Some(asleep));
+    let progress = |progress| {
+        if matches!(&progress, xtask::engine::Progress::Log { line, .. } if line == "asleep") {
+            asleep.lock().unwrap().take().map(|asleep| asleep.send(()));
+        }
+    };
+    tokio::select! {
+        result = world.engine.build(world.path(), &spec, &progress) => panic!("it should sleep: {result:?}"),
+        woken = wake => woken.unwrap(),
+    }
+    assert_eq!(world.engine.inspect(&spec.tags[0]).await.unwrap(), None);
+}
+
+async fn clean_up(world: &World) {
+    let observed = world.engine.observe().await.unwrap();
+    let ours = |name: &&xtask::model::Reference| name.path().starts_with(&format!("{}/", world.prefix));
+    for name in observed.images().iter().flat_map(|image| &image.names).filter(ours) {
+        world.engine.remove(name).await.unwrap();
+    }
+}

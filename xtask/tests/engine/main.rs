@@ -1,0 +1,19 @@
+//! The engine's contract: the same test on the engine in memory and on a real one.
+//!
+//! The real one is the endpoint in `XTASK_TEST_DOCKER_HOST`, else a private engine started here (root and
+//! `dockerd` needed), else these tests say aloud that they were skipped. With `CI` set, a missing engine is a
+//! failure.
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests say what they skip, panic where something is wrong, and start the programs that they need"
+)]
+
+mod contract;
+mod measure;
+mod real;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "another test target uses the rest")]
+mod support;
+mod world;

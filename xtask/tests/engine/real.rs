@@ -1,0 +1,104 @@
+//! What only a real engine can show: processes that end, connections that break, registries out of reach.
+
+use std::time::{Duration, Instant};
+
+use xtask::engine::{Engine as _, EngineError, Progress};
+use xtask::model::Platform;
+
+use crate::support::free_address;
+use crate::world::{World, private_world, quietly, real_world};
+
+async fn import_base(world: &World) {
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+}
+
+/// Whether a process with this command line runs on this machine.
+fn is_running(command: &str) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.flatten().any(|process| {
+        std::fs::read(process.path().join("cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).replace('\0', " ").trim() == command)
+    })
+}
+
+async fn wait_for(what: &str, ready: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !ready() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_build_ends_its_processes() {
+    let Some(world) = real_world("a_dropped_build_ends_its_processes").await else { return };
+    import_base(&world).await;
+    // The number tells this process from every other one on the machine.
+    let command = format!("sleep {}", 100_000 + std::process::id());
+    let spec = world.spec("sleepy:1", &format!("FROM BASE\nRUN exec {command}\n"), Vec::new());
+    tokio::select! {
+        result = world.build(&spec) => panic!("it should sleep: {result:?}"),
+        () = wait_for("the start", || is_running(&command)) => {}
+    }
+    wait_for("the end", || !is_running(&command)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_is_gone() {
+    let mut world = match private_world(None).await {
+        Ok(world) => world,
+        Err(cause) => {
+            eprintln!("skipped: an_engine_that_dies_is_gone: {cause}");
+            return;
+        }
+    };
+    import_base(&world).await;
+    let spec = world.spec("sleepy:1", "FROM BASE\nRUN echo asleep && sleep 300\n", Vec::new());
+    let (asleep, wake) = tokio::sync::oneshot::channel();
+    let asleep = std::sync::Mutex::new(Some(asleep));
+    let progress = |progress| {
+        if matches!(&progress, Progress::Log { line, .. } if line == "asleep") {
+            asleep.lock().unwrap().take().map(|asleep| asleep.send(()));
+        }
+    };
+    let mut private = world.private.take().expect("private");
+    let (result, ()) = tokio::join!(world.engine.build(world.path(), &spec, &progress), async {
+        wake.await.unwrap();
+        private.kill();
+    });
+    assert!(matches!(result, Err(EngineError::Gone(_))), "{result:?}");
+    let error = world.engine.observe().await.unwrap_err();
+    assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_where_nobody_listens_is_unreachable() {
+    let Some(world) = real_world("a_registry_where_nobody_listens_is_unreachable").await else { return };
+    let nowhere = format!("{}/nothing:1", free_address()).parse().unwrap();
+    let error = world.engine.pull(&nowhere, &Platform::local(), quietly()).await.unwrap_err();
+    assert!(matches!(error, EngineError::RegistryUnreachable(_)), "{error:?}");
+    let nobody = "registry.invalid/nothing:1".parse().unwrap();
+    let error = world.engine.pull(&nobody, &Platform::local(), quietly()).await.unwrap_err();
+    assert!(
+        matches!(error, EngineError::RegistryUnreachable(_) | EngineError::Transient { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_run_side_by_side() {
+    let Some(world) = real_world("builds_run_side_by_side").await else { return };
+    import_base(&world).await;
+    let specs: Vec<_> = (0..8)
+        .map(|number| {
+            let file = world.file(&format!("{number}/file"), &format!("content {number}"), 0o644);
+            let text = format!("FROM BASE\nCOPY {number} /x/\nRUN cat /x/file\n");
+            world.spec(&format!("side:{number}"), &text, vec![file])
+        })
+        .collect();
+    let results = futures_util::future::join_all(specs.iter().map(|spec| world.build(spec))).await;
+    for result in results {
+        result.unwrap();
+    }
+}

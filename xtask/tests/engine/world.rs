@@ -1,0 +1,185 @@
+//! What a contract test stands on: an engine, a registry, a folder with files, names that nobody else has.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use xtask::engine::{AnyEngine, EngineError, OnProgress, Progress, Surroundings, connect};
+use xtask::model::{BuildSpec, ContextFile, ContextFileKind, Digest, ImageName, Platform, Reference};
+
+use crate::support::{PrivateEngine, Registry, find_program, unique_name};
+
+/// Everything a test needs; cleans up after itself.
+pub struct World {
+    pub engine: AnyEngine,
+    /// What names begin with.
+    pub prefix: String,
+    /// `127.0.0.1:PORT`
+    pub registry: String,
+    pub folder: tempfile::TempDir,
+    /// Keeps them running.
+    pub private: Option<PrivateEngine>,
+    _registry: Option<Registry>,
+}
+
+impl World {
+    pub fn new(engine: AnyEngine, registry: Option<Registry>) -> Self {
+        Self {
+            engine,
+            prefix: format!("xtask-test-{}", unique_name()),
+            registry: registry.as_ref().map_or_else(|| "registry.example".to_owned(), Registry::domain),
+            folder: tempfile::tempdir().unwrap(),
+            private: None,
+            _registry: registry,
+        }
+    }
+
+    /// A reference that only this test uses: `xtask-test-1f-0/NAME`.
+    pub fn reference(&self, name: &str) -> Reference {
+        format!("{}/{name}", self.prefix).parse().unwrap()
+    }
+
+    /// The same in the test's registry.
+    pub fn remote(&self, name: &str) -> Reference {
+        format!("{}/{}/{name}", self.registry, self.prefix).parse().unwrap()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file of the context, with its permission bits, and lists it.
+    pub fn file(&self, path: &str, content: &str, mode: u32) -> ContextFile {
+        let full = self.path().join("context").join(path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::fs::write(&full, content).unwrap();
+        std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).unwrap();
+        let digest = Digest::from_sha256(&Sha256::digest(content.as_bytes()).into());
+        let kind = ContextFileKind::File { size: content.len() as u64, digest };
+        ContextFile { path: path.to_owned(), mode, kind }
+    }
+
+    /// Makes a symlink of the context, and lists it.
+    pub fn symlink(&self, path: &str, target: &str) -> ContextFile {
+        let full = self.path().join("context").join(path);
+        std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, &full).unwrap();
+        let kind = ContextFileKind::Symlink { target: target.to_owned() };
+        ContextFile { path: path.to_owned(), mode: 0o777, kind }
+    }
+
+    /// Makes a folder of the context, and lists it.
+    pub fn directory(&self, path: &str, mode: u32) -> ContextFile {
+        let full = self.path().join("context").join(path);
+        std::fs::create_dir_all(&full).unwrap();
+        std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).unwrap();
+        ContextFile { path: path.to_owned(), mode, kind: ContextFileKind::Directory }
+    }
+
+    pub fn spec(&self, name: &str, text: &str, files: Vec<ContextFile>) -> BuildSpec {
+        std::fs::create_dir_all(self.path().join("context")).unwrap();
+        BuildSpec {
+            image: ImageName::new(name),
+            tags: vec![self.reference(name)],
+            dockerfile: format!("context/{name}.Dockerfile"),
+            text: text.replace("BASE", &self.reference("base:1").familiar()),
+            context: "context".to_owned(),
+            files,
+            target: None,
+            platform: Platform::local(),
+            build_args: Default::default(),
+            labels: Default::default(),
+            no_cache: false,
+            cache_from: Vec::new(),
+            key: Digest::from_sha256(&[0; 32]),
+        }
+    }
+
+    pub async fn build(&self, spec: &BuildSpec) -> Result<Digest, EngineError> {
+        // What a build prints helps only when the test fails, and then the harness shows it.
+        let show: OnProgress<'_> = &|progress| {
+            if let Progress::Log { line, .. } = progress {
+                eprintln!("{}: {line}", spec.image);
+            }
+        };
+        xtask::engine::Engine::build(&self.engine, self.path(), spec, show).await
+    }
+
+    /// A root folder with a shell in it, as a tar.
+    pub fn rootfs(&self) -> PathBuf {
+        let path = self.path().join("rootfs.tar");
+        let mut tar = tar::Builder::new(std::fs::File::create(&path).unwrap());
+        let mut folder = |name: &str, mode: u32| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Directory);
+            header.set_mode(mode);
+            header.set_size(0);
+            tar.append_data(&mut header, name, std::io::empty()).unwrap();
+        };
+        for name in ["bin/", "etc/", "proc/", "sys/", "dev/"] {
+            folder(name, 0o755);
+        }
+        folder("tmp/", 0o1777);
+        if let Some(busybox) = find_program("busybox") {
+            let content = std::fs::read(busybox).unwrap();
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o755);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, "bin/busybox", content.as_slice()).unwrap();
+            for name in ["sh", "cat", "sleep", "stat", "test", "touch", "ls", "head", "readlink", "seq"] {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_size(0);
+                header.set_mode(0o777);
+                tar.append_link(&mut header, format!("bin/{name}"), "busybox").unwrap();
+            }
+        }
+        tar.finish().unwrap();
+        path
+    }
+}
+
+/// Says nothing of progress.
+pub fn quietly() -> OnProgress<'static> {
+    &|_| {}
+}
+
+/// An engine that runs containers, with a registry beside it; none, said aloud, where there is none.
+pub async fn real_world(test: &str) -> Option<World> {
+    match find_real_world().await {
+        Ok(world) => Some(world),
+        Err(cause) => {
+            assert!(std::env::var_os("CI").is_none(), "{test}: CI needs a container engine, but {cause}");
+            eprintln!("skipped: {test}: {cause}");
+            None
+        }
+    }
+}
+
+async fn find_real_world() -> Result<World, String> {
+    if find_program("busybox").is_none() {
+        return Err("there is no `busybox` to make a base image of".to_owned());
+    }
+    let registry = Registry::start()?;
+    match std::env::var("XTASK_TEST_DOCKER_HOST") {
+        Ok(host) if !host.is_empty() => {
+            let engine = connect_to(&host).await.map_err(|error| format!("{host}: {error:?}"))?;
+            Ok(World::new(engine, Some(registry)))
+        }
+        _ => private_world(Some(registry)).await,
+    }
+}
+
+/// A private engine, whatever the environment says: for tests that end it.
+pub async fn private_world(registry: Option<Registry>) -> Result<World, String> {
+    let private = PrivateEngine::start()?;
+    let engine = connect_to(&private.host()).await.map_err(|error| format!("{error:?}"))?;
+    let mut world = World::new(engine, registry);
+    world.private = Some(private);
+    Ok(world)
+}
+
+async fn connect_to(host: &str) -> Result<AnyEngine, EngineError> {
+    let surroundings = Surroundings { docker_host: Some(host.to_owned()), ..Surroundings::default() };
+    connect(&surroundings).await
+}
