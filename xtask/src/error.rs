@@ -5,13 +5,14 @@
 
 use std::fmt;
 
+use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::engine::provision::ProvisionError;
 use crate::graph::CycleError;
 use crate::lock::LockError;
 use crate::model::{Diagnostic, Phase, Severity};
 use crate::os::CommandError;
-use crate::report::failure::Failure;
+use crate::report::failure::{Failure, FailureSeverity};
 use crate::secrets::Secrets;
 
 /// The exit codes of this program, for scripts to rely on. 101 is cargo's, never ours.
@@ -200,6 +201,12 @@ impl Error {
         Some(failure)
     }
 
+    /// The same as something that the command could go on without.
+    pub fn as_warning(&self, secrets: &Secrets) -> Option<Failure> {
+        let failure = self.telling(secrets)?;
+        Some(Failure { severity: FailureSeverity::Warning, ..failure })
+    }
+
     fn because_of_sources(mut self, error: &dyn std::error::Error) -> Self {
         let mut source = error.source();
         while let Some(error) = source {
@@ -260,6 +267,12 @@ fn engine_hints(error: Error) -> Error {
         .hint("`cargo xtask build-all --bootstrap` starts a private engine for this tree")
         .hint("`DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already")
         .hint("`sudo systemctl start docker` starts the one of this machine")
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::of(ExitCode::ConfigInvalid, &error).hint(error.hint())
+    }
 }
 
 impl From<ProvisionError> for Error {

@@ -229,7 +229,7 @@ fn redact(secrets: &Secrets, kind: &mut EventKind) {
         | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why } => hide(why),
         EventKind::StepProgress { step: _, done: _, total: _, unit: _, detail } => hide_some(detail),
         EventKind::StepLog { step: _, stream: _, line } => hide(line),
-        EventKind::StepWarning { step: _, message } => hide(message),
+        EventKind::StepWarning { step: _, message } | EventKind::Announced { message } => hide(message),
         EventKind::StepRetrying { step: _, attempt: _, delay: _, cause } => hide(cause),
         EventKind::StepFinished {
             step: _,

@@ -5,12 +5,11 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
-#[cfg(test)]
-pub(crate) mod testing;
-
+pub mod cli;
 pub mod conf;
 pub mod config;
 pub mod discover;
+pub mod dockerfile;
 pub mod dotenv;
 pub mod engine;
 pub mod env;
@@ -19,10 +18,8 @@ pub mod events;
 pub mod execute;
 pub mod fingerprint;
 pub mod graph;
-pub mod lock;
-pub mod dockerfile;
-pub mod engine;
 pub mod ignorefile;
+pub mod lock;
 pub mod model;
 pub mod network;
 pub mod os;
@@ -33,3 +30,8 @@ pub mod secrets;
 pub mod status;
 pub mod suggest;
 pub mod template;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tree;
+
+pub use cli::main;

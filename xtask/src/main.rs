@@ -1,3 +1,5 @@
 //! The thin binary; the program is the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    xtask::main()
+}

@@ -103,10 +103,8 @@ pub fn read(input: &ReadInput<'_>) -> Tree {
     }
     refuse_doubles(&mut images, &mut tree);
     add_needs(&mut images, &wanted, &mut tree);
-    let rules = AliasRules {
-        internal_registry: config.internal_registry.as_ref(),
-        prefixes: &config.alias_prefixes,
-    };
+    let rules =
+        AliasRules { internal_registry: config.internal_registry.as_ref(), prefixes: &config.alias_prefixes };
     let (graph, cycles) = ImageGraph::link(images, rules);
     for cycle in cycles {
         for name in &cycle.path {
@@ -268,7 +266,14 @@ impl Reader<'_> {
                     targets.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect()
                 };
                 let companions = dependency.map(|d| d.reference).into_iter().collect();
-                let service = ServiceFacts { dockerfile, settings: &settings, group, platform: &platform, companions, is_sound };
+                let service = ServiceFacts {
+                    dockerfile,
+                    settings: &settings,
+                    group,
+                    platform: &platform,
+                    companions,
+                    is_sound,
+                };
                 self.read_dockerfile(&mut read, &names, &service);
             }
             (None, Some(dependency)) => {
@@ -305,7 +310,8 @@ impl Reader<'_> {
     }
 
     fn platform(&self, settings: &conf::ServiceSettings, said: &mut Vec<Diagnostic>) -> Platform {
-        let platform = self.input.config.platform.clone().unwrap_or_else(|| self.input.engine_platform.clone());
+        let platform =
+            self.input.config.platform.clone().unwrap_or_else(|| self.input.engine_platform.clone());
         if !settings.platforms.is_empty() && !settings.platforms.contains(&platform) {
             let known: Vec<String> = settings.platforms.iter().map(ToString::to_string).collect();
             let message = format!("is not made for {platform}; its platforms are {}", known.join(", "));
@@ -314,7 +320,12 @@ impl Reader<'_> {
         platform
     }
 
-    fn read_dockerfile(&self, read: &mut ReadService, names: &[(Option<&str>, &str)], facts: &ServiceFacts<'_>) {
+    fn read_dockerfile(
+        &self,
+        read: &mut ReadService,
+        names: &[(Option<&str>, &str)],
+        facts: &ServiceFacts<'_>,
+    ) {
         let path = self.service.path(DOCKERFILE);
         let settings = facts.settings;
         let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
@@ -367,7 +378,9 @@ impl Reader<'_> {
                 inputs,
             };
             let source = ImageSource::Build(Box::new(target));
-            if let Some(mut image) = self.image(wanted.name.as_str(), source, facts.platform, facts.group, read) {
+            if let Some(mut image) =
+                self.image(wanted.name.as_str(), source, facts.platform, facts.group, read)
+            {
                 image.base_images = wanted.resolved.base_images;
                 image.companions.clone_from(&facts.companions);
                 read.images.push((image, Prepared { files, digest }));
@@ -385,7 +398,7 @@ impl Reader<'_> {
     ) -> Wanted<'t> {
         let config = self.input.config;
         let mut args = config.build_args.settings.clone();
-        args.extend(settings.args.iter().map(|(k, v)| (k.clone(), v.to_string())));
+        args.extend(settings.args.iter().map(|(k, v)| (k.clone(), v.0.clone())));
         args.extend(config.build_args.flags.clone());
         let look = |args: &BTreeMap<String, String>| {
             let build_platform = &self.input.engine_platform;

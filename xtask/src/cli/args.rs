@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Scalar, Tag, parse_build_arg};
+use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::Platform;
 
 /// Builds every container image of a monorepo, in order, once, and says why.
@@ -49,8 +49,8 @@ pub struct Global {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "XTASK_COLOR")]
     pub color: ColorChoice,
     /// Say more
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
-    pub verbose: bool,
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
     /// Say only what went wrong
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -117,10 +117,6 @@ pub enum Command {
     Engine(Engine),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
-    /// All checks of this repository, on a private engine and registry of their own
-    Ci,
-    /// Whole-process figures of this program beside `docker buildx bake`
-    Bench(Bench),
 }
 
 /// Which images.
@@ -152,8 +148,8 @@ pub struct Naming {
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
     /// A build arg; repeat for more
-    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
-    pub build_arg: Vec<(String, Scalar)>,
+    #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
+    pub build_arg: Vec<String>,
 }
 
 /// How pulls are made.
@@ -388,8 +384,8 @@ pub struct Inspect {
     #[arg(long, value_name = "STAGE")]
     pub target: Option<String>,
     /// A build arg; repeat for more
-    #[arg(long, value_name = "NAME=VALUE", value_parser = build_arg)]
-    pub build_arg: Vec<(String, Scalar)>,
+    #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
+    pub build_arg: Vec<String>,
     /// The platform to build for
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
@@ -487,10 +483,6 @@ pub struct Bench {
     pub runs: usize,
 }
 
-fn build_arg(text: &str) -> Result<(String, Scalar), String> {
-    parse_build_arg(text)
-}
-
 /// `Some(true)` where a switch was given, so that lower layers may still say yes.
 fn given(switch: bool) -> Option<bool> {
     switch.then_some(true)
@@ -499,7 +491,12 @@ fn given(switch: bool) -> Option<bool> {
 impl Global {
     /// What these options set.
     pub fn layer(&self) -> Layer {
-        Layer { offline: given(self.offline), network: self.network, verbose: given(self.verbose), ..Layer::default() }
+        Layer {
+            offline: given(self.offline),
+            network: self.network,
+            verbose: given(self.verbose > 0),
+            ..Layer::default()
+        }
     }
 }
 
@@ -511,7 +508,6 @@ impl Naming {
             internal_registry: self.internal_registry.clone(),
             prefix: self.prefix.clone(),
             platform: self.platform.clone(),
-            build_args: self.build_arg.iter().cloned().collect(),
             ..Layer::default()
         };
         own.or(layer)

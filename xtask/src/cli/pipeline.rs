@@ -55,6 +55,8 @@ pub(super) struct Request {
     pub pulls_count: bool,
     /// Pull only inside the internal network, where a name that is missing may be had from its registry (`alias`).
     pub internal_pulls_only: bool,
+    /// Only what was named, not what it builds on (`push`).
+    pub no_needs: bool,
 }
 
 impl Request {
@@ -72,6 +74,7 @@ impl Request {
             fail_fast: FailFast::No,
             pulls_count: false,
             internal_pulls_only: false,
+            no_needs: false,
         }
     }
 
@@ -109,7 +112,7 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
     let selected = if request.references_only {
         BTreeSet::new()
     } else {
-        world.select(&request.only, &request.skip)?
+        world.select(&request.only, &request.skip, request.no_needs)?
     };
     let verdict = match request.asks_network() {
         true => Some(session.network(world, &session.registry()).await),
@@ -261,7 +264,8 @@ impl<'a> Run<'a> {
         let _ = recorder.write_plan(&session.secrets.redact(&explain::json(&document)));
         let folder = recorder.folder();
         let (emitter, received) = events::channel(Arc::new(clock));
-        let sinks = report::sinks(recorder, session.display, folder);
+        let sinks: Vec<Box<dyn events::Sink>> =
+            vec![Box::new(recorder), report::eye(session.display, folder)];
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let cancel = CancellationToken::new();
         let interrupts = tokio::spawn(super::interrupt::watch(cancel.clone(), emitter.clone()));
@@ -416,8 +420,10 @@ impl<'a> Run<'a> {
             let StepKind::Build(spec) = &step.kind else { continue };
             let Some(context) = world.tree.contexts.get(&spec.image) else { continue };
             if let Err(error) = tree::remember(&self.session.config.root, context) {
-                let message =
-                    format!("cannot remember what {} was built from, so `status` can say less: {error}", spec.image);
+                let message = format!(
+                    "cannot remember what {} was built from, so `status` can say less: {error}",
+                    spec.image
+                );
                 self.emitter.emit(EventKind::StepWarning { step: None, message });
                 return;
             }
@@ -479,9 +485,9 @@ impl Cause {
 
     fn of_error(error: &StepError) -> Self {
         match error {
-            StepError::Engine(EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_)) => {
-                Self::Engine
-            }
+            StepError::Engine(
+                EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_),
+            ) => Self::Engine,
             _ => Self::Step,
         }
     }
@@ -520,7 +526,9 @@ impl Trouble {
 
 /// What cannot be built by plan, so there is nothing to verify.
 fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
-    let bad = |s: &&Skipped| s.phase == Phase::Build && matches!(s.why.outcome(), Outcome::Failed | Outcome::Skipped);
+    let bad = |s: &&Skipped| {
+        s.phase == Phase::Build && matches!(s.why.outcome(), Outcome::Failed | Outcome::Skipped)
+    };
     plan.skipped.iter().filter(bad).map(|s| s.subject.clone()).collect()
 }
 

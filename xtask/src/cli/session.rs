@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::{ColorChoice, Global, ProgressChoice};
-use crate::config::{self, Config, Layer, parse_build_arg};
-use crate::discover::{self, Discovered};
-use crate::engine::connect::{Surroundings, connect};
+use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
+use crate::discover;
 use crate::engine::provision::Home;
-use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::engine::{AnyEngine, Engine as _, EngineError, Surroundings, connect};
 use crate::env::Env;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
+use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, ImageName, NetworkVerdict, Observed, Originals, Platform, Reference, Severity,
+    AliasRules, Diagnostic, ImageName, NetworkVerdict, Observed, Originals, Platform, Reference, Severity,
+    StepKind,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::prefetched;
@@ -24,7 +25,7 @@ use crate::registry::Registry;
 use crate::report::resolve::{self, Circumstances, ColourChoice, Display, resolve};
 use crate::secrets::Secrets;
 use crate::suggest::did_you_mean;
-use crate::tree::{self, Finding, ReadInput, Tree};
+use crate::tree::{self, ReadInput, Tree};
 
 /// What was typed and set, complete.
 pub(super) struct Session {
@@ -42,12 +43,14 @@ impl Session {
     /// Finds the root and reads the settings; `layer` is what the command's own options set.
     pub fn open(global: &Global, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
         let env = Env::from_process();
-        let here = std::env::current_dir().map_err(|error| Error::no_working_folder(&error))?;
+        let here = std::env::current_dir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
         let root = config::find_root(global.root.as_deref(), &here, &env)?;
         let mut layer = layer.or(global.layer());
         for text in build_args {
-            if let Some((name, value)) = parse_build_arg(text, &env).map_err(Error::usage)? {
-                layer.build_args.insert(name, value.into());
+            if let Some((name, value)) =
+                parse_build_arg(text, &env).map_err(|why| Error::new(ExitCode::Usage, why))?
+            {
+                layer.build_args.insert(name, Scalar(value));
             }
         }
         let file = global.config.as_ref().map(|path| here.join(path));
@@ -68,7 +71,9 @@ impl Session {
 
     /// The engine that is there, without starting one.
     pub async fn connect(&self) -> Result<AnyEngine, EngineError> {
-        let private = Home::of_tree(&self.config.root).recorded_socket();
+        let private = Home::of_tree(&self.config.root)
+            .recorded_endpoint()
+            .and_then(|e| Some(PathBuf::from(e.strip_prefix("unix://")?)));
         connect(&Surroundings::new(&|name| self.env.get(name).map(str::to_owned), private)).await
     }
 
@@ -94,15 +99,15 @@ impl Session {
             // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
             files = self.read_files(found.clone()).await?;
         }
-        let Files { discovered, sync, render, tree } = files;
-        Ok(World { discovered, sync, render, tree, engine, observed })
+        let Files { sync, render, tree } = files;
+        Ok(World { sync, render, tree, engine, observed })
     }
 
     /// Reads the tree off the async threads.
     async fn read_files(&self, engine_platform: Platform) -> Result<Files, Error> {
         let config = self.config.clone();
         let read = tokio::task::spawn_blocking(move || read_files(&config, engine_platform));
-        read.await.map_err(|panic| Error::bug(panic.to_string()))?
+        read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?
     }
 
     /// Which network this is; probes only when nothing else decides.
@@ -119,6 +124,53 @@ impl Session {
             freshness: self.freshness,
         };
         network::decide(&input, |domain| async move { registry.probe(&domain).await }).await
+    }
+
+    /// A client of registries.
+    pub fn registry(&self) -> Registry {
+        Registry::default()
+    }
+
+    /// What images are for unless they say otherwise.
+    pub fn platform(&self, observed: &Observed) -> Platform {
+        let of_engine = || observed.capabilities.as_ref().map(|c| c.platform.clone());
+        self.config.platform.clone().or_else(of_engine).unwrap_or_else(Platform::local)
+    }
+
+    /// One run at a time in one tree; the second one waits and says for whom. A tree that cannot be written to has
+    /// no lock: nobody can do anything in it.
+    pub async fn lock(&self) -> Result<Option<Lock>, Error> {
+        let on_wait = |holder: Option<&Holder>| match holder {
+            Some(holder) => super::say(&format!("waiting for {holder}")),
+            None => super::say("waiting for another run in this tree"),
+        };
+        let lock = Lock::acquire(&self.config.root, &self.command, &on_wait);
+        match super::interrupt::or_interrupted(lock).await {
+            None => Err(Error::told(ExitCode::Interrupted)),
+            Some(Ok(lock)) => Ok(Some(lock)),
+            Some(Err(error)) if error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(None),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Names of services, and references. What names a folder among the services is one of the former.
+    pub fn split_names(&self, names: &[String]) -> Result<(Vec<String>, Vec<Reference>), Error> {
+        let discovered = discover::discover(&self.config);
+        let is_service = |name: &str| {
+            discovered
+                .services
+                .iter()
+                .any(|s| s.name == name || format!("{}{}", self.config.prefix, s.name) == name)
+        };
+        let mut split = (Vec::new(), Vec::new());
+        for name in names {
+            if is_service(name) {
+                split.0.push(name.clone());
+            } else {
+                split.1.push(name.parse().map_err(|error| Error::of(ExitCode::Usage, &error))?);
+            }
+        }
+        Ok(split)
     }
 
     /// How names of base images are made.
@@ -155,30 +207,34 @@ fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
 
 /// What was read from disk, and what is going to be written.
 struct Files {
-    discovered: Discovered,
     sync: SyncConfigPlan,
     render: RenderPlan,
     tree: Tree,
 }
 
 fn read_files(config: &Config, engine_platform: Platform) -> Result<Files, Error> {
-    let sync = plan_sync_config(&config.env_files).map_err(Error::config)?;
-    let mut discovered = discover::discover(config);
-    let render = plan_render(&discovered.templates, config);
-    discovered.take_rendered(&render.outputs);
+    let sync = plan_sync_config(&config.env_files).map_err(ConfigError::Invalid)?;
+    let discovered = discover::discover(config);
+    let render = plan_render(discovered.all_templates(), config);
     let mut overlay: BTreeMap<String, (Arc<str>, u32)> = BTreeMap::new();
     for step in sync.steps.iter().chain(&render.steps) {
-        if let crate::model::StepKind::WriteFile { path, contents, mode, .. } = &step.kind {
+        if let StepKind::WriteFile { path, contents, mode, .. } = &step.kind {
             overlay.insert(path.clone(), (Arc::from(contents.as_str()), mode.unwrap_or(0o644)));
         }
     }
-    let tree = tree::read(&ReadInput { config, discovered: &discovered, overlay, engine_platform });
-    Ok(Files { discovered, sync, render, tree })
+    let tree = tree::read(&ReadInput {
+        config,
+        discovered: &discovered,
+        rendered: &render.outputs,
+        render_problems: &render.problems,
+        overlay,
+        engine_platform,
+    });
+    Ok(Files { sync, render, tree })
 }
 
 /// The tree, and the engine's store as it was when the command began.
 pub(super) struct World {
-    pub discovered: Discovered,
     pub sync: SyncConfigPlan,
     pub render: RenderPlan,
     pub tree: Tree,
@@ -214,14 +270,26 @@ impl World {
     }
 
     /// The images that `--only`, `--skip` or names on the command line leave, with all that they build on.
-    pub fn select(&self, only: &[String], skip: &[String]) -> Result<BTreeSet<ImageName>, Error> {
+    pub fn select(
+        &self,
+        only: &[String],
+        skip: &[String],
+        no_needs: bool,
+    ) -> Result<BTreeSet<ImageName>, Error> {
         let chosen: BTreeSet<ImageName> = if only.is_empty() { self.all() } else { self.named(only)? };
         let unwanted = self.named(skip)?;
         let left: BTreeSet<ImageName> = chosen.difference(&unwanted).cloned().collect();
         if left.is_empty() {
-            return Err(Error::nothing_selected(&self.discovered.searched));
+            let why = if self.tree.graph.images().is_empty() {
+                "there are no images in this tree"
+            } else {
+                "nothing is selected"
+            };
+            return Err(Error::new(ExitCode::NothingSelected, why).hint(
+                "`cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie",
+            ));
         }
-        Ok(self.tree.graph.closure(&left))
+        Ok(if no_needs { left } else { self.tree.graph.closure(&left) })
     }
 
     fn named(&self, names: &[String]) -> Result<BTreeSet<ImageName>, Error> {
@@ -234,22 +302,25 @@ impl World {
             if found.len() == before && !self.is_known(name) {
                 let known: BTreeSet<&str> =
                     self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
-                return Err(Error::unknown_name("service", name, &did_you_mean(name, known.iter().copied()), &known));
+                let meant = did_you_mean(name, known.iter().copied());
+                let list = known.into_iter().collect::<Vec<_>>().join(", ");
+                return Err(Error::new(
+                    ExitCode::Usage,
+                    format!("there is no service or image `{name}`{meant}"),
+                )
+                .hint(format!("the services are {list}")));
             }
         }
         Ok(found)
     }
 
-    pub fn is_known(&self, name: &str) -> bool {
-        self.tree.graph.images().iter().any(|i| i.service == name || i.name.as_str() == name)
+    /// What is wrong with these images and with the tree as a whole.
+    pub fn diagnostics(&self, selected: &BTreeSet<ImageName>) -> Vec<Diagnostic> {
+        self.tree.diagnostics(selected)
     }
 
-    /// Findings of rendering count for the services that the templates belong to.
-    pub fn render_findings(&self) -> impl Iterator<Item = Finding> {
-        self.render.problems.iter().map(|problem| Finding {
-            service: self.discovered.service_of(&problem.file),
-            diagnostic: problem.clone(),
-        })
+    fn is_known(&self, name: &str) -> bool {
+        self.tree.graph.images().iter().any(|i| i.service == name || i.name.as_str() == name)
     }
 
     /// True when something of the selected images is broken.
@@ -257,6 +328,3 @@ impl World {
         self.tree.diagnostics(selected).iter().any(|d| d.severity == Severity::Error)
     }
 }
-
-/// Where a tree's private engine listens, if it was started.
-pub(super) type Socket = PathBuf;

@@ -28,8 +28,13 @@ impl Findings {
 
     pub(super) fn into_diagnostics(mut self, path: &str) -> Vec<Diagnostic> {
         self.0.sort_by_key(|(_, line, _)| *line);
-        let with_path =
-            |(severity, line, message)| Diagnostic { severity, file: path.to_owned(), line, message };
+        let with_path = |(severity, line, message)| Diagnostic {
+            severity,
+            file: path.to_owned(),
+            line,
+            column: 0,
+            message,
+        };
         self.0.into_iter().map(with_path).collect()
     }
 }

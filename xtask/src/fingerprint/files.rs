@@ -15,9 +15,7 @@ use super::cache::{HashCache, Sha};
 use super::listing::{Entry, EntryKind, Listings, join};
 use crate::dockerfile::inputs::Selector;
 use crate::ignorefile::IgnoreFile;
-use crate::model::{
-    ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern,
-};
+use crate::model::{ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern};
 
 /// Symlinks in the path of one source; more is a loop (Linux gives up at 40 as well).
 const MAX_LINKS: usize = 40;
@@ -49,7 +47,7 @@ impl Context<'_> {
         self.follow_links(&mut patterns, &mut diagnostics);
         let selector = Selector::new(&patterns);
         let mut found = Vec::new();
-       
+
         self.walk("", &selector, &mut found, &mut diagnostics);
         self.report_unmatched(&patterns, &found, &mut diagnostics);
         let hashed: Vec<Result<(ContextFile, bool), Diagnostic>> =
@@ -226,7 +224,11 @@ impl Context<'_> {
                 let place = if self.folder.is_empty() { "the root" } else { self.folder };
                 diagnostics.push(self.error(
                     pattern.line,
-                    format!("{} source `{}` matches nothing in the context {place}", instruction(pattern.kind), pattern.pattern),
+                    format!(
+                        "{} source `{}` matches nothing in the context {place}",
+                        instruction(pattern.kind),
+                        pattern.pattern
+                    ),
                 ));
             } else if let Some((ignore, file)) = self.ignore {
                 let hidden = ignore.explain(&components.join("/"));

@@ -5,5 +5,5 @@
 
 pub mod cache;
 pub mod canonical;
-//FILES pub mod files;
+pub mod files;
 pub mod listing;

@@ -146,6 +146,11 @@ pub enum EventKind {
         /// Why.
         why: String,
     },
+    /// Something was done to the machine: a package installed, an engine started, a base image made.
+    Announced {
+        /// What, and what for.
+        message: String,
+    },
     /// Ctrl-C, or the first failure under `--fail-fast`.
     CancelRequested {
         /// Why.

@@ -86,6 +86,9 @@ impl Screen {
                 let label = self.paint(Style::Warning, "warning:");
                 self.settled.push(Line::Text(format!("  {label} {subject}{}", neutralise(message))));
             }
+            EventKind::Announced { message } => {
+                self.settled.push(Line::Text(format!("  {}", neutralise(message))));
+            }
             EventKind::StepFinished { .. } => self.settle_step(event, ended.as_ref()),
             EventKind::StepSkipped { phase: _, subject, outcome, why } => {
                 if *outcome != Outcome::UpToDate || self.display.verbosity >= Verbosity::Verbose {

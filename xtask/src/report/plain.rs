@@ -163,6 +163,9 @@ impl<W: Write + Send> Plain<W> {
                 };
                 self.line(at, "warning", (Style::Warning, &fact), "");
             }
+            EventKind::Announced { message } => {
+                self.line(at, "bootstrap", (Style::Plain, &neutralise(message)), "");
+            }
             EventKind::StepRetrying { step, attempt, delay, cause } => {
                 let (label, subject) = self.name_of(step);
                 let fact = format!("{subject} {}", retry_text(*attempt, *delay, cause));

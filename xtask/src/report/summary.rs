@@ -98,7 +98,8 @@ impl Summary {
                 self.outcome = Some(*outcome);
                 self.exit_code = Some(*exit_code);
             }
-            EventKind::PhaseStarted { .. }
+            EventKind::Announced { .. }
+            | EventKind::PhaseStarted { .. }
             | EventKind::PhaseFinished { .. }
             | EventKind::StepStarted { .. }
             | EventKind::StepProgress { .. }

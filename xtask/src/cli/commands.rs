@@ -1,0 +1,143 @@
+//! The commands that do things, as requests to the pipeline.
+
+use super::args::{self, Building, Global, Naming, Pulling};
+use super::pipeline::{self, Request};
+use super::session::Session;
+use crate::config::{Layer, Tag};
+use crate::error::{Error, ExitCode};
+use crate::execute::FailFast;
+use crate::model::{Phase, Reference};
+
+fn tagged(tag: Option<Tag>) -> Layer {
+    Layer { tag, ..Layer::default() }
+}
+
+fn fail_fast(building: &Building) -> FailFast {
+    if building.fail_fast { FailFast::Yes } else { FailFast::No }
+}
+
+/// The settings that the options of a build set.
+fn build_layer(tag: Option<Tag>, building: &Building, pulling: &Pulling, naming: &Naming) -> Layer {
+    naming.over(pulling.over(building.over(tagged(tag))))
+}
+
+/// `build-all`
+pub(super) async fn build_all(global: &Global, args: args::BuildAll) -> Result<ExitCode, Error> {
+    let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
+    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let mut phases = Phase::BUILD_ALL.to_vec();
+    if args.building.push {
+        phases.push(Phase::Push);
+    }
+    let request = Request {
+        only: args.selection.only,
+        skip: args.selection.skip,
+        dry_run: args.dry_run,
+        fix: args.fix,
+        fail_fast: fail_fast(&args.building),
+        ..Request::of(&phases)
+    };
+    pipeline::run(&session, &request).await
+}
+
+/// `build`: the selected images, and whatever they need first.
+pub(super) async fn build(global: &Global, args: args::Build) -> Result<ExitCode, Error> {
+    let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
+    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let mut phases = vec![Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
+    if args.building.push {
+        phases.push(Phase::Push);
+    }
+    let request = Request {
+        only: [args.services, args.selection.only].concat(),
+        skip: args.selection.skip,
+        dry_run: args.dry_run,
+        fail_fast: fail_fast(&args.building),
+        ..Request::of(&phases)
+    };
+    pipeline::run(&session, &request).await
+}
+
+/// `prefetch`: a name is a service of the tree if there is one, else a reference.
+pub(super) async fn prefetch(global: &Global, args: args::Prefetch) -> Result<ExitCode, Error> {
+    let pulling =
+        Pulling { strict_prefetch: args.strict_prefetch, retries: args.retries, no_prefetch: false };
+    let layer = args.naming.over(pulling.over(Layer::default()));
+    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let (services, references) = session.split_names(&args.what)?;
+    let request = Request {
+        references_only: services.is_empty() && !references.is_empty(),
+        only: services,
+        references,
+        dry_run: args.dry_run,
+        pulls_count: true,
+        ..Request::of(&[Phase::Prefetch])
+    };
+    pipeline::run(&session, &request).await
+}
+
+/// `alias`
+pub(super) async fn alias(global: &Global, args: args::Alias) -> Result<ExitCode, Error> {
+    let session = Session::open(global, args.naming.over(Layer::default()), &args.naming.build_arg)?;
+    let references: Vec<Reference> = args
+        .refs
+        .iter()
+        .map(|text| text.parse::<Reference>().map_err(|error| Error::of(ExitCode::Usage, &error)))
+        .collect::<Result<_, _>>()?;
+    let request = Request {
+        references_only: !references.is_empty(),
+        references,
+        check: args.check,
+        fix: args.fix,
+        dry_run: args.dry_run,
+        pulls_count: true,
+        internal_pulls_only: true,
+        ..Request::of(&[Phase::Prefetch, Phase::Alias])
+    };
+    pipeline::run(&session, &request).await
+}
+
+/// `sync-config`
+pub(super) async fn sync_config(global: &Global, args: args::Files) -> Result<ExitCode, Error> {
+    files(global, &args, Phase::SyncConfig).await
+}
+
+/// `render`
+pub(super) async fn render(global: &Global, args: args::Files) -> Result<ExitCode, Error> {
+    files(global, &args, Phase::Render).await
+}
+
+async fn files(global: &Global, args: &args::Files, phase: Phase) -> Result<ExitCode, Error> {
+    let session = Session::open(global, Layer::default(), &[])?;
+    let request = Request { check: args.check, dry_run: args.dry_run, ..Request::of(&[phase]) };
+    pipeline::run(&session, &request).await
+}
+
+/// `verify`
+pub(super) async fn verify(global: &Global, args: args::Verify) -> Result<ExitCode, Error> {
+    let session = Session::open(global, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
+    let request =
+        Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
+    pipeline::run(&session, &request).await
+}
+
+/// `push`
+pub(super) async fn push(global: &Global, args: args::Push) -> Result<ExitCode, Error> {
+    let session = Session::open(global, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
+    let request =
+        Request { only: args.services, dry_run: args.dry_run, no_needs: true, ..Request::of(&[Phase::Push]) };
+    pipeline::run(&session, &request).await
+}
+
+/// `push-all`
+pub(super) async fn push_all(global: &Global, args: args::PushAll) -> Result<ExitCode, Error> {
+    let session = Session::open(global, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
+    let request = Request {
+        only: args.selection.only,
+        skip: args.selection.skip,
+        dry_run: args.dry_run,
+        no_needs: true,
+        ..Request::of(&[Phase::Push])
+    };
+    pipeline::run(&session, &request).await
+}

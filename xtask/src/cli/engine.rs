@@ -1,0 +1,43 @@
+//! `engine up|down|status`: the private engine of this tree. `ci`: all checks of this repository.
+
+use super::args::{self, EngineCommand, Format, Global};
+use super::session::Session;
+use crate::config::Layer;
+use crate::engine::provision::{self, Data, EngineSettings, FOR_ENGINE, Home, Status};
+use crate::error::{Error, ExitCode};
+
+/// `engine`
+pub(super) async fn run(global: &Global, args: args::Engine) -> Result<ExitCode, Error> {
+    let session = Session::open(global, Layer::default(), &[])?;
+    let home = Home::of_tree(&session.config.root);
+    let announce = |message: String| super::say(&message);
+    match args.command {
+        EngineCommand::Up => {
+            if session.bootstrap {
+                provision::ensure_packages(&FOR_ENGINE, &announce).await?;
+            }
+            let endpoint = provision::up(&home, &EngineSettings::default(), &announce).await?;
+            super::print(&endpoint);
+        }
+        EngineCommand::Down { purge } => {
+            let data = if purge { Data::Purge } else { Data::Keep };
+            provision::down(&home, data, &announce).await?;
+        }
+        EngineCommand::Status { format } => {
+            let (state, endpoint, code) = match provision::status(&home).await {
+                Status::Up(record) => ("up", Some(record.endpoint), ExitCode::Good),
+                Status::Dead(record) => ("dead", Some(record.endpoint), ExitCode::EngineUnfit),
+                Status::Down => ("down", None, ExitCode::EngineUnfit),
+            };
+            match (format, endpoint) {
+                (Format::Json, endpoint) => {
+                    super::print(&serde_json::json!({ "state": state, "endpoint": endpoint }).to_string());
+                }
+                (Format::Human, Some(endpoint)) => super::print(&format!("{state} {endpoint}")),
+                (Format::Human, None) => super::print(state),
+            }
+            return Ok(code);
+        }
+    }
+    Ok(ExitCode::Good)
+}

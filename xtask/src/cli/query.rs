@@ -1,0 +1,124 @@
+//! The commands that only answer: `status`, `plan`, `inspect`, `history`. They change nothing.
+
+use std::collections::BTreeMap;
+
+use super::args::{self, Format, Global, PlanFormat};
+use super::pipeline::{self, Request};
+use super::session::Session;
+use crate::config::{Layer, find_root, parse_build_arg};
+use crate::dockerfile::{self, Options};
+use crate::env::Env;
+use crate::error::{Error, ExitCode};
+use crate::model::{Network, Originals, Phase, Platform};
+use crate::plan::{alias, explain};
+use crate::report::{self, history as records};
+use crate::status::{self, StatusReport};
+
+/// `plan`
+pub(super) async fn plan(global: &Global, args: args::PlanArgs) -> Result<ExitCode, Error> {
+    let layer = Layer { tag: args.tag, ..Layer::default() };
+    let layer = args.naming.over(args.pulling.over(args.building.over(layer)));
+    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let world = session.look().await?;
+    let mut phases = Phase::BUILD_ALL.to_vec();
+    if args.building.push {
+        phases.push(Phase::Push);
+    }
+    let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
+    let planned = pipeline::plan(&session, &world, &request).await?;
+    let document = pipeline::document(&world, &planned);
+    let text = match args.format {
+        PlanFormat::Text => explain::text(&document, &planned.plan, planned.verdict.as_ref()),
+        PlanFormat::Json => explain::json(&document),
+        PlanFormat::Dot => explain::dot(&document),
+    };
+    super::print(&session.secrets.redact(&text));
+    Ok(if world.has_errors(&planned.selected) { ExitCode::SourceInvalid } else { ExitCode::Good })
+}
+
+/// `status`
+pub(super) async fn status(global: &Global, args: args::Status) -> Result<ExitCode, Error> {
+    let layer = args.naming.over(Layer { tag: args.tag, ..Layer::default() });
+    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let world = session.look().await?;
+    let mut only = args.selection.only;
+    only.extend(args.explain.clone());
+    let request = Request { only, skip: args.selection.skip, ..Request::of(&[]) };
+    let planned = pipeline::plan(&session, &world, &request).await?;
+    if let Some(name) = &args.explain {
+        let graph = &world.tree.graph;
+        let images = graph.images().iter().filter(|i| i.service == *name || i.name.as_str() == name);
+        for image in images {
+            let assessment = planned.assessments.iter().find(|a| a.name == image.name);
+            super::print(&assessment.map(status::explain).unwrap_or_default());
+        }
+        return Ok(ExitCode::Good);
+    }
+    let wanted = world.base_images(&planned.selected);
+    let known = world.base_images(&world.all());
+    let originals = Originals::new(session.rules(), &known);
+    let network = session.config.network.unwrap_or(Network::External);
+    let document = pipeline::document(&world, &planned);
+    let report = StatusReport {
+        version: 1,
+        images: document.images,
+        aliases: alias::health(&wanted, &originals, &world.observed, network),
+        diagnostics: document.diagnostics,
+    };
+    match args.format {
+        Format::Human => super::print(&status::text(&report)),
+        // Strings, numbers and maps with string keys: serialising them cannot fail.
+        Format::Json => super::print(&serde_json::to_string_pretty(&report).unwrap_or_default()),
+    }
+    if let Err(error) = &world.engine {
+        let warning = Error::from(error.clone()).as_warning(&session.secrets);
+        warning.iter().for_each(|warning| report::tell(warning, session.display.colour));
+    }
+    Ok(ExitCode::Good)
+}
+
+/// `inspect`: a file that cannot be read is an error, the others are still answered.
+pub(super) fn inspect(global: &Global, args: &args::Inspect) -> Result<ExitCode, Error> {
+    let env = Env::from_process();
+    let mut build_args = BTreeMap::new();
+    for text in &args.build_arg {
+        build_args.extend(parse_build_arg(text, &env).map_err(|why| Error::new(ExitCode::Usage, why))?);
+    }
+    let local = Platform::local();
+    let platform = args.platform.as_ref().unwrap_or(&local);
+    let target = args.target.as_deref();
+    let options = Options { target, build_args: &build_args, platform, build_platform: &local };
+    let mut unreadable: Option<Error> = None;
+    for path in &args.files {
+        let shown = path.to_string_lossy();
+        match std::fs::read(path) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let inspection = dockerfile::inspect(&shown, &text, &options);
+                super::print(&serde_json::to_string(&inspection).unwrap_or_default());
+            }
+            Err(cause) => {
+                let error = unreadable.take().unwrap_or_else(|| {
+                    Error::new(ExitCode::SourceInvalid, "not every file could be read")
+                        .hint("see whether the path is right")
+                });
+                unreadable = Some(error.because(format!("{shown}: {cause}")));
+            }
+        }
+    }
+    let _ = global;
+    unreadable.map_or(Ok(ExitCode::Good), Err)
+}
+
+/// `history`
+pub(super) fn history(global: &Global, args: &args::History) -> Result<ExitCode, Error> {
+    let here = std::env::current_dir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    let root = find_root(global.root.as_deref(), &here, &Env::from_process())?;
+    let filter = records::Filter { image: args.image.clone(), limit: Some(args.limit) };
+    let runs = records::list(&root, &filter);
+    match args.format {
+        Format::Human => super::print(&records::table(&runs, args.image.as_deref())),
+        Format::Json => super::print(&format!("{:#}", records::json(&runs))),
+    }
+    Ok(ExitCode::Good)
+}
