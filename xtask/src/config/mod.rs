@@ -16,7 +16,7 @@ pub use settings::{SETTINGS, Setting, settings_table};
 
 use crate::model::{Network, Platform, Recipe, Reference, RegistryPrefix};
 
-/// Everything that decides what a run does. Built by [`load`].
+/// Everything that decides what a run does. Built by [`load()`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The tree's root, absolute.

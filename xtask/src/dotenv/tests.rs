@@ -152,11 +152,10 @@ proptest! {
 
     #[test]
     fn dotenvy_agrees_where_it_can(
-        value in prop_oneof!["[a-z0-9/:.#-]{0,8}", "'[a-z# \n]{0,8}'", "\"[a-z# \n]{0,8}\""],
+        // dotenvy takes `K=#x` for a comment.
+        value in prop_oneof!["([a-z0-9/:.-][a-z0-9/:.#-]{0,8})?", "'[a-z# \n]{0,8}'", "\"[a-z# \n]{0,8}\""],
         spaces in " {0,2}", note in prop_oneof![Just(""), Just(" # note")],
     ) {
-        // dotenvy takes `K=#x` for a comment, and reads a comment's quotes.
-        prop_assume!(!value.starts_with('#'));
         let text = format!("A={spaces}{value}{note}\nB=1\n");
         if let Ok(theirs) = dotenvy::from_read_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>() {
             prop_assert_eq!(Dotenv::parse("f", &text).expect("valid").values(), theirs);
