@@ -5,6 +5,9 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
+
+pub use cli::main;
+
 pub mod cli;
 pub mod conf;
 pub mod config;
@@ -33,5 +36,3 @@ pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
-
-pub use cli::main;

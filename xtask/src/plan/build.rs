@@ -239,7 +239,8 @@ pub fn plan(
         }
         let absent = |base: &&Reference| observed.find(base).is_none() && !pulled.contains_key(*base);
         let bases = externals(image);
-        if let Some(base) = bases.iter().copied().find(absent).filter(|_| request.cut_off) {
+        let is_cut_off = request.cut_off && observed.capabilities.is_some();
+        if let Some(base) = bases.iter().copied().find(absent).filter(|_| is_cut_off) {
             failing.insert(&image.name);
             skip(Reason::BaseUnavailable(base.clone()));
             continue;
