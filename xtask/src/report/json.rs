@@ -92,6 +92,7 @@ mod tests {
                 log: Some(text()),
             },
             EventKind::StepSkipped { phase, subject, outcome: Outcome::UpToDate, why },
+            EventKind::Announced { message: text() },
             EventKind::CancelRequested { cause: text() },
             EventKind::RunFinished { outcome: Outcome::Done, exit_code: 0, stats: RunStats::default() },
         ];
@@ -106,10 +107,11 @@ mod tests {
             EventKind::StepRetrying { .. } => 7,
             EventKind::StepFinished { .. } => 8,
             EventKind::StepSkipped { .. } => 9,
-            EventKind::CancelRequested { .. } => 10,
-            EventKind::RunFinished { .. } => 11,
+            EventKind::Announced { .. } => 10,
+            EventKind::CancelRequested { .. } => 11,
+            EventKind::RunFinished { .. } => 12,
         };
-        assert!(samples.iter().map(place).eq(0..12));
+        assert!(samples.iter().map(place).eq(0..13));
         samples
     }
 
@@ -139,7 +141,7 @@ mod tests {
                 assert_eq!(rows_of(page, "### Totals"), fields);
             }
         }
-        let event = Event { v: 1, at: String::new(), elapsed: 0, kind: samples().remove(10) };
+        let event = Event { v: 1, at: String::new(), elapsed: 0, kind: samples().remove(11) };
         let mut fields = keys_of(&serde_json::to_value(event).unwrap());
         fields.remove("cause");
         assert_eq!(rows_of(page, "## Every event"), fields);

@@ -1,0 +1,179 @@
+//! Whole screens of a terminal, at several widths.
+
+use super::*;
+use crate::model::Unit;
+use crate::report::resolve::Mode;
+use crate::report::testing::{Story, failing_story};
+
+const PLAIN: Display = Display { mode: Mode::Tty, colour: Colour::No, verbosity: Verbosity::Normal };
+
+fn screen_of(display: Display, events: &[Event]) -> Screen {
+    let mut screen = Screen::new(display, Some("target/xtask/runs/8d2".to_owned()));
+    for event in events {
+        screen.take(event);
+    }
+    screen
+}
+
+/// Everything that the terminal shows: what settled, then the frame.
+fn show(events: &[Event], columns: usize, now: u64) -> String {
+    let mut screen = screen_of(PLAIN, events);
+    let mut lines = screen.take_settled(columns);
+    lines.extend(frame(&screen, columns, now));
+    lines.join("\n")
+}
+
+/// The moment of DESIGN's drawing.
+fn drawn_story() -> Vec<Event> {
+    let mut story = Story::new();
+    story.tell(EventKind::RunStarted {
+        run: "8d2".to_owned(),
+        command: "cargo xtask build-all".to_owned(),
+        images: 14,
+        base_images: 9,
+        engine: Some("docker 27.3".to_owned()),
+        network: Some("external (docker.io answered in 38 ms)".to_owned()),
+    });
+    story.phase(Phase::Prefetch, 1, 2, 7);
+    for n in 0..7 {
+        story.skip(Phase::Prefetch, &format!("b{n}"), Outcome::UpToDate, "already here");
+    }
+    for name in ["redis:7", "alpine:3.20"] {
+        story.start(Phase::Prefetch, name, "not in the local store");
+        story.at(6).finish(Phase::Prefetch, name, 6000, None, "");
+    }
+    story.phase_end(Phase::Prefetch).phase(Phase::Build, 5, 9, 5);
+    for n in 0..5 {
+        story.skip(Phase::Build, &format!("s{n}"), Outcome::UpToDate, "up to date: 3 inputs unchanged");
+    }
+    story.start(Phase::Build, "web", "not built yet").at(40).finish(Phase::Build, "web", 34_000, None, "");
+    story.at(51).start(Phase::Build, "api", "source changed: src/api/Cargo.lock");
+    story.progress(Phase::Build, "api", (12, 17, Unit::Steps), "RUN cargo build --release");
+    story.at(64).start(Phase::Build, "frontend", "not built yet");
+    story.progress(Phase::Build, "frontend", (4, 9, Unit::Steps), "RUN npm ci");
+    story.at(65).start(Phase::Build, "gateway-with-a-long-name", "not built yet");
+    story.progress(
+        Phase::Build,
+        "gateway-with-a-long-name",
+        (1, 9, Unit::Steps),
+        "RUN apt-get update && apt-get install --yes --no-install-recommends build-essential ca-certificates",
+    );
+    story.events
+}
+
+#[test]
+fn drawn_for_200_columns() {
+    insta::assert_snapshot!(show(&drawn_story(), 200, 102_000), @"
+    Discovered 14 images, 9 external base images, network external (docker.io answered in 38 ms)
+    1/6   Prefetch 9/9   2 pulled, 7 already here                                    00:06
+    5/6   Build [============>                 ]  6/14   3 running                   01:42
+               api          12/17 RUN cargo build --release                          00:51
+               frontend      4/9  RUN npm ci                                         00:38
+               gateway-with-a-long-name  1/9  RUN apt-get update && apt-get insta... 00:37
+    ");
+}
+
+#[test]
+fn drawn_for_80_columns() {
+    insta::assert_snapshot!(show(&drawn_story(), 80, 102_000), @"
+    Discovered 14 images, 9 external base images, network external (docker.io answered in 38 ms)
+    1/6   Prefetch 9/9   2 pulled, 7 already here                           00:06
+    5/6   Build [============>                 ]  6/14   3 running          01:42
+               api          12/17 RUN cargo build --release                 00:51
+               frontend      4/9  RUN npm ci                                00:38
+               gateway-with-a-long-name  1/9  RUN apt-get update && apt-... 00:37
+    ");
+}
+
+#[test]
+fn drawn_for_60_columns() {
+    insta::assert_snapshot!(show(&drawn_story(), 60, 102_000), @"
+    Discovered 14 images, 9 external base images, network external (docker.io answered in 38 ms)
+    1/6   Prefetch 9/9   2 pulled, 7 already here       00:06
+    5/6   Build [=======>          ]  6/14   3 running  01:42
+               api          12/17 RUN cargo build --... 00:51
+               frontend      4/9  RUN npm ci            00:38
+               gateway-with-a-long-name  1/9  RUN ap... 00:37
+    ");
+}
+
+#[test]
+fn many_steps_are_counted_not_shown() {
+    let mut story = Story::new();
+    story.phase(Phase::Prefetch, 1, 12, 0);
+    for n in 0..12 {
+        let name = format!("image{n}:1");
+        story.start(Phase::Prefetch, &name, "not in the local store");
+        story.progress(Phase::Prefetch, &name, (12_345_678, 31_000_000, Unit::Bytes), "downloading");
+    }
+    story.retry(Phase::Prefetch, "image1:1", "503 Service Unavailable");
+    insta::assert_snapshot!(show(&story.events, 80, 3_000), @"
+    1/6   Prefetch [>                             ]  0/12   12 running      00:03
+               image0:1     12 MB/31 MB downloading                         00:03
+               image1:1     12 MB/31 MB try 1 failed, again in 2.0s (503... 00:03
+               image2:1     12 MB/31 MB downloading                         00:03
+               image3:1     12 MB/31 MB downloading                         00:03
+               image4:1     12 MB/31 MB downloading                         00:03
+               image5:1     12 MB/31 MB downloading                         00:03
+               image6:1     12 MB/31 MB downloading                         00:03
+               image7:1     12 MB/31 MB downloading                         00:03
+               ... and 4 more
+    ");
+}
+
+#[test]
+fn the_end_of_a_failing_run() {
+    insta::assert_snapshot!(show(&failing_story(), 80, 93_000), @"
+      Discovered 14 images, 9 external base images, network external
+      1/6   Prefetch 1/1   1 pulled                                           00:06
+      warning: api: base image debian:12-slim is a year old
+                 frontend     failed `RUN npm ci` at src/frontend/Dockerfi... 01:33
+                   npm ERR! code ENOTFOUND
+                   log target/xtask/runs/8d2/logs/build-frontend.log
+                 shop         skipped (frontend failed)
+      5/6   Build 4/4   1 built, 1 up to date, 1 failed, 1 skipped            01:33
+      Failed 1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning  01:33
+    error: cannot build image `frontend`
+      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      last lines:
+        npm ERR! code ENOTFOUND
+    hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
+    hint: `cargo xtask build frontend` tries again
+    record of this run: target/xtask/runs/8d2
+    ");
+}
+
+#[test]
+fn no_frame_line_is_wider_than_the_terminal() {
+    let mut story = Story::new();
+    story.begin(3, 1).phase(Phase::SyncConfig, 3, 3, 0).phase(Phase::Build, 5, 1000, 0);
+    for subject in ["日本語日本語日本語日本語", "a", "\x1b[2Jevil\u{202e}"] {
+        story.start(Phase::Build, subject, "x");
+        story.progress(
+            Phase::Build,
+            subject,
+            (999, 1000, Unit::Steps),
+            "RUN echo 日本語 日本語 日本語 日本語",
+        );
+    }
+    let screen = screen_of(PLAIN, &story.events);
+    let coloured = screen_of(Display { colour: Colour::Yes, ..PLAIN }, &story.events);
+    for columns in 0..220 {
+        for line in frame(&screen, columns, 3_600_000) {
+            assert!(width(&line) <= columns.saturating_sub(1), "{columns}: {line:?}");
+            assert!(!line.contains('\x1b'), "{line:?}");
+        }
+        let stripped: Vec<_> =
+            frame(&coloured, columns, 9).iter().map(|line| neutralise(line).trim_end().to_owned()).collect();
+        assert_eq!(stripped, frame(&screen, columns, 9), "{columns}");
+    }
+}
+
+#[test]
+fn bars_fill() {
+    for (done, total, drawn) in
+        [(0, 4, ">   "), (1, 4, "=>  "), (3, 4, "===>"), (4, 4, "===="), (0, 0, "====")]
+    {
+        assert_eq!(bar(done, total, 4), drawn);
+    }
+}

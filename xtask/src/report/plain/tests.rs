@@ -1,0 +1,177 @@
+//! Whole screens of plain and quiet mode.
+
+use super::*;
+use crate::model::Unit;
+use crate::report::resolve::Mode;
+use crate::report::testing::{Paper, Story, failing_story};
+
+fn screen(events: &[Event], verbosity: Verbosity, colour: Colour) -> String {
+    let paper = Paper::default();
+    let mode = if verbosity == Verbosity::Quiet { Mode::Quiet } else { Mode::Plain };
+    let display = Display { mode, colour, verbosity };
+    let mut plain = Plain::new(paper.clone(), display, Some("target/xtask/runs/8d2".to_owned()));
+    for event in events {
+        plain.take(event).unwrap();
+    }
+    paper.text()
+}
+
+#[test]
+fn the_screen_of_a_failing_run() {
+    insta::assert_snapshot!(screen(&failing_story(), Verbosity::Normal, Colour::No), @"
+    00:00 started    14 images, 9 base images, engine docker 27.3, network external
+    00:02 prefetch   alpine:3.20 try 1 failed, again in 2.0s (TLS handshake timeout)
+    00:06 prefetch   pulled alpine:3.20@sha256:1e421e421e42  (not in the local store)
+    00:06 prefetch   1 pulled
+    00:09 build      api started            (source changed: src/api/Cargo.lock)
+    00:09 build      frontend started       (not built yet)
+    00:09 warning    api: base image debian:12-slim is a year old
+    01:31 build      api built              82s  1.2 GB  sha256:9f0c9f0c9f0c
+    01:33 build      frontend failed        `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1   log target/xtask/runs/8d2/logs/build-frontend.log
+    01:33 build      shop skipped           (frontend failed)
+    01:33 build      1 built, 1 up to date, 1 failed, 1 skipped
+    01:33 failed     1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning
+    error: cannot build image `frontend`
+      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      last lines:
+        npm ERR! code ENOTFOUND
+    hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
+    hint: `cargo xtask build frontend` tries again
+    record of this run: target/xtask/runs/8d2
+    ");
+}
+
+#[test]
+fn more_with_v_and_all_with_vv() {
+    insta::assert_snapshot!(screen(&failing_story(), Verbosity::Logs, Colour::No), @"
+    00:00 started    14 images, 9 base images, engine docker 27.3, network external
+    00:00 prefetch   alpine:3.20 started    (not in the local store)
+    00:02 prefetch   alpine:3.20 try 1 failed, again in 2.0s (TLS handshake timeout)
+    00:06 prefetch   pulled alpine:3.20@sha256:1e421e421e42  (not in the local store)
+    00:06 prefetch   1 pulled
+    00:06 build      worker skipped         (up to date: 212 inputs unchanged)
+    00:09 build      api started            (source changed: src/api/Cargo.lock)
+    00:09 build      frontend started       (not built yet)
+    00:09 build      frontend | npm ERR! code ENOTFOUND
+    00:09 warning    api: base image debian:12-slim is a year old
+    01:31 build      api built              82s  1.2 GB  sha256:9f0c9f0c9f0c
+    01:33 build      frontend failed        `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1   log target/xtask/runs/8d2/logs/build-frontend.log
+    01:33 build      shop skipped           (frontend failed)
+    01:33 build      1 built, 1 up to date, 1 failed, 1 skipped
+    01:33 failed     1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning
+    error: cannot build image `frontend`
+      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      last lines:
+        npm ERR! code ENOTFOUND
+    hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
+    hint: `cargo xtask build frontend` tries again
+    record of this run: target/xtask/runs/8d2
+    ");
+}
+
+#[test]
+fn quiet_is_warnings_and_failures() {
+    insta::assert_snapshot!(screen(&failing_story(), Verbosity::Quiet, Colour::No), @"
+    warning: api: base image debian:12-slim is a year old
+    error: cannot build image `frontend`
+      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      last lines:
+        npm ERR! code ENOTFOUND
+    hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
+    hint: `cargo xtask build frontend` tries again
+    record of this run: target/xtask/runs/8d2
+    ");
+}
+
+#[test]
+fn a_no_op_of_a_hundred_images_is_short() {
+    let mut story = Story::new();
+    story.begin(100, 1).phase(Phase::Prefetch, 1, 0, 1);
+    story.skip(Phase::Prefetch, "debian:12-slim", Outcome::UpToDate, "already here");
+    story.phase_end(Phase::Prefetch).phase(Phase::Alias, 2, 0, 0).phase_end(Phase::Alias);
+    story.phase(Phase::Build, 5, 0, 100);
+    for n in 0..100 {
+        story.skip(Phase::Build, &format!("s{n}"), Outcome::UpToDate, "up to date: 51 inputs unchanged");
+    }
+    story.phase_end(Phase::Build).end(Outcome::UpToDate, 0);
+    insta::assert_snapshot!(screen(&story.events, Verbosity::Normal, Colour::No), @"
+    00:00 started    100 images, 1 base image, engine docker 27.3, network external
+    00:00 prefetch   1 already here
+    00:00 build      100 up to date
+    00:00 finished   nothing to do, 101 up to date
+    ");
+    assert_eq!(screen(&story.events, Verbosity::Quiet, Colour::No), "");
+}
+
+#[test]
+fn cancelled_runs_say_what_was_done() {
+    let mut story = Story::new();
+    story.begin(2, 1).phase(Phase::Build, 5, 2, 0).start(Phase::Build, "api", "not built yet");
+    story.at(3).tell(EventKind::CancelRequested { cause: "Ctrl-C".to_owned() });
+    story.tell(EventKind::StepFinished {
+        step: crate::model::StepId::new(Phase::Build, "api"),
+        phase: Phase::Build,
+        subject: "api".to_owned(),
+        outcome: Outcome::Cancelled,
+        took: 3000,
+        detail: String::new(),
+        size: None,
+        last_lines: Vec::new(),
+        log: None,
+    });
+    story.skip(Phase::Build, "web", Outcome::Cancelled, "the run was stopped").end(Outcome::Cancelled, 130);
+    insta::assert_snapshot!(screen(&story.events, Verbosity::Normal, Colour::No), @"
+    00:00 started    2 images, 1 base image, engine docker 27.3, network external
+    00:00 build      api started            (not built yet)
+    00:03 cancelling (Ctrl-C)
+    00:03 build      api cancelled
+    00:03 build      web cancelled          (the run was stopped)
+    00:03 cancelled  2 cancelled
+    ");
+}
+
+#[test]
+fn hostile_texts_reach_no_terminal() {
+    let evil = "\x1b]0;owned\x07\x1b[2Jx\u{202e}y\rz\nw";
+    let mut story = Story::new();
+    story.begin(1, 1).phase(Phase::Build, 1, 1, 0).start(Phase::Build, evil, evil);
+    story.log(Phase::Build, evil, evil).retry(Phase::Build, evil, evil).warn(None, evil);
+    story.progress(Phase::Build, evil, (1, 2, Unit::Steps), evil);
+    story.fail(Phase::Build, evil, evil, &[evil]).skip(Phase::Build, evil, Outcome::Skipped, evil);
+    story.tell(EventKind::PhaseFinished { phase: Phase::Build, summary: evil.to_owned() });
+    story.tell(EventKind::CancelRequested { cause: evil.to_owned() }).end(Outcome::Failed, 3);
+    for verbosity in [Verbosity::Quiet, Verbosity::Logs] {
+        let text = screen(&story.events, verbosity, Colour::No);
+        let is_bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.chars().any(is_bad), "{text:?}");
+    }
+}
+
+#[test]
+fn colour_carries_nothing_alone() {
+    let coloured = screen(&failing_story(), Verbosity::Logs, Colour::Yes);
+    assert!(coloured.contains("\x1b[1;31m"));
+    let stripped: String = coloured.lines().map(|line| format!("{}\n", neutralise(line))).collect();
+    assert_eq!(stripped, screen(&failing_story(), Verbosity::Logs, Colour::No));
+}
+
+#[test]
+fn a_long_silence_names_what_runs() {
+    let paper = Paper::default();
+    let display = Display { mode: Mode::Plain, colour: Colour::No, verbosity: Verbosity::Normal };
+    let mut plain = Plain::new(paper.clone(), display, None);
+    let mut story = Story::new();
+    story.start(Phase::Build, "api", "not built yet");
+    story.progress(Phase::Build, "api", (12, 17, Unit::Steps), "RUN make");
+    for event in &story.events {
+        plain.take(event).unwrap();
+    }
+    for seconds in [59, 60, 61, 119, 120] {
+        plain.tick(Duration::from_secs(seconds)).unwrap();
+    }
+    insta::assert_snapshot!(paper.text(), @"
+    00:00 build      api started            (not built yet)
+    01:00 build      api running            12/17 RUN make
+    02:00 build      api running            12/17 RUN make
+    ");
+}
