@@ -5,7 +5,6 @@
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
 
-
 pub use cli::main;
 
 pub mod cli;

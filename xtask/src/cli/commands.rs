@@ -1,8 +1,8 @@
 //! The commands that do things, as requests to the pipeline.
 
-use super::args::{self, Building, Global, Naming, Pulling};
+use super::args::{self, Building, Naming, Pulling};
 use super::pipeline::{self, Request};
-use super::session::Session;
+use super::session::{Session, Typed};
 use crate::config::{Layer, Tag};
 use crate::error::{Error, ExitCode};
 use crate::execute::FailFast;
@@ -22,9 +22,9 @@ fn build_layer(tag: Option<Tag>, building: &Building, pulling: &Pulling, naming:
 }
 
 /// `build-all`
-pub(super) async fn build_all(global: &Global, args: args::BuildAll) -> Result<ExitCode, Error> {
+pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
-    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let mut phases = Phase::BUILD_ALL.to_vec();
     if args.building.push {
         phases.push(Phase::Push);
@@ -41,9 +41,9 @@ pub(super) async fn build_all(global: &Global, args: args::BuildAll) -> Result<E
 }
 
 /// `build`: the selected images, and whatever they need first.
-pub(super) async fn build(global: &Global, args: args::Build) -> Result<ExitCode, Error> {
+pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
-    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let mut phases = vec![Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
     if args.building.push {
         phases.push(Phase::Push);
@@ -59,11 +59,11 @@ pub(super) async fn build(global: &Global, args: args::Build) -> Result<ExitCode
 }
 
 /// `prefetch`: a name is a service of the tree if there is one, else a reference.
-pub(super) async fn prefetch(global: &Global, args: args::Prefetch) -> Result<ExitCode, Error> {
+pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<ExitCode, Error> {
     let pulling =
         Pulling { strict_prefetch: args.strict_prefetch, retries: args.retries, no_prefetch: false };
     let layer = args.naming.over(pulling.over(Layer::default()));
-    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let (services, references) = session.split_names(&args.what)?;
     let request = Request {
         references_only: services.is_empty() && !references.is_empty(),
@@ -77,8 +77,8 @@ pub(super) async fn prefetch(global: &Global, args: args::Prefetch) -> Result<Ex
 }
 
 /// `alias`
-pub(super) async fn alias(global: &Global, args: args::Alias) -> Result<ExitCode, Error> {
-    let session = Session::open(global, args.naming.over(Layer::default()), &args.naming.build_arg)?;
+pub(super) async fn alias(typed: &Typed<'_>, args: args::Alias) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, args.naming.over(Layer::default()), &args.naming.build_arg)?;
     let references: Vec<Reference> = args
         .refs
         .iter()
@@ -98,40 +98,40 @@ pub(super) async fn alias(global: &Global, args: args::Alias) -> Result<ExitCode
 }
 
 /// `sync-config`
-pub(super) async fn sync_config(global: &Global, args: args::Files) -> Result<ExitCode, Error> {
-    files(global, &args, Phase::SyncConfig).await
+pub(super) async fn sync_config(typed: &Typed<'_>, args: args::Files) -> Result<ExitCode, Error> {
+    files(typed, &args, Phase::SyncConfig).await
 }
 
 /// `render`
-pub(super) async fn render(global: &Global, args: args::Files) -> Result<ExitCode, Error> {
-    files(global, &args, Phase::Render).await
+pub(super) async fn render(typed: &Typed<'_>, args: args::Files) -> Result<ExitCode, Error> {
+    files(typed, &args, Phase::Render).await
 }
 
-async fn files(global: &Global, args: &args::Files, phase: Phase) -> Result<ExitCode, Error> {
-    let session = Session::open(global, Layer::default(), &[])?;
+async fn files(typed: &Typed<'_>, args: &args::Files, phase: Phase) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
     let request = Request { check: args.check, dry_run: args.dry_run, ..Request::of(&[phase]) };
     pipeline::run(&session, &request).await
 }
 
 /// `verify`
-pub(super) async fn verify(global: &Global, args: args::Verify) -> Result<ExitCode, Error> {
-    let session = Session::open(global, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
+pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
     let request =
         Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
     pipeline::run(&session, &request).await
 }
 
 /// `push`
-pub(super) async fn push(global: &Global, args: args::Push) -> Result<ExitCode, Error> {
-    let session = Session::open(global, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
+pub(super) async fn push(typed: &Typed<'_>, args: args::Push) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
     let request =
         Request { only: args.services, dry_run: args.dry_run, no_needs: true, ..Request::of(&[Phase::Push]) };
     pipeline::run(&session, &request).await
 }
 
 /// `push-all`
-pub(super) async fn push_all(global: &Global, args: args::PushAll) -> Result<ExitCode, Error> {
-    let session = Session::open(global, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
+pub(super) async fn push_all(typed: &Typed<'_>, args: args::PushAll) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

@@ -1,14 +1,14 @@
 //! `engine up|down|status`: the private engine of this tree. `ci`: all checks of this repository.
 
-use super::args::{self, EngineCommand, Format, Global};
-use super::session::Session;
+use super::args::{self, EngineCommand, Format};
+use super::session::{Session, Typed};
 use crate::config::Layer;
 use crate::engine::provision::{self, Data, EngineSettings, FOR_ENGINE, Home, Status};
 use crate::error::{Error, ExitCode};
 
 /// `engine`
-pub(super) async fn run(global: &Global, args: args::Engine) -> Result<ExitCode, Error> {
-    let session = Session::open(global, Layer::default(), &[])?;
+pub(super) async fn run(typed: &Typed<'_>, args: args::Engine) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
     let home = Home::of_tree(&session.config.root);
     let announce = |message: String| super::say(&message);
     match args.command {

@@ -1,5 +1,7 @@
 //! Ctrl-C: once winds down, twice kills.
 
+use std::io::Write as _;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ExitCode;
@@ -13,6 +15,8 @@ pub(super) async fn watch(cancel: CancellationToken, emitter: Emitter) {
     emitter.emit(EventKind::CancelRequested { cause: "interrupted; once more ends at once".to_owned() });
     cancel.cancel();
     interrupts.next().await;
+    // The bars stay where they are; the shell's prompt goes below them.
+    let _ = std::io::stderr().write_all(b"\n");
     std::process::exit(i32::from(ExitCode::Interrupted.number()));
 }
 

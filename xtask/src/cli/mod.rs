@@ -16,20 +16,26 @@ mod provisioning;
 mod query;
 mod session;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{Cli, Command};
+use self::session::Typed;
+use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::report;
+use crate::report::bug::{RunNotes, guard};
 use crate::report::resolve::Colour;
-use crate::secrets::Secrets;
 
 /// The whole program: parses, does, tells what went wrong.
 pub fn main() -> std::process::ExitCode {
-    install_panic_hook();
+    let notes = RunNotes::default();
+    guard(&notes, || run(&notes))
+}
+
+fn run(notes: &RunNotes) -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -41,34 +47,35 @@ pub fn main() -> std::process::ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell(&Error::of(ExitCode::Unexpected, &error)).into(),
+        Err(error) => return tell(&Error::of(ExitCode::Unexpected, &error), notes).into(),
     };
-    let result = runtime.block_on(dispatch(cli));
+    let result = runtime.block_on(dispatch(cli, notes));
     // A blocking task that outlives a cancelled run must not hold up the exit.
     runtime.shutdown_background();
     match result {
         Ok(code) => code.into(),
-        Err(error) => tell(&error).into(),
+        Err(error) => tell(&error, notes).into(),
     }
 }
 
-async fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
+async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
     let Cli { global, command } = cli;
+    let typed = &Typed { global: &global, notes };
     match command {
-        Command::BuildAll(args) => commands::build_all(&global, args).await,
-        Command::Prefetch(args) => commands::prefetch(&global, args).await,
-        Command::Alias(args) => commands::alias(&global, args).await,
-        Command::SyncConfig(args) => commands::sync_config(&global, args).await,
-        Command::Render(args) => commands::render(&global, args).await,
-        Command::Build(args) => commands::build(&global, args).await,
-        Command::Verify(args) => commands::verify(&global, args).await,
-        Command::Push(args) => commands::push(&global, args).await,
-        Command::PushAll(args) => commands::push_all(&global, args).await,
-        Command::Status(args) => query::status(&global, args).await,
-        Command::Plan(args) => query::plan(&global, args).await,
-        Command::Inspect(args) => query::inspect(&global, &args),
-        Command::History(args) => query::history(&global, &args),
-        Command::Engine(args) => engine::run(&global, args).await,
+        Command::BuildAll(args) => commands::build_all(typed, args).await,
+        Command::Prefetch(args) => commands::prefetch(typed, args).await,
+        Command::Alias(args) => commands::alias(typed, args).await,
+        Command::SyncConfig(args) => commands::sync_config(typed, args).await,
+        Command::Render(args) => commands::render(typed, args).await,
+        Command::Build(args) => commands::build(typed, args).await,
+        Command::Verify(args) => commands::verify(typed, args).await,
+        Command::Push(args) => commands::push(typed, args).await,
+        Command::PushAll(args) => commands::push_all(typed, args).await,
+        Command::Status(args) => query::status(typed, args).await,
+        Command::Plan(args) => query::plan(typed, args).await,
+        Command::Inspect(args) => query::inspect(&args),
+        Command::History(args) => query::history(typed, &args),
+        Command::Engine(args) => engine::run(typed, args).await,
     }
 }
 
@@ -87,19 +94,11 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-fn tell(error: &Error) -> ExitCode {
-    if let Some(failure) = error.telling(&Secrets::default()) {
-        report::tell(&failure, Colour::No);
+fn tell(error: &Error, notes: &RunNotes) -> ExitCode {
+    if let Some(failure) = error.telling(&notes.secrets) {
+        let stderr = std::io::stderr();
+        let plain = !stderr.is_terminal() || Env::from_process().no_color();
+        report::tell(&failure, if plain { Colour::No } else { Colour::Yes });
     }
     error.code()
-}
-
-/// A panic is a bug of this program; it says so, in few words, and leaves the terminal usable.
-fn install_panic_hook() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
-        let what = panic.payload_as_str().unwrap_or("no message");
-        eprintln!("error: this is a bug in xtask: {what} at {place}");
-        eprintln!("hint: what was done so far is in target/xtask/runs/latest/events.ndjson");
-    }));
 }

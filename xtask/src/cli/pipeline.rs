@@ -263,6 +263,10 @@ impl<'a> Run<'a> {
         // A record that cannot be kept is told by the first event that it cannot take.
         let _ = recorder.write_plan(&session.secrets.redact(&explain::json(&document)));
         let folder = recorder.folder();
+        if let Some(folder) = &folder {
+            // A second run of one process would keep the first one's; there is none.
+            let _ = session.notes.record.set(folder.clone());
+        }
         let (emitter, received) = events::channel(Arc::new(clock));
         let sinks: Vec<Box<dyn events::Sink>> =
             vec![Box::new(recorder), report::eye(session.display, folder)];
@@ -485,9 +489,12 @@ impl Cause {
 
     fn of_error(error: &StepError) -> Self {
         match error {
-            StepError::Engine(
-                EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_),
-            ) => Self::Engine,
+            StepError::Engine(error) | StepError::Build(error, _) => match error {
+                EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_) => {
+                    Self::Engine
+                }
+                _ => Self::Step,
+            },
             _ => Self::Step,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::args::{self, Format, Global, PlanFormat};
+use super::args::{self, Format, PlanFormat};
 use super::pipeline::{self, Request};
-use super::session::Session;
+use super::session::{Session, Typed};
 use crate::config::{Layer, find_root, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
@@ -15,10 +15,10 @@ use crate::report::{self, history as records};
 use crate::status::{self, StatusReport};
 
 /// `plan`
-pub(super) async fn plan(global: &Global, args: args::PlanArgs) -> Result<ExitCode, Error> {
+pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
     let layer = Layer { tag: args.tag, ..Layer::default() };
     let layer = args.naming.over(args.pulling.over(args.building.over(layer)));
-    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let world = session.look().await?;
     let mut phases = Phase::BUILD_ALL.to_vec();
     if args.building.push {
@@ -37,9 +37,9 @@ pub(super) async fn plan(global: &Global, args: args::PlanArgs) -> Result<ExitCo
 }
 
 /// `status`
-pub(super) async fn status(global: &Global, args: args::Status) -> Result<ExitCode, Error> {
+pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<ExitCode, Error> {
     let layer = args.naming.over(Layer { tag: args.tag, ..Layer::default() });
-    let session = Session::open(global, layer, &args.naming.build_arg)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let world = session.look().await?;
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
@@ -78,7 +78,7 @@ pub(super) async fn status(global: &Global, args: args::Status) -> Result<ExitCo
 }
 
 /// `inspect`: a file that cannot be read is an error, the others are still answered.
-pub(super) fn inspect(global: &Global, args: &args::Inspect) -> Result<ExitCode, Error> {
+pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
     let env = Env::from_process();
     let mut build_args = BTreeMap::new();
     for text in &args.build_arg {
@@ -106,14 +106,13 @@ pub(super) fn inspect(global: &Global, args: &args::Inspect) -> Result<ExitCode,
             }
         }
     }
-    let _ = global;
     unreadable.map_or(Ok(ExitCode::Good), Err)
 }
 
 /// `history`
-pub(super) fn history(global: &Global, args: &args::History) -> Result<ExitCode, Error> {
+pub(super) fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
     let here = std::env::current_dir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
-    let root = find_root(global.root.as_deref(), &here, &Env::from_process())?;
+    let root = find_root(typed.global.root.as_deref(), &here, &Env::from_process())?;
     let filter = records::Filter { image: args.image.clone(), limit: Some(args.limit) };
     let runs = records::list(&root, &filter);
     match args.format {

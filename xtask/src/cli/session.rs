@@ -22,10 +22,18 @@ use crate::plan::build::prefetched;
 use crate::plan::render::{RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::registry::Registry;
+use crate::report::bug::RunNotes;
 use crate::report::resolve::{self, Circumstances, ColourChoice, Display, resolve};
 use crate::secrets::Secrets;
 use crate::suggest::did_you_mean;
 use crate::tree::{self, ReadInput, Tree};
+
+/// What every command is given: the options that all of them take, and what a panic would have to know.
+#[derive(Clone, Copy)]
+pub(super) struct Typed<'a> {
+    pub global: &'a Global,
+    pub notes: &'a RunNotes,
+}
 
 /// What was typed and set, complete.
 pub(super) struct Session {
@@ -33,6 +41,7 @@ pub(super) struct Session {
     pub config: Config,
     pub display: Display,
     pub secrets: Secrets,
+    pub notes: RunNotes,
     /// What was typed, for records and locks.
     pub command: String,
     pub bootstrap: bool,
@@ -41,7 +50,8 @@ pub(super) struct Session {
 
 impl Session {
     /// Finds the root and reads the settings; `layer` is what the command's own options set.
-    pub fn open(global: &Global, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
+    pub fn open(typed: &Typed<'_>, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
+        let global = typed.global;
         let env = Env::from_process();
         let here = std::env::current_dir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
         let root = config::find_root(global.root.as_deref(), &here, &env)?;
@@ -55,18 +65,27 @@ impl Session {
         }
         let file = global.config.as_ref().map(|path| here.join(path));
         let config = config::load(&root, layer, &env, file.as_deref())?;
-        let secrets = Secrets::default();
+        let secrets = typed.notes.secrets.clone();
         for (name, value) in config.build_args.flags.iter().chain(&config.build_args.settings) {
             secrets.add_build_arg(name, value);
         }
         for proxy in env.proxies().values() {
             secrets.add_url(proxy);
         }
-        let typed: Vec<String> = std::env::args().skip(1).collect();
-        let command = secrets.redact(&typed.join(" ")).into_owned();
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let command = secrets.redact(&words.join(" ")).into_owned();
         let display = resolve(circumstances(global, &env, config.verbose));
         let freshness = if global.no_cache_verdict { Freshness::Fresh } else { Freshness::Cached };
-        Ok(Self { env, config, display, secrets, command, bootstrap: global.bootstrap, freshness })
+        Ok(Self {
+            env,
+            config,
+            display,
+            secrets,
+            notes: typed.notes.clone(),
+            command,
+            bootstrap: global.bootstrap,
+            freshness,
+        })
     }
 
     /// The engine that is there, without starting one.

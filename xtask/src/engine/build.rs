@@ -222,7 +222,7 @@ mod tests {
             dockerfile: "src/api/Dockerfile".to_owned(),
             text: "FROM scratch\n".to_owned(),
             context: ".".to_owned(),
-            files: Vec::new(),
+            files: Default::default(),
             target: Some("runtime".to_owned()),
             platform: Platform::new("linux", "amd64", None),
             build_args: [("V".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "mine".to_owned())]
@@ -230,7 +230,6 @@ mod tests {
             labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
-            key: Digest::from_sha256(&[0; 32]),
         }
     }
 

@@ -35,6 +35,9 @@ pub enum StepError {
     /// The engine said no.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A build failed; the Dockerfile that it is about.
+    #[error("{}", .0.told_at(.1))]
+    Build(EngineError, String),
     /// No source gave the image.
     #[error(transparent)]
     Pull(#[from] PullError),
@@ -55,7 +58,7 @@ impl StepError {
     /// The last lines that a failed instruction printed.
     pub(super) fn last_lines(&self) -> Vec<String> {
         match self {
-            Self::Engine(EngineError::BuildFailed { last_lines, .. }) => last_lines.clone(),
+            Self::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
             _ => Vec::new(),
         }
     }
@@ -92,8 +95,14 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::Build(spec) => {
             let engine = engine()?;
             let policy = execution.puller.policy();
-            let id = retry::run(policy, || engine.build(execution.root, spec, &tell), &retrying).await?;
-            Ok(Done::because(id.short()))
+            let build = retry::run(policy, || engine.build(execution.root, spec, &tell), &retrying);
+            let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;
+            // The size is for people; an image that was built stays built without it.
+            let size = match spec.tags.first() {
+                Some(name) => engine.inspect(name).await.ok().flatten().map(|image| image.size),
+                None => None,
+            };
+            Ok(Done { size, ..Done::because(id.as_str()) })
         }
         StepKind::Verify(expectation) => {
             let engine = engine()?;

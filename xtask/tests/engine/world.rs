@@ -84,14 +84,13 @@ impl World {
             dockerfile: format!("context/{name}.Dockerfile"),
             text: text.replace("BASE", &self.reference("base:1").familiar()),
             context: "context".to_owned(),
-            files,
+            files: ContextFiles::new(files.into_iter().map(|file| (file, true))),
             target: None,
             platform: Platform::local(),
             build_args: Default::default(),
             labels: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
-            key: Digest::from_sha256(&[0; 32]),
         }
     }
 
