@@ -16,7 +16,6 @@ use matcher::Matcher;
 pub struct IgnoreFile {
     rules: Vec<Rule>,
     problems: Vec<(u32, String)>,
-    has_exceptions: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +84,6 @@ impl IgnoreFile {
                 return;
             }
         };
-        self.has_exceptions |= is_exception;
         self.rules.push(Rule { line, text: text.to_owned(), is_exception, matcher });
     }
 

@@ -66,8 +66,10 @@ pub(in crate::dockerfile) struct Transfer {
     pub sources: Vec<String>,
     pub excludes: Vec<String>,
     pub parents: bool,
-    /// Destination, owner, mode: expanded too, so they can be wrong.
-    pub others: Vec<String>,
+    pub to: String,
+    pub owner: String,
+    pub mode: String,
+    pub has_checksum: bool,
 }
 
 /// One `RUN --mount`, as written.
@@ -86,6 +88,18 @@ pub(super) fn parse(text: &str, heredocs: &[Heredoc], escape: char) -> (String, 
     let command = Arguments::new(&keyword, line.flags, &line.rest, escape)
         .and_then(|args| args.command(text, heredocs));
     (keyword, command)
+}
+
+/// What still counts of an instruction that the front end refuses: a broken FROM begins a stage all the same.
+pub(super) fn salvage(keyword: &str, text: &str, escape: char) -> Command {
+    if keyword != "FROM" {
+        return Command::Refused;
+    }
+    let mut words = split_blanks(&split_line(text, escape).rest).into_iter();
+    let image = words.next().unwrap_or_default();
+    let is_named = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
+    let name = words.next().filter(|_| is_named).map(|name| name.to_lowercase());
+    Command::From(From { image, platform: None, name })
 }
 
 /// What follows the keyword.
@@ -248,18 +262,23 @@ impl<'a> Arguments<'a> {
             sources: Vec::new(),
             excludes: Vec::new(),
             parents: false,
-            others: self.words.pop().into_iter().collect(),
+            to: self.words.pop().unwrap_or_default(),
+            owner: String::new(),
+            mode: String::new(),
+            has_checksum: false,
         };
         for (flag, value) in self.take_flags(known)? {
             match flag {
                 "from" => transfer.from = Some(value).filter(|value| !value.is_empty()),
                 "exclude" => transfer.excludes.push(value),
-                "chown" | "chmod" | "checksum" => transfer.others.push(value),
+                "chown" => transfer.owner = value,
+                "chmod" => transfer.mode = value,
+                "checksum" => transfer.has_checksum = !value.is_empty(),
                 "parents" => transfer.parents = value == "true",
                 _ => {}
             }
         }
-        if transfer.others.first().is_some_and(|to| matches!(parse_heredoc(to), Ok(Some(_)))) {
+        if matches!(parse_heredoc(&transfer.to), Ok(Some(_))) {
             return Err(format!("{} cannot write to a heredoc", self.keyword));
         }
         let is_path = |word: &String| !matches!(parse_heredoc(word), Ok(Some(_)));
@@ -436,7 +455,7 @@ pub(super) fn did_you_mean<'n>(
 ) -> String {
     let near = names.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name)).min();
     match near {
-        Some((distance, name)) if distance <= 2 && distance < name.len() => {
+        Some((distance, name)) if distance <= 2 && distance * 2 < name.len() => {
             format!("; did you mean `{}`?", show(name))
         }
         _ => String::new(),

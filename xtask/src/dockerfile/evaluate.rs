@@ -116,19 +116,25 @@ impl Evaluation<'_> {
                 self.globals.get(name).map(str::to_owned)
             }
         };
-        if let Some(value) = value {
-            scope.set_arg(name, value);
-        }
+        scope.set_arg(name, value);
         Ok(())
     }
 
     fn transfer(&mut self, transfer: &Transfer, line: u32, scope: &StageScope) -> Result<(), String> {
-        for word in &transfer.others {
+        for word in [&transfer.to, &transfer.owner] {
             self.expand(word, scope)?;
+        }
+        check_mode(&self.expand(&transfer.mode, scope)?)?;
+        if transfer.has_checksum && transfer.sources.len() != 1 {
+            return Err("--checksum takes exactly one source".to_owned());
         }
         for source in &transfer.sources {
             let source = self.expand(source, scope)?;
-            match (transfer.kind, origin_of(&source)) {
+            let origin = origin_of(&source);
+            if transfer.has_checksum && origin == Origin::Local && !source.contains(UNKNOWN) {
+                return Err("--checksum is for URLs and git only".to_owned());
+            }
+            match (transfer.kind, origin) {
                 (InputKind::Add, Origin::Http | Origin::Git) => {}
                 (_, Origin::Http | Origin::Git) => {
                     return Err(format!("`{source}` is not local; only ADD reads URLs and git"));
@@ -148,7 +154,8 @@ impl Evaluation<'_> {
 
     /// `parseMount` with variables.
     fn mount(&mut self, mount: &Mount, line: u32, scope: &StageScope) -> Result<(), String> {
-        let (mut kind, mut source, mut from) = ("bind".to_owned(), String::new(), String::new());
+        let (mut kind, mut source) = ("bind".to_owned(), String::new());
+        let (mut from, mut target) = (String::new(), String::new());
         for (key, value) in &mount.fields {
             let Some((_, may_be_bare)) =
                 MOUNT_KEYS.iter().chain(&[("env", false)]).find(|(known, _)| known == key)
@@ -165,11 +172,17 @@ impl Evaluation<'_> {
                 "type" => kind = value.to_ascii_lowercase(),
                 "source" | "src" => source = value,
                 "from" => from = value,
+                "target" | "dst" | "destination" => target = value,
                 _ => {}
             }
         }
         if !MOUNT_TYPES.contains(&kind.as_str()) && !kind.contains(UNKNOWN) {
             return Err(format!("`{kind}` is no type of mount; there are {}", MOUNT_TYPES.join(", ")));
+        }
+        let is_root =
+            target.starts_with('/') && target.split('/').all(|part| matches!(part, "" | "." | ".."));
+        if is_root && kind != "secret" && kind != "ssh" {
+            return Err("a mount cannot have `/` as its target".to_owned());
         }
         if kind == "bind" && from.is_empty() {
             let pattern = if source.is_empty() { ".".to_owned() } else { cut_at_unknown(source) };
@@ -191,5 +204,15 @@ fn cut_at_unknown(source: String) -> String {
     match source[..at].rfind('/') {
         Some(slash) => source[..=slash].to_owned(),
         None => ".".to_owned(),
+    }
+}
+
+/// `--chmod` that begins with a digit is octal; the rest is symbolic and left to the builder.
+fn check_mode(mode: &str) -> Result<(), String> {
+    let is_numeric = mode.starts_with(|c: char| c.is_ascii_digit()) && !mode.contains(UNKNOWN);
+    match u32::from_str_radix(mode, 8) {
+        Ok(value) if value > 0o7777 => Err(format!("--chmod={mode} is more than 7777")),
+        Err(_) if is_numeric => Err(format!("--chmod={mode} is not octal")),
+        _ => Ok(()),
     }
 }

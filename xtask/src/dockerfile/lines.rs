@@ -3,7 +3,7 @@
 //! In: the text of a file. Out: instructions with their lines, and what is wrong with them. The rules are those of
 //! BuildKit's `parser/parser.go` (`Parse`). Must not know stages or variables.
 
-use super::command::{self, Command};
+use super::command;
 use super::directives::DirectiveReader;
 use super::lex::{Lex, NoVariables};
 use super::words::{Json, parse_json, split_line};
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
             if !self.is_lost {
                 found.error(line, message);
             }
-            Command::Refused
+            command::salvage(&keyword, &text, self.escape)
         });
         Instruction { keyword, line, end_line: self.lines.number, text, heredocs, command }
     }

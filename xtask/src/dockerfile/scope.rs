@@ -133,6 +133,8 @@ pub(super) struct StageScope {
     kept: BTreeMap<String, String>,
     /// The stage stands on an image whose environment we do not know.
     has_unknown_base: bool,
+    /// ARGs without a value: who declares one means it to be empty, whatever the image may set.
+    empty_args: BTreeSet<String>,
 }
 
 impl Variables for StageScope {
@@ -140,8 +142,10 @@ impl Variables for StageScope {
         self.values.get(name).map(String::as_str)
     }
 
-    fn may_be_set_elsewhere(&self, _name: &str) -> bool {
-        self.has_unknown_base
+    fn may_be_set_elsewhere(&self, name: &str) -> bool {
+        // `$1`, `$$` and the like are never set.
+        let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        self.has_unknown_base && is_name && !self.empty_args.contains(name)
     }
 }
 
@@ -149,7 +153,7 @@ impl StageScope {
     /// A stage on `scratch`.
     pub(super) fn on_scratch() -> Self {
         let path = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-        Self { values: path.clone(), kept: path, has_unknown_base: false }
+        Self { values: path.clone(), kept: path, ..Self::default() }
     }
 
     /// A stage on an external image.
@@ -164,8 +168,11 @@ impl StageScope {
         scope
     }
 
-    pub(super) fn set_arg(&mut self, name: &str, value: String) {
-        self.values.insert(name.to_owned(), value);
+    pub(super) fn set_arg(&mut self, name: &str, value: Option<String>) {
+        match value {
+            Some(value) => drop(self.values.insert(name.to_owned(), value)),
+            None => drop(self.empty_args.insert(name.to_owned())),
+        }
     }
 
     pub(super) fn set_env(&mut self, name: String, value: String) {

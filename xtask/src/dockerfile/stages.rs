@@ -143,6 +143,10 @@ impl<'a> Stages<'a> {
         if text == SCRATCH {
             return Base::Scratch;
         }
+        if from.stage.base.is_empty() {
+            // Reported where it was read.
+            return Base::Unresolved(text);
+        }
         let line = from.stage.line;
         match text.parse::<Reference>() {
             Ok(reference) => {

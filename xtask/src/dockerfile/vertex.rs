@@ -24,11 +24,13 @@ pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
     if keyword == "FROM" {
         return Some(stage.line);
     }
-    let body = file.body(stage);
-    let layers: Vec<&Instruction> = body.iter().filter(|instruction| makes_layer(instruction)).collect();
-    // The count tells whether FROM is one of the steps, and how many triggers of the base come first; steps that
-    // set the folder to `/` are counted but not numbered, so the text has the last word.
+    let makes_layer = |instruction: &&Instruction| {
+        matches!(instruction.command, Command::Run(_) | Command::Transfer(_) | Command::Workdir(_))
+    };
+    let layers: Vec<&Instruction> = file.body(stage).iter().filter(makes_layer).collect();
+    // The count tells whether FROM is one of the steps, and how many triggers of the base come first.
     let ahead = count.saturating_sub(layers.len());
+    let layers: Vec<&Instruction> = layers.into_iter().filter(|layer| !is_root_folder(layer)).collect();
     let guess = (position as isize) - (ahead as isize) - 1;
     let is_named = |instruction: &Instruction| instruction.keyword == keyword;
     let similarity = |at: usize| {
@@ -52,8 +54,11 @@ fn find_stage<'f>(file: &'f Dockerfile, word: &str) -> Option<&'f Stage> {
     })
 }
 
-fn makes_layer(instruction: &Instruction) -> bool {
-    matches!(instruction.command, Command::Run(_) | Command::Transfer(_) | Command::Workdir(_))
+/// `WORKDIR /` is counted, but has no step of its own.
+fn is_root_folder(instruction: &Instruction) -> bool {
+    let is_root =
+        |path: &str| path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."));
+    matches!(&instruction.command, Command::Workdir(path) if is_root(path))
 }
 
 /// The text of an instruction as BuildKit shows it, variables aside.

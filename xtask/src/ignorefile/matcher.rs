@@ -50,6 +50,12 @@ impl Matcher {
             .or_else(|| Regex::new(&to_regex(pattern)).ok().map(Self::Regex))
     }
 
+    /// The slow way for any pattern, as moby's regex has it.
+    #[cfg(test)]
+    pub(super) fn regex(pattern: &str) -> Option<Self> {
+        Regex::new(&to_regex(pattern)).ok().map(Self::Regex)
+    }
+
     /// Whether the pattern matches `path` or one of the folders above it.
     pub(super) fn matches_or_parent_matches(&self, path: &str) -> bool {
         match self {
@@ -116,7 +122,7 @@ fn ends_a_folder(path: &str, suffix: &str) -> bool {
 
 /// The components of a pattern that has only stars, and `**` only as whole components, but not as the last.
 fn components(pattern: &str) -> Option<Vec<Component>> {
-    if pattern.contains(['?', '[', ']', '\\', '^']) {
+    if pattern.contains(['?', '[', ']', '\\', '^', '{', '|', '}']) {
         return None;
     }
     let mut parsed = Vec::new();
@@ -179,47 +185,67 @@ fn match_stars(parts: &[String], name: &str) -> bool {
     })
 }
 
-/// The regex that moby builds, in the dialect of this crate.
+/// The regex that moby builds for Go.
 fn to_regex(pattern: &str) -> String {
     let mut regex = String::from("^");
     let mut chars = pattern.chars().peekable();
-    let mut in_class = false;
     while let Some(c) = chars.next() {
         match c {
-            '*' if chars.peek() == Some(&'*') => {
-                chars.next();
+            '*' if chars.next_if_eq(&'*').is_some() => {
                 chars.next_if_eq(&'/');
                 regex.push_str(if chars.peek().is_none() { ".*" } else { "(.*/)?" });
             }
             '*' => regex.push_str("[^/]*"),
             '?' => regex.push_str("[^/]"),
-            '\\' => match chars.next() {
-                // Letters and digits keep the meaning that they have behind a backslash in a regex.
-                Some(c) if c.is_ascii_alphanumeric() => regex.extend(['\\', c]),
-                Some(c) => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
-                None => regex.push_str("\\\\"),
-            },
-            // Inside a class Go reads these literally; this crate has operators for them.
-            '[' if in_class => regex.push_str("\\["),
-            '&' | '~' if in_class => regex.extend(['\\', c]),
-            '[' => {
-                in_class = true;
-                regex.push('[');
-                if let Some(negation) = chars.next_if_eq(&'^') {
-                    regex.push(negation);
-                }
-                if chars.next_if_eq(&']').is_some() {
-                    regex.push_str("\\]");
-                }
-            }
-            ']' => {
-                regex.push_str(if in_class { "]" } else { "\\]" });
-                in_class = false;
-            }
-            '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => regex.extend(['\\', c]),
+            '\\' => regex.extend(['\\', chars.next().unwrap_or('\\')]),
+            // moby means to escape `{`, `|` and `}` as well, but its table has room for half of ASCII only.
+            '.' | '+' | '(' | ')' | '$' => regex.extend(['\\', c]),
             c => regex.push(c),
         }
     }
     regex.push('$');
+    from_go(&regex)
+}
+
+/// The same regex in this crate's dialect, which nests classes and has operators in them.
+fn from_go(go: &str) -> String {
+    let mut regex = String::with_capacity(go.len() + 4);
+    let mut chars = go.chars().peekable();
+    let mut in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                regex.push('\\');
+                regex.extend(chars.next());
+            }
+            '[' if !in_class => {
+                in_class = true;
+                regex.push('[');
+                regex.extend(chars.next_if_eq(&'^'));
+                if chars.next_if_eq(&']').is_some() {
+                    regex.push_str("\\]");
+                }
+            }
+            '[' | '&' | '~' if in_class => regex.extend(['\\', c]),
+            ']' if !in_class => regex.push_str("\\]"),
+            // Go reads a brace that counts nothing literally.
+            '{' if !in_class && !is_count(chars.clone()) => regex.push_str("\\{"),
+            ']' => {
+                in_class = false;
+                regex.push(']');
+            }
+            c => regex.push(c),
+        }
+    }
     regex
+}
+
+/// Whether `n}`, `n,}` or `n,m}` follows.
+fn is_count(mut chars: impl Iterator<Item = char>) -> bool {
+    let inner: String = chars.by_ref().take_while(|&c| c != '}').take(10).collect();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match inner.split_once(',') {
+        Some((low, high)) => is_number(low) && (high.is_empty() || is_number(high)),
+        None => is_number(&inner),
+    }
 }
