@@ -213,7 +213,7 @@ fn failure(spec: &BuildSpec, failed: Option<Failure>, cause: String) -> EngineEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ImageName, Platform};
+    use crate::model::{ContextFiles, ImageName, Platform};
 
     fn spec() -> BuildSpec {
         BuildSpec {
@@ -222,7 +222,7 @@ mod tests {
             dockerfile: "src/api/Dockerfile".to_owned(),
             text: "FROM scratch\n".to_owned(),
             context: ".".to_owned(),
-            files: Default::default(),
+            files: ContextFiles::default(),
             target: Some("runtime".to_owned()),
             platform: Platform::new("linux", "amd64", None),
             build_args: [("V".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "mine".to_owned())]

@@ -184,9 +184,8 @@ impl FakeEngine {
             return Err(failed(None, None, cause, Vec::new()));
         }
         let total = lines.len() as u64;
-        let mut done = 0;
         let mut stages: Vec<&str> = Vec::new();
-        for line in lines {
+        for (before, line) in (0..).zip(lines) {
             if let Some((base, stage)) = from(line) {
                 if target.is_some() && target == stages.last().copied() {
                     break;
@@ -196,9 +195,8 @@ impl FakeEngine {
             } else if let Some(commands) = line.strip_prefix("RUN ") {
                 run_line(line, commands, progress).await?;
             }
-            done += 1;
             let detail = Some(line.to_owned());
-            progress(Progress::Moved { done, total, unit: Unit::Steps, detail });
+            progress(Progress::Moved { done: before + 1, total, unit: Unit::Steps, detail });
         }
         Ok(())
     }

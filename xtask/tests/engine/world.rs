@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use xtask::engine::{AnyEngine, EngineError, OnProgress, Progress, Surroundings, connect};
-use xtask::model::{BuildSpec, ContextFile, ContextFiles, ContextFileKind, Digest, ImageName, Platform, Reference};
+use xtask::model::{
+    BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest, ImageName, Platform, Reference,
+};
 
 use crate::support::{PrivateEngine, Registry, find_program, unique_name};
 
