@@ -1,6 +1,6 @@
 //! What only a real engine can show: processes that end, connections that break, registries out of reach.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use xtask::engine::{Engine as _, EngineError, Progress};
 use xtask::model::Platform;
@@ -101,4 +101,31 @@ async fn builds_run_side_by_side() {
     for result in results {
         result.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_builder_has_is_not_sent_again() {
+    let Some(world) = real_world("what_the_builder_has_is_not_sent_again").await else { return };
+    import_base(&world).await;
+    let large = "large ".repeat(100_000);
+    let mut sent = Vec::new();
+    for content in ["one", "two!"] {
+        let files = vec![world.file("large", &large, 0o644), world.file("small", content, 0o644)];
+        // The large file is written twice here; an untouched one keeps its time.
+        let file = std::fs::File::options().write(true).open(world.path().join("context/large")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).unwrap();
+        let spec = world.spec("resent:1", "FROM BASE\nCOPY . /x/\n", files);
+        let bytes = std::sync::Mutex::new(0);
+        let progress = |progress| {
+            if let Progress::Log { line, .. } = progress
+                && let Some((_, count)) = line.split_once("transferring context ")
+            {
+                *bytes.lock().unwrap() += count.trim_end_matches(" bytes").parse::<u64>().unwrap();
+            }
+        };
+        world.engine.build(world.path(), &spec, &progress).await.unwrap();
+        sent.push(bytes.into_inner().unwrap());
+    }
+    assert!(sent[0] > 600_000, "{sent:?}");
+    assert!(sent[1] < 10_000, "{sent:?}");
 }
