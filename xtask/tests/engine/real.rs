@@ -115,16 +115,21 @@ async fn what_the_builder_has_is_not_sent_again() {
         let file = std::fs::File::options().write(true).open(world.path().join("context/large")).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).unwrap();
         let spec = world.spec("resent:1", "FROM BASE\nCOPY . /x/\n", files);
-        let bytes = std::sync::Mutex::new(0);
+        let lines = std::sync::Mutex::new(Vec::new());
         let progress = |progress| {
-            if let Progress::Log { line, .. } = progress
-                && let Some((_, count)) = line.split_once("transferring context ")
-            {
-                *bytes.lock().unwrap() += count.trim_end_matches(" bytes").parse::<u64>().unwrap();
+            if let Progress::Log { line, .. } = progress {
+                lines.lock().unwrap().push(line);
             }
         };
         world.engine.build(world.path(), &spec, &progress).await.unwrap();
-        sent.push(bytes.into_inner().unwrap());
+        // `#5 [internal] load build context`, and later `#5 transferring 66 bytes`.
+        let lines = lines.into_inner().unwrap();
+        let find = |begin: &str, end: &str| {
+            lines.iter().find_map(|line| line.strip_prefix(begin)?.strip_suffix(end)).unwrap().to_owned()
+        };
+        let step = find("#", " [internal] load build context");
+        let bytes: u64 = find(&format!("#{step} transferring "), " bytes").parse().unwrap();
+        sent.push(bytes);
     }
     assert!(sent[0] > 600_000, "{sent:?}");
     assert!(sent[1] < 10_000, "{sent:?}");
