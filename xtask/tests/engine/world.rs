@@ -181,6 +181,12 @@ pub async fn private_world(registry: Option<Registry>) -> Result<World, String> 
 }
 
 async fn connect_to(host: &str) -> Result<AnyEngine, EngineError> {
-    let surroundings = Surroundings { docker_host: Some(host.to_owned()), ..Surroundings::default() };
+    // An endpoint over TLS needs its certificates; credentials are none of a test's business.
+    let variable = |name: &str| match name {
+        "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH" => std::env::var(name).ok(),
+        "DOCKER_HOST" => Some(host.to_owned()),
+        _ => None,
+    };
+    let surroundings = Surroundings::new(&variable, None);
     connect(&surroundings).await
 }
