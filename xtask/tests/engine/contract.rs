@@ -34,7 +34,7 @@ async fn contract(world: &World) {
     a_file_that_is_not_as_listed_stops_the_build(world).await;
     images_travel_through_a_registry(world).await;
     a_dropped_build_is_over(world).await;
-    clean_up(world).await;
+    world.clean_up().await;
 }
 
 async fn nothing_is_there(world: &World) {
@@ -247,12 +247,4 @@ async fn a_dropped_build_is_over(world: &World) {
         woken = wake => woken.unwrap(),
     }
     assert_eq!(world.engine.inspect(&spec.tags[0]).await.unwrap(), None);
-}
-
-async fn clean_up(world: &World) {
-    let observed = world.engine.observe().await.unwrap();
-    let ours = |name: &&xtask::model::Reference| name.path().starts_with(&format!("{}/", world.prefix));
-    for name in observed.images().iter().flat_map(|image| &image.names).filter(ours) {
-        world.engine.remove(name).await.unwrap();
-    }
 }
