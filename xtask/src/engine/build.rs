@@ -25,6 +25,7 @@ use super::http::{empty, target};
 use super::session::{Served, Session};
 use super::trace::{Failure, Trace, exit_code, instruction};
 use super::{EngineError, OnProgress, Progress};
+use crate::dockerfile;
 use crate::model::{BuildSpec, Digest, LogStream};
 
 /// A line of the engine's answer.
@@ -202,18 +203,24 @@ fn failure(spec: &BuildSpec, failed: Option<Failure>, cause: String) -> EngineEr
     }
     let vertex = failed.map(|failed| failed.vertex);
     EngineError::BuildFailed {
-        instruction: vertex.as_deref().map(|vertex| instruction(vertex).to_owned()),
-        line: None,
+        instruction: vertex.as_deref().and_then(instruction).map(str::to_owned),
+        line: vertex.and_then(|vertex| dockerfile_line(spec, &vertex)),
         exit_code,
         cause,
         last_lines,
     }
 }
 
+/// The line of the instruction that the builder names.
+fn dockerfile_line(spec: &BuildSpec, vertex: &str) -> Option<u32> {
+    let (file, _) = dockerfile::parse(&spec.dockerfile, &spec.text);
+    dockerfile::line_of_vertex(&file, vertex)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ImageName, Platform};
+    use crate::model::{ContextFiles, ImageName, Platform};
 
     fn spec() -> BuildSpec {
         BuildSpec {
@@ -222,7 +229,7 @@ mod tests {
             dockerfile: "src/api/Dockerfile".to_owned(),
             text: "FROM scratch\n".to_owned(),
             context: ".".to_owned(),
-            files: Default::default(),
+            files: ContextFiles::default(),
             target: Some("runtime".to_owned()),
             platform: Platform::new("linux", "amd64", None),
             build_args: [("V".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "mine".to_owned())]
@@ -280,6 +287,12 @@ mod tests {
         };
         let plain = failure(&spec(), failed(&["boom"]), "x: exit code: 2".to_owned());
         assert_eq!(plain.to_string(), "`RUN make` exited with status 2");
+        let internal = Failure {
+            vertex: "[internal] load metadata for docker.io/library/x:1".to_owned(),
+            last_lines: Vec::new(),
+        };
+        let baseless = failure(&spec(), Some(internal), "docker.io/library/x:1: not found".to_owned());
+        assert_eq!(baseless.to_string(), "docker.io/library/x:1: not found");
         let full = failure(&spec(), failed(&["cp: No space left on device", "x"]), "exit code: 1".to_owned());
         assert_eq!(full, EngineError::DiskFull("cp: No space left on device".to_owned()));
         let passing = failure(&spec(), None, "frontend grpc server closed unexpectedly".to_owned());

@@ -58,7 +58,7 @@ impl Credentials {
 }
 
 impl Login {
-    /// User name and password; a token has the user name `<token>` for an engine, and none for BuildKit.
+    /// User name and password as BuildKit takes them: a token comes without a name.
     pub(super) fn into_parts(self) -> (String, String) {
         match self.0 {
             DockerCredential::UsernamePassword(user, password) => (user, password),

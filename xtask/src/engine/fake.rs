@@ -1,8 +1,9 @@
 //! An engine in memory: the verbs' semantics without containers, for tests of planning and executing.
 //!
 //! It keeps a store and the registries' side of it, counts every call, fails where it was told to, and reads a
-//! build's files from disk as the real one does. Of a Dockerfile it understands `FROM`, and in `RUN` the words
-//! `echo`, `sleep` and `exit` between `&&`; the contract test holds it against a real engine.
+//! build's files from disk as the real one does. The contract test holds it against a real engine.
+
+mod builder;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -12,10 +13,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::{Engine, EngineError, OnProgress, Progress};
-use crate::model::{
-    BuildSpec, Capabilities, ContextFile, ContextFileKind, Digest, LocalImage, LogStream, Observed, Platform,
-    Reference, Unit,
-};
+use crate::model::{BuildSpec, Capabilities, Digest, LocalImage, Observed, Platform, Reference, Unit};
 
 /// What can be asked of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,53 +169,17 @@ impl FakeEngine {
         }
     }
 
-    /// Runs through the Dockerfile; the ID of the first base image that the store lacks is made up, as a real
-    /// engine would pull it.
-    async fn run(&self, spec: &BuildSpec, progress: OnProgress<'_>) -> Result<(), EngineError> {
-        let lines: Vec<&str> =
-            spec.text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
-        let target = spec.target.as_deref();
-        if let Some(target) = target
-            && !lines.iter().filter_map(|line| from(line)).any(|(_, stage)| stage == target)
-        {
-            let cause = format!("target stage \"{target}\" could not be found");
-            return Err(failed(None, None, cause, Vec::new()));
+    /// Whether a build can start from this base: the store has it, or a registry gives it.
+    fn has_base(&self, base: &str) -> bool {
+        let Ok(reference) = base.parse::<Reference>() else { return false };
+        let mut state = self.state();
+        if state.find(&reference).is_some() {
+            return true;
         }
-        let total = lines.len() as u64;
-        let mut done = 0;
-        let mut stages: Vec<&str> = Vec::new();
-        for line in lines {
-            if let Some((base, stage)) = from(line) {
-                if target.is_some() && target == stages.last().copied() {
-                    break;
-                }
-                self.find_base(base, &stages, line)?;
-                stages.push(stage);
-            } else if let Some(commands) = line.strip_prefix("RUN ") {
-                run_line(line, commands, progress).await?;
-            }
-            done += 1;
-            let detail = Some(line.to_owned());
-            progress(Progress::Moved { done, total, unit: Unit::Steps, detail });
-        }
-        Ok(())
-    }
-
-    fn find_base(&self, base: &str, stages: &[&str], line: &str) -> Result<(), EngineError> {
-        if base == "scratch" || base.contains('$') || stages.contains(&base) {
-            return Ok(());
-        }
-        let found = base.parse::<Reference>().ok().and_then(|reference| {
-            let mut state = self.state();
-            if state.find(&reference).is_some() {
-                return Some(());
-            }
-            let mut image = state.offered.get(&reference)?.clone();
-            image.names = vec![reference];
-            state.store(image);
-            Some(())
-        });
-        found.ok_or_else(|| failed(Some(line.to_owned()), None, format!("{base}: not found"), Vec::new()))
+        let Some(mut image) = state.offered.get(&reference).cloned() else { return false };
+        image.names = vec![reference];
+        state.store(image);
+        true
     }
 }
 
@@ -320,11 +282,8 @@ impl Engine for FakeEngine {
             state.builds.len() - 1
         };
         self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
-        let folder = root.join(&spec.context);
-        for file in spec.files.entries() {
-            read(&folder, file)?;
-        }
-        self.run(spec, progress).await?;
+        builder::read_context(&root.join(&spec.context), spec)?;
+        builder::run(spec, &|base| self.has_base(base), progress).await?;
         let id = digest_of(identity(spec).iter().map(String::as_bytes));
         let image = LocalImage {
             id: id.clone(),
@@ -391,76 +350,6 @@ impl Engine for FakeEngine {
         });
         Ok(())
     }
-}
-
-/// The base and the name of the stage that a line begins.
-fn from(line: &str) -> Option<(&str, &str)> {
-    let mut words = line.strip_prefix("FROM ")?.split_whitespace().filter(|word| !word.starts_with("--"));
-    Some((words.next()?, words.nth(1).unwrap_or_default()))
-}
-
-async fn run_line(line: &str, commands: &str, progress: OnProgress<'_>) -> Result<(), EngineError> {
-    let mut last_lines = Vec::new();
-    for command in commands.split("&&").map(str::trim) {
-        match command.split_once(' ').unwrap_or((command, "")) {
-            ("echo", text) => {
-                last_lines.push(text.to_owned());
-                progress(Progress::Log { stream: LogStream::Stdout, line: text.to_owned() });
-            }
-            ("sleep", seconds) => {
-                tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap_or(0))).await;
-            }
-            ("exit", code) => {
-                let exit_code = code.trim().parse().unwrap_or(0);
-                if exit_code != 0 {
-                    let cause = format!("process \"/bin/sh -c {commands}\" did not complete successfully");
-                    return Err(failed(Some(line.to_owned()), Some(exit_code), cause, last_lines));
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn failed(
-    instruction: Option<String>,
-    exit_code: Option<i64>,
-    cause: String,
-    last_lines: Vec<String>,
-) -> EngineError {
-    EngineError::BuildFailed { instruction, line: None, exit_code, cause, last_lines }
-}
-
-/// The file has to be what was listed.
-fn read(folder: &Path, file: &ContextFile) -> Result<(), EngineError> {
-    let changed = |what: String| EngineError::ContextChanged { path: file.path.clone(), what };
-    let path = folder.join(&file.path);
-    match &file.kind {
-        ContextFileKind::File { size, digest } => {
-            let content = std::fs::read(&path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => changed("vanished".to_owned()),
-                _ => changed(format!("cannot be read: {error}")),
-            })?;
-            if content.len() as u64 != *size {
-                return Err(changed(format!("size {size} became {}", content.len())));
-            }
-            let found = Digest::from_sha256(&Sha256::digest(&content).into());
-            if found != *digest {
-                return Err(changed(format!("content {} became {}", digest.short(), found.short())));
-            }
-        }
-        ContextFileKind::Directory => {
-            if !path.is_dir() {
-                return Err(changed("is no folder any more".to_owned()));
-            }
-        }
-        ContextFileKind::Symlink { target } => match std::fs::read_link(&path) {
-            Ok(points_to) if points_to.as_os_str() == target.as_str() => {}
-            _ => return Err(changed("is no symlink any more".to_owned())),
-        },
-    }
-    Ok(())
 }
 
 /// Everything that a build's result depends on.

@@ -150,7 +150,7 @@ impl Wire {
                 }
                 Address::Tcp { host, port } => Box::new(connect_tcp(host, *port).await?),
                 Address::Tls { host, port, config } => {
-                    let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                    let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
                     let stream = connect_tcp(host, *port).await?;
                     Box::new(tokio_rustls::TlsConnector::from(config.clone()).connect(name, stream).await?)
                 }
@@ -166,8 +166,13 @@ impl Wire {
     }
 }
 
+/// An IPv6 address without its brackets.
+fn bare(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
+}
+
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
+    let stream = TcpStream::connect((bare(host), port)).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
 use super::{OnProgress, Progress};
 use crate::model::{LogStream, Unit};
@@ -55,6 +55,9 @@ impl Trace {
         for vertex in message.vertexes {
             moved |= self.take_vertex(vertex, progress);
         }
+        for status in message.statuses {
+            self.take_status(status, progress);
+        }
         for log in message.logs {
             self.take_log(log, progress);
         }
@@ -67,7 +70,7 @@ impl Trace {
                 .values()
                 .fold((0, 0), |(done, total), (of, numbers)| (done + numbers.len() as u64, total + of));
             let detail = self.running.last().and_then(|digest| self.seen.get(digest));
-            let detail = detail.map(|seen| instruction(&seen.name).to_owned());
+            let detail = detail.map(|seen| instruction(&seen.name).unwrap_or(&seen.name).to_owned());
             progress(Progress::Moved { done, total, unit: Unit::Steps, detail });
         }
     }
@@ -138,6 +141,17 @@ impl Trace {
         moved
     }
 
+    /// What was transferred is told once, when it is over: the build context, a layer.
+    fn take_status(&mut self, status: VertexStatus, progress: OnProgress<'_>) {
+        if status.completed.is_none() || status.current <= 0 {
+            return;
+        }
+        let number = self.seen.get(&status.vertex).map_or(0, |seen| seen.number);
+        let what = if status.name.is_empty() { &status.id } else { &status.name };
+        let line = format!("#{number} {} {} bytes", what.trim_end_matches(':'), status.current);
+        progress(Progress::Log { stream: LogStream::Progress, line });
+    }
+
     fn take_log(&mut self, log: VertexLog, progress: OnProgress<'_>) {
         let seen = self.seen.entry(log.vertex).or_default();
         let mut rest = log.msg.as_slice();
@@ -190,13 +204,11 @@ pub(super) fn position(vertex: &str) -> Option<Position<'_>> {
     Some(Position { stage: stage.trim(), number: number.parse().ok()?, of: of.parse().ok()? })
 }
 
-/// The instruction alone: `RUN npm ci` of `[builder 2/5] RUN npm ci`.
-pub(super) fn instruction(vertex: &str) -> &str {
-    let bare = match position(vertex) {
-        Some(_) => vertex.split_once("] ").map_or(vertex, |(_, rest)| rest),
-        None => vertex,
-    };
-    bare.lines().next().unwrap_or_default().trim_end()
+/// The instruction alone: `RUN npm ci` of `[builder 2/5] RUN npm ci`; none of what the builder does for itself.
+pub(super) fn instruction(vertex: &str) -> Option<&str> {
+    position(vertex)?;
+    let (_, instruction) = vertex.split_once("] ")?;
+    Some(instruction.lines().next().unwrap_or_default().trim())
 }
 
 /// The exit status in the builder's words: `… did not complete successfully: exit code: 3`.
@@ -355,12 +367,13 @@ mod tests {
     #[test]
     fn names_are_taken_apart() {
         for (vertex, bare, at) in [
-            ("[builder 2/5] RUN npm ci", "RUN npm ci", Some(("builder", 2, 5))),
-            ("[2/3] COPY [a, b] /", "COPY [a, b] /", Some(("", 2, 3))),
-            ("[linux/arm64 a 1/3] FROM x", "FROM x", Some(("linux/arm64 a", 1, 3))),
-            ("[internal] load .dockerignore", "[internal] load .dockerignore", None),
-            ("exporting to image", "exporting to image", None),
-            ("[1/2] RUN <<EOF\necho\nEOF", "RUN <<EOF", Some(("", 1, 2))),
+            ("[builder 2/5] RUN npm ci", Some("RUN npm ci"), Some(("builder", 2, 5))),
+            ("[2/3] COPY [a, b] /", Some("COPY [a, b] /"), Some(("", 2, 3))),
+            ("[linux/arm64 a 1/3] FROM x", Some("FROM x"), Some(("linux/arm64 a", 1, 3))),
+            ("[stage-1  2/12] RUN x", Some("RUN x"), Some(("stage-1", 2, 12))),
+            ("[internal] load .dockerignore", None, None),
+            ("exporting to image", None, None),
+            ("[1/2] RUN <<EOF\necho\nEOF", Some("RUN <<EOF"), Some(("", 1, 2))),
         ] {
             assert_eq!(instruction(vertex), bare);
             assert_eq!(position(vertex).map(|p| (p.stage, p.number, p.of)), at);

@@ -34,7 +34,7 @@ async fn contract(world: &World) {
     a_file_that_is_not_as_listed_stops_the_build(world).await;
     images_travel_through_a_registry(world).await;
     a_dropped_build_is_over(world).await;
-    clean_up(world).await;
+    world.clean_up().await;
 }
 
 async fn nothing_is_there(world: &World) {
@@ -132,7 +132,12 @@ async fn a_changed_file_changes_the_image(world: &World) {
     let mut ids = Vec::new();
     // The last but one differs from its predecessor by content alone: same size, same time.
     for content in ["first", "other", "third", "first"] {
-        let files = vec![world.file("one", content, 0o644), world.file("two", "two", 0o644)];
+        // More than an instruction asks for does no harm.
+        let files = vec![
+            world.file("one", content, 0o644),
+            world.file("two", "2", 0o644),
+            world.file("z", "", 0o644),
+        ];
         touch("one");
         touch("two");
         let mut spec = world.spec("changing:1", text, files);
@@ -160,9 +165,10 @@ async fn a_failing_instruction_is_named(world: &World) {
         "FROM BASE AS base\nRUN echo fine\n\n# why\nRUN echo one && echo two && exit 3\nRUN echo never\n";
     let spec = world.spec("failing:1", text, Vec::new());
     let error = world.build(&spec).await.unwrap_err();
-    let EngineError::BuildFailed { instruction, exit_code, last_lines, .. } = &error else {
+    let EngineError::BuildFailed { instruction, line, exit_code, last_lines, .. } = &error else {
         panic!("{error:?}")
     };
+    assert_eq!(*line, Some(5));
     assert_eq!(instruction.as_deref(), Some("RUN echo one && echo two && exit 3"));
     assert_eq!(*exit_code, Some(3));
     assert_eq!(last_lines, &["one", "two"]);
@@ -173,7 +179,7 @@ async fn a_missing_base_is_named(world: &World) {
     let missing = world.remote("missing:1").familiar();
     let spec = world.spec("baseless:1", &format!("FROM {missing}\n"), Vec::new());
     let error = world.build(&spec).await.unwrap_err();
-    let EngineError::BuildFailed { cause, .. } = &error else { panic!("{error:?}") };
+    let EngineError::BuildFailed { instruction: None, cause, .. } = &error else { panic!("{error:?}") };
     assert!(cause.contains(&missing), "{cause}");
 }
 
@@ -241,12 +247,4 @@ async fn a_dropped_build_is_over(world: &World) {
         woken = wake => woken.unwrap(),
     }
     assert_eq!(world.engine.inspect(&spec.tags[0]).await.unwrap(), None);
-}
-
-async fn clean_up(world: &World) {
-    let observed = world.engine.observe().await.unwrap();
-    let ours = |name: &&xtask::model::Reference| name.path().starts_with(&format!("{}/", world.prefix));
-    for name in observed.images().iter().flat_map(|image| &image.names).filter(ours) {
-        world.engine.remove(name).await.unwrap();
-    }
 }

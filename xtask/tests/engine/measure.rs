@@ -31,6 +31,24 @@ async fn twenty_cold_builds_at_once() {
         }
         eprintln!("20 builds, {round}: {:.2?}", begin.elapsed());
     }
+    world.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn looking_at_the_store() {
+    let Some(world) = real_world("looking_at_the_store").await else { return };
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    for number in 0..200 {
+        world.engine.tag(&base, &world.reference(&format!("name:{number}"))).await.unwrap();
+    }
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let observed = world.engine.observe().await.unwrap();
+        eprintln!("{} images, 201 names: {:.2?}", observed.images().len(), begin.elapsed());
+    }
+    world.clean_up().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +80,7 @@ async fn a_large_file_takes_little_memory() {
     let begin = Instant::now();
     world.build(&spec).await.unwrap();
     eprintln!("300 MB: {:.2?}, peak memory {before} kB before, {} kB after", begin.elapsed(), peak_memory());
+    world.clean_up().await;
 }
 
 /// `VmHWM` of this process, in kB.

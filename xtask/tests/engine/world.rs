@@ -4,14 +4,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use xtask::engine::{AnyEngine, EngineError, OnProgress, Progress, Surroundings, connect};
-use xtask::model::{BuildSpec, ContextFile, ContextFiles, ContextFileKind, Digest, ImageName, Platform, Reference};
+use xtask::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress, Surroundings, connect};
+use xtask::model::{
+    BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest, ImageName, Platform, Reference,
+};
 
 use crate::support::{PrivateEngine, Registry, find_program, unique_name};
 
 /// Everything a test needs; cleans up after itself.
 pub struct World {
     pub engine: AnyEngine,
+    /// The engine's `DOCKER_HOST`; empty for the fake one.
+    pub host: String,
     /// What names begin with.
     pub prefix: String,
     /// `127.0.0.1:PORT`
@@ -26,6 +30,7 @@ impl World {
     pub fn new(engine: AnyEngine, registry: Option<Registry>) -> Self {
         Self {
             engine,
+            host: String::new(),
             prefix: format!("xtask-test-{}", unique_name()),
             registry: registry.as_ref().map_or_else(|| "registry.example".to_owned(), Registry::domain),
             folder: tempfile::tempdir().unwrap(),
@@ -101,7 +106,16 @@ impl World {
                 eprintln!("{}: {line}", spec.image);
             }
         };
-        xtask::engine::Engine::build(&self.engine, self.path(), spec, show).await
+        self.engine.build(self.path(), spec, show).await
+    }
+
+    /// Takes away every name that this test gave; an engine that is not ours must not keep them.
+    pub async fn clean_up(&self) {
+        let observed = self.engine.observe().await.unwrap();
+        let ours = |name: &&Reference| name.path().starts_with(&format!("{}/", self.prefix));
+        for name in observed.images().iter().flat_map(|image| &image.names).filter(ours) {
+            self.engine.remove(name).await.unwrap();
+        }
     }
 
     /// A root folder with a shell in it, as a tar.
@@ -162,8 +176,10 @@ async fn find_real_world() -> Result<World, String> {
     let registry = Registry::start()?;
     match std::env::var("XTASK_TEST_DOCKER_HOST") {
         Ok(host) if !host.is_empty() => {
-            let engine = connect_to(&host).await.map_err(|error| format!("{host}: {error:?}"))?;
-            Ok(World::new(engine, Some(registry)))
+            let engine = connect_to(&host, None).await.map_err(|error| format!("{host}: {error:?}"))?;
+            let mut world = World::new(engine, Some(registry));
+            world.host = host;
+            Ok(world)
         }
         _ => private_world(Some(registry)).await,
     }
@@ -172,13 +188,22 @@ async fn find_real_world() -> Result<World, String> {
 /// A private engine, whatever the environment says: for tests that end it.
 pub async fn private_world(registry: Option<Registry>) -> Result<World, String> {
     let private = PrivateEngine::start()?;
-    let engine = connect_to(&private.host()).await.map_err(|error| format!("{error:?}"))?;
+    let engine = connect_to(&private.host(), None).await.map_err(|error| format!("{error:?}"))?;
     let mut world = World::new(engine, registry);
+    world.host = private.host();
     world.private = Some(private);
     Ok(world)
 }
 
-async fn connect_to(host: &str) -> Result<AnyEngine, EngineError> {
-    let surroundings = Surroundings { docker_host: Some(host.to_owned()), ..Surroundings::default() };
+/// Connects to an endpoint, with the credentials that lie in a folder.
+pub async fn connect_to(host: &str, config: Option<&Path>) -> Result<AnyEngine, EngineError> {
+    // An endpoint over TLS needs its certificates; a person's own credentials are none of a test's business.
+    let variable = |name: &str| match name {
+        "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH" => std::env::var(name).ok(),
+        "DOCKER_HOST" => Some(host.to_owned()),
+        "DOCKER_CONFIG" => config.map(|folder| folder.display().to_string()),
+        _ => None,
+    };
+    let surroundings = Surroundings::new(&variable, None);
     connect(&surroundings).await
 }

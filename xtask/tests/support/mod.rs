@@ -141,7 +141,12 @@ impl PrivateEngine {
             .arg(format!("--bridge={bridge}"))
             .arg(format!("--config-file={}", settings.display()))
             .args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
-        let mut engine = Self { program: Program::start(folder, &bridge, command)? };
+        let program = Program::start(folder.clone(), &bridge, command).inspect_err(|_| {
+            // Nobody else knows of these yet.
+            let _ = run("ip", &["link", "del", &bridge]);
+            let _ = std::fs::remove_dir_all(&folder);
+        })?;
+        let mut engine = Self { program };
         let socket = engine.socket();
         engine.program.wait_until(|| answers(&socket))?;
         Ok(engine)
@@ -164,6 +169,9 @@ impl PrivateEngine {
     }
 }
 
+/// `user:password` of a guarded registry, in base64 as `docker login` stores it.
+pub const LOGIN: &str = "dGVzdGVyOnNlY3JldA==";
+
 /// A registry on a port of its own, plain HTTP, nothing in it.
 pub struct Registry {
     _program: Program,
@@ -173,15 +181,31 @@ pub struct Registry {
 impl Registry {
     /// Starts `docker-registry`; the error says what is missing.
     pub fn start() -> Result<Self, String> {
+        Self::start_with("")
+    }
+
+    /// The same, but it wants to be told [`LOGIN`].
+    pub fn start_guarded() -> Result<Self, String> {
+        // bcrypt of the password.
+        let users = "tester:$2b$04$BYcRedZGeXhAmP80jdC0x.5qp94sy.f3uiKclvwyHlPHRTZW79R6y\n";
+        Self::start_with(users)
+    }
+
+    fn start_with(users: &str) -> Result<Self, String> {
         let name = ["docker-registry", "registry"].into_iter().find(|name| find_program(name).is_some());
         let name = name.ok_or_else(|| "there is no `docker-registry`".to_owned())?;
         let folder = unique_folder("registry")?;
         let address = free_address();
         let settings = folder.join("config.yml");
-        let text = format!(
+        let mut text = format!(
             "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
             folder.join("data").display()
         );
+        if !users.is_empty() {
+            let file = folder.join("users");
+            std::fs::write(&file, users).map_err(|error| error.to_string())?;
+            text.push_str(&format!("auth:\n  htpasswd:\n    realm: tests\n    path: {}\n", file.display()));
+        }
         std::fs::write(&settings, text).map_err(|error| error.to_string())?;
         let mut command = Command::new(name);
         command.arg("serve").arg(&settings);
