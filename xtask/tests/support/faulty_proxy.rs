@@ -196,8 +196,13 @@ async fn serve(mut client: TcpStream, state: &State) -> std::io::Result<()> {
 
 /// The head, its empty line included, and what came behind it.
 async fn read_head(client: &mut TcpStream) -> std::io::Result<(String, Vec<u8>)> {
-    let mut bytes = Vec::new();
+    let mut bytes: Vec<u8> = Vec::new();
     loop {
+        // An engine tries TLS first, and goes on to plain HTTP when it is refused.
+        if bytes.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
+            client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await?;
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let rest = bytes.split_off(end + 4);
             return Ok((String::from_utf8_lossy(&bytes).into_owned(), rest));
