@@ -51,7 +51,7 @@ pub enum Bootstrap {
     No,
 }
 
-/// Plans the pulls. Of the skipped ones, those that [`is_missing`] finds will not be here for the build.
+/// Plans the pulls. A skip whose reason counts as failed leaves its image missing.
 pub fn plan(input: &PrefetchInput<'_>) -> Plan {
     let mut plan = Plan::default();
     for wish in wishes(input) {
@@ -70,18 +70,6 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
         }
     }
     plan
-}
-
-/// True for a skip that leaves the image missing: the run counts it as a failed pull (exit 13).
-pub fn is_missing(skipped: &Skipped) -> bool {
-    skipped.phase == Phase::Prefetch
-        && matches!(
-            skipped.why,
-            Reason::Offline
-                | Reason::NoInternalRegistry
-                | Reason::WrongPlatform { .. }
-                | Reason::AliasClash { .. }
-        )
 }
 
 /// One original, and the aliases by which Dockerfiles ask for it.
