@@ -62,7 +62,7 @@ pub enum RegistryError {
     },
     /// The registry has no such image.
     #[error("{0} is not in the registry")]
-    NotFound(Reference),
+    NotFound(String),
     /// The registry says no, with or without our credentials.
     #[error("{domain} denies access to {path}: try `docker login {domain}`")]
     Denied {
@@ -91,7 +91,7 @@ pub enum RegistryError {
     #[error("{reference}: the registry promised {promised} but its manifest is {found}")]
     DigestMismatch {
         /// What was asked for.
-        reference: Reference,
+        reference: String,
         /// What it should be.
         promised: Digest,
         /// What it is.
@@ -101,7 +101,7 @@ pub enum RegistryError {
     #[error("{reference}: {why}")]
     Malformed {
         /// What was asked for.
-        reference: Reference,
+        reference: String,
         /// What is wrong with it.
         why: String,
     },
@@ -109,7 +109,7 @@ pub enum RegistryError {
     #[error("{reference} is not there for {platform}")]
     NoPlatform {
         /// What was asked for.
-        reference: Reference,
+        reference: String,
         /// For what.
         platform: Platform,
     },
@@ -211,7 +211,7 @@ impl Registry {
         let domain = domain.to_owned();
         match response.status() {
             status if status.is_success() => Ok(response),
-            StatusCode::NOT_FOUND => Err(RegistryError::NotFound(reference.clone())),
+            StatusCode::NOT_FOUND => Err(RegistryError::NotFound(reference.familiar())),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(RegistryError::Denied { domain, path: reference.path().to_owned() })
             }
@@ -325,7 +325,7 @@ fn agree(reference: &Reference, promised: Option<&Digest>, found: Digest) -> Res
         // Another algorithm's digest cannot be compared with ours.
         Some(promised) if *promised != found && promised.as_str().starts_with("sha256:") => {
             Err(RegistryError::DigestMismatch {
-                reference: reference.clone(),
+                reference: reference.familiar(),
                 promised: promised.clone(),
                 found,
             })
@@ -341,7 +341,7 @@ async fn read_manifest(mut response: Response, reference: &Reference) -> Result<
             Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_MANIFEST => body.extend_from_slice(&chunk),
             Ok(Some(_)) => {
                 let why = "its manifest is larger than 4 MiB".to_owned();
-                return Err(RegistryError::Malformed { reference: reference.clone(), why });
+                return Err(RegistryError::Malformed { reference: reference.familiar(), why });
             }
             Ok(None) => return Ok(body),
             Err(error) => {
@@ -374,7 +374,7 @@ fn entry_for(
         variant: Option<String>,
     }
     let manifest: Manifest = serde_json::from_slice(manifest).map_err(|error| RegistryError::Malformed {
-        reference: reference.clone(),
+        reference: reference.familiar(),
         why: format!("its manifest is not one: {error}"),
     })?;
     let Some(entries) = manifest.manifests else { return Ok(None) };
@@ -386,7 +386,9 @@ fn entry_for(
     let fitting = || entries.iter().find(|entry| of(entry).is_some_and(|found| found.serves(platform)));
     match exact.or_else(fitting) {
         Some(entry) => Ok(Some(entry.digest.clone())),
-        None => Err(RegistryError::NoPlatform { reference: reference.clone(), platform: platform.clone() }),
+        None => {
+            Err(RegistryError::NoPlatform { reference: reference.familiar(), platform: platform.clone() })
+        }
     }
 }
 

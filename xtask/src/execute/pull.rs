@@ -100,7 +100,7 @@ impl<M: MakeBase> Puller<M> {
         for source in sources {
             let brought = match source {
                 PullSource::Registry(name) => {
-                    self.from_registry(engine, name, platform, progress, on_retry).await
+                    self.pull_with_retries(engine, name, platform, progress, on_retry).await
                 }
                 PullSource::Recipe(recipe) => self.make.make(recipe, reference, platform, progress).await,
             };
@@ -122,7 +122,7 @@ impl<M: MakeBase> Puller<M> {
         Err(PullError { reference: reference.clone(), failed })
     }
 
-    async fn from_registry<E: Engine>(
+    async fn pull_with_retries<E: Engine>(
         &self,
         engine: &E,
         source: &Reference,

@@ -137,7 +137,9 @@ impl Reason {
     /// How something ends that is not done for this reason.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Offline
+            Self::NotInStore
+            | Self::WrongPlatform { .. }
+            | Self::Offline
             | Self::NoInternalRegistry
             | Self::AliasConflict { .. }
             | Self::AliasClash { .. }

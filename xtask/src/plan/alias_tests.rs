@@ -332,6 +332,24 @@ fn says_where_a_name_comes_from_and_what_it_fell_back_past() {
 }
 
 #[test]
+fn health_says_what_is_wrong_in_a_line() {
+    let say = |wanted: &[&str], store: &[(&str, char)]| {
+        let world = World::new(Network::External, None, wanted);
+        let store: Store = store.iter().map(|(name, image)| ((*name).to_owned(), *image)).collect();
+        world.health(&store).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(say(&[O], &[(O, 'a'), (L, 'a')]), "redis:7-alpine: ok");
+    assert_eq!(say(&[O], &[(O, 'a')]), "redis:7-alpine: gap: localhost/redis:7-alpine is missing");
+    assert_eq!(
+        say(&[O], &[(O, 'a'), (L, 'b')]),
+        "redis:7-alpine: conflict: redis:7-alpine is aaaaaaaaaaaa, localhost/redis:7-alpine is bbbbbbbbbbbb"
+    );
+    let clash = say(&["a/b:1", "quay.io/a/b:1"], &[]);
+    assert!(clash.starts_with("a/b:1: clash: "), "{clash}");
+    assert_eq!(say(&[&format!("redis@{}", digest('e'))], &[]), "", "a digest alone has no names");
+}
+
+#[test]
 fn two_originals_with_one_path_are_named_and_the_others_go_on() {
     check(
         Network::External,

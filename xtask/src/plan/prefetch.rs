@@ -51,7 +51,7 @@ pub enum Bootstrap {
     No,
 }
 
-/// Plans the pulls. Of the skipped ones, those that [`is_missing`] finds will not be here for the build.
+/// Plans the pulls. A skip whose reason counts as failed leaves its image missing.
 pub fn plan(input: &PrefetchInput<'_>) -> Plan {
     let mut plan = Plan::default();
     for wish in wishes(input) {
@@ -66,22 +66,10 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
                 after: Vec::new(),
                 why,
             }),
-            Err(why) => plan.skipped.push(Skipped { phase: Phase::Prefetch, subject, why }),
+            Err(why) => plan.skipped.push(Skipped { phase: Phase::Prefetch, subject, why: *why }),
         }
     }
     plan
-}
-
-/// True for a skip that leaves the image missing: the run counts it as a failed pull (exit 13).
-pub fn is_missing(skipped: &Skipped) -> bool {
-    skipped.phase == Phase::Prefetch
-        && matches!(
-            skipped.why,
-            Reason::Offline
-                | Reason::NoInternalRegistry
-                | Reason::WrongPlatform { .. }
-                | Reason::AliasClash { .. }
-        )
 }
 
 /// One original, and the aliases by which Dockerfiles ask for it.
@@ -90,6 +78,9 @@ struct Wish {
     written: Vec<Reference>,
     platform: Platform,
 }
+
+/// Why an image is not pulled.
+type WhyNot = Box<Reason>;
 
 fn wishes(input: &PrefetchInput<'_>) -> Vec<Wish> {
     let mut wishes: Vec<Wish> = Vec::new();
@@ -108,15 +99,15 @@ fn wishes(input: &PrefetchInput<'_>) -> Vec<Wish> {
     wishes
 }
 
-fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSource>), Reason> {
+fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSource>), WhyNot> {
     if input.observed.capabilities.is_none() {
-        return Err(Reason::NoEngine);
+        return Err(Box::new(Reason::NoEngine));
     }
     let why = why_pull(input, wish)?;
     let network = match input.reach {
         // A recipe downloads packages, so it is no way out here.
         Reach::Nobody(_) => {
-            return Err(if why == Reason::NotInStore { Reason::Offline } else { why });
+            return Err(Box::new(if why == Reason::NotInStore { Reason::Offline } else { why }));
         }
         Reach::Registries(network) => network,
     };
@@ -128,24 +119,26 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     if input.bootstrap == Bootstrap::Yes {
         sources.extend(input.recipes.get(&wish.original).cloned().map(PullSource::Recipe));
     }
-    if sources.is_empty() { Err(Reason::NoInternalRegistry) } else { Ok((why, sources)) }
+    if sources.is_empty() { Err(Box::new(Reason::NoInternalRegistry)) } else { Ok((why, sources)) }
 }
 
 /// Why it has to be pulled, or why not.
-fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, Reason> {
+fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, WhyNot> {
     let wanted = &wish.platform;
     let wrong = |found: &Platform| !found.serves(wanted);
     if let Some(image) = input.observed.find(&wish.original) {
         return match image.platform.as_ref().filter(|found| wrong(found)) {
             Some(found) => Ok(Reason::WrongPlatform { found: found.clone(), wanted: wanted.clone() }),
-            None => Err(Reason::InStore),
+            None => Err(Box::new(Reason::InStore)),
         };
     }
     let (Reach::Nobody(network) | Reach::Registries(network)) = input.reach;
     let present =
         alias::present_as(&wish.original, &wish.written, input.observed, input.originals.rules(), network);
     match present {
-        Some((name, image)) if !image.platform.as_ref().is_some_and(wrong) => Err(Reason::OtherName(name)),
+        Some((name, image)) if !image.platform.as_ref().is_some_and(wrong) => {
+            Err(Box::new(Reason::OtherName(name)))
+        }
         _ => Ok(Reason::NotInStore),
     }
 }
@@ -165,7 +158,7 @@ fn external_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Vec<Reference> {
 }
 
 /// Only the internal registry: what a Dockerfile names there, then P.
-fn internal_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Vec<Reference>, Reason> {
+fn internal_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Vec<Reference>, WhyNot> {
     let rules = input.originals.rules();
     let mut sources: Vec<Reference> =
         wish.written.iter().filter(|name| rules.is_internal(name)).cloned().collect();
@@ -178,7 +171,7 @@ fn internal_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Vec<Refere
     if let Some(name) = rules.internal_name(&wish.original) {
         // One name there cannot give two different images.
         if let Some(other) = input.originals.clash_of(&wish.original) {
-            return Err(Reason::AliasClash { one: wish.original.clone(), other: other.clone() });
+            return Err(Box::new(Reason::AliasClash { one: wish.original.clone(), other: other.clone() }));
         }
         sources.push(name);
     }

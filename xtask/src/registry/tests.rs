@@ -1,1 +1,173 @@
+use super::*;
 
+#[path = "../../tests/support/faulty_proxy.rs"]
+#[expect(dead_code, reason = "engine tests use the rest")]
+mod faulty_proxy;
+
+use faulty_proxy::{FaultyProxy, Trouble};
+
+const INDEX: &str = r#"{"schemaVersion":2,"manifests":[
+{"digest":"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","platform":{"os":"linux","architecture":"amd64"}},
+{"digest":"sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb","platform":{"os":"linux","architecture":"arm64","variant":"v8"}},
+{"digest":"sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc","platform":{"os":"unknown","architecture":"unknown"}}]}"#;
+
+fn body_digest() -> Digest {
+    Digest::from_sha256(&sha2::Sha256::digest(INDEX.as_bytes()).into())
+}
+
+fn reference(proxy: &FaultyProxy, rest: &str) -> Reference {
+    format!("{}/{rest}", proxy.domain()).parse().expect(rest)
+}
+
+fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Trouble {
+    let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Trouble::Answer(status, headers, body.to_owned())
+}
+
+fn platform(text: &str) -> Platform {
+    text.parse().expect(text)
+}
+
+#[tokio::test]
+async fn any_answer_of_a_registry_is_an_answer() {
+    let proxy = FaultyProxy::start(None).await;
+    for (status, is_answer) in
+        [(200, true), (401, true), (404, true), (429, true), (407, false), (502, false), (503, false)]
+    {
+        proxy.status("GET /v2/", 1, status);
+        let answer = Registry::default().probe(&proxy.domain()).await;
+        assert_eq!(answer.map(|answer| answer.status).ok(), is_answer.then_some(status), "{status}");
+    }
+    let error = Registry::default().probe("127.0.0.1:1").await.expect_err("nobody listens there");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn asks_for_digests_cheaply() {
+    let proxy = FaultyProxy::start(None).await;
+    let digest = body_digest();
+    proxy.fault(
+        "HEAD /v2/a/b/manifests/1",
+        1,
+        answer(200, &[("Docker-Content-Digest", digest.as_str())], INDEX),
+    );
+    let found = Registry::default().manifest_digest(&reference(&proxy, "a/b:1"), None).await;
+    assert_eq!(found, Ok(digest));
+    assert_eq!(proxy.seen("").len(), 1, "one request without a body");
+}
+
+#[tokio::test]
+async fn reads_the_manifest_where_the_header_says_nothing_or_a_platform_is_wanted() {
+    let proxy = FaultyProxy::start(None).await;
+    proxy.fault("/v2/a/manifests/1", 9, answer(200, &[], INDEX));
+    let registry = Registry::default();
+    let name = reference(&proxy, "a:1");
+    assert_eq!(registry.manifest_digest(&name, None).await, Ok(body_digest()));
+    for (wanted, letter) in [("linux/amd64", "a"), ("linux/arm64", "b")] {
+        let found = registry.manifest_digest(&name, Some(&platform(wanted))).await;
+        assert_eq!(found.map(|digest| digest.hex().to_owned()), Ok(letter.repeat(64)));
+    }
+    let none = registry.manifest_digest(&name, Some(&platform("linux/s390x"))).await;
+    assert!(matches!(none, Err(RegistryError::NoPlatform { .. })), "{none:?}");
+}
+
+#[tokio::test]
+async fn lies_are_found_where_the_body_is_read() {
+    let proxy = FaultyProxy::start(None).await;
+    let lie = format!("sha256:{}", "f".repeat(64));
+    let registry = Registry::default();
+    proxy.fault("/v2/a/manifests/1", 1, answer(200, &[("Docker-Content-Digest", &lie)], INDEX));
+    let found = registry.manifest_digest(&reference(&proxy, "a:1"), Some(&platform("linux/amd64"))).await;
+    assert!(matches!(found, Err(RegistryError::DigestMismatch { .. })), "header and body: {found:?}");
+    proxy.fault(
+        "/v2/a/manifests/",
+        1,
+        answer(200, &[("Docker-Content-Digest", body_digest().as_str())], INDEX),
+    );
+    let found = registry.manifest_digest(&reference(&proxy, &format!("a@{lie}")), None).await;
+    assert!(matches!(found, Err(RegistryError::DigestMismatch { .. })), "reference and header: {found:?}");
+    proxy.fault("/v2/a/manifests/2", 2, answer(200, &[], "<html>sign in</html>"));
+    let found = registry.manifest_digest(&reference(&proxy, "a:2"), Some(&platform("linux/amd64"))).await;
+    assert!(matches!(found, Err(RegistryError::Malformed { .. })), "{found:?}");
+}
+
+#[tokio::test]
+async fn errors_tell_what_is_wrong() {
+    let proxy = FaultyProxy::start(None).await;
+    let name = reference(&proxy, "a:1");
+    let domain = proxy.domain();
+    for (trouble, said) in [
+        (answer(404, &[], ""), format!("{domain}/a:1 is not in the registry")),
+        (answer(403, &[], ""), format!("{domain} denies access to a: try `docker login {domain}`")),
+        (answer(401, &[], ""), format!("{domain} denies access to a: try `docker login {domain}`")),
+        (answer(429, &[("Retry-After", "7")], ""), format!("{domain} asks to wait 7 s")),
+        (answer(429, &[], ""), format!("{domain} asks to wait")),
+        (answer(500, &[], ""), format!("{domain} answered with status 500")),
+    ] {
+        proxy.fault("HEAD", 1, trouble);
+        let error = Registry::default().manifest_digest(&name, None).await.expect_err(&said);
+        assert_eq!(error.to_string(), said);
+    }
+}
+
+#[tokio::test]
+async fn fetches_a_token_when_the_registry_asks_for_one() {
+    let proxy = FaultyProxy::start(None).await;
+    let digest = body_digest();
+    let challenge = format!(r#"Bearer realm="http://{}/token?client=x",service="here""#, proxy.domain());
+    proxy.fault("HEAD /v2/a/manifests/1", 1, answer(401, &[("WWW-Authenticate", &challenge)], ""));
+    proxy.fault("GET /token", 1, answer(200, &[], r#"{"access_token":"secret"}"#));
+    proxy.fault("HEAD /v2/a/manifests/1", 1, answer(200, &[("Docker-Content-Digest", digest.as_str())], ""));
+    let found = Registry::default().manifest_digest(&reference(&proxy, "a:1"), None).await;
+    assert_eq!(found, Ok(digest));
+    let [token] = proxy.seen("/token").try_into().expect("one question for a token");
+    assert_eq!(token.path, "/token?client=x&service=here&scope=repository%3Aa%3Apull");
+    let asked = proxy.seen("HEAD");
+    assert!(!asked[0].head.to_lowercase().contains("authorization"));
+    assert!(asked[1].head.to_lowercase().contains("authorization: bearer secret"));
+}
+
+#[tokio::test]
+async fn asks_whether_to_wait_and_takes_every_other_answer_for_no() {
+    let proxy = FaultyProxy::start(None).await;
+    let name = reference(&proxy, "a:1");
+    let registry = Registry::default();
+    for (trouble, wait) in [
+        (answer(429, &[("Retry-After", "3")], ""), Some(3)),
+        (answer(429, &[("Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT")], ""), Some(0)),
+        (answer(429, &[("Retry-After", "soon")], ""), None),
+        (answer(429, &[], ""), None),
+        (answer(200, &[("Retry-After", "3")], ""), None),
+        (answer(401, &[], ""), None),
+        (answer(404, &[], ""), None),
+        (answer(503, &[("Retry-After", "3")], ""), None),
+    ] {
+        proxy.fault("HEAD /v2/a/manifests/1", 1, trouble.clone());
+        let told = registry.told_to_wait(&name).await;
+        assert_eq!(told.map(|wait| wait.as_secs()), wait, "{trouble:?}");
+    }
+    proxy.fault("HEAD", 1, Trouble::Closed);
+    assert_eq!(registry.told_to_wait(&name).await, None);
+    let before = proxy.seen("").len();
+    assert_eq!(registry.told_to_wait(&name).await, None);
+    assert_eq!(proxy.seen("").len(), before, "who gives no answer is not asked again");
+}
+
+#[test]
+fn knows_where_apis_are() {
+    assert_eq!(api_host("docker.io"), "registry-1.docker.io");
+    assert_eq!(api_host("quay.io"), "quay.io");
+    for (domain, loopback) in [
+        ("localhost", true),
+        ("localhost:5000", true),
+        ("127.0.0.1:5000", true),
+        ("127.8.8.8", true),
+        ("[::1]:5000", true),
+        ("10.0.0.1:5000", false),
+        ("localhost.example.com", false),
+        ("127.0.0.1.example.com", false),
+        ("quay.io", false),
+    ] {
+        assert_eq!(is_loopback(domain), loopback, "{domain}");
+    }
+}

@@ -11,8 +11,12 @@
 )]
 
 mod contract;
+#[path = "../support/faulty_proxy.rs"]
+#[allow(dead_code, reason = "unit tests of the registry's API use the rest")]
+mod faulty_proxy;
 mod measure;
 mod real;
+mod registry_trouble;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "another test target uses the rest")]
 mod support;
