@@ -296,6 +296,7 @@ rm -f etc/hostname etc/resolv.conf
 printf '#!/bin/sh\n# No service starts while packages are installed.\nexit 101\n' >usr/sbin/policy-rc.d
 chmod 755 usr/sbin/policy-rc.d
 printf '%s\n' 'Acquire::Languages "none";' 'APT::AutoRemove::SuggestsImportant "false";' \
+    'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' \
     'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };' >etc/apt/apt.conf.d/container
 tar --sort=name --numeric-owner --clamp-mtime --mtime="@$released" --exclude=./dev/* -cf "$2" .
 "#;
