@@ -87,7 +87,7 @@ async fn run_debootstrap(
     progress: OnProgress<'_>,
 ) -> Result<(), String> {
     // dpkg reads the tree's own settings from its first run on: no documentation, and no fsync for each file
-    // of a folder that is thrown away if anything goes wrong.
+    // of a folder that is thrown away if anything goes wrong. Builds on the image are the same case.
     HostCommand::script(PREPARE)
         .path(&work.tree())
         .as_root(privilege)
@@ -282,7 +282,6 @@ umask 022
 cd "$1"
 released=$(sed -n 's/^Date: //p' var/lib/apt/lists/*_InRelease var/lib/apt/lists/*_Release 2>/dev/null | head -n 1)
 released=$(date -d "${released:-2020-01-01}" +%s)
-rm -f etc/dpkg/dpkg.cfg.d/unsafe-io
 rm -rf var/lib/apt/lists/* var/cache/apt/*.bin var/cache/apt/archives/*.deb debootstrap
 rm -rf var/cache/ldconfig/aux-cache var/cache/debconf/*-old var/lib/dpkg/*-old var/log/apt tmp/* run/*
 find var/log -type f -exec truncate -s 0 {} +
@@ -296,6 +295,7 @@ rm -f etc/hostname etc/resolv.conf
 printf '#!/bin/sh\n# No service starts while packages are installed.\nexit 101\n' >usr/sbin/policy-rc.d
 chmod 755 usr/sbin/policy-rc.d
 printf '%s\n' 'Acquire::Languages "none";' 'APT::AutoRemove::SuggestsImportant "false";' \
+    'Dir::Cache::pkgcache "";' 'Dir::Cache::srcpkgcache "";' \
     'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };' >etc/apt/apt.conf.d/container
 tar --sort=name --numeric-owner --clamp-mtime --mtime="@$released" --exclude=./dev/* -cf "$2" .
 "#;

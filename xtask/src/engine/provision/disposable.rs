@@ -43,6 +43,10 @@ impl DisposableEngine {
         self.home.endpoint()
     }
 
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Takes it down with all its data.
     ///
     /// # Errors

@@ -14,10 +14,12 @@
 mod disposable;
 mod error;
 mod home;
+mod http;
 mod network;
 mod packages;
 mod remove;
 mod subnet;
+mod try_out;
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +28,7 @@ pub use disposable::{DisposableEngine, DisposableRegistry};
 pub use error::ProvisionError;
 pub use home::{Home, Record, Rule};
 pub use packages::{
-    CURL, DEBOOTSTRAP, DOCKER, FOR_ENGINE, IPROUTE, IPTABLES, Package, REGISTRY, ensure_packages,
+    BUSYBOX, DEBOOTSTRAP, DOCKER, FOR_ENGINE, IPROUTE, IPTABLES, Package, REGISTRY, ensure_packages,
     install_command, missing_packages,
 };
 pub use remove::{Data, down};
@@ -254,23 +256,7 @@ fn read_pid(file: &Path) -> Option<ProcessId> {
 }
 
 async fn answers(home: &Home) -> bool {
-    get(home, "/_ping").await.is_some_and(|body| body == "OK")
-}
-
-/// One GET of the engine's API: what can be asked before the engine's adapter exists, and after it is gone.
-async fn get(home: &Home, path: &str) -> Option<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let ask = async {
-        let mut socket = tokio::net::UnixStream::connect(home.socket()).await.ok()?;
-        // HTTP/1.0: the answer ends with the connection and is never chunked.
-        socket.write_all(format!("GET {path} HTTP/1.0\r\nHost: engine\r\n\r\n").as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).await.ok()?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        (head.split_ascii_whitespace().nth(1)? == "200").then(|| body.to_owned())
-    };
-    tokio::time::timeout(Duration::from_secs(5), ask).await.ok().flatten()
+    http::ask_engine(home, "GET", "/_ping", "").await.is_some_and(|(status, _)| status == 200)
 }
 
 #[cfg(test)]

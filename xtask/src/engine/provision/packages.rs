@@ -31,8 +31,9 @@ pub const DEBOOTSTRAP: Package =
 /// A registry of our own, for tests.
 pub const REGISTRY: Package =
     Package { name: "docker-registry", program: "docker-registry", why: "to test pulls and pushes" };
-/// HTTP checks of running services.
-pub const CURL: Package = Package { name: "curl", program: "curl", why: "to ask running services" };
+/// The smallest base image that does something, for tests.
+pub const BUSYBOX: Package =
+    Package { name: "busybox-static", program: "busybox", why: "to make small base images for tests" };
 
 /// What a private engine needs.
 pub const FOR_ENGINE: [Package; 3] = [DOCKER, IPROUTE, IPTABLES];

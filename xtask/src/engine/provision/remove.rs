@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::Home;
-use super::{Announce, ProvisionError, get, network, read_pid};
+use super::http::ask_engine;
+use super::{Announce, ProvisionError, network, read_pid};
 use crate::os::{self, HostCommand, Privilege, ProcessId};
 
 /// dockerd gives containers 10 s and itself 15 s.
@@ -105,7 +106,7 @@ fn leftover_processes(home: &Home) -> Vec<ProcessId> {
 /// Bridges of networks that a user of this engine made (compose does); the daemon leaves them when it ends and
 /// makes them again when it starts. A bridge that was named by hand may be another's, and stays.
 async fn bridges_of_networks(home: &Home) -> Vec<String> {
-    let Some(text) = get(home, "/networks").await else { return Vec::new() };
+    let Some((200, text)) = ask_engine(home, "GET", "/networks", "").await else { return Vec::new() };
     let Ok(serde_json::Value::Array(networks)) = serde_json::from_str(&text) else { return Vec::new() };
     networks.iter().filter_map(bridge_of_network).collect()
 }
