@@ -7,14 +7,13 @@
 
 pub use cli::main;
 
-pub mod cli;
 pub mod ci;
+pub mod cli;
 pub mod conf;
 pub mod config;
 pub mod discover;
 pub mod dockerfile;
 pub mod dotenv;
-pub mod engine;
 pub mod engine;
 pub mod env;
 pub mod error;
