@@ -117,6 +117,8 @@ pub enum Command {
     Engine(Engine),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
+    /// All checks of this repository, on a private engine and registry of their own
+    Ci,
 }
 
 /// Which images.

@@ -2,6 +2,7 @@
 
 use super::args::{self, EngineCommand, Format};
 use super::session::{Session, Typed};
+use crate::ci::{self, CiError};
 use crate::config::Layer;
 use crate::engine::provision::{self, Data, EngineSettings, FOR_ENGINE, Home, Status};
 use crate::error::{Error, ExitCode};
@@ -40,4 +41,19 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Engine) -> Result<ExitCod
         }
     }
     Ok(ExitCode::Good)
+}
+
+/// `ci`: the checks of the repository that this program was built from, or of `--root`.
+pub(super) async fn ci(typed: &Typed<'_>) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
+    let bootstrap = if session.bootstrap { ci::Bootstrap::Yes } else { ci::Bootstrap::No };
+    let announce = |message: String| super::say(&message);
+    // Dropping the checks on Ctrl-C stops their engine.
+    let checks = ci::run(&session.config.root, bootstrap, &announce);
+    match super::interrupt::or_interrupted(checks).await {
+        None => Ok(ExitCode::Interrupted),
+        Some(Ok(_)) => Ok(ExitCode::Good),
+        Some(Err(CiError::Provision(error))) => Err(error.into()),
+        Some(Err(error)) => Err(Error::of(ExitCode::Unexpected, &error)),
+    }
 }

@@ -76,6 +76,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Inspect(args) => query::inspect(&args),
         Command::History(args) => query::history(typed, &args),
         Command::Engine(args) => engine::run(typed, args).await,
+        Command::Ci => engine::ci(typed).await,
     }
 }
 
