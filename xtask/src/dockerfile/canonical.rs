@@ -20,7 +20,7 @@ pub(super) fn text(
     used_globals: &BTreeSet<String>,
     syntax: Option<&Reference>,
 ) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(1024);
     // Writing to a String cannot fail.
     if let Some(syntax) = syntax {
         let _ = writeln!(text, "# syntax={syntax}");

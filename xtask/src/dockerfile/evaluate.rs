@@ -4,6 +4,7 @@
 //! what the front end would refuse. The rules are those of BuildKit's `dispatch` (`dockerfile2llb/convert.go`,
 //! `convert_runmount.go`).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::command::{Command, Mount, Transfer};
@@ -85,7 +86,10 @@ impl Evaluation<'_> {
             Command::Env(pairs) => {
                 let mut values = Vec::with_capacity(pairs.len());
                 for (name, value) in pairs {
-                    values.push((self.expand(name, scope)?, self.expand(value, scope)?));
+                    values.push((
+                        self.expand(name, scope)?.into_owned(),
+                        self.expand(value, scope)?.into_owned(),
+                    ));
                 }
                 // All of them see the environment before the instruction.
                 values.into_iter().for_each(|(name, value)| scope.set_env(name, value));
@@ -99,18 +103,18 @@ impl Evaluation<'_> {
         }
     }
 
-    fn expand(&self, word: &str, scope: &StageScope) -> Result<String, String> {
+    fn expand<'w>(&self, word: &'w str, scope: &StageScope) -> Result<Cow<'w, str>, String> {
         if self.lex.is_plain(word) {
-            return Ok(word.to_owned());
+            return Ok(word.into());
         }
-        Ok(self.lex.expand(word, scope)?.text)
+        Ok(self.lex.expand(word, scope)?.text.into())
     }
 
     fn arg(&mut self, name: &str, default: Option<&str>, scope: &mut StageScope) -> Result<(), String> {
         self.declared.insert(name.to_owned());
         let value = match (self.options.build_args.get(name), default) {
             (Some(value), _) => Some(value.clone()),
-            (None, Some(default)) => Some(self.expand(default, scope)?),
+            (None, Some(default)) => Some(self.expand(default, scope)?.into_owned()),
             (None, None) => {
                 self.inherited.insert(name.to_owned());
                 self.globals.get(name).map(str::to_owned)
@@ -141,7 +145,7 @@ impl Evaluation<'_> {
                 }
                 (_, Origin::Local) if transfer.from.is_some() => {}
                 (kind, Origin::Local) => self.inputs.push(InputPattern {
-                    pattern: cut_at_unknown(source),
+                    pattern: cut_at_unknown(source.into_owned()),
                     line,
                     kind,
                     excludes: transfer.excludes.clone(),
@@ -164,7 +168,7 @@ impl Evaluation<'_> {
                 return Err(format!("a mount has no key `{key}`{hint}"));
             };
             let value = match value {
-                Some(value) => self.expand(value, scope)?,
+                Some(value) => self.expand(value, scope)?.into_owned(),
                 None if *may_be_bare => continue,
                 None => return Err(format!("`{key}` of a mount needs a value")),
             };

@@ -3,6 +3,7 @@
 //! In: ARG and ENV in order, build args, platforms. Out: values and the names that were used. The rules are those
 //! of BuildKit's `buildMetaArgs`, `defaultArgs` and `dispatchArg` (`dockerfile2llb/convert.go`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::Command;
@@ -16,7 +17,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// The ARGs before the first FROM, and the predefined ones, with their values.
 pub(super) struct Globals {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<Cow<'static, str>, String>,
     /// For each global ARG, whether or not it has a value: the instructions that declare it, and the names that
     /// its default asks for.
     declared: BTreeMap<String, GlobalArg>,
@@ -69,7 +70,7 @@ impl Globals {
                     arg.instructions.push(at);
                 }
                 if let Some(value) = value {
-                    globals.values.insert(name.clone(), value);
+                    globals.values.insert(Cow::Owned(name.clone()), value);
                 }
             }
         }
@@ -83,7 +84,7 @@ impl Globals {
 
     /// All names that may be used in FROM.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.values.keys().chain(self.declared.keys()).map(String::as_str)
+        self.values.keys().map(Cow::as_ref).chain(self.declared.keys().map(String::as_str))
     }
 
     /// `names` with all that their defaults ask for.
@@ -106,19 +107,21 @@ impl Globals {
 }
 
 /// `defaultArgs`: what is there without any ARG. Build args win here too.
-fn predefined(options: &Options<'_>, target: Option<&str>) -> BTreeMap<String, String> {
+fn predefined(options: &Options<'_>, target: Option<&str>) -> BTreeMap<Cow<'static, str>, String> {
+    const BUILD: [&str; 5] = ["BUILDPLATFORM", "BUILDOS", "BUILDOSVERSION", "BUILDARCH", "BUILDVARIANT"];
+    const TARGET: [&str; 5] =
+        ["TARGETPLATFORM", "TARGETOS", "TARGETOSVERSION", "TARGETARCH", "TARGETVARIANT"];
     let mut values = BTreeMap::new();
-    let mut set = |name: &str, value: &str| {
+    let mut set = |name: &'static str, value: &str| {
         let value = options.build_args.get(name).map_or(value, String::as_str);
-        values.insert(name.to_owned(), value.to_owned());
+        values.insert(Cow::Borrowed(name), value.to_owned());
     };
-    for (prefix, platform) in [("BUILD", options.build_platform), ("TARGET", options.platform)] {
+    for (names, platform) in [(BUILD, options.build_platform), (TARGET, options.platform)] {
         let Platform { os, arch, variant } = platform;
-        set(&format!("{prefix}PLATFORM"), &platform.to_string());
-        set(&format!("{prefix}OS"), os);
-        set(&format!("{prefix}OSVERSION"), "");
-        set(&format!("{prefix}ARCH"), arch);
-        set(&format!("{prefix}VARIANT"), variant.as_deref().unwrap_or_default());
+        let variant = variant.as_deref().unwrap_or_default();
+        for (name, value) in names.into_iter().zip([&platform.to_string(), os, "", arch, variant]) {
+            set(name, value);
+        }
     }
     set("TARGETSTAGE", target.unwrap_or("default"));
     values

@@ -367,7 +367,7 @@ impl From<'_> {
     fn warn_of_undeclared(&self, found: &mut Findings) {
         use super::lex::Variables as _;
         let mut names = BTreeSet::new();
-        if self.expand(&self.stage.base, &mut names).is_err() {
+        if !self.stage.base.contains('$') || self.expand(&self.stage.base, &mut names).is_err() {
             return;
         }
         for name in
