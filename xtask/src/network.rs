@@ -242,5 +242,4 @@ impl Kept {
 }
 
 #[cfg(test)]
-#[path = "network_tests.rs"]
 mod tests;

@@ -416,5 +416,4 @@ fn cause(error: &reqwest::Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "registry/tests.rs"]
 mod tests;

@@ -296,5 +296,4 @@ impl PullError {
 }
 
 #[cfg(test)]
-#[path = "pull_tests.rs"]
 mod tests;

@@ -418,5 +418,4 @@ fn is_replaced(id: &Digest, winner: &Ranked, input: &AliasInput<'_>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "alias_tests.rs"]
 mod tests;

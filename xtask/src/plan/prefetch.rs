@@ -189,5 +189,4 @@ fn without_repeats(sources: Vec<Reference>) -> Vec<Reference> {
 }
 
 #[cfg(test)]
-#[path = "prefetch_tests.rs"]
 mod tests;
