@@ -100,7 +100,7 @@ where
     let kept = input.cache.as_deref().filter(|_| input.freshness == Freshness::Cached);
     if let Some(kept) = kept.and_then(|path| Kept::read(path, input, now)) {
         let age = kept.age(now).as_secs();
-        return verdict(kept.network, format!("{}, {age} s ago", kept.evidence));
+        return verdict(kept.network, format!("{}; asked {age} s ago", kept.evidence));
     }
     let probes = probe_all(input, probe).await;
     let (network, evidence) = judge(&probes);

@@ -412,7 +412,15 @@ fn cause(error: &reqwest::Error) -> String {
     while let Some(inner) = source.source() {
         source = inner;
     }
-    source.to_string()
+    let text = source.to_string();
+    if text.starts_with("failed to lookup address information") {
+        return "no such host".to_owned();
+    }
+    // What the number says, the words before it say too.
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_ascii_lowercase(),
+        None => text,
+    }
 }
 
 #[cfg(test)]

@@ -271,8 +271,13 @@ impl fmt::Display for PullError {
         let mut between = ": ";
         for (source, error) in &self.failed {
             match source {
-                PullSource::Registry(name) => write!(f, "{between}{}: {error}", name.familiar())?,
-                PullSource::Recipe(_) => write!(f, "{between}its recipe: {error}")?,
+                PullSource::Registry(name) => write!(f, "{between}{}: ", name.familiar())?,
+                PullSource::Recipe(_) => write!(f, "{between}its recipe: ")?,
+            }
+            match error {
+                // What, the source says.
+                EngineError::NotFound(_) => f.write_str("not found")?,
+                error => write!(f, "{error}")?,
             }
             between = "; ";
         }

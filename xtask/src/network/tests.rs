@@ -107,7 +107,7 @@ async fn a_verdict_is_kept_for_the_same_question_only() {
     assert_eq!(decide_with(&asked, &world).await.2, 1, "nothing is kept yet");
     let (verdict, _, probes) = decide_with(&asked, &[]).await;
     assert_eq!((verdict.network, probes), (Network::External, 0));
-    assert!(verdict.evidence.starts_with("docker.io answered in 3 ms, "), "{}", verdict.evidence);
+    assert!(verdict.evidence.starts_with("docker.io answered in 3 ms; asked "), "{}", verdict.evidence);
     assert!(verdict.evidence.ends_with(" s ago"), "{}", verdict.evidence);
 
     let other = NetworkInput { internal: Some("h.example.com".parse().expect("registry")), ..asked.clone() };
