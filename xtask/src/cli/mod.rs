@@ -1,11 +1,7 @@
 //! What was typed becomes a request; one file per command, or per family of commands. Decides nothing, wires
 //! everything: settings, tree, engine, planners, executor, report.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "stdout is a command's data, stderr is for what must be said before a run's report begins"
-)]
+#![expect(clippy::print_stderr, reason = "what must be said before a run's report begins goes to stderr")]
 
 pub mod args;
 mod commands;

@@ -413,8 +413,7 @@ mod tests {
     async fn says_what_was_tried() {
         let error = connect(&surroundings(&[("DOCKER_HOST", "unix:///nowhere/docker.sock")]))
             .await
-            .err()
-            .expect("no engine there");
+            .expect_err("no engine there");
         let EngineError::Unreachable { tried } = error else { panic!("{error:?}") };
         assert_eq!(tried.len(), 1);
         assert!(tried[0].1.contains("No such file"), "{tried:?}");

@@ -77,7 +77,7 @@ impl Schedule {
     }
 
     /// Takes the ready step that most depends on, if any may run.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn take_ready(&mut self) -> Option<usize> {
         while let Some((_, Reverse(i))) = self.ready.pop() {
             if !self.over[i] {
                 self.over[i] = true;
@@ -172,7 +172,7 @@ pub async fn drive<F, R>(
     let mut onward = Onward::Yes;
     loop {
         while onward == Onward::Yes && running.len() < limit.max(1) {
-            let Some(step) = schedule.next() else { break };
+            let Some(step) = schedule.take_ready() else { break };
             reported[step] = true;
             running.push(start(step));
         }
@@ -232,7 +232,7 @@ mod tests {
             }
         };
         tell(orphans, &mut log);
-        while let Some(i) = schedule.next() {
+        while let Some(i) = schedule.take_ready() {
             log.push(steps[i].subject.clone());
             let failed = failing.contains(&steps[i].subject.as_str());
             let outcome = if failed { Outcome::Failed } else { Outcome::Done };

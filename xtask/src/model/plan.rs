@@ -268,7 +268,7 @@ pub struct Expectation {
 impl Expectation {
     /// What is wrong with an image, in words; none when it is as expected.
     pub fn unmet_in(&self, observed: &Observed) -> Option<String> {
-        let Some((first, further)) = self.names.split_first() else { return None };
+        let (first, further) = self.names.split_first()?;
         let Some(image) = observed.find(first) else {
             return Some(format!("{} is not in the store", first.familiar()));
         };
