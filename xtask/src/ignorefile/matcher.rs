@@ -208,8 +208,7 @@ fn match_components(components: &[Component], names: &[&str]) -> bool {
 fn match_stars(parts: &[String], name: &str) -> bool {
     let Some((first, rest)) = parts.split_first() else { return name.is_empty() };
     let Some((last, middle)) = rest.split_last() else { return name == first };
-    let Some(mut left) = name.strip_prefix(first.as_str()).and_then(|left| left.strip_suffix(last.as_str()))
-    else {
+    let Some(mut left) = strip_prefix(name, first).and_then(|left| strip_suffix(left, last)) else {
         return false;
     };
     middle.iter().all(|part| match left.find(part.as_str()) {
