@@ -9,7 +9,7 @@
 pub mod glob;
 mod matcher;
 
-use matcher::Matcher;
+use matcher::{Matcher, SplitPath};
 
 /// A parsed ignore file. Rules that the builder would refuse have no effect; [`IgnoreFile::problems`] names them.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +122,8 @@ impl IgnoreFile {
         if matches!(path, "" | ".") {
             return None;
         }
-        self.rules.iter().rposition(|rule| rule.matcher.matches_or_parent_matches(path))
+        let path = SplitPath::new(path);
+        self.rules.iter().rposition(|rule| rule.matcher.matches_or_parent_matches(&path))
     }
 }
 

@@ -12,7 +12,9 @@ pub(super) enum Matcher {
     Exact(String),
     /// `a/**`: what begins with `a/`.
     Prefix(String),
-    /// `**/b`: what ends with `/b`, and `b` itself. An empty one matches everything.
+    /// `**/b`: a name at any depth.
+    Name(String),
+    /// `**/b/c`, `**b`: what ends so, and without the leading slash. An empty one matches everything.
     Suffix(String),
     /// Components of names with stars, and whole `**`.
     Components(Vec<Component>),
@@ -28,6 +30,27 @@ pub(super) enum Component {
     Stars(Vec<String>),
 }
 
+/// A path and its names, split once for all rules.
+pub(super) struct SplitPath<'p> {
+    pub text: &'p str,
+    pub names: Vec<&'p str>,
+}
+
+impl<'p> SplitPath<'p> {
+    pub(super) fn new(text: &'p str) -> Self {
+        let mut names = Vec::with_capacity(8);
+        let mut start = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            if byte == b'/' {
+                names.push(&text[start..at]);
+                start = at + 1;
+            }
+        }
+        names.push(&text[start..]);
+        Self { text, names }
+    }
+}
+
 impl Matcher {
     /// None when moby's regex would not compile.
     pub(super) fn new(pattern: &str) -> Option<Self> {
@@ -38,7 +61,10 @@ impl Matcher {
         if let Some(suffix) = pattern.strip_prefix("**")
             && is_plain(suffix)
         {
-            return Some(Self::Suffix(suffix.to_owned()));
+            return Some(match suffix.strip_prefix('/') {
+                Some(name) if !name.is_empty() && !name.contains('/') => Self::Name(name.to_owned()),
+                _ => Self::Suffix(suffix.to_owned()),
+            });
         }
         if let Some(prefix) = pattern.strip_suffix("**")
             && is_plain(prefix)
@@ -57,15 +83,19 @@ impl Matcher {
     }
 
     /// Whether the pattern matches `path` or one of the folders above it.
-    pub(super) fn matches_or_parent_matches(&self, path: &str) -> bool {
+    pub(super) fn matches_or_parent_matches(&self, path: &SplitPath<'_>) -> bool {
+        let SplitPath { text, names } = path;
         match self {
             Self::Exact(exact) => {
-                path.strip_prefix(exact.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                strip_prefix(text, exact).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
-            Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
-            Self::Suffix(suffix) => suffix.is_empty() || ends_a_folder(path, suffix),
-            Self::Components(components) => match_components(components, path),
-            Self::Regex(regex) => folders(path).any(|folder| regex.is_match(folder)),
+            Self::Prefix(prefix) => strip_prefix(text, prefix).is_some(),
+            Self::Name(name) => {
+                names.iter().any(|known| known.len() == name.len() && strip_prefix(known, name).is_some())
+            }
+            Self::Suffix(suffix) => suffix.is_empty() || ends_a_folder(text, suffix),
+            Self::Components(components) => match_components(components, names),
+            Self::Regex(regex) => folders(text).any(|folder| regex.is_match(folder)),
         }
     }
 
@@ -91,7 +121,7 @@ impl Matcher {
                 }
                 false
             }
-            Self::Suffix(_) | Self::Regex(_) => true,
+            Self::Name(_) | Self::Suffix(_) | Self::Regex(_) => true,
         }
     }
 }
@@ -139,31 +169,37 @@ fn components(pattern: &str) -> Option<Vec<Component>> {
     is_simple.then_some(parsed)
 }
 
-/// Whether all components match the first ones of `path`: then `path` or a folder above it matches.
-fn match_components(components: &[Component], path: &str) -> bool {
-    let Some((first, rest)) = components.split_first() else { return true };
-    match first {
-        Component::Any => {
-            let mut path = path;
-            loop {
-                if match_components(rest, path) {
-                    return true;
-                }
-                match path.split_once('/') {
-                    Some((_, below)) => path = below,
-                    None => return false,
-                }
-            }
+/// `str::strip_prefix`, which rarely gets as far as comparing: most rules differ from most paths at once.
+fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
+    match prefix.as_bytes().first() {
+        None => Some(text),
+        first if text.as_bytes().first() != first => None,
+        Some(_) => text.strip_prefix(prefix),
+    }
+}
+
+/// `str::strip_suffix`, likewise.
+fn strip_suffix<'t>(text: &'t str, suffix: &str) -> Option<&'t str> {
+    match suffix.as_bytes().last() {
+        None => Some(text),
+        last if text.as_bytes().last() != last => None,
+        Some(_) => text.strip_suffix(suffix),
+    }
+}
+
+/// Whether all components match the first names of a path: then it or a folder above it matches.
+fn match_components(components: &[Component], names: &[&str]) -> bool {
+    match (components, names) {
+        ([], _) => true,
+        ([Component::Any, Component::Stars(parts)], names) => {
+            names.iter().any(|name| match_stars(parts, name))
         }
-        Component::Stars(parts) => {
-            let (name, below) =
-                path.split_once('/').map_or((path, None), |(name, below)| (name, Some(below)));
-            match_stars(parts, name)
-                && match (rest.is_empty(), below) {
-                    (true, _) => true,
-                    (false, Some(below)) => match_components(rest, below),
-                    (false, None) => false,
-                }
+        ([Component::Any, rest @ ..], names) => {
+            (0..names.len()).any(|skipped| match_components(rest, &names[skipped..]))
+        }
+        (_, []) => false,
+        ([Component::Stars(parts), rest @ ..], [name, below @ ..]) => {
+            match_stars(parts, name) && match_components(rest, below)
         }
     }
 }
@@ -172,8 +208,7 @@ fn match_components(components: &[Component], path: &str) -> bool {
 fn match_stars(parts: &[String], name: &str) -> bool {
     let Some((first, rest)) = parts.split_first() else { return name.is_empty() };
     let Some((last, middle)) = rest.split_last() else { return name == first };
-    let Some(mut left) = name.strip_prefix(first.as_str()).and_then(|left| left.strip_suffix(last.as_str()))
-    else {
+    let Some(mut left) = strip_prefix(name, first).and_then(|left| strip_suffix(left, last)) else {
         return false;
     };
     middle.iter().all(|part| match left.find(part.as_str()) {
