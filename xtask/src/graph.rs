@@ -36,16 +36,24 @@ impl ImageGraph {
         let mut images = images;
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let owners = owners(&images, rules);
+        let mut asked: HashMap<ImageName, BTreeSet<Reference>> = HashMap::new();
         for image in &mut images {
             let mut needs = std::mem::take(&mut image.needs);
             image.base_images.retain(|base| match owners.get(&base.reference) {
                 Some(owner) => {
                     needs.insert(owner.clone());
+                    asked.entry(owner.clone()).or_default().insert(base.reference.clone());
                     false
                 }
                 None => true,
             });
             image.needs = needs;
+        }
+        for image in &mut images {
+            let names = asked.remove(&image.name).unwrap_or_default();
+            let is_further = |name: &Reference| image.names().all(|own| own != name);
+            let further: BTreeSet<Reference> = names.into_iter().filter(is_further).collect();
+            image.asked_as = further;
         }
         let after = images.iter().map(|i| (i.name.clone(), i.needs.clone())).collect();
         let (order, cycles) = sort(&after);
@@ -183,6 +191,7 @@ mod tests {
             service: name.to_owned(),
             reference: format!("{name}:1").parse().unwrap(),
             local_alias: None,
+            asked_as: BTreeSet::new(),
             source: ImageSource::Build(Box::new(BuildTarget {
                 dockerfile: format!("src/{name}/Dockerfile"),
                 text: String::new(),

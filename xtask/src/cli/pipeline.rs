@@ -420,17 +420,15 @@ impl<'a> Run<'a> {
 
     /// Keeps the lists of files that images were built from, so that a later miss can name what changed.
     fn remember(&self, world: &World, plan: &Plan) {
-        for step in plan.steps.iter().filter(|s| self.outcomes.get(&s.id) == Some(&Outcome::Done)) {
-            let StepKind::Build(spec) = &step.kind else { continue };
-            let Some(context) = world.tree.contexts.get(&spec.image) else { continue };
-            if let Err(error) = tree::remember(&self.session.config.root, context) {
-                let message = format!(
-                    "cannot remember what {} was built from, so `status` can say less: {error}",
-                    spec.image
-                );
-                self.emitter.emit(EventKind::StepWarning { step: None, message });
-                return;
-            }
+        let built = plan.steps.iter().filter(|s| self.outcomes.get(&s.id) == Some(&Outcome::Done));
+        let contexts = built.filter_map(|step| match &step.kind {
+            StepKind::Build(spec) => world.tree.contexts.get(&spec.image),
+            _ => None,
+        });
+        if let Err(error) = tree::remember(&self.session.config.root, contexts) {
+            let message =
+                format!("cannot remember what images were built from, so `status` can say less: {error}");
+            self.emitter.emit(EventKind::StepWarning { step: None, message });
         }
     }
 

@@ -1,9 +1,8 @@
 //! What every command starts from: the settings, what to show, and the tree with the engine's store beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use super::args::{ColorChoice, Global, ProgressChoice};
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
@@ -15,18 +14,17 @@ use crate::error::{Error, ExitCode};
 use crate::lock::{Holder, Lock};
 use crate::model::{
     AliasRules, Diagnostic, ImageName, NetworkVerdict, Observed, Originals, Platform, Reference, Severity,
-    StepKind,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::prefetched;
-use crate::plan::render::{RenderPlan, plan_render};
-use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
+use crate::plan::render::RenderPlan;
+use crate::plan::sync_config::SyncConfigPlan;
 use crate::registry::Registry;
 use crate::report::bug::RunNotes;
 use crate::report::resolve::{self, Circumstances, ColourChoice, Display, resolve};
 use crate::secrets::Secrets;
 use crate::suggest::did_you_mean;
-use crate::tree::{self, ReadInput, Tree};
+use crate::tree::{self, Reading, Tree};
 
 /// What every command is given: the options that all of them take, and what a panic would have to know.
 #[derive(Clone, Copy)]
@@ -118,15 +116,16 @@ impl Session {
             // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
             files = self.read_files(found.clone()).await?;
         }
-        let Files { sync, render, tree } = files;
+        let Reading { sync, render, tree } = files;
         Ok(World { sync, render, tree, engine, observed })
     }
 
     /// Reads the tree off the async threads.
-    async fn read_files(&self, engine_platform: Platform) -> Result<Files, Error> {
+    async fn read_files(&self, engine_platform: Platform) -> Result<Reading, Error> {
         let config = self.config.clone();
-        let read = tokio::task::spawn_blocking(move || read_files(&config, engine_platform));
-        read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?
+        let read = tokio::task::spawn_blocking(move || tree::look(&config, engine_platform));
+        let read = read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?;
+        Ok(read.map_err(ConfigError::Invalid)?)
     }
 
     /// Which network this is; probes only when nothing else decides.
@@ -222,34 +221,6 @@ fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
         term_is_dumb: env.is_dumb_terminal(),
         no_color: env.no_color(),
     }
-}
-
-/// What was read from disk, and what is going to be written.
-struct Files {
-    sync: SyncConfigPlan,
-    render: RenderPlan,
-    tree: Tree,
-}
-
-fn read_files(config: &Config, engine_platform: Platform) -> Result<Files, Error> {
-    let sync = plan_sync_config(&config.env_files).map_err(ConfigError::Invalid)?;
-    let discovered = discover::discover(config);
-    let render = plan_render(discovered.all_templates(), config);
-    let mut overlay: BTreeMap<String, (Arc<str>, u32)> = BTreeMap::new();
-    for step in sync.steps.iter().chain(&render.steps) {
-        if let StepKind::WriteFile { path, contents, mode, .. } = &step.kind {
-            overlay.insert(path.clone(), (Arc::from(contents.as_str()), mode.unwrap_or(0o644)));
-        }
-    }
-    let tree = tree::read(&ReadInput {
-        config,
-        discovered: &discovered,
-        rendered: &render.outputs,
-        render_problems: &render.problems,
-        overlay,
-        engine_platform,
-    });
-    Ok(Files { sync, render, tree })
 }
 
 /// The tree, and the engine's store as it was when the command began.

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
@@ -44,18 +45,24 @@ pub struct HashCache {
     path: Option<PathBuf>,
     known: HashMap<String, Folder>,
     learned: Mutex<HashMap<String, Folder>>,
+    hashed: AtomicUsize,
 }
 
 impl HashCache {
     /// Reads the cache file. A missing, foreign or broken one is an empty cache.
     pub fn load(path: &Path) -> Self {
         let known = std::fs::read(path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
-        Self { path: Some(path.to_owned()), known, learned: Mutex::default() }
+        Self { path: Some(path.to_owned()), known, learned: Mutex::default(), hashed: AtomicUsize::default() }
     }
 
     /// A cache that is never written.
     pub fn in_memory() -> Self {
-        Self { path: None, known: HashMap::new(), learned: Mutex::default() }
+        Self {
+            path: None,
+            known: HashMap::new(),
+            learned: Mutex::default(),
+            hashed: AtomicUsize::default(),
+        }
     }
 
     /// The hash of a file that has not changed since it was last hashed.
@@ -68,11 +75,17 @@ impl HashCache {
 
     /// Remembers a hash that was computed at `when`, unless the file is too young to be trusted.
     pub fn put(&self, folder: &str, name: &str, stamp: Stamp, sha: Sha, when: SystemTime) {
+        self.hashed.fetch_add(1, Ordering::Relaxed);
         if !is_settled(&stamp, when) {
             return;
         }
         let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         learned.entry(folder.to_owned()).or_default().push((name.to_owned(), stamp, sha));
+    }
+
+    /// How many hashes were computed, remembered or not.
+    pub fn hashed(&self) -> usize {
+        self.hashed.load(Ordering::Relaxed)
     }
 
     /// Writes the cache file if anything was learned, whole or not at all.

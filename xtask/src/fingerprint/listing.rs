@@ -1,5 +1,5 @@
 //! EFFECT: folder listings with `stat`, read once per run however many images share a folder, and with the
-//! files that rendering is going to write laid over what is on disk.
+//! files that sync-config and render are going to write laid over what is on disk.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt as _;
@@ -10,6 +10,21 @@ use super::cache::Stamp;
 
 /// Our own folder below the root; its files change with every run and are never part of a context.
 pub const OWN_FOLDER: &str = "target/xtask";
+
+/// The files that are going to be written, by root-relative path.
+pub type Overlay = BTreeMap<String, Pending>;
+
+/// A file that is going to be written.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Its text.
+    pub text: Arc<str>,
+    /// Permission bits that it gets; none leaves those of the file that is there.
+    pub mode: Option<u32>,
+}
+
+/// Permission bits of a file that is made where none was.
+const NEW_FILE: u32 = 0o644;
 
 /// One entry of a folder.
 #[derive(Clone, Debug)]
@@ -27,7 +42,7 @@ pub struct Entry {
 pub enum EntryKind {
     /// A regular file on disk.
     File(Stamp),
-    /// A file that rendering is going to write.
+    /// A file that is going to be written.
     Pending(Arc<str>),
     /// A folder.
     Directory,
@@ -58,13 +73,20 @@ impl Folder {
 #[derive(Debug)]
 pub struct Listings {
     root: PathBuf,
-    overlay: BTreeMap<String, (Arc<str>, u32)>,
+    overlay: Overlay,
     folders: Mutex<HashMap<String, Arc<Folder>>>,
 }
 
 impl Listings {
-    /// `overlay` holds the text and permission bits of files that are going to be written, by root-relative path.
-    pub fn new(root: &Path, overlay: BTreeMap<String, (Arc<str>, u32)>) -> Self {
+    /// The folders as they will be once `overlay` is written.
+    pub fn new(root: &Path, overlay: Overlay) -> Self {
+        // What is written through a symlink changes the file that it leads to.
+        let written = |path: String| {
+            let real = std::fs::canonicalize(root.join(&path)).ok();
+            let inside = real.as_deref().and_then(|real| real.strip_prefix(root).ok()?.to_str());
+            inside.map_or(path, str::to_owned)
+        };
+        let overlay = overlay.into_iter().map(|(path, pending)| (written(path), pending)).collect();
         Self { root: root.to_owned(), overlay, folders: Mutex::default() }
     }
 
@@ -129,15 +151,22 @@ impl Listings {
 
     fn lay_over(&self, path: &str, folder: &mut Folder) {
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        for (file, (text, mode)) in self.overlay.range(prefix.clone()..) {
+        for (file, pending) in self.overlay.range(prefix.clone()..) {
             let Some(rest) = file.strip_prefix(&prefix) else { break };
-            let (name, mode, kind) = match rest.split_once('/') {
-                Some((name, _)) => (name, 0o755, EntryKind::Directory),
-                None => (rest, *mode, EntryKind::Pending(Arc::clone(text))),
+            let name = rest.split('/').next().unwrap_or(rest);
+            let found = folder.entries.binary_search_by(|e| e.name.as_str().cmp(name));
+            let there = found.ok().and_then(|index| folder.entries.get(index));
+            let (mode, kind) = if name.len() < rest.len() {
+                if there.is_some() {
+                    continue;
+                }
+                (0o755, EntryKind::Directory)
+            } else {
+                let mode = pending.mode.or(there.map(|entry| entry.mode)).unwrap_or(NEW_FILE);
+                (mode, EntryKind::Pending(Arc::clone(&pending.text)))
             };
             let entry = Entry { name: name.to_owned(), mode, kind };
-            match folder.entries.binary_search_by(|e| e.name.as_str().cmp(name)) {
-                Ok(_) if matches!(entry.kind, EntryKind::Directory) => {}
+            match found {
                 Ok(index) => folder.entries[index] = entry,
                 Err(index) => folder.entries.insert(index, entry),
             }

@@ -41,6 +41,8 @@ pub struct Image {
     pub reference: Reference,
     /// The plain name that stays beside a registry's name.
     pub local_alias: Option<Reference>,
+    /// Further names by which other images of this tree build on it (`FROM localhost/base:v1`).
+    pub asked_as: BTreeSet<Reference>,
     /// Where it comes from.
     pub source: ImageSource,
     /// What it runs on.
@@ -53,6 +55,18 @@ pub struct Image {
     pub base_images: Vec<BaseImage>,
     /// External images that are prefetched with it but are no part of it (`dependency.conf` beside a Dockerfile).
     pub companions: Vec<Reference>,
+}
+
+impl Image {
+    /// Every name that it has in the store; the first is the one that it is pushed as.
+    pub fn names(&self) -> impl Iterator<Item = &Reference> {
+        std::iter::once(&self.reference).chain(self.further_names())
+    }
+
+    /// All names but the first.
+    pub fn further_names(&self) -> impl Iterator<Item = &Reference> {
+        self.local_alias.iter().chain(&self.asked_as)
+    }
 }
 
 /// An external image that a Dockerfile (or a `dependency.conf`) stands on.

@@ -263,6 +263,9 @@ pub struct Expectation {
     pub platform: Platform,
     /// The fingerprint in its label; none for an image that is pulled and tagged.
     pub key: Option<Digest>,
+    /// The image IDs of external bases that the fingerprint stands for. A name that moved while the image was built
+    /// makes its fingerprint a lie.
+    pub bases: Vec<(Reference, Digest)>,
 }
 
 impl Expectation {
@@ -283,6 +286,18 @@ impl Expectation {
         let labelled = image.labels.get(labels::PLATFORM).and_then(|text| text.parse().ok());
         if let Some(found) = image.platform.clone().or(labelled).filter(|found| *found != self.platform) {
             return Some(format!("{} is for {found}, not {}", first.familiar(), self.platform));
+        }
+        let moved = self.bases.iter().find_map(|(base, planned)| {
+            let found = observed.find(base).map(|i| &i.id);
+            (found != Some(planned)).then(|| (base, planned, found))
+        });
+        if let Some((base, planned, found)) = moved {
+            let now = found.map_or_else(|| "gone".to_owned(), |id| id.short().to_owned());
+            return Some(format!(
+                "its base {} was {} when the build was planned and is {now} now; run the command again",
+                base.familiar(),
+                planned.short(),
+            ));
         }
         match image.labels.get(labels::FINGERPRINT) {
             Some(found) if found == key.as_str() => None,

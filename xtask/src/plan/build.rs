@@ -175,8 +175,7 @@ fn platform_of(image: &LocalImage) -> Option<Platform> {
 
 /// A name that the image should have and that points elsewhere or nowhere.
 fn missing_name(image: &Image, here: &LocalImage, observed: &Observed) -> Option<Reference> {
-    let alias = image.local_alias.as_ref()?;
-    (observed.find(alias).map(|i| &i.id) != Some(&here.id)).then(|| alias.clone())
+    image.further_names().find(|name| observed.find(name).map(|i| &i.id) != Some(&here.id)).cloned()
 }
 
 /// What the build phase is asked for.
@@ -284,16 +283,27 @@ fn step_kinds(
     contexts: &Contexts,
     why: &Reason,
 ) -> Vec<(String, StepKind)> {
+    let subject = image.name.to_string();
     let tag = |source: &Reference, target: &Reference| StepKind::Tag {
         source: source.clone(),
         target: target.clone(),
     };
-    let subject = image.name.to_string();
+    let further = |source: &Reference| -> Vec<(String, StepKind)> {
+        image.further_names().map(|name| (name.familiar(), tag(source, name))).collect()
+    };
     match (&image.source, why) {
-        (ImageSource::External(source), _) => std::iter::once((subject, tag(source, &image.reference)))
-            .chain(image.local_alias.iter().map(|alias| (alias.familiar(), tag(source, alias))))
-            .collect(),
-        (ImageSource::Build(_), Reason::NameMissing(name)) => vec![(subject, tag(&image.reference, name))],
+        (ImageSource::External(source), _) => {
+            let mut all = vec![(subject, tag(source, &image.reference))];
+            all.extend(further(source));
+            all
+        }
+        (ImageSource::Build(_), Reason::NameMissing(_)) => {
+            let mut all = further(&image.reference);
+            if let Some((first, _)) = all.first_mut() {
+                *first = subject;
+            }
+            all
+        }
         (ImageSource::Build(target), why) => {
             let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();
             let spec = spec(request, image, target, assessment, files, why);
@@ -328,7 +338,7 @@ fn spec(
     }
     BuildSpec {
         image: image.name.clone(),
-        tags: names(image),
+        tags: image.names().cloned().collect(),
         dockerfile: target.dockerfile.clone(),
         text: target.text.clone(),
         context: target.context.clone(),
@@ -340,9 +350,4 @@ fn spec(
         no_cache: request.force,
         cache_from: Vec::new(),
     }
-}
-
-/// Every name that an image gets.
-pub fn names(image: &Image) -> Vec<Reference> {
-    std::iter::once(&image.reference).chain(&image.local_alias).cloned().collect()
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::build::{Assessment, names};
+use super::build::Assessment;
 use crate::graph::ImageGraph;
-use crate::model::{Expectation, ImageName, ImageSource, Phase, Plan, Reason, Step, StepId, StepKind};
+use crate::model::{
+    Digest, Expectation, Image, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId, StepKind,
+};
 
-/// One check for each selected image: its names, its size, its platform and the fingerprint that was planned.
+/// One check for each selected image: its names, its size, its platform, the fingerprint that was planned
+/// and the base images that this stands for.
 pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[Assessment]) -> Plan {
     let steps = graph.images().iter().zip(assessments).filter(|(image, _)| selected.contains(&image.name));
     let steps = steps.map(|(image, assessment)| {
@@ -14,7 +17,12 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
             ImageSource::Build(_) => assessment.key.clone(),
             ImageSource::External(_) => None,
         };
-        let expectation = Expectation { names: names(image), platform: image.platform.clone(), key };
+        let expectation = Expectation {
+            names: image.names().cloned().collect(),
+            platform: image.platform.clone(),
+            key,
+            bases: bases(image, assessment),
+        };
         Step {
             id: StepId::new(Phase::Verify, image.name.as_str()),
             phase: Phase::Verify,
@@ -26,4 +34,11 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
         }
     });
     Plan { steps: steps.collect(), skipped: Vec::new() }
+}
+
+/// The base images whose IDs are part of the key.
+fn bases(image: &Image, assessment: &Assessment) -> Vec<(Reference, Digest)> {
+    let Some(parts) = &assessment.parts else { return Vec::new() };
+    let references = image.base_images.iter().map(|base| &base.reference);
+    references.filter_map(|base| Some((base.clone(), parts.bases.get(&base.familiar())?.clone()?))).collect()
 }

@@ -1,0 +1,124 @@
+//! EFFECT: the lists of files that images were built from, kept below `target/xtask`, so that a later miss can name
+//! what changed file by file. A convenience: without it only that sentence is missing.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::model::{ContextFile, Digest};
+use crate::plan::build::Prepared;
+
+/// How many lists are kept; enough for the last builds of a few hundred images.
+const KEPT: usize = 500;
+
+fn folder(root: &Path) -> PathBuf {
+    root.join("target/xtask/cache/contexts")
+}
+
+fn path_of(root: &Path, digest: &Digest) -> PathBuf {
+    folder(root).join(format!("{}.json", digest.short()))
+}
+
+/// The files that a digest stood for, if an image was built from them in this tree.
+pub fn recall(root: &Path, digest: &Digest) -> Option<Vec<ContextFile>> {
+    let text = std::fs::read_to_string(path_of(root, digest)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Remembers the files of contexts that images were built from, and forgets the oldest beyond what is kept.
+///
+/// # Errors
+/// The file system's; callers warn and go on.
+pub fn remember<'a>(root: &Path, contexts: impl IntoIterator<Item = &'a Prepared>) -> std::io::Result<()> {
+    remember_up_to(root, contexts, KEPT)
+}
+
+fn remember_up_to<'a>(
+    root: &Path,
+    contexts: impl IntoIterator<Item = &'a Prepared>,
+    kept: usize,
+) -> std::io::Result<()> {
+    let mut has_new = false;
+    for context in contexts {
+        let Some(digest) = &context.digest else { continue };
+        write(&path_of(root, digest), context)?;
+        has_new = true;
+    }
+    if has_new { forget_oldest(&folder(root), kept) } else { Ok(()) }
+}
+
+fn write(path: &Path, context: &Prepared) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let files: Vec<&ContextFile> = context.files.counted().collect();
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(std::io::BufWriter::new(&mut file), &files)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn forget_oldest(folder: &Path, kept: usize) -> std::io::Result<()> {
+    let paths: Vec<PathBuf> = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+    let Some(surplus) = paths.len().checked_sub(kept).filter(|n| *n > 0) else { return Ok(()) };
+    let age = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
+    let mut aged: Vec<(SystemTime, PathBuf)> = paths
+        .into_iter()
+        // What is gone already is somebody else's work.
+        .filter_map(|path| Some((age(&path).ok()?, path)))
+        .collect();
+    aged.sort();
+    for (_, path) in aged.into_iter().take(surplus) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fingerprint::canonical::digest_files;
+    use crate::model::{ContextFileKind, ContextFiles};
+
+    fn context(name: &str) -> Prepared {
+        let kind = ContextFileKind::Symlink { target: "x".to_owned() };
+        let file = ContextFile { path: name.to_owned(), mode: 0o777, kind };
+        let files = ContextFiles::new([(file, true)]);
+        let digest = Some(digest_files(files.counted()));
+        Prepared { files, digest }
+    }
+
+    fn known(root: &Path, context: &Prepared) -> Option<Vec<ContextFile>> {
+        recall(root, context.digest.as_ref().unwrap())
+    }
+
+    #[test]
+    fn what_was_built_is_remembered_and_the_oldest_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let all: Vec<Prepared> = (0..5).map(|n| context(&format!("file {n}"))).collect();
+        assert_eq!(known(root, &all[0]), None, "nothing was built here");
+        for (age, context) in all.iter().take(4).enumerate() {
+            remember_up_to(root, [context], 10).unwrap();
+            let file = path_of(root, context.digest.as_ref().unwrap());
+            let file = std::fs::File::options().write(true).open(file).unwrap();
+            let hour = u64::try_from(age).unwrap() * 3600;
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(hour)).unwrap();
+        }
+        remember_up_to(root, [&all[4]], 3).unwrap();
+        let is_known: Vec<bool> = all.iter().map(|context| known(root, context).is_some()).collect();
+        assert_eq!(is_known, [false, false, true, true, true]);
+        assert_eq!(known(root, &all[4]).unwrap()[0].path, "file 4");
+    }
+
+    #[test]
+    fn nothing_built_touches_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        remember(root.path(), []).unwrap();
+        remember(root.path(), [&Prepared::default()]).unwrap();
+        assert!(!folder(root.path()).exists());
+    }
+}

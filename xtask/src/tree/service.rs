@@ -1,0 +1,353 @@
+//! EFFECT: one service to images with hashed contexts, and everything that is wrong with it.
+//!
+//! In: the folder as discover found it, the settings. Out: a [`ReadService`]. A service that cannot be read still
+//! has an image, so that `status` can name it. Knows nothing of the other services.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ReadInput;
+use crate::conf::{self, ServiceContext};
+use crate::config::ContextChoice;
+use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, DOCKERFILE, SERVICE_TOML, ServiceSource};
+use crate::dockerfile::{self, Dockerfile, Options, Resolved};
+use crate::fingerprint::cache::HashCache;
+use crate::fingerprint::canonical::digest_files;
+use crate::fingerprint::files::Context;
+use crate::fingerprint::listing::Listings;
+use crate::ignorefile::IgnoreFile;
+use crate::model::{
+    BaseImage, BuildGroup, BuildTarget, Diagnostic, Image, ImageName, ImageSource, InputKind, InputPattern,
+    Platform, Reference, Severity,
+};
+use crate::plan::build::Prepared;
+
+/// What one folder came to.
+pub(super) struct ReadService {
+    /// The folder's own name.
+    pub name: String,
+    /// The folder, relative to the root.
+    pub dir: String,
+    /// Its images, each with its context.
+    pub images: Vec<(Image, Prepared)>,
+    /// `needs` of `service.toml`, each with the file that says so.
+    pub needs: Vec<(String, String)>,
+    /// What is wrong.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads one folder.
+pub(super) struct Reader<'a> {
+    /// What is known of the whole tree.
+    pub input: &'a ReadInput<'a>,
+    /// The folder.
+    pub service: &'a ServiceSource,
+    /// Listings that all services share.
+    pub listings: &'a Listings,
+    /// Hashes that all services share.
+    pub hashes: &'a HashCache,
+}
+
+/// One image of a service before its context is read.
+struct Wanted<'a> {
+    target: Option<&'a str>,
+    name: ImageName,
+    resolved: Resolved,
+    build_args: BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    /// Reads it.
+    pub(super) fn read(&self) -> ReadService {
+        let service = self.service;
+        let text = |file: &str| service.text(file, self.input.rendered);
+        let mut read = ReadService {
+            name: service.name.clone(),
+            dir: service.dir.clone(),
+            images: Vec::new(),
+            needs: Vec::new(),
+            diagnostics: service.problems.clone(),
+        };
+        let said = &mut read.diagnostics;
+        let of_service = |d: &&Diagnostic| is_below(&d.file, &service.dir);
+        said.extend(self.input.render_problems.iter().filter(of_service).cloned());
+        let settings = text(SERVICE_TOML).and_then(|text| {
+            let settings = keep(said, conf::parse_service_toml(&service.path(SERVICE_TOML), text))?;
+            said.extend(settings.warnings.clone());
+            Some(settings)
+        });
+        let settings = settings.unwrap_or_default();
+        let group = text(BUILD_CONF).and_then(|text| {
+            let conf = keep(said, conf::parse_build_conf(&service.path(BUILD_CONF), text))?;
+            said.extend(conf.warnings);
+            conf.group
+        });
+        let dependency = text(DEPENDENCY)
+            .and_then(|text| keep(said, conf::parse_dependency(&service.path(DEPENDENCY), text)));
+        let targets = text(BUILD_TARGETS)
+            .and_then(|text| keep(said, conf::parse_build_targets(&service.path(BUILD_TARGETS), text)))
+            .unwrap_or_default();
+        let needs = settings.needs.iter().map(|need| (need.clone(), service.path(SERVICE_TOML)));
+        read.needs = needs.collect();
+        let platform = self.platform(&settings, &mut read.diagnostics);
+        let base = settings.image.as_deref().unwrap_or(&service.name);
+        let is_sound = read.diagnostics.iter().all(|d| d.severity != Severity::Error);
+        match (text(DOCKERFILE), dependency) {
+            (Some(dockerfile), dependency) => {
+                let names: Vec<(Option<&str>, &str)> = if targets.is_empty() {
+                    vec![(settings.target.as_deref(), base)]
+                } else {
+                    targets.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect()
+                };
+                let companions = dependency.map(|d| d.reference).into_iter().collect();
+                let service = ServiceFacts {
+                    dockerfile,
+                    settings: &settings,
+                    group,
+                    platform: &platform,
+                    companions,
+                    is_sound,
+                };
+                self.read_dockerfile(&mut read, &names, &service);
+            }
+            (None, Some(dependency)) => {
+                if let Some(image) =
+                    self.image(base, ImageSource::External(dependency.reference), &platform, group, &mut read)
+                {
+                    read.images.push((image, Prepared::default()));
+                }
+            }
+            (None, None) => {}
+        }
+        if read.images.is_empty() && read.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+            self.stand_in(&mut read, base, &platform, group);
+        }
+        read
+    }
+
+    /// A service that cannot be read still has an image, so that it is named and counted.
+    fn stand_in(&self, read: &mut ReadService, base: &str, platform: &Platform, group: Option<BuildGroup>) {
+        let target = BuildTarget {
+            dockerfile: self.service.path(DOCKERFILE),
+            text: String::new(),
+            reachable_text: String::new(),
+            context: self.service.dir.clone(),
+            ignore: None,
+            target: None,
+            build_args: BTreeMap::new(),
+            inputs: Vec::new(),
+        };
+        let source = ImageSource::Build(Box::new(target));
+        if let Some(image) = self.image(base, source, platform, group, read) {
+            read.images.push((image, Prepared::default()));
+        }
+    }
+
+    fn platform(&self, settings: &conf::ServiceSettings, said: &mut Vec<Diagnostic>) -> Platform {
+        let platform =
+            self.input.config.platform.clone().unwrap_or_else(|| self.input.engine_platform.clone());
+        if !settings.platforms.is_empty() && !settings.platforms.contains(&platform) {
+            let known: Vec<String> = settings.platforms.iter().map(ToString::to_string).collect();
+            let message = format!("is not made for {platform}; its platforms are {}", known.join(", "));
+            said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
+        }
+        platform
+    }
+
+    fn read_dockerfile(
+        &self,
+        read: &mut ReadService,
+        names: &[(Option<&str>, &str)],
+        facts: &ServiceFacts<'_>,
+    ) {
+        let path = self.service.path(DOCKERFILE);
+        let settings = facts.settings;
+        let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
+        let is_sound = facts.is_sound && parse_findings.iter().all(|d| d.severity != Severity::Error);
+        read.diagnostics.extend(parse_findings);
+        let wanted: Vec<Wanted<'_>> = names
+            .iter()
+            .map(|(target, name)| self.resolve(&file, *target, name, settings, facts.platform))
+            .collect();
+        let all_inputs: Vec<InputPattern> =
+            wanted.iter().flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
+        let context = self.context(settings, &path, &all_inputs, &mut read.diagnostics);
+        let root = &self.input.config.root;
+        let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
+        let (ignore_path, ignore_text) = keep(&mut read.diagnostics, found).flatten().unzip();
+        let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
+        let folder = if context == "." { "" } else { context.as_str() };
+        let reading = Context {
+            listings: self.listings,
+            folder,
+            ignore: ignore.as_ref().zip(ignore_path.as_deref()),
+            dockerfile: &path,
+        };
+        for wanted in wanted {
+            let mut inputs = wanted.resolved.inputs;
+            inputs.extend(settings.inputs.iter().map(|pattern| InputPattern {
+                pattern: pattern.clone(),
+                line: 0,
+                kind: InputKind::Declared,
+                excludes: Vec::new(),
+                parents: false,
+            }));
+            let (files, mut found) = reading.select(&inputs, self.hashes);
+            found.extend(wanted.resolved.diagnostics);
+            let is_whole = is_sound && found.iter().all(|d| d.severity != Severity::Error);
+            let digest = is_whole.then(|| digest_files(files.counted()));
+            for diagnostic in found {
+                if !read.diagnostics.contains(&diagnostic) {
+                    read.diagnostics.push(diagnostic);
+                }
+            }
+            let target = BuildTarget {
+                dockerfile: path.clone(),
+                text: facts.dockerfile.to_owned(),
+                reachable_text: wanted.resolved.reachable_text,
+                context: context.clone(),
+                ignore: ignore_text.clone(),
+                target: wanted.target.map(str::to_owned),
+                build_args: wanted.build_args,
+                inputs,
+            };
+            let source = ImageSource::Build(Box::new(target));
+            if let Some(mut image) =
+                self.image(wanted.name.as_str(), source, facts.platform, facts.group, read)
+            {
+                image.base_images = wanted.resolved.base_images;
+                image.companions.clone_from(&facts.companions);
+                read.images.push((image, Prepared { files, digest }));
+            }
+        }
+    }
+
+    fn resolve<'t>(
+        &self,
+        file: &Dockerfile,
+        target: Option<&'t str>,
+        name: &str,
+        settings: &conf::ServiceSettings,
+        platform: &Platform,
+    ) -> Wanted<'t> {
+        let config = self.input.config;
+        let mut args = config.build_args.settings.clone();
+        args.extend(settings.args.iter().map(|(k, v)| (k.clone(), v.0.clone())));
+        args.extend(config.build_args.flags.clone());
+        let look = |args: &BTreeMap<String, String>| {
+            let build_platform = &self.input.engine_platform;
+            dockerfile::resolve(file, &Options { target, build_args: args, platform, build_platform })
+        };
+        let mut resolved = look(&args);
+        let from_env: Vec<&(String, String)> = config
+            .dotenv
+            .iter()
+            .filter(|(key, value)| {
+                !value.is_empty() && !args.contains_key(key) && resolved.declared_args.contains(key)
+            })
+            .collect();
+        if !from_env.is_empty() {
+            args.extend(from_env.into_iter().cloned());
+            resolved = look(&args);
+        }
+        args.retain(|name, _| resolved.declared_args.contains(name));
+        Wanted { target, name: ImageName::new(name), resolved, build_args: args }
+    }
+
+    /// The context folder, relative to the root; `.` is the root.
+    fn context(
+        &self,
+        settings: &conf::ServiceSettings,
+        dockerfile: &str,
+        inputs: &[InputPattern],
+        said: &mut Vec<Diagnostic>,
+    ) -> String {
+        let folder = self.service.dir.clone();
+        let choice = match &settings.context {
+            Some(ServiceContext::Folder(relative)) => match conf::resolve_folder(&folder, relative) {
+                Some(found) => return found,
+                None => {
+                    let message = format!("the context `{relative}` lies outside the tree");
+                    said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
+                    ContextChoice::Service
+                }
+            },
+            Some(ServiceContext::Choice(choice)) => *choice,
+            None => self.input.config.context,
+        };
+        match choice {
+            ContextChoice::Service => folder,
+            ContextChoice::Root => ".".to_owned(),
+            ContextChoice::Auto => {
+                let at = |folder| Context { listings: self.listings, folder, ignore: None, dockerfile };
+                let (here, missing) = at(folder.as_str()).present_sources(inputs);
+                if missing.is_empty() {
+                    return folder;
+                }
+                let (above, _) = at("").present_sources(inputs);
+                if above > here { ".".to_owned() } else { folder }
+            }
+        }
+    }
+
+    /// An image of this service, named; a name that makes no reference is a diagnostic.
+    fn image(
+        &self,
+        base: &str,
+        source: ImageSource,
+        platform: &Platform,
+        group: Option<BuildGroup>,
+        read: &mut ReadService,
+    ) -> Option<Image> {
+        let config = self.input.config;
+        let name = if base.starts_with(&config.prefix) {
+            base.to_owned()
+        } else {
+            format!("{}{base}", config.prefix)
+        };
+        let plain = format!("{name}:{}", config.tag);
+        let full = match &config.registry {
+            Some(registry) => registry.join(&plain),
+            None => plain.parse(),
+        };
+        match (full, plain.parse::<Reference>()) {
+            (Ok(reference), Ok(plain)) => Some(Image {
+                name: ImageName::new(name),
+                service: self.service.name.clone(),
+                local_alias: (reference != plain).then_some(plain),
+                asked_as: BTreeSet::new(),
+                reference,
+                source,
+                platform: platform.clone(),
+                group,
+                needs: BTreeSet::new(),
+                base_images: Vec::<BaseImage>::new(),
+                companions: Vec::new(),
+            }),
+            (Err(error), _) | (_, Err(error)) => {
+                let message = format!("its image name makes no reference: {error}");
+                read.diagnostics.push(Diagnostic::error(&self.service.dir, 0, message));
+                None
+            }
+        }
+    }
+}
+
+/// What a Dockerfile's images share.
+struct ServiceFacts<'a> {
+    dockerfile: &'a str,
+    settings: &'a conf::ServiceSettings,
+    group: Option<BuildGroup>,
+    platform: &'a Platform,
+    companions: Vec<Reference>,
+    /// No error in the small files beside the Dockerfile.
+    is_sound: bool,
+}
+
+/// Whether a path lies below a folder.
+pub(super) fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn keep<T>(said: &mut Vec<Diagnostic>, result: Result<T, Diagnostic>) -> Option<T> {
+    result.map_err(|diagnostic| said.push(diagnostic)).ok()
+}
