@@ -14,6 +14,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 pub use listing::{EntryKind, ListEntry, Listing};
+use listing::OddName;
 
 use crate::config::Config;
 use crate::model::Diagnostic;
@@ -163,7 +164,7 @@ fn read_service(root: &Path, dir: &str) -> Option<ServiceSource> {
         dir: dir.to_owned(),
         ..ServiceSource::default()
     };
-    let top = match listing::top(root, dir, &mut service.problems) {
+    let top = match listing::top(root, dir, OddName::PassedOver, &mut service.problems) {
         Ok(top) => top,
         Err(problem) => {
             // Nobody can tell whether it is a service; to leave it out in silence would be worse.
@@ -221,7 +222,7 @@ fn read_templates(root: &Path, service: &mut ServiceSource) {
 fn read_root(config: &Config, found: &mut Discovered) {
     let root = config.root.as_path();
     let mut paths: BTreeSet<String> = BTreeSet::new();
-    match listing::top(root, ".", &mut found.problems) {
+    match listing::top(root, ".", OddName::PassedOver, &mut found.problems) {
         Ok(entries) => {
             let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
             paths.extend(files.map(|entry| entry.path).filter(|path| Syntax::of(path).is_some()));

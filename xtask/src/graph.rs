@@ -12,6 +12,10 @@ use crate::model::{AliasRules, BuildGroup, Image, ImageName, ImageSource, Refere
 pub struct ImageGraph {
     images: Vec<Image>,
     by_name: HashMap<ImageName, usize>,
+    /// Foundation images (`BUILD_PHASE`).
+    foundations: Vec<ImageName>,
+    /// They and all that they build on: nothing of it waits for a foundation.
+    below_foundations: BTreeSet<ImageName>,
 }
 
 /// Images that wait for each other.
@@ -56,12 +60,17 @@ impl ImageGraph {
             image.asked_as = further;
         }
         let after = images.iter().map(|i| (i.name.clone(), i.needs.clone())).collect();
-        let (order, cycles) = sort(&after);
+        let is_foundation = |i: &&Image| i.group == Some(BuildGroup::Foundation);
+        let foundations: Vec<ImageName> =
+            images.iter().filter(is_foundation).map(|i| i.name.clone()).collect();
+        let (order, cycles) = sort(&after, &foundations);
         let mut by_image: BTreeMap<ImageName, Image> =
             images.into_iter().map(|i| (i.name.clone(), i)).collect();
         let images: Vec<Image> = order.iter().filter_map(|name| by_image.remove(name)).collect();
         let by_name = images.iter().enumerate().map(|(index, i)| (i.name.clone(), index)).collect();
-        (Self { images, by_name }, cycles)
+        let mut graph = Self { images, by_name, foundations, below_foundations: BTreeSet::new() };
+        graph.below_foundations = graph.closure(&graph.foundations);
+        (graph, cycles)
     }
 
     /// All images, each after those that it needs.
@@ -88,30 +97,11 @@ impl ImageGraph {
     }
 
     /// Foundation images that this dependent image waits for although it does not build on them
-    /// (`BUILD_PHASE`). One that itself waits for the image is left out: what builds on what wins.
-    pub fn foundations_before(&self, image: &Image) -> Vec<&ImageName> {
-        if image.group != Some(BuildGroup::Dependent) {
-            return Vec::new();
-        }
-        self.images
-            .iter()
-            .filter(|i| i.group == Some(BuildGroup::Foundation) && !self.needs_any(i, &image.name))
-            .map(|i| &i.name)
-            .collect()
-    }
-
-    fn needs_any(&self, image: &Image, name: &ImageName) -> bool {
-        let mut seen = BTreeSet::new();
-        let mut queue: Vec<&ImageName> = image.needs.iter().collect();
-        while let Some(next) = queue.pop() {
-            if next == name {
-                return true;
-            }
-            if seen.insert(next) {
-                queue.extend(self.get(next).into_iter().flat_map(|i| &i.needs));
-            }
-        }
-        false
+    /// (`BUILD_PHASE`). What a foundation image builds on waits for none: what builds on what wins.
+    pub fn foundations_before(&self, image: &Image) -> &[ImageName] {
+        let waits =
+            image.group == Some(BuildGroup::Dependent) && !self.below_foundations.contains(&image.name);
+        if waits { &self.foundations } else { &[] }
     }
 }
 
@@ -132,10 +122,14 @@ fn owners(images: &[Image], rules: AliasRules<'_>) -> HashMap<Reference, ImageNa
 }
 
 /// Depth-first, so that the order is the alphabet's where nothing else decides, and each cycle is found once.
-fn sort(needs: &BTreeMap<ImageName, BTreeSet<ImageName>>) -> (Vec<ImageName>, Vec<CycleError>) {
+fn sort(
+    needs: &BTreeMap<ImageName, BTreeSet<ImageName>>,
+    foundations: &[ImageName],
+) -> (Vec<ImageName>, Vec<CycleError>) {
     let mut sorter =
         Sorter { needs, order: Vec::new(), done: BTreeSet::new(), path: Vec::new(), cycles: Vec::new() };
-    for name in needs.keys() {
+    let first = foundations.iter().filter_map(|name| needs.get_key_value(name));
+    for (name, _) in first.chain(needs) {
         sorter.visit(name);
     }
     (sorter.order, sorter.cycles)
@@ -244,6 +238,36 @@ mod tests {
             "c b a d",
             "images need each other: a -> b -> c -> a",
         );
+    }
+
+    #[test]
+    fn foundations_come_first_with_all_that_they_build_on() {
+        let mut images = vec![
+            image("a", &[]),
+            image("b", &["c:1"]),
+            image("c", &[]),
+            image("y", &["b:1"]),
+            image("z", &[]),
+        ];
+        for (index, group) in [
+            (0, BuildGroup::Dependent),
+            (1, BuildGroup::Dependent),
+            (3, BuildGroup::Foundation),
+            (4, BuildGroup::Foundation),
+        ] {
+            images[index].group = Some(group);
+        }
+        let (graph, _) = link(images);
+        let names: Vec<&str> = graph.images().iter().map(|i| i.name.as_str()).collect();
+        assert_eq!(names, ["c", "b", "y", "z", "a"]);
+        let before = |name: &str| {
+            let image = graph.get(&ImageName::new(name)).unwrap();
+            graph.foundations_before(image).iter().map(ImageName::as_str).collect::<Vec<_>>()
+        };
+        assert_eq!(before("a"), ["y", "z"]);
+        for name in ["b", "c", "y", "z"] {
+            assert!(before(name).is_empty(), "{name}");
+        }
     }
 
     #[test]

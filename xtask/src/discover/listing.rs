@@ -78,10 +78,20 @@ pub(super) fn is_skipped(name: &str) -> bool {
     matches!(name, ".git" | "node_modules" | "target")
 }
 
-/// The entries directly in a folder. A name that is not UTF-8 is a finding.
+/// What becomes of a name that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OddName {
+    /// It is a finding: it may be what is looked for.
+    Named,
+    /// Nothing. Whether it matters is for those to say who read the folder as a build context.
+    PassedOver,
+}
+
+/// The entries directly in a folder.
 pub(super) fn top(
     root: &Path,
     dir: &str,
+    odd_name: OddName,
     problems: &mut Vec<Diagnostic>,
 ) -> Result<Vec<ListEntry>, Diagnostic> {
     let unreadable = |error: &std::io::Error| Diagnostic::error(dir, 0, format!("cannot be listed: {error}"));
@@ -91,7 +101,9 @@ pub(super) fn top(
         let name = match entry.file_name().into_string() {
             Ok(name) => name,
             Err(name) => {
-                problems.push(not_utf8(&join(dir, &name.to_string_lossy())));
+                if odd_name == OddName::Named {
+                    problems.push(not_utf8(&join(dir, &name.to_string_lossy())));
+                }
                 continue;
             }
         };
@@ -132,12 +144,12 @@ fn walk(base: &Path, dir: &str, start: &str, entries: &mut Vec<ListEntry>, probl
             Err(error) => {
                 let path = error.path().map_or_else(|| start.into(), |path| relative(base, path));
                 let cause = error.io_error().map_or_else(|| "a symlink loop".to_owned(), ToString::to_string);
-                problems.push(Diagnostic::error(join(dir, &path), 0, format!("cannot be read: {cause}")));
+                let message = format!("cannot be searched for templates: {cause}");
+                problems.push(Diagnostic::warning(join(dir, &path), 0, message));
                 continue;
             }
         };
         let Some(path) = entry.path().strip_prefix(base).ok().and_then(Path::to_str) else {
-            problems.push(not_utf8(&join(dir, &relative(base, entry.path()))));
             if entry.file_type().is_dir() {
                 walk.skip_current_dir();
             }

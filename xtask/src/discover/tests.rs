@@ -170,7 +170,6 @@ fn what_cannot_be_read_is_named_and_fails_one_service() {
     service inner in src/inner: Dockerfile
       error: src/inner/dependency.conf: cannot be read: it is not a regular file
     service latin in src/latin: Dockerfile
-      error: src/latin/caf�: the name is not UTF-8; rename it
     service linked in src/linked: Dockerfile
     service loop in src/loop: 
       error: src/loop/Dockerfile: is a symlink to `Dockerfile`, which cannot be read: Too many levels of symbolic links (os error 40)

@@ -179,3 +179,33 @@ fn hash_file(path: &std::path::Path) -> std::io::Result<Sha> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::InputKind;
+    use crate::testing::TestTree;
+
+    #[test]
+    fn a_file_that_vanishes_while_it_is_read_is_named() {
+        let tree = TestTree::new("//- d/gone\n1\n//- d/here\n1\n");
+        let listings = Listings::new(&tree.root(), Default::default());
+        assert_eq!(listings.folder("d").entries.len(), 2);
+        std::fs::remove_file(tree.root().join("d/gone")).unwrap();
+        let context = Context { listings: &listings, folder: "", ignore: None, dockerfile: "Dockerfile" };
+        let all = InputPattern {
+            pattern: ".".to_owned(),
+            line: 1,
+            kind: InputKind::Copy,
+            excludes: Vec::new(),
+            parents: false,
+        };
+        let (files, said) = context.select(&[all], &HashCache::in_memory());
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            ["Dockerfile: error: d/gone of the context vanished while it was read; run the command again"]
+        );
+        assert_eq!(files.inputs().collect::<Vec<_>>(), ["d/here"]);
+    }
+}

@@ -247,7 +247,7 @@ pub fn plan(
         let mut needs: Vec<StepId> = image.needs.iter().filter_map(|n| planned.get(n).cloned()).collect();
         needs.extend(bases.iter().filter_map(|base| pulled.get(*base).map(|id| (*id).clone())));
         let after: Vec<StepId> =
-            graph.foundations_before(image).into_iter().filter_map(|n| planned.get(n).cloned()).collect();
+            graph.foundations_before(image).iter().filter_map(|n| planned.get(n).cloned()).collect();
         let why = if forced { Reason::Forced } else { assessment.reason.clone() };
         let id = StepId::new(Phase::Build, subject);
         planned.insert(&image.name, id.clone());

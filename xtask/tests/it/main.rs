@@ -3,3 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod house;
+#[path = "../../src/testing.rs"]
+mod testing;
+mod truth;
