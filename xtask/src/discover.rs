@@ -13,8 +13,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-pub use listing::{EntryKind, ListEntry, Listing};
 use listing::OddName;
+pub use listing::{EntryKind, ListEntry, Listing};
 
 use crate::config::Config;
 use crate::model::Diagnostic;

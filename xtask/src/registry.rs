@@ -17,6 +17,7 @@ use reqwest::{Client, Method, Response, StatusCode, header};
 use sha2::Digest as _;
 
 use crate::model::{Digest, Platform, Reference};
+use crate::secrets::Secrets;
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
@@ -124,9 +125,16 @@ pub struct Registry {
     loopback: OnceLock<Result<Client, String>>,
     /// Registries that did not answer a question that was only good to ask.
     mute: Mutex<HashSet<String>>,
+    /// Learns every credential that is used.
+    secrets: Secrets,
 }
 
 impl Registry {
+    /// The same, telling `secrets` what nobody may see.
+    pub fn hiding_in(secrets: Secrets) -> Self {
+        Self { secrets, ..Self::default() }
+    }
+
     /// Asks `/v2/`. The time limit is the caller's.
     ///
     /// # Errors

@@ -5,6 +5,8 @@
 //!
 //! * A credential, and the user information of a URL, always; anything shorter than [`MIN_LENGTH`] bytes never, for
 //!   `a` or `1` would blot out every text.
+//! * A value of `.env` whose name says so (`TOKEN`, `PASSWORD`, …), from [`MIN_LENGTH_UNNAMED`] on, unless it is plainly
+//!   public.
 //! * A build arg whose name says so (`TOKEN`, `PASSWORD`, `SECRET`, `KEY`, `AUTH`, …): from [`MIN_LENGTH`] on.
 //! * Any other build arg: from [`MIN_LENGTH_UNNAMED`] on, unless the value is plainly public: a version, a number,
 //!   a path, a platform, an image reference, a URL without user information or query, or one word of lowercase
@@ -57,6 +59,15 @@ impl Secrets {
         }
     }
 
+    /// Hides a variable's value if its name says that it is secret and it is nothing that stands in other places too: a
+    /// password such as `postgres` would blot out the image of that name.
+    pub fn add_variable(&self, name: &str, value: &str) {
+        self.add_url(value);
+        if has_secret_name(name) && value.len() >= MIN_LENGTH_UNNAMED && !is_plainly_public(value) {
+            self.add(value);
+        }
+    }
+
     /// Hides the user information of a URL such as `http://user:pass@proxy:3128`; other texts hide nothing.
     pub fn add_url(&self, url: &str) {
         let Some(user_information) = user_information(url) else { return };
@@ -88,7 +99,7 @@ impl Secrets {
 }
 
 /// One of the words that name a secret stands in the name: as a word of its own, or inside for the long ones.
-fn has_secret_name(name: &str) -> bool {
+pub fn has_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let inside = ["TOKEN", "PASSW", "SECRET", "CREDENTIAL", "PRIVATE", "APIKEY", "SIGNATURE"];
     let words = ["KEY", "KEYS", "AUTH", "PASS", "PWD", "PAT", "PIN", "DSN", "COOKIE"];

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::model::{Change, Diagnostic, ImageName, ImageState, Reason};
-use crate::plan::alias::AliasHealth;
+use crate::plan::alias::{AliasHealth, AliasState};
 use crate::plan::build::Assessment;
 use crate::plan::explain::{ImageEntry, count};
 
@@ -52,14 +52,19 @@ pub fn text(report: &StatusReport) -> String {
             writeln!(out, "{:width$}  {:<10}  ({})", image.reference, image.state.to_string(), image.reason);
     }
     let _ = writeln!(out, "{}: {}", count(report.images.len(), "image"), totals(&report.images));
-    let unwell: Vec<&AliasHealth> = report.aliases.iter().filter(|a| !a.is_well()).collect();
-    let _ = writeln!(
+    let is_unknown = |health: &&AliasHealth| health.state == AliasState::Unknown;
+    let unknown = report.aliases.iter().filter(is_unknown).count();
+    let unwell: Vec<&AliasHealth> =
+        report.aliases.iter().filter(|health| !health.is_well() && !is_unknown(health)).collect();
+    let _ = write!(
         out,
         "{}: {} agree, {} do not",
         count(report.aliases.len(), "base image"),
-        report.aliases.len() - unwell.len(),
+        report.aliases.len() - unwell.len() - unknown,
         unwell.len()
     );
+    let _ =
+        if unknown == 0 { writeln!(out) } else { writeln!(out, ", {unknown} unknown (no engine to ask)") };
     for health in unwell {
         let _ = writeln!(out, "  {health}");
     }

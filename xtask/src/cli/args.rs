@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
-use crate::model::Platform;
+use crate::model::{ParsePlatformError, Platform};
+use crate::suggest::did_you_mean;
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]
@@ -147,7 +148,7 @@ pub struct Naming {
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
     /// What the images run on, such as linux/amd64
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform)]
     pub platform: Option<Platform>,
     /// A build arg; repeat for more
     #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
@@ -389,7 +390,7 @@ pub struct Inspect {
     #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
     pub build_arg: Vec<String>,
     /// The platform to build for
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform)]
     pub platform: Option<Platform>,
     /// The answer is always one JSON object a line
     #[arg(long, default_value = "json", value_parser = ["json"], hide = true)]
@@ -483,6 +484,37 @@ pub struct Bench {
     /// Runs of each command
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub runs: usize,
+}
+
+/// What images are made for: Go's names, as engines and registries use them.
+const PLATFORMS: [&str; 15] = [
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/arm/v6",
+    "linux/arm/v5",
+    "linux/386",
+    "linux/loong64",
+    "linux/mips64le",
+    "linux/mipsle",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+    "windows/amd64",
+    "windows/arm64",
+    "freebsd/amd64",
+];
+
+/// A platform that somebody makes images for; `linux/x86_64` and the like are understood.
+fn known_platform(text: &str) -> Result<Platform, String> {
+    let platform: Platform = text.parse().map_err(|error: ParsePlatformError| error.to_string())?;
+    let known =
+        |name: &&str| name.parse::<Platform>().is_ok_and(|p| p.os == platform.os && p.arch == platform.arch);
+    if PLATFORMS.iter().any(|name| known(&name)) {
+        return Ok(platform);
+    }
+    let meant = did_you_mean(text, PLATFORMS);
+    Err(format!("nothing runs on `{text}`{meant} (there are {})", PLATFORMS.join(", ")))
 }
 
 /// `Some(true)` where a switch was given, so that lower layers may still say yes.

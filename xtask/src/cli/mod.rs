@@ -67,13 +67,18 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Verify(args) => commands::verify(typed, args).await,
         Command::Push(args) => commands::push(typed, args).await,
         Command::PushAll(args) => commands::push_all(typed, args).await,
-        Command::Status(args) => query::status(typed, args).await,
-        Command::Plan(args) => query::plan(typed, args).await,
+        Command::Status(args) => interruptible(query::status(typed, args)).await,
+        Command::Plan(args) => interruptible(query::plan(typed, args)).await,
         Command::Inspect(args) => query::inspect(&args),
         Command::History(args) => query::history(typed, &args),
-        Command::Engine(args) => engine::run(typed, args).await,
+        Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
     }
+}
+
+/// For commands that have nothing to wind down: Ctrl-C ends them where they are.
+async fn interruptible(work: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    interrupt::or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))
 }
 
 /// Prints a command's data. A reader that has gone away (`| head`) is no error.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::provisioning;
 use super::session::{Session, World};
+use super::{interrupt, provisioning};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::error::{Error, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
@@ -24,7 +24,7 @@ use crate::model::{
 use crate::os::HostCommand;
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
-use crate::plan::explain::{self, PlanDocument};
+use crate::plan::explain::{self, PlanDocument, Scope};
 use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach};
 use crate::plan::{push, verify};
 use crate::report::{self, record::Recorder};
@@ -78,7 +78,7 @@ impl Request {
         }
     }
 
-    fn has(&self, phase: Phase) -> bool {
+    pub fn has(&self, phase: Phase) -> bool {
         self.phases.contains(&phase)
     }
 
@@ -91,6 +91,11 @@ impl Request {
     /// Whether the network decides anything.
     fn asks_network(&self) -> bool {
         self.has(Phase::Prefetch) || self.has(Phase::Alias)
+    }
+
+    /// Whether it is about images of this tree, not only about files and base images.
+    pub fn needs_images(&self) -> bool {
+        self.phases.iter().any(|p| matches!(p, Phase::Build | Phase::Verify | Phase::Push))
     }
 
     /// Whether anything can be done without an engine.
@@ -169,10 +174,19 @@ fn make_plan(
     if request.has(Phase::Render) {
         plan.steps.extend(world.render.steps.iter().cloned());
         plan.skipped.extend(world.render.skipped.iter().cloned());
+        plan.skipped.extend(world.render.problems.iter().map(|found| {
+            let why = Reason::Invalid(Box::new(found.clone()));
+            Skipped { phase: Phase::Render, subject: found.file.clone(), why }
+        }));
     }
     let root = config.root.clone();
     let recall = move |digest: &crate::model::Digest| tree::recall(&root, digest);
-    let assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
+    let mut assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
+    for (image, assessment) in world.tree.graph.images().iter().zip(&mut assessments) {
+        if let (Reason::Broken, Some(found)) = (&assessment.reason, world.problem_of(image)) {
+            assessment.reason = Reason::Invalid(Box::new(found.clone()));
+        }
+    }
     if request.has(Phase::Build) {
         let wish = BuildRequest {
             selected: selected.clone(),
@@ -187,9 +201,12 @@ fn make_plan(
     }
     if request.has(Phase::Verify) {
         plan.extend(verify::plan(&selected, &world.tree.graph, &assessments));
+        let broken = broken_subjects(&plan);
+        plan.steps.retain(|step| step.phase != Phase::Verify || !broken.contains(&step.subject));
     }
     if request.has(Phase::Push) {
-        plan.extend(push::plan(&selected, &world.tree.graph));
+        let store = (!request.has(Phase::Build)).then_some(observed);
+        plan.extend(push::plan(&selected, &world.tree.graph, store));
     }
     Planned { selected, verdict, assessments, plan }
 }
@@ -210,32 +227,64 @@ pub(super) fn document(world: &World, planned: &Planned) -> PlanDocument {
 pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode, Error> {
     let changes_things = !request.dry_run && !request.check;
     let _lock = if changes_things { session.lock().await? } else { None };
-    let world = session.look().await?;
-    let planned = plan(session, &world, request).await?;
+    let looked = async {
+        let world = session.look().await?;
+        let planned = plan(session, &world, request).await?;
+        Ok::<_, Error>((world, planned))
+    };
+    let Some(looked) = interrupt::or_interrupted(looked).await else {
+        return Err(Error::told(ExitCode::Interrupted));
+    };
+    let (world, planned) = looked?;
     if request.dry_run {
-        let document = document(&world, &planned);
-        super::print(&explain::text(&document, &planned.plan, planned.verdict.as_ref()));
+        session.tell_warnings();
+        super::print(&plan_text(session, &world, &planned, request));
         return Ok(ExitCode::Good);
     }
-    if request.check {
-        return check(&world, &planned);
-    }
     if request.needs_engine()
-        && !session.bootstrap
+        && (request.check || !session.bootstrap)
         && let Err(error) = &world.engine
     {
         return Err(Error::from(error.clone()));
     }
+    if request.check {
+        session.tell_warnings();
+        super::print(&plan_text(session, &world, &planned, request));
+        return Ok(check(&world, &planned, request));
+    }
+    if request.has(Phase::Build)
+        && let Ok(engine) = &world.engine
+    {
+        engine.fit_to_build()?;
+    }
     Run::start(session, request, &world, &planned).go(&world, planned).await
 }
 
+/// The plan as people read it, without anything that nobody may see.
+pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, request: &Request) -> String {
+    let mut document = document(world, planned);
+    let scope = match (request.needs_images(), request.asks_network()) {
+        (true, _) => Scope::Images,
+        (false, true) => Scope::BaseImages,
+        (false, false) => Scope::Files,
+    };
+    if scope == Scope::Files {
+        let is_rendering = request.has(Phase::Render);
+        document.diagnostics.retain(|found| is_rendering && world.render.problems.contains(found));
+    }
+    let verdict = planned.verdict.as_ref();
+    let text = explain::text(&document, &planned.plan, verdict, scope, &|text| session.hide_in_files(text));
+    session.secrets.redact(&text).into_owned()
+}
+
 /// `--check`: nothing is changed, and a gap is exit 15.
-fn check(world: &World, planned: &Planned) -> Result<ExitCode, Error> {
-    let document = document(world, planned);
-    super::print(&explain::text(&document, &planned.plan, planned.verdict.as_ref()));
+fn check(world: &World, planned: &Planned, request: &Request) -> ExitCode {
+    if let Some(code) = world.trouble(request, &planned.selected) {
+        return code;
+    }
     let drifts = planned.plan.steps.iter().any(|step| !matches!(step.kind, StepKind::Verify(_)))
         || alias::has_gap(&planned.plan);
-    Ok(if drifts { ExitCode::Drift } else { ExitCode::Good })
+    if drifts { ExitCode::Drift } else { ExitCode::Good }
 }
 
 /// A run under way: its events, its record, Ctrl-C.
@@ -272,7 +321,7 @@ impl<'a> Run<'a> {
             vec![Box::new(recorder), report::eye(session.display, folder)];
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let cancel = CancellationToken::new();
-        let interrupts = tokio::spawn(super::interrupt::watch(cancel.clone(), emitter.clone()));
+        let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
         emitter.emit(EventKind::RunStarted {
             run: id.clone(),
             command: session.command.clone(),
@@ -285,7 +334,8 @@ impl<'a> Run<'a> {
             emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
         }
         for diagnostic in &document.diagnostics {
-            emitter.emit(EventKind::StepWarning { step: None, message: diagnostic.to_string() });
+            let message = format!("{}: {}", diagnostic.place(), diagnostic.message);
+            emitter.emit(EventKind::StepWarning { step: None, message });
         }
         Self {
             session,
@@ -303,10 +353,15 @@ impl<'a> Run<'a> {
     }
 
     async fn go(mut self, world: &World, planned: Planned) -> Result<ExitCode, Error> {
+        let trouble = world.trouble(self.request, &planned.selected);
         let result = self.phases(world, planned).await;
         let code = match &result {
             _ if self.cancel.is_cancelled() => ExitCode::Interrupted,
-            Ok(()) => self.exit_code(),
+            Ok(()) => match self.exit_code() {
+                // Something that is no image at all may be wrong, such as a service whose name makes no reference.
+                ExitCode::Good | ExitCode::SourceInvalid => trouble.unwrap_or(self.exit_code()),
+                code => code,
+            },
             Err(error) => error.code(),
         };
         let outcome = match code {
@@ -380,6 +435,9 @@ impl<'a> Run<'a> {
                 let broken = broken_subjects(&plan);
                 plan.steps.retain(|step| step.phase != Phase::Verify || !broken.contains(&step.subject));
             }
+            let is_lenient = matches!(phase, Phase::Prefetch | Phase::Alias)
+                && !(config.strict_prefetch || self.request.pulls_count);
+            execution.fail_fast = if is_lenient { FailFast::No } else { self.request.fail_fast };
             let report = execution.run_phase(phase, (at + 1, of), &plan, &mut self.outcomes).await;
             if !report.changed_nothing() && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build) {
                 is_fresh = false;
@@ -390,7 +448,7 @@ impl<'a> Run<'a> {
             self.count(phase, &plan, report);
             let is_fatal = self.request.fail_fast == FailFast::Yes
                 || (phase == Phase::Prefetch && config.strict_prefetch);
-            if self.cancel.is_cancelled() || (is_fatal && !self.trouble.is_empty()) {
+            if self.cancel.is_cancelled() || (is_fatal && self.exit_code() != ExitCode::Good) {
                 break;
             }
         }
@@ -479,8 +537,11 @@ enum Cause {
 impl Cause {
     fn of_reason(why: &Reason) -> Self {
         match why {
-            Reason::Broken | Reason::AliasClash { .. } => Self::Sources,
-            Reason::BaseUnavailable(_) | Reason::Offline | Reason::NoInternalRegistry => Self::Missing,
+            Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => Self::Sources,
+            Reason::NothingToPush(_)
+            | Reason::BaseUnavailable(_)
+            | Reason::Offline
+            | Reason::NoInternalRegistry => Self::Missing,
             _ => Self::Step,
         }
     }
@@ -501,10 +562,6 @@ impl Cause {
 impl Trouble {
     fn add(&mut self, phase: Phase, cause: Cause) {
         self.0.push((phase, cause));
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// A failed pull or alias only warns, unless it was what the command is about; the build that lacks the image

@@ -9,9 +9,9 @@ use crate::config::{Layer, find_root, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ExitCode};
-use crate::model::{Network, Originals, Phase, Platform};
+use crate::model::{Network, Originals, Phase, Platform, Severity};
 use crate::plan::{alias, explain};
-use crate::report::{self, history as records};
+use crate::report::history as records;
 use crate::status::{self, StatusReport};
 
 /// `plan`
@@ -26,14 +26,15 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     }
     let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
     let planned = pipeline::plan(&session, &world, &request).await?;
-    let document = pipeline::document(&world, &planned);
+    session.tell_warnings();
+    let document = || pipeline::document(&world, &planned);
     let text = match args.format {
-        PlanFormat::Text => explain::text(&document, &planned.plan, planned.verdict.as_ref()),
-        PlanFormat::Json => explain::json(&document),
-        PlanFormat::Dot => explain::dot(&document),
+        PlanFormat::Text => pipeline::plan_text(&session, &world, &planned, &request),
+        PlanFormat::Json => explain::json(&document()),
+        PlanFormat::Dot => explain::dot(&document()),
     };
     super::print(&session.secrets.redact(&text));
-    Ok(if world.has_errors(&planned.selected) { ExitCode::SourceInvalid } else { ExitCode::Good })
+    Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good))
 }
 
 /// `status`
@@ -43,16 +44,21 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     let world = session.look().await?;
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
-    let request = Request { only, skip: args.selection.skip, ..Request::of(&[]) };
+    // To see how things stand, images are looked at as `verify` does; nothing is planned for them.
+    let request = Request { only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
     let planned = pipeline::plan(&session, &world, &request).await?;
+    session.tell_warnings();
+    let code = world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good);
     if let Some(name) = &args.explain {
         let graph = &world.tree.graph;
         let images = graph.images().iter().filter(|i| i.service == *name || i.name.as_str() == name);
         for image in images {
             let assessment = planned.assessments.iter().find(|a| a.name == image.name);
-            super::print(&assessment.map(status::explain).unwrap_or_default());
+            let text = assessment.map(status::explain).unwrap_or_default();
+            super::print(&session.secrets.redact(&text));
         }
-        return Ok(ExitCode::Good);
+        session.tell_missing_engine(&world);
+        return Ok(code);
     }
     let wanted = world.base_images(&planned.selected);
     let known = world.base_images(&world.all());
@@ -65,16 +71,14 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
         aliases: alias::health(&wanted, &originals, &world.observed, network),
         diagnostics: document.diagnostics,
     };
-    match args.format {
-        Format::Human => super::print(&status::text(&report)),
+    let text = match args.format {
+        Format::Human => status::text(&report),
         // Strings, numbers and maps with string keys: serialising them cannot fail.
-        Format::Json => super::print(&serde_json::to_string_pretty(&report).unwrap_or_default()),
-    }
-    if let Err(error) = &world.engine {
-        let warning = Error::from(error.clone()).as_warning(&session.secrets);
-        warning.iter().for_each(|warning| report::tell(warning, session.display.colour));
-    }
-    Ok(ExitCode::Good)
+        Format::Json => serde_json::to_string_pretty(&report).unwrap_or_default(),
+    };
+    super::print(&session.secrets.redact(&text));
+    session.tell_missing_engine(&world);
+    Ok(code)
 }
 
 /// `inspect`: a file that cannot be read is an error, the others are still answered.
@@ -88,7 +92,8 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
     let platform = args.platform.as_ref().unwrap_or(&local);
     let target = args.target.as_deref();
     let options = Options { target, build_args: &build_args, platform, build_platform: &local };
-    let mut unreadable: Option<Error> = None;
+    let mut wrong: Option<Error> = None;
+    let mut code = ExitCode::Good;
     for path in &args.files {
         let shown = path.to_string_lossy();
         match std::fs::read(path) {
@@ -96,17 +101,29 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
                 let text = String::from_utf8_lossy(&bytes);
                 let inspection = dockerfile::inspect(&shown, &text, &options);
                 super::print(&serde_json::to_string(&inspection).unwrap_or_default());
+                if let (Some(target), true) = (target, inspection.stages.is_empty()) {
+                    let error = wrong.take().unwrap_or_else(|| {
+                        Error::new(ExitCode::Usage, format!("not every file has a stage `{target}`"))
+                    });
+                    let said = inspection
+                        .diagnostics
+                        .iter()
+                        .map(|found| format!("{}: {}", found.place(), found.message));
+                    wrong = Some(said.fold(error, Error::because));
+                } else if inspection.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+                    code = ExitCode::SourceInvalid;
+                }
             }
             Err(cause) => {
-                let error = unreadable.take().unwrap_or_else(|| {
+                let error = wrong.take().unwrap_or_else(|| {
                     Error::new(ExitCode::SourceInvalid, "not every file could be read")
                         .hint("see whether the path is right")
                 });
-                unreadable = Some(error.because(format!("{shown}: {cause}")));
+                wrong = Some(error.because(format!("{shown}: {cause}")));
             }
         }
     }
-    unreadable.map_or(Ok(ExitCode::Good), Err)
+    wrong.map_or(Ok(code), Err)
 }
 
 /// `history`

@@ -5,24 +5,27 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::args::{ColorChoice, Global, ProgressChoice};
+use super::pipeline::Request;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
-use crate::discover;
+use crate::discover::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
 use crate::engine::{AnyEngine, Engine as _, EngineError, Surroundings, connect};
 use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, Diagnostic, ImageName, NetworkVerdict, Observed, Originals, Platform, Reference, Severity,
+    AliasRules, Diagnostic, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform,
+    Reference, Severity,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::prefetched;
 use crate::plan::render::RenderPlan;
 use crate::plan::sync_config::SyncConfigPlan;
 use crate::registry::Registry;
+use crate::report;
 use crate::report::bug::RunNotes;
 use crate::report::resolve::{self, Circumstances, ColourChoice, Display, resolve};
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::suggest::did_you_mean;
 use crate::tree::{self, Reading, Tree};
 
@@ -67,6 +70,9 @@ impl Session {
         for (name, value) in config.build_args.flags.iter().chain(&config.build_args.settings) {
             secrets.add_build_arg(name, value);
         }
+        for (name, value) in &config.dotenv {
+            secrets.add_variable(name, value);
+        }
         for proxy in env.proxies().values() {
             secrets.add_url(proxy);
         }
@@ -91,7 +97,8 @@ impl Session {
         let private = Home::of_tree(&self.config.root)
             .recorded_endpoint()
             .and_then(|e| Some(PathBuf::from(e.strip_prefix("unix://")?)));
-        connect(&Surroundings::new(&|name| self.env.get(name).map(str::to_owned), private)).await
+        let surroundings = Surroundings::new(&|name| self.env.get(name).map(str::to_owned), private);
+        connect(&Surroundings { secrets: self.secrets.clone(), ..surroundings }).await
     }
 
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.
@@ -146,7 +153,34 @@ impl Session {
 
     /// A client of registries.
     pub fn registry(&self) -> Registry {
-        Registry::default()
+        Registry::hiding_in(self.secrets.clone())
+    }
+
+    /// Says what is odd about the settings, where no run's report does.
+    pub fn tell_warnings(&self) {
+        for warning in &self.config.warnings {
+            super::say(&self.secrets.redact(&format!("warning: {warning}")));
+        }
+    }
+
+    /// Says that the store is unknown, and why.
+    pub fn tell_missing_engine(&self, world: &World) {
+        if let Err(error) = &world.engine {
+            let warning = Error::from(error.clone()).as_warning(&self.secrets);
+            warning.iter().for_each(|warning| report::tell(warning, self.display.colour));
+        }
+    }
+
+    /// The text of a file that is shown, without values of `.env` whose names say that they are secret. Elsewhere they
+    /// are not looked for: a password such as `postgres` would blot out half of a plan.
+    pub fn hide_in_files(&self, text: &str) -> String {
+        let hidden = Secrets::default();
+        for (name, value) in &self.config.dotenv {
+            if secrets::has_secret_name(name) {
+                hidden.add(value);
+            }
+        }
+        self.secrets.redact(&hidden.redact(text)).into_owned()
     }
 
     /// What images are for unless they say otherwise.
@@ -286,7 +320,7 @@ impl World {
         let mut found = BTreeSet::new();
         for name in names {
             let images = self.tree.graph.images().iter();
-            let matching = images.filter(|i| i.service == *name || i.name.as_str() == name);
+            let matching = images.filter(|i| answers_to(i, name));
             let before = found.len();
             found.extend(matching.map(|i| i.name.clone()));
             if found.len() == before && !self.is_known(name) {
@@ -310,11 +344,50 @@ impl World {
     }
 
     fn is_known(&self, name: &str) -> bool {
-        self.tree.graph.images().iter().any(|i| i.service == name || i.name.as_str() == name)
+        self.tree.graph.images().iter().any(|i| answers_to(i, name))
     }
 
-    /// True when something of the selected images is broken.
-    pub fn has_errors(&self, selected: &BTreeSet<ImageName>) -> bool {
-        self.tree.diagnostics(selected).iter().any(|d| d.severity == Severity::Error)
+    /// The first thing that is wrong with an image's service.
+    pub fn problem_of(&self, image: &Image) -> Option<&Diagnostic> {
+        let is_its = |f: &&tree::Finding| f.service.as_ref() == Some(&image.service);
+        let found = self.tree.findings.iter().filter(is_its).map(|f| &f.diagnostic);
+        found.filter(|d| d.severity == Severity::Error).min_by_key(|d| !is_about_settings(d))
     }
+
+    /// What to exit with because of what was read, whatever comes of the rest: 10 when a small file beside a
+    /// Dockerfile cannot be taken, 11 when a Dockerfile or what it reads is wrong.
+    pub fn trouble(&self, request: &Request, selected: &BTreeSet<ImageName>) -> Option<ExitCode> {
+        let found = if request.needs_images() {
+            let images = self.tree.graph.images().iter().filter(|i| selected.contains(&i.name));
+            let services: BTreeSet<&str> = images.map(|i| i.service.as_str()).collect();
+            // Who names what is wanted does not want to hear of the rest.
+            let is_all = request.only.is_empty() && request.skip.is_empty();
+            let concerns =
+                |f: &&tree::Finding| is_all || f.service.as_deref().is_some_and(|s| services.contains(s));
+            self.tree.findings.iter().filter(concerns).map(|f| f.diagnostic.clone()).collect()
+        } else if request.has(Phase::Render) {
+            self.render.problems.clone()
+        } else {
+            Vec::new()
+        };
+        let mut errors = found.iter().filter(|d| d.severity == Severity::Error).peekable();
+        errors.peek()?;
+        Some(if errors.any(is_about_settings) { ExitCode::ConfigInvalid } else { ExitCode::SourceInvalid })
+    }
+}
+
+/// A service's or an image's name, or the whole reference that a report shows.
+fn answers_to(image: &Image, name: &str) -> bool {
+    let is_reference = || {
+        let meant = name.parse::<Reference>().ok();
+        meant.is_some_and(|meant| meant == image.reference || image.local_alias.as_ref() == Some(&meant))
+    };
+    image.service == name || image.name.as_str() == name || (name.contains([':', '/']) && is_reference())
+}
+
+/// The small files beside a Dockerfile are settings, with or without `.tpl`.
+fn is_about_settings(found: &Diagnostic) -> bool {
+    let name = found.file.rsplit('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".tpl").unwrap_or(name);
+    matches!(name, BUILD_CONF | BUILD_TARGETS | DEPENDENCY | SERVICE_TOML)
 }

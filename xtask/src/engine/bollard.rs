@@ -67,7 +67,7 @@ impl DockerEngine {
             docker,
             api,
             podman: pong.podman,
-            credentials: Credentials::new(surroundings.config_file()),
+            credentials: Credentials::new(surroundings.config_file(), surroundings.secrets.clone()),
             proxies: surroundings.proxies.clone(),
         })
     }
@@ -89,26 +89,38 @@ impl DockerEngine {
                 cause: format!("the engine did not answer within {TIMEOUT} s"),
                 retry_after: None,
             },
-            other => EngineError::Other(chain(&other)),
+            other => EngineError::Other(format!(
+                "the engine at {} gave an odd answer about {about}: {}",
+                self.endpoint(),
+                chain(&other)
+            )),
         }
     }
 
-    /// Builds need a certain API and BuildKit; nothing else does.
-    fn fit_to_build(&self) -> Result<(), EngineError> {
-        let lacks = if self.podman {
-            "is podman, which has no BuildKit sessions: use a Docker Engine, 20.10 or later".to_owned()
-        } else if self.api < OLDEST_API {
-            let ((major, minor), (_, wanted)) = (self.api, OLDEST_API);
-            format!("speaks API {major}.{minor}, and 1.{wanted} (Docker 20.10) is needed")
-        } else {
+    /// What is asked, and how it is answered, is that of a certain API.
+    fn fit_to_ask(&self) -> Result<(), EngineError> {
+        if self.api >= OLDEST_API {
             return Ok(());
-        };
+        }
+        let ((major, minor), (_, wanted)) = (self.api, OLDEST_API);
+        let lacks = format!("speaks API {major}.{minor}, and 1.{wanted} (Docker 20.10) is needed");
+        Err(EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks })
+    }
+
+    /// Builds need BuildKit as well; nothing else does.
+    pub(super) fn fit_to_build(&self) -> Result<(), EngineError> {
+        if !self.podman {
+            return self.fit_to_ask();
+        }
+        let lacks =
+            "is podman, which has no BuildKit sessions: use a Docker Engine, 20.10 or later".to_owned();
         Err(EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks })
     }
 }
 
 impl Engine for DockerEngine {
     async fn observe(&self) -> Result<Observed, EngineError> {
+        self.fit_to_ask()?;
         observe::observe(self).await
     }
 

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::bollard::DockerEngine;
 use super::http::{Address, Wire, chain, empty};
 use super::{AnyEngine, EngineError};
+use crate::secrets::Secrets;
 
 /// How long an endpoint may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub struct Surroundings {
     pub proxies: BTreeMap<String, String>,
     /// The socket of the tree's private engine: `target/xtask/engine/docker.sock`.
     pub private_socket: Option<PathBuf>,
+    /// Learns every credential that is used, so that nobody sees it.
+    pub secrets: Secrets,
 }
 
 impl Surroundings {
@@ -72,6 +75,7 @@ impl Surroundings {
             home,
             proxies,
             private_socket,
+            secrets: Secrets::default(),
         }
     }
 

@@ -12,6 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
+use crate::secrets::Secrets;
+
 /// The key under which Docker Hub's credentials are stored.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
@@ -19,18 +21,19 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 #[derive(Clone)]
 pub(super) struct Credentials {
     config_file: Option<Arc<PathBuf>>,
+    secrets: Secrets,
 }
 
 /// What a registry wants to hear.
 pub(super) struct Login(DockerCredential);
 
 impl Credentials {
-    pub(super) fn new(config_file: Option<PathBuf>) -> Self {
-        Self { config_file: config_file.map(Arc::new) }
+    pub(super) fn new(config_file: Option<PathBuf>, secrets: Secrets) -> Self {
+        Self { config_file: config_file.map(Arc::new), secrets }
     }
 
     /// The credentials for a registry; none where there are none. A helper is a process that may ask a
-    /// keychain, so this leaves the async threads alone.
+    /// keychain, so this leaves the async threads alone. What is found is hidden from every eye from then on.
     pub(super) async fn find(&self, host: &str) -> Option<Login> {
         let path = self.config_file.clone()?;
         let key = match host {
@@ -42,7 +45,13 @@ impl Credentials {
             docker_credential::get_credential_from_reader(BufReader::new(file), &key)
         });
         match found.await {
-            Ok(Ok(credential)) => Some(Login(credential)),
+            Ok(Ok(credential)) => {
+                self.secrets.add(match &credential {
+                    DockerCredential::UsernamePassword(_, password) => password,
+                    DockerCredential::IdentityToken(token) => token,
+                });
+                Some(Login(credential))
+            }
             Ok(Err(CredentialRetrievalError::HelperFailure { helper, .. })) => {
                 // Its output may hold a secret.
                 tracing::debug!(host, helper, "the credential helper knows nothing");
@@ -89,20 +98,24 @@ mod tests {
     #[tokio::test]
     async fn finds_what_docker_login_stored() {
         let file = tempfile::NamedTempFile::new().expect("file");
-        // `a:b` in base64.
+        // `tester:secret` in base64.
         std::fs::write(
             file.path(),
-            r#"{"auths": {"https://index.docker.io/v1/": {"auth": "YTpi"}, "r.example:5000": {"auth": "YTpi"}}}"#,
+            r#"{"auths": {"https://index.docker.io/v1/": {"auth": "dGVzdGVyOnNlY3JldA=="}, "r.example:5000": {"auth": "dGVzdGVyOnNlY3JldA=="}}}"#,
         )
         .expect("write");
-        let credentials = Credentials::new(Some(file.path().to_owned()));
+        let secrets = Secrets::default();
+        let none = || Secrets::default();
+        let credentials = Credentials::new(Some(file.path().to_owned()), secrets.clone());
+        assert_eq!(secrets.redact("secret"), "secret");
         for host in ["docker.io", "registry-1.docker.io", "r.example:5000"] {
             let login = credentials.find(host).await.expect(host);
-            assert_eq!(login.into_parts(), ("a".to_owned(), "b".to_owned()));
+            assert_eq!(login.into_parts(), ("tester".to_owned(), "secret".to_owned()));
         }
+        assert_eq!(secrets.redact("denied: tester:secret"), "denied: tester:***");
         assert!(credentials.find("elsewhere.example").await.is_none());
-        assert!(Credentials::new(None).find("docker.io").await.is_none());
-        assert!(Credentials::new(Some("/nowhere".into())).find("docker.io").await.is_none());
+        assert!(Credentials::new(None, none()).find("docker.io").await.is_none());
+        assert!(Credentials::new(Some("/nowhere".into()), none()).find("docker.io").await.is_none());
     }
 
     #[test]

@@ -127,6 +127,17 @@ impl AnyEngine {
             Self::Fake(_) => "fake://",
         }
     }
+
+    /// Whether it can build at all; asks nobody.
+    ///
+    /// # Errors
+    /// [`EngineError::Unfit`]: it is too old, or has no BuildKit.
+    pub fn fit_to_build(&self) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.fit_to_build(),
+            Self::Fake(_) => Ok(()),
+        }
+    }
 }
 
 impl From<FakeEngine> for AnyEngine {

@@ -10,6 +10,9 @@ use crate::model::{LogStream, Unit};
 
 /// Lines kept for the end, for each instruction.
 const TAIL: usize = 10;
+/// As many of them are kept for standard error alone. The two streams come through two pipes, so an error message can
+/// arrive before a flood of output that was printed before it.
+const ERROR_TAIL: usize = 5;
 /// A line without an end is cut here.
 const MAX_LINE: usize = 64 * 1024;
 /// Standard error, as logs number it.
@@ -36,7 +39,41 @@ struct Seen {
     error: String,
     /// Unfinished lines by stream.
     partial: BTreeMap<i64, Vec<u8>>,
-    tail: VecDeque<String>,
+    tail: Tail,
+}
+
+/// The last lines that an instruction printed, each with its number.
+#[derive(Default)]
+struct Tail {
+    count: u64,
+    all: VecDeque<(u64, String)>,
+    errors: VecDeque<(u64, String)>,
+}
+
+impl Tail {
+    fn push(&mut self, stream: i64, line: &str) {
+        self.count += 1;
+        let keep = |lines: &mut VecDeque<(u64, String)>, most: usize| {
+            if lines.len() == most {
+                lines.pop_front();
+            }
+            lines.push_back((self.count, line.to_owned()));
+        };
+        keep(&mut self.all, TAIL);
+        if stream == STDERR {
+            keep(&mut self.errors, ERROR_TAIL);
+        }
+    }
+
+    /// The last of all, and before them the last errors that are not among them.
+    fn lines(&self) -> Vec<String> {
+        let first = self.all.front().map_or(0, |(number, _)| *number);
+        let lost: Vec<&String> =
+            self.errors.iter().filter(|(number, _)| *number < first).map(|(_, line)| line).collect();
+        let room = TAIL - lost.len();
+        let rest = self.all.iter().map(|(_, line)| line).skip(self.all.len().saturating_sub(room));
+        lost.into_iter().chain(rest).cloned().collect()
+    }
 }
 
 /// The instruction that failed.
@@ -91,7 +128,7 @@ impl Trace {
     /// The instruction that failed, where the builder said which.
     pub(super) fn failure(&self) -> Option<Failure> {
         let seen = self.seen.get(self.failed.as_ref()?)?;
-        Some(Failure { vertex: seen.name.clone(), last_lines: seen.tail.iter().cloned().collect() })
+        Some(Failure { vertex: seen.name.clone(), last_lines: seen.tail.lines() })
     }
 
     /// Whether it is worth telling how far the build is.
@@ -170,15 +207,12 @@ impl Trace {
     }
 }
 
-fn say(tail: &mut VecDeque<String>, stream: i64, bytes: &[u8], progress: OnProgress<'_>) {
+fn say(tail: &mut Tail, stream: i64, bytes: &[u8], progress: OnProgress<'_>) {
     let text = String::from_utf8_lossy(bytes);
     // A progress bar draws over itself: what a terminal would show last is what counts.
     let line = text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned();
     if !line.trim().is_empty() {
-        if tail.len() == TAIL {
-            tail.pop_front();
-        }
-        tail.push_back(line.clone());
+        tail.push(stream, &line);
     }
     let stream = if stream == STDERR { LogStream::Stderr } else { LogStream::Stdout };
     progress(Progress::Log { stream, line });
@@ -362,6 +396,17 @@ mod tests {
         let failure = trace.failure().expect("failed");
         assert_eq!(failure.vertex, "[b 2/2] RUN false");
         assert_eq!(failure.last_lines, ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
+    }
+
+    #[test]
+    fn an_error_that_came_before_a_flood_is_among_the_last_lines() {
+        let mut trace = Trace::default();
+        let flood: String = (1..=20).map(|number| format!("line {number}\n")).collect();
+        trace.take(vertexes(vec![vertex("a", "[2/2] RUN x", true, false, "")]), &|_| {});
+        trace.take(logs(vec![log("a", 2, b"boom\n"), log("a", 1, flood.as_bytes())]), &|_| {});
+        trace.take(vertexes(vec![vertex("a", "[2/2] RUN x", true, true, "exit code: 7")]), &|_| {});
+        let lines = trace.failure().expect("failed").last_lines;
+        assert_eq!((lines.len(), lines[0].as_str(), lines[1].as_str()), (10, "boom", "line 12"));
     }
 
     #[test]

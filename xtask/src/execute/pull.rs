@@ -264,13 +264,13 @@ impl fmt::Display for Pulled {
     }
 }
 
-/// One line: each source with its cause, and the command to try by hand.
+/// One line: each source with its cause, and the command to try by hand. What was asked for is named by who tells it.
 impl fmt::Display for PullError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot pull {}", self.reference.familiar())?;
-        let mut between = ": ";
+        let mut between = "";
         for (source, error) in &self.failed {
             match source {
+                PullSource::Registry(name) if *name == self.reference => f.write_str(between)?,
                 PullSource::Registry(name) => write!(f, "{between}{}: ", name.familiar())?,
                 PullSource::Recipe(_) => write!(f, "{between}its recipe: ")?,
             }

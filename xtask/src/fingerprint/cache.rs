@@ -57,12 +57,7 @@ impl HashCache {
 
     /// A cache that is never written.
     pub fn in_memory() -> Self {
-        Self {
-            path: None,
-            known: HashMap::new(),
-            learned: Mutex::default(),
-            hashed: AtomicUsize::default(),
-        }
+        Self { path: None, known: HashMap::new(), learned: Mutex::default(), hashed: AtomicUsize::default() }
     }
 
     /// The hash of a file that has not changed since it was last hashed.

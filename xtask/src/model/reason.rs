@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Digest, ImageName, Outcome, Platform, Reference};
+use super::{Diagnostic, Digest, ImageName, Outcome, Platform, Reference};
 
 /// Why. `Display` is the text that screens show in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,10 @@ pub enum Reason {
     },
     /// The Dockerfile, or something that it needs, is broken; the diagnostics say what.
     Broken,
+    /// The same, with the first thing that is wrong.
+    Invalid(Box<Diagnostic>),
+    /// It is not in the store, so it cannot be pushed.
+    NothingToPush(ImageName),
     /// Nobody to ask.
     NoEngine,
     /// A name that the image should have is missing.
@@ -144,6 +148,8 @@ impl Reason {
             | Self::AliasConflict { .. }
             | Self::AliasClash { .. }
             | Self::Broken
+            | Self::Invalid(_)
+            | Self::NothingToPush(_)
             | Self::BaseUnavailable(_) => Outcome::Failed,
             Self::NeedFails(_) | Self::NotSelected | Self::DigestOnly | Self::NoEngine => Outcome::Skipped,
             _ => Outcome::UpToDate,
@@ -224,6 +230,10 @@ impl fmt::Display for Reason {
             Self::UpToDate { inputs: 1 } => f.write_str("up to date: 1 input unchanged"),
             Self::UpToDate { inputs } => write!(f, "up to date: {inputs} inputs unchanged"),
             Self::Broken => f.write_str("cannot be planned, see the diagnostics"),
+            Self::Invalid(found) => write!(f, "{}: {}", found.place(), found.message),
+            Self::NothingToPush(name) => {
+                write!(f, "not in the local store: `cargo xtask build {name}` makes it")
+            }
             Self::NoEngine => f.write_str("no engine to ask"),
             Self::NameMissing(name) => write!(f, "lacks the name {}", name.familiar()),
             Self::Built => f.write_str("just built"),

@@ -119,6 +119,8 @@ pub enum AliasState {
     Conflict,
     /// Another original wants the same names.
     Clash,
+    /// No engine to ask.
+    Unknown,
 }
 
 /// The names of every wanted original and how they stand. What is pinned by digest alone has none.
@@ -136,6 +138,8 @@ pub fn health(
         let first = present.next();
         let state = if family.clash.is_some() {
             AliasState::Clash
+        } else if observed.capabilities.is_none() {
+            AliasState::Unknown
         } else if present.any(|other| Some(other) != first) {
             AliasState::Conflict
         } else if ranked.iter().any(|name| name.need == Need::Yes && id(&name.reference).is_none()) {
@@ -180,6 +184,7 @@ impl fmt::Display for AliasState {
             Self::Gap => "gap",
             Self::Conflict => "conflict",
             Self::Clash => "clash",
+            Self::Unknown => "unknown",
         })
     }
 }

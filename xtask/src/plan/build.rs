@@ -226,7 +226,7 @@ pub fn plan(
             skip(Reason::NeedFails(need.clone()));
             continue;
         }
-        if matches!(assessment.reason, Reason::Broken | Reason::NeedFails(_)) {
+        if matches!(assessment.reason, Reason::Broken | Reason::Invalid(_) | Reason::NeedFails(_)) {
             failing.insert(&image.name);
             skip(assessment.reason.clone());
             continue;

@@ -122,12 +122,17 @@ fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment) -> I
         target: target.and_then(|t| t.target.clone()),
         platform: image.platform.to_string(),
         needs: image.needs.iter().cloned().collect(),
-        base_images: super::build::prefetched(image).into_iter().cloned().collect(),
+        base_images: once_each(super::build::prefetched(image)),
         inputs: inputs.unwrap_or_default(),
         key: assessment.key.clone(),
         state: assessment.state,
         reason: assessment.reason.to_string(),
     }
+}
+
+fn once_each(references: Vec<&Reference>) -> Vec<Reference> {
+    let mut seen = BTreeSet::new();
+    references.into_iter().filter(|reference| seen.insert(*reference)).cloned().collect()
 }
 
 /// The whole document.
@@ -175,20 +180,51 @@ pub fn json(document: &PlanDocument) -> String {
 }
 
 /// The plan as text: every step and every image with its reason, and the new text of files that would be
-/// written, as a diff.
-pub fn text(document: &PlanDocument, plan: &Plan, verdict: Option<&NetworkVerdict>) -> String {
+/// written, as a diff, after `hide` has taken out what nobody may see.
+pub fn text(
+    document: &PlanDocument,
+    plan: &Plan,
+    verdict: Option<&NetworkVerdict>,
+    scope: Scope,
+    hide: &dyn Fn(&str) -> String,
+) -> String {
     let mut out = String::new();
     let network = verdict.map(|v| format!(", network {} ({})", v.network, v.evidence)).unwrap_or_default();
+    let bases = count(document.base_images.len(), "external base image");
     // Writing to a String cannot fail.
-    let _ = writeln!(
-        out,
-        "{}, {}{network}",
-        count(document.images.len(), "image"),
-        count(document.base_images.len(), "external base image")
-    );
-    let width = document.images.iter().map(|i| i.name.as_str().len()).max().unwrap_or(0);
+    match scope {
+        Scope::Images => {
+            let _ = writeln!(out, "{}, {bases}{network}", count(document.images.len(), "image"));
+            images(&mut out, &document.images);
+        }
+        Scope::BaseImages => {
+            let _ = writeln!(out, "{bases}{network}");
+        }
+        Scope::Files => {}
+    }
+    phases(&mut out, plan, hide);
+    diagnostics(&mut out, document);
+    out.trim_start().to_owned()
+}
+
+/// What a plan's text is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Images and all that they stand on.
+    Images,
+    /// Pulls and aliases only.
+    BaseImages,
+    /// Templates and `.env` only.
+    Files,
+}
+
+fn images(out: &mut String, images: &[ImageEntry]) {
+    if images.is_empty() {
+        return;
+    }
+    let width = images.iter().map(|i| i.name.as_str().len()).max().unwrap_or(0);
     let _ = writeln!(out, "\nimages");
-    for image in &document.images {
+    for image in images {
         let context = image.context.as_deref().map(|c| format!("  context {c}")).unwrap_or_default();
         let _ = writeln!(
             out,
@@ -198,6 +234,15 @@ pub fn text(document: &PlanDocument, plan: &Plan, verdict: Option<&NetworkVerdic
             image.reason
         );
     }
+}
+
+fn diagnostics(out: &mut String, document: &PlanDocument) {
+    for (at, diagnostic) in document.diagnostics.iter().enumerate() {
+        let _ = writeln!(out, "{}{diagnostic}", if at == 0 { "\n" } else { "" });
+    }
+}
+
+fn phases(out: &mut String, plan: &Plan, hide: &dyn Fn(&str) -> String) {
     for phase in Phase::BUILD_ALL.into_iter().chain([Phase::Push]) {
         let steps: Vec<_> = plan.steps.iter().filter(|s| s.phase == phase).collect();
         let skipped = plan.skipped.iter().filter(|s| s.phase == phase);
@@ -213,7 +258,7 @@ pub fn text(document: &PlanDocument, plan: &Plan, verdict: Option<&NetworkVerdic
                 let _ = writeln!(out, "             after {need}");
             }
             if let StepKind::WriteFile { contents, was, .. } = &step.kind {
-                diff(&mut out, was.as_deref().unwrap_or(""), contents);
+                diff(out, &hide(was.as_deref().unwrap_or("")), &hide(contents));
             }
         }
         for skipped in failed {
@@ -226,10 +271,6 @@ pub fn text(document: &PlanDocument, plan: &Plan, verdict: Option<&NetworkVerdic
             );
         }
     }
-    for diagnostic in &document.diagnostics {
-        let _ = writeln!(out, "\n{diagnostic}");
-    }
-    out
 }
 
 /// `1 image`, `2 images`.

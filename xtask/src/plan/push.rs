@@ -3,21 +3,35 @@
 use std::collections::BTreeSet;
 
 use crate::graph::ImageGraph;
-use crate::model::{ImageName, Phase, Plan, Reason, Step, StepId, StepKind};
+use crate::model::{ImageName, Observed, Phase, Plan, Reason, Skipped, Step, StepId, StepKind};
 
 /// One push for each selected image, under its full name. An image that was to be built is pushed only if it was.
-pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph) -> Plan {
-    let steps = graph.images().iter().filter(|image| selected.contains(&image.name)).map(|image| Step {
-        id: StepId::new(Phase::Push, image.name.as_str()),
-        phase: Phase::Push,
-        subject: image.reference.familiar(),
-        kind: StepKind::Push { reference: image.reference.clone() },
-        needs: vec![
-            StepId::new(Phase::Build, image.name.as_str()),
-            StepId::new(Phase::Verify, image.name.as_str()),
-        ],
-        after: Vec::new(),
-        why: Reason::Asked,
-    });
-    Plan { steps: steps.collect(), skipped: Vec::new() }
+/// Where nothing is built before (`store` is what there is), a missing name is made of the plain one.
+pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, store: Option<&Observed>) -> Plan {
+    let mut plan = Plan::default();
+    for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
+        let (name, full) = (image.name.as_str(), image.reference.familiar());
+        let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
+        let is_missing =
+            |store: &&Observed| store.capabilities.is_some() && store.find(&image.reference).is_none();
+        if let Some(store) = store.filter(is_missing) {
+            let Some(plain) = image.local_alias.as_ref().filter(|plain| store.find(plain).is_some()) else {
+                let why = Reason::NothingToPush(image.name.clone());
+                plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
+                continue;
+            };
+            let id = StepId::new(Phase::Push, &full);
+            needs.push(id.clone());
+            let kind = StepKind::Tag { source: plain.clone(), target: image.reference.clone() };
+            let why = Reason::AliasMissing { from: plain.clone(), fell_back_past: Vec::new() };
+            plan.steps.push(step(id, full.clone(), kind, Vec::new(), why));
+        }
+        let kind = StepKind::Push { reference: image.reference.clone() };
+        plan.steps.push(step(StepId::new(Phase::Push, name), full, kind, needs, Reason::Asked));
+    }
+    plan
+}
+
+fn step(id: StepId, subject: String, kind: StepKind, needs: Vec<StepId>, why: Reason) -> Step {
+    Step { id, phase: Phase::Push, subject, kind, needs, after: Vec::new(), why }
 }

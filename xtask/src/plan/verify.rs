@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::build::Assessment;
 use crate::graph::ImageGraph;
 use crate::model::{
-    Digest, Expectation, Image, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId, StepKind,
+    Digest, Expectation, Image, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId,
+    StepKind,
 };
 
 /// One check for each selected image: its names, its size, its platform, the fingerprint that was planned

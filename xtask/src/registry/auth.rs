@@ -36,6 +36,11 @@ impl Registry {
         let challenges = response.get_all(header::WWW_AUTHENTICATE).iter();
         let challenge = challenges.filter_map(|value| parse_challenge(value.to_str().ok()?)).next()?;
         let credential = stored_credential(reference.domain()).await;
+        if let Some(DockerCredential::UsernamePassword(_, secret) | DockerCredential::IdentityToken(secret)) =
+            &credential
+        {
+            self.secrets.add(secret);
+        }
         match (challenge, credential) {
             (Challenge::Basic, Some(DockerCredential::UsernamePassword(user, password))) => {
                 // The request is never sent; it spells the header.

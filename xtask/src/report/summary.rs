@@ -165,7 +165,8 @@ impl Summary {
                 by_phase.entry(failed.phase).or_default().push(&failed.subject);
             }
             for (phase, subjects) in by_phase {
-                last.hints.push(format!("`{}` tries again", command_for(phase, &subjects)));
+                let what = if phase == Phase::Verify { "mends it" } else { "tries again" };
+                last.hints.push(format!("`{}` {what}", command_for(phase, &subjects)));
             }
         }
         tellings
@@ -179,7 +180,8 @@ impl Summary {
         let what = match failed.phase {
             Phase::Prefetch => format!("cannot pull `{}`", failed.subject),
             Phase::Alias => format!("cannot tag `{}`", failed.subject),
-            Phase::SyncConfig | Phase::Render => format!("cannot write `{}`", failed.subject),
+            Phase::SyncConfig => format!("cannot write `{}`", failed.subject),
+            Phase::Render => format!("cannot render `{}`", failed.subject),
             Phase::Build => format!("cannot build image `{}`", failed.subject),
             Phase::Verify => format!("image `{}` is not as planned", failed.subject),
             Phase::Push => format!("cannot push `{}`", failed.subject),
@@ -256,6 +258,8 @@ fn push_count(parts: &mut Vec<String>, count: usize, word: &str) {
 
 /// The command that does again what failed in a phase; with the names while they fit on a line.
 fn command_for(phase: Phase, subjects: &[&str]) -> String {
+    // What is not as planned is mended by building it.
+    let phase = if phase == Phase::Verify { Phase::Build } else { phase };
     let takes_names = matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Push);
     let names = subjects.join(" ");
     let is_plain =

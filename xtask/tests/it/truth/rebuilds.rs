@@ -99,8 +99,16 @@ fn these_rebuild_nothing() {
     check("a comment in a Dockerfile", |lab| lab.append("src/api/Dockerfile", "# the end\n"), "");
     check("blank lines", |lab| lab.replace("src/api/Dockerfile", "\n", "\n\n"), "");
     check("an ignored file", |lab| lab.write("src/web/debug.log", "2"), "");
-    check("an unreachable stage", |lab| lab.replace("src/web/Dockerfile", "COPY unused /x", "COPY unused /y"), "");
-    check("the base of an unreachable stage", |lab| lab.replace("src/web/Dockerfile", "redis:7", "redis:8"), "");
+    check(
+        "an unreachable stage",
+        |lab| lab.replace("src/web/Dockerfile", "COPY unused /x", "COPY unused /y"),
+        "",
+    );
+    check(
+        "the base of an unreachable stage",
+        |lab| lab.replace("src/web/Dockerfile", "redis:7", "redis:8"),
+        "",
+    );
     check("an ignore file that selects the same", |lab| lab.append("src/web/.dockerignore", "*.tmp\n"), "");
     check("a key of .env that no Dockerfile declares", |lab| lab.append(".env", "OTHER=1\n"), "");
     check("an image nobody names", |lab| lab.give("busybox:1", "x"), "");
@@ -111,9 +119,17 @@ fn these_rebuild_nothing() {
 fn these_rebuild_exactly_the_images_concerned() {
     check("one byte", |lab| lab.write("src/api/app/main.py", "2\n"), "api (source changed: app/main.py)");
     check("a mode bit", |lab| lab.chmod("src/api/app/run.sh", 0o744), "api (mode changed: app/run.sh)");
-    check("a bind mount's file", |lab| lab.append("src/api/tools/build.sh", "2"), "api (source changed: tools/build.sh)");
+    check(
+        "a bind mount's file",
+        |lab| lab.append("src/api/tools/build.sh", "2"),
+        "api (source changed: tools/build.sh)",
+    );
     check("an added file", |lab| lab.write("src/api/app/x", ""), "api (source added: app/x)");
-    check("an added folder", |lab| fs::create_dir(lab.path("src/api/app/d")).unwrap(), "api (source added: app/d)");
+    check(
+        "an added folder",
+        |lab| fs::create_dir(lab.path("src/api/app/d")).unwrap(),
+        "api (source added: app/d)",
+    );
     check("a removed file", |lab| lab.remove("src/web/index.html"), "web (source removed: index.html)");
     check(
         "a moved file",
@@ -129,15 +145,27 @@ fn these_rebuild_exactly_the_images_concerned() {
         },
         "web (source changed: copy)",
     );
-    check("a symlink's target", |lab| lab.symlink("../index.html", "src/web/real/more"), "web (source changed: real/more)");
-    check("a file behind a symlink", |lab| lab.write("src/web/real/page", "2"), "web (source changed: real/page)");
+    check(
+        "a symlink's target",
+        |lab| lab.symlink("../index.html", "src/web/real/more"),
+        "web (source changed: real/more)",
+    );
+    check(
+        "a file behind a symlink",
+        |lab| lab.write("src/web/real/page", "2"),
+        "web (source changed: real/page)",
+    );
     check(
         "an instruction",
         |lab| lab.replace("src/web/Dockerfile", "/linked", "/links"),
         "web (Dockerfile changed)",
     );
     check("a build arg in .env", |lab| lab.append(".env", "LEVEL=2\n"), "api (build arg changed: LEVEL)");
-    check("a variable of a template", |lab| lab.write(".env", "GREETING=hi\n"), "conf (source changed: app.conf, and 1 more)");
+    check(
+        "a variable of a template",
+        |lab| lab.write(".env", "GREETING=hi\n"),
+        "conf (source changed: app.conf, and 1 more)",
+    );
     check("a template", |lab| lab.append("src/conf/app.conf.tpl", "x\n"), "conf (source changed: app.conf)");
     check("a file at the root", |lab| lab.write("shared/lib", "2"), "all (source changed: shared/lib)");
     check("a base image of one", |lab| lab.give("alpine:3", "x"), "web (base image changed: alpine:3)");
@@ -153,7 +181,11 @@ fn these_rebuild_exactly_the_images_concerned() {
         |lab| lab.write("src/base/rootfs/etc/motd", "bye"),
         "base (source changed: rootfs/etc/motd); api (base changed: base)",
     );
-    check("an image that is gone", |lab| lab.give("web:latest", "x"), "web (has no fingerprint: not built by xtask)");
+    check(
+        "an image that is gone",
+        |lab| lab.give("web:latest", "x"),
+        "web (has no fingerprint: not built by xtask)",
+    );
 }
 
 #[test]

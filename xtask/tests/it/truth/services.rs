@@ -51,7 +51,10 @@ fn says(fixture: &str, expect: &str) {
 
 #[test]
 fn a_folder_with_a_dockerfile_is_an_image() {
-    check("//- src/api/Dockerfile\nFROM debian:12\n", "api = api:latest from src/api/Dockerfile in src/api on debian:12");
+    check(
+        "//- src/api/Dockerfile\nFROM debian:12\n",
+        "api = api:latest from src/api/Dockerfile in src/api on debian:12",
+    );
     check("//- src/README\n//- src/empty/x\n", "");
 }
 
@@ -79,10 +82,7 @@ fn a_target_counts_only_what_it_reaches() {
     lab.write("src/app/w", "2");
     assert_eq!(lab.stale(), "app-worker (source changed: w)");
     lab.write("src/app/build-targets.conf", "worker app-server\nworker app-worker\n");
-    assert_eq!(
-        lab.stale(),
-        "app-server (source removed: s, and 5 more); app-worker (source changed: w)"
-    );
+    assert_eq!(lab.stale(), "app-server (source removed: s, and 5 more); app-worker (source changed: w)");
 }
 
 #[test]
@@ -137,10 +137,7 @@ fn a_need_that_is_none_breaks_the_service_and_no_other() {
 
 #[test]
 fn a_dependency_is_pulled_or_stands_beside_a_dockerfile() {
-    check(
-        "//- src/cache/dependency.conf\n# the cache\nredis:7\n",
-        "cache = cache:latest pulled redis:7",
-    );
+    check("//- src/cache/dependency.conf\n# the cache\nredis:7\n", "cache = cache:latest pulled redis:7");
     check(
         "//- src/cache/dependency.conf\nredis:7\n//- src/cache/Dockerfile\nFROM debian:12\n",
         "cache = cache:latest from src/cache/Dockerfile in src/cache on debian:12 beside redis:7",

@@ -59,11 +59,7 @@ COPY --from=build /out /out
     check(fixture, |lab| lab.give("debian:12", "another"), "api (base image changed: debian:12)");
     check(fixture, |lab| lab.give("redis:7", "another"), "");
     check(fixture, |lab| lab.replace("src/api/Dockerfile", "echo never", "echo ever"), "");
-    check(
-        fixture,
-        |lab| lab.replace("src/api/Dockerfile", "make", "make all"),
-        "api (Dockerfile changed)",
-    );
+    check(fixture, |lab| lab.replace("src/api/Dockerfile", "make", "make all"), "api (Dockerfile changed)");
 }
 
 #[test]
@@ -73,8 +69,7 @@ fn c04_a_commit_is_no_content() {
     let revision = |text: &str| {
         [("org.opencontainers.image.revision".to_owned(), text.to_owned())].into_iter().collect()
     };
-    let request =
-        BuildRequest { selected: look.all(), labels: revision("old"), ..BuildRequest::default() };
+    let request = BuildRequest { selected: look.all(), labels: revision("old"), ..BuildRequest::default() };
     lab.perform(&look, &look.plan(&request));
     lab.write(".git/HEAD", "new\n");
     let look = lab.look();
@@ -181,7 +176,11 @@ html/draft
     check(fixture, |lab| lab.append("src/web/.dockerignore", "# a comment\n\nnode_modules\n*.log\n"), "");
     check(fixture, |lab| lab.write("src/web/.dockerignore", "html/dr*\n"), "");
     check(fixture, |lab| lab.remove("src/web/.dockerignore"), "web (source added: html/draft)");
-    check(fixture, |lab| lab.append("src/web/.dockerignore", "html/index\n"), "web (source removed: html/index)");
+    check(
+        fixture,
+        |lab| lab.append("src/web/.dockerignore", "html/index\n"),
+        "web (source removed: html/index)",
+    );
 }
 
 #[test]
@@ -270,7 +269,11 @@ FROM debian:12
         |lab| lab.write("src/base/x", "2"),
         "base (source changed: x); mid (base changed: base); top (base changed: mid)",
     );
-    check(fixture, |lab| lab.append("src/mid/Dockerfile", "RUN true\n"), "mid (Dockerfile changed); top (base changed: mid)");
+    check(
+        fixture,
+        |lab| lab.append("src/mid/Dockerfile", "RUN true\n"),
+        "mid (Dockerfile changed); top (base changed: mid)",
+    );
 }
 
 #[test]
@@ -298,7 +301,9 @@ COPY src/api/main /main
 
 #[test]
 fn c18_files_of_all_kinds_count() {
-    for name in ["Makefile", "a.bin", ".hidden", "no extension", "x.lock", "日本.txt", "a.tpl.orig", "Dockerfile"] {
+    for name in
+        ["Makefile", "a.bin", ".hidden", "no extension", "x.lock", "日本.txt", "a.tpl.orig", "Dockerfile"]
+    {
         let path = format!("src/api/app/{name}");
         let lab = Lab::built(&format!("{ONE}//- {path}\n1\n"));
         lab.write(&path, "2\n");

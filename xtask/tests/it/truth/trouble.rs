@@ -86,7 +86,11 @@ fn symlinks_that_lead_nowhere_are_named() {
         "//- src/api/Dockerfile\nFROM debian:12\nCOPY link /\n//- src/api/link -> ../other\n//- src/other\n",
         "error: src/api/Dockerfile:2: COPY source `link` matches nothing in the context src/api: the symlink link leads to nothing there",
     );
-    for loops in ["//- src/api/link -> link\n", "//- src/api/link -> b\n//- src/api/b -> link\n", "//- src/api/link -> link/x\n"] {
+    for loops in [
+        "//- src/api/link -> link\n",
+        "//- src/api/link -> b\n//- src/api/b -> link\n",
+        "//- src/api/link -> link/x\n",
+    ] {
         check(
             &format!("//- src/api/Dockerfile\nFROM debian:12\nCOPY link /\n{loops}"),
             "error: src/api/Dockerfile:2: COPY source `link` lies behind a loop of symlinks",
@@ -126,7 +130,8 @@ fn names_that_are_not_utf8_are_named_where_they_are_read() {
 
 #[test]
 fn what_may_not_be_read_is_named() {
-    let lab = Lab::new(&format!("//- src/api/Dockerfile\nFROM debian:12\nCOPY . /\n//- src/api/secret\n{FINE}"));
+    let lab =
+        Lab::new(&format!("//- src/api/Dockerfile\nFROM debian:12\nCOPY . /\n//- src/api/secret\n{FINE}"));
     lab.chmod("src/api/secret", 0);
     if fs::read(lab.path("src/api/secret")).is_ok() {
         eprintln!("skipped: what_may_not_be_read_is_named: root may read everything");
