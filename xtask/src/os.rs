@@ -381,7 +381,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_shows_status_and_last_lines() {
-        let error = HostCommand::script("seq 30; echo why >&2; exit 7").output().await.expect_err("fails");
+        let error = HostCommand::script("(seq 30; echo why) >&2; exit 7").output().await.expect_err("fails");
         let text = error.to_string();
         assert!(text.starts_with("`sh -c …` exited with status 7\n"), "{text}");
         assert!(text.contains("why") && text.contains("    30") && !text.contains("    2\n"), "{text}");

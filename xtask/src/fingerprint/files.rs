@@ -204,7 +204,7 @@ mod tests {
         let said: Vec<String> = said.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
-            ["Dockerfile: error: d/gone of the context vanished while it was read; run the command again"]
+            ["error: Dockerfile: d/gone of the context vanished while it was read; run the command again"]
         );
         assert_eq!(files.inputs().collect::<Vec<_>>(), ["d/here"]);
     }
