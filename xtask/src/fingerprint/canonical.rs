@@ -21,7 +21,7 @@ const BUILDER: &str = "buildkit";
 /// What a key is made of, small enough for a label. Values are digests: no build arg is readable here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
-    /// [`FORMAT`] of the program that wrote it.
+    /// Version of the format of keys, of the program that wrote it.
     pub format: u32,
     /// The builder.
     pub builder: String,
