@@ -17,7 +17,11 @@ mod faulty_proxy;
 mod measure;
 mod real;
 mod registry_trouble;
+mod selection;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "another test target uses the rest")]
 mod support;
+#[path = "../../src/testing.rs"]
+#[allow(dead_code, reason = "unit tests use the rest")]
+mod testing;
 mod world;

@@ -39,8 +39,12 @@ fn c02_build_args_are_in_the_key() {
     check(fixture, |lab| lab.write(".config/xtask.toml", "[build_args]\nLEVEL = \"2\"\n"), expect);
     check(fixture, |lab| lab.write("src/api/service.toml", "[args]\nLEVEL = \"2\"\n"), expect);
     check(fixture, |lab| lab.write(".env", "OTHER=2\n"), "");
+    check(&format!("//- .env\nLEVEL=2\n{fixture}"), |lab| lab.write(".env", "LEVEL=3\n"), expect);
     let mut lab = Lab::built(fixture);
     lab.flags.build_args.insert("LEVEL".to_owned(), Scalar("2".to_owned()));
+    assert_eq!(lab.stale(), expect);
+    lab.build();
+    lab.flags.build_args.insert("LEVEL".to_owned(), Scalar("3".to_owned()));
     assert_eq!(lab.stale(), expect);
 }
 
@@ -98,6 +102,12 @@ fn c07_a_path_counts_whole() {
         &fixture,
         |lab| lab.rename("src/api/app/a/x", "src/api/app/b/x"),
         "api (source removed: app/a/x, and 1 more)",
+    );
+    // The same names in the same order.
+    check(
+        &format!("{ONE}//- src/api/app/z/zz\n"),
+        |lab| lab.rename("src/api/app/z/zz", "src/api/app/zz"),
+        "api (source removed: app/z/zz, and 1 more)",
     );
 }
 
