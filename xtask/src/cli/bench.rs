@@ -71,7 +71,8 @@ impl Bench {
         self.measure(&format!("plan, {title}"), &plan(&tree), None).await?;
         let alone = self.shape(shape.services * DOCKERFILES_FOR_ONE, 1, Links::None);
         let tree = self.tree("alone", &alone, "0")?;
-        self.measure(&format!("plan, {} Dockerfiles alone", alone.services), &plan(&tree), Some(&tree)).await?;
+        self.measure(&format!("plan, {} Dockerfiles alone", alone.services), &plan(&tree), Some(&tree))
+            .await?;
         let chains = self.shape(shape.services, shape.files, Links::Chains);
         let tree = self.tree("chains", &chains, "0")?;
         self.measure(&format!("plan, chains, {title}"), &plan(&tree), None).await?;

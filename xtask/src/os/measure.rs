@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn tells_what_a_command_took() {
-        let usage = HostCommand::script("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done").measure().expect("runs");
+        let usage =
+            HostCommand::script("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done").measure().expect("runs");
         assert!(usage.user + usage.system > Duration::ZERO, "{usage:?}");
         assert!(usage.wall > Duration::ZERO && usage.peak > 100_000, "{usage:?}");
     }
