@@ -64,9 +64,9 @@ impl ImageGraph {
         let foundations: Vec<ImageName> =
             images.iter().filter(is_foundation).map(|i| i.name.clone()).collect();
         let (order, cycles) = sort(&after, &foundations);
-        let mut by_image: BTreeMap<ImageName, Image> =
-            images.into_iter().map(|i| (i.name.clone(), i)).collect();
-        let images: Vec<Image> = order.iter().filter_map(|name| by_image.remove(name)).collect();
+        let place: HashMap<&ImageName, usize> =
+            order.iter().enumerate().map(|(at, name)| (name, at)).collect();
+        images.sort_by_key(|image| place.get(&image.name).copied());
         let by_name = images.iter().enumerate().map(|(index, i)| (i.name.clone(), index)).collect();
         let mut graph = Self { images, by_name, foundations, below_foundations: BTreeSet::new() };
         graph.below_foundations = graph.closure(&graph.foundations);

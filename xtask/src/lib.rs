@@ -7,6 +7,7 @@
 
 pub use cli::main;
 
+pub mod bench_tree;
 pub mod ci;
 pub mod cli;
 pub mod conf;

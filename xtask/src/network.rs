@@ -98,9 +98,8 @@ where
     }
     let now = SystemTime::now();
     let kept = input.cache.as_deref().filter(|_| input.freshness == Freshness::Cached);
-    if let Some(kept) = kept.and_then(|path| Kept::read(path, input, now)) {
-        let age = kept.age(now).as_secs();
-        return verdict(kept.network, format!("{}; asked {age} s ago", kept.evidence));
+    if let Some(kept) = kept.and_then(|path| Kept::read(path, input, now, CACHE_LIMIT)) {
+        return kept.verdict(input, now);
     }
     let probes = probe_all(input, probe).await;
     let (network, evidence) = judge(&probes);
@@ -108,6 +107,17 @@ where
         Kept::new(input, network, &evidence, now).write(path);
     }
     verdict(network, evidence)
+}
+
+/// The verdict of last time on the same question, however long ago; none when something else decides, or a new one
+/// is asked for. It is good enough to find that nobody has to be asked, and for nothing else.
+pub fn last_known(input: &NetworkInput) -> Option<NetworkVerdict> {
+    if input.forced.is_some() || input.offline || input.freshness == Freshness::Fresh {
+        return None;
+    }
+    let now = SystemTime::now();
+    let kept = Kept::read(input.cache.as_deref()?, input, now, Duration::MAX)?;
+    Some(kept.verdict(input, now))
 }
 
 /// What became of one probe.
@@ -212,13 +222,22 @@ impl Kept {
         Self { at, public, internal, network, evidence: evidence.to_owned() }
     }
 
-    /// The kept verdict, if it is one, about the same question, and neither too old nor from the future.
-    fn read(path: &Path, input: &NetworkInput, now: SystemTime) -> Option<Self> {
+    /// The kept verdict, if it is one, about the same question, and neither older than `limit` nor from the future.
+    fn read(path: &Path, input: &NetworkInput, now: SystemTime, limit: Duration) -> Option<Self> {
         let kept: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
         let same = kept.public == input.public && kept.internal == input.internal;
         let at = UNIX_EPOCH.checked_add(Duration::from_secs(kept.at))?;
-        let fresh = now.duration_since(at).is_ok_and(|age| age < CACHE_LIMIT);
+        let fresh = now.duration_since(at).is_ok_and(|age| age < limit);
         (same && fresh).then_some(kept)
+    }
+
+    fn verdict(self, input: &NetworkInput, now: SystemTime) -> NetworkVerdict {
+        let age = self.age(now).as_secs();
+        NetworkVerdict {
+            network: self.network,
+            evidence: format!("{}; asked {age} s ago", self.evidence),
+            internal_registry: input.internal.clone(),
+        }
     }
 
     fn age(&self, now: SystemTime) -> Duration {

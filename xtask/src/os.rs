@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one place that starts host commands")]
 
+mod measure;
 mod process;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 
+pub use measure::Usage;
 pub use process::{ProcessId, StopSignal, descendants, processes_naming};
 
 /// How many of a command's last lines an error carries.

@@ -120,6 +120,8 @@ pub enum Command {
     History(History),
     /// All checks of this repository, on a private engine and registry of their own
     Ci,
+    /// Measure this program on a tree made for it, beside `docker buildx bake` where that is installed
+    Bench(Bench),
 }
 
 /// Which images.
@@ -481,7 +483,7 @@ pub struct Bench {
     /// Files in each service
     #[arg(long, value_name = "N", default_value_t = 51)]
     pub files: usize,
-    /// Runs of each command
+    /// Runs of each command that are counted; one more comes first
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub runs: usize,
 }

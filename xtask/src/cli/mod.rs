@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "what must be said before a run's report begins goes to stderr")]
 
 pub mod args;
+mod bench;
 mod commands;
 mod engine;
 mod interrupt;
@@ -73,6 +74,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::History(args) => query::history(typed, &args),
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
+        Command::Bench(args) => bench::run(typed, args).await,
     }
 }
 

@@ -13,9 +13,9 @@ use super::{interrupt, provisioning};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::error::{Error, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
-use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
+use crate::execute::{self, pull::Puller};
 use crate::execute::{Execution, FailFast, Limits, Outcomes, PhaseReport, StepError};
 use crate::model::{
     EventKind, ImageName, Network, NetworkVerdict, Observed, Originals, Outcome, Phase, Plan, Reason,
@@ -24,7 +24,7 @@ use crate::model::{
 use crate::os::HostCommand;
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
-use crate::plan::explain::{self, PlanDocument, Scope};
+use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach};
 use crate::plan::{push, verify};
 use crate::report::{self, record::Recorder};
@@ -119,11 +119,26 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
     } else {
         world.select(&request.only, &request.skip, request.no_needs)?
     };
-    let verdict = match request.asks_network() {
-        true => Some(session.network(world, &session.registry()).await),
-        false => None,
-    };
-    Ok(make_plan(session, world, &world.observed, request, selected, verdict))
+    let make = |verdict| make_plan(session, world, &world.observed, request, selected.clone(), verdict);
+    if !request.asks_network() {
+        return Ok(make(None));
+    }
+    // Where all is as it should be nobody is asked, so nobody is probed either.
+    if request.has(Phase::Build)
+        && let Some(verdict) = session.last_network(world)
+    {
+        let planned = make(Some(verdict));
+        if is_satisfied(&planned.plan) {
+            return Ok(planned);
+        }
+    }
+    let verdict = session.network(world, &session.registry()).await;
+    Ok(make(Some(verdict)))
+}
+
+/// Whether a plan does nothing, and nothing is missing that it cannot do.
+fn is_satisfied(plan: &Plan) -> bool {
+    !execute::changes_anything(plan) && plan.skipped.iter().all(|skipped| is_success(skipped.why.outcome()))
 }
 
 fn make_plan(
@@ -196,8 +211,8 @@ fn make_plan(
             labels: BTreeMap::new(),
         };
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
-        let before = plan.clone();
-        plan.extend(build::plan(&wish, graph, contexts, &assessments, observed, &before));
+        let builds = build::plan(&wish, graph, contexts, &assessments, observed, &plan);
+        plan.extend(builds);
     }
     if request.has(Phase::Verify) {
         plan.extend(verify::plan(&selected, &world.tree.graph, &assessments));
@@ -212,12 +227,13 @@ fn make_plan(
 }
 
 /// The document that `plan` and `--dry-run` print.
-pub(super) fn document(world: &World, planned: &Planned) -> PlanDocument {
+pub(super) fn document(world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
     let entries = explain::image_entries(
         &planned.selected,
         &world.tree.graph,
         &world.tree.contexts,
         &planned.assessments,
+        inputs,
     );
     let diagnostics = world.diagnostics(&planned.selected);
     explain::document(entries, &planned.plan, planned.verdict.as_ref(), &diagnostics)
@@ -262,7 +278,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
 
 /// The plan as people read it, without anything that nobody may see.
 pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, request: &Request) -> String {
-    let mut document = document(world, planned);
+    let mut document = document(world, planned, Inputs::None);
     let scope = match (request.needs_images(), request.asks_network()) {
         (true, _) => Scope::Images,
         (false, true) => Scope::BaseImages,
@@ -308,9 +324,9 @@ impl<'a> Run<'a> {
         let clock = SystemClock::start();
         let recorder = Recorder::create(&session.config.root, clock.now().at);
         let id = recorder.id().to_owned();
-        let document = document(world, planned);
+        let document = document(world, planned, Inputs::OfStale);
         // A record that cannot be kept is told by the first event that it cannot take.
-        let _ = recorder.write_plan(&session.secrets.redact(&explain::json(&document)));
+        let _ = recorder.write_plan(&session.secrets.redact(&explain::record(&document)));
         let folder = recorder.folder();
         if let Some(folder) = &folder {
             // A second run of one process would keep the first one's; there is none.
@@ -420,8 +436,11 @@ impl<'a> Run<'a> {
                     observed = engine.observe().await?;
                     is_fresh = true;
                 }
-                // What was pulled is here now, and what was not is not waited for.
-                plan = again(&self.request.after_prefetch(), &observed);
+                let is_base = |phase: Phase| matches!(phase, Phase::Prefetch | Phase::Alias);
+                if plan.steps.iter().any(|step| is_base(step.phase)) {
+                    // What was pulled is here now, and what was not is not waited for.
+                    plan = again(&self.request.after_prefetch(), &observed);
+                }
                 self.give_labels(&mut plan).await;
             }
             if phase == Phase::Verify {

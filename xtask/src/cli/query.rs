@@ -10,7 +10,8 @@ use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::model::{Network, Originals, Phase, Platform, Severity};
-use crate::plan::{alias, explain};
+use crate::plan::alias;
+use crate::plan::explain::{self, Inputs};
 use crate::report::history as records;
 use crate::status::{self, StatusReport};
 
@@ -27,11 +28,11 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let document = || pipeline::document(&world, &planned);
+    let document = |inputs| pipeline::document(&world, &planned, inputs);
     let text = match args.format {
         PlanFormat::Text => pipeline::plan_text(&session, &world, &planned, &request),
-        PlanFormat::Json => explain::json(&document()),
-        PlanFormat::Dot => explain::dot(&document()),
+        PlanFormat::Json => explain::json(&document(Inputs::All)),
+        PlanFormat::Dot => explain::dot(&document(Inputs::None)),
     };
     super::print(&session.secrets.redact(&text));
     Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good))
@@ -64,7 +65,8 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     let known = world.base_images(&world.all());
     let originals = Originals::new(session.rules(), &known);
     let network = session.config.network.unwrap_or(Network::External);
-    let document = pipeline::document(&world, &planned);
+    let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };
+    let document = pipeline::document(&world, &planned, inputs);
     let report = StatusReport {
         version: 1,
         images: document.images,

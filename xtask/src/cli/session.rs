@@ -137,18 +137,27 @@ impl Session {
 
     /// Which network this is; probes only when nothing else decides.
     pub async fn network(&self, world: &World, registry: &Registry) -> NetworkVerdict {
+        let input = self.network_input(world);
+        network::decide(&input, |domain| async move { registry.probe(&domain).await }).await
+    }
+
+    /// Which network it was last time.
+    pub fn last_network(&self, world: &World) -> Option<NetworkVerdict> {
+        network::last_known(&self.network_input(world))
+    }
+
+    fn network_input(&self, world: &World) -> NetworkInput {
         let config = &self.config;
         let bases = world.base_images(&world.all());
         let originals = Originals::new(self.rules(), &bases);
-        let input = NetworkInput {
+        NetworkInput {
             forced: config.network.map(|n| (n, config.network_source.clone().unwrap_or_default())),
             offline: config.offline,
             public: network::public_domains(&bases, &originals, &config.mirrors),
             internal: config.internal_registry.clone(),
             cache: Some(network::cache_path(&config.root)),
             freshness: self.freshness,
-        };
-        network::decide(&input, |domain| async move { registry.probe(&domain).await }).await
+        }
     }
 
     /// A client of registries.

@@ -192,5 +192,7 @@ fn base_images(
     images.sort_by_key(|image| image.line);
     let mut seen = BTreeSet::new();
     images.retain(|image| seen.insert((image.reference.clone(), image.platform.clone())));
+    // Kept for as long as the program runs, for thousands of images.
+    images.shrink_to_fit();
     images
 }

@@ -1,6 +1,7 @@
 //! What a builder gets of a build context.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,9 @@ use super::Digest;
 /// The entries of a context that a build can read, and which of them count for its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContextFiles {
-    entries: Vec<ContextFile>,
-    counted: Vec<usize>,
+    // Shared, since the plan's steps carry them too.
+    entries: Arc<[ContextFile]>,
+    counted: Arc<[usize]>,
 }
 
 impl ContextFiles {

@@ -106,8 +106,18 @@ pub struct Plan {
 impl Plan {
     /// Adds what another planner found.
     pub fn extend(&mut self, other: Self) {
-        self.steps.extend(other.steps);
-        self.skipped.extend(other.skipped);
+        append(&mut self.steps, other.steps);
+        append(&mut self.skipped, other.skipped);
+    }
+}
+
+/// Without room to spare: plans of thousands of steps are put together from a few parts, and then stay as they are.
+fn append<T>(all: &mut Vec<T>, more: Vec<T>) {
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.reserve_exact(more.len());
+        all.extend(more);
     }
 }
 

@@ -132,7 +132,27 @@ fn a_kept_verdict_grows_old() {
     for (age, usable) in [(-1, false), (0, true), (299, true), (300, false), (86_400, false)] {
         let later =
             UNIX_EPOCH + Duration::from_secs(u64::try_from(2_000_000_000_i64 + age).expect("positive"));
-        assert_eq!(Kept::read(&path, &asked, later).is_some(), usable, "{age} s");
+        assert_eq!(Kept::read(&path, &asked, later, CACHE_LIMIT).is_some(), usable, "{age} s");
+    }
+}
+
+#[test]
+fn the_last_verdict_is_known_however_old_it_is() {
+    let root = tempfile::tempdir().expect("a folder");
+    let path = cache_path(root.path());
+    let asked = NetworkInput { cache: Some(path.clone()), ..input(&["docker.io"], None) };
+    assert_eq!(last_known(&asked), None, "nothing is kept yet");
+    let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    Kept::new(&asked, Network::External, "docker.io answered in 3 ms", long_ago).write(&path);
+    let verdict = last_known(&asked).expect("it is kept");
+    assert_eq!(verdict.network, Network::External);
+    assert!(verdict.evidence.ends_with(" s ago"), "{}", verdict.evidence);
+    let other = NetworkInput { public: vec!["quay.io".to_owned()], ..asked.clone() };
+    let forced = NetworkInput { forced: Some((Network::Internal, "--network".to_owned())), ..asked.clone() };
+    let offline = NetworkInput { offline: true, ..asked.clone() };
+    let fresh = NetworkInput { freshness: Freshness::Fresh, ..asked };
+    for input in [other, forced, offline, fresh] {
+        assert_eq!(last_known(&input), None, "{input:?}");
     }
 }
 

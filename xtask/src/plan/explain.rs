@@ -93,26 +93,44 @@ pub struct SkippedEntry {
     pub why: String,
 }
 
+/// Of which images an entry lists the inputs, which are most of a large document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    /// Of all: what `--format json` prints.
+    All,
+    /// Of those that are not up to date: what a run keeps.
+    OfStale,
+    /// Of none: text does not show them.
+    None,
+}
+
 /// The entries of the selected images.
 pub fn image_entries(
     selected: &BTreeSet<ImageName>,
     graph: &ImageGraph,
     contexts: &Contexts,
     assessments: &[Assessment],
+    inputs: Inputs,
 ) -> Vec<ImageEntry> {
     let images = graph.images().iter().zip(assessments);
     images
         .filter(|(image, _)| selected.contains(&image.name))
-        .map(|(image, assessment)| image_entry(image, contexts, assessment))
+        .map(|(image, assessment)| image_entry(image, contexts, assessment, inputs))
         .collect()
 }
 
-fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment) -> ImageEntry {
+fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment, inputs: Inputs) -> ImageEntry {
     let target = match &image.source {
         ImageSource::Build(target) => Some(target),
         ImageSource::External(_) => None,
     };
-    let inputs = contexts.get(&image.name).map(|c| c.files.inputs().map(str::to_owned).collect());
+    let lists_inputs = match inputs {
+        Inputs::All => true,
+        Inputs::OfStale => assessment.state != ImageState::UpToDate,
+        Inputs::None => false,
+    };
+    let context = contexts.get(&image.name).filter(|_| lists_inputs);
+    let inputs = context.map(|c| c.files.inputs().map(str::to_owned).collect());
     ImageEntry {
         name: image.name.clone(),
         service: image.service.clone(),
@@ -177,6 +195,12 @@ pub fn document(
 pub fn json(document: &PlanDocument) -> String {
     // Strings, numbers and maps with string keys: serialising them cannot fail.
     serde_json::to_string_pretty(document).unwrap_or_default()
+}
+
+/// The document as a run keeps it: on one line.
+pub fn record(document: &PlanDocument) -> String {
+    // As above.
+    serde_json::to_string(document).unwrap_or_default()
 }
 
 /// The plan as text: every step and every image with its reason, and the new text of files that would be

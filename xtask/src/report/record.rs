@@ -85,7 +85,8 @@ impl Recorder {
         self.has_folder.then(|| format!("{RUNS_FOLDER}/{}", self.id))
     }
 
-    /// Keeps the plan, as `plan --format json` prints it. The caller leaves secrets out.
+    /// Keeps the plan, as `plan --format json` prints it but for the inputs of images that are up to date. The caller
+    /// leaves secrets out.
     pub fn write_plan(&self, json: &str) -> io::Result<()> {
         if self.has_folder { write(&self.path("plan.json"), json) } else { Ok(()) }
     }

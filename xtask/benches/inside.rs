@@ -1,0 +1,144 @@
+//! What the parts of a run take: `cargo bench -p xtask`. Whole runs are measured by `cargo xtask bench`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use xtask::bench_tree::{Links, Shape};
+use xtask::config::{Config, Layer};
+use xtask::dockerfile::{self, Options};
+use xtask::env::Env;
+use xtask::fingerprint::cache::{HashCache, Stamp};
+use xtask::fingerprint::canonical::Parts;
+use xtask::ignorefile::IgnoreFile;
+use xtask::model::{Digest, ImageName, Observed, Plan, Platform};
+use xtask::plan::build::{self, BuildRequest};
+use xtask::tree::{self, Tree};
+
+const DOCKERFILE: &str = r#"# syntax=docker/dockerfile:1
+ARG RUST=1.95
+ARG BASE=debian:12-slim
+FROM --platform=$BUILDPLATFORM rust:${RUST} AS builder
+ARG TARGETARCH
+WORKDIR /app
+COPY Cargo.toml Cargo.lock ./
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    # what it depends on changes less often than itself
+    cargo fetch --locked
+COPY src ./src
+RUN --mount=from=tools,source=/bin/lint,target=/lint <<EOF
+set -e
+cargo build --release --target "${TARGETARCH}"
+EOF
+FROM alpine:3.20 AS tools
+FROM ${BASE}
+COPY --from=builder --chmod=755 /app/target/release/app /usr/local/bin/
+COPY --from=nginx:1.27 /etc/nginx/mime.types config/*.conf "a b.txt" /etc/app/
+ENV PATH="/usr/local/bin:${PATH}"
+ENTRYPOINT ["app"]
+"#;
+const IGNORE: &str = "**/node_modules\n*.log\n!keep.log\ntarget\n.git\ndocs/**/*.md\n!docs/README.md\ntmp?\n";
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn dockerfile_parse_and_resolve(bencher: Bencher<'_, '_>) {
+    let platform = Platform::local();
+    let build_args = BTreeMap::new();
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let (file, _) = dockerfile::parse("Dockerfile", DOCKERFILE);
+        let options =
+            Options { target: None, build_args: &build_args, platform: &platform, build_platform: &platform };
+        dockerfile::resolve(&file, &options)
+    });
+}
+
+#[divan::bench]
+fn ignore_match_1000_paths(bencher: Bencher<'_, '_>) {
+    let ignore = IgnoreFile::parse(IGNORE);
+    let paths: Vec<String> = (0..1000).map(|n| format!("pkg{}/docs/part{n}/page.md", n % 7)).collect();
+    bencher
+        .counter(ItemsCount::new(paths.len()))
+        .bench(|| paths.iter().filter(|path| ignore.is_ignored(path)).count());
+}
+
+#[divan::bench(args = [1_000, 50_000])]
+fn hash_cache_load(bencher: Bencher<'_, '_>, files: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("files.bin");
+    let cache = HashCache::load(&path);
+    let stamp = Stamp { size: 400, inode: 7, modified: (100, 5), changed: (100, 5) };
+    for file in 0..files {
+        let when = UNIX_EPOCH + Duration::from_secs(1_000);
+        cache.put(&format!("src/s{}/app", file / 50), &format!("file{:03}", file % 50), stamp, [7; 32], when);
+    }
+    cache.save().expect("saved");
+    bencher.counter(ItemsCount::new(files)).bench(|| HashCache::load(&path));
+}
+
+/// A tree of 1,000 services, read.
+struct World {
+    _folder: tempfile::TempDir,
+    config: Config,
+    tree: Tree,
+}
+
+impl World {
+    fn new(files: usize, links: Links) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shape = Shape { services: 1_000, files, links, prefix: String::new() };
+        shape.write(folder.path(), "").expect("written");
+        let config = config(folder.path());
+        let tree = look(&config);
+        Self { _folder: folder, config, tree }
+    }
+
+    fn names(&self) -> BTreeSet<ImageName> {
+        self.tree.graph.images().iter().map(|image| image.name.clone()).collect()
+    }
+}
+
+fn config(root: &Path) -> Config {
+    let nothing: [(&str, &str); 0] = [];
+    let env: Env = nothing.into_iter().collect();
+    xtask::config::load(root, Layer::default(), &env, None).expect("settings")
+}
+
+fn look(config: &Config) -> Tree {
+    tree::look(config, Platform::local()).expect("a sound .env").tree
+}
+
+#[divan::bench(args = [1, 51], sample_count = 20)]
+fn look_at_1000_services(bencher: Bencher<'_, '_>, files: usize) {
+    let world = World::new(files, Links::None);
+    bencher.bench(|| look(&world.config));
+}
+
+#[divan::bench]
+fn keys_of_1000_images(bencher: Bencher<'_, '_>) {
+    let world = World::new(2, Links::None);
+    let digest = Digest::from_sha256(&[7; 32]);
+    bencher.bench(|| {
+        let images = world.tree.graph.images().iter();
+        images
+            .filter_map(|image| Parts::of(image, &digest, |_| None, |_| None))
+            .map(|p| p.key())
+            .collect::<Vec<_>>()
+    });
+}
+
+#[divan::bench(args = [Links::None, Links::Chains])]
+fn assess_and_plan_1000_images(bencher: Bencher<'_, '_>, links: Links) {
+    let world = World::new(2, links);
+    let request = BuildRequest { selected: world.names(), ..BuildRequest::default() };
+    let observed = Observed::nothing();
+    bencher.bench(|| {
+        let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
+        let assessments = build::assess(graph, contexts, &observed, &|_| None);
+        build::plan(&request, graph, contexts, &assessments, &observed, &Plan::default())
+    });
+}
