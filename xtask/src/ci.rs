@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::engine::provision::{
-    Announce, BUSYBOX, DEBOOTSTRAP, DOCKER, DisposableEngine, EngineSettings, IPROUTE, IPTABLES, Package,
-    ProvisionError, REGISTRY, ensure_packages, missing_packages,
+    Announce, BUSYBOX, DEBOOTSTRAP, DOCKER, Data, DisposableEngine, EngineSettings, Home, IPROUTE, IPTABLES,
+    Package, ProvisionError, REGISTRY, down, ensure_packages, missing_packages,
 };
 use crate::os::{self, CommandError, HostCommand};
 
@@ -128,6 +128,8 @@ pub async fn run(root: &Path, bootstrap: Bootstrap, announce: Announce<'_>) -> R
     let program = std::env::current_exe().map_err(failed("find this program"))?;
     let folder = root.join("target/xtask/ci");
     let tree = folder.join("tree");
+    // A run that was killed may have left an engine in there, and files that are root's.
+    down(&Home::of_tree(&tree), Data::Purge, announce).await?;
     copy_tree(root, &tree).map_err(failed("copy the tree below target/xtask/ci"))?;
     let engine =
         DisposableEngine::start(&folder.join("engine"), &EngineSettings::default(), announce).await?;
@@ -239,10 +241,9 @@ impl Sample {
 
     /// The copy gets a private engine of its own, as a fresh machine would.
     async fn own_engine(&self) -> Result<(), CommandError> {
-        for verb in ["up", "status", "down"] {
-            self.xtask(&["engine", verb]).pass_through().await?;
-        }
-        Ok(())
+        self.xtask(&["engine", "up"]).pass_through().await?;
+        self.xtask(&["engine", "status"]).pass_through().await?;
+        self.xtask(&["engine", "down", "--purge"]).pass_through().await
     }
 
     async fn build_all(&self) -> Result<(), CommandError> {

@@ -21,8 +21,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 pub use measure::Usage;
 pub use process::{ProcessId, StopSignal, descendants, processes_naming};
 
-/// How many of a command's last lines an error carries.
-const LAST_LINES: usize = 15;
+/// How many of the last lines of each of a command's outputs an error carries.
+const LAST_LINES: usize = 10;
 
 /// Where root's tools live; an ordinary user's `PATH` often lacks them.
 const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -173,7 +173,8 @@ impl HostCommand {
         let mut child = command.spawn().map_err(|source| self.cannot_start(source))?;
         let mut group = Group { leader: child.id(), privilege: self.privilege };
 
-        let mut last = VecDeque::with_capacity(LAST_LINES);
+        // Apart, since nobody knows in which order lines of different outputs were printed.
+        let (mut last_out, mut last_err) = (VecDeque::new(), VecDeque::new());
         let mut stdout = child.stdout.take().map(BufReader::new);
         let mut stderr = child.stderr.take().map(BufReader::new);
         let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -192,6 +193,7 @@ impl HostCommand {
                 };
                 let Some(line) = line else { continue };
                 on_line(stream, &line);
+                let last = if stream == Stream::Stdout { &mut last_out } else { &mut last_err };
                 if last.len() == LAST_LINES {
                     last.pop_front();
                 }
@@ -201,7 +203,8 @@ impl HostCommand {
         tokio::join!(feed, drain);
         let status = child.wait().await.map_err(|source| self.cannot_start(source))?;
         group.leader = None;
-        self.judge(status, last.into())
+        last_out.append(&mut last_err);
+        self.judge(status, last_out.into())
     }
 
     /// Runs to its end with our own stdout and stderr. Dropping the future stops the command.

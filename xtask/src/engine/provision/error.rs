@@ -102,11 +102,8 @@ impl ProvisionError {
                     .collect::<Vec<_>>()
                     .join(", ")
             ),
-            Self::NeedsRoot { commands, .. } if commands.is_empty() => {
-                "run it as root, or allow `sudo -n`".to_owned()
-            }
             Self::NeedsRoot { commands, .. } => {
-                format!("run it as root, or first: {}", commands.join(" && "))
+                format!("`{}`, then run it again; or run it as root", commands.join(" && "))
             }
             Self::Install { packages, .. } => format!(
                 "`sudo {}` shows more; /etc/apt/sources.list names the mirror",

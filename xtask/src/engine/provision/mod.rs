@@ -108,7 +108,7 @@ pub async fn up(
     let Some(privilege) = os::privilege() else {
         return Err(ProvisionError::NeedsRoot {
             what: "starting a private engine (it makes a bridge and mounts)".to_owned(),
-            commands: vec!["sudo cargo xtask engine up".to_owned()],
+            commands: vec!["sudo -v".to_owned()],
         });
     };
     // Not every way out of a started function passes a destructor that may wait, so the removal is spelled out.

@@ -110,9 +110,10 @@ if [ ! -e "$policy" ]; then
     chmod 755 "$policy"
 fi
 export DEBIAN_FRONTEND=noninteractive
+patient='-o DPkg::Lock::Timeout=300 -o Acquire::http::Timeout=15 -o Acquire::Retries=4'
 [ -z "$(dpkg --audit)" ] || dpkg --configure -a
-apt-get -q -o DPkg::Lock::Timeout=300 update || echo 'apt-get update failed; trying with the lists at hand' >&2
-apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
+apt-get $patient -q update || echo 'apt-get update failed; trying with the lists at hand' >&2
+apt-get $patient -q -y install --no-install-recommends "$@"
 "#;
 
 #[cfg(test)]

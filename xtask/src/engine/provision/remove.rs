@@ -75,7 +75,7 @@ pub(super) async fn remove_running_parts(home: &Home) -> Result<(), ProvisionErr
 fn need_root() -> Result<Privilege, ProvisionError> {
     os::privilege().ok_or_else(|| ProvisionError::NeedsRoot {
         what: "taking the private engine down (processes, mounts and a bridge are root's)".to_owned(),
-        commands: vec!["sudo cargo xtask engine down".to_owned()],
+        commands: vec!["sudo -v".to_owned()],
     })
 }
 
