@@ -2,7 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod docs;
+mod errors;
+mod files;
+mod foreign;
+mod help;
 mod house;
+mod plan;
+mod repo;
 #[path = "../../src/testing.rs"]
 mod testing;
 mod truth;
