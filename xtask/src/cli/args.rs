@@ -41,13 +41,27 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_cache_verdict: bool,
     /// How to show what happens
-    #[arg(long, global = true, value_name = "HOW", default_value = "auto", env = "XTASK_PROGRESS", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        default_value = "auto",
+        env = "XTASK_PROGRESS",
+        hide_env_values = true
+    )]
     pub progress: ProgressChoice,
     /// Install what is missing, start a private engine, make base images that no registry gives; says each thing
     #[arg(long, global = true)]
     pub bootstrap: bool,
     /// Whether to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "XTASK_COLOR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "XTASK_COLOR",
+        hide_env_values = true
+    )]
     pub color: ColorChoice,
     /// Say more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]

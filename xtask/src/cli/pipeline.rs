@@ -206,8 +206,17 @@ fn make_plan(
     let recall = move |digest: &crate::model::Digest| tree::recall(&root, digest);
     let mut assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
     for (image, assessment) in world.tree.graph.images().iter().zip(&mut assessments) {
-        if let (Reason::Broken, Some(found)) = (&assessment.reason, world.problem_of(image)) {
-            assessment.reason = Reason::Invalid(Box::new(found.clone()));
+        if assessment.reason != Reason::Broken {
+            continue;
+        }
+        let is_broken = |need: &&ImageName| {
+            world.tree.contexts.get(*need).is_some_and(|context| context.digest.is_none())
+        };
+        match (world.problem_of(image), image.needs.iter().find(is_broken)) {
+            (Some(found), _) => assessment.reason = Reason::Invalid(Box::new(found.clone())),
+            // On a cycle, whose first image says so.
+            (None, Some(need)) => assessment.reason = Reason::NeedFails(need.clone()),
+            (None, None) => {}
         }
     }
     if request.has(Phase::Build) {

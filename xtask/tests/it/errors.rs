@@ -18,7 +18,15 @@ fn check(fixture: &str, words: &str, code: i32, said: &[&str]) {
 #[test]
 fn without_an_engine() {
     let repo = TestRepo::new(OK);
-    insta::assert_snapshot!(repo.run("build-all"), @"");
+    insta::assert_snapshot!(repo.run("build-all"), @"
+    exit 12
+    --- stderr
+    error: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
     assert!(!repo.root().join("target").join("xtask/runs").exists(), "nothing changed");
     for words in ["build", "prefetch", "alias", "alias --check", "verify", "push ok", "push-all"] {
         assert_eq!(repo.code(words), 12, "{words}");
@@ -26,7 +34,18 @@ fn without_an_engine() {
     for words in ["status", "plan", "build-all --dry-run", "sync-config", "render", "history"] {
         assert_eq!(repo.code(&format!("{words} --offline")), 0, "{words}");
     }
-    insta::assert_snapshot!(repo.run("status --offline"), @"");
+    insta::assert_snapshot!(repo.run("status --offline"), @"
+    exit 0
+    --- stdout
+    ok:latest  unknown     (no engine to ask)
+    1 image: 1 unknown
+    --- stderr
+    warning: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
 }
 
 #[cfg(unix)]
@@ -50,7 +69,14 @@ fn an_engine_that_is_too_old() {
     });
     let host = format!("unix://{}", socket.display());
     let repo = repo.with("DOCKER_HOST", &host);
-    insta::assert_snapshot!(repo.run("build-all --network external"), @"");
+    insta::assert_snapshot!(repo.run("build-all --network external"), @"
+    exit 12
+    --- stderr
+    error: the engine at unix://TMP/home/old.sock speaks API 1.38, and 1.41 (Docker 20.10) is needed
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
     assert!(!repo.root().join("target/xtask/runs").exists(), "nothing changed");
 }
 
@@ -87,7 +113,7 @@ fn dockerfiles() {
         "//- src/bad/Dockerfile\nFROM scratch AS a\n//- src/bad/build-targets.conf\nb img\n",
         "plan",
         11,
-        &["there is no stage `b`", "stages: a"],
+        &["there is no stage `b`", "stages: a", "src/bad/build-targets.conf:1"],
     );
     check(
         "//- src/bad/Dockerfile\nFROM scratch\nCOPY nothere* /\nCOPY ign /\n//- src/bad/ign\n1\n//- src/bad/.dockerignore\n# c\nig*\n",
@@ -99,7 +125,11 @@ fn dockerfiles() {
         "//- src/a/Dockerfile\nFROM b\n//- src/b/Dockerfile\nFROM scratch\nCOPY --from=a / /\n",
         "status",
         11,
-        &["a -> b -> a", "ok:latest  unknown"],
+        &[
+            "src/a/Dockerfile:1: images need each other: a -> b -> a",
+            "needs a, which cannot be built",
+            "ok:latest  unknown",
+        ],
     );
 }
 

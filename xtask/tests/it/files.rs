@@ -22,23 +22,85 @@ listen {{ PORT }}; # {{LEVEL}} $uri ${x} {{ .State }} ${{ y }}
 #[test]
 fn sync_config() {
     let repo = TestRepo::new(TREE);
-    insta::assert_snapshot!(repo.run("sync-config --check"), @"");
-    insta::assert_snapshot!(repo.run("sync-config --dry-run"), @"");
-    insta::assert_snapshot!(repo.run("sync-config"), @"");
-    insta::assert_snapshot!(repo.read(".env"), @"");
+    insta::assert_snapshot!(repo.run("sync-config --check"), @"
+    exit 15
+    --- stdout
+    sync-config  1 to do, 0 fine
+      write-file .env  (lacks LEVEL)
+                 @@ line 3 @@
+                 +
+                 +# How loud
+                 +LEVEL=info
+    ");
+    insta::assert_snapshot!(repo.run("sync-config --dry-run"), @"
+    exit 0
+    --- stdout
+    sync-config  1 to do, 0 fine
+      write-file .env  (lacks LEVEL)
+                 @@ line 3 @@
+                 +
+                 +# How loud
+                 +LEVEL=info
+    ");
+    insta::assert_snapshot!(repo.run("sync-config"), @"
+    exit 0
+    --- stderr
+    00:00 started    1 image, 0 base images
+    00:00 sync-config synced .env            (lacks LEVEL)
+    00:00 sync-config 1 written
+    00:00 finished   1 synced
+    ");
+    insta::assert_snapshot!(repo.read(".env"), @"
+    PORT=8080
+    MINE=1
+
+    # How loud
+    LEVEL=info
+    ");
     assert_eq!(repo.code("sync-config --check"), 0);
-    insta::assert_snapshot!(repo.run("sync-config"), @"");
+    insta::assert_snapshot!(repo.run("sync-config"), @"
+    exit 0
+    --- stderr
+    00:00 started    1 image, 0 base images
+    00:00 sync-config 1 unchanged
+    00:00 finished   nothing to do, 1 up to date
+    ");
 }
 
 #[test]
 fn render() {
     let repo = TestRepo::new(TREE);
-    insta::assert_snapshot!(repo.run("render --check"), @"");
-    insta::assert_snapshot!(repo.run("render"), @"");
-    insta::assert_snapshot!(repo.read("src/web/nginx.conf"), @"");
+    insta::assert_snapshot!(repo.run("render --check"), @"
+    exit 15
+    --- stdout
+    render  2 to do, 0 fine
+      write-file src/web/Dockerfile  (does not exist yet)
+                 @@ line 1 @@
+                 +FROM scratch
+                 +COPY nginx.conf /
+      write-file src/web/nginx.conf  (does not exist yet)
+                 @@ line 1 @@
+                 +listen 8080; # info $uri ${x} {{ .State }} ${{ y }}
+    ");
+    insta::assert_snapshot!(repo.run("render"), @"
+    exit 0
+    --- stderr
+    00:00 started    1 image, 0 base images
+    00:00 render     rendered src/web/Dockerfile  (does not exist yet)
+    00:00 render     rendered src/web/nginx.conf  (does not exist yet)
+    00:00 render     2 written
+    00:00 finished   2 rendered
+    ");
+    insta::assert_snapshot!(repo.read("src/web/nginx.conf"), @"listen 8080; # info $uri ${x} {{ .State }} ${{ y }}");
     assert!(!repo.root().join("helm/_helpers").exists(), "charts are not ours");
     let before = std::fs::metadata(repo.root().join("src/web/nginx.conf")).unwrap().modified().unwrap();
-    insta::assert_snapshot!(repo.run("render"), @"");
+    insta::assert_snapshot!(repo.run("render"), @"
+    exit 0
+    --- stderr
+    00:00 started    1 image, 0 base images
+    00:00 render     2 unchanged
+    00:00 finished   nothing to do, 2 up to date
+    ");
     let after = std::fs::metadata(repo.root().join("src/web/nginx.conf")).unwrap().modified().unwrap();
     assert_eq!(before, after, "what is as it should be is not written");
     assert_eq!(repo.code("render --check"), 0);

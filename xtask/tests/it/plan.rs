@@ -26,13 +26,37 @@ fn plan_as_text_json_and_dot() {
         repo.run("plan v1 --build-arg TAG=v1 --network external --registry harbor.example.com:8443/team/")
     );
     insta::assert_snapshot!("plan_json", repo.run("plan --network external --format json"));
-    insta::assert_snapshot!(repo.run("plan --network external --format dot --only base"), @"");
+    insta::assert_snapshot!(repo.run("plan --network external --format dot --only base"), @r#"
+    exit 0
+    --- stdout
+    digraph images {
+      rankdir = LR;
+      node [fontname = "monospace"];
+      "debian:12-slim" [shape = ellipse, style = dashed];
+      "base" [shape = box, color = gray, label = "base\nunknown: no engine to ask"];
+      "debian:12-slim" -> "base";
+    }
+    "#);
 }
 
 #[test]
 fn status_as_text_and_json() {
     let repo = TestRepo::new(TREE);
-    insta::assert_snapshot!(repo.run("status --offline"), @"");
+    insta::assert_snapshot!(repo.run("status --offline"), @"
+    exit 0
+    --- stdout
+    base:latest   unknown     (no engine to ask)
+    api:latest    unknown     (no engine to ask)
+    cache:latest  unknown     (no engine to ask)
+    3 images: 3 unknown
+    2 base images: 2 unknown (no engine to ask)
+    --- stderr
+    warning: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
     let status = repo.json("status v2 --offline --format json");
     let keys =
         |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
@@ -62,7 +86,17 @@ fn status_as_text_and_json() {
         .map(|image| image["reference"].as_str().unwrap())
         .collect();
     assert_eq!(references, ["api:v2", "base:v2", "cache:v2"]);
-    insta::assert_snapshot!(repo.run("status --explain api --offline"), @"");
+    insta::assert_snapshot!(repo.run("status --explain api --offline"), @"
+    exit 0
+    --- stdout
+    api is unknown (no engine to ask)
+    --- stderr
+    warning: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
 }
 
 #[test]
@@ -126,16 +160,55 @@ fn inspect_tells_one_object_a_line() {
     let repo = TestRepo::new(
         "//- A\nARG V=1\nFROM redis:${V} AS base\nFROM base\nCOPY --from=busybox /x /\nCOPY a b* /\n//- B\nFROM base\nRUNN\n",
     );
-    insta::assert_snapshot!(repo.run("inspect A --build-arg V=7"), @"");
-    insta::assert_snapshot!(repo.run("inspect A B nope --target base --platform linux/arm64 --format json"), @"");
+    insta::assert_snapshot!(repo.run("inspect A --build-arg V=7"), @r#"
+    exit 0
+    --- stdout
+    {"path":"A","stages":[{"name":"base","index":0,"base":"docker.io/library/redis:7","line":2},{"name":null,"index":1,"base":"base","line":3}],"base_images":["docker.io/library/redis:7","docker.io/library/busybox:latest"],"inputs":[{"pattern":"a","line":5,"kind":"copy"},{"pattern":"b*","line":5,"kind":"copy"}],"diagnostics":[]}
+    "#);
+    insta::assert_snapshot!(repo.run("inspect A B nope --target base --platform linux/arm64 --format json"), @r#"
+    exit 2
+    --- stdout
+    {"path":"A","stages":[{"name":"base","index":0,"base":"docker.io/library/redis:1","line":2}],"base_images":["docker.io/library/redis:1"],"inputs":[],"diagnostics":[]}
+    {"path":"B","stages":[],"base_images":[],"inputs":[],"diagnostics":[{"severity":"error","file":"B","line":0,"message":"there is no stage `base` to build (stages: none has a name)"},{"severity":"error","file":"B","line":2,"message":"unknown instruction `RUNN`; did you mean `RUN`?"}]}
+    --- stderr
+    error: not every file has a stage `base`
+      caused by: B: there is no stage `base` to build (stages: none has a name)
+      caused by: B:2: unknown instruction `RUNN`; did you mean `RUN`?
+      caused by: nope: No such file or directory (os error 2)
+    "#);
 }
 
 #[test]
 fn nothing_to_see() {
     let repo = TestRepo::new("");
-    insta::assert_snapshot!(repo.run("plan --offline"), @"");
-    insta::assert_snapshot!(repo.run("status --offline"), @"");
-    insta::assert_snapshot!(repo.run("history"), @"");
-    insta::assert_snapshot!(repo.run("history --format json"), @"");
-    insta::assert_snapshot!(repo.run("engine status"), @"");
+    insta::assert_snapshot!(repo.run("plan --offline"), @"
+    exit 5
+    --- stderr
+    error: there are no images in this tree
+    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    ");
+    insta::assert_snapshot!(repo.run("status --offline"), @"
+    exit 5
+    --- stderr
+    error: there are no images in this tree
+    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    ");
+    insta::assert_snapshot!(repo.run("history"), @"
+    exit 0
+    --- stdout
+    no run on record in target/xtask/runs
+    ");
+    insta::assert_snapshot!(repo.run("history --format json"), @r#"
+    exit 0
+    --- stdout
+    {
+      "version": 1,
+      "runs": []
+    }
+    "#);
+    insta::assert_snapshot!(repo.run("engine status"), @"
+    exit 12
+    --- stdout
+    down
+    ");
 }
