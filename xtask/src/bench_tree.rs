@@ -66,7 +66,7 @@ impl Shape {
 
     fn dockerfile(&self, index: usize) -> String {
         let base = match self.links {
-            Links::Chains if index % CHAIN > 0 => format!("{}{}", self.prefix, service(index - 1)),
+            Links::Chains if !index.is_multiple_of(CHAIN) => format!("{}{}", self.prefix, service(index - 1)),
             _ => "scratch".to_owned(),
         };
         let mut text = format!("FROM {base}\n");

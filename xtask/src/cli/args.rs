@@ -526,7 +526,7 @@ fn known_platform(text: &str) -> Result<Platform, String> {
     let platform: Platform = text.parse().map_err(|error: ParsePlatformError| error.to_string())?;
     let known =
         |name: &&str| name.parse::<Platform>().is_ok_and(|p| p.os == platform.os && p.arch == platform.arch);
-    if PLATFORMS.iter().any(|name| known(&name)) {
+    if PLATFORMS.iter().any(known) {
         return Ok(platform);
     }
     let meant = did_you_mean(text, PLATFORMS);

@@ -299,7 +299,7 @@ impl Expectation {
         }
         let moved = self.bases.iter().find_map(|(base, planned)| {
             let found = observed.find(base).map(|i| &i.id);
-            (found != Some(planned)).then(|| (base, planned, found))
+            (found != Some(planned)).then_some((base, planned, found))
         });
         if let Some((base, planned, found)) = moved {
             let now = found.map_or_else(|| "gone".to_owned(), |id| id.short().to_owned());
