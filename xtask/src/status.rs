@@ -56,15 +56,12 @@ pub fn text(report: &StatusReport) -> String {
     let unknown = report.aliases.iter().filter(is_unknown).count();
     let unwell: Vec<&AliasHealth> =
         report.aliases.iter().filter(|health| !health.is_well() && !is_unknown(health)).collect();
-    let _ = write!(
-        out,
-        "{}: {} agree, {} do not",
-        count(report.aliases.len(), "base image"),
-        report.aliases.len() - unwell.len() - unknown,
-        unwell.len()
-    );
-    let _ =
-        if unknown == 0 { writeln!(out) } else { writeln!(out, ", {unknown} unknown (no engine to ask)") };
+    let bases = count(report.aliases.len(), "base image");
+    let _ = match report.aliases.len() {
+        0 => Ok(()),
+        all if all == unknown => writeln!(out, "{bases}: {unknown} unknown (no engine to ask)"),
+        all => writeln!(out, "{bases}: {} agree, {} do not", all - unwell.len() - unknown, unwell.len()),
+    };
     for health in unwell {
         let _ = writeln!(out, "  {health}");
     }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use crate::config::Config;
 use crate::discover::{Discovered, discover};
+use crate::dockerfile::{self, Options};
 use crate::fingerprint::cache::HashCache;
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::graph::ImageGraph;
@@ -158,7 +159,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
                 context.digest = None;
             }
         }
-        tree.findings.push(cycle_finding(&graph, &cycle));
+        tree.findings.push(cycle_finding(&graph, &cycle, &input.engine_platform));
     }
     tree.graph = graph;
     tree.hashed = hashes.hashed();
@@ -191,16 +192,38 @@ impl Tree {
     }
 }
 
-fn cycle_finding(graph: &ImageGraph, cycle: &crate::graph::CycleError) -> Finding {
+/// Told at the instruction by which the cycle's first image asks for the second one.
+fn cycle_finding(
+    graph: &ImageGraph,
+    cycle: &crate::graph::CycleError,
+    engine_platform: &Platform,
+) -> Finding {
     let first = cycle.path.first().and_then(|name| graph.get(name));
-    let file = match first.map(|image| &image.source) {
-        Some(ImageSource::Build(target)) => target.dockerfile.clone(),
-        _ => String::new(),
+    let second = cycle.path.get(1).or(cycle.path.first()).and_then(|name| graph.get(name));
+    let (file, line) = match (first, second) {
+        (Some(first), Some(second)) => asked_at(first, second, engine_platform),
+        _ => (String::new(), 0),
     };
     Finding {
         service: first.map(|image| image.service.clone()),
-        diagnostic: Diagnostic::error(file, 0, format!("{cycle}; build one of them on something else")),
+        diagnostic: Diagnostic::error(file, line, format!("{cycle}; build one of them on something else")),
     }
+}
+
+/// Where one image asks for another: its Dockerfile, and the line if it is an instruction that does.
+fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String, u32) {
+    let ImageSource::Build(target) = &image.source else { return (String::new(), 0) };
+    let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
+    let options = Options {
+        target: target.target.as_deref(),
+        build_args: &target.build_args,
+        platform: &image.platform,
+        build_platform: engine_platform,
+    };
+    let bases = dockerfile::resolve(&file, &options).base_images;
+    let line =
+        bases.iter().find(|base| asked.names().any(|name| *name == base.reference)).map(|base| base.line);
+    (target.dockerfile.clone(), line.unwrap_or_default())
 }
 
 /// Two images of one name: the second one is refused, by name and place.

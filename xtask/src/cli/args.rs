@@ -26,10 +26,10 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The tree [default: the nearest folder above with .config/xtask.toml, else the workspace of xtask/]
-    #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT")]
+    #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]
     pub root: Option<PathBuf>,
     /// Read settings from this file instead of .config/xtask.toml
-    #[arg(long, global = true, value_name = "FILE", env = "XTASK_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "XTASK_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// Never touch a network
     #[arg(long, global = true)]
@@ -41,13 +41,27 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_cache_verdict: bool,
     /// How to show what happens
-    #[arg(long, global = true, value_name = "HOW", default_value = "auto", env = "XTASK_PROGRESS")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOW",
+        default_value = "auto",
+        env = "XTASK_PROGRESS",
+        hide_env_values = true
+    )]
     pub progress: ProgressChoice,
     /// Install what is missing, start a private engine, make base images that no registry gives; says each thing
     #[arg(long, global = true)]
     pub bootstrap: bool,
     /// Whether to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "XTASK_COLOR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "XTASK_COLOR",
+        hide_env_values = true
+    )]
     pub color: ColorChoice,
     /// Say more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
@@ -512,7 +526,7 @@ fn known_platform(text: &str) -> Result<Platform, String> {
     let platform: Platform = text.parse().map_err(|error: ParsePlatformError| error.to_string())?;
     let known =
         |name: &&str| name.parse::<Platform>().is_ok_and(|p| p.os == platform.os && p.arch == platform.arch);
-    if PLATFORMS.iter().any(|name| known(&name)) {
+    if PLATFORMS.iter().any(known) {
         return Ok(platform);
     }
     let meant = did_you_mean(text, PLATFORMS);

@@ -93,6 +93,11 @@ impl Request {
         self.has(Phase::Prefetch) || self.has(Phase::Alias)
     }
 
+    /// Whether nothing was chosen or left out.
+    pub fn is_of_all(&self) -> bool {
+        self.only.is_empty() && self.skip.is_empty()
+    }
+
     /// Whether it is about images of this tree, not only about files and base images.
     pub fn needs_images(&self) -> bool {
         self.phases.iter().any(|p| matches!(p, Phase::Build | Phase::Verify | Phase::Push))
@@ -116,6 +121,9 @@ pub(super) struct Planned {
 pub(super) async fn plan(session: &Session, world: &World, request: &Request) -> Result<Planned, Error> {
     let selected = if request.references_only {
         BTreeSet::new()
+    } else if !request.needs_engine() {
+        // Files are everybody's: a tree without images has them too.
+        world.all()
     } else {
         world.select(&request.only, &request.skip, request.no_needs)?
     };
@@ -198,8 +206,17 @@ fn make_plan(
     let recall = move |digest: &crate::model::Digest| tree::recall(&root, digest);
     let mut assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
     for (image, assessment) in world.tree.graph.images().iter().zip(&mut assessments) {
-        if let (Reason::Broken, Some(found)) = (&assessment.reason, world.problem_of(image)) {
-            assessment.reason = Reason::Invalid(Box::new(found.clone()));
+        if assessment.reason != Reason::Broken {
+            continue;
+        }
+        let is_broken = |need: &&ImageName| {
+            world.tree.contexts.get(*need).is_some_and(|context| context.digest.is_none())
+        };
+        match (world.problem_of(image), image.needs.iter().find(is_broken)) {
+            (Some(found), _) => assessment.reason = Reason::Invalid(Box::new(found.clone())),
+            // On a cycle, whose first image says so.
+            (None, Some(need)) => assessment.reason = Reason::NeedFails(need.clone()),
+            (None, None) => {}
         }
     }
     if request.has(Phase::Build) {
@@ -213,6 +230,9 @@ fn make_plan(
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
         let builds = build::plan(&wish, graph, contexts, &assessments, observed, &plan);
         plan.extend(builds);
+        if request.is_of_all() {
+            plan.skipped.extend(world.services_without_images());
+        }
     }
     if request.has(Phase::Verify) {
         plan.extend(verify::plan(&selected, &world.tree.graph, &assessments));

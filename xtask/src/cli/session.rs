@@ -14,8 +14,8 @@ use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, Diagnostic, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform,
-    Reference, Severity,
+    AliasRules, Diagnostic, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform, Reason,
+    Reference, Severity, Skipped,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::prefetched;
@@ -363,6 +363,21 @@ impl World {
         found.filter(|d| d.severity == Severity::Error).min_by_key(|d| !is_about_settings(d))
     }
 
+    /// Services that cannot even be named as images: they fail, and the end of a run says so.
+    pub fn services_without_images(&self) -> Vec<Skipped> {
+        let known: BTreeSet<&str> = self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
+        let mut failed: Vec<Skipped> = Vec::new();
+        let errors = self.tree.findings.iter().filter(|f| f.diagnostic.severity == Severity::Error);
+        for finding in errors.filter(|f| f.service.as_deref().is_some_and(|s| !known.contains(s))) {
+            let subject = finding.service.clone().unwrap_or_default();
+            if failed.iter().all(|other| other.subject != subject) {
+                let why = Reason::Invalid(Box::new(finding.diagnostic.clone()));
+                failed.push(Skipped { phase: Phase::Build, subject, why });
+            }
+        }
+        failed
+    }
+
     /// What to exit with because of what was read, whatever comes of the rest: 10 when a small file beside a
     /// Dockerfile cannot be taken, 11 when a Dockerfile or what it reads is wrong.
     pub fn trouble(&self, request: &Request, selected: &BTreeSet<ImageName>) -> Option<ExitCode> {
@@ -370,7 +385,7 @@ impl World {
             let images = self.tree.graph.images().iter().filter(|i| selected.contains(&i.name));
             let services: BTreeSet<&str> = images.map(|i| i.service.as_str()).collect();
             // Who names what is wanted does not want to hear of the rest.
-            let is_all = request.only.is_empty() && request.skip.is_empty();
+            let is_all = request.is_of_all();
             let concerns =
                 |f: &&tree::Finding| is_all || f.service.as_deref().is_some_and(|s| services.contains(s));
             self.tree.findings.iter().filter(concerns).map(|f| f.diagnostic.clone()).collect()

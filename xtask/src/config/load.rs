@@ -22,6 +22,8 @@ const PROJECT_FILE: &str = ".config/xtask.toml";
 const LOCAL_FILE: &str = ".config/xtask.local.toml";
 const ENV_FILE: &str = ".env";
 const ENV_EXAMPLE: &str = ".env.example";
+/// The variable of the old scripts that says the tag of what is built.
+const IMAGE_TAG: &str = "IMAGE_TAG";
 const BUILT_IN: &str = include_str!("default.toml");
 
 /// Settings that cannot be used. All of them end with exit code 10.
@@ -311,6 +313,12 @@ fn complete(
         Some(NetworkChoice::Fixed(network)) => Some(network),
         Some(NetworkChoice::Auto) | None => None,
     };
+    let tag = all.tag.map(|tag| tag.0).unwrap_or_default();
+    let mut values = dotenv.values;
+    // What beats `.env` as the tag of what is built beats it wherever that tag is named: `FROM base:${IMAGE_TAG}`.
+    for (_, value) in values.iter_mut().filter(|(name, value)| name == IMAGE_TAG && !value.is_empty()) {
+        value.clone_from(&tag);
+    }
     let globs = |globs: Option<Vec<super::TreeGlob>>| -> Vec<String> {
         globs.unwrap_or_default().into_iter().map(|glob| glob.0).collect()
     };
@@ -319,7 +327,7 @@ fn complete(
         services: globs(all.services),
         base_images: globs(all.base_images),
         prefix: all.prefix.unwrap_or_default(),
-        tag: all.tag.map(|tag| tag.0).unwrap_or_default(),
+        tag,
         registry: all.registry.and_then(|registry| registry.0),
         internal_registry: all.internal_registry.and_then(|registry| registry.0),
         network,
@@ -341,7 +349,7 @@ fn complete(
         skip_cache_check: all.skip_cache_check.unwrap_or_default(),
         recipes: all.recipes,
         verbose: all.verbose.unwrap_or_default(),
-        dotenv: dotenv.values,
+        dotenv: values,
         env_files,
         warnings,
     }

@@ -270,7 +270,7 @@ impl fmt::Display for PullError {
         let mut between = "";
         for (source, error) in &self.failed {
             match source {
-                PullSource::Registry(name) if *name == self.reference => f.write_str(between)?,
+                PullSource::Registry(name) if self.failed.len() == 1 && *name == self.reference => {}
                 PullSource::Registry(name) => write!(f, "{between}{}: ", name.familiar())?,
                 PullSource::Recipe(_) => write!(f, "{between}its recipe: ")?,
             }

@@ -108,6 +108,13 @@ impl Reader<'_> {
                     is_sound,
                 };
                 self.read_dockerfile(&mut read, &names, &service);
+                for target in &targets {
+                    let unknown = format!("there is no stage `{}`", target.stage);
+                    let place =
+                        format!(", asked for at {}:{}", self.service.path(BUILD_TARGETS), target.line);
+                    let found = read.diagnostics.iter_mut().filter(|d| d.message.starts_with(&unknown));
+                    found.for_each(|d| d.message.push_str(&place));
+                }
             }
             (None, Some(dependency)) => {
                 if let Some(image) =
@@ -325,7 +332,10 @@ impl Reader<'_> {
             }),
             (Err(error), _) | (_, Err(error)) => {
                 let message = format!("its image name makes no reference: {error}");
-                read.diagnostics.push(Diagnostic::error(&self.service.dir, 0, message));
+                let found = Diagnostic::error(&self.service.dir, 0, message);
+                if !read.diagnostics.contains(&found) {
+                    read.diagnostics.push(found);
+                }
                 None
             }
         }

@@ -151,26 +151,58 @@ const CASES: &[Case] = &[
     ),
     // What both have to refuse.
     case("a source that is missing", "//- src/app/Dockerfile\nFROM scratch\nCOPY a b /x/\n//- src/app/a\n"),
-    case("a folder that is ignored", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x/\n//- src/app/a/b\n//- src/app/.dockerignore\na\n"),
-    case("a bind mount that is missing", "//- src/app/Dockerfile\nFROM BASE\nRUN --mount=source=a,target=/m true\n"),
+    case(
+        "a folder that is ignored",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x/\n//- src/app/a/b\n//- src/app/.dockerignore\na\n",
+    ),
+    case(
+        "a bind mount that is missing",
+        "//- src/app/Dockerfile\nFROM BASE\nRUN --mount=source=a,target=/m true\n",
+    ),
     case("a symlink to nothing", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n"),
-    case("a symlink out of the context", "//- src/app/Dockerfile\nFROM scratch\nCOPY a/x /x\n//- src/app/a -> ../other\n//- src/other/x\n"),
-    case("a symlink to what is ignored", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n//- src/app/b\n//- src/app/.dockerignore\nb\n"),
-    case("a symlink that is ignored", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n//- src/app/b\n//- src/app/.dockerignore\na\n"),
-    case("a symlink in circles", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n//- src/app/b -> a\n"),
+    case(
+        "a symlink out of the context",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a/x /x\n//- src/app/a -> ../other\n//- src/other/x\n",
+    ),
+    case(
+        "a symlink to what is ignored",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n//- src/app/b\n//- src/app/.dockerignore\nb\n",
+    ),
+    case(
+        "a symlink that is ignored",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n//- src/app/b\n//- src/app/.dockerignore\na\n",
+    ),
+    case(
+        "a symlink in circles",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a /x\n//- src/app/a -> b\n//- src/app/b -> a\n",
+    ),
     case("a file as a folder", "//- src/app/Dockerfile\nFROM scratch\nCOPY a/b /x\n//- src/app/a\n"),
     // Wildcards are content with nothing.
-    case("a wildcard alone that matches nothing", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /y\nCOPY *.lock /x/\n//- src/app/a\n"),
-    case("a wildcard whose matches are ignored", "//- src/app/Dockerfile\nFROM scratch\nCOPY a /y\nCOPY *.lock /x/\n//- src/app/a\n//- src/app/b.lock\n//- src/app/.dockerignore\n*.lock\n"),
-    case("a wildcard that matches a broken symlink", "//- src/app/Dockerfile\nFROM scratch\nCOPY *.l /x/\n//- src/app/a.l -> nowhere\n//- src/app/b.l\n"),
-    case("a wildcard in a missing folder", "//- src/app/Dockerfile\nFROM scratch\nCOPY d/*.l /x/\nCOPY b /b\n//- src/app/b\n"),
+    case(
+        "a wildcard alone that matches nothing",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a /y\nCOPY *.lock /x/\n//- src/app/a\n",
+    ),
+    case(
+        "a wildcard whose matches are ignored",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY a /y\nCOPY *.lock /x/\n//- src/app/a\n//- src/app/b.lock\n//- src/app/.dockerignore\n*.lock\n",
+    ),
+    case(
+        "a wildcard that matches a broken symlink",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY *.l /x/\n//- src/app/a.l -> nowhere\n//- src/app/b.l\n",
+    ),
+    case(
+        "a wildcard in a missing folder",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY d/*.l /x/\nCOPY b /b\n//- src/app/b\n",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_have_the_files_that_docker_build_gives_them() {
     let Some(world) = real_world("images_have_the_files_that_docker_build_gives_them").await else { return };
     let Some(docker) = docker_with_buildkit(&world) else {
-        eprintln!("skipped: images_have_the_files_that_docker_build_gives_them: no `docker` builds with BuildKit");
+        eprintln!(
+            "skipped: images_have_the_files_that_docker_build_gives_them: no `docker` builds with BuildKit"
+        );
         return;
     };
     let base = world.reference("base:1");

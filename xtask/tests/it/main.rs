@@ -1,8 +1,20 @@
 //! The integration binary: one module per command, and the house itself.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests panic where something is wrong, say what they skip, and start the program"
+)]
 
+mod docs;
+mod errors;
+mod files;
+mod foreign;
+mod help;
 mod house;
+mod plan;
+mod repo;
 #[path = "../../src/testing.rs"]
 mod testing;
 mod truth;

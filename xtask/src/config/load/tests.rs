@@ -233,6 +233,19 @@ fn the_root_is_found() {
 }
 
 #[test]
+fn the_tag_of_what_is_built_is_the_same_wherever_env_names_it() {
+    let tree = "//- .env.example\nIMAGE_TAG=v3\nOTHER=v3\n";
+    let values = |env: &Env| load_tree(tree, env).dotenv;
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(values(&Env::default()), [pair("IMAGE_TAG", "v3"), pair("OTHER", "v3")]);
+    assert_eq!(values(&env([("IMAGE_TAG", "v9")])), [pair("IMAGE_TAG", "v9"), pair("OTHER", "v3")]);
+    assert_eq!(
+        load_tree("//- .env\nIMAGE_TAG=\n", &env([("XTASK_TAG", "v9")])).dotenv,
+        [pair("IMAGE_TAG", "")]
+    );
+}
+
+#[test]
 fn build_args_may_come_from_the_environment() {
     let env = env([("HTTP", "h")]);
     let arg = |text| parse_build_arg(text, &env);

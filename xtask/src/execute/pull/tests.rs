@@ -235,7 +235,7 @@ async fn a_failed_pull_names_every_source_and_the_command() {
         .fails("a:1", &[EngineError::NotFound("a:1".into())]);
     check(
         pull(&engine, "a:1", &["m.example.com/a:1", "a:1"]).await,
-        "m.example.com/a:1: no such host; not found; try `docker pull a:1`",
+        "m.example.com/a:1: no such host; a:1: not found; try `docker pull a:1`",
         &["pull m.example.com/a:1", "pull a:1"],
     );
 }

@@ -1,0 +1,229 @@
+//! SPEC section 6: what bad input gets, row by row.
+
+use crate::repo::TestRepo;
+
+const OK: &str = "//- src/ok/Dockerfile\nFROM scratch\nCOPY f /\n//- src/ok/f\n1\n";
+
+#[track_caller]
+fn check(fixture: &str, words: &str, code: i32, said: &[&str]) {
+    let repo = TestRepo::new(&format!("{OK}{fixture}"));
+    let text = repo.run(&format!("{words} --network external"));
+    assert!(text.starts_with(&format!("exit {code}\n")), "{words}: expected exit {code}\n{text}");
+    for said in said {
+        assert!(text.contains(said), "{words}: lacks {said:?}\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn without_an_engine() {
+    let repo = TestRepo::new(OK);
+    insta::assert_snapshot!(repo.run("build-all"), @"
+    exit 12
+    --- stderr
+    error: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
+    assert!(!repo.root().join("target").join("xtask/runs").exists(), "nothing changed");
+    for words in ["build", "prefetch", "alias", "alias --check", "verify", "push ok", "push-all"] {
+        assert_eq!(repo.code(words), 12, "{words}");
+    }
+    for words in ["status", "plan", "build-all --dry-run", "sync-config", "render", "history"] {
+        assert_eq!(repo.code(&format!("{words} --offline")), 0, "{words}");
+    }
+    insta::assert_snapshot!(repo.run("status --offline"), @"
+    exit 0
+    --- stdout
+    ok:latest  unknown     (no engine to ask)
+    1 image: 1 unknown
+    --- stderr
+    warning: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_engine_that_is_too_old() {
+    use std::io::{Read as _, Write as _};
+    let repo = TestRepo::new(OK);
+    let socket = repo.home().join("old.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while stream.read(&mut bytes).is_ok_and(|read| read > 0) {
+                    let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.38\r\nContent-Type: application/json\r\n";
+                    let _ = write!(stream, "{head}Content-Length: 2\r\n\r\n{{}}");
+                }
+            });
+        }
+    });
+    let host = format!("unix://{}", socket.display());
+    let repo = repo.with("DOCKER_HOST", &host);
+    insta::assert_snapshot!(repo.run("build-all --network external"), @"
+    exit 12
+    --- stderr
+    error: the engine at unix://TMP/home/old.sock speaks API 1.38, and 1.41 (Docker 20.10) is needed
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
+    assert!(!repo.root().join("target/xtask/runs").exists(), "nothing changed");
+}
+
+#[test]
+fn dockerfiles() {
+    for words in ["plan", "status", "build-all --dry-run", "plan --format json"] {
+        let code = if words.contains("dry-run") { 0 } else { 11 };
+        check(
+            "//- src/bad/Dockerfile\nFROM scratch\nRUNN x\n",
+            words,
+            code,
+            &["src/bad/Dockerfile", "unknown instruction `RUNN`"],
+        );
+    }
+    check(
+        "//- src/bad/Dockerfile\nFROM ${BASE}\n",
+        "plan",
+        11,
+        &["src/bad/Dockerfile:1: ", "--build-arg BASE="],
+    );
+    check(
+        "//- src/bad/Dockerfile.tpl\nFROM {{NOPE}}\n//- .env\nNOPES=1\n",
+        "render",
+        11,
+        &["src/bad/Dockerfile.tpl:1:6: `NOPE` is not defined", "`NOPES`"],
+    );
+    check(
+        "//- src/bad/Dockerfile.tpl\nFROM {{NOPE}}\n",
+        "render --check",
+        11,
+        &["src/bad/Dockerfile.tpl:1:6"],
+    );
+    check(
+        "//- src/bad/Dockerfile\nFROM scratch AS a\n//- src/bad/build-targets.conf\nb img\n",
+        "plan",
+        11,
+        &["there is no stage `b`", "stages: a", "src/bad/build-targets.conf:1"],
+    );
+    check(
+        "//- src/bad/Dockerfile\nFROM scratch\nCOPY nothere* /\nCOPY ign /\n//- src/bad/ign\n1\n//- src/bad/.dockerignore\n# c\nig*\n",
+        "plan",
+        11,
+        &["src/bad/Dockerfile:2: COPY source `nothere*` matches nothing", "src/bad/.dockerignore:2"],
+    );
+    check(
+        "//- src/a/Dockerfile\nFROM b\n//- src/b/Dockerfile\nFROM scratch\nCOPY --from=a / /\n",
+        "status",
+        11,
+        &[
+            "src/a/Dockerfile:1: images need each other: a -> b -> a",
+            "needs a, which cannot be built",
+            "ok:latest  unknown",
+        ],
+    );
+}
+
+#[test]
+fn settings() {
+    for (fixture, place) in [
+        ("//- .config/xtask.toml\nprefix = \"x\"\njobs = \"many\"\n", ".config/xtask.toml:2:8: "),
+        ("//- .config/xtask.toml\nprefix =\n", ".config/xtask.toml:1:9: "),
+        ("//- .env\nA=1\nthis is bad\n", ".env:2:6: "),
+        ("//- .env\nA=1\nB=\"open\n", ".env:2:3: "),
+        (
+            "//- src/bad/Dockerfile\nFROM scratch\n//- src/bad/build.conf\nBUILD_PHASE=sideways\n",
+            "src/bad/build.conf:1:1: ",
+        ),
+        ("//- src/bad/dependency.conf\nBad::x\n", "src/bad/dependency.conf:1:1: "),
+        (
+            "//- src/bad/Dockerfile\nFROM scratch\n//- src/bad/build-targets.conf\na b c\n",
+            "src/bad/build-targets.conf:1:5: ",
+        ),
+        (
+            "//- src/bad/Dockerfile\nFROM scratch\n//- src/bad/service.toml\ncontext = 5\n",
+            "src/bad/service.toml:1:11: ",
+        ),
+    ] {
+        check(fixture, "plan", 10, &[place]);
+        check(fixture, "status", 10, &[place]);
+    }
+    check(
+        "//- .config/xtask.toml\nprefx = \"x\"\n",
+        "plan",
+        0,
+        &["unknown key `prefx`, did you mean `prefix`?"],
+    );
+    let repo = TestRepo::new(OK).with("PARALLEL_JOBS", "many");
+    assert!(repo.run("plan --offline").starts_with("exit 10"));
+}
+
+#[test]
+fn who_is_named_alone_does_not_hear_of_the_rest() {
+    let bad = "//- src/bad/Dockerfile\nFROM scratch\nRUNN x\n";
+    check(bad, "plan --only ok", 0, &["ok"]);
+    check(bad, "plan --skip bad", 0, &["ok"]);
+    check(bad, "plan --only bad", 11, &["RUNN"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn hostile_trees_are_named_and_never_a_panic() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let repo = TestRepo::new(&format!("{OK}//- src/bad/Dockerfile\nFROM scratch\nCOPY . /\n"));
+    let bad = repo.root().join("src/bad");
+    std::os::unix::fs::symlink("loop", bad.join("loop")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", bad.join("broken")).unwrap();
+    std::os::unix::fs::symlink(".", bad.join("itself")).unwrap();
+    assert_eq!(repo.code("plan --offline"), 0, "symlinks are sent as such");
+    std::fs::write(bad.join(std::ffi::OsStr::from_bytes(b"na\xffme")), "x").unwrap();
+    let text = repo.run("plan --offline");
+    assert!(text.starts_with("exit 11") && text.contains("not UTF-8"), "{text}");
+    std::fs::create_dir(repo.root().join("src").join(std::ffi::OsStr::from_bytes(b"sv\xff"))).unwrap();
+    std::fs::create_dir_all(repo.root().join("src/With Space")).unwrap();
+    repo.write("src/With Space/Dockerfile", "FROM scratch\n");
+    let text = repo.run("status --offline");
+    assert!(text.starts_with("exit 11") && text.contains("With Space"), "{text}");
+    std::fs::remove_file(bad.join("Dockerfile")).unwrap();
+    std::os::unix::fs::symlink("Dockerfile", bad.join("Dockerfile")).unwrap();
+    let text = repo.run("status --offline");
+    assert!(text.starts_with("exit 11") && text.contains("src/bad/Dockerfile"), "{text}");
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let repo = TestRepo::new(
+        "//- src/a/Dockerfile\nFROM scratch\nARG TOKEN\nCOPY app.conf /\n\
+         //- src/a/app.conf.tpl\nkey={{JWT_SECRET}}\n\
+         //- .env\nJWT_SECRET=in-env-4711\n\
+         //- .env.example\nJWT_SECRET=\nNEW_PASSWORD=in-example-4711\n",
+    );
+    for words in [
+        "plan",
+        "plan --format json",
+        "plan --format dot",
+        "build-all --dry-run",
+        "status",
+        "status --explain a",
+    ] {
+        let naming = "--network external --build-arg TOKEN=hunter2hunter2";
+        let output = repo.output(&format!("{words} {naming}"));
+        for text in [&output.stdout, &output.stderr] {
+            let text = String::from_utf8_lossy(text);
+            for secret in ["hunter2", "4711"] {
+                assert!(!text.contains(secret), "{words} shows {secret}:\n{text}");
+            }
+        }
+    }
+    let text = repo.run("render --dry-run");
+    assert!(text.contains("+key=***"), "{text}");
+}

@@ -1,0 +1,118 @@
+//! What `--help` says, and what the command line takes and refuses.
+
+use clap::CommandFactory as _;
+use xtask::cli::args::Cli;
+
+use crate::repo::TestRepo;
+
+#[test]
+fn every_command_explains_itself() {
+    let repo = TestRepo::new("");
+    insta::assert_snapshot!("help", repo.run("--help"));
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        insta::assert_snapshot!(format!("help_{name}"), repo.run(&format!("{name} --help")));
+    }
+}
+
+#[test]
+fn no_option_is_without_an_explanation() {
+    fn check(command: &clap::Command) {
+        assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
+        for argument in command.get_arguments().filter(|a| !a.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn names_of_the_old_scripts_still_work() {
+    let repo = TestRepo::new("//- src/a/Dockerfile\nFROM scratch\n");
+    for (old, new) in [
+        ("check-status", "status"),
+        ("prefetch-images --dry-run", "prefetch --dry-run"),
+        ("tag-localhost --dry-run", "alias --dry-run"),
+        ("fix-image-aliases --dry-run", "alias --dry-run"),
+        ("build-service a --dry-run", "build a --dry-run"),
+    ] {
+        let with = |words: &str| repo.run(&format!("{words} --network external"));
+        assert_eq!(with(old), with(new), "{old}");
+    }
+}
+
+#[test]
+fn global_options_stand_before_and_after_the_command() {
+    let repo = TestRepo::new("//- src/a/Dockerfile\nFROM scratch\n//- other.toml\nprefix = \"x-\"\n");
+    for (before, after) in [
+        ("--offline plan", "plan --offline"),
+        ("--network internal plan", "plan --network internal"),
+        ("--config other.toml --network external plan", "plan --config other.toml --network external"),
+        ("-q --network external plan", "plan --network external -q"),
+        (
+            "--color never --progress plain --network external plan",
+            "plan --network external --progress plain --color never",
+        ),
+    ] {
+        let text = repo.run(before);
+        assert!(text.starts_with("exit 0"), "{text}");
+        assert_eq!(text, repo.run(after), "{before}");
+    }
+}
+
+#[test]
+fn usage_errors_say_what_is_meant() {
+    let repo = TestRepo::new("//- src/api/Dockerfile\nFROM scratch\n//- src/web/Dockerfile\nFROM scratch\n");
+    insta::assert_snapshot!(repo.run("build apii"), @"
+    exit 2
+    --- stderr
+    error: there is no service or image `apii`, did you mean `api`?
+    hint: the services are api, web
+    ");
+    insta::assert_snapshot!(repo.run("build-all --only nope"), @"
+    exit 2
+    --- stderr
+    error: there is no service or image `nope`
+    hint: the services are api, web
+    ");
+    insta::assert_snapshot!(repo.run("build-all --skip api,web"), @"
+    exit 5
+    --- stderr
+    error: nothing is selected
+    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    ");
+    insta::assert_snapshot!(repo.run("plan --platform linux/amd46"), @"
+    exit 2
+    --- stderr
+    error: invalid value 'linux/amd46' for '--platform <OS/ARCH>': nothing runs on `linux/amd46`, did you mean `linux/amd64`? (there are linux/amd64, linux/arm64, linux/arm/v7, linux/arm/v6, linux/arm/v5, linux/386, linux/loong64, linux/mips64le, linux/mipsle, linux/ppc64le, linux/riscv64, linux/s390x, windows/amd64, windows/arm64, freebsd/amd64)
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(repo.run("plan --platform nonsense"), @"
+    exit 2
+    --- stderr
+    error: invalid value 'nonsense' for '--platform <OS/ARCH>': `nonsense` is not a platform: expected `os/arch` or `os/arch/variant`, for example `linux/amd64`
+
+    For more information, try '--help'.
+    ");
+    insta::assert_snapshot!(repo.run("inspect src/api/Dockerfile --target nope"), @r#"
+    exit 2
+    --- stdout
+    {"path":"src/api/Dockerfile","stages":[],"base_images":[],"inputs":[],"diagnostics":[{"severity":"error","file":"src/api/Dockerfile","line":0,"message":"there is no stage `nope` to build (stages: none has a name)"}]}
+    --- stderr
+    error: not every file has a stage `nope`
+      caused by: src/api/Dockerfile: there is no stage `nope` to build (stages: none has a name)
+    "#);
+    insta::assert_snapshot!(repo.run("alias UPPER"), @"
+    exit 2
+    --- stderr
+    error: `UPPER` is not an image reference: a repository is lowercase letters and digits, separated by `/`, `.`, `_`, `__` or dashes
+    ");
+    insta::assert_snapshot!(repo.run("build-all --build-arg =x"), @"
+    exit 2
+    --- stderr
+    error: `=x` is not a build arg: expected `NAME=value` or `NAME`
+    ");
+}

@@ -1,0 +1,214 @@
+//! `plan`, `status`, `inspect`, `history`: texts, JSON shapes, roots.
+
+use crate::repo::TestRepo;
+
+const TREE: &str = "\
+//- src/base/Dockerfile
+FROM debian:12-slim
+COPY a.txt /
+//- src/base/a.txt
+a
+//- src/api/Dockerfile
+ARG TAG=latest
+FROM base:${TAG}
+COPY --from=redis:7-alpine /x /x
+//- src/cache/dependency.conf
+# the cache
+redis:7-alpine
+//- .env.example
+LEVEL=info
+";
+
+#[test]
+fn plan_as_text_json_and_dot() {
+    let repo = TestRepo::new(TREE);
+    insta::assert_snapshot!(
+        repo.run("plan v1 --build-arg TAG=v1 --network external --registry harbor.example.com:8443/team/")
+    );
+    insta::assert_snapshot!("plan_json", repo.run("plan --network external --format json"));
+    insta::assert_snapshot!(repo.run("plan --network external --format dot --only base"), @r#"
+    exit 0
+    --- stdout
+    digraph images {
+      rankdir = LR;
+      node [fontname = "monospace"];
+      "debian:12-slim" [shape = ellipse, style = dashed];
+      "base" [shape = box, color = gray, label = "base\nunknown: no engine to ask"];
+      "debian:12-slim" -> "base";
+    }
+    "#);
+}
+
+#[test]
+fn status_as_text_and_json() {
+    let repo = TestRepo::new(TREE);
+    insta::assert_snapshot!(repo.run("status --offline"), @"
+    exit 0
+    --- stdout
+    base:latest   unknown     (no engine to ask)
+    api:latest    unknown     (no engine to ask)
+    cache:latest  unknown     (no engine to ask)
+    3 images: 3 unknown
+    2 base images: 2 unknown (no engine to ask)
+    --- stderr
+    warning: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
+    let status = repo.json("status v2 --offline --format json");
+    let keys =
+        |value: &serde_json::Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(keys(&status), ["version", "images", "aliases", "diagnostics"]);
+    assert_eq!(
+        keys(&status["images"][0]),
+        [
+            "name",
+            "service",
+            "reference",
+            "dockerfile",
+            "context",
+            "target",
+            "platform",
+            "needs",
+            "base_images",
+            "inputs",
+            "key",
+            "state",
+            "reason"
+        ]
+    );
+    let references: Vec<&str> = status["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| image["reference"].as_str().unwrap())
+        .collect();
+    assert_eq!(references, ["api:v2", "base:v2", "cache:v2"]);
+    insta::assert_snapshot!(repo.run("status --explain api --offline"), @"
+    exit 0
+    --- stdout
+    api is unknown (no engine to ask)
+    --- stderr
+    warning: no container engine answers
+      caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
+    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
+    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
+    hint: `sudo systemctl start docker` starts the one of this machine
+    ");
+}
+
+#[test]
+fn registries_in_names() {
+    let repo = TestRepo::new("//- src/a/Dockerfile\nFROM scratch\n");
+    for (registry, reference) in [
+        ("harbor.example.com/team", "harbor.example.com/team/a:latest"),
+        ("harbor.example.com/team/", "harbor.example.com/team/a:latest"),
+        ("localhost:5000", "localhost:5000/a:latest"),
+        ("harbor.example.com:8443/a/b/", "harbor.example.com:8443/a/b/a:latest"),
+        ("", "a:latest"),
+    ] {
+        let plan = repo.json(&format!("plan --offline --format json --registry '{registry}'"));
+        assert_eq!(plan["images"][0]["reference"], reference, "{registry}");
+    }
+}
+
+#[test]
+fn names_of_the_environment() {
+    let tree = "//- src/a/Dockerfile\nFROM redis:7\n";
+    let plan = |name: &str, value: &str| {
+        TestRepo::new(tree).with(name, value).json("plan --format json --network internal")
+    };
+    assert_eq!(plan("IMAGE_TAG", "v7")["images"][0]["reference"], "a:v7");
+    assert_eq!(plan("XTASK_TAG", "v8")["images"][0]["reference"], "a:v8");
+    let network = TestRepo::new(tree).with("AI_INFRA_NETWORK_ENV", "internal").json("plan --format json");
+    assert_eq!(network["network"], "internal");
+    let phases = |value: serde_json::Value| -> Vec<String> {
+        let all = value["steps"].as_array().unwrap().iter().chain(value["skipped"].as_array().unwrap());
+        all.map(|step| step["phase"].as_str().unwrap().to_owned()).collect()
+    };
+    let has_pulls = |value| phases(value).iter().any(|phase| phase == "prefetch");
+    assert!(has_pulls(plan("SKIP_PREFETCH", "0")));
+    assert!(!has_pulls(plan("SKIP_PREFETCH", "1")));
+    for (name, why) in [("FORCE_REBUILD", "--force"), ("SKIP_CACHE_CHECK", "--force")] {
+        let plan = plan(name, "true");
+        let build = plan["steps"].as_array().unwrap().iter().find(|s| s["phase"] == "build").unwrap();
+        assert!(build["why"].as_str().unwrap().contains(why), "{name}: {build}");
+    }
+    assert_eq!(TestRepo::new(tree).with("PARALLEL_JOBS", "0").code("plan --offline"), 10);
+}
+
+#[test]
+fn the_root_is_found_from_below_and_config_lies_where_one_stands() {
+    let repo = TestRepo::new(
+        "//- .config/xtask.toml\nprefix = \"p-\"\n//- src/a/Dockerfile\nFROM scratch\n//- src/a/my.toml\nprefix = \"mine-\"\n",
+    );
+    let below = repo.root().join("src/a");
+    let plan = |words: &str| {
+        let output = repo.command_in(&below, words).env_remove("XTASK_ROOT").output().unwrap();
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        plan["images"][0]["name"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(plan("plan --offline --format json"), "p-a");
+    assert_eq!(plan("plan --offline --format json --config my.toml"), "mine-a");
+    assert_eq!(plan("plan --offline --format json --root ../.."), "p-a");
+}
+
+#[test]
+fn inspect_tells_one_object_a_line() {
+    let repo = TestRepo::new(
+        "//- A\nARG V=1\nFROM redis:${V} AS base\nFROM base\nCOPY --from=busybox /x /\nCOPY a b* /\n//- B\nFROM base\nRUNN\n",
+    );
+    insta::assert_snapshot!(repo.run("inspect A --build-arg V=7"), @r#"
+    exit 0
+    --- stdout
+    {"path":"A","stages":[{"name":"base","index":0,"base":"docker.io/library/redis:7","line":2},{"name":null,"index":1,"base":"base","line":3}],"base_images":["docker.io/library/redis:7","docker.io/library/busybox:latest"],"inputs":[{"pattern":"a","line":5,"kind":"copy"},{"pattern":"b*","line":5,"kind":"copy"}],"diagnostics":[]}
+    "#);
+    insta::assert_snapshot!(repo.run("inspect A B nope --target base --platform linux/arm64 --format json"), @r#"
+    exit 2
+    --- stdout
+    {"path":"A","stages":[{"name":"base","index":0,"base":"docker.io/library/redis:1","line":2}],"base_images":["docker.io/library/redis:1"],"inputs":[],"diagnostics":[]}
+    {"path":"B","stages":[],"base_images":[],"inputs":[],"diagnostics":[{"severity":"error","file":"B","line":0,"message":"there is no stage `base` to build (stages: none has a name)"},{"severity":"error","file":"B","line":2,"message":"unknown instruction `RUNN`; did you mean `RUN`?"}]}
+    --- stderr
+    error: not every file has a stage `base`
+      caused by: B: there is no stage `base` to build (stages: none has a name)
+      caused by: B:2: unknown instruction `RUNN`; did you mean `RUN`?
+      caused by: nope: No such file or directory (os error 2)
+    "#);
+}
+
+#[test]
+fn nothing_to_see() {
+    let repo = TestRepo::new("");
+    insta::assert_snapshot!(repo.run("plan --offline"), @"
+    exit 5
+    --- stderr
+    error: there are no images in this tree
+    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    ");
+    insta::assert_snapshot!(repo.run("status --offline"), @"
+    exit 5
+    --- stderr
+    error: there are no images in this tree
+    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    ");
+    insta::assert_snapshot!(repo.run("history"), @"
+    exit 0
+    --- stdout
+    no run on record in target/xtask/runs
+    ");
+    insta::assert_snapshot!(repo.run("history --format json"), @r#"
+    exit 0
+    --- stdout
+    {
+      "version": 1,
+      "runs": []
+    }
+    "#);
+    insta::assert_snapshot!(repo.run("engine status"), @"
+    exit 12
+    --- stdout
+    down
+    ");
+}
