@@ -68,7 +68,8 @@ fn targets_are_images_of_one_folder() {
     );
     says(
         "//- src/app/build-targets.conf\nsrever app\n//- src/app/Dockerfile\nFROM debian:12 AS server\n",
-        "error: src/app/Dockerfile: there is no stage `srever` to build; did you mean `server`? (stages: server)",
+        "error: src/app/Dockerfile: there is no stage `srever` to build; did you mean `server`? (stages: server), \
+         asked for at src/app/build-targets.conf:1",
     );
 }
 
