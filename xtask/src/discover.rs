@@ -49,6 +49,8 @@ pub struct Discovered {
     pub templates: Vec<TemplateSource>,
     /// The root's `.dockerignore`.
     pub root_ignore: Option<String>,
+    /// Why that cannot be read; no image may be built of the whole root without it.
+    pub root_ignore_problem: Option<Diagnostic>,
     /// Findings that belong to no service.
     pub problems: Vec<Diagnostic>,
 }
@@ -106,7 +108,7 @@ impl Discovered {
     /// `.dockerignore`. Gives its path relative to the root, and its text.
     ///
     /// # Errors
-    /// When a context that is neither the service's folder nor the root has one that cannot be read.
+    /// When the root, or a context that is not the service's folder, has one that cannot be read.
     pub fn ignore_file(
         &self,
         root: &Path,
@@ -120,7 +122,10 @@ impl Discovered {
         let path = if context == "." { IGNORE.to_owned() } else { format!("{context}/{IGNORE}") };
         let text = match rendered.get(&path) {
             Some(output) => Some(output.text.clone()),
-            None if context == "." => self.root_ignore.clone(),
+            None if context == "." => match &self.root_ignore_problem {
+                Some(problem) => return Err(problem.clone()),
+                None => self.root_ignore.clone(),
+            },
             None if context == service.dir => service.text(IGNORE, rendered).map(str::to_owned),
             None => read::optional(root, &path)?,
         };
@@ -249,7 +254,7 @@ fn read_root(config: &Config, found: &mut Discovered) {
     }
     match read::optional(root, IGNORE) {
         Ok(text) => found.root_ignore = text,
-        Err(problem) => found.problems.push(problem),
+        Err(problem) => found.root_ignore_problem = Some(problem),
     }
 }
 

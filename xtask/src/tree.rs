@@ -182,12 +182,16 @@ impl Tree {
             .map(|image| image.service.as_str())
             .collect();
         let known: BTreeSet<&str> = self.graph.images().iter().map(|i| i.service.as_str()).collect();
+        // Several services may suffer from one thing.
+        let mut seen = BTreeSet::new();
         self.findings
             .iter()
             .filter(|finding| {
                 finding.service.as_deref().is_none_or(|s| services.contains(s) || !known.contains(s))
             })
-            .map(|finding| finding.diagnostic.clone())
+            .map(|finding| &finding.diagnostic)
+            .filter(|diagnostic| seen.insert(*diagnostic))
+            .cloned()
             .collect()
     }
 }

@@ -100,14 +100,10 @@ pub struct BuildTarget {
     pub reachable_text: String,
     /// The build context, relative to the root, with `/`; `.` is the root itself.
     pub context: String,
-    /// Text of the ignore file that applies, if there is one.
-    pub ignore: Option<String>,
     /// The stage picked with `--target`; none is the last one.
     pub target: Option<String>,
     /// The build args that matter: those that the Dockerfile declares and somebody sets.
     pub build_args: BTreeMap<String, String>,
-    /// What its instructions read of the context.
-    pub inputs: Vec<InputPattern>,
 }
 
 /// `BUILD_PHASE` of `build.conf`: foundation images come before all dependent ones.

@@ -90,7 +90,6 @@ impl Reader<'_> {
         read.needs = needs.collect();
         let platform = self.platform(&settings, &mut read.diagnostics);
         let base = settings.image.as_deref().unwrap_or(&service.name);
-        let is_sound = read.diagnostics.iter().all(|d| d.severity != Severity::Error);
         match (text(DOCKERFILE), dependency) {
             (Some(dockerfile), dependency) => {
                 let names: Vec<(Option<&str>, &str)> = if targets.is_empty() {
@@ -99,14 +98,8 @@ impl Reader<'_> {
                     targets.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect()
                 };
                 let companions = dependency.map(|d| d.reference).into_iter().collect();
-                let service = ServiceFacts {
-                    dockerfile,
-                    settings: &settings,
-                    group,
-                    platform: &platform,
-                    companions,
-                    is_sound,
-                };
+                let service =
+                    ServiceFacts { dockerfile, settings: &settings, group, platform: &platform, companions };
                 self.read_dockerfile(&mut read, &names, &service);
                 for target in &targets {
                     let unknown = format!("there is no stage `{}`", target.stage);
@@ -138,10 +131,8 @@ impl Reader<'_> {
             text: String::new(),
             reachable_text: String::new(),
             context: self.service.dir.clone(),
-            ignore: None,
             target: None,
             build_args: BTreeMap::new(),
-            inputs: Vec::new(),
         };
         let source = ImageSource::Build(Box::new(target));
         if let Some(image) = self.image(base, source, platform, group, read) {
@@ -169,7 +160,6 @@ impl Reader<'_> {
         let path = self.service.path(DOCKERFILE);
         let settings = facts.settings;
         let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
-        let is_sound = facts.is_sound && parse_findings.iter().all(|d| d.severity != Severity::Error);
         read.diagnostics.extend(parse_findings);
         let wanted: Vec<Wanted<'_>> = names
             .iter()
@@ -182,6 +172,11 @@ impl Reader<'_> {
         let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
         let (ignore_path, ignore_text) = keep(&mut read.diagnostics, found).flatten().unzip();
         let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
+        for (line, why) in ignore.iter().flat_map(IgnoreFile::problems) {
+            let file = ignore_path.as_deref().unwrap_or_default();
+            read.diagnostics.push(Diagnostic::error(file, *line, why.as_str()));
+        }
+        let is_sound = read.diagnostics.iter().all(|d| d.severity != Severity::Error);
         let folder = if context == "." { "" } else { context.as_str() };
         let reading = Context {
             listings: self.listings,
@@ -212,10 +207,8 @@ impl Reader<'_> {
                 text: facts.dockerfile.to_owned(),
                 reachable_text: wanted.resolved.reachable_text,
                 context: context.clone(),
-                ignore: ignore_text.clone(),
                 target: wanted.target.map(str::to_owned),
                 build_args: wanted.build_args,
-                inputs,
             };
             let source = ImageSource::Build(Box::new(target));
             if let Some(mut image) =
@@ -349,8 +342,6 @@ struct ServiceFacts<'a> {
     group: Option<BuildGroup>,
     platform: &'a Platform,
     companions: Vec<Reference>,
-    /// No error in the small files beside the Dockerfile.
-    is_sound: bool,
 }
 
 /// Whether a path lies below a folder.

@@ -129,6 +129,7 @@ fn names_that_are_not_utf8_are_named_where_they_are_read() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn what_may_not_be_read_is_named() {
     let lab =
         Lab::new(&format!("//- src/api/Dockerfile\nFROM debian:12\nCOPY . /\n//- src/api/secret\n{FINE}"));
@@ -151,4 +152,24 @@ fn pipes_and_sockets_are_no_part_of_a_context() {
     let _listening = std::os::unix::net::UnixListener::bind(lab.path("src/api/d/socket")).unwrap();
     let look = lab.look();
     assert_eq!((look.said(), look.inputs("api")), (String::new(), vec!["d/x".to_owned()]));
+}
+
+#[test]
+fn without_its_ignore_file_nothing_is_sent() {
+    check(
+        "//- src/api/Dockerfile\nFROM debian:12\nCOPY . /\n//- src/api/.dockerignore -> nowhere\n",
+        "error: src/api/.dockerignore: is a symlink to `nowhere`, which cannot be read: No such file or directory (os error 2)",
+    );
+    check(
+        "//- src/api/Dockerfile\nFROM debian:12\nCOPY shared /\n//- shared/x\n//- .dockerignore -> nowhere\n",
+        "error: .dockerignore: is a symlink to `nowhere`, which cannot be read: No such file or directory (os error 2)",
+    );
+    check(
+        "//- src/api/Dockerfile\nFROM debian:12\nCOPY . /\n//- src/api/.dockerignore\n*.log\n[a\n",
+        "error: src/api/.dockerignore:2: `[a`: the pattern is malformed: a bracket is not closed or empty, or it ends with a backslash",
+    );
+    check(
+        "//- src/api/service.toml\ncontext = \"../../..\"\n//- src/api/Dockerfile\nFROM debian:12\n",
+        "error: src/api/service.toml: the context `../../..` lies outside the tree",
+    );
 }
