@@ -17,7 +17,6 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("template", &["model", "suggest"]),
     ("dockerfile", &["model", "suggest", "ignorefile"]),
     ("ignorefile", &["model"]),
-    ("bench_tree", &[]),
     ("config", &["model", "env", "dotenv", "suggest"]),
     ("discover", &["model", "config", "template"]),
     ("graph", &["model", "config"]),
