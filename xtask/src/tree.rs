@@ -123,6 +123,8 @@ fn read(input: &ReadInput<'_>) -> Tree {
         .par_iter()
         .map(|service| Reader { input, service, listings: &listings, hashes: &hashes }.read())
         .collect();
+    // The largest part of what was read, and no longer needed.
+    drop(listings);
     let mut tree = Tree::default();
     let belongs = |d: &&Diagnostic| input.discovered.services.iter().all(|s| !is_below(&d.file, &s.dir));
     let own = input.render_problems.iter().filter(belongs);

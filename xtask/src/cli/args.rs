@@ -134,7 +134,7 @@ pub enum Command {
     History(History),
     /// All checks of this repository, on a private engine and registry of their own
     Ci,
-    /// Measure this program on a tree made for it, beside `docker buildx bake` where that is installed
+    /// Measure this program on trees made for it, beside `docker buildx bake`
     Bench(Bench),
 }
 

@@ -221,7 +221,10 @@ mod tests {
             wall: Duration::from_millis(2 * milliseconds),
             peak: 12_400_000,
         };
-        insta::assert_snapshot!(format!("{}\n{}", heading(), row("plan", &[run(9), run(7), run(8)])), @"");
+        insta::assert_snapshot!(format!("{}\n{}", heading(), row("plan", &[run(9), run(7), run(8)])), @r"
+        min/median/max                                                     user s                sys s               wall s           peak MB
+        plan                                                    0.007/0.008/0.009    0.001/0.001/0.001    0.014/0.016/0.018          12/12/12
+        ");
         assert_eq!(spread(std::iter::empty(), 3), "-");
     }
 }

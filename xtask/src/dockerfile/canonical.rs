@@ -53,6 +53,8 @@ pub(super) fn text(
             push_instruction(&mut text, instruction);
         }
     }
+    // Kept for as long as the program runs, for thousands of images.
+    text.shrink_to_fit();
     text
 }
 

@@ -150,7 +150,9 @@ fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment, inpu
 
 fn once_each(references: Vec<&Reference>) -> Vec<Reference> {
     let mut seen = BTreeSet::new();
-    references.into_iter().filter(|reference| seen.insert(*reference)).cloned().collect()
+    let mut once = Vec::with_capacity(references.len());
+    once.extend(references.into_iter().filter(|reference| seen.insert(*reference)).cloned());
+    once
 }
 
 /// The whole document.

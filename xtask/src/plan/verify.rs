@@ -41,5 +41,9 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
 fn bases(image: &Image, assessment: &Assessment) -> Vec<(Reference, Digest)> {
     let Some(parts) = &assessment.parts else { return Vec::new() };
     let references = image.base_images.iter().map(|base| &base.reference);
-    references.filter_map(|base| Some((base.clone(), parts.bases.get(&base.familiar())?.clone()?))).collect()
+    let mut bases = Vec::with_capacity(image.base_images.len());
+    bases.extend(
+        references.filter_map(|base| Some((base.clone(), parts.bases.get(&base.familiar())?.clone()?))),
+    );
+    bases
 }

@@ -184,6 +184,8 @@ impl Reader<'_> {
             ignore: ignore.as_ref().zip(ignore_path.as_deref()),
             dockerfile: &path,
         };
+        // One is the rule; room for more, times thousands of services, is most of what reading would need.
+        read.images.reserve_exact(wanted.len());
         for wanted in wanted {
             let mut inputs = wanted.resolved.inputs;
             inputs.extend(settings.inputs.iter().map(|pattern| InputPattern {

@@ -7,6 +7,8 @@
     reason = "tests panic where something is wrong, say what they skip, and start the program"
 )]
 
+#[cfg(unix)]
+mod calls;
 mod docs;
 mod errors;
 mod files;
