@@ -11,6 +11,7 @@ mod interrupt;
 mod pipeline;
 mod provisioning;
 mod query;
+mod run;
 mod session;
 
 use std::io::{IsTerminal as _, Write as _};

@@ -156,8 +156,9 @@ fn below<'p>(folder: &str, path: &'p str) -> Option<&'p str> {
     if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
 }
 
-/// The components of a source below the context: `/a/../b/.` is `b`, and nothing climbs out.
-fn clean(pattern: &str) -> Vec<&str> {
+/// The components of a source below the context, cleaned as BuildKit cleans them: `/a/../b/.` is `b`, and nothing
+/// climbs out; none is the whole context.
+pub fn clean(pattern: &str) -> Vec<&str> {
     let mut components = Vec::new();
     for component in pattern.split('/') {
         match component {

@@ -7,7 +7,7 @@
 
 use super::files::{Context, join_context};
 use super::listing::{Entry, EntryKind, join};
-use crate::dockerfile::inputs::{Selector, matches_component};
+use crate::dockerfile::inputs::{Selector, clean, matches_component};
 use crate::ignorefile::glob;
 use crate::model::{Diagnostic, InputKind, InputPattern};
 
@@ -236,21 +236,6 @@ fn instruction(kind: InputKind) -> &'static str {
         InputKind::Bind => "bind mount",
         InputKind::Declared => "declared",
     }
-}
-
-/// A source's components, cleaned as BuildKit cleans it: `/a/../b/.` is `b`; none is the whole context.
-fn clean(pattern: &str) -> Vec<&str> {
-    let mut components = Vec::new();
-    for component in pattern.split('/') {
-        match component {
-            "" | "." => {}
-            ".." => {
-                components.pop();
-            }
-            other => components.push(other),
-        }
-    }
-    components
 }
 
 /// The pattern that matches exactly this path.

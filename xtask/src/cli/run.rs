@@ -1,0 +1,351 @@
+//! A run under way: its events, its record, Ctrl-C, the phases one after the other, and what it ends with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+use super::pipeline::{Planned, Request, document, make_plan};
+use super::session::{Session, World};
+use super::{interrupt, provisioning};
+use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::error::{Error, ExitCode};
+use crate::events::{self, Clock, Emitter, SystemClock};
+use crate::execute::pull::Puller;
+use crate::execute::retry::Policy;
+use crate::execute::scheduler::is_success;
+use crate::execute::{Execution, FailFast, Limits, Outcomes, PhaseReport, StepError};
+use crate::model::{
+    EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, Skipped, StepId, StepKind, labels,
+};
+use crate::os::HostCommand;
+use crate::plan::explain::{self, Inputs};
+use crate::report::{self, record::Recorder};
+use crate::tree;
+
+/// A run under way: its events, its record, Ctrl-C.
+pub(super) struct Run<'a> {
+    session: &'a Session,
+    request: &'a Request,
+    id: String,
+    clock: SystemClock,
+    emitter: Emitter,
+    delivery: tokio::task::JoinHandle<()>,
+    cancel: CancellationToken,
+    interrupts: tokio::task::JoinHandle<()>,
+    stats: RunStats,
+    outcomes: Outcomes,
+    /// Everything that decides the exit code.
+    trouble: Trouble,
+}
+
+impl<'a> Run<'a> {
+    /// Begins: from here on everything is an event.
+    pub fn start(session: &'a Session, request: &'a Request, world: &World, planned: &Planned) -> Self {
+        let clock = SystemClock::start();
+        let recorder = Recorder::create(&session.config.root, clock.now().at);
+        let id = recorder.id().to_owned();
+        let document = document(world, planned, Inputs::OfStale);
+        // A record that cannot be kept is told by the first event that it cannot take.
+        let _ = recorder.write_plan(&session.secrets.redact(&explain::record(&document)));
+        let folder = recorder.folder();
+        if let Some(folder) = &folder {
+            // A second run of one process would keep the first one's; there is none.
+            let _ = session.notes.record.set(folder.clone());
+        }
+        let (emitter, received) = events::channel(Arc::new(clock));
+        let sinks: Vec<Box<dyn events::Sink>> =
+            vec![Box::new(recorder), report::eye(session.display, folder)];
+        let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
+        let cancel = CancellationToken::new();
+        let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
+        emitter.emit(EventKind::RunStarted {
+            run: id.clone(),
+            command: session.command.clone(),
+            images: document.images.len(),
+            base_images: document.base_images.len(),
+            engine: world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version)),
+            network: planned.verdict.as_ref().map(|v| format!("{} ({})", v.network, v.evidence)),
+        });
+        for message in &session.config.warnings {
+            emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
+        }
+        for diagnostic in &document.diagnostics {
+            let message = format!("{}: {}", diagnostic.place(), diagnostic.message);
+            emitter.emit(EventKind::StepWarning { step: None, message });
+        }
+        Self {
+            session,
+            request,
+            id,
+            clock,
+            emitter,
+            delivery,
+            cancel,
+            interrupts,
+            stats: RunStats::default(),
+            outcomes: Outcomes::new(),
+            trouble: Trouble::default(),
+        }
+    }
+
+    /// Does the phases, and gives the exit code once all sinks have heard of it.
+    pub async fn go(mut self, world: &World, planned: Planned) -> Result<ExitCode, Error> {
+        let trouble = world.trouble(self.request, &planned.selected);
+        let result = self.phases(world, planned).await;
+        let code = match &result {
+            _ if self.cancel.is_cancelled() => ExitCode::Interrupted,
+            Ok(()) => match self.exit_code() {
+                // Something that is no image at all may be wrong, such as a service whose name makes no reference.
+                ExitCode::Good | ExitCode::SourceInvalid => trouble.unwrap_or(self.exit_code()),
+                code => code,
+            },
+            Err(error) => error.code(),
+        };
+        let outcome = match code {
+            ExitCode::Interrupted => Outcome::Cancelled,
+            ExitCode::Good => Outcome::Done,
+            _ => Outcome::Failed,
+        };
+        self.stats.took = u64::try_from(self.clock.now().elapsed.as_millis()).unwrap_or(u64::MAX);
+        let exit_code = code.number();
+        self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats: self.stats });
+        self.interrupts.abort();
+        drop(self.emitter);
+        // The emitter of the interrupt watch goes with its task; then the stream ends.
+        let _ = self.interrupts.await;
+        let _ = self.delivery.await;
+        result.map(|()| code)
+    }
+
+    async fn phases(&mut self, world: &World, planned: Planned) -> Result<(), Error> {
+        let mut observed = world.observed.clone();
+        // Whether `observed` is still what the store holds.
+        let mut is_fresh = true;
+        let engine: Option<AnyEngine> = match &world.engine {
+            Ok(engine) => Some(engine.clone()),
+            Err(_) if self.session.bootstrap && self.request.needs_engine() => {
+                let engine = provisioning::engine(self.session, &self.emitter, &self.cancel).await?;
+                observed = engine.observe().await?;
+                Some(engine)
+            }
+            Err(_) => None,
+        };
+        let Planned { selected, verdict, plan, .. } = planned;
+        let config = &self.session.config;
+        let make = provisioning::Maker::new(&config.root, engine.clone(), self.emitter.clone());
+        let registry = (!config.offline).then(|| self.session.registry());
+        let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
+        let (emitter, cancel) = (self.emitter.clone(), self.cancel.clone());
+        let mut execution = Execution {
+            engine: engine.as_ref(),
+            root: &config.root,
+            emitter: &emitter,
+            cancel: &cancel,
+            limits: limits(config.jobs),
+            fail_fast: self.request.fail_fast,
+            puller: &puller,
+            store: OnceCell::new(),
+        };
+        let again = |request: &Request, observed: &Observed| {
+            make_plan(self.session, world, observed, request, selected.clone(), verdict.clone()).plan
+        };
+        let mut plan = if world.engine.is_err() { again(self.request, &observed) } else { plan };
+        let of = self.request.phases.len();
+        for (at, phase) in self.request.phases.iter().copied().enumerate() {
+            if phase == Phase::Build {
+                if let (false, Some(engine)) = (is_fresh, &engine) {
+                    observed = engine.observe().await?;
+                    is_fresh = true;
+                }
+                let is_base = |phase: Phase| matches!(phase, Phase::Prefetch | Phase::Alias);
+                if plan.steps.iter().any(|step| is_base(step.phase)) {
+                    // What was pulled is here now, and what was not is not waited for.
+                    plan = again(&self.request.after_prefetch(), &observed);
+                }
+                self.give_labels(&mut plan).await;
+            }
+            if phase == Phase::Verify {
+                if is_fresh {
+                    execution.store = OnceCell::new_with(Some(observed.clone()));
+                }
+                plan.steps.retain(|step| {
+                    let build = StepId::new(Phase::Build, &step.subject);
+                    step.phase != Phase::Verify || self.outcomes.get(&build).is_none_or(|o| is_success(*o))
+                });
+                let broken = broken_subjects(&plan);
+                plan.steps.retain(|step| step.phase != Phase::Verify || !broken.contains(&step.subject));
+            }
+            let is_lenient = matches!(phase, Phase::Prefetch | Phase::Alias)
+                && !(config.strict_prefetch || self.request.pulls_count);
+            execution.fail_fast = if is_lenient { FailFast::No } else { self.request.fail_fast };
+            let report = execution.run_phase(phase, (at + 1, of), &plan, &mut self.outcomes).await;
+            if !report.changed_nothing() && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build) {
+                is_fresh = false;
+            }
+            if phase == Phase::Build {
+                self.remember(world, &plan);
+            }
+            self.count(phase, &plan, report);
+            let is_fatal = self.request.fail_fast == FailFast::Yes
+                || (phase == Phase::Prefetch && config.strict_prefetch);
+            if self.cancel.is_cancelled() || (is_fatal && self.exit_code() != ExitCode::Good) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Labels that tell of this run; only builds need them, so nobody is asked for them in vain.
+    async fn give_labels(&self, plan: &mut Plan) {
+        if !plan.steps.iter().any(|step| matches!(step.kind, StepKind::Build(_))) {
+            return;
+        }
+        let now = events::format_time(self.clock.now().at);
+        let mut all = BTreeMap::from([
+            (labels::BUILD_ID.to_owned(), self.id.clone()),
+            (labels::BUILD_TIMESTAMP.to_owned(), now.clone()),
+            ("org.opencontainers.image.created".to_owned(), now),
+        ]);
+        if let Some(revision) = git_revision(&self.session.config.root).await {
+            all.insert("org.opencontainers.image.revision".to_owned(), revision);
+        }
+        for step in &mut plan.steps {
+            if let StepKind::Build(spec) = &mut step.kind {
+                spec.labels.extend(all.clone());
+            }
+        }
+    }
+
+    /// Keeps the lists of files that images were built from, so that a later miss can name what changed.
+    fn remember(&self, world: &World, plan: &Plan) {
+        let built = plan.steps.iter().filter(|s| self.outcomes.get(&s.id) == Some(&Outcome::Done));
+        let contexts = built.filter_map(|step| match &step.kind {
+            StepKind::Build(spec) => world.tree.contexts.get(&spec.image),
+            _ => None,
+        });
+        if let Err(error) = tree::remember(&self.session.config.root, contexts) {
+            let message =
+                format!("cannot remember what images were built from, so `status` can say less: {error}");
+            self.emitter.emit(EventKind::StepWarning { step: None, message });
+        }
+    }
+
+    /// Adds a phase to the totals and to what decides the exit code.
+    fn count(&mut self, phase: Phase, plan: &Plan, report: PhaseReport) {
+        self.stats.done += report.done;
+        self.stats.cancelled += report.cancelled;
+        self.stats.skipped += report.skipped;
+        self.stats.failed += report.failures.len();
+        for skipped in plan.skipped.iter().filter(|s| s.phase == phase) {
+            match skipped.why.outcome() {
+                Outcome::Failed => {
+                    self.stats.failed += 1;
+                    self.trouble.add(phase, Cause::of_reason(&skipped.why));
+                }
+                Outcome::Skipped | Outcome::Cancelled => self.stats.skipped += 1,
+                Outcome::Done | Outcome::UpToDate => self.stats.up_to_date += 1,
+            }
+        }
+        for failure in &report.failures {
+            self.trouble.add(phase, Cause::of_error(&failure.error));
+        }
+    }
+
+    fn exit_code(&self) -> ExitCode {
+        let pulls_count = self.request.pulls_count || self.session.config.strict_prefetch;
+        self.trouble.exit_code(pulls_count)
+    }
+}
+
+/// What went wrong in a run, as far as it decides the exit code.
+#[derive(Debug, Default)]
+struct Trouble(Vec<(Phase, Cause)>);
+
+/// Which kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Dockerfile, graph or context.
+    Sources,
+    /// An image is missing and nobody may be asked.
+    Missing,
+    /// The engine went away or is full.
+    Engine,
+    /// The step itself.
+    Step,
+}
+
+impl Cause {
+    fn of_reason(why: &Reason) -> Self {
+        match why {
+            Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => Self::Sources,
+            Reason::NothingToPush(_)
+            | Reason::BaseUnavailable(_)
+            | Reason::Offline
+            | Reason::NoInternalRegistry => Self::Missing,
+            _ => Self::Step,
+        }
+    }
+
+    fn of_error(error: &StepError) -> Self {
+        match error {
+            StepError::Engine(error) | StepError::Build(error, _) => match error {
+                EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_) => {
+                    Self::Engine
+                }
+                _ => Self::Step,
+            },
+            _ => Self::Step,
+        }
+    }
+}
+
+impl Trouble {
+    fn add(&mut self, phase: Phase, cause: Cause) {
+        self.0.push((phase, cause));
+    }
+
+    /// A failed pull or alias only warns, unless it was what the command is about; the build that lacks the image
+    /// fails by itself.
+    fn exit_code(&self, pulls_count: bool) -> ExitCode {
+        let mut counted = self
+            .0
+            .iter()
+            .filter(|(phase, _)| pulls_count || !matches!(phase, Phase::Prefetch | Phase::Alias));
+        let has = |cause: Cause| self.0.iter().any(|(phase, c)| *phase >= Phase::SyncConfig && *c == cause);
+        if self.0.iter().any(|(_, cause)| *cause == Cause::Engine) {
+            ExitCode::EngineUnfit
+        } else if counted.clone().any(|(_, cause)| *cause == Cause::Sources) {
+            ExitCode::SourceInvalid
+        } else if has(Cause::Step) || !has(Cause::Missing) {
+            ExitCode::of_failed(counted.map(|(phase, _)| *phase))
+        } else if counted.next().is_some() {
+            ExitCode::PullFailed
+        } else {
+            ExitCode::Good
+        }
+    }
+}
+
+/// What cannot be built by plan, so there is nothing to verify.
+pub(super) fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
+    let bad = |s: &&Skipped| {
+        s.phase == Phase::Build && matches!(s.why.outcome(), Outcome::Failed | Outcome::Skipped)
+    };
+    plan.skipped.iter().filter(bad).map(|s| s.subject.clone()).collect()
+}
+
+/// Builds wait for the builder most of the time; a few more of them than processors keep it busy.
+fn limits(jobs: Option<usize>) -> Limits {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    Limits { builds: jobs.unwrap_or((processors * 4).clamp(4, 16)), others: 16 }
+}
+
+/// The commit that is checked out; none outside a git checkout.
+async fn git_revision(root: &Path) -> Option<String> {
+    let command = HostCommand::new("git").args(["rev-parse", "HEAD"]).in_folder(root);
+    let output = command.output().await.ok()?;
+    Some(output.trim().to_owned()).filter(|text| !text.is_empty())
+}
