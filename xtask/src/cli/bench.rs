@@ -91,20 +91,26 @@ impl Bench {
             ours.push(taken(self.build_all(&tree)).await?);
             if self.has_peer {
                 let tree = self.tree("peer", shape, &format!("peer {run}"))?;
-                peers.push(taken(self.bake(&tree)).await?);
+                peers.push(self.peer(&tree).await);
             }
         }
-        show(&format!("build-all, cold, {title}"), &ours[1..], peers.get(1..));
-        let (own, bake) = (self.build_all(&self.folder.join("ours")), self.bake(&self.folder.join("peer")));
+        show(&format!("build-all, cold, {title}"), &ours[1..], peers.get(1..).unwrap_or_default());
         let (mut ours, mut peers) = (Vec::new(), Vec::new());
         for _ in 0..=self.runs {
-            ours.push(taken(own.clone()).await?);
+            ours.push(taken(self.build_all(&self.folder.join("ours"))).await?);
             if self.has_peer {
-                peers.push(taken(bake.clone()).await?);
+                peers.push(self.peer(&self.folder.join("peer")).await);
             }
         }
-        show(&format!("build-all, nothing to do, {title}"), &ours[1..], peers.get(1..));
+        show(&format!("build-all, nothing to do, {title}"), &ours[1..], peers.get(1..).unwrap_or_default());
         Ok(())
+    }
+
+    /// A run of the peer; none when it failed, which old engines make it do with many targets at once.
+    async fn peer(&self, tree: &Path) -> Option<Usage> {
+        let bake = self.bake(tree);
+        let measured = tokio::task::spawn_blocking(move || bake.measure()).await.ok()?;
+        measured.inspect_err(|error| super::say(&format!("not counted: {error}"))).ok()
     }
 
     /// Runs a command often; with a tree, what this program remembers of it is forgotten before each run.
@@ -116,7 +122,7 @@ impl Bench {
             }
             runs.push(taken(command.clone()).await?);
         }
-        show(title, &runs[1..], None);
+        show(title, &runs[1..], &[]);
         Ok(())
     }
 
@@ -170,14 +176,18 @@ fn heading() -> String {
     format!("{:<52} {:>20} {:>20} {:>20} {:>17}", "min/median/max", "user s", "sys s", "wall s", "peak MB")
 }
 
-/// A row of ours, and one of the peer with the ratio of the medians of pairs that ran one after the other.
-fn show(title: &str, ours: &[Usage], peers: Option<&[Usage]>) {
+/// A row of ours, and one of the peer with the ratios of pairs that ran one after the other.
+fn show(title: &str, ours: &[Usage], peers: &[Option<Usage>]) {
     super::print(&row(title, ours));
-    let Some(peers) = peers.filter(|peers| !peers.is_empty()) else { return };
-    super::print(&row("  docker buildx bake, same tree and engine", peers));
+    let pairs: Vec<(&Usage, &Usage)> =
+        ours.iter().zip(peers).filter_map(|(our, peer)| Some((our, peer.as_ref()?))).collect();
+    if pairs.is_empty() {
+        return;
+    }
+    let peers: Vec<Usage> = pairs.iter().map(|(_, peer)| **peer).collect();
+    super::print(&row("  docker buildx bake, same tree and engine", &peers));
     let ratios = |of: fn(&Usage) -> Duration| {
-        let pairs = ours.iter().zip(peers);
-        spread(pairs.map(|(our, peer)| of(our).as_secs_f64() / of(peer).as_secs_f64().max(1e-9)), 3)
+        spread(pairs.iter().map(|(our, peer)| of(our).as_secs_f64() / of(peer).as_secs_f64().max(1e-9)), 3)
     };
     super::print(&format!(
         "  ratio: wall {}, processor time of the client {}",
