@@ -161,6 +161,8 @@ fn undefined(path: &str, text: &str, at: usize, name: &str, variables: &BTreeMap
 fn render_jinja(path: &str, text: &str, variables: &BTreeMap<&str, &str>) -> Result<String, Diagnostic> {
     let mut jinja = Environment::new();
     jinja.set_undefined_behavior(UndefinedBehavior::Strict);
+    // Which name is undefined is worth saying in every profile, not only where minijinja was built for debugging.
+    jinja.set_debug(true);
     let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
     jinja.set_syntax(syntax.map_err(|error| Diagnostic::error(path, 0, error.to_string()))?);
     // What is rendered is configuration, whatever its name ends with.
