@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::interrupt;
-use super::run::{Run, broken_subjects};
+use super::run::Run;
 use super::session::{Session, World};
 use crate::error::{Error, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
 use crate::model::{
-    ImageName, Network, NetworkVerdict, Observed, Originals, Phase, Plan, Reason, Reference, Skipped,
-    StepKind,
+    ImageName, Network, NetworkVerdict, Observed, Originals, Outcome, Phase, Plan, Reason, Reference,
+    Skipped, StepKind,
 };
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
@@ -234,6 +234,14 @@ pub(super) fn make_plan(
         plan.extend(push::plan(&selected, &world.tree.graph, store));
     }
     Planned { selected, verdict, assessments, plan }
+}
+
+/// What cannot be built by plan, so there is nothing to verify.
+fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
+    let bad = |s: &&Skipped| {
+        s.phase == Phase::Build && matches!(s.why.outcome(), Outcome::Failed | Outcome::Skipped)
+    };
+    plan.skipped.iter().filter(bad).map(|s| s.subject.clone()).collect()
 }
 
 /// The document that `plan` and `--dry-run` print.

@@ -1,6 +1,6 @@
 //! A run under way: its events, its record, Ctrl-C, the phases one after the other, and what it ends with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,9 +17,7 @@ use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
 use crate::execute::{Execution, FailFast, Limits, Outcomes, PhaseReport, StepError};
-use crate::model::{
-    EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, Skipped, StepId, StepKind, labels,
-};
+use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels};
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
 use crate::report::{self, record::Recorder};
@@ -175,8 +173,6 @@ impl<'a> Run<'a> {
                     let build = StepId::new(Phase::Build, &step.subject);
                     step.phase != Phase::Verify || self.outcomes.get(&build).is_none_or(|o| is_success(*o))
                 });
-                let broken = broken_subjects(&plan);
-                plan.steps.retain(|step| step.phase != Phase::Verify || !broken.contains(&step.subject));
             }
             let is_lenient = matches!(phase, Phase::Prefetch | Phase::Alias)
                 && !(config.strict_prefetch || self.request.pulls_count);
@@ -327,14 +323,6 @@ impl Trouble {
             ExitCode::Good
         }
     }
-}
-
-/// What cannot be built by plan, so there is nothing to verify.
-pub(super) fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
-    let bad = |s: &&Skipped| {
-        s.phase == Phase::Build && matches!(s.why.outcome(), Outcome::Failed | Outcome::Skipped)
-    };
-    plan.skipped.iter().filter(bad).map(|s| s.subject.clone()).collect()
 }
 
 /// Builds wait for the builder most of the time; a few more of them than processors keep it busy.
