@@ -8,6 +8,7 @@
 pub use cli::main;
 
 pub mod bench_tree;
+pub mod bundle;
 pub mod ci;
 pub mod cli;
 pub mod conf;

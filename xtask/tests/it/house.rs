@@ -40,6 +40,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("plan", &["model", "config", "graph", "fingerprint::canonical", "template", "dotenv", "suggest"]),
     ("status", &["model", "config", "graph", "plan"]),
     ("engine", &["model", "env", "os", "dockerfile", "secrets"]),
+    ("bundle", &["model", "engine"]),
     ("registry", &["model", "env", "engine", "secrets"]),
     ("network", &["model", "config", "registry"]),
     ("execute", &["model", "engine", "registry", "events"]),
