@@ -30,6 +30,7 @@ pub mod os;
 pub mod plan;
 pub mod registry;
 pub mod report;
+pub mod revision;
 pub mod secrets;
 pub mod status;
 pub mod suggest;

@@ -11,6 +11,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("os", &["env"]),
     ("lock", &["os"]),
+    ("revision", &["os"]),
     ("events", &["model", "secrets"]),
     ("dotenv", &["model"]),
     ("conf", &["model", "suggest", "config", "dotenv"]),
