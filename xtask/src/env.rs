@@ -63,6 +63,11 @@ impl Env {
         self.get("TERM") == Some("dumb")
     }
 
+    /// The file that takes a GitHub workflow step's outputs: `GITHUB_OUTPUT`.
+    pub fn github_output(&self) -> Option<PathBuf> {
+        self.absolute("GITHUB_OUTPUT")
+    }
+
     /// The user's home.
     pub fn home(&self) -> Option<PathBuf> {
         self.absolute("HOME").or_else(|| self.absolute("USERPROFILE"))

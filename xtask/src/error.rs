@@ -13,6 +13,7 @@ use crate::lock::LockError;
 use crate::model::{Diagnostic, Phase, Severity};
 use crate::os::CommandError;
 use crate::report::failure::{Failure, FailureSeverity};
+use crate::revision::RevisionError;
 use crate::secrets::Secrets;
 
 /// The exit codes of this program, for scripts to rely on. 101 is cargo's, never ours.
@@ -278,6 +279,16 @@ impl From<ConfigError> for Error {
 impl From<ProvisionError> for Error {
     fn from(error: ProvisionError) -> Self {
         Self::of(ExitCode::EngineUnfit, &error).hint(error.hint())
+    }
+}
+
+impl From<RevisionError> for Error {
+    fn from(error: RevisionError) -> Self {
+        let code = match error {
+            RevisionError::Unknown { .. } | RevisionError::NoRepository { .. } => ExitCode::Usage,
+            RevisionError::Git { .. } | RevisionError::Folder { .. } => ExitCode::Unexpected,
+        };
+        Self::of(code, &error).hint(error.hint())
     }
 }
 

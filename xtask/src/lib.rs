@@ -8,6 +8,7 @@
 pub use cli::main;
 
 pub mod bench_tree;
+pub mod bundle;
 pub mod ci;
 pub mod cli;
 pub mod conf;
@@ -30,6 +31,7 @@ pub mod os;
 pub mod plan;
 pub mod registry;
 pub mod report;
+pub mod revision;
 pub mod secrets;
 pub mod status;
 pub mod suggest;

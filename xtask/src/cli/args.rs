@@ -130,6 +130,10 @@ pub enum Command {
     PushAll(PushAll),
     /// The private engine of this tree
     Engine(Engine),
+    /// List the images that are affected by what changed between two commits
+    Affected(Affected),
+    /// Share the affected images out among several machines
+    Matrix(Matrix),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
     /// All checks of this repository, on a private engine and registry of their own
@@ -472,6 +476,52 @@ pub enum EngineCommand {
         #[arg(long, default_value = "human")]
         format: Format,
     },
+}
+
+/// Which commits to compare.
+#[derive(Clone, Debug, Args)]
+pub struct Commits {
+    /// The commit to compare with, such as origin/main
+    #[arg(long, value_name = "REV")]
+    pub since: String,
+    /// The commit that is looked at
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub until: String,
+}
+
+/// `affected`
+#[derive(Debug, Args)]
+pub struct Affected {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub commits: Commits,
+    /// How to answer
+    #[arg(long, default_value = "human")]
+    pub format: Format,
+}
+
+/// How `matrix` answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MatrixFormat {
+    /// What `strategy.matrix` of a GitHub workflow takes, on one line; also appended to $GITHUB_OUTPUT
+    #[default]
+    Github,
+    /// One JSON document
+    Json,
+}
+
+/// `matrix`
+#[derive(Debug, Args)]
+pub struct Matrix {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub commits: Commits,
+    /// At most so many machines; GitHub takes 256
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: u16,
+    /// How to answer
+    #[arg(long, default_value = "github")]
+    pub format: MatrixFormat,
 }
 
 /// `history`

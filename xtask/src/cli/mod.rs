@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stderr, reason = "what must be said before a run's report begins goes to stderr")]
 
+mod affected;
 pub mod args;
 mod bench;
 mod commands;
@@ -72,6 +73,8 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Status(args) => interruptible(query::status(typed, args)).await,
         Command::Plan(args) => interruptible(query::plan(typed, args)).await,
         Command::Inspect(args) => query::inspect(&args),
+        Command::Affected(args) => interruptible(affected::run(typed, args)).await,
+        Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,

@@ -4,11 +4,13 @@
 //!
 //! [`Plan`]: crate::model::Plan
 
+pub mod affected;
 pub mod alias;
 pub mod build;
 pub mod explain;
 pub mod prefetch;
 pub mod push;
 pub mod render;
+pub mod shards;
 pub mod sync_config;
 pub mod verify;

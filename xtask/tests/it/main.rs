@@ -7,6 +7,7 @@
     reason = "tests panic where something is wrong, say what they skip, and start the program"
 )]
 
+mod affected;
 #[cfg(unix)]
 mod calls;
 mod docs;

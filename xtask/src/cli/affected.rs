@@ -1,0 +1,165 @@
+//! `affected` and `matrix`: what a change means for the images, and how several machines share the work. They build
+//! nothing and ask no engine.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use serde_json::json;
+
+use super::args::{self, Format, MatrixFormat};
+use super::session::{Session, Typed};
+use crate::config::{self, Layer};
+use crate::error::{Error, ExitCode};
+use crate::model::{Image, ImageName, Observed, Outcome, Platform, Severity};
+use crate::plan::affected::{Affected, Side, affected};
+use crate::plan::build::{self, Assessment};
+use crate::plan::explain::count;
+use crate::plan::shards::{Shard, share_out};
+use crate::report::history::{self as records, Filter};
+use crate::report::text::took;
+use crate::revision::{self, Checkout};
+use crate::tree::{self, Tree};
+
+/// An image that nobody has built yet is taken for one that takes a minute.
+const UNKNOWN_TIME: u64 = 60_000;
+
+/// What was compared, and what came of it.
+struct Comparison {
+    since: String,
+    until: String,
+    affected: Vec<Affected>,
+    now: Tree,
+    code: ExitCode,
+}
+
+/// `affected`
+pub(super) async fn run(typed: &Typed<'_>, args: args::Affected) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
+    let found = compare(typed, &session, &args.commits).await?;
+    let text = match args.format {
+        Format::Json => format!(
+            "{:#}",
+            json!({ "version": 1, "since": found.since, "until": found.until, "images": found.affected })
+        ),
+        Format::Human if found.affected.is_empty() => "no image is affected".to_owned(),
+        Format::Human => {
+            let width = found.affected.iter().map(|a| a.name.as_str().len()).max().unwrap_or(0);
+            let line = |a: &Affected| format!("{:width$}  ({})", a.name.as_str(), a.reason);
+            found.affected.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+    };
+    super::print(&session.secrets.redact(&text));
+    Ok(found.code)
+}
+
+/// `matrix`
+pub(super) async fn matrix(typed: &Typed<'_>, args: args::Matrix) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
+    let found = compare(typed, &session, &args.commits).await?;
+    let is_affected = |image: &&Image| found.affected.iter().any(|a| a.name == image.name);
+    let images: Vec<&Image> = found.now.graph.images().iter().filter(is_affected).collect();
+    let times = recorded_times(&session);
+    let usual = median(times.values().copied().collect()).unwrap_or(UNKNOWN_TIME);
+    let shards =
+        share_out(&images, |name| times.get(name.as_str()).copied().unwrap_or(usual), args.shards.into());
+    let of = shards.len();
+    let entries = shards.iter().enumerate().map(|(at, shard)| entry(at, of, shard));
+    match args.format {
+        MatrixFormat::Json => {
+            let entries: Vec<_> = entries.collect();
+            super::print(&format!(
+                "{:#}",
+                json!({ "version": 1, "since": found.since, "until": found.until, "shards": entries })
+            ));
+        }
+        MatrixFormat::Github => {
+            let include: Vec<_> = entries.collect();
+            let matrix = json!({ "include": include }).to_string();
+            if let Some(file) = session.env.github_output() {
+                tell_github(&file, &matrix, images.len())?;
+            }
+            super::print(&matrix);
+        }
+    }
+    Ok(found.code)
+}
+
+fn entry(at: usize, of: usize, shard: &Shard) -> serde_json::Value {
+    let names: Vec<&str> = shard.images.iter().map(ImageName::as_str).collect();
+    json!({
+        "shard": format!("{}/{of}", at + 1),
+        "images": names,
+        // What `--only` takes, since a workflow cannot join a list without an expression.
+        "only": names.join(","),
+        "estimate": took(shard.estimate),
+        "estimate_ms": shard.estimate,
+    })
+}
+
+/// For later jobs of the workflow: the matrix, and how many images there are, since GitHub refuses an empty matrix.
+fn tell_github(file: &std::path::Path, matrix: &str, images: usize) -> Result<(), Error> {
+    let written = std::fs::File::options()
+        .append(true)
+        .create(true)
+        .open(file)
+        .and_then(|mut file| writeln!(file, "matrix={matrix}\nimages={images}"));
+    written.map_err(|cause| {
+        Error::new(ExitCode::Unexpected, format!("cannot write to GITHUB_OUTPUT, {}", file.display()))
+            .because(cause.to_string())
+            .hint("unset GITHUB_OUTPUT outside of a workflow")
+    })
+}
+
+/// How long each image took in the runs on record, in milliseconds: the middle of all.
+fn recorded_times(session: &Session) -> BTreeMap<String, u64> {
+    let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for run in records::list(&session.config.root, &Filter::default()) {
+        for image in run.images.into_iter().filter(|image| image.outcome == Outcome::Done) {
+            times.entry(image.image).or_default().push(image.took);
+        }
+    }
+    times.into_iter().filter_map(|(image, all)| Some((image, median(all)?))).collect()
+}
+
+fn median(mut all: Vec<u64>) -> Option<u64> {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied()
+}
+
+async fn compare(typed: &Typed<'_>, session: &Session, commits: &args::Commits) -> Result<Comparison, Error> {
+    let root = &session.config.root;
+    let then = Checkout::of(root, &commits.since).await?;
+    let now = Checkout::of(root, &commits.until).await?;
+    session.tell_warnings();
+    if let (true, Some(changed @ 1..)) = (commits.until == "HEAD", revision::uncommitted(root).await) {
+        let files = count(changed, "uncommitted file");
+        super::say(&format!("warning: commits are compared; {files} not looked at"));
+    }
+    let (old_tree, old_keys) = look(typed, session, &then).await?;
+    let (tree, keys) = look(typed, session, &now).await?;
+    let before = Side { graph: &old_tree.graph, contexts: &old_tree.contexts, assessments: &old_keys };
+    let after = Side { graph: &tree.graph, contexts: &tree.contexts, assessments: &keys };
+    let affected = affected(before, after);
+    let mut code = ExitCode::Good;
+    for finding in tree.findings.iter().filter(|f| f.diagnostic.severity == Severity::Error) {
+        super::say(&session.secrets.redact(&finding.diagnostic.to_string()));
+        code = ExitCode::SourceInvalid;
+    }
+    Ok(Comparison { since: then.commit.clone(), until: now.commit.clone(), affected, now: tree, code })
+}
+
+/// A commit's images with their keys. Its own settings hold; what was typed and the environment hold for both.
+async fn look(
+    typed: &Typed<'_>,
+    session: &Session,
+    checkout: &Checkout,
+) -> Result<(Tree, Vec<Assessment>), Error> {
+    let file = typed.global.config.as_ref().map(std::path::absolute).transpose();
+    let file = file.map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    let config = config::load(&checkout.path(), typed.global.layer(), &session.env, file.as_deref())?;
+    let read = tokio::task::spawn_blocking(move || tree::look(&config, Platform::local()));
+    let read = read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?;
+    let tree = read.map_err(config::ConfigError::Invalid)?.tree;
+    let keys = build::assess(&tree.graph, &tree.contexts, &Observed::nothing(), &|_| None);
+    Ok((tree, keys))
+}
