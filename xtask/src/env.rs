@@ -78,6 +78,11 @@ impl Env {
         self.absolute("XDG_CACHE_HOME").or_else(|| Some(self.home()?.join(".cache")))
     }
 
+    /// Where temporary files lie: `TMPDIR`, else `/tmp`.
+    pub fn temp_dir(&self) -> PathBuf {
+        self.absolute("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
+    }
+
     /// Where this user's settings lie: `XDG_CONFIG_HOME`, else `~/.config`.
     pub fn config_dir(&self) -> Option<PathBuf> {
         self.absolute("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))

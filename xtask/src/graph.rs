@@ -109,12 +109,14 @@ impl ImageGraph {
 fn owners(images: &[Image], rules: AliasRules<'_>) -> HashMap<Reference, ImageName> {
     let mut owners = HashMap::new();
     for image in images {
-        let names = rules.names_of(image.local_alias.as_ref().unwrap_or(&image.reference));
-        let all = [Some(image.reference.clone()), Some(names.original), names.localhost, names.internal];
-        for name in all.into_iter().flatten() {
-            // An image that is pulled under the very name that it gets is external after all.
-            if !matches!(&image.source, ImageSource::External(source) if *source == name) {
-                owners.entry(name).or_insert_with(|| image.name.clone());
+        for (full, plain) in image.pushed_names() {
+            let names = rules.names_of(plain.unwrap_or(full));
+            let all = [Some(full.clone()), Some(names.original), names.localhost, names.internal];
+            for name in all.into_iter().flatten() {
+                // An image that is pulled under the very name that it gets is external after all.
+                if !matches!(&image.source, ImageSource::External(source) if *source == name) {
+                    owners.entry(name).or_insert_with(|| image.name.clone());
+                }
             }
         }
     }
@@ -173,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{BaseImage, BuildTarget, Platform};
+    use crate::model::{BaseImage, BuildTarget, ImageKind, Platform};
 
     fn image(name: &str, bases: &[&str]) -> Image {
         let base_images = bases
@@ -182,9 +184,11 @@ mod tests {
             .collect();
         Image {
             name: ImageName::new(name),
+            kind: ImageKind::Service,
             service: name.to_owned(),
             reference: format!("{name}:1").parse().unwrap(),
             local_alias: None,
+            tags: Vec::new(),
             asked_as: BTreeSet::new(),
             source: ImageSource::Build(Box::new(BuildTarget {
                 dockerfile: format!("src/{name}/Dockerfile"),

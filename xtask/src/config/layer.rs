@@ -39,6 +39,63 @@ pub struct Layer {
     pub skip_cache_check: Option<bool>,
     pub verbose: Option<bool>,
     pub recipes: BTreeMap<Reference, Recipe>,
+    pub base_image: BaseImageLayer,
+    pub artifact: ArtifactLayer,
+    pub registry_port: Option<Port>,
+}
+
+/// The table `base_image`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of BaseImageSettings and are described there")]
+pub struct BaseImageLayer {
+    pub name: Option<ImageBaseName>,
+    pub version: Option<Version>,
+    pub versions: Option<Vec<Version>>,
+    pub only: Option<Vec<String>>,
+    pub skip: Option<Vec<String>>,
+    pub jobs: Option<Positive>,
+    pub push: Option<bool>,
+    pub docker_args: Option<String>,
+}
+
+/// The table `artifact`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are those of ArtifactSettings and are described there")]
+pub struct ArtifactLayer {
+    pub url: Option<String>,
+    pub mirrors: Option<Vec<String>>,
+    pub lock: Option<String>,
+    pub cache: Option<String>,
+    pub sample: Option<bool>,
+}
+
+impl BaseImageLayer {
+    fn or(self, lower: Self) -> Self {
+        Self {
+            name: self.name.or(lower.name),
+            version: self.version.or(lower.version),
+            versions: self.versions.or(lower.versions),
+            only: self.only.or(lower.only),
+            skip: self.skip.or(lower.skip),
+            jobs: self.jobs.or(lower.jobs),
+            push: self.push.or(lower.push),
+            docker_args: self.docker_args.or(lower.docker_args),
+        }
+    }
+}
+
+impl ArtifactLayer {
+    fn or(self, lower: Self) -> Self {
+        Self {
+            url: self.url.or(lower.url),
+            mirrors: self.mirrors.or(lower.mirrors),
+            lock: self.lock.or(lower.lock),
+            cache: self.cache.or(lower.cache),
+            sample: self.sample.or(lower.sample),
+        }
+    }
 }
 
 impl Layer {
@@ -74,6 +131,9 @@ impl Layer {
             skip_cache_check: self.skip_cache_check.or(lower.skip_cache_check),
             verbose: self.verbose.or(lower.verbose),
             recipes: merge(self.recipes, lower.recipes),
+            base_image: self.base_image.or(lower.base_image),
+            artifact: self.artifact.or(lower.artifact),
+            registry_port: self.registry_port.or(lower.registry_port),
         }
     }
 }
@@ -135,6 +195,69 @@ impl std::str::FromStr for Tag {
                 "`{text}` is not a tag: up to 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-`"
             )),
         }
+    }
+}
+
+/// A version of the framework, such as `1.2.3`; it becomes part of a tag and of a file's name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Version(pub String);
+
+impl std::str::FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The longest `latest-OS` or `V-OS` has to be a tag.
+        let is_tag = text.len() <= 64 && !text.contains(['/', ':']) && text.parse::<Tag>().is_ok();
+        if is_tag && text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains("..") {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "`{text}` is not a version: it begins with a digit and goes on with letters, digits, `.`, `_` and `-`, as `1.2.3`"
+        ))
+    }
+}
+
+/// What base images are called, without registry and tag.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ImageBaseName(pub String);
+
+impl std::str::FromStr for ImageBaseName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Below a domain the first part of a path is none.
+        let is_path = format!("registry.example.com/{text}:1").parse::<Reference>().is_ok();
+        if is_path && !text.contains([':', '@']) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("`{text}` is not an image name without registry and tag, such as `fit-framework`"))
+    }
+}
+
+/// A TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Port(pub u16);
+
+impl TryFrom<u64> for Port {
+    type Error = String;
+
+    fn try_from(number: u64) -> Result<Self, String> {
+        match u16::try_from(number) {
+            Ok(port) if port > 0 => Ok(Self(port)),
+            _ => Err(format!("`{number}` is not a port: expected 1 to 65535")),
+        }
+    }
+}
+
+impl std::str::FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number: u64 = text.parse().map_err(|_| format!("`{text}` is not a port: expected 1 to 65535"))?;
+        Self::try_from(number)
     }
 }
 
@@ -227,7 +350,7 @@ macro_rules! from_string {
         }
     )*};
 }
-from_string!(NetworkChoice, OptionalRegistry, Tag, TreeGlob);
+from_string!(NetworkChoice, OptionalRegistry, Tag, TreeGlob, Version, ImageBaseName);
 
 /// `true/false`, `1/0`, `yes/no`, `on/off`, in any case: the old scripts wrote `true`, people write all of them.
 ///

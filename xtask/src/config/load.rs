@@ -12,9 +12,9 @@ use crate::env::Env;
 use crate::model::Diagnostic;
 use crate::suggest::did_you_mean;
 
-use super::layer::{Layer, NetworkChoice};
+use super::layer::{ArtifactLayer, BaseImageLayer, Layer, NetworkChoice};
 use super::settings::{Refused, SETTINGS};
-use super::{BuildArgs, Config};
+use super::{ArtifactSettings, BaseImageSettings, BuildArgs, Config};
 
 /// The project's settings, relative to the root.
 const PROJECT_FILE: &str = ".config/xtask.toml";
@@ -131,7 +131,7 @@ pub fn load(root: &Path, flags: Layer, env: &Env, config_file: Option<&Path>) ->
         }
     }
     sources.push(Source::of_file("default.toml", BUILT_IN, &mut warnings)?);
-    Ok(complete(root, sources, dotenv, env_files, warnings))
+    Ok(complete(root, env, sources, dotenv, env_files, warnings))
 }
 
 /// `K=V` of `--build-arg`; a bare `K` takes its value from the environment, and is left out when that has none
@@ -235,14 +235,25 @@ fn parse_file(file: &str, text: &str, warnings: &mut Vec<String>) -> Result<Laye
         })
     };
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
-    let mut keys: Vec<_> = table.get_ref().keys().collect();
-    keys.sort_by_key(|key| key.span().start);
-    for key in keys {
+    let mut keys: Vec<(String, usize)> = Vec::new();
+    for (key, value) in table.get_ref() {
         let name: &str = key.get_ref();
+        let is_of_table =
+            |setting: &super::Setting| setting.key.split_once('.').is_some_and(|(t, _)| t == name);
+        match value.get_ref() {
+            toml::de::DeValue::Table(inner) if SETTINGS.iter().any(is_of_table) => {
+                let inner = inner.keys().map(|key| (format!("{name}.{}", key.get_ref()), key.span().start));
+                keys.extend(inner);
+            }
+            _ => keys.push((name.to_owned(), key.span().start)),
+        }
+    }
+    keys.sort_by_key(|(_, start)| *start);
+    for (name, start) in keys {
         if !SETTINGS.iter().any(|setting| setting.key == name) {
-            let meant = did_you_mean(name, SETTINGS.iter().map(|setting| setting.key));
+            let meant = did_you_mean(&name, SETTINGS.iter().map(|setting| setting.key));
             let found = Diagnostic::warning(file, 0, format!("unknown key `{name}`{meant}"));
-            let found = found.at_offset(text, key.span().start);
+            let found = found.at_offset(text, start);
             warnings.push(format!("{}: {}", found.place(), found.message));
         }
     }
@@ -295,6 +306,7 @@ fn read_dotenv(files: &EnvFiles, warnings: &mut Vec<String>) -> Result<ReadDoten
 
 fn complete(
     root: &Path,
+    env: &Env,
     sources: Vec<Source>,
     dotenv: ReadDotenv,
     env_files: EnvFiles,
@@ -348,10 +360,40 @@ fn complete(
         force: all.force.unwrap_or_default(),
         skip_cache_check: all.skip_cache_check.unwrap_or_default(),
         recipes: all.recipes,
+        base_image: base_image_settings(all.base_image),
+        artifact: artifact_settings(root, env, all.artifact),
+        registry_port: all.registry_port.map(|port| port.0),
         verbose: all.verbose.unwrap_or_default(),
         dotenv: values,
         env_files,
         warnings,
+    }
+}
+
+fn base_image_settings(layer: BaseImageLayer) -> BaseImageSettings {
+    let versions = layer.versions.unwrap_or_default().into_iter().map(|version| version.0);
+    BaseImageSettings {
+        name: layer.name.map(|name| name.0).unwrap_or_default(),
+        version: layer.version.map(|version| version.0),
+        versions: versions.collect(),
+        platforms: Vec::new(),
+        only: layer.only.unwrap_or_default(),
+        skip: layer.skip.unwrap_or_default(),
+        jobs: layer.jobs.map_or(1, |jobs| jobs.0),
+        push: layer.push.unwrap_or_default(),
+        docker_args: layer.docker_args.unwrap_or_default(),
+    }
+}
+
+fn artifact_settings(root: &Path, env: &Env, layer: ArtifactLayer) -> ArtifactSettings {
+    let of_user = || env.cache_dir().map_or_else(|| root.join("target/xtask/cache"), |dir| dir.join("xtask"));
+    ArtifactSettings {
+        url: layer.url.unwrap_or_default(),
+        mirrors: layer.mirrors.unwrap_or_default(),
+        lock: layer.lock.unwrap_or_default(),
+        cache: layer.cache.map_or_else(|| of_user().join("artifacts"), |named| root.join(named)),
+        old_cache: env.temp_dir().join("fit-framework-cache"),
+        sample: layer.sample.unwrap_or_default(),
     }
 }
 

@@ -10,11 +10,14 @@ mod settings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use layer::{Layer, NetworkChoice, OptionalRegistry, Positive, Scalar, Tag, TreeGlob, parse_bool};
+pub use layer::{
+    ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Port, Positive,
+    Scalar, Tag, TreeGlob, Version, parse_bool,
+};
 pub use load::{ConfigError, EnvFiles, find_root, load, parse_build_arg};
 pub use settings::{SETTINGS, Setting, settings_table};
 
-use crate::model::{Network, Platform, Recipe, Reference, RegistryPrefix};
+use crate::model::{ArtifactKind, Network, Platform, Recipe, Reference, RegistryPrefix};
 
 /// Everything that decides what a run does. Built by [`load()`].
 #[derive(Clone, Debug)]
@@ -70,6 +73,12 @@ pub struct Config {
     pub skip_cache_check: bool,
     /// How to make base images that no registry gives.
     pub recipes: BTreeMap<Reference, Recipe>,
+    /// What base images are, and which are wanted.
+    pub base_image: BaseImageSettings,
+    /// What goes into base images.
+    pub artifact: ArtifactSettings,
+    /// Where a registry on this machine listens; none leaves it to the command.
+    pub registry_port: Option<u16>,
     /// `-v`, `DEBUG`: say more.
     pub verbose: bool,
     /// `.env`, or `.env.example` where there is no `.env` yet, as sync-config would leave it, in file order.
@@ -87,6 +96,57 @@ pub struct BuildArgs {
     pub flags: BTreeMap<String, String>,
     /// `[build_args]` of the settings files.
     pub settings: BTreeMap<String, String>,
+}
+
+/// What base images are, and which of them are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaseImageSettings {
+    /// What they are called, without registry and tag.
+    pub name: String,
+    /// The default version; none leaves it to the Dockerfiles.
+    pub version: Option<String>,
+    /// The versions to build; empty is the default one.
+    pub versions: Vec<String>,
+    /// What they run on; empty is [`Config::platform`].
+    pub platforms: Vec<Platform>,
+    /// The systems that `base-images` is about; empty is all.
+    pub only: Vec<String>,
+    /// The systems that it is not about.
+    pub skip: Vec<String>,
+    /// Builds at the same time.
+    pub jobs: usize,
+    /// Whether `base-images` pushes.
+    pub push: bool,
+    /// `BUILD_ARGS` as it stands.
+    pub docker_args: String,
+}
+
+/// Where the artifact of base images comes from and is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArtifactSettings {
+    /// Template with `{version}`.
+    pub url: String,
+    /// URL prefixes that are put before the path of the URL, tried in order before the origin.
+    pub mirrors: Vec<String>,
+    /// The lock file, relative to the root.
+    pub lock: String,
+    /// The cache, absolute.
+    pub cache: PathBuf,
+    /// Where the old scripts kept it, absolute.
+    pub old_cache: PathBuf,
+    /// `--sample-artifact`
+    pub sample: bool,
+}
+
+impl ArtifactSettings {
+    /// Which artifact is asked for. Nothing but a flag or a `file://` URL asks for the sample.
+    pub fn kind(&self) -> ArtifactKind {
+        if self.sample || self.url.starts_with("file://") {
+            ArtifactKind::Sample
+        } else {
+            ArtifactKind::Release
+        }
+    }
 }
 
 /// Where build contexts lie.

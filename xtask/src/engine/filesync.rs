@@ -36,7 +36,7 @@ const FOLDER_MODE: u32 = 0o755;
 
 /// What a session serves under one `dir-name`.
 pub(super) struct Tree {
-    /// Where the files of `entries` lie; unused for content in memory.
+    /// Where the files of `entries` lie that do not say so themselves; unused for content in memory.
     folder: PathBuf,
     entries: Vec<Entry>,
     /// The first thing that went wrong on our side; the builder's own words for it are worse.
@@ -70,7 +70,7 @@ impl Tree {
         let bytes: Arc<[u8]> = text.as_bytes().into();
         let digest = Digest::from_sha256(&Sha256::digest(&bytes).into());
         let kind = ContextFileKind::File { size: bytes.len() as u64, digest };
-        let file = ContextFile { path: name.to_owned(), mode: 0o644, kind };
+        let file = ContextFile { path: name.to_owned(), mode: 0o644, kind, source: None };
         let entries = vec![Entry { file, content: Content::Memory(bytes) }];
         Self { folder: PathBuf::new(), entries, trouble: Mutex::default() }
     }
@@ -90,6 +90,11 @@ impl Tree {
     /// No files at all.
     pub(super) fn empty() -> Self {
         Self { folder: PathBuf::new(), entries: Vec::new(), trouble: Mutex::default() }
+    }
+
+    /// Where a file of the context lies.
+    fn place(&self, file: &ContextFile) -> PathBuf {
+        file.source.clone().unwrap_or_else(|| self.folder.join(&file.path))
     }
 
     /// What went wrong on our side.
@@ -140,7 +145,7 @@ impl Tree {
                 stat.mod_time = i64::from_str_radix(digest.hex().get(..14).unwrap_or("0"), 16).unwrap_or(0);
             }
             (_, kind) => {
-                let found = std::fs::symlink_metadata(self.folder.join(&file.path))
+                let found = std::fs::symlink_metadata(self.place(file))
                     .map_err(|error| changed(&file.path, &unreadable(&error)))?;
                 let time = modified(&found);
                 match kind {
@@ -208,8 +213,7 @@ impl Tree {
         let ContextFileKind::File { size, digest } = &file.kind else {
             return Err(trouble("was asked for as a file"));
         };
-        let mut reader =
-            File::open(self.folder.join(&file.path)).map_err(|error| trouble(&unreadable(&error)))?;
+        let mut reader = File::open(self.place(file)).map_err(|error| trouble(&unreadable(&error)))?;
         let mut hasher = Sha256::new();
         let mut sent = 0_u64;
         loop {
@@ -307,6 +311,7 @@ fn in_order(files: &[ContextFile]) -> Result<Vec<ContextFile>, EngineError> {
                 path: parts[..depth].join("/"),
                 mode: FOLDER_MODE,
                 kind: ContextFileKind::Directory,
+                source: None,
             });
         }
         tree.insert(parts, file.clone());
@@ -321,7 +326,7 @@ mod tests {
     fn file(path: &str, content: &str) -> ContextFile {
         let digest = Digest::from_sha256(&Sha256::digest(content.as_bytes()).into());
         let kind = ContextFileKind::File { size: content.len() as u64, digest };
-        ContextFile { path: path.to_owned(), mode: 0o644, kind }
+        ContextFile { path: path.to_owned(), mode: 0o644, kind, source: None }
     }
 
     #[test]
@@ -390,6 +395,22 @@ mod tests {
                 assert_eq!(tree.trouble(), Some(changed(&listed.path, what)));
             }
         }
+    }
+
+    #[test]
+    fn a_file_from_elsewhere_is_read_there() {
+        let elsewhere = tempfile::tempdir().expect("folder");
+        std::fs::write(elsewhere.path().join("kept"), "hello").expect("write");
+        let listed = ContextFile { source: Some(elsewhere.path().join("kept")), ..file("a", "hello") };
+        check_sending(&listed, None, Ok("hello"));
+        check_sending(&listed, Some("another"), Ok("hello"));
+        std::fs::write(elsewhere.path().join("kept"), "hullo").expect("write");
+        let what = format!("content {} became {}", digest_of("hello").short(), digest_of("hullo").short());
+        check_sending(&listed, None, Err(&what));
+    }
+
+    fn digest_of(content: &str) -> Digest {
+        Digest::from_sha256(&Sha256::digest(content.as_bytes()).into())
     }
 
     #[test]

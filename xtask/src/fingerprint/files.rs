@@ -134,7 +134,7 @@ impl Context<'_> {
                 ContextFileKind::File { size: stamp.size, digest: Digest::from_sha256(&sha) }
             }
         };
-        Ok((ContextFile { path, mode, kind }, counts))
+        Ok((ContextFile { path, mode, kind, source: None }, counts))
     }
 
     pub(super) fn is_ignored(&self, path: &str) -> bool {

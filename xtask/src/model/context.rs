@@ -1,6 +1,7 @@
 //! What a builder gets of a build context.
 
 use std::cmp::Ordering;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,10 @@ pub struct ContextFile {
     /// What stands there.
     #[serde(flatten)]
     pub kind: ContextFileKind,
+    /// Where it lies, absolute, when that is not below the context folder. It says nothing about the content, so it is
+    /// neither kept nor part of a key.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
 }
 
 /// What stands at a path of a build context.

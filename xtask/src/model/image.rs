@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Platform, Reference};
+use super::{ArtifactSpec, Digest, Platform, Reference};
 
 /// The name of an image of this tree, prefix included, without registry and tag: `ai-infra-backend`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,12 +35,17 @@ impl fmt::Display for ImageName {
 pub struct Image {
     /// Unique in the tree.
     pub name: ImageName,
-    /// The service folder's name; several images share it when `build-targets.conf` lists several stages.
+    /// What it is for.
+    pub kind: ImageKind,
+    /// The service folder's name; several images share it when `build-targets.conf` lists several stages. Of a base
+    /// image the name without its version.
     pub service: String,
     /// What it is tagged, and pushed as when a registry is set.
     pub reference: Reference,
     /// The plain name that stays beside a registry's name.
     pub local_alias: Option<Reference>,
+    /// Further tags of the same image; a base image has `OS` and `latest-OS` beside `VERSION-OS`.
+    pub tags: Vec<FurtherTag>,
     /// Further names by which other images of this tree build on it (`FROM localhost/base:v1`).
     pub asked_as: BTreeSet<Reference>,
     /// Where it comes from.
@@ -65,8 +70,54 @@ impl Image {
 
     /// All names but the first.
     pub fn further_names(&self) -> impl Iterator<Item = &Reference> {
-        self.local_alias.iter().chain(&self.asked_as)
+        let tags = self.tags.iter().flat_map(|tag| std::iter::once(&tag.name).chain(&tag.local_alias));
+        self.local_alias.iter().chain(tags).chain(&self.asked_as)
     }
+
+    /// The names that it is pushed as, each with the plain name that stands beside it.
+    pub fn pushed_names(&self) -> impl Iterator<Item = (&Reference, Option<&Reference>)> {
+        let tags = self.tags.iter().map(|tag| (&tag.name, tag.local_alias.as_ref()));
+        std::iter::once((&self.reference, self.local_alias.as_ref())).chain(tags)
+    }
+
+    /// What makes it a base image, if it is one.
+    pub fn base_image(&self) -> Option<&BaseImageFacts> {
+        match &self.kind {
+            ImageKind::Service => None,
+            ImageKind::BaseImage(facts) => Some(facts),
+        }
+    }
+}
+
+/// What an image is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// One of the monorepo's services.
+    Service,
+    /// What services build on, made here too.
+    BaseImage(BaseImageFacts),
+}
+
+/// What a base image has beyond a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseImageFacts {
+    /// The system, which is the folder's name: `debian`.
+    pub os: String,
+    /// Which version of the framework is in it.
+    pub version: String,
+    /// What the Dockerfile's label says of it: `Debian 12 (stable)`.
+    pub description: Option<String>,
+    /// What its Dockerfile copies out of the cache; none when no instruction reads it.
+    pub artifact: Option<Box<ArtifactSpec>>,
+}
+
+/// A further tag of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FurtherTag {
+    /// Its whole name, registry included; it is pushed too.
+    pub name: Reference,
+    /// The plain name that stays beside a registry's name.
+    pub local_alias: Option<Reference>,
 }
 
 /// An external image that a Dockerfile (or a `dependency.conf`) stands on.

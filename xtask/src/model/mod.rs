@@ -4,6 +4,7 @@
 
 mod alias_rules;
 mod container;
+mod artifact;
 mod context;
 mod details;
 mod diagnostic;
@@ -20,14 +21,15 @@ mod registry_prefix;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
+pub use artifact::{ArtifactKind, ArtifactSpec};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use details::{Healthcheck, ImageDetails};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use image::{
-    BaseImage, BuildGroup, BuildTarget, Image, ImageName, ImageSource, ImageState, InputKind, InputPattern,
-    LocalImage,
+    BaseImage, BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
+    ImageState, InputKind, InputPattern, LocalImage,
 };
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use plan::{BuildSpec, Expectation, Phase, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind};

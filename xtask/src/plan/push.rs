@@ -5,29 +5,36 @@ use std::collections::BTreeSet;
 use crate::graph::ImageGraph;
 use crate::model::{ImageName, Observed, Phase, Plan, Reason, Skipped, Step, StepId, StepKind};
 
-/// One push for each selected image, under its full name. An image that was to be built is pushed only if it was.
+/// One push for each selected image, under its full name and each of its tags. An image that was to be built is pushed only if it was.
 /// Where nothing is built before (`store` is what there is), a missing name is made of the plain one.
 pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, store: Option<&Observed>) -> Plan {
     let mut plan = Plan::default();
     for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
-        let (name, full) = (image.name.as_str(), image.reference.familiar());
-        let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
-        let is_missing =
-            |store: &&Observed| store.capabilities.is_some() && store.find(&image.reference).is_none();
-        if let Some(store) = store.filter(is_missing) {
-            let Some(plain) = image.local_alias.as_ref().filter(|plain| store.find(plain).is_some()) else {
-                let why = Reason::NothingToPush(image.name.clone());
-                plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
-                continue;
-            };
-            let id = StepId::new(Phase::Push, &full);
-            needs.push(id.clone());
-            let kind = StepKind::Tag { source: plain.clone(), target: image.reference.clone() };
-            let why = Reason::AliasMissing { from: plain.clone(), fell_back_past: Vec::new() };
-            plan.steps.push(step(id, full.clone(), kind, Vec::new(), why));
+        let mut first: Option<StepId> = None;
+        for (reference, plain) in image.pushed_names() {
+            let (name, full) = (image.name.as_str(), reference.familiar());
+            let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
+            let is_missing =
+                |store: &&Observed| store.capabilities.is_some() && store.find(reference).is_none();
+            if let Some(store) = store.filter(is_missing) {
+                let Some(plain) = plain.filter(|plain| store.find(plain).is_some()) else {
+                    let why = Reason::NothingToPush(image.name.clone());
+                    plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
+                    continue;
+                };
+                let id = StepId::new(Phase::Push, &format!("tag {full}"));
+                needs.push(id.clone());
+                let kind = StepKind::Tag { source: plain.clone(), target: reference.clone() };
+                let why = Reason::AliasMissing { from: plain.clone(), fell_back_past: Vec::new() };
+                plan.steps.push(step(id, full.clone(), kind, Vec::new(), why));
+            }
+            // Further tags cost next to nothing once the registry has the layers, and would be sent twice before.
+            needs.extend(first.clone());
+            let id = StepId::new(Phase::Push, if first.is_none() { name } else { &full });
+            first.get_or_insert_with(|| id.clone());
+            let kind = StepKind::Push { reference: reference.clone() };
+            plan.steps.push(step(id, full, kind, needs, Reason::Asked));
         }
-        let kind = StepKind::Push { reference: image.reference.clone() };
-        plan.steps.push(step(StepId::new(Phase::Push, name), full, kind, needs, Reason::Asked));
     }
     plan
 }

@@ -85,7 +85,7 @@ mod tests {
 
     fn context(name: &str) -> Prepared {
         let kind = ContextFileKind::Symlink { target: "x".to_owned() };
-        let file = ContextFile { path: name.to_owned(), mode: 0o777, kind };
+        let file = ContextFile { path: name.to_owned(), mode: 0o777, kind, source: None };
         let files = ContextFiles::new([(file, true)]);
         let digest = Some(digest_files(files.counted()));
         Prepared { files, digest }

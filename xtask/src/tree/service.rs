@@ -16,8 +16,8 @@ use crate::fingerprint::files::Context;
 use crate::fingerprint::listing::Listings;
 use crate::ignorefile::IgnoreFile;
 use crate::model::{
-    BaseImage, BuildGroup, BuildTarget, Diagnostic, Image, ImageName, ImageSource, InputKind, InputPattern,
-    Platform, Reference, Severity,
+    BaseImage, BuildGroup, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
+    InputPattern, Platform, Reference, Severity,
 };
 use crate::plan::build::Prepared;
 
@@ -314,8 +314,10 @@ impl Reader<'_> {
         match (full, plain.parse::<Reference>()) {
             (Ok(reference), Ok(plain)) => Some(Image {
                 name: ImageName::new(name),
+                kind: ImageKind::Service,
                 service: self.service.name.clone(),
                 local_alias: (reference != plain).then_some(plain),
+                tags: Vec::new(),
                 asked_as: BTreeSet::new(),
                 reference,
                 source,

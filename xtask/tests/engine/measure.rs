@@ -74,7 +74,7 @@ async fn a_large_file_takes_little_memory() {
     }
     let kind =
         ContextFileKind::File { size: 300 << 20, digest: Digest::from_sha256(&hasher.finalize().into()) };
-    let file = ContextFile { path: "big".to_owned(), mode: 0o644, kind };
+    let file = ContextFile { path: "big".to_owned(), mode: 0o644, kind, source: None };
     let spec = world.spec("big:1", "FROM BASE\nCOPY big /\n", vec![file]);
     let before = peak_memory();
     let begin = Instant::now();

@@ -61,7 +61,7 @@ impl World {
         std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).unwrap();
         let digest = Digest::from_sha256(&Sha256::digest(content.as_bytes()).into());
         let kind = ContextFileKind::File { size: content.len() as u64, digest };
-        ContextFile { path: path.to_owned(), mode, kind }
+        ContextFile { path: path.to_owned(), mode, kind, source: None }
     }
 
     /// Makes a symlink of the context, and lists it.
@@ -70,7 +70,7 @@ impl World {
         std::fs::create_dir_all(full.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(target, &full).unwrap();
         let kind = ContextFileKind::Symlink { target: target.to_owned() };
-        ContextFile { path: path.to_owned(), mode: 0o777, kind }
+        ContextFile { path: path.to_owned(), mode: 0o777, kind, source: None }
     }
 
     /// Makes a folder of the context, and lists it.
@@ -78,7 +78,7 @@ impl World {
         let full = self.path().join("context").join(path);
         std::fs::create_dir_all(&full).unwrap();
         std::fs::set_permissions(&full, std::fs::Permissions::from_mode(mode)).unwrap();
-        ContextFile { path: path.to_owned(), mode, kind: ContextFileKind::Directory }
+        ContextFile { path: path.to_owned(), mode, kind: ContextFileKind::Directory, source: None }
     }
 
     pub fn spec(&self, name: &str, text: &str, files: Vec<ContextFile>) -> BuildSpec {

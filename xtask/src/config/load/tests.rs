@@ -265,9 +265,67 @@ fn the_table_agrees_with_the_built_in_values_and_the_docs() {
     assert_eq!(keys.len(), before, "each setting once");
     for setting in SETTINGS {
         for name in setting.variables().filter(|name| name.starts_with("XTASK_")) {
-            assert_eq!(name, format!("XTASK_{}", setting.key.to_uppercase()));
+            let of_key = setting.key.to_uppercase().replace('.', "_");
+            let told = name.trim_start_matches("XTASK_");
+            assert!(told == of_key || told == setting.old, "{name} is neither {of_key} nor the old name");
         }
     }
     let docs = include_str!("../../../../docs/config.md");
     assert!(docs.contains(&settings_table()), "docs/config.md must hold this table:\n{}", settings_table());
+}
+
+#[test]
+fn tables_of_settings_merge_and_know_their_keys() {
+    let fixture = "//- .config/xtask.toml\n[base_image]\nversion = '1.2.3'\nname = 'team/base'\nversoin = 2\n\
+                   [artifact]\nmirrors = ['https://m.example.com/gh']\n";
+    let tree = TestTree::new(fixture);
+    let variables =
+        [("FIT_VERSION", "9.9.9"), ("PARALLEL", "4"), ("ONLY_OS", "a, b"), ("PUSH_IMAGE", "true")];
+    let variables = env(variables);
+    let config = load(&tree.root(), Layer::default(), &variables, None).expect("valid");
+    let bases = &config.base_image;
+    assert_eq!((bases.name.as_str(), bases.version.as_deref(), bases.jobs), ("team/base", Some("1.2.3"), 4));
+    assert_eq!(
+        (&bases.versions, &bases.only, bases.push),
+        (&vec!["9.9.9".into()], &vec!["a".into(), "b".into()], true)
+    );
+    assert_eq!(config.artifact.mirrors, ["https://m.example.com/gh"]);
+    assert_eq!(config.artifact.lock, "docker/base-images/artifacts.lock");
+    assert!(config.artifact.url.contains("{version}"), "what one source leaves open the next one says");
+    assert_eq!(
+        config.warnings,
+        [".config/xtask.toml:4:1: unknown key `base_image.versoin`, did you mean `base_image.version`?"]
+    );
+}
+
+#[test]
+fn what_base_images_refuse() {
+    for (name, value, expected) in [
+        ("FIT_VERSION", "v1", "`v1` is not a version"),
+        ("FIT_VERSION", "../1", "`../1` is not a version"),
+        ("FIT_VERSION", "1/2", "`1/2` is not a version"),
+        ("FIT_VERSION", "1..2", "`1..2` is not a version"),
+        ("XTASK_BASE_IMAGE_NAME", "Base", "`Base` is not an image name"),
+        ("XTASK_BASE_IMAGE_NAME", "base:1", "`base:1` is not an image name"),
+        ("REGISTRY_PORT", "0", "`0` is not a port"),
+        ("REGISTRY_PORT", "65536", "`65536` is not a port"),
+        ("XTASK_PARALLEL", "0", "`0` is out of range"),
+        ("PUSH_IMAGE", "maybe", "`maybe` is neither yes nor no"),
+    ] {
+        let error = load_error("", &env([(name, value)]));
+        assert!(error.contains(expected), "{name}={value}: {error}");
+    }
+}
+
+#[test]
+fn artifacts_are_kept_where_caches_are() {
+    let cache = |variables: &Env| {
+        let config = load_tree("", variables);
+        (config.artifact.cache, config.artifact.old_cache)
+    };
+    let (kept, old) = cache(&env([("HOME", "/home/u"), ("TMPDIR", "/t")]));
+    assert_eq!((kept, old), ("/home/u/.cache/xtask/artifacts".into(), "/t/fit-framework-cache".into()));
+    let (kept, old) = cache(&env([("XTASK_ARTIFACT_CACHE", "/a"), ("XDG_CACHE_HOME", "/c")]));
+    assert_eq!((kept, old), ("/a".into(), "/tmp/fit-framework-cache".into()));
+    assert!(cache(&Env::default()).0.ends_with("target/xtask/cache/artifacts"), "nobody's home");
 }

@@ -17,7 +17,7 @@ pub(super) fn read_context(folder: &Path, spec: &BuildSpec) -> Result<(), Engine
 }
 
 fn read(folder: &Path, file: &ContextFile) -> Result<(), String> {
-    let path = folder.join(&file.path);
+    let path = file.source.clone().unwrap_or_else(|| folder.join(&file.path));
     match &file.kind {
         ContextFileKind::File { size, digest } => {
             let content = std::fs::read(&path).map_err(|error| match error.kind() {
