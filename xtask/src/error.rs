@@ -249,6 +249,8 @@ impl From<EngineError> for Error {
             EngineError::RegistryUnreachable(_) => new(Code::PullFailed)
                 .hint("`--network internal` asks the internal registry only, `--offline` asks none"),
             EngineError::BuildFailed { last_lines, .. } => new(Code::BuildFailed).last_lines(last_lines),
+            EngineError::PortTaken(_) => new(Code::EngineUnfit)
+                .hint("`ss -ltnp` shows who listens where; another `--port` is another port"),
             EngineError::DiskFull(_) => new(Code::EngineUnfit).hint(
                 "`docker system df` shows what takes the space, `docker builder prune` frees some of it",
             ),

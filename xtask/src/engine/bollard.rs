@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
@@ -12,8 +13,11 @@ use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::credentials::Credentials;
 use super::http::{Wire, WireError, chain};
-use super::{Engine, EngineError, OnProgress, build, observe, transfer};
-use crate::model::{BuildSpec, Digest, LocalImage, Observed, Platform, Reference};
+use super::{Engine, EngineError, OnProgress, build, container, observe, transfer};
+use crate::model::{
+    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, LocalImage,
+    LogStream, Observed, Platform, Reference,
+};
 
 /// Seconds that a plain question may take.
 const TIMEOUT: u64 = 60;
@@ -182,5 +186,37 @@ impl Engine for DockerEngine {
             Ok(_) | Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
             Err(error) => Err(self.error(error, &reference.familiar())),
         }
+    }
+
+    async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
+        container::details(self, reference).await
+    }
+
+    async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        container::run(self, spec).await
+    }
+
+    async fn container(&self, id: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
+        container::state(self, id).await
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[&str]) -> Result<ExecOutput, EngineError> {
+        container::exec(self, id, command).await
+    }
+
+    async fn logs(&self, id: &ContainerId) -> Result<Vec<(LogStream, String)>, EngineError> {
+        container::logs(self, id).await
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
+        container::stop(self, id, grace).await
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {
+        container::remove(self, id).await
+    }
+
+    async fn containers(&self, label: &str) -> Result<Vec<ContainerId>, EngineError> {
+        container::list(self, label).await
     }
 }

@@ -8,6 +8,8 @@ use super::EngineError;
 
 /// Texts of a full disk.
 const FULL: &[&str] = &["no space left on device", "disk quota exceeded"];
+/// Texts of a port that somebody else has.
+const TAKEN: &[&str] = &["port is already allocated", "address already in use"];
 /// Texts of a registry that asks for patience.
 const THROTTLED: &[&str] = &["toomanyrequests", "too many requests", "http 429", "status: 429", "rate limit"];
 /// Texts of a refusal. Docker Hub does not tell "not there" from "not yours".
@@ -89,6 +91,8 @@ pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
     };
     if says(FULL) {
         EngineError::DiskFull(said())
+    } else if says(TAKEN) {
+        EngineError::PortTaken(said())
     } else if says(THROTTLED) || status == Some(429) {
         EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
     } else if says(OUT_OF_REACH) {
@@ -133,6 +137,7 @@ mod tests {
             EngineError::Transient { .. } => "transient, wait",
             EngineError::RegistryUnreachable(_) => "unreachable",
             EngineError::DiskFull(_) => "full",
+            EngineError::PortTaken(_) => "taken",
             _ => "other",
         };
         assert_eq!(is, kind, "{message}");
@@ -202,6 +207,17 @@ mod tests {
             ),
             (Some(500), "x509: certificate signed by unknown authority", "unreachable"),
             (Some(500), "write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "full"),
+            (
+                Some(500),
+                "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:15000 failed: \
+                 port is already allocated",
+                "taken",
+            ),
+            (
+                Some(500),
+                "Error starting userland proxy: listen tcp4 127.0.0.1:1: bind: address already in use",
+                "taken",
+            ),
             (Some(500), "something entirely different", "other"),
             (Some(500), "", "other"),
         ] {

@@ -4,6 +4,7 @@
 //! build's files from disk as the real one does. The contract test holds it against a real engine.
 
 mod builder;
+mod containers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,7 +14,12 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::{Engine, EngineError, OnProgress, Progress};
-use crate::model::{BuildSpec, Capabilities, Digest, LocalImage, Observed, Platform, Reference, Unit};
+use crate::model::{
+    BuildSpec, Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails,
+    LocalImage, LogStream, Observed, Platform, Reference, Unit,
+};
+
+pub use containers::FakeBehaviour;
 
 /// What can be asked of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +40,22 @@ pub enum Verb {
     Import,
     /// [`Engine::remove`]
     Remove,
+    /// [`Engine::details`]
+    Details,
+    /// [`Engine::run`]
+    Run,
+    /// [`Engine::container`]
+    Container,
+    /// [`Engine::exec`]
+    Exec,
+    /// [`Engine::logs`]
+    Logs,
+    /// [`Engine::stop`]
+    Stop,
+    /// [`Engine::remove_container`]
+    RemoveContainer,
+    /// [`Engine::containers`]
+    Containers,
 }
 
 /// What goes wrong with a call.
@@ -70,6 +92,7 @@ struct State {
     faults: Vec<Script>,
     calls: Vec<(Verb, String)>,
     builds: Vec<FakeBuild>,
+    containers: containers::Containers,
 }
 
 struct Script {
@@ -115,9 +138,20 @@ impl FakeEngine {
     }
 
     /// Lets the `nth` call (from 1) of a verb on a subject go wrong. The subject is a reference in its familiar
-    /// form, for builds the image's name, for `observe` empty.
+    /// form, for builds the image's name, for containers the reference that they run, for `containers` the label,
+    /// for `observe` empty.
     pub fn script(&self, verb: Verb, subject: &str, nth: usize, fault: Fault) {
         self.state().faults.push(Script { verb, subject: subject.to_owned(), nth, fault });
+    }
+
+    /// Containers whose image's familiar name contains `image` behave so from now on.
+    pub fn behave(&self, image: &str, behaviour: FakeBehaviour) {
+        self.state().containers.behave(image, behaviour);
+    }
+
+    /// Somebody else has this port.
+    pub fn take_port(&self, port: u16) {
+        self.state().containers.taken.insert(port);
     }
 
     /// Every call so far, in order.
@@ -342,13 +376,71 @@ impl Engine for FakeEngine {
 
     async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {
         self.enter(Verb::Remove, reference.familiar()).await?;
-        self.state().images.retain_mut(|image| {
+        let mut state = self.state();
+        if let Some(image) = state.find(reference)
+            && image.names.len() == 1
+            && state.containers.use_image(&image.id)
+        {
+            return Err(EngineError::Other(format!("conflict: a container uses {}", reference.familiar())));
+        }
+        state.images.retain_mut(|image| {
             let had = image.names.len();
             image.names.retain(|name| name != reference);
             // The image goes with its last name; one that never had any stays.
             had == image.names.len() || !image.names.is_empty()
         });
         Ok(())
+    }
+
+    async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
+        self.enter(Verb::Details, reference.familiar()).await?;
+        let state = self.state();
+        Ok(state.find(reference).map(|image| state.containers.details(&reference.familiar(), image)))
+    }
+
+    async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        self.enter(Verb::Run, spec.image.familiar()).await?;
+        let mut state = self.state();
+        let image = state.find(&spec.image).cloned();
+        state.containers.run(spec, image.as_ref())
+    }
+
+    async fn container(&self, id: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
+        let subject = self.state().containers.subject(id);
+        self.enter(Verb::Container, subject).await?;
+        Ok(self.state().containers.state(id))
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[&str]) -> Result<ExecOutput, EngineError> {
+        let subject = self.state().containers.subject(id);
+        self.enter(Verb::Exec, subject).await?;
+        self.state().containers.exec(id, command)
+    }
+
+    async fn logs(&self, id: &ContainerId) -> Result<Vec<(LogStream, String)>, EngineError> {
+        let subject = self.state().containers.subject(id);
+        self.enter(Verb::Logs, subject).await?;
+        self.state().containers.logs(id)
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
+        let subject = self.state().containers.subject(id);
+        self.enter(Verb::Stop, subject).await?;
+        let takes = self.state().containers.stop(id, grace);
+        tokio::time::sleep(takes).await;
+        Ok(())
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let subject = self.state().containers.subject(id);
+        self.enter(Verb::RemoveContainer, subject).await?;
+        self.state().containers.remove(id);
+        Ok(())
+    }
+
+    async fn containers(&self, label: &str) -> Result<Vec<ContainerId>, EngineError> {
+        self.enter(Verb::Containers, label.to_owned()).await?;
+        Ok(self.state().containers.labelled(label))
     }
 }
 

@@ -121,7 +121,9 @@ impl Wire {
     pub(super) async fn call(&self, request: Request<AnyBody>, about: &str) -> Result<Answer, EngineError> {
         let answer = self.send(request).await.map_err(|error| self.lost(&error))?;
         let status = answer.response.status();
-        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+        // 304 is how an engine says that a container is stopped, or runs, already.
+        let is_fine = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED);
+        if status.is_success() || is_fine {
             return Ok(answer);
         }
         Err(classify(Some(status.as_u16()), &answer.error_message().await, about))
@@ -209,6 +211,20 @@ impl Answer {
             scanned: 0,
             _connection: self.connection,
         }
+    }
+
+    /// The body, read to its end; of a longer one the first `limit` bytes.
+    pub(super) async fn bytes(self, limit: usize) -> Result<Vec<u8>, EngineError> {
+        let mut body = self.response.into_body();
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| EngineError::Gone(chain(&error)))?;
+            if let Some(data) = frame.data_ref() {
+                let room = limit.saturating_sub(bytes.len()).min(data.len());
+                bytes.extend_from_slice(&data[..room]);
+            }
+        }
+        Ok(bytes)
     }
 
     /// What the engine says in an error's body.

@@ -7,6 +7,7 @@ mod bollard;
 mod build;
 mod classify;
 mod connect;
+mod container;
 mod credentials;
 mod fake;
 mod filesync;
@@ -21,12 +22,16 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::model::{BuildSpec, Digest, LocalImage, LogStream, Observed, Platform, Reference, Unit};
+use crate::model::{
+    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, LocalImage,
+    LogStream, Observed, Platform, Reference, Unit,
+};
 
 pub use bollard::DockerEngine;
 pub use connect::{Surroundings, connect};
-pub use fake::{FakeBuild, FakeEngine, Fault, Verb, fake_image};
+pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
 
 /// How far a pull, push or build is, or what it prints.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +113,44 @@ pub trait Engine: Send + Sync {
 
     /// Takes a name away; the image goes with its last name. Absent is fine.
     fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// What an image says about itself; none when the store lacks it.
+    fn details(
+        &self,
+        reference: &Reference,
+    ) -> impl Future<Output = Result<Option<ImageDetails>, EngineError>> + Send;
+
+    /// Creates and starts a container; one that does not start is not left behind.
+    fn run(&self, spec: &ContainerSpec) -> impl Future<Output = Result<ContainerId, EngineError>> + Send;
+
+    /// How a container is doing; none when it is gone.
+    fn container(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<ContainerState>, EngineError>> + Send;
+
+    /// Runs a command in a running container, to its end.
+    fn exec(
+        &self,
+        id: &ContainerId,
+        command: &[&str],
+    ) -> impl Future<Output = Result<ExecOutput, EngineError>> + Send;
+
+    /// What a container printed last, line by line.
+    fn logs(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Vec<(LogStream, String)>, EngineError>> + Send;
+
+    /// Asks a container to end, and ends it by force after `grace`. Ended already, or gone, is fine.
+    fn stop(&self, id: &ContainerId, grace: Duration)
+    -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a container by force, with its anonymous volumes. Absent is fine.
+    fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The containers that carry a label (`name` or `name=value`), running or not; an empty text means all.
+    fn containers(&self, label: &str) -> impl Future<Output = Result<Vec<ContainerId>, EngineError>> + Send;
 }
 
 /// Whichever engine there is. A clone speaks to the same store.
@@ -218,6 +261,62 @@ impl Engine for AnyEngine {
             Self::Fake(engine) => engine.remove(reference).await,
         }
     }
+
+    async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.details(reference).await,
+            Self::Fake(engine) => engine.details(reference).await,
+        }
+    }
+
+    async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.run(spec).await,
+            Self::Fake(engine) => engine.run(spec).await,
+        }
+    }
+
+    async fn container(&self, id: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.container(id).await,
+            Self::Fake(engine) => engine.container(id).await,
+        }
+    }
+
+    async fn exec(&self, id: &ContainerId, command: &[&str]) -> Result<ExecOutput, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.exec(id, command).await,
+            Self::Fake(engine) => engine.exec(id, command).await,
+        }
+    }
+
+    async fn logs(&self, id: &ContainerId) -> Result<Vec<(LogStream, String)>, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.logs(id).await,
+            Self::Fake(engine) => engine.logs(id).await,
+        }
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.stop(id, grace).await,
+            Self::Fake(engine) => engine.stop(id, grace).await,
+        }
+    }
+
+    async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.remove_container(id).await,
+            Self::Fake(engine) => engine.remove_container(id).await,
+        }
+    }
+
+    async fn containers(&self, label: &str) -> Result<Vec<ContainerId>, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.containers(label).await,
+            Self::Fake(engine) => engine.containers(label).await,
+        }
+    }
 }
 
 /// What went wrong at the engine.
@@ -268,6 +367,9 @@ pub enum EngineError {
         /// The last lines that the instruction printed.
         last_lines: Vec<String>,
     },
+    /// A port of this machine that a container was to have is somebody else's.
+    #[error("a port is taken: {0}")]
+    PortTaken(String),
     /// The engine's disk is full.
     #[error("no space left on the engine's disk: {0}")]
     DiskFull(String),

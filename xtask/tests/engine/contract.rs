@@ -2,14 +2,36 @@
 
 use std::time::{Duration, SystemTime};
 
-use xtask::engine::{Engine as _, EngineError, FakeEngine, Verb};
-use xtask::model::Platform;
+use xtask::engine::{Engine as _, EngineError, FakeBehaviour, FakeEngine, Verb};
+use xtask::model::{
+    ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, LogStream, Platform, PublishedPort,
+};
 
 use crate::world::{World, quietly, real_world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fake_engine_keeps_the_contract() {
     let fake = FakeEngine::new();
+    let say = |stream, line: &str| (stream, line.to_owned());
+    let answer = |exit_code, stdout: &str, stderr: &str| ExecOutput {
+        exit_code,
+        stdout: stdout.to_owned(),
+        stderr: stderr.to_owned(),
+    };
+    fake.behave(
+        "served",
+        FakeBehaviour {
+            health: vec![Health::Starting, Health::Healthy],
+            logs: vec![say(LogStream::Stdout, "out \u{fffd}"), say(LogStream::Stderr, "err")],
+            answers: vec![
+                ("cat /etc/who", answer(0, "me\n", "")),
+                ("sh -c", answer(7, "a\u{fffd}b\n", "bad\n")),
+                ("env", answer(0, "SAID=so\n", "")),
+            ],
+            ..FakeBehaviour::default()
+        },
+    );
+    fake.behave("ending", FakeBehaviour { exits: Some(3), ..FakeBehaviour::default() });
     contract(&World::new(fake.clone().into(), None)).await;
     assert!(fake.count(Verb::Build) > 5);
     assert!(fake.builds().iter().any(|build| build.files.contains(&"a file.txt".to_owned())));
@@ -34,6 +56,9 @@ async fn contract(world: &World) {
     a_file_that_is_not_as_listed_stops_the_build(world).await;
     images_travel_through_a_registry(world).await;
     a_dropped_build_is_over(world).await;
+    an_image_says_what_it_is(world).await;
+    a_container_runs_and_goes(world).await;
+    a_container_that_cannot_run_is_no_container(world).await;
     world.clean_up().await;
 }
 
@@ -247,4 +272,149 @@ async fn a_dropped_build_is_over(world: &World) {
         woken = wake => woken.unwrap(),
     }
     assert_eq!(world.engine.inspect(&spec.tags[0]).await.unwrap(), None);
+}
+
+/// An image with everything that `details` tells, whose containers are healthy as soon as they are asked.
+const SERVED: &str = r#"
+FROM BASE
+ENV WHO=me EMPTY= EQUAL=a=b
+WORKDIR /srv
+EXPOSE 8090 8080
+VOLUME /data
+STOPSIGNAL INT
+LABEL xtask.test=served
+HEALTHCHECK --interval=1s --timeout=5s --retries=3 CMD ["cat", "/etc/who"]
+RUN echo me >/etc/who
+USER 2000:2000
+ENTRYPOINT ["sh", "-c", "printf 'out \\377\\n'; echo err >&2; exec sleep 300"]
+CMD ["unused"]
+"#;
+
+async fn an_image_says_what_it_is(world: &World) {
+    let spec = world.spec("served:1", SERVED, Vec::new());
+    let id = world.build(&spec).await.unwrap();
+    let details = world.engine.details(&spec.tags[0]).await.unwrap().expect("there");
+    assert_eq!(details.id, id);
+    assert!(details.size > 0 && !details.layers.is_empty());
+    assert_eq!(world.engine.details(&world.reference("nothing:1")).await.unwrap(), None);
+    if world.host.is_empty() {
+        return;
+    }
+    assert_eq!((details.user.as_str(), details.workdir.as_str()), ("2000:2000", "/srv"));
+    assert_eq!(
+        ["WHO", "EMPTY", "EQUAL", "NONE"].map(|name| details.variable(name)),
+        [Some("me"), Some(""), Some("a=b"), None]
+    );
+    assert_eq!(details.exposed_ports, ["8080/tcp", "8090/tcp"]);
+    assert_eq!(
+        (details.volumes.as_slice(), details.stop_signal.as_str()),
+        (["/data".to_owned()].as_slice(), "INT")
+    );
+    assert_eq!(details.labels.get("xtask.test").map(String::as_str), Some("served"));
+    assert_eq!((details.entrypoint.len(), details.cmd.as_slice()), (3, ["unused".to_owned()].as_slice()));
+    let check = details.healthcheck.expect("a check");
+    assert_eq!((check.test[0].as_str(), check.interval, check.retries), ("CMD", Duration::from_secs(1), 3));
+}
+
+async fn state(world: &World, id: &ContainerId) -> ContainerState {
+    world.engine.container(id).await.unwrap().expect("there")
+}
+
+/// Asks until it is so.
+async fn wait_for(
+    world: &World,
+    id: &ContainerId,
+    is_so: impl Fn(&ContainerState) -> bool,
+) -> ContainerState {
+    let begin = std::time::Instant::now();
+    loop {
+        let state = state(world, id).await;
+        if is_so(&state) {
+            return state;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "{state:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn a_container_runs_and_goes(world: &World) {
+    let image = world.reference("served:1");
+    let label = format!("xtask.test={}", world.prefix);
+    let spec = ContainerSpec {
+        env: [("SAID".to_owned(), "so".to_owned())].into(),
+        ports: vec![PublishedPort { container: 8080, host: None }],
+        labels: [("xtask.test".to_owned(), world.prefix.clone())].into(),
+        name: Some(world.prefix.clone()),
+        ..ContainerSpec::of(image.clone())
+    };
+    let id = world.engine.run(&spec).await.unwrap();
+    assert_eq!(world.engine.containers(&label).await.unwrap(), std::slice::from_ref(&id));
+    assert!(world.engine.containers("").await.unwrap().contains(&id));
+    assert!(world.engine.containers("xtask.test=other").await.unwrap().is_empty());
+
+    let healthy = wait_for(world, &id, |state| state.health == Health::Healthy).await;
+    assert!(healthy.running && healthy.exit_code.is_none() && healthy.ports[&8080] > 0, "{healthy:?}");
+    assert_eq!(healthy.name, world.prefix);
+    assert_eq!(healthy.image, world.engine.inspect(&image).await.unwrap().map(|image| image.id));
+    assert_eq!(healthy.labels.get("xtask.test"), Some(&world.prefix));
+
+    let exec = async |command: &[&str]| world.engine.exec(&id, command).await.unwrap();
+    assert_eq!(exec(&["cat", "/etc/who"]).await.stdout, "me\n");
+    let output = exec(&["sh", "-c", "printf 'a\\377b\\n'; echo bad >&2; exit 7"]).await;
+    assert_eq!(
+        (output.exit_code, output.stdout.as_str(), output.stderr.as_str()),
+        (7, "a\u{fffd}b\n", "bad\n")
+    );
+    assert!(matches!(exec(&["no-such-program"]).await.exit_code, 126 | 127));
+    let mut logs = world.engine.logs(&id).await.unwrap();
+    logs.sort_by_key(|(stream, _)| *stream == LogStream::Stderr);
+    let expected = [(LogStream::Stdout, "out \u{fffd}"), (LogStream::Stderr, "err")];
+    assert_eq!(logs, expected.map(|(stream, line)| (stream, line.to_owned())));
+
+    // Its image keeps its last name while the container is there.
+    assert!(world.engine.remove(&image).await.is_err());
+    world.engine.stop(&id, Duration::from_secs(1)).await.unwrap();
+    world.engine.stop(&id, Duration::from_secs(1)).await.expect("stopped already is fine");
+    let ended = state(world, &id).await;
+    assert!(!ended.running && ended.exit_code.is_some(), "{ended:?}");
+    assert!(world.engine.exec(&id, &["env"]).await.is_err());
+    world.engine.remove_container(&id).await.unwrap();
+    world.engine.remove_container(&id).await.expect("absent is fine");
+    world.engine.stop(&id, Duration::ZERO).await.expect("absent is fine");
+    assert_eq!(world.engine.container(&id).await.unwrap(), None);
+    assert!(world.engine.logs(&id).await.is_err());
+    assert!(world.engine.containers(&label).await.unwrap().is_empty());
+}
+
+async fn a_container_that_cannot_run_is_no_container(world: &World) {
+    let missing = ContainerSpec::of(world.reference("nothing:1"));
+    let error = world.engine.run(&missing).await.unwrap_err();
+    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+
+    let ending = world.spec("ending:1", "FROM BASE\nENTRYPOINT [\"sh\", \"-c\", \"exit 3\"]\n", Vec::new());
+    world.build(&ending).await.unwrap();
+    let id = world.engine.run(&ContainerSpec::of(ending.tags[0].clone())).await.unwrap();
+    let ended = wait_for(world, &id, |state| !state.running).await;
+    assert_eq!(ended.exit_code, Some(3));
+    world.engine.remove_container(&id).await.unwrap();
+
+    let label = || [("xtask.test".to_owned(), world.prefix.clone())].into();
+    let taken = |port| ContainerSpec {
+        ports: vec![PublishedPort { container: 8080, host: Some(port) }],
+        labels: label(),
+        ..ContainerSpec::of(world.reference("served:1"))
+    };
+    let first = world
+        .engine
+        .run(&ContainerSpec { ports: vec![PublishedPort { container: 8080, host: None }], ..taken(1) })
+        .await;
+    let first = first.unwrap();
+    let port = state(world, &first).await.ports[&8080];
+    world.engine.remove_container(&first).await.unwrap();
+    let first = world.engine.run(&taken(port)).await.unwrap();
+    let error = world.engine.run(&taken(port)).await.unwrap_err();
+    assert!(matches!(error, EngineError::PortTaken(_)), "{error:?}");
+    let left = world.engine.containers(&format!("xtask.test={}", world.prefix)).await.unwrap();
+    assert_eq!(left, std::slice::from_ref(&first), "what did not start is not left behind");
+    world.engine.remove_container(&first).await.unwrap();
 }

@@ -3,7 +3,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::model::{BuildSpec, LocalImage, Observed};
+use crate::model::{
+    BuildSpec, ContainerId, ContainerSpec, ContainerState, ExecOutput, ImageDetails, LocalImage, LogStream,
+    Observed,
+};
 
 fn parse(text: &str) -> Reference {
     text.parse().expect(text)
@@ -110,6 +113,38 @@ impl Engine for Double {
     }
 
     async fn remove(&self, _: &Reference) -> Result<(), EngineError> {
+        unused()
+    }
+
+    async fn details(&self, _: &Reference) -> Result<Option<ImageDetails>, EngineError> {
+        unused()
+    }
+
+    async fn run(&self, _: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        unused()
+    }
+
+    async fn container(&self, _: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
+        unused()
+    }
+
+    async fn exec(&self, _: &ContainerId, _: &[&str]) -> Result<ExecOutput, EngineError> {
+        unused()
+    }
+
+    async fn logs(&self, _: &ContainerId) -> Result<Vec<(LogStream, String)>, EngineError> {
+        unused()
+    }
+
+    async fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), EngineError> {
+        unused()
+    }
+
+    async fn remove_container(&self, _: &ContainerId) -> Result<(), EngineError> {
+        unused()
+    }
+
+    async fn containers(&self, _: &str) -> Result<Vec<ContainerId>, EngineError> {
         unused()
     }
 }

@@ -1,0 +1,512 @@
+//! Containers, and what an image says about itself: create, start, look, exec, logs, stop, remove.
+//!
+//! In: a [`ContainerSpec`] or an ID. Out: plain data. Ports are published to 127.0.0.1 alone. Without a terminal the
+//! engine frames what a container prints: eight bytes before each piece, of which the first says which output it is
+//! and the last four how long the piece is (Engine API, "Attach to a container", "Stream format").
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use http::{Method, Request, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::EngineError;
+use super::bollard::DockerEngine;
+use super::http::{Answer, empty, full, target};
+use crate::model::{
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, ImageDetails,
+    LogStream, Reference,
+};
+
+/// No more of what a command or a container printed is kept.
+const MAX_OUTPUT: usize = 4 * 1024 * 1024;
+/// So many of a container's last lines tell how it went.
+const LOG_LINES: u32 = 2000;
+/// No answer in JSON is longer.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+/// How many of the last health checks are told.
+const HEALTH_LOG: usize = 5;
+
+/// Creates and starts; a container that does not start is removed again.
+pub(super) async fn run(engine: &DockerEngine, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Created {
+        id: String,
+    }
+    let about = spec.image.familiar();
+    let name: Vec<(&str, String)> = spec.name.iter().map(|name| ("name", name.clone())).collect();
+    let answer =
+        ask(engine, Method::POST, "/containers/create", &name, Some(request_body(spec)), &about).await?;
+    let id = ContainerId::new(read::<Created>(answer).await?.id);
+    match ask(engine, Method::POST, &format!("/containers/{id}/start"), &[], None, &about).await {
+        Ok(_) => Ok(id),
+        Err(error) => {
+            // Why it did not start says more than why it could not be removed.
+            let _ = remove(engine, &id).await;
+            Err(error)
+        }
+    }
+}
+
+fn request_body(spec: &ContainerSpec) -> Value {
+    let port = |port: u16| format!("{port}/tcp");
+    let exposed: BTreeMap<String, Value> =
+        spec.ports.iter().map(|p| (port(p.container), json!({}))).collect();
+    let bindings: BTreeMap<String, Value> = spec
+        .ports
+        .iter()
+        .map(|p| {
+            let host = p.host.unwrap_or(0).to_string();
+            (port(p.container), json!([{ "HostIp": "127.0.0.1", "HostPort": host }]))
+        })
+        .collect();
+    let env: Vec<String> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let command = (!spec.command.is_empty()).then_some(&spec.command);
+    json!({
+        "Image": spec.image.familiar(),
+        "Env": env,
+        "Cmd": command,
+        "Labels": spec.labels,
+        "ExposedPorts": exposed,
+        "HostConfig": { "PortBindings": bindings },
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    image: String,
+    config: Option<Config>,
+    state: State,
+    network_settings: Option<NetworkSettings>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    #[serde(default)]
+    running: bool,
+    #[serde(default)]
+    exit_code: i64,
+    #[serde(default, rename = "OOMKilled")]
+    out_of_memory: bool,
+    #[serde(default)]
+    error: String,
+    health: Option<HealthState>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthState {
+    #[serde(default)]
+    status: String,
+    log: Option<Vec<HealthEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthEntry {
+    #[serde(default)]
+    output: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    ports: Option<HashMap<String, Option<Vec<Binding>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Binding {
+    #[serde(default)]
+    host_ip: String,
+    #[serde(default)]
+    host_port: String,
+}
+
+/// How a container is doing; none when it is gone.
+pub(super) async fn state(
+    engine: &DockerEngine,
+    id: &ContainerId,
+) -> Result<Option<ContainerState>, EngineError> {
+    let path = format!("/containers/{id}/json");
+    let found: Inspected = match absent_is_fine(ask(engine, Method::GET, &path, &[], None, id.short()).await)?
+    {
+        Some(answer) => read(answer).await?,
+        None => return Ok(None),
+    };
+    Ok(Some(told(found)))
+}
+
+fn told(found: Inspected) -> ContainerState {
+    let State { running, exit_code, out_of_memory, error, health } = found.state;
+    let health_log = health.iter().flat_map(|health| health.log.iter().flatten());
+    let mut health_log: Vec<String> = health_log.map(|entry| entry.output.trim_end().to_owned()).collect();
+    health_log.drain(..health_log.len().saturating_sub(HEALTH_LOG));
+    ContainerState {
+        name: found.name.trim_start_matches('/').to_owned(),
+        image: found.image.parse().ok(),
+        labels: found.config.and_then(|config| config.labels).unwrap_or_default(),
+        running,
+        exit_code: (!running).then_some(exit_code),
+        out_of_memory,
+        error,
+        health: match health.as_ref().map(|health| health.status.as_str()) {
+            Some("healthy") => Health::Healthy,
+            Some("unhealthy") => Health::Unhealthy,
+            Some("starting") => Health::Starting,
+            _ => Health::Unchecked,
+        },
+        health_log,
+        ports: found.network_settings.and_then(|network| network.ports).map(ports).unwrap_or_default(),
+    }
+}
+
+/// `{"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "49153"}]}`
+fn ports(bound: HashMap<String, Option<Vec<Binding>>>) -> BTreeMap<u16, u16> {
+    let tcp = bound.into_iter().filter_map(|(inside, bindings)| {
+        let inside = inside.strip_suffix("/tcp")?.parse().ok()?;
+        let bindings = bindings?;
+        let own = bindings.iter().find(|b| b.host_ip == "127.0.0.1").or(bindings.first())?;
+        Some((inside, own.host_port.parse().ok()?))
+    });
+    tcp.collect()
+}
+
+/// Runs a command in a container, to its end.
+pub(super) async fn exec(
+    engine: &DockerEngine,
+    id: &ContainerId,
+    command: &[&str],
+) -> Result<ExecOutput, EngineError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Created {
+        id: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Ended {
+        exit_code: Option<i64>,
+    }
+    let about = id.short();
+    let wish = json!({ "AttachStdout": true, "AttachStderr": true, "Tty": false, "Cmd": command });
+    let path = format!("/containers/{id}/exec");
+    let exec = read::<Created>(ask(engine, Method::POST, &path, &[], Some(wish), about).await?).await?.id;
+    let start = json!({ "Detach": false, "Tty": false });
+    let answer = ask(engine, Method::POST, &format!("/exec/{exec}/start"), &[], Some(start), about).await?;
+    let bytes = answer.bytes(MAX_OUTPUT).await?;
+    let printed = frames(&bytes);
+    let of = |wanted: LogStream| {
+        let parts = printed.iter().filter(|(stream, _)| *stream == wanted);
+        let bytes: Vec<u8> = parts.flat_map(|(_, bytes)| bytes.iter().copied()).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let ended = ask(engine, Method::GET, &format!("/exec/{exec}/json"), &[], None, about).await?;
+    // A command that the container's end took with it has no status.
+    let exit_code = read::<Ended>(ended).await?.exit_code.unwrap_or(-1);
+    Ok(ExecOutput { exit_code, stdout: of(LogStream::Stdout), stderr: of(LogStream::Stderr) })
+}
+
+/// What a container printed last, line by line.
+pub(super) async fn logs(
+    engine: &DockerEngine,
+    id: &ContainerId,
+) -> Result<Vec<(LogStream, String)>, EngineError> {
+    let flag = || "1".to_owned();
+    let query = [("stdout", flag()), ("stderr", flag()), ("tail", LOG_LINES.to_string())];
+    let path = format!("/containers/{id}/logs");
+    let answer = ask(engine, Method::GET, &path, &query, None, id.short()).await?;
+    Ok(lines(&frames(&answer.bytes(MAX_OUTPUT).await?)))
+}
+
+/// Asks it to end, and ends it by force after `grace`. Ended already, or gone, is fine.
+pub(super) async fn stop(
+    engine: &DockerEngine,
+    id: &ContainerId,
+    grace: Duration,
+) -> Result<(), EngineError> {
+    let query = [("t", grace.as_secs().to_string())];
+    let path = format!("/containers/{id}/stop");
+    absent_is_fine(ask(engine, Method::POST, &path, &query, None, id.short()).await).map(drop)
+}
+
+/// Removes it by force, with its anonymous volumes. Absent is fine.
+pub(super) async fn remove(engine: &DockerEngine, id: &ContainerId) -> Result<(), EngineError> {
+    let query = [("force", "1".to_owned()), ("v", "1".to_owned())];
+    match ask(engine, Method::DELETE, &format!("/containers/{id}"), &query, None, id.short()).await {
+        Err(EngineError::Other(cause)) if cause.contains("is already in progress") => Ok(()),
+        answer => absent_is_fine(answer).map(drop),
+    }
+}
+
+/// The containers that carry a label, running or not: `name`, or `name=value`. An empty text means all.
+pub(super) async fn list(engine: &DockerEngine, label: &str) -> Result<Vec<ContainerId>, EngineError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Listed {
+        id: String,
+    }
+    let mut query = vec![("all", "1".to_owned())];
+    if !label.is_empty() {
+        query.push(("filters", json!({ "label": [label] }).to_string()));
+    }
+    let answer = ask(engine, Method::GET, "/containers/json", &query, None, "containers").await?;
+    let listed: Vec<Listed> = read(answer).await?;
+    Ok(listed.into_iter().map(|container| ContainerId::new(container.id)).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Image {
+    id: Digest,
+    #[serde(default)]
+    size: u64,
+    repo_digests: Option<Vec<String>>,
+    config: Option<Config>,
+    #[serde(rename = "RootFS")]
+    root: Option<RootFs>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Config {
+    user: Option<String>,
+    working_dir: Option<String>,
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    exposed_ports: Option<BTreeMap<String, Value>>,
+    healthcheck: Option<HealthcheckConfig>,
+    labels: Option<BTreeMap<String, String>>,
+    volumes: Option<BTreeMap<String, Value>>,
+    stop_signal: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HealthcheckConfig {
+    test: Option<Vec<String>>,
+    interval: i64,
+    timeout: i64,
+    start_period: i64,
+    retries: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(default)]
+    layers: Vec<Digest>,
+}
+
+/// What an image says about itself; none when the store lacks it.
+pub(super) async fn details(
+    engine: &DockerEngine,
+    reference: &Reference,
+) -> Result<Option<ImageDetails>, EngineError> {
+    let name = reference.familiar();
+    let path = format!("/images/{name}/json");
+    match absent_is_fine(ask(engine, Method::GET, &path, &[], None, &name).await)? {
+        Some(answer) => Ok(Some(described(read(answer).await?))),
+        None => Ok(None),
+    }
+}
+
+fn described(image: Image) -> ImageDetails {
+    let config = image.config.unwrap_or_default();
+    let names = |set: Option<BTreeMap<String, Value>>| set.unwrap_or_default().into_keys().collect();
+    let digests = image.repo_digests.unwrap_or_default();
+    ImageDetails {
+        id: image.id,
+        user: config.user.unwrap_or_default(),
+        workdir: config.working_dir.unwrap_or_default(),
+        env: config.env.unwrap_or_default().iter().map(|text| variable(text)).collect(),
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        cmd: config.cmd.unwrap_or_default(),
+        exposed_ports: names(config.exposed_ports),
+        healthcheck: config.healthcheck.and_then(healthcheck),
+        labels: config.labels.unwrap_or_default(),
+        volumes: names(config.volumes),
+        stop_signal: config.stop_signal.unwrap_or_default(),
+        layers: image.root.map(|root| root.layers).unwrap_or_default(),
+        size: image.size,
+        repo_digests: digests.iter().filter_map(|digest| digest.parse().ok()).collect(),
+    }
+}
+
+fn variable(text: &str) -> (String, String) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (name.to_owned(), value.to_owned())
+}
+
+/// `["NONE"]` switches an inherited check off.
+fn healthcheck(config: HealthcheckConfig) -> Option<Healthcheck> {
+    let test =
+        config.test.filter(|test| !test.is_empty() && test.first().is_none_or(|word| word != "NONE"))?;
+    let time = |nanoseconds: i64| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0));
+    Some(Healthcheck {
+        test,
+        interval: time(config.interval),
+        timeout: time(config.timeout),
+        start_period: time(config.start_period),
+        retries: u32::try_from(config.retries).unwrap_or(0),
+    })
+}
+
+async fn ask(
+    engine: &DockerEngine,
+    method: Method,
+    path: &str,
+    query: &[(&str, String)],
+    body: Option<Value>,
+    about: &str,
+) -> Result<Answer, EngineError> {
+    let request = Request::builder().method(method).uri(target(engine.api, path, query));
+    let request = match body {
+        Some(body) => {
+            request.header(header::CONTENT_TYPE, "application/json").body(full(body.to_string().into()))
+        }
+        None => request.body(empty()),
+    };
+    let request = request.map_err(|error| EngineError::Other(error.to_string()))?;
+    engine.wire.call(request, about).await
+}
+
+async fn read<T: serde::de::DeserializeOwned>(answer: Answer) -> Result<T, EngineError> {
+    let bytes = answer.bytes(MAX_ANSWER).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        EngineError::Other(format!("the engine said something that is not understood: {error}"))
+    })
+}
+
+fn absent_is_fine(answer: Result<Answer, EngineError>) -> Result<Option<Answer>, EngineError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(EngineError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The pieces of a framed stream. Half a piece at the end counts; what is no frame is taken as it is, for a container
+/// with a terminal has none.
+fn frames(mut bytes: &[u8]) -> Vec<(LogStream, &[u8])> {
+    let mut found = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
+        let [stream, 0, 0, 0, size @ ..] = head else { break };
+        let stream = match stream {
+            0 | 1 => LogStream::Stdout,
+            2 => LogStream::Stderr,
+            _ => break,
+        };
+        let size = usize::try_from(u32::from_be_bytes(*size)).unwrap_or(usize::MAX).min(rest.len());
+        let (piece, rest) = rest.split_at(size);
+        found.push((stream, piece));
+        bytes = rest;
+    }
+    if found.is_empty() && !bytes.is_empty() {
+        found.push((LogStream::Stdout, bytes));
+    }
+    found
+}
+
+/// Lines by output, in the order in which they began.
+fn lines(frames: &[(LogStream, &[u8])]) -> Vec<(LogStream, String)> {
+    let mut lines: Vec<(LogStream, Vec<u8>)> = Vec::new();
+    let mut open: [Option<usize>; 2] = [None, None];
+    for (stream, bytes) in frames {
+        let slot = &mut open[usize::from(*stream == LogStream::Stderr)];
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let at = *slot.get_or_insert_with(|| {
+                lines.push((*stream, Vec::new()));
+                lines.len() - 1
+            });
+            if let Some((_, line)) = lines.get_mut(at) {
+                line.extend_from_slice(piece);
+            }
+            if piece.ends_with(b"\n") {
+                *slot = None;
+            }
+        }
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(['\r', '\n']).to_owned();
+    lines.iter().map(|(stream, bytes)| (*stream, text(bytes))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(stream: u8, text: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(text.len()).expect("short").to_be_bytes();
+        [&[stream, 0, 0, 0], size.as_slice(), text].concat()
+    }
+
+    #[test]
+    fn lines_are_put_together_from_frames() {
+        let stream = [
+            frame(1, b"one\nha"),
+            frame(2, b"wrong \xff\xfe\n"),
+            frame(1, b"lf\r\n"),
+            frame(1, b""),
+            frame(2, b"open"),
+        ]
+        .concat();
+        let found = lines(&frames(&stream));
+        let expected = [
+            (LogStream::Stdout, "one"),
+            (LogStream::Stdout, "half"),
+            (LogStream::Stderr, "wrong \u{fffd}\u{fffd}"),
+            (LogStream::Stderr, "open"),
+        ];
+        assert_eq!(found, expected.map(|(stream, text)| (stream, text.to_owned())));
+        // The engine went away in the middle of a piece, and of a frame's head.
+        assert_eq!(lines(&frames(&frame(1, b"abcdef")[..11])), [(LogStream::Stdout, "abc".to_owned())]);
+        assert_eq!(frames(&frame(1, b"")[..5]).len(), 1, "five bytes that are no frame");
+        assert_eq!(lines(&frames(b"a terminal\n")), [(LogStream::Stdout, "a terminal".to_owned())]);
+        assert!(frames(b"").is_empty());
+    }
+
+    #[test]
+    fn a_container_is_read_as_engines_tell_it() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let text = json!({
+            "Name": "/x", "Image": id, "Config": { "Labels": { "a": "b" } },
+            "State": { "Running": false, "ExitCode": 137, "OOMKilled": true, "Error": "",
+                       "Health": { "Status": "unhealthy", "Log": [{ "ExitCode": 1, "Output": "no\n" }] } },
+            "NetworkSettings": { "Ports": {
+                "80/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "1" }, { "HostIp": "127.0.0.1", "HostPort": "2" }],
+                "81/tcp": null, "82/udp": [{ "HostIp": "127.0.0.1", "HostPort": "3" }] } },
+        });
+        let state = told(serde_json::from_value(text).expect("understood"));
+        assert_eq!((state.name.as_str(), state.exit_code, state.out_of_memory), ("x", Some(137), true));
+        assert_eq!((state.health, state.health_log), (Health::Unhealthy, vec!["no".to_owned()]));
+        assert_eq!(state.ports, BTreeMap::from([(80, 2)]));
+        let bare = told(serde_json::from_value(json!({ "State": { "Running": true } })).expect("understood"));
+        assert_eq!((bare.health, bare.exit_code), (Health::Unchecked, None));
+    }
+
+    #[test]
+    fn an_image_is_read_as_engines_tell_it() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let text = json!({
+            "Id": id, "Size": 5, "RepoDigests": null, "RootFS": { "Type": "layers", "Layers": [id] },
+            "Config": { "User": "2000", "Env": ["A=b=c", "D"], "Entrypoint": null, "Cmd": ["sh"],
+                "ExposedPorts": { "8090/tcp": {}, "8080/tcp": {} }, "Labels": null,
+                "Healthcheck": { "Test": ["CMD", "x"], "Interval": 2_000_000_000 } },
+        });
+        let details = described(serde_json::from_value(text).expect("understood"));
+        assert_eq!((details.user.as_str(), details.variable("A")), ("2000", Some("b=c")));
+        assert_eq!(details.exposed_ports, ["8080/tcp", "8090/tcp"]);
+        let check = details.healthcheck.expect("a check");
+        assert_eq!((check.interval, check.retries), (Duration::from_secs(2), 0));
+        let off = HealthcheckConfig { test: Some(vec!["NONE".to_owned()]), ..HealthcheckConfig::default() };
+        assert_eq!(healthcheck(off), None);
+    }
+}
