@@ -8,6 +8,10 @@ pub const PARTS: &str = "dev.xtask.parts";
 pub const PLATFORM: &str = "dev.xtask.platform";
 /// How a base image was made that no registry gave.
 pub const RECIPE: &str = "dev.xtask.recipe";
+/// On containers of ours: the run that made them.
+pub const RUN: &str = "dev.xtask.run";
+/// On containers of ours: the process of that run, as `PID@STARTED`.
+pub const OWNER: &str = "dev.xtask.owner";
 
 /// The old scripts' label for the fingerprint.
 pub const BUILD_HASH: &str = "build.hash";

@@ -3,7 +3,9 @@
 //! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
 
 mod alias_rules;
+mod container;
 mod context;
+mod details;
 mod diagnostic;
 mod digest;
 mod event;
@@ -17,7 +19,9 @@ mod reference;
 mod registry_prefix;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
+pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
+pub use details::{Healthcheck, ImageDetails};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
