@@ -1,5 +1,5 @@
 //! The real engine: verbs of ours over the Docker Engine API. Plain questions go through bollard; what streams
-//! (build, pull, push, import) is in `build.rs` and `transfer.rs`, over the same wire.
+//! (build, pull, push, import, save, load) is in `build.rs`, `transfer.rs` and `archive.rs`, over the same wire.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::credentials::Credentials;
 use super::http::{Wire, WireError, chain};
-use super::{Engine, EngineError, OnProgress, build, observe, transfer};
+use super::{ByteStream, Engine, EngineError, Loaded, OnProgress, archive, build, observe, transfer};
 use crate::model::{BuildSpec, Digest, LocalImage, Observed, Platform, Reference};
 
 /// Seconds that a plain question may take.
@@ -174,6 +174,14 @@ impl Engine for DockerEngine {
         labels: &BTreeMap<String, String>,
     ) -> Result<Digest, EngineError> {
         transfer::import(self, tar, reference, platform, labels).await
+    }
+
+    async fn save(&self, references: &[Reference]) -> Result<ByteStream, EngineError> {
+        archive::save(self, references).await
+    }
+
+    async fn load(&self, archive: ByteStream) -> Result<Loaded, EngineError> {
+        archive::load(self, archive).await
     }
 
     async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {

@@ -4,6 +4,7 @@
 //! build's files from disk as the real one does. The contract test holds it against a real engine.
 
 mod builder;
+mod content;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, EngineError, OnProgress, Progress};
+use self::content::Content;
+use super::{ByteStream, Engine, EngineError, Loaded, OnProgress, Progress};
 use crate::model::{BuildSpec, Capabilities, Digest, LocalImage, Observed, Platform, Reference, Unit};
 
 /// What can be asked of an engine.
@@ -32,6 +34,10 @@ pub enum Verb {
     Push,
     /// [`Engine::import`]
     Import,
+    /// [`Engine::save`]
+    Save,
+    /// [`Engine::load`]
+    Load,
     /// [`Engine::remove`]
     Remove,
 }
@@ -70,6 +76,8 @@ struct State {
     faults: Vec<Script>,
     calls: Vec<(Verb, String)>,
     builds: Vec<FakeBuild>,
+    /// What images are made of, by their ID.
+    contents: HashMap<Digest, Content>,
 }
 
 struct Script {
@@ -86,10 +94,10 @@ impl std::fmt::Debug for FakeEngine {
     }
 }
 
-/// An image of the fake's own making: its ID is the digest of `content`.
+/// An image of the fake's own making: of one layer that holds `content`.
 pub fn fake_image(content: &str, names: &[&Reference]) -> LocalImage {
     LocalImage {
-        id: digest_of([content.as_bytes()]),
+        id: content::remember(content),
         names: names.iter().map(|name| (*name).clone()).collect(),
         digests: Vec::new(),
         labels: BTreeMap::new(),
@@ -284,7 +292,7 @@ impl Engine for FakeEngine {
         self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
         builder::read_context(&root.join(&spec.context), spec)?;
         builder::run(spec, &|base| self.has_base(base), progress).await?;
-        let id = digest_of(identity(spec).iter().map(String::as_bytes));
+        let id = self.state().build(spec);
         let image = LocalImage {
             id: id.clone(),
             names: spec.tags.clone(),
@@ -327,17 +335,32 @@ impl Engine for FakeEngine {
         self.enter(Verb::Import, reference.familiar()).await?;
         let content = std::fs::read(tar)
             .map_err(|error| EngineError::Other(format!("cannot read {}: {error}", tar.display())))?;
-        let text = format!("{platform} {labels:?}");
-        let id = digest_of([content.as_slice(), text.as_bytes()]);
-        self.state().store(LocalImage {
+        let size = content.len() as u64;
+        let content = Content::new(platform, labels, vec![content.into()]);
+        let id = content.id();
+        let mut state = self.state();
+        state.contents.insert(id.clone(), content);
+        state.store(LocalImage {
             id: id.clone(),
             names: vec![reference.clone()],
             digests: Vec::new(),
             labels: labels.clone(),
-            size: content.len() as u64,
+            size,
             platform: Some(platform.clone()),
         });
         Ok(id)
+    }
+
+    async fn save(&self, references: &[Reference]) -> Result<ByteStream, EngineError> {
+        let names: Vec<String> = references.iter().map(Reference::familiar).collect();
+        self.enter(Verb::Save, names.join(" ")).await?;
+        self.state().save(references)
+    }
+
+    async fn load(&self, archive: ByteStream) -> Result<Loaded, EngineError> {
+        self.enter(Verb::Load, String::new()).await?;
+        let bytes = content::read_all(archive).await?;
+        self.state().load(&bytes)
     }
 
     async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {
