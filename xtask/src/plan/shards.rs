@@ -236,14 +236,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{BaseImage, ImageSource, Platform};
+    use crate::model::{BaseImage, ImageKind, ImageSource, Platform};
 
     fn image(name: &str, needs: &[&str], bases: &[&str]) -> Image {
         let reference: Reference = format!("{name}:1").parse().unwrap();
         let base = |text: &&str| BaseImage { reference: text.parse().unwrap(), platform: None, line: 1 };
         Image {
             name: ImageName::new(name),
+            kind: ImageKind::Service,
             service: name.to_owned(),
+            tags: Vec::new(),
             source: ImageSource::External(reference.clone()),
             reference,
             local_alias: None,

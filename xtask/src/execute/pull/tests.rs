@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::engine::{ByteStream, Loaded};
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, ExecOutput, ImageDetails, LocalImage, LogStream,
     Observed,
@@ -109,6 +110,14 @@ impl Engine for Double {
         _: &Platform,
         _: &BTreeMap<String, String>,
     ) -> Result<Digest, EngineError> {
+        unused()
+    }
+
+    async fn save(&self, _: &[Reference]) -> Result<ByteStream, EngineError> {
+        unused()
+    }
+
+    async fn load(&self, _: ByteStream) -> Result<Loaded, EngineError> {
         unused()
     }
 
