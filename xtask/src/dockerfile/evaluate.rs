@@ -12,7 +12,7 @@ use super::lex::{Lex, UNKNOWN, Variables as _};
 use super::lines::Findings;
 use super::remote::{Origin, origin_of};
 use super::scope::{Globals, StageScope};
-use super::{Instruction, Options};
+use super::{Dockerfile, Instruction, Options};
 use crate::model::{InputKind, InputPattern};
 
 /// Keys of `--mount`; those without a value are marked.
@@ -48,6 +48,19 @@ pub(super) struct Evaluation<'a> {
     pub declared: BTreeSet<String>,
     /// Global ARGs whose values the stages take over.
     pub inherited: BTreeSet<String>,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(super) fn new(file: &Dockerfile, options: &'a Options<'a>, globals: &'a Globals) -> Self {
+        Self {
+            options,
+            globals,
+            lex: Lex::new(file.escape),
+            inputs: Vec::new(),
+            declared: BTreeSet::new(),
+            inherited: BTreeSet::new(),
+        }
+    }
 }
 
 impl Evaluation<'_> {

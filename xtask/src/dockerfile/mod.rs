@@ -13,6 +13,7 @@
 
 mod affix;
 mod canonical;
+pub mod chain;
 mod command;
 mod directives;
 mod evaluate;
@@ -34,6 +35,7 @@ use std::ops::Range;
 
 use crate::model::Diagnostic;
 
+pub use chain::{Link, StageChain, chains};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};
 pub use resolve::{Base, Options, Resolved, ResolvedStage, resolve};

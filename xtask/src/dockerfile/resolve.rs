@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::did_you_mean;
 use super::evaluate::Evaluation;
-use super::lex::{Lex, Variables as _};
+use super::lex::Variables as _;
 use super::lines::Findings;
 use super::scope::{Globals, StageScope};
 use super::stages::{Node, Stages};
-use super::{Dockerfile, canonical};
+use super::{Dockerfile, Instruction, canonical};
 use crate::model::{BaseImage, Diagnostic, InputPattern, Platform, Reference};
 
 /// Build args that change what is built without being declared (BuildKit's reference, "BuildKit built-in build
@@ -93,32 +93,12 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     let target = find_target(file, options.target, &stages, &mut found);
     let reachable = target.map_or_else(Vec::new, |target| stages.reach(target, &mut found));
 
-    let mut evaluation = Evaluation {
-        options,
-        globals: &globals,
-        lex: Lex::new(file.escape),
-        inputs: Vec::new(),
-        declared: BTreeSet::new(),
-        inherited: BTreeSet::new(),
-    };
-    let mut scopes: BTreeMap<usize, StageScope> = BTreeMap::new();
+    let mut evaluation = Evaluation::new(file, options, &globals);
     let mut used = BTreeSet::new();
     for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
-        let index = node.stage.unwrap_or_default();
         used.extend(node.asks_for.iter().cloned());
-        let mut scope = match &node.base {
-            Base::Stage(base) => scopes.get(base).map_or_else(StageScope::on_image, StageScope::on_stage),
-            Base::Scratch => StageScope::on_scratch(),
-            Base::Image(_) | Base::Unresolved(_) => StageScope::on_image(),
-        };
-        for trigger in &node.triggers {
-            evaluation.step(trigger.instruction, trigger.line, &mut scope, &mut found);
-        }
-        for instruction in file.body(&file.stages[index]) {
-            evaluation.step(instruction, instruction.line, &mut scope, &mut found);
-        }
-        scopes.insert(index, scope);
     }
+    walk(file, &stages, &reachable, &mut evaluation, &mut found, &mut |_| {});
     let Evaluation { inputs, declared, inherited, .. } = evaluation;
     used.extend(inherited);
     let mut declared_args = globals.close_over(used);
@@ -141,6 +121,48 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     }
 }
 
+/// One instruction of a reachable stage, just evaluated.
+pub(super) struct Visited<'a> {
+    /// Position of the stage.
+    pub stage: usize,
+    pub instruction: &'a Instruction,
+    /// Where it is reported: an `ONBUILD` where it stands.
+    pub line: u32,
+    /// What it reads of the build context.
+    pub inputs: &'a [InputPattern],
+    /// Variables after it.
+    pub scope: &'a StageScope,
+}
+
+/// Evaluates the reachable stages in file order, each instruction once, triggers of `ONBUILD` first.
+pub(super) fn walk(
+    file: &Dockerfile,
+    stages: &Stages<'_>,
+    reachable: &[usize],
+    evaluation: &mut Evaluation<'_>,
+    found: &mut Findings,
+    visit: &mut dyn FnMut(Visited<'_>),
+) {
+    let mut scopes: BTreeMap<usize, StageScope> = BTreeMap::new();
+    for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)) {
+        let Some(index) = node.stage else { continue };
+        let mut scope = match &node.base {
+            Base::Stage(base) => scopes.get(base).map_or_else(StageScope::on_image, StageScope::on_stage),
+            Base::Scratch => StageScope::on_scratch(),
+            Base::Image(_) | Base::Unresolved(_) => StageScope::on_image(),
+        };
+        let triggers = node.triggers.iter().map(|trigger| (trigger.instruction, trigger.line));
+        let own = file.body(&file.stages[index]).iter().map(|instruction| (instruction, instruction.line));
+        for (instruction, line) in triggers.chain(own) {
+            let before = evaluation.inputs.len();
+            evaluation.step(instruction, line, &mut scope, found);
+            let inputs = &evaluation.inputs[before..];
+            visit(Visited { stage: index, instruction, line, inputs, scope: &scope });
+        }
+        scopes.insert(index, scope);
+    }
+}
+
 /// `BUILDKIT_SYNTAX`, else what the file says (`builder/build.go`).
 fn syntax_of(file: &Dockerfile, options: &Options<'_>, found: &mut Findings) -> Option<Reference> {
     let directive = file.syntax.as_ref();
@@ -151,7 +173,7 @@ fn syntax_of(file: &Dockerfile, options: &Options<'_>, found: &mut Findings) -> 
     text.parse().map_err(|why| found.error(line, format!("the syntax image: {why}"))).ok()
 }
 
-fn find_target(
+pub(super) fn find_target(
     file: &Dockerfile,
     target: Option<&str>,
     stages: &Stages<'_>,
