@@ -21,6 +21,7 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::{BuildSpec, Digest, LocalImage, LogStream, Observed, Platform, Reference, Unit};
 
@@ -51,6 +52,19 @@ pub enum Progress {
     },
     /// Odd, but it goes on.
     Warning(String),
+    /// What one instruction of a build did, told at its end.
+    Part {
+        /// The builder's name for it: `[builder 2/5] RUN npm ci`.
+        name: String,
+        /// After the build's first instruction.
+        began: Duration,
+        /// How long it took.
+        took: Duration,
+        /// Whether its result was there already.
+        cached: bool,
+        /// Whether it failed by itself.
+        failed: bool,
+    },
 }
 
 /// Takes progress as it happens; called from async code, so it must not block.
