@@ -229,6 +229,7 @@ fn redact(secrets: &Secrets, kind: &mut EventKind) {
         | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why } => hide(why),
         EventKind::StepProgress { step: _, done: _, total: _, unit: _, detail } => hide_some(detail),
         EventKind::StepLog { step: _, stream: _, line } => hide(line),
+        EventKind::StepPart { step: _, part, began: _, took: _, cached: _, failed: _ } => hide(part),
         EventKind::StepWarning { step: _, message } | EventKind::Announced { message } => hide(message),
         EventKind::StepRetrying { step: _, attempt: _, delay: _, cause } => hide(cause),
         EventKind::StepFinished {
@@ -395,6 +396,14 @@ mod tests {
                 detail: Some(text()),
             },
             EventKind::StepLog { step: step.clone(), stream: LogStream::Stdout, line: text() },
+            EventKind::StepPart {
+                step: step.clone(),
+                part: text(),
+                began: 0,
+                took: 1,
+                cached: false,
+                failed: false,
+            },
             EventKind::StepWarning { step: None, message: text() },
             EventKind::StepRetrying { step: step.clone(), attempt: 1, delay: 1, cause: text() },
             EventKind::StepFinished {

@@ -254,7 +254,7 @@ pub(super) fn document(world: &World, planned: &Planned, inputs: Inputs) -> Plan
         inputs,
     );
     let diagnostics = world.diagnostics(&planned.selected);
-    explain::document(entries, &planned.plan, planned.verdict.as_ref(), &diagnostics)
+    explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
 }
 
 /// Looks, plans and does.

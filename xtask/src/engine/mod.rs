@@ -58,6 +58,19 @@ pub enum Progress {
     },
     /// Odd, but it goes on.
     Warning(String),
+    /// What one instruction of a build did, told at its end.
+    Part {
+        /// The builder's name for it: `[builder 2/5] RUN npm ci`.
+        name: String,
+        /// After the build's first instruction.
+        began: Duration,
+        /// How long it took.
+        took: Duration,
+        /// Whether its result was there already.
+        cached: bool,
+        /// Whether it failed by itself.
+        failed: bool,
+    },
 }
 
 /// Takes progress as it happens; called from async code, so it must not block.

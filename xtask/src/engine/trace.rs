@@ -2,7 +2,9 @@
 //! end, the instruction that failed. Pure but for the progress that it hands on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
+use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
 use super::{OnProgress, Progress};
@@ -15,6 +17,8 @@ const TAIL: usize = 10;
 const ERROR_TAIL: usize = 5;
 /// A line without an end is cut here.
 const MAX_LINE: usize = 64 * 1024;
+/// What the builder does beside instructions (loading, exporting) is told at the end from here on.
+const WORTH_TELLING: Duration = Duration::from_millis(100);
 /// Standard error, as logs number it.
 const STDERR: i64 = 2;
 
@@ -36,10 +40,41 @@ struct Seen {
     name: String,
     started: bool,
     completed: bool,
+    cached: bool,
+    /// When it worked, in nanoseconds of the engine's clock: ends by beginnings.
+    spans: BTreeMap<i128, i128>,
     error: String,
     /// Unfinished lines by stream.
     partial: BTreeMap<i64, Vec<u8>>,
     tail: Tail,
+}
+
+/// What a vertex did, for the end.
+struct Part<'a> {
+    seen: &'a Seen,
+    began: Duration,
+    took: Duration,
+    failed: bool,
+}
+
+impl<'a> Part<'a> {
+    fn of(seen: &'a Seen, first: i128, failed: bool) -> Self {
+        let took: i128 = seen.spans.iter().map(|(began, ended)| (ended - began).max(0)).sum();
+        let last = seen.spans.values().max().copied().unwrap_or(first);
+        Self { seen, began: duration(last - took - first), took: duration(took), failed }
+    }
+
+    fn is_worth_telling(&self) -> bool {
+        position(&self.seen.name).is_some() || self.failed || self.took >= WORTH_TELLING
+    }
+}
+
+fn nanoseconds(at: Timestamp) -> i128 {
+    i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos)
+}
+
+fn duration(nanoseconds: i128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX))
 }
 
 /// The last lines that an instruction printed, each with its number.
@@ -112,7 +147,7 @@ impl Trace {
         }
     }
 
-    /// Hands out what has no newline at its end.
+    /// Hands out what has no newline at its end, and then what each instruction did.
     pub(super) fn finish(&mut self, progress: OnProgress<'_>) {
         let mut unfinished: Vec<&mut Seen> = self.seen.values_mut().collect();
         unfinished.sort_by_key(|seen| seen.number);
@@ -122,6 +157,26 @@ impl Trace {
                     say(&mut seen.tail, stream, &bytes, progress);
                 }
             }
+        }
+        self.tell_parts(progress);
+    }
+
+    /// Only now, for a vertex that looked complete (its cache was looked up) may have gone on. Of what the builder
+    /// does for itself only what took its time, or failed; nothing of what it was told to stop.
+    fn tell_parts(&self, progress: OnProgress<'_>) {
+        let is_over = |digest: &String, seen: &Seen| {
+            !seen.spans.is_empty() && (seen.error.is_empty() || self.failed.as_ref() == Some(digest))
+        };
+        let all = || self.seen.iter().filter(|(digest, seen)| is_over(digest, seen));
+        let first = all().filter_map(|(_, seen)| seen.spans.keys().next()).min().copied().unwrap_or_default();
+        let mut parts: Vec<Part<'_>> = all()
+            .map(|(digest, seen)| Part::of(seen, first, self.failed.as_ref() == Some(digest)))
+            .filter(|part| part.is_worth_telling())
+            .collect();
+        parts.sort_by_key(|part| (part.began, part.seen.number));
+        for Part { seen, began, took, failed } in parts {
+            let (name, cached) = (seen.name.clone(), seen.cached);
+            progress(Progress::Part { name, began, took, cached, failed });
         }
     }
 
@@ -151,6 +206,10 @@ impl Trace {
             say(format!("#{} {}", seen.number, seen.name));
             self.running.push(digest.clone());
             moved = true;
+        }
+        if let (Some(began), Some(ended)) = (vertex.started, vertex.completed) {
+            seen.spans.insert(nanoseconds(began), nanoseconds(ended));
+            seen.cached = vertex.cached;
         }
         // A vertex can complete more than once: first from the cache, then for real.
         if vertex.completed.is_some() && !seen.completed {
@@ -253,178 +312,4 @@ pub(super) fn exit_code(cause: &str) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use bollard_buildkit_proto::google::protobuf::Timestamp;
-
-    use super::*;
-
-    fn vertex(digest: &str, name: &str, started: bool, completed: bool, error: &str) -> Vertex {
-        let at = |yes: bool| yes.then(Timestamp::default);
-        Vertex {
-            digest: digest.into(),
-            name: name.into(),
-            started: at(started),
-            completed: at(completed),
-            error: error.into(),
-            ..Vertex::default()
-        }
-    }
-
-    fn log(digest: &str, stream: i64, msg: &[u8]) -> VertexLog {
-        VertexLog { vertex: digest.into(), stream, msg: msg.to_vec(), ..VertexLog::default() }
-    }
-
-    fn vertexes(vertexes: Vec<Vertex>) -> StatusResponse {
-        StatusResponse { vertexes, ..StatusResponse::default() }
-    }
-
-    fn logs(logs: Vec<VertexLog>) -> StatusResponse {
-        StatusResponse { logs, ..StatusResponse::default() }
-    }
-
-    #[track_caller]
-    fn check(messages: Vec<StatusResponse>, expect: &[&str]) -> Trace {
-        let said = Mutex::new(Vec::new());
-        let progress = |progress: Progress| {
-            let text = match progress {
-                Progress::Moved { done, total, detail, .. } => {
-                    format!("{done}/{total} {}", detail.unwrap_or_default())
-                }
-                Progress::Log { stream: LogStream::Progress, line } => line,
-                Progress::Log { stream, line } => format!("{stream:?}: {line}"),
-                Progress::Warning(text) => format!("warning: {text}"),
-            };
-            said.lock().expect("unpoisoned").push(text);
-        };
-        let mut trace = Trace::default();
-        for message in messages {
-            trace.take(message, &progress);
-        }
-        trace.finish(&progress);
-        assert_eq!(*said.lock().expect("unpoisoned"), expect);
-        trace
-    }
-
-    #[test]
-    fn instructions_are_counted_over_all_stages() {
-        check(
-            vec![
-                vertexes(vec![
-                    vertex("i", "[internal] load build definition from Dockerfile", true, true, ""),
-                    vertex("a", "[builder 1/2] FROM docker.io/library/a", false, false, ""),
-                    vertex("b", "[builder 2/2] RUN make", false, false, ""),
-                    vertex("c", "[stage-1 2/2] COPY --from=builder /a /a", false, false, ""),
-                ]),
-                vertexes(vec![vertex("a", "[builder 1/2] FROM docker.io/library/a", true, true, "")]),
-                vertexes(vec![vertex("b", "[builder 2/2] RUN make", true, false, "")]),
-                vertexes(vec![vertex("b", "[builder 2/2] RUN make", true, true, "")]),
-            ],
-            &[
-                "#1 [internal] load build definition from Dockerfile",
-                "0/4 ",
-                "#2 [builder 1/2] FROM docker.io/library/a",
-                "1/4 ",
-                "#3 [builder 2/2] RUN make",
-                "1/4 RUN make",
-                "2/4 ",
-            ],
-        );
-    }
-
-    #[test]
-    fn lines_are_joined_by_vertex_and_stream() {
-        check(
-            vec![
-                vertexes(vec![vertex("a", "", false, false, ""), vertex("b", "", false, false, "")]),
-                logs(vec![log("a", 1, b"one\ntw"), log("b", 1, b"other\n"), log("a", 2, b"err\n")]),
-                logs(vec![log("a", 1, b"o\r\n\xff\n10%\r20%\r"), log("b", 1, b"end")]),
-            ],
-            &[
-                "Stdout: one",
-                "Stdout: other",
-                "Stderr: err",
-                "Stdout: two",
-                "Stdout: \u{fffd}",
-                "Stdout: 20%",
-                "Stdout: end",
-            ],
-        );
-    }
-
-    #[test]
-    fn the_first_that_failed_by_itself_is_to_blame() {
-        let trace = check(
-            vec![
-                vertexes(vec![vertex("x", "[a 2/2] RUN sleep 9", true, false, "")]),
-                vertexes(vec![vertex("y", "[b 2/2] RUN false", true, false, "")]),
-                logs(vec![log("y", 2, b"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n\n")]),
-                vertexes(vec![
-                    vertex("x", "", true, true, "context canceled"),
-                    vertex(
-                        "y",
-                        "",
-                        true,
-                        true,
-                        "process \"false\" did not complete successfully: exit code: 1",
-                    ),
-                ]),
-            ],
-            &[
-                "#1 [a 2/2] RUN sleep 9",
-                "0/2 RUN sleep 9",
-                "#2 [b 2/2] RUN false",
-                "0/4 RUN false",
-                "Stderr: 1",
-                "Stderr: 2",
-                "Stderr: 3",
-                "Stderr: 4",
-                "Stderr: 5",
-                "Stderr: 6",
-                "Stderr: 7",
-                "Stderr: 8",
-                "Stderr: 9",
-                "Stderr: 10",
-                "Stderr: 11",
-                "Stderr: ",
-                "#1 ERROR: context canceled",
-                "#2 ERROR: process \"false\" did not complete successfully: exit code: 1",
-                "0/4 ",
-            ],
-        );
-        let failure = trace.failure().expect("failed");
-        assert_eq!(failure.vertex, "[b 2/2] RUN false");
-        assert_eq!(failure.last_lines, ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
-    }
-
-    #[test]
-    fn an_error_that_came_before_a_flood_is_among_the_last_lines() {
-        let mut trace = Trace::default();
-        let flood: String = (1..=20).map(|number| format!("line {number}\n")).collect();
-        trace.take(vertexes(vec![vertex("a", "[2/2] RUN x", true, false, "")]), &|_| {});
-        trace.take(logs(vec![log("a", 2, b"boom\n"), log("a", 1, flood.as_bytes())]), &|_| {});
-        trace.take(vertexes(vec![vertex("a", "[2/2] RUN x", true, true, "exit code: 7")]), &|_| {});
-        let lines = trace.failure().expect("failed").last_lines;
-        assert_eq!((lines.len(), lines[0].as_str(), lines[1].as_str()), (10, "boom", "line 12"));
-    }
-
-    #[test]
-    fn names_are_taken_apart() {
-        for (vertex, bare, at) in [
-            ("[builder 2/5] RUN npm ci", Some("RUN npm ci"), Some(("builder", 2, 5))),
-            ("[2/3] COPY [a, b] /", Some("COPY [a, b] /"), Some(("", 2, 3))),
-            ("[linux/arm64 a 1/3] FROM x", Some("FROM x"), Some(("linux/arm64 a", 1, 3))),
-            ("[stage-1  2/12] RUN x", Some("RUN x"), Some(("stage-1", 2, 12))),
-            ("[internal] load .dockerignore", None, None),
-            ("exporting to image", None, None),
-            ("[1/2] RUN <<EOF\necho\nEOF", Some("RUN <<EOF"), Some(("", 1, 2))),
-        ] {
-            assert_eq!(instruction(vertex), bare);
-            assert_eq!(position(vertex).map(|p| (p.stage, p.number, p.of)), at);
-        }
-        assert_eq!(exit_code("executor failed running [/bin/sh -c false]: exit code: 1"), Some(1));
-        assert_eq!(exit_code("x did not complete successfully: exit code: 137: context"), Some(137));
-        assert_eq!(exit_code("failed to compute cache key"), None);
-    }
-}
+mod tests;

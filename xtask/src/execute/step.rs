@@ -175,12 +175,20 @@ impl Teller<'_> {
             }
             Progress::Log { stream, line } => EventKind::StepLog { step, stream, line },
             Progress::Warning(message) => EventKind::StepWarning { step: Some(step), message },
+            Progress::Part { name, began, took, cached, failed } => {
+                let (began, took) = (milliseconds(began), milliseconds(took));
+                EventKind::StepPart { step, part: name, began, took, cached, failed }
+            }
         };
         self.emitter.emit(kind);
     }
 
     fn retrying(&self, attempt: u32, delay: Duration, cause: String) {
-        let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let delay = milliseconds(delay);
         self.emitter.emit(EventKind::StepRetrying { step: self.step.clone(), attempt, delay, cause });
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -93,6 +93,22 @@ pub enum EventKind {
         /// The line, without its newline; may hold anything that a build prints.
         line: String,
     },
+    /// What one instruction of a build did; told when the build is over, in the order in which they began.
+    StepPart {
+        /// Which step.
+        step: StepId,
+        /// The builder's name for it: `[builder 2/5] RUN npm ci`.
+        part: String,
+        /// Milliseconds after the build's first instruction.
+        began: u64,
+        /// Milliseconds that it took.
+        took: u64,
+        /// Whether its result was there already.
+        cached: bool,
+        /// Whether it failed by itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
+    },
     /// Something is odd, but the step goes on. Without a step: the run goes on.
     StepWarning {
         /// Which step, if one.

@@ -1,6 +1,6 @@
 //! Pure: a plan as people and programs read it: text, JSON (append-only, described in `docs/cli.md`), dot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::build::{Assessment, Contexts};
 use crate::graph::ImageGraph;
 use crate::model::{
-    Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Phase, Plan,
-    Reference, StepId, StepKind,
+    Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Observed, Phase,
+    Plan, Reason, Reference, StepId, StepKind,
 };
 
 /// Version of the JSON below; it only grows within a version.
@@ -26,6 +26,8 @@ pub struct PlanDocument {
     pub images: Vec<ImageEntry>,
     /// Every external base image, once, normalised.
     pub base_images: Vec<Reference>,
+    /// The image IDs of those that the store has, by normalised reference.
+    pub base_image_ids: BTreeMap<String, Digest>,
     /// What would be done.
     pub steps: Vec<StepEntry>,
     /// What is not done, and why.
@@ -63,6 +65,8 @@ pub struct ImageEntry {
     pub state: ImageState,
     /// Why that state.
     pub reason: String,
+    /// Everything that differs from what it was built from; the reason names the first of it.
+    pub changes: Vec<String>,
 }
 
 /// One step of a plan.
@@ -145,6 +149,10 @@ fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment, inpu
         key: assessment.key.clone(),
         state: assessment.state,
         reason: assessment.reason.to_string(),
+        changes: match &assessment.reason {
+            Reason::Changed(changes) => changes.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -160,10 +168,11 @@ pub fn document(
     images: Vec<ImageEntry>,
     plan: &Plan,
     verdict: Option<&NetworkVerdict>,
+    observed: &Observed,
     diagnostics: &[Diagnostic],
 ) -> PlanDocument {
     let mut seen = BTreeSet::new();
-    let base_images = images
+    let base_images: Vec<Reference> = images
         .iter()
         .flat_map(|image| &image.base_images)
         .filter(|base| seen.insert((*base).clone()))
@@ -185,6 +194,10 @@ pub fn document(
     PlanDocument {
         version: VERSION,
         network: verdict.map(|v| v.network),
+        base_image_ids: base_images
+            .iter()
+            .filter_map(|base| Some((base.to_string(), observed.find(base)?.id.clone())))
+            .collect(),
         base_images,
         steps: steps.collect(),
         skipped: skipped.collect(),

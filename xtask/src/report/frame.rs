@@ -73,6 +73,7 @@ impl Screen {
             EventKind::PhaseFinished { phase, summary } => self.settle_phase(*phase, summary, at),
             EventKind::StepStarted { .. }
             | EventKind::StepProgress { .. }
+            | EventKind::StepPart { .. }
             | EventKind::StepRetrying { .. } => {}
             EventKind::StepLog { step, line, .. } => {
                 if self.display.verbosity >= Verbosity::Logs {

@@ -78,6 +78,7 @@ mod tests {
                 detail: Some(text()),
             },
             EventKind::StepLog { step: step(), stream: LogStream::Stdout, line: text() },
+            EventKind::StepPart { step: step(), part: text(), began: 0, took: 1, cached: true, failed: true },
             EventKind::StepWarning { step: Some(step()), message: text() },
             EventKind::StepRetrying { step: step(), attempt: 1, delay: 1, cause: text() },
             EventKind::StepFinished {
@@ -103,15 +104,16 @@ mod tests {
             EventKind::StepStarted { .. } => 3,
             EventKind::StepProgress { .. } => 4,
             EventKind::StepLog { .. } => 5,
-            EventKind::StepWarning { .. } => 6,
-            EventKind::StepRetrying { .. } => 7,
-            EventKind::StepFinished { .. } => 8,
-            EventKind::StepSkipped { .. } => 9,
-            EventKind::Announced { .. } => 10,
-            EventKind::CancelRequested { .. } => 11,
-            EventKind::RunFinished { .. } => 12,
+            EventKind::StepPart { .. } => 6,
+            EventKind::StepWarning { .. } => 7,
+            EventKind::StepRetrying { .. } => 8,
+            EventKind::StepFinished { .. } => 9,
+            EventKind::StepSkipped { .. } => 10,
+            EventKind::Announced { .. } => 11,
+            EventKind::CancelRequested { .. } => 12,
+            EventKind::RunFinished { .. } => 13,
         };
-        assert!(samples.iter().map(place).eq(0..13));
+        assert!(samples.iter().map(place).eq(0..14));
         samples
     }
 
@@ -141,7 +143,7 @@ mod tests {
                 assert_eq!(rows_of(page, "### Totals"), fields);
             }
         }
-        let event = Event { v: 1, at: String::new(), elapsed: 0, kind: samples().remove(11) };
+        let event = Event { v: 1, at: String::new(), elapsed: 0, kind: samples().remove(12) };
         let mut fields = keys_of(&serde_json::to_value(event).unwrap());
         fields.remove("cause");
         assert_eq!(rows_of(page, "## Every event"), fields);

@@ -155,6 +155,18 @@ impl<W: Write + Send> Plain<W> {
                     self.line(at, label, (Style::Plain, &fact), "");
                 }
             }
+            EventKind::StepPart { step, part, took: time, cached, failed, .. } => {
+                if self.shows(Verbosity::Verbose) {
+                    let (label, subject) = self.name_of(step);
+                    let fact = format!("{subject} {}", neutralise(part));
+                    let rest = match (cached, failed) {
+                        (_, true) => format!("{} failed", took(*time)),
+                        (true, false) => "cached".to_owned(),
+                        (false, false) => took(*time),
+                    };
+                    self.line(at, label, (Style::Plain, &fact), &rest);
+                }
+            }
             EventKind::StepWarning { step, message } => {
                 let message = neutralise(message);
                 let fact = match step {

@@ -103,6 +103,7 @@ impl Summary {
             | EventKind::PhaseFinished { .. }
             | EventKind::StepStarted { .. }
             | EventKind::StepProgress { .. }
+            | EventKind::StepPart { .. }
             | EventKind::StepLog { .. } => {}
         }
     }

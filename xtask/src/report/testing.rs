@@ -66,6 +66,17 @@ impl Story {
         self.tell(EventKind::StepLog { step, stream: LogStream::Stderr, line: line.to_owned() })
     }
 
+    /// An instruction that ran, or was cached if it took no time.
+    pub fn part(&mut self, phase: Phase, subject: &str, part: &str, began: u64, took: u64) -> &mut Self {
+        let (step, part, cached) = (StepId::new(phase, subject), part.to_owned(), took == 0);
+        self.tell(EventKind::StepPart { step, part, began, took, cached, failed: false })
+    }
+
+    pub fn failing_part(&mut self, subject: &str, part: &str, began: u64, took: u64) -> &mut Self {
+        let (step, part) = (StepId::new(Phase::Build, subject), part.to_owned());
+        self.tell(EventKind::StepPart { step, part, began, took, cached: false, failed: true })
+    }
+
     pub fn warn(&mut self, step: Option<StepId>, message: &str) -> &mut Self {
         self.tell(EventKind::StepWarning { step, message: message.to_owned() })
     }
@@ -138,9 +149,16 @@ pub fn failing_story() -> Vec<Event> {
     story.progress(Phase::Build, "frontend", (4, 9, Unit::Steps), "RUN npm ci");
     story.log(Phase::Build, "frontend", "npm ERR! code ENOTFOUND");
     story.warn(Some(StepId::new(Phase::Build, "api")), "base image debian:12-slim is a year old");
-    story.at(91).finish(Phase::Build, "api", 82_000, Some(1_200_000_000), &digest("9f0c"));
+    story.at(91).part(Phase::Build, "api", "[builder 1/2] FROM docker.io/library/rust:1.80", 0, 0);
+    story.part(Phase::Build, "api", "[builder 2/2] RUN cargo build --release", 10, 80_000);
+    story.finish(Phase::Build, "api", 82_000, Some(1_200_000_000), &digest("9f0c"));
     let cause = "`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1";
-    story.at(93).fail(Phase::Build, "frontend", cause, &["npm ERR! code ENOTFOUND"]);
+    story.at(93).failing_part("frontend", "[4/9] RUN npm ci", 100, 1_900).fail(
+        Phase::Build,
+        "frontend",
+        cause,
+        &["npm ERR! code ENOTFOUND"],
+    );
     story.skip(Phase::Build, "shop", Outcome::Skipped, "frontend failed");
     story.phase_end(Phase::Build).end(Outcome::Failed, 3);
     story.events

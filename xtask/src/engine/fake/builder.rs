@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::engine::{EngineError, OnProgress, Progress};
 use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest, LogStream, Unit};
@@ -68,7 +69,16 @@ pub(super) async fn run(
     }
     let total = lines.len() as u64;
     let mut stages: Vec<&str> = Vec::new();
+    let beginning = Instant::now();
     for (before, line) in (0..).zip(lines) {
+        let began = beginning.elapsed();
+        let part = |failed: bool| Progress::Part {
+            name: format!("[{}/{total}] {}", before + 1, line.text),
+            began,
+            took: beginning.elapsed() - began,
+            cached: false,
+            failed,
+        };
         if let Some((base, stage)) = from(line.text) {
             if target.is_some() && target == stages.last().copied() {
                 break;
@@ -79,8 +89,9 @@ pub(super) async fn run(
             }
             stages.push(stage);
         } else if let Some(commands) = line.text.strip_prefix("RUN ") {
-            run_line(line, commands, progress).await?;
+            run_line(line, commands, progress).await.inspect_err(|_| progress(part(true)))?;
         }
+        progress(part(false));
         let detail = Some(line.text.to_owned());
         progress(Progress::Moved { done: before + 1, total, unit: Unit::Steps, detail });
     }

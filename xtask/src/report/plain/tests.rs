@@ -54,7 +54,10 @@ fn more_with_v_and_all_with_vv() {
     00:09 build      frontend started       (not built yet)
     00:09 build      frontend | npm ERR! code ENOTFOUND
     00:09 warning    api: base image debian:12-slim is a year old
+    01:31 build      api [builder 1/2] FROM docker.io/library/rust:1.80  cached
+    01:31 build      api [builder 2/2] RUN cargo build --release  80s
     01:31 build      api built              82s  1.2 GB  sha256:9f0c9f0c9f0c
+    01:33 build      frontend [4/9] RUN npm ci  1.9s failed
     01:33 build      frontend failed        `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1   log target/xtask/runs/8d2/logs/build-frontend.log
     01:33 build      shop skipped           (frontend failed)
     01:33 build      1 built, 1 up to date, 1 failed, 1 skipped
