@@ -372,6 +372,8 @@ pub enum PlanFormat {
     Json,
     /// Graphviz
     Dot,
+    /// A file for `docker buildx bake -f`, run at the root
+    Bake,
 }
 
 /// `plan`

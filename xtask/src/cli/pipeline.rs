@@ -210,13 +210,7 @@ pub(super) fn make_plan(
         }
     }
     if request.has(Phase::Build) {
-        let wish = BuildRequest {
-            selected: selected.clone(),
-            force: config.force,
-            skip_cache_check: config.skip_cache_check,
-            cut_off: config.offline || verdict.as_ref().is_some_and(|v| v.network == Network::Internal),
-            labels: BTreeMap::new(),
-        };
+        let wish = build_request(session, &selected, verdict.as_ref());
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
         let builds = build::plan(&wish, graph, contexts, &assessments, observed, &plan);
         plan.extend(builds);
@@ -234,6 +228,22 @@ pub(super) fn make_plan(
         plan.extend(push::plan(&selected, &world.tree.graph, store));
     }
     Planned { selected, verdict, assessments, plan }
+}
+
+/// What a command wants of the builds.
+pub(super) fn build_request(
+    session: &Session,
+    selected: &BTreeSet<ImageName>,
+    verdict: Option<&NetworkVerdict>,
+) -> BuildRequest {
+    let config = &session.config;
+    BuildRequest {
+        selected: selected.clone(),
+        force: config.force,
+        skip_cache_check: config.skip_cache_check,
+        cut_off: config.offline || verdict.is_some_and(|v| v.network == Network::Internal),
+        labels: BTreeMap::new(),
+    }
 }
 
 /// What cannot be built by plan, so there is nothing to verify.

@@ -312,6 +312,18 @@ fn step_kinds(
     }
 }
 
+/// What a builder would be told of an image, whatever the store holds; none for one that is only pulled and tagged.
+pub fn build_spec(
+    request: &BuildRequest,
+    image: &Image,
+    assessment: &Assessment,
+    contexts: &Contexts,
+) -> Option<BuildSpec> {
+    let ImageSource::Build(target) = &image.source else { return None };
+    let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();
+    Some(spec(request, image, target, assessment, files, &assessment.reason))
+}
+
 fn spec(
     request: &BuildRequest,
     image: &Image,

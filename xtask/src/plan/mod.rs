@@ -6,6 +6,7 @@
 
 pub mod affected;
 pub mod alias;
+pub mod bake;
 pub mod build;
 pub mod explain;
 pub mod prefetch;
