@@ -10,8 +10,8 @@ use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::model::{Network, Originals, Phase, Platform, Severity};
-use crate::plan::{alias, bake};
 use crate::plan::explain::{self, Inputs};
+use crate::plan::{alias, bake};
 use crate::report::history as records;
 use crate::status::{self, StatusReport};
 
@@ -35,7 +35,10 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         PlanFormat::Dot => explain::dot(&document(Inputs::None)),
         PlanFormat::Bake => {
             for step in world.render.steps.iter().filter(|step| step.subject.ends_with("Dockerfile")) {
-                super::say(&format!("warning: {} is not written yet: `cargo xtask render` does", step.subject));
+                super::say(&format!(
+                    "warning: {} is not written yet: `cargo xtask render` does",
+                    step.subject
+                ));
             }
             let wish = pipeline::build_request(&session, &planned.selected, planned.verdict.as_ref());
             bake::bake(&wish, &world.tree.graph, &world.tree.contexts, &planned.assessments)

@@ -79,12 +79,7 @@ pub fn bake(
     serde_json::to_string_pretty(&file).unwrap_or_default()
 }
 
-fn built(
-    image: &Image,
-    spec: BuildSpec,
-    graph: &ImageGraph,
-    names: &BTreeMap<ImageName, String>,
-) -> Target {
+fn built(image: &Image, spec: BuildSpec, graph: &ImageGraph, names: &BTreeMap<ImageName, String>) -> Target {
     let mut contexts = BTreeMap::new();
     for need in image.needs.iter().filter_map(|need| graph.get(need)) {
         let target = format!("target:{}", names[&need.name]);
@@ -149,8 +144,7 @@ fn target_names(graph: &ImageGraph) -> BTreeMap<ImageName, String> {
     let mut names = BTreeMap::new();
     for image in graph.images() {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let plain: String =
-            image.name.as_str().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+        let plain: String = image.name.as_str().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
         let mut name = plain.clone();
         let mut n = 2;
         while !taken.insert(name.clone()) {
