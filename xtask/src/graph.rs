@@ -43,9 +43,11 @@ impl ImageGraph {
         let mut asked: HashMap<ImageName, BTreeSet<Reference>> = HashMap::new();
         for image in &mut images {
             let mut needs = std::mem::take(&mut image.needs);
+            let asks_for = &mut image.asks_for;
             image.base_images.retain(|base| match owners.get(&base.reference) {
                 Some(owner) => {
                     needs.insert(owner.clone());
+                    asks_for.insert(base.reference.clone(), owner.clone());
                     asked.entry(owner.clone()).or_default().insert(base.reference.clone());
                     false
                 }
@@ -203,6 +205,7 @@ mod tests {
             needs: BTreeSet::new(),
             base_images,
             companions: Vec::new(),
+            asks_for: BTreeMap::new(),
         }
     }
 

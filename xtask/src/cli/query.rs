@@ -41,7 +41,8 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
                 ));
             }
             let wish = pipeline::build_request(&session, &planned.selected, planned.verdict.as_ref());
-            bake::bake(&wish, &world.tree.graph, &world.tree.contexts, &planned.assessments)
+            let is_secret = |value: &str| session.secrets.redact(value) != value;
+            bake::bake(&wish, &world.tree.graph, &world.tree.contexts, &planned.assessments, &is_secret)
         }
     };
     super::print(&session.secrets.redact(&text));

@@ -56,6 +56,8 @@ pub struct Image {
     pub group: Option<BuildGroup>,
     /// Images of this tree that have to be there first.
     pub needs: BTreeSet<ImageName>,
+    /// By which names its Dockerfile asks for them.
+    pub asks_for: BTreeMap<Reference, ImageName>,
     /// External images to have here before it is built, in the order in which they are first named.
     pub base_images: Vec<BaseImage>,
     /// External images that are prefetched with it but are no part of it (`dependency.conf` beside a Dockerfile).

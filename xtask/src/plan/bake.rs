@@ -16,16 +16,22 @@ use crate::plan::build::Contexts;
 
 #[derive(Serialize)]
 struct BakeFile {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    variable: BTreeMap<String, Variable>,
     group: BTreeMap<&'static str, Group>,
     target: BTreeMap<String, Target>,
 }
+
+/// Taken from the environment; without a default.
+#[derive(Serialize)]
+struct Variable {}
 
 #[derive(Serialize)]
 struct Group {
     targets: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Target {
     context: String,
@@ -47,56 +53,88 @@ struct Target {
 }
 
 /// The bake file of the images that the request selects. Paths are relative to the root, where bake has to be run.
-/// Images that cannot be planned are left out, and so is whatever builds on them.
+/// Images that cannot be planned are left out, and so is whatever builds on them. A build arg whose value `is_secret`
+/// becomes a variable of the same name, which bake takes from the environment.
 pub fn bake(
     request: &BuildRequest,
     graph: &ImageGraph,
     contexts: &Contexts,
     assessments: &[Assessment],
+    is_secret: &dyn Fn(&str) -> bool,
 ) -> String {
     let names = target_names(graph);
-    let mut targets = BTreeMap::new();
+    let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+    let mut variables = BTreeMap::new();
     let mut made = BTreeSet::new();
     let all = graph.images().iter().zip(assessments);
     for (image, assessment) in all.filter(|(image, _)| request.selected.contains(&image.name)) {
         if !image.needs.iter().all(|need| made.contains(need)) {
             continue;
         }
-        let target = match &image.source {
+        let mut target = match &image.source {
             ImageSource::External(source) => external(image, source),
             ImageSource::Build(_) if assessment.key.is_none() => continue,
             ImageSource::Build(_) => match build_spec(request, image, assessment, contexts) {
-                Some(spec) => built(image, spec, graph, &names),
+                Some(spec) => built(image, spec, &names),
                 None => continue,
             },
         };
+        for (name, value) in &mut target.args {
+            if is_secret(value) {
+                *value = format!("${{{name}}}");
+                variables.insert(name.clone(), Variable {});
+            } else {
+                *value = literal(value);
+            }
+        }
         made.insert(image.name.clone());
         targets.insert(names[&image.name].clone(), target);
     }
     let group = Group { targets: targets.keys().cloned().collect() };
-    let file = BakeFile { group: BTreeMap::from([("default", group)]), target: targets };
+    separate(&mut targets);
+    let file = BakeFile { variable: variables, group: BTreeMap::from([("default", group)]), target: targets };
     // Strings and maps with string keys: serialising them cannot fail.
     serde_json::to_string_pretty(&file).unwrap_or_default()
 }
 
-fn built(image: &Image, spec: BuildSpec, graph: &ImageGraph, names: &BTreeMap<ImageName, String>) -> Target {
-    let mut contexts = BTreeMap::new();
-    for need in image.needs.iter().filter_map(|need| graph.get(need)) {
-        let target = format!("target:{}", names[&need.name]);
-        // Under every name: this Dockerfile uses one of them.
-        contexts.extend(need.names().map(|name| (context_name(name), target.clone())));
-    }
+fn built(image: &Image, spec: BuildSpec, names: &BTreeMap<ImageName, String>) -> Target {
+    let context =
+        |(name, need): (&Reference, &ImageName)| (context_name(name), format!("target:{}", names[need]));
     Target {
         dockerfile: Some(relative(&spec.context, &spec.dockerfile)),
         dockerfile_inline: None,
         context: spec.context,
         target: spec.target,
-        args: spec.build_args.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
+        args: spec.build_args,
         labels: spec.labels.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
         tags: spec.tags.iter().map(Reference::familiar).collect(),
         platforms: vec![spec.platform.to_string()],
-        contexts,
+        contexts: image.asks_for.iter().map(context).collect(),
         no_cache: spec.no_cache,
+    }
+}
+
+/// One target cannot stand behind two contexts of another (buildx 0.13: "unsupported context source target"), so a
+/// Dockerfile that uses two names of one image gets a nameless twin of its target for the second.
+fn separate(targets: &mut BTreeMap<String, Target>) {
+    let mut twins = BTreeMap::new();
+    for target in targets.values_mut() {
+        let mut seen = BTreeSet::new();
+        for context in target.contexts.values_mut() {
+            let original = context.trim_start_matches("target:").to_owned();
+            let mut n = 2;
+            while !seen.insert(context.clone()) {
+                let twin = format!("{original}--{n}");
+                *context = format!("target:{twin}");
+                twins.insert(twin, original.clone());
+                n += 1;
+            }
+        }
+    }
+    for (twin, original) in twins {
+        if let Some(target) = targets.get(&original).cloned() {
+            targets.insert(twin, Target { tags: Vec::new(), ..target });
+        }
     }
 }
 

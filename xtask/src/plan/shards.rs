@@ -255,6 +255,7 @@ mod tests {
             needs: needs.iter().map(|need| ImageName::new(*need)).collect(),
             base_images: bases.iter().map(base).collect(),
             companions: Vec::new(),
+            asks_for: BTreeMap::new(),
         }
     }
 

@@ -326,6 +326,7 @@ impl Reader<'_> {
                 needs: BTreeSet::new(),
                 base_images: Vec::<BaseImage>::new(),
                 companions: Vec::new(),
+                asks_for: BTreeMap::new(),
             }),
             (Err(error), _) | (_, Err(error)) => {
                 let message = format!("its image name makes no reference: {error}");

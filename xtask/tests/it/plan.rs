@@ -213,3 +213,46 @@ fn nothing_to_see() {
     down
     ");
 }
+
+#[test]
+fn bake_files_say_what_a_build_would_do() {
+    let repo = TestRepo::new(
+        "
+//- .config/xtask.toml
+[build_args]
+TEXT = \"${a}%{\"
+TOKEN = \"hunter2hunter2\"
+//- src/base/Dockerfile
+FROM debian:12-slim
+ARG TEXT
+ARG TOKEN
+//- src/api.v1/Dockerfile
+FROM base
+COPY --from=localhost/base /x /x
+COPY src/api.v1/main.py /
+//- src/api.v1/main.py
+//- src/cache/dependency.conf
+redis:7-alpine
+//- src/broken/Dockerfile
+FORM x
+",
+    );
+    let file = repo.json("plan --format bake --offline");
+    let text = file.to_string();
+    assert!(!text.contains("hunter2") && !text.contains("broken"), "{text}");
+    assert_eq!(file["variable"], serde_json::json!({ "TOKEN": {} }));
+    assert_eq!(file["group"]["default"]["targets"], serde_json::json!(["api-v1", "base", "cache"]));
+    let of = |target: &str, field: &str| file["target"][target][field].clone();
+    assert_eq!(of("base", "args"), serde_json::json!({ "TEXT": "$${a}%%{", "TOKEN": "${TOKEN}" }));
+    assert_eq!(of("base", "dockerfile"), "Dockerfile");
+    assert_eq!(of("api-v1", "context"), ".");
+    assert_eq!(of("api-v1", "dockerfile"), "src/api.v1/Dockerfile");
+    let contexts = serde_json::json!({ "base": "target:base", "localhost/base": "target:base--2" });
+    assert_eq!(of("api-v1", "contexts"), contexts);
+    assert_eq!(of("base--2", "tags"), serde_json::json!([]));
+    assert_eq!(of("cache", "dockerfile-inline"), "FROM redis:7-alpine\n");
+    let keys = repo.json("plan --offline --format json");
+    let key =
+        keys["images"].as_array().unwrap().iter().find(|i| i["name"] == "api.v1").unwrap()["key"].clone();
+    assert_eq!(of("api-v1", "labels")["dev.xtask.fingerprint"], key);
+}
