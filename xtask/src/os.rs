@@ -8,6 +8,7 @@
 
 mod measure;
 mod process;
+mod tether;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,6 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 
 pub use measure::Usage;
 pub use process::{ProcessId, StopSignal, descendants, processes_naming};
+pub use tether::Tether;
 
 /// How many of the last lines of each of a command's outputs an error carries.
 const LAST_LINES: usize = 10;

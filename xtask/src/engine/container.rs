@@ -64,8 +64,11 @@ fn request_body(spec: &ContainerSpec) -> Value {
         .collect();
     let env: Vec<String> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let command = (!spec.command.is_empty()).then_some(&spec.command);
+    // What is left out of a health check is the image's.
+    let interval = spec.health_interval.and_then(|time| u64::try_from(time.as_nanos()).ok());
     json!({
         "Image": spec.image.familiar(),
+        "Healthcheck": interval.map(|interval| json!({ "Interval": interval })),
         "Env": env,
         "Cmd": command,
         "Labels": spec.labels,

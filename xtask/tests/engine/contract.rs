@@ -283,7 +283,7 @@ EXPOSE 8090 8080
 VOLUME /data
 STOPSIGNAL INT
 LABEL xtask.test=served
-HEALTHCHECK --interval=1s --timeout=5s --retries=3 CMD ["cat", "/etc/who"]
+HEALTHCHECK --interval=40s --timeout=5s --retries=3 CMD ["cat", "/etc/who"]
 RUN echo me >/etc/who
 USER 2000:2000
 ENTRYPOINT ["sh", "-c", "printf 'out \\377\\n'; echo err >&2; exec sleep 300"]
@@ -314,7 +314,7 @@ async fn an_image_says_what_it_is(world: &World) {
     let check = details.healthcheck.expect("a check");
     assert_eq!(
         (check.test[0].as_str(), check.interval, check.retries),
-        ("CMD", Some(Duration::from_secs(1)), Some(3))
+        ("CMD", Some(Duration::from_secs(40)), Some(3))
     );
 }
 
@@ -347,6 +347,7 @@ async fn a_container_runs_and_goes(world: &World) {
         ports: vec![PublishedPort { container: 8080, host: None }],
         labels: [("xtask.test".to_owned(), world.prefix.clone())].into(),
         name: Some(world.prefix.clone()),
+        health_interval: Some(Duration::from_secs(1)),
         ..ContainerSpec::of(image.clone())
     };
     let id = world.engine.run(&spec).await.unwrap();
