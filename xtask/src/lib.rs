@@ -7,6 +7,7 @@
 
 pub use cli::main;
 
+pub mod base_images;
 pub mod bench_tree;
 pub mod bundle;
 pub mod ci;

@@ -8,6 +8,7 @@
 
 mod measure;
 mod process;
+mod tether;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,6 +21,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 
 pub use measure::Usage;
 pub use process::{ProcessId, StopSignal, descendants, processes_naming};
+pub use tether::Tether;
 
 /// How many of the last lines of each of a command's outputs an error carries.
 const LAST_LINES: usize = 10;
@@ -114,6 +116,11 @@ impl HostCommand {
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
+    }
+
+    /// The program and its arguments.
+    pub fn words(&self) -> Vec<String> {
+        std::iter::once(&self.program).chain(&self.args).cloned().collect()
     }
 
     /// A variable of its environment, beyond what it inherits.

@@ -16,7 +16,7 @@ use super::bollard::DockerEngine;
 use super::http::{Answer, empty, full, target};
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, ImageDetails,
-    LogStream, Reference,
+    LogStream, Platform, Reference,
 };
 
 /// No more of what a command or a container printed is kept.
@@ -64,8 +64,11 @@ fn request_body(spec: &ContainerSpec) -> Value {
         .collect();
     let env: Vec<String> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let command = (!spec.command.is_empty()).then_some(&spec.command);
+    // What is left out of a health check is the image's.
+    let interval = spec.health_interval.and_then(|time| u64::try_from(time.as_nanos()).ok());
     json!({
         "Image": spec.image.familiar(),
+        "Healthcheck": interval.map(|interval| json!({ "Interval": interval })),
         "Env": env,
         "Cmd": command,
         "Labels": spec.labels,
@@ -272,6 +275,11 @@ struct Image {
     config: Option<Config>,
     #[serde(rename = "RootFS")]
     root: Option<RootFs>,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    variant: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -322,9 +330,12 @@ pub(super) async fn details(
 fn described(image: Image) -> ImageDetails {
     let config = image.config.unwrap_or_default();
     let names = |set: Option<BTreeMap<String, Value>>| set.unwrap_or_default().into_keys().collect();
+    let os = if image.os.is_empty() { "linux" } else { &image.os };
+    let platform = Platform::new(os, &image.architecture, image.variant.as_deref());
     let digests = image.repo_digests.unwrap_or_default();
     ImageDetails {
         id: image.id,
+        platform,
         user: config.user.unwrap_or_default(),
         workdir: config.working_dir.unwrap_or_default(),
         env: config.env.unwrap_or_default().iter().map(|text| variable(text)).collect(),
@@ -334,7 +345,7 @@ fn described(image: Image) -> ImageDetails {
         healthcheck: config.healthcheck.and_then(healthcheck),
         labels: config.labels.unwrap_or_default(),
         volumes: names(config.volumes),
-        stop_signal: config.stop_signal.unwrap_or_default(),
+        stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
         layers: image.root.map(|root| root.layers).unwrap_or_default(),
         size: image.size,
         repo_digests: digests.iter().filter_map(|digest| digest.parse().ok()).collect(),
@@ -350,13 +361,15 @@ fn variable(text: &str) -> (String, String) {
 fn healthcheck(config: HealthcheckConfig) -> Option<Healthcheck> {
     let test =
         config.test.filter(|test| !test.is_empty() && test.first().is_none_or(|word| word != "NONE"))?;
-    let time = |nanoseconds: i64| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0));
+    // Zero is "as the engine likes".
+    let number = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+    let time = |nanoseconds: i64| number(nanoseconds).map(Duration::from_nanos);
     Some(Healthcheck {
         test,
         interval: time(config.interval),
         timeout: time(config.timeout),
         start_period: time(config.start_period),
-        retries: u32::try_from(config.retries).unwrap_or(0),
+        retries: number(config.retries).and_then(|number| u32::try_from(number).ok()),
     })
 }
 
@@ -502,10 +515,10 @@ mod tests {
                 "Healthcheck": { "Test": ["CMD", "x"], "Interval": 2_000_000_000 } },
         });
         let details = described(serde_json::from_value(text).expect("understood"));
-        assert_eq!((details.user.as_str(), details.variable("A")), ("2000", Some("b=c")));
-        assert_eq!(details.exposed_ports, ["8080/tcp", "8090/tcp"]);
+        assert_eq!((details.user.as_str(), details.env["A"].as_str()), ("2000", "b=c"));
+        assert!(details.exposed_ports.iter().eq(["8080/tcp", "8090/tcp"]));
         let check = details.healthcheck.expect("a check");
-        assert_eq!((check.interval, check.retries), (Duration::from_secs(2), 0));
+        assert_eq!((check.interval, check.retries), (Some(Duration::from_secs(2)), None));
         let off = HealthcheckConfig { test: Some(vec!["NONE".to_owned()]), ..HealthcheckConfig::default() };
         assert_eq!(healthcheck(off), None);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use super::{Digest, Reference};
 
@@ -47,6 +48,8 @@ pub struct ContainerSpec {
     pub ports: Vec<PublishedPort>,
     /// Labels; ours are found again by them.
     pub labels: BTreeMap<String, String>,
+    /// The image's own health check, but this often; none keeps its interval.
+    pub health_interval: Option<Duration>,
 }
 
 impl ContainerSpec {
@@ -59,6 +62,7 @@ impl ContainerSpec {
             command: Vec::new(),
             ports: Vec::new(),
             labels: BTreeMap::new(),
+            health_interval: None,
         }
     }
 }

@@ -1,62 +1,56 @@
-//! What an image says about itself, in full: its config, its layers, its size. An engine's listing does not tell these.
+//! One image's configuration, as an engine tells it when asked for that image alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use super::{Digest, Platform, Reference};
 
-use super::{Digest, Reference};
-
-/// An image's own words, as `docker image inspect` has them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an image carries, in the words of the OCI image configuration (image-spec, config.md).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageDetails {
-    /// The image ID: the digest of its config.
+    /// The image ID: the digest of its configuration.
     pub id: Digest,
-    /// `USER`; empty is root.
+    /// What it runs on.
+    pub platform: Platform,
+    /// `USER` as written: a name, a number, `user:group`; empty is root.
     pub user: String,
     /// `WORKDIR`; empty is `/`.
     pub workdir: String,
-    /// `ENV`, in order.
-    pub env: Vec<(String, String)>,
-    /// `ENTRYPOINT`, in exec form.
+    /// The environment that a container begins with.
+    pub env: BTreeMap<String, String>,
+    /// `ENTRYPOINT`, as the words that are executed.
     pub entrypoint: Vec<String>,
-    /// `CMD`, in exec form.
+    /// `CMD`, likewise.
     pub cmd: Vec<String>,
-    /// `EXPOSE`: `8080/tcp`, sorted.
-    pub exposed_ports: Vec<String>,
-    /// `HEALTHCHECK`; none when there is none, or `NONE`.
+    /// `EXPOSE`, each with its protocol: `8080/tcp`.
+    pub exposed_ports: BTreeSet<String>,
+    /// `HEALTHCHECK`; none where there is none, or where it is switched off (`NONE`).
     pub healthcheck: Option<Healthcheck>,
-    /// `LABEL`, sorted by name.
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// `VOLUME`, sorted.
-    pub volumes: Vec<String>,
-    /// `STOPSIGNAL`; empty is TERM.
-    pub stop_signal: String,
-    /// Diff IDs: the digests of the uncompressed layers, lowest first.
+    /// `LABEL`.
+    pub labels: BTreeMap<String, String>,
+    /// `VOLUME`.
+    pub volumes: BTreeSet<String>,
+    /// `STOPSIGNAL`; none is TERM.
+    pub stop_signal: Option<String>,
+    /// The digests of the layers' uncompressed tars, lowest first.
     pub layers: Vec<Digest>,
-    /// Bytes, shared layers included.
+    /// Bytes of all layers, uncompressed, as the engine counts them.
     pub size: u64,
     /// `repository@digest` of the manifests that it was pulled or pushed as.
     pub repo_digests: Vec<Reference>,
 }
 
-impl ImageDetails {
-    /// The value of a variable of its `ENV`.
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-}
-
-/// A `HEALTHCHECK`. A time of zero is the engine's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A `HEALTHCHECK` instruction. A duration that is not given is the engine's own default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Healthcheck {
-    /// `["CMD", "…"]` or `["CMD-SHELL", "…"]`.
+    /// The test as engines store it: `CMD` or `CMD-SHELL`, then its words.
     pub test: Vec<String>,
-    /// Between two checks.
-    pub interval: Duration,
-    /// How long one may take.
-    pub timeout: Duration,
-    /// In which a failure does not count.
-    pub start_period: Duration,
-    /// Failures in a row until it is unhealthy; 0 is the engine's default.
-    pub retries: u32,
+    /// Time between two tests.
+    pub interval: Option<Duration>,
+    /// How long one test may take.
+    pub timeout: Option<Duration>,
+    /// How long failures do not count after the start.
+    pub start_period: Option<Duration>,
+    /// How many failures in a row make it unhealthy.
+    pub retries: Option<u32>,
 }

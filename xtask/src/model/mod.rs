@@ -18,6 +18,7 @@ mod platform;
 mod reason;
 mod reference;
 mod registry_prefix;
+mod smoke;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
@@ -37,3 +38,4 @@ pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
+pub use smoke::{Afterwards, Check, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};

@@ -283,7 +283,7 @@ EXPOSE 8090 8080
 VOLUME /data
 STOPSIGNAL INT
 LABEL xtask.test=served
-HEALTHCHECK --interval=1s --timeout=5s --retries=3 CMD ["cat", "/etc/who"]
+HEALTHCHECK --interval=40s --timeout=5s --retries=3 CMD ["cat", "/etc/who"]
 RUN echo me >/etc/who
 USER 2000:2000
 ENTRYPOINT ["sh", "-c", "printf 'out \\377\\n'; echo err >&2; exec sleep 300"]
@@ -296,24 +296,26 @@ async fn an_image_says_what_it_is(world: &World) {
     let details = world.engine.details(&spec.tags[0]).await.unwrap().expect("there");
     assert_eq!(details.id, id);
     assert!(details.size > 0 && !details.layers.is_empty());
+    assert_eq!(details.platform, Platform::local());
     assert_eq!(world.engine.details(&world.reference("nothing:1")).await.unwrap(), None);
     if world.host.is_empty() {
         return;
     }
     assert_eq!((details.user.as_str(), details.workdir.as_str()), ("2000:2000", "/srv"));
     assert_eq!(
-        ["WHO", "EMPTY", "EQUAL", "NONE"].map(|name| details.variable(name)),
+        ["WHO", "EMPTY", "EQUAL", "NONE"].map(|name| details.env.get(name).map(String::as_str)),
         [Some("me"), Some(""), Some("a=b"), None]
     );
-    assert_eq!(details.exposed_ports, ["8080/tcp", "8090/tcp"]);
-    assert_eq!(
-        (details.volumes.as_slice(), details.stop_signal.as_str()),
-        (["/data".to_owned()].as_slice(), "INT")
-    );
+    assert!(details.exposed_ports.iter().eq(["8080/tcp", "8090/tcp"]));
+    assert!(details.volumes.iter().eq(["/data"]));
+    assert_eq!(details.stop_signal.as_deref(), Some("INT"));
     assert_eq!(details.labels.get("xtask.test").map(String::as_str), Some("served"));
     assert_eq!((details.entrypoint.len(), details.cmd.as_slice()), (3, ["unused".to_owned()].as_slice()));
     let check = details.healthcheck.expect("a check");
-    assert_eq!((check.test[0].as_str(), check.interval, check.retries), ("CMD", Duration::from_secs(1), 3));
+    assert_eq!(
+        (check.test[0].as_str(), check.interval, check.retries),
+        ("CMD", Some(Duration::from_secs(40)), Some(3))
+    );
 }
 
 async fn state(world: &World, id: &ContainerId) -> ContainerState {
@@ -345,6 +347,7 @@ async fn a_container_runs_and_goes(world: &World) {
         ports: vec![PublishedPort { container: 8080, host: None }],
         labels: [("xtask.test".to_owned(), world.prefix.clone())].into(),
         name: Some(world.prefix.clone()),
+        health_interval: Some(Duration::from_secs(1)),
         ..ContainerSpec::of(image.clone())
     };
     let id = world.engine.run(&spec).await.unwrap();

@@ -45,6 +45,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("registry", &["model", "env", "engine", "secrets"]),
     ("network", &["model", "config", "registry"]),
     ("execute", &["model", "engine", "registry", "events"]),
+    ("base_images", &["model", "engine", "os"]),
     ("report", &["model", "events", "secrets"]),
 ];
 

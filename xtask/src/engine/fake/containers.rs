@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::engine::EngineError;
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, ImageDetails, LocalImage,
-    LogStream,
+    LogStream, Platform,
 };
 
 /// How containers of an image behave.
@@ -171,16 +171,17 @@ impl Containers {
         self.behaviour(name).details.map_or_else(
             || ImageDetails {
                 id: image.id.clone(),
+                platform: image.platform.clone().unwrap_or_else(Platform::local),
                 user: String::new(),
                 workdir: String::new(),
-                env: Vec::new(),
+                env: BTreeMap::new(),
                 entrypoint: Vec::new(),
                 cmd: Vec::new(),
-                exposed_ports: Vec::new(),
+                exposed_ports: BTreeSet::new(),
                 healthcheck: None,
                 labels: image.labels.clone(),
-                volumes: Vec::new(),
-                stop_signal: String::new(),
+                volumes: BTreeSet::new(),
+                stop_signal: None,
                 layers: vec![super::digest_of([b"layer of ".as_slice(), image.id.as_str().as_bytes()])],
                 size: image.size,
                 repo_digests: image.digests.clone(),

@@ -1,0 +1,429 @@
+//! EFFECT: a registry on this machine, to try pushes against: started, looked at, taken away without trace.
+//!
+//! In: a [`Wish`]. Out: a [`Running`] registry on 127.0.0.1. It is the container of a registry's image when the engine
+//! has one, else the `docker-registry` program. All of it lies in one folder (`home`), with a record that says what it
+//! is; a port is taken by binding it, and the next one is tried when it is somebody else's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::http;
+use crate::engine::{Engine, EngineError};
+use crate::model::{ContainerId, ContainerSpec, Observed, PublishedPort, Reference};
+use crate::os::{self, CommandError, HostCommand, ProcessId, Tether};
+
+/// How many ports are tried, from the one that is wished.
+const PORTS: u16 = 100;
+/// How long a registry may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long it may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// Where the image's registry listens.
+const INSIDE: u16 = 5000;
+/// The header by which a registry of ours is known from another one on the same port.
+const TOKEN: &str = "X-Xtask-Registry";
+/// Programs that are one: Debian's name, and upstream's.
+const PROGRAMS: [&str; 2] = ["docker-registry", "registry"];
+/// Images that are one, the best first.
+const IMAGES: [&str; 4] = ["registry:2", "registry:latest", "registry:3", "registry:2.8"];
+
+/// What can be run as a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An image that the engine has.
+    Image(Reference),
+    /// A program of this machine.
+    Program(PathBuf),
+}
+
+/// A registry to be.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The folder for everything of it; it is made, and goes with it.
+    pub home: PathBuf,
+    /// The port that is tried first.
+    pub port: u16,
+    /// What is on its container.
+    pub labels: BTreeMap<String, String>,
+    /// How long it runs.
+    pub lasts: Lasts,
+}
+
+/// How long a registry runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasts {
+    /// No longer than this process.
+    AsLongAsWeDo,
+    /// Until somebody takes it away.
+    UntilDown,
+}
+
+/// A registry that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// What it is, as its folder's record says.
+    pub record: Record,
+    /// Holds a program that ends with this process.
+    tether: Option<Tether>,
+}
+
+/// What a registry's folder says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// `registry:2`, `/usr/bin/docker-registry`
+    pub source: String,
+    /// Its container's ID, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Its process, if it is a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessId>,
+    /// What its answers carry.
+    token: String,
+}
+
+impl Record {
+    /// `127.0.0.1:5000`
+    pub fn domain(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `http://127.0.0.1:5000/v2/`
+    pub fn url(&self) -> String {
+        format!("http://{}/v2/", self.domain())
+    }
+}
+
+/// How the registry of a folder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It answers.
+    Up(Record),
+    /// It was started and does not answer.
+    Dead(Record),
+    /// There is none.
+    Down,
+}
+
+/// Why there is no registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Neither an image nor a program.
+    #[error(
+        "there is no registry to run: the engine has no image of one, and this machine no `docker-registry`"
+    )]
+    NoSource,
+    /// No port was free.
+    #[error("no port is free between {first} and {last} on 127.0.0.1")]
+    NoPort {
+        /// The first one tried.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
+    /// It runs, but not as it should.
+    #[error("the registry ({registry}) did not start: {cause}")]
+    Silent {
+        /// What was run.
+        registry: String,
+        /// What it said last.
+        cause: String,
+    },
+    /// Its folder cannot be used.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engine said no.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The program could not be started or stopped.
+    #[error(transparent)]
+    Program(#[from] CommandError),
+}
+
+/// What can be run as a registry here: an image in the store, else a program. Blocks for a moment.
+pub fn find_source(observed: &Observed) -> Option<Source> {
+    let image = IMAGES.iter().filter_map(|name| name.parse::<Reference>().ok());
+    let image = image.flat_map(|name| [format!("localhost/{}", name.familiar()).parse().ok(), Some(name)]);
+    if let Some(image) = image.flatten().find(|name| observed.find(name).is_some()) {
+        return Some(Source::Image(image));
+    }
+    PROGRAMS.iter().find_map(|name| os::find_program(name)).map(Source::Program)
+}
+
+/// The first free port from `first` on. Binding it says whether it is free, whoever listens where.
+fn free_port(first: u16) -> Option<u16> {
+    let last = first.saturating_add(PORTS - 1);
+    (first..=last).find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+}
+
+/// Starts a registry and waits until it answers. A folder that holds one already is left alone and is an error.
+///
+/// # Errors
+/// When no port is free, or when it does not start; nothing of it is left then.
+pub async fn start<E: Engine>(
+    engine: Option<&E>,
+    source: &Source,
+    wish: &Wish,
+) -> Result<Running, RegistryError> {
+    let folder = |source| RegistryError::Folder { path: wish.home.clone(), source };
+    std::fs::create_dir_all(&wish.home).map_err(folder)?;
+    let home = std::fs::canonicalize(&wish.home).map_err(folder)?;
+    let started = match (source, engine) {
+        (Source::Image(image), Some(engine)) => start_container(engine, image, wish, &home).await,
+        (Source::Image(_), None) => Err(RegistryError::NoSource),
+        (Source::Program(program), _) => start_program(program, wish, &home).await,
+    };
+    if started.is_err() {
+        remove_folder(&home);
+    }
+    started
+}
+
+async fn start_container<E: Engine>(
+    engine: &E,
+    image: &Reference,
+    wish: &Wish,
+    home: &Path,
+) -> Result<Running, RegistryError> {
+    let last = wish.port.saturating_add(PORTS - 1);
+    for port in wish.port..=last {
+        let spec = ContainerSpec {
+            ports: vec![PublishedPort { container: INSIDE, host: Some(port) }],
+            labels: wish.labels.clone(),
+            env: [("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned())].into(),
+            ..ContainerSpec::of(image.clone())
+        };
+        let id = match engine.run(&spec).await {
+            Ok(id) => id,
+            Err(EngineError::PortTaken(_)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let record = Record {
+            port,
+            source: image.familiar(),
+            container: Some(id.to_string()),
+            process: None,
+            token: String::new(),
+        };
+        write_record(home, &record)?;
+        let is_alive =
+            async || engine.container(&id).await.is_ok_and(|state| state.is_some_and(|s| s.running));
+        if answers_in_time(&record, is_alive).await {
+            return Ok(Running { record, tether: None });
+        }
+        let said = engine.logs(&id).await.unwrap_or_default();
+        let cause = said.last().map_or_else(|| "it says nothing".to_owned(), |(_, line)| line.clone());
+        // Why it did not answer says more.
+        let _ = engine.remove_container(&id).await;
+        return Err(RegistryError::Silent { registry: image.familiar(), cause });
+    }
+    Err(RegistryError::NoPort { first: wish.port, last })
+}
+
+async fn start_program(program: &Path, wish: &Wish, home: &Path) -> Result<Running, RegistryError> {
+    let last = wish.port.saturating_add(PORTS - 1);
+    let mut first = wish.port;
+    let registry = program.display().to_string();
+    while let Some(port) = free_port(first).filter(|port| *port <= last) {
+        let token = format!("{}-{port}", std::process::id());
+        let settings = home.join("config.yml");
+        std::fs::write(&settings, config(&home.join("data"), port, &token))
+            .map_err(|source| RegistryError::Folder { path: settings.clone(), source })?;
+        let log = home.join("log");
+        // A person's `REGISTRY_…` variables would override its settings.
+        let command = HostCommand::new("env").args(["-i", &registry, "serve"]).path(&settings);
+        let (tether, process) = match wish.lasts {
+            Lasts::AsLongAsWeDo => {
+                let tether = command.tether(home, &log).await?;
+                let process = tether.process().clone();
+                (Some(tether), process)
+            }
+            Lasts::UntilDown => (None, detach(command, home, &log).await?),
+        };
+        let record =
+            Record { port, source: registry.clone(), container: None, process: Some(process.clone()), token };
+        write_record(home, &record)?;
+        if answers_in_time(&record, async || process.is_alive()).await {
+            return Ok(Running { record, tether });
+        }
+        let said = last_lines(&log);
+        process.stop(GRACE, None).await?;
+        if let Some(tether) = tether {
+            tether.let_go().await;
+        }
+        if !said.contains("address already in use") {
+            return Err(RegistryError::Silent { registry, cause: said });
+        }
+        // Somebody took it after it was found free.
+        std::fs::create_dir_all(home)
+            .map_err(|source| RegistryError::Folder { path: home.to_owned(), source })?;
+        let Some(next) = port.checked_add(1) else { break };
+        first = next;
+    }
+    Err(RegistryError::NoPort { first: wish.port, last })
+}
+
+/// What the program reads (distribution, "Configuring a registry").
+fn config(data: &Path, port: u16, token: &str) -> String {
+    let quoted = serde_json::Value::String(data.display().to_string());
+    format!(
+        "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  \
+         filesystem:\n    rootdirectory: {quoted}\nhttp:\n  addr: 127.0.0.1:{port}\n  headers:\n    {TOKEN}: [\"{token}\"]\n"
+    )
+}
+
+/// Starts a program that survives this process.
+async fn detach(command: HostCommand, home: &Path, log: &Path) -> Result<ProcessId, RegistryError> {
+    // The shell becomes the program, so its number is the program's.
+    let pid = home.join("pid");
+    let script = HostCommand::script("echo $$ >\"$1.new\" && mv \"$1.new\" \"$1\"; shift; exec \"$@\"");
+    script.path(&pid).args(command.words()).detach(log).await?;
+    let read = async {
+        loop {
+            let number = std::fs::read_to_string(&pid).ok().and_then(|text| text.trim().parse().ok());
+            if let Some(number) = number {
+                return ProcessId::of(number).unwrap_or(ProcessId { pid: number, started: String::new() });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .map_err(|_| RegistryError::Silent { registry: command.to_string(), cause: last_lines(log) })
+}
+
+async fn answers_in_time(record: &Record, is_alive: impl AsyncFn() -> bool) -> bool {
+    let wait = async {
+        while !answers(record).await {
+            if !is_alive().await {
+                return false;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        true
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or(false)
+}
+
+/// Whether it is our registry that answers there.
+async fn answers(record: &Record) -> bool {
+    let Ok(answer) = http::get(record.port, "/v2/").await else { return false };
+    let token = answer.headers.get(TOKEN).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    answer.status == 200 && (record.container.is_some() || token == record.token)
+}
+
+impl Running {
+    /// Takes it away with all that it stored.
+    ///
+    /// # Errors
+    /// When the engine or the system refuses.
+    pub async fn stop<E: Engine>(self, engine: Option<&E>, home: &Path) -> Result<(), RegistryError> {
+        if let Some(tether) = self.tether {
+            tether.let_go().await;
+        }
+        take_away(engine, &self.record, home).await
+    }
+}
+
+/// How the registry of a folder is.
+pub async fn status(home: &Path) -> Status {
+    match read_record(home) {
+        None => Status::Down,
+        Some(record) if answers(&record).await => Status::Up(record),
+        Some(record) => Status::Dead(record),
+    }
+}
+
+/// Takes the registry of a folder away, with all that it stored; says what it was.
+///
+/// # Errors
+/// When the engine or the system refuses.
+pub async fn down<E: Engine>(engine: Option<&E>, home: &Path) -> Result<Option<Record>, RegistryError> {
+    let Some(record) = read_record(home) else {
+        remove_folder(home);
+        return Ok(None);
+    };
+    take_away(engine, &record, home).await?;
+    Ok(Some(record))
+}
+
+/// What a registry said last, for people to whom a push has failed.
+pub async fn said<E: Engine>(engine: Option<&E>, home: &Path) -> Vec<String> {
+    let container = read_record(home).and_then(|record| record.container);
+    match (container, engine) {
+        (Some(id), Some(engine)) => {
+            let lines = engine.logs(&ContainerId::new(id)).await.unwrap_or_default();
+            lines.into_iter().map(|(_, line)| line).collect()
+        }
+        _ => {
+            let log = std::fs::read(home.join("log")).unwrap_or_default();
+            String::from_utf8_lossy(&log).lines().map(str::to_owned).collect()
+        }
+    }
+}
+
+async fn take_away<E: Engine>(engine: Option<&E>, record: &Record, home: &Path) -> Result<(), RegistryError> {
+    if let Some(process) = &record.process {
+        process.stop(GRACE, None).await?;
+    }
+    match (&record.container, engine) {
+        (Some(id), Some(engine)) => engine.remove_container(&ContainerId::new(id.clone())).await?,
+        (Some(_), None) => return Err(EngineError::Unreachable { tried: Vec::new() }.into()),
+        (None, _) => {}
+    }
+    remove_folder(home);
+    Ok(())
+}
+
+fn record_path(home: &Path) -> PathBuf {
+    home.join("registry.json")
+}
+
+fn write_record(home: &Path, record: &Record) -> Result<(), RegistryError> {
+    let text = serde_json::to_string(record).unwrap_or_default();
+    let path = record_path(home);
+    let written = tempfile::NamedTempFile::new_in(home).and_then(|mut file| {
+        io::Write::write_all(&mut file, text.as_bytes())?;
+        file.persist(&path).map_err(|error| error.error)
+    });
+    written.map(drop).map_err(|source| RegistryError::Folder { path, source })
+}
+
+fn read_record(home: &Path) -> Option<Record> {
+    serde_json::from_slice(&std::fs::read(record_path(home)).ok()?).ok()
+}
+
+/// Gone already is fine, and what cannot be removed is found by the next `clean`.
+fn remove_folder(home: &Path) {
+    let _ = std::fs::remove_dir_all(home);
+    // The folder of all registries goes with the last one.
+    if let Some(parent) = home.parent() {
+        let _ = std::fs::remove_dir(parent);
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(3)..];
+    if last.is_empty() { "it says nothing".to_owned() } else { last.join("\n") }
+}
+
+#[cfg(test)]
+#[path = "local_registry_tests.rs"]
+mod tests;
