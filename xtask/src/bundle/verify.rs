@@ -1,0 +1,140 @@
+//! Proves a bundle: reads every blob and hashes it, on all cores, and what is loaded also once it is unpacked.
+//!
+//! A blob whose digest is right but which unpacks to something else can only come from a maker who wanted it so. To
+//! look costs more than all the rest, so `verify` looks at every layer, and `load` at those that the engine is going
+//! to get. In: [`Contents`]. Out: [`Verified`], which alone can be loaded.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use sha2::{Digest as _, Sha256};
+
+use super::contents::{Contents, LargeBlob, WINDOW_LOG};
+use super::finding::{BundleError, Finding};
+use super::layout::EntryName;
+use crate::model::Digest;
+
+/// Of which layers it is proven what they unpack to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unpack {
+    /// Of all.
+    All,
+    /// Of these blobs.
+    Only(BTreeSet<Digest>),
+}
+
+impl Unpack {
+    fn includes(&self, blob: &LargeBlob) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(blobs) => blobs.contains(&blob.descriptor.digest),
+        }
+    }
+}
+
+/// A bundle of which every blob has been read and found to be what the manifest says.
+#[derive(Clone, Debug)]
+pub struct Verified(Contents);
+
+impl Verified {
+    /// What it holds.
+    pub fn contents(&self) -> &Contents {
+        &self.0
+    }
+}
+
+/// How much there is to read: the total for the progress of [`verify`], in bytes.
+pub fn total(contents: &Contents) -> u64 {
+    contents.large_blobs().map(|blob| blob.descriptor.size).sum()
+}
+
+/// Reads every large blob once. `moved` hears how many bytes more have been read, from any thread. It blocks for as
+/// long as reading and hashing take.
+///
+/// # Errors
+/// [`BundleError::Refused`] with every blob that is not what it should be.
+pub fn verify(
+    contents: Contents,
+    unpack: &Unpack,
+    moved: &(dyn Fn(u64) + Sync),
+) -> Result<Verified, BundleError> {
+    let mut blobs: Vec<&LargeBlob> = contents.large_blobs().collect();
+    // The longest first, so that no core is left alone with it at the end.
+    blobs.sort_by(|a, b| {
+        b.descriptor.size.cmp(&a.descriptor.size).then_with(|| a.descriptor.cmp(&b.descriptor))
+    });
+    let mut findings: Vec<Finding> = blobs
+        .into_par_iter()
+        .filter_map(|blob| {
+            let what = check(&contents, blob, unpack, moved).err()?;
+            Some(Finding::of_blob(&blob.descriptor.digest, what).needed_by(&blob.needed_by))
+        })
+        .collect();
+    if findings.is_empty() {
+        return Ok(Verified(contents));
+    }
+    findings.sort_by(|a, b| a.blob.cmp(&b.blob));
+    Err(BundleError::Refused { path: contents.bundle().path().to_owned(), findings })
+}
+
+/// One blob, in one pass; the error says what is wrong with it.
+fn check(
+    contents: &Contents,
+    blob: &LargeBlob,
+    unpack: &Unpack,
+    moved: &(dyn Fn(u64) + Sync),
+) -> Result<(), String> {
+    let name = EntryName::Blob(blob.descriptor.digest.clone());
+    let read_error = |error: io::Error| format!("it cannot be read: {error}");
+    let file = contents.bundle().read(&name).map_err(read_error)?;
+    let mut hashed = Hashed { inner: file, hash: Sha256::new(), moved };
+    let diff_id = blob.diff_id.as_ref().filter(|_| unpack.includes(blob));
+    let unpacked = diff_id.map(|_| unpacked_digest(&mut hashed));
+    // Whatever the decompressor has left, and all of it where nothing is unpacked.
+    let mut buffer = vec![0; CHUNK];
+    while hashed.read(&mut buffer).map_err(read_error)? > 0 {}
+    if Digest::from_sha256(&hashed.hash.finalize().into()) != blob.descriptor.digest {
+        return Err("its content is another one: the digest differs".to_owned());
+    }
+    match (diff_id, unpacked) {
+        (Some(wanted), Some(Ok(found))) if *wanted != found => {
+            Err(format!("it unpacks to {found}, and the image's config says {wanted}"))
+        }
+        (_, Some(Err(error))) => Err(format!("it cannot be unpacked: {error}")),
+        _ => Ok(()),
+    }
+}
+
+/// The digest of what a layer unpacks to, however much that is; nothing of it is kept.
+fn unpacked_digest(packed: impl Read) -> io::Result<Digest> {
+    let mut decoder = zstd::Decoder::new(packed)?;
+    decoder.window_log_max(WINDOW_LOG)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match decoder.read(&mut buffer)? {
+            0 => return Ok(Digest::from_sha256(&hash.finalize().into())),
+            read => hash.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Bytes that are read at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Hashes what is read through it.
+struct Hashed<'a, R> {
+    inner: R,
+    hash: Sha256,
+    moved: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..read]);
+        (self.moved)(read as u64);
+        Ok(read)
+    }
+}
