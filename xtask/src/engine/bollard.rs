@@ -1,5 +1,5 @@
 //! The real engine: verbs of ours over the Docker Engine API. Plain questions go through bollard; what streams
-//! (build, pull, push, import) is in `build.rs` and `transfer.rs`, over the same wire.
+//! (build, pull, push, import, save, load) is in `build.rs`, `transfer.rs` and `archive.rs`, over the same wire.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,9 @@ use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::credentials::Credentials;
 use super::http::{Wire, WireError, chain};
-use super::{Engine, EngineError, OnProgress, build, container, observe, transfer};
+use super::{
+    ByteStream, Engine, EngineError, Loaded, OnProgress, archive, build, container, observe, transfer,
+};
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, LocalImage,
     LogStream, Observed, Platform, Reference,
@@ -178,6 +180,14 @@ impl Engine for DockerEngine {
         labels: &BTreeMap<String, String>,
     ) -> Result<Digest, EngineError> {
         transfer::import(self, tar, reference, platform, labels).await
+    }
+
+    async fn save(&self, references: &[Reference]) -> Result<ByteStream, EngineError> {
+        archive::save(self, references).await
+    }
+
+    async fn load(&self, archive: ByteStream) -> Result<Loaded, EngineError> {
+        archive::load(self, archive).await
     }
 
     async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {

@@ -5,6 +5,7 @@
 
 mod builder;
 mod containers;
+mod content;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,7 +14,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Engine, EngineError, OnProgress, Progress};
+use self::content::Content;
+use super::{ByteStream, Engine, EngineError, Loaded, OnProgress, Progress};
 use crate::model::{
     BuildSpec, Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails,
     LocalImage, LogStream, Observed, Platform, Reference, Unit,
@@ -38,6 +40,10 @@ pub enum Verb {
     Push,
     /// [`Engine::import`]
     Import,
+    /// [`Engine::save`]
+    Save,
+    /// [`Engine::load`]
+    Load,
     /// [`Engine::remove`]
     Remove,
     /// [`Engine::details`]
@@ -93,6 +99,8 @@ struct State {
     calls: Vec<(Verb, String)>,
     builds: Vec<FakeBuild>,
     containers: containers::Containers,
+    /// What images are made of, by their ID.
+    contents: HashMap<Digest, Content>,
 }
 
 struct Script {
@@ -109,10 +117,10 @@ impl std::fmt::Debug for FakeEngine {
     }
 }
 
-/// An image of the fake's own making: its ID is the digest of `content`.
+/// An image of the fake's own making: of one layer that holds `content`.
 pub fn fake_image(content: &str, names: &[&Reference]) -> LocalImage {
     LocalImage {
-        id: digest_of([content.as_bytes()]),
+        id: content::remember(content),
         names: names.iter().map(|name| (*name).clone()).collect(),
         digests: Vec::new(),
         labels: BTreeMap::new(),
@@ -318,7 +326,7 @@ impl Engine for FakeEngine {
         self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
         builder::read_context(&root.join(&spec.context), spec)?;
         builder::run(spec, &|base| self.has_base(base), progress).await?;
-        let id = digest_of(identity(spec).iter().map(String::as_bytes));
+        let id = self.state().build(spec);
         let image = LocalImage {
             id: id.clone(),
             names: spec.tags.clone(),
@@ -361,17 +369,32 @@ impl Engine for FakeEngine {
         self.enter(Verb::Import, reference.familiar()).await?;
         let content = std::fs::read(tar)
             .map_err(|error| EngineError::Other(format!("cannot read {}: {error}", tar.display())))?;
-        let text = format!("{platform} {labels:?}");
-        let id = digest_of([content.as_slice(), text.as_bytes()]);
-        self.state().store(LocalImage {
+        let size = content.len() as u64;
+        let content = Content::new(platform, labels, vec![content.into()]);
+        let id = content.id();
+        let mut state = self.state();
+        state.contents.insert(id.clone(), content);
+        state.store(LocalImage {
             id: id.clone(),
             names: vec![reference.clone()],
             digests: Vec::new(),
             labels: labels.clone(),
-            size: content.len() as u64,
+            size,
             platform: Some(platform.clone()),
         });
         Ok(id)
+    }
+
+    async fn save(&self, references: &[Reference]) -> Result<ByteStream, EngineError> {
+        let names: Vec<String> = references.iter().map(Reference::familiar).collect();
+        self.enter(Verb::Save, names.join(" ")).await?;
+        self.state().save(references)
+    }
+
+    async fn load(&self, archive: ByteStream) -> Result<Loaded, EngineError> {
+        self.enter(Verb::Load, String::new()).await?;
+        let bytes = content::read_all(archive).await?;
+        self.state().load(&bytes)
     }
 
     async fn remove(&self, reference: &Reference) -> Result<(), EngineError> {
@@ -395,7 +418,13 @@ impl Engine for FakeEngine {
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         self.enter(Verb::Details, reference.familiar()).await?;
         let state = self.state();
-        Ok(state.find(reference).map(|image| state.containers.details(&reference.familiar(), image)))
+        Ok(state.find(reference).map(|image| {
+            let mut details = state.containers.details(&reference.familiar(), image);
+            if details.layers.is_empty() {
+                details.layers = state.layers(&image.id);
+            }
+            details
+        }))
     }
 
     async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {

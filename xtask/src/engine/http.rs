@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Stream as ItemStream, StreamExt as _};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyDataStream, BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -225,6 +226,15 @@ impl Answer {
             }
         }
         Ok(bytes)
+    }
+
+    /// The body as it comes.
+    pub(super) fn stream(self) -> impl ItemStream<Item = Result<Bytes, hyper::Error>> + Send + 'static {
+        let connection = self.connection;
+        BodyDataStream::new(self.response.into_body()).inspect(move |_| {
+            // The connection lives as long as its stream.
+            let _ = &connection;
+        })
     }
 
     /// What the engine says in an error's body.

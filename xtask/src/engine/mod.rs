@@ -3,6 +3,7 @@
 //! Nothing outside this folder knows bollard or Docker's HTTP API. Methods return `impl Future + Send`;
 //! [`AnyEngine`] delegates, so nobody needs `Box<dyn>`.
 
+mod archive;
 mod bollard;
 mod build;
 mod classify;
@@ -29,6 +30,7 @@ use crate::model::{
     LogStream, Observed, Platform, Reference, Unit,
 };
 
+pub use archive::{ByteStream, Loaded};
 pub use bollard::DockerEngine;
 pub use connect::{Surroundings, connect};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
@@ -110,6 +112,13 @@ pub trait Engine: Send + Sync {
         platform: &Platform,
         labels: &BTreeMap<String, String>,
     ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+
+    /// An archive of these images with all their layers, as `docker save` gives it.
+    fn save(&self, references: &[Reference]) -> impl Future<Output = Result<ByteStream, EngineError>> + Send;
+
+    /// Takes a docker-archive. Files of layers that the store has may be missing in it (by chain ID; an engine that
+    /// keeps its images in containerd wants all). An archive whose stream ends in an error changes nothing.
+    fn load(&self, archive: ByteStream) -> impl Future<Output = Result<Loaded, EngineError>> + Send;
 
     /// Takes a name away; the image goes with its last name. Absent is fine.
     fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
@@ -252,6 +261,20 @@ impl Engine for AnyEngine {
         match self {
             Self::Docker(engine) => engine.import(tar, reference, platform, labels).await,
             Self::Fake(engine) => engine.import(tar, reference, platform, labels).await,
+        }
+    }
+
+    async fn save(&self, references: &[Reference]) -> Result<ByteStream, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.save(references).await,
+            Self::Fake(engine) => engine.save(references).await,
+        }
+    }
+
+    async fn load(&self, archive: ByteStream) -> Result<Loaded, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.load(archive).await,
+            Self::Fake(engine) => engine.load(archive).await,
         }
     }
 

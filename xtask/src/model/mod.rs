@@ -3,8 +3,8 @@
 //! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
 
 mod alias_rules;
-mod container;
 mod artifact;
+mod container;
 mod context;
 mod details;
 mod diagnostic;
@@ -20,8 +20,8 @@ mod reference;
 mod registry_prefix;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
-pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use artifact::{ArtifactKind, ArtifactSpec};
+pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use details::{Healthcheck, ImageDetails};
 pub use diagnostic::{Diagnostic, Severity};
