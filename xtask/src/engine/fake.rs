@@ -418,7 +418,13 @@ impl Engine for FakeEngine {
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         self.enter(Verb::Details, reference.familiar()).await?;
         let state = self.state();
-        Ok(state.find(reference).map(|image| state.containers.details(&reference.familiar(), image)))
+        Ok(state.find(reference).map(|image| {
+            let mut details = state.containers.details(&reference.familiar(), image);
+            if details.layers.is_empty() {
+                details.layers = state.layers(&image.id);
+            }
+            details
+        }))
     }
 
     async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {

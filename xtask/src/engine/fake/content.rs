@@ -99,6 +99,11 @@ impl State {
         })
     }
 
+    /// The diff IDs of an image, from the bottom up; empty when nobody knows what it is made of.
+    pub(super) fn layers(&self, id: &Digest) -> Vec<Digest> {
+        self.content(id).map(|content| content.diff_ids()).unwrap_or_default()
+    }
+
     /// The image that a build makes: the layers of its last base, and one that is the build's own.
     pub(super) fn build(&mut self, spec: &BuildSpec) -> Digest {
         let base = spec.text.lines().rev().find_map(|line| {

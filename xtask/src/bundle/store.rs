@@ -1,0 +1,321 @@
+//! EFFECT: where blobs of images are kept between runs, by digest: layers in zstd, configs as they are.
+//!
+//! In: uncompressed layers and configs, as an engine gives them. Out: the same blobs for the same layers on every
+//! machine: level, job size and overlap are fixed, and zstd's workers decide nothing but the time. It never asks an
+//! engine, and never believes a name: a layer is called what its bytes hash to.
+//!
+//! Everything appears by a rename, blob first and then the note that leads to it, so a run that is killed leaves
+//! nothing that looks whole, and runs may share the folder. Nothing is synced to disk: it is a cache, and a blob
+//! whose size is not as noted does not count. What was not used for longest goes first when it grows beyond its
+//! budget ([`Store::prune`]).
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use zstd::zstd_safe::CParameter;
+
+use super::layout::{CONFIG, LAYER};
+use super::manifest::{Descriptor, StoredLayer};
+use super::open::BlobSource;
+use crate::model::Digest;
+
+/// Bytes that the store may keep when nobody says otherwise.
+pub const BUDGET: u64 = 20 << 30;
+/// What was used this recently may be in use by another run.
+const IN_USE: Duration = Duration::from_secs(3600);
+/// The longest image config that is believed.
+pub const MAX_CONFIG: u64 = 16 << 20;
+
+/// zstd's own default.
+const LEVEL: i32 = 3;
+/// Bytes that a worker compresses at once. Part of the format: another size gives other bytes.
+const JOB: u32 = 4 << 20;
+/// How much of the window a job sees of the one before it; 9 is all of it.
+const OVERLAP: u32 = 9;
+/// Each worker holds two jobs in memory, and no engine gives more than eight can compress.
+const MOST_WORKERS: u32 = 8;
+
+/// A folder of blobs. A clone is the same folder.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+    workers: u32,
+}
+
+/// What is noted of a layer, under its diff ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    blob: Digest,
+    size: u64,
+    /// Uncompressed.
+    raw: u64,
+}
+
+/// A layer of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownLayer {
+    /// Diff ID and blob.
+    pub layer: StoredLayer,
+    /// Bytes of the tar.
+    pub raw: u64,
+}
+
+impl Store {
+    /// The store in this folder, which is made when it is not there.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        for part in ["sha256", "layers", "new"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = u32::try_from(cores).unwrap_or(MOST_WORKERS).clamp(1, MOST_WORKERS);
+        Ok(Self { folder: folder.to_owned(), workers })
+    }
+
+    /// The layer with this diff ID, if it is here; asking counts as use.
+    pub fn layer(&self, diff_id: &Digest) -> Option<KnownLayer> {
+        let path = self.note(diff_id);
+        let note: Note = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        if fs::metadata(self.blob(&note.blob)).ok()?.len() != note.size {
+            return None;
+        }
+        if let Ok(file) = File::options().append(true).open(&path) {
+            // Should this fail, it only seems less used than it is.
+            let _ = file.set_modified(SystemTime::now());
+        }
+        let blob = Descriptor { media_type: LAYER.to_owned(), digest: note.blob, size: note.size };
+        Some(KnownLayer { layer: StoredLayer { diff_id: diff_id.clone(), blob }, raw: note.raw })
+    }
+
+    /// The config of the image with this ID, if it is here, with its text.
+    pub fn config(&self, id: &Digest) -> Option<(Descriptor, Vec<u8>)> {
+        let bytes = fs::read(self.blob(id)).ok()?;
+        (digest_of(&bytes) == *id).then(|| {
+            let size = bytes.len() as u64;
+            (Descriptor { media_type: CONFIG.to_owned(), digest: id.clone(), size }, bytes)
+        })
+    }
+
+    /// Keeps a config under the digest of its bytes.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn put_config(&self, bytes: &[u8]) -> io::Result<Digest> {
+        let digest = digest_of(bytes);
+        let mut file = self.new_file()?;
+        file.write_all(bytes)?;
+        keep(file, &self.blob(&digest))?;
+        Ok(digest)
+    }
+
+    /// Takes a layer in. Nothing of it is kept before [`LayerWriter::finish`].
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn begin_layer(&self) -> io::Result<LayerWriter> {
+        let blob = Hashing { file: self.new_file()?, hash: Sha256::new(), size: 0 };
+        let mut encoder = zstd::stream::write::Encoder::new(blob, LEVEL)?;
+        for parameter in [
+            CParameter::NbWorkers(self.workers),
+            CParameter::JobSize(JOB),
+            CParameter::OverlapSizeLog(OVERLAP),
+            CParameter::ChecksumFlag(false),
+        ] {
+            encoder.set_parameter(parameter)?;
+        }
+        Ok(LayerWriter { store: self.clone(), encoder, hash: Sha256::new(), raw: 0 })
+    }
+
+    /// Whether the tar of a layer begins with these bytes.
+    ///
+    /// # Errors
+    /// The blob cannot be read or is not in zstd.
+    pub(super) fn begins_with(&self, layer: &StoredLayer, start: &[u8]) -> io::Result<bool> {
+        let mut tar = zstd::stream::read::Decoder::new(File::open(self.blob(&layer.blob.digest))?)?;
+        let mut piece = vec![0; 64 << 10];
+        for expected in start.chunks(piece.len()) {
+            let found = &mut piece[..expected.len()];
+            match tar.read_exact(found) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                read => read?,
+            }
+            if found != expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what was not used for longest until the rest is within `budget` bytes, and what killed runs left. What
+    /// was used within the last hour stays, since another run may be about to read it. Returns the bytes that went.
+    ///
+    /// # Errors
+    /// The file system's; what could be removed is.
+    pub fn prune(&self, budget: u64) -> io::Result<u64> {
+        let now = SystemTime::now();
+        let age = |metadata: &fs::Metadata| {
+            metadata.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default()
+        };
+        let mut freed = 0;
+        for file in files(&self.folder.join("new"))? {
+            if file.age > IN_USE {
+                freed += file.size;
+                remove(&file.path)?;
+            }
+        }
+        let mut blobs = files(&self.folder.join("sha256"))?;
+        for note in files(&self.folder.join("layers"))? {
+            let of = fs::read(&note.path).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
+            let found = of.and_then(|of| {
+                let path = self.blob(&of.blob);
+                blobs.iter_mut().find(|blob| blob.path == path)
+            });
+            match found {
+                // The note's time is that of the last use.
+                Some(blob) => blob.age = blob.age.min(age(&fs::metadata(&note.path)?)),
+                None => remove(&note.path)?,
+            }
+        }
+        let mut total: u64 = blobs.iter().map(|blob| blob.size).sum();
+        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.age));
+        for blob in blobs.iter().take_while(|blob| blob.age > IN_USE) {
+            if total <= budget {
+                break;
+            }
+            remove(&blob.path)?;
+            total -= blob.size;
+            freed += blob.size;
+        }
+        Ok(freed)
+    }
+
+    fn blob(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("sha256").join(digest.hex())
+    }
+
+    fn note(&self, diff_id: &Digest) -> PathBuf {
+        self.folder.join("layers").join(diff_id.hex())
+    }
+
+    fn new_file(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(self.folder.join("new"))
+    }
+}
+
+impl BlobSource for Store {
+    fn open_blob(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(BufReader::with_capacity(256 << 10, File::open(self.blob(digest))?)))
+    }
+}
+
+/// A layer on its way into the store: what is written is hashed and compressed in the same pass, on all cores.
+pub struct LayerWriter {
+    store: Store,
+    encoder: zstd::stream::write::Encoder<'static, Hashing>,
+    hash: Sha256,
+    raw: u64,
+}
+
+impl std::fmt::Debug for LayerWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LayerWriter").field("raw", &self.raw).finish_non_exhaustive()
+    }
+}
+
+impl LayerWriter {
+    /// Keeps the layer if `wanted` takes its diff ID; else it is gone.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn finish(self, wanted: impl FnOnce(&Digest) -> bool) -> io::Result<Option<KnownLayer>> {
+        let diff_id = Digest::from_sha256(&self.hash.finalize().into());
+        if !wanted(&diff_id) {
+            return Ok(None);
+        }
+        let blob = self.encoder.finish()?;
+        let digest = Digest::from_sha256(&blob.hash.finalize().into());
+        let note = Note { blob: digest.clone(), size: blob.size, raw: self.raw };
+        keep(blob.file, &self.store.blob(&digest))?;
+        let mut file = self.store.new_file()?;
+        serde_json::to_writer(&mut file, &note)?;
+        keep(file, &self.store.note(&diff_id))?;
+        let blob = Descriptor { media_type: LAYER.to_owned(), digest, size: blob.size };
+        Ok(Some(KnownLayer { layer: StoredLayer { diff_id, blob }, raw: self.raw }))
+    }
+}
+
+impl Write for LayerWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.encoder.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.raw += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A flush of the compressor would cut its job short, and so change the bytes.
+        Ok(())
+    }
+}
+
+/// A file that knows its digest.
+struct Hashing {
+    file: NamedTempFile,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Kept {
+    path: PathBuf,
+    size: u64,
+    age: Duration,
+}
+
+fn files(folder: &Path) -> io::Result<Vec<Kept>> {
+    let now = SystemTime::now();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Another run may have removed it meanwhile.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let age = metadata.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+        found.push(Kept { path: entry.path(), size: metadata.len(), age });
+    }
+    Ok(found)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn keep(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// SHA-256 of some bytes.
+pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(&Sha256::digest(bytes).into())
+}
