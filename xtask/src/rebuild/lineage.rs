@@ -19,7 +19,6 @@ use crate::model::{
     BuildTarget, ContextFile, ContextFileKind, ContextFiles, Digest, Image, ImageName, ImageSource, Platform,
     Reference,
 };
-use crate::plan::build::Contexts;
 
 /// What the names of kept stages begin with; nobody pushes these.
 pub const NAMESPACE: &str = "xtask-cache";
@@ -97,8 +96,8 @@ pub fn parse_record(label: &str) -> Option<Vec<StepRecord>> {
 pub struct Ground<'a> {
     /// The images.
     pub graph: &'a ImageGraph,
-    /// Their contexts.
-    pub contexts: &'a Contexts,
+    /// The files of its context that count.
+    pub files: &'a dyn Fn(&ImageName) -> Option<ContextFiles>,
     /// What the engine runs by default.
     pub build_platform: &'a Platform,
     /// The store's ID of an external image.
@@ -113,9 +112,8 @@ pub fn lineages(ground: &Ground<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
     let mut all = BTreeMap::new();
     for image in ground.graph.images() {
         let ImageSource::Build(target) = &image.source else { continue };
-        let none = ContextFiles::default();
-        let files = ground.contexts.get(&image.name).map_or(&none, |context| &context.files);
-        let mut found = of_image(ground, image, target, files);
+        let files = (ground.files)(&image.name).unwrap_or_default();
+        let mut found = of_image(ground, image, target, &files);
         for lineage in found.iter_mut().filter(|lineage| !lineage.is_target) {
             let stage = lineage.steps.last().map_or(0, |step| step.stage);
             let key = (target.dockerfile.clone(), stage, lineage.record());

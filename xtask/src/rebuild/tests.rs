@@ -20,7 +20,7 @@ fn read(reading: &Reading, id: &str) -> BTreeMap<ImageName, Vec<Lineage>> {
     let id: Digest = format!("sha256:{}", id.repeat(64)).parse().unwrap();
     lineages(&Ground {
         graph: &reading.tree.graph,
-        contexts: &reading.tree.contexts,
+        files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),
         build_platform: &Platform::local(),
         base_id: &|_: &Reference| Some(id.clone()),
         key: &|name| reading.tree.contexts.get(name)?.digest.clone(),
