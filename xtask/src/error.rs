@@ -94,7 +94,7 @@ impl ExitCode {
     /// count (a failed pull without `--strict-prefetch`). What failed to build says more than what failed around it.
     pub fn of_failed(phases: impl IntoIterator<Item = Phase>) -> Self {
         let code = |phase| match phase {
-            Phase::Build => Self::BuildFailed,
+            Phase::Build | Phase::Keep => Self::BuildFailed,
             Phase::Prefetch | Phase::Alias | Phase::Push => Self::PullFailed,
             Phase::Verify => Self::VerifyFailed,
             Phase::SyncConfig | Phase::Render => Self::Unexpected,

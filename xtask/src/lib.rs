@@ -30,6 +30,7 @@ pub mod model;
 pub mod network;
 pub mod os;
 pub mod plan;
+pub mod rebuild;
 pub mod registry;
 pub mod report;
 pub mod revision;

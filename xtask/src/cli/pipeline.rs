@@ -16,8 +16,10 @@ use crate::model::{
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
+use crate::plan::keep::{self, KeepInput};
 use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach};
 use crate::plan::{push, verify};
+use crate::rebuild::lineage::NAMESPACE;
 use crate::tree;
 
 /// What a command wants of the pipeline.
@@ -209,14 +211,28 @@ pub(super) fn make_plan(
             (None, None) => {}
         }
     }
+    // Thousands of images are read in vain where nothing of theirs is kept.
+    let lineages = if request.has(Phase::Keep) || (request.has(Phase::Build) && keeps_stages(observed)) {
+        world.lineages(observed, &assessments)
+    } else {
+        BTreeMap::new()
+    };
     if request.has(Phase::Build) {
-        let wish = build_request(session, &selected, verdict.as_ref());
+        let kept = keep::kept(&lineages, observed);
+        let wish = BuildRequest { kept, ..build_request(session, &selected, verdict.as_ref()) };
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
         let builds = build::plan(&wish, graph, contexts, &assessments, observed, &plan);
         plan.extend(builds);
         if request.is_of_all() {
             plan.skipped.extend(world.services_without_images());
         }
+    }
+    if request.has(Phase::Keep) {
+        let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
+        let input =
+            KeepInput { selected: &selected, graph, contexts, lineages: &lineages, observed, builds: &plan };
+        let keeps = keep::plan(&input);
+        plan.extend(keeps);
     }
     if request.has(Phase::Verify) {
         plan.extend(verify::plan(&selected, &world.tree.graph, &assessments));
@@ -228,6 +244,12 @@ pub(super) fn make_plan(
         plan.extend(push::plan(&selected, &world.tree.graph, store));
     }
     Planned { selected, verdict, assessments, plan }
+}
+
+/// Whether stages of some image were kept here.
+fn keeps_stages(observed: &Observed) -> bool {
+    let is_kept = |name: &Reference| name.path().split('/').next() == Some(NAMESPACE);
+    observed.images().iter().any(|image| image.names.iter().any(is_kept))
 }
 
 /// What a command wants of the builds.
@@ -243,6 +265,7 @@ pub(super) fn build_request(
         skip_cache_check: config.skip_cache_check,
         cut_off: config.offline || verdict.is_some_and(|v| v.network == Network::Internal),
         labels: BTreeMap::new(),
+        kept: BTreeMap::new(),
     }
 }
 

@@ -165,6 +165,18 @@ impl<'a> Run<'a> {
                 }
                 self.give_labels(&mut plan).await;
             }
+            if phase == Phase::Keep {
+                if let (false, Some(engine)) = (is_fresh, &engine) {
+                    observed = engine.observe().await?;
+                    is_fresh = true;
+                }
+                // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
+                let now = again(&self.request.after_prefetch(), &observed);
+                plan.steps.retain(|step| step.phase != Phase::Keep);
+                plan.skipped.retain(|skipped| skipped.phase != Phase::Keep);
+                plan.steps.extend(now.steps.into_iter().filter(|step| step.phase == Phase::Keep));
+                plan.skipped.extend(now.skipped.into_iter().filter(|skipped| skipped.phase == Phase::Keep));
+            }
             if phase == Phase::Verify {
                 if is_fresh {
                     execution.store = OnceCell::new_with(Some(observed.clone()));
@@ -178,7 +190,9 @@ impl<'a> Run<'a> {
                 && !(config.strict_prefetch || self.request.pulls_count);
             execution.fail_fast = if is_lenient { FailFast::No } else { self.request.fail_fast };
             let report = execution.run_phase(phase, (at + 1, of), &plan, &mut self.outcomes).await;
-            if !report.changed_nothing() && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build) {
+            if !report.changed_nothing()
+                && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Keep)
+            {
                 is_fresh = false;
             }
             if phase == Phase::Build {

@@ -1,6 +1,6 @@
 //! What every command starts from: the settings, what to show, and the tree with the engine's store beside it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -14,13 +14,14 @@ use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, Diagnostic, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform, Reason,
-    Reference, Severity, Skipped,
+    AliasRules, Diagnostic, Digest, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform,
+    Reason, Reference, Severity, Skipped,
 };
 use crate::network::{self, Freshness, NetworkInput};
-use crate::plan::build::prefetched;
+use crate::plan::build::{Assessment, prefetched};
 use crate::plan::render::RenderPlan;
 use crate::plan::sync_config::SyncConfigPlan;
+use crate::rebuild::lineage::{self, Ground, Lineage};
 use crate::registry::Registry;
 use crate::report;
 use crate::report::bug::RunNotes;
@@ -345,6 +346,24 @@ impl World {
             }
         }
         Ok(found)
+    }
+
+    /// What the stages of all images are made of, as the tree and this store have it.
+    pub fn lineages(
+        &self,
+        observed: &Observed,
+        assessments: &[Assessment],
+    ) -> BTreeMap<ImageName, Vec<Lineage>> {
+        let keys: BTreeMap<&ImageName, &Digest> =
+            assessments.iter().filter_map(|a| Some((&a.name, a.key.as_ref()?))).collect();
+        let platform = observed.capabilities.as_ref().map(|c| c.platform.clone());
+        lineage::lineages(&Ground {
+            graph: &self.tree.graph,
+            files: &|name| Some(self.tree.contexts.get(name)?.files.clone()),
+            build_platform: &platform.unwrap_or_else(Platform::local),
+            base_id: &|reference| Some(observed.find(reference)?.id.clone()),
+            key: &|name| keys.get(name).map(|key| (*key).clone()),
+        })
     }
 
     /// What is wrong with these images and with the tree as a whole.

@@ -8,6 +8,7 @@ use super::command::Command;
 use super::evaluate::Evaluation;
 use super::lex::Variables as _;
 use super::lines::Findings;
+use super::remote::{Origin, origin_of};
 use super::resolve::{Base, Options, find_target, walk};
 use super::scope::Globals;
 use super::stages::Stages;
@@ -48,6 +49,18 @@ pub struct Link {
     pub stages: Vec<usize>,
     /// External images that it copies from or mounts.
     pub images: Vec<Reference>,
+    /// What an `ADD` fetches from a server, as written.
+    pub remote: Option<Remote>,
+}
+
+/// A URL or git repository that `ADD` reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// As written.
+    pub source: String,
+    /// `--checksum` says what it holds. Without it the server is asked at every build, cached or not
+    /// (BuildKit's `source/http`: the cache key is the answer's).
+    pub is_pinned: bool,
 }
 
 impl StageChain {
@@ -94,6 +107,7 @@ pub fn chains(file: &Dockerfile, options: &Options<'_>) -> Vec<StageChain> {
             inputs: visited.inputs.to_vec(),
             stages: Vec::new(),
             images: Vec::new(),
+            remote: remote(&instruction.command),
         };
         let edges = stages.nodes[visited.stage].edges.iter().filter(|edge| edge.line == visited.line);
         for node in edges.filter_map(|edge| stages.nodes.get(edge.to)) {
@@ -111,6 +125,13 @@ pub fn chains(file: &Dockerfile, options: &Options<'_>) -> Vec<StageChain> {
         chains.push(last);
     }
     chains
+}
+
+fn remote(command: &Command) -> Option<Remote> {
+    let Command::Transfer(transfer) = command else { return None };
+    let is_remote = |source: &&String| matches!(origin_of(source), Origin::Http | Origin::Git);
+    let source = transfer.sources.iter().find(is_remote)?;
+    Some(Remote { source: source.clone(), is_pinned: transfer.has_checksum })
 }
 
 fn text(instruction: &Instruction) -> String {

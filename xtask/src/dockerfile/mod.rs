@@ -35,7 +35,7 @@ use std::ops::Range;
 
 use crate::model::Diagnostic;
 
-pub use chain::{Link, StageChain, chains};
+pub use chain::{Link, Remote, StageChain, chains};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};
 pub use resolve::{Base, Options, Resolved, ResolvedStage, resolve};

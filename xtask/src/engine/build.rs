@@ -26,7 +26,7 @@ use super::session::{Served, Session};
 use super::trace::{Failure, Trace, exit_code, instruction};
 use super::{EngineError, OnProgress, Progress};
 use crate::dockerfile;
-use crate::model::{BuildSpec, Digest, LogStream};
+use crate::model::{BuildSpec, Digest, InlineCache, LogStream};
 
 /// A line of the engine's answer.
 #[derive(Deserialize)]
@@ -163,6 +163,9 @@ fn query(
 ) -> Vec<(&'static str, String)> {
     let json = |value: serde_json::Value| value.to_string();
     let mut args: BTreeMap<&str, &str> = proxies.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    if spec.inline_cache == InlineCache::Yes {
+        args.insert("BUILDKIT_INLINE_CACHE", "1");
+    }
     args.extend(spec.build_args.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let mut query = vec![
         ("version", "2".to_owned()),
@@ -237,6 +240,7 @@ mod tests {
             labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
+            inline_cache: InlineCache::Yes,
         }
     }
 
@@ -255,7 +259,7 @@ mod tests {
                 "platform=linux/amd64",
                 "networkmode=default",
                 "rm=1",
-                r#"buildargs={"NO_PROXY":"n","V":"1","http_proxy":"mine"}"#,
+                r#"buildargs={"BUILDKIT_INLINE_CACHE":"1","NO_PROXY":"n","V":"1","http_proxy":"mine"}"#,
                 r#"labels={"a":"b & \"c\""}"#,
                 "t=api:1",
                 "t=r.example/api:1",

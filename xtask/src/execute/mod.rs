@@ -123,7 +123,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
     async fn run_steps(&self, phase: Phase, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {
         let mut report = PhaseReport::default();
         let before = outcomes.clone();
-        let limit = if phase == Phase::Build { self.limits.builds } else { self.limits.others };
+        let limit =
+            if matches!(phase, Phase::Build | Phase::Keep) { self.limits.builds } else { self.limits.others };
         let mut not_done = Vec::new();
         let start = |index: usize| {
             let step = &steps[index];
@@ -210,6 +211,7 @@ fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outc
         Phase::Alias => ("created", "agree"),
         Phase::SyncConfig | Phase::Render => ("written", "unchanged"),
         Phase::Build => ("built", "up to date"),
+        Phase::Keep => ("kept", "kept already"),
         Phase::Verify => ("verified", "not selected"),
         Phase::Push => ("pushed", "already there"),
     };

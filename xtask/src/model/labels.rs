@@ -6,6 +6,10 @@ pub const FINGERPRINT: &str = "dev.xtask.fingerprint";
 pub const PARTS: &str = "dev.xtask.parts";
 /// The platform that was asked for; engines do not list it.
 pub const PLATFORM: &str = "dev.xtask.platform";
+/// On a kept stage: what it was made of, instruction by instruction, as compact JSON.
+pub const LINEAGE: &str = "dev.xtask.lineage";
+/// On a kept stage: the ID of the image that it was built beside.
+pub const KEPT_BESIDE: &str = "dev.xtask.kept-beside";
 /// How a base image was made that no registry gave.
 pub const RECIPE: &str = "dev.xtask.recipe";
 /// On containers of ours: the run that made them.

@@ -33,7 +33,9 @@ pub use image::{
     ImageState, InputKind, InputPattern, LocalImage,
 };
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
-pub use plan::{BuildSpec, Expectation, Phase, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind};
+pub use plan::{
+    BuildSpec, Expectation, InlineCache, Phase, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind,
+};
 pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason};
 pub use reference::{ParseReferenceError, Reference};

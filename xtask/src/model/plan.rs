@@ -22,6 +22,8 @@ pub enum Phase {
     Render,
     /// Build what is stale.
     Build,
+    /// Keep the stages of images as images of their own, so that they can be rebuilt without a network.
+    Keep,
     /// Compare the store with the plan.
     Verify,
     /// Push what was built.
@@ -41,6 +43,7 @@ impl Phase {
             Self::SyncConfig => "sync-config",
             Self::Render => "render",
             Self::Build => "build",
+            Self::Keep => "keep",
             Self::Verify => "verify",
             Self::Push => "push",
         }
@@ -54,6 +57,7 @@ impl Phase {
             Self::SyncConfig => "Sync-config",
             Self::Render => "Render",
             Self::Build => "Build",
+            Self::Keep => "Keep",
             Self::Verify => "Verify",
             Self::Push => "Push",
         }
@@ -262,6 +266,19 @@ pub struct BuildSpec {
     pub no_cache: bool,
     /// Images that may serve as cache.
     pub cache_from: Vec<Reference>,
+    /// Whether the image can serve as cache itself, wherever it is.
+    pub inline_cache: InlineCache,
+}
+
+/// Whether an image carries what a builder has to know to find its layers again (BuildKit's inline cache: some
+/// kilobytes in its config).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InlineCache {
+    /// It does.
+    Yes,
+    /// It does not.
+    #[default]
+    No,
 }
 
 /// What verify looks for in the store.

@@ -100,6 +100,8 @@ pub enum Reason {
     /// A name that the image should have is missing.
     NameMissing(Reference),
     // -- the rest
+    /// The image that it is a stage of was built since.
+    ImageBuiltSince(ImageName),
     /// Was just built, so look at it.
     Built,
     /// Asked for on the command line.
@@ -236,6 +238,7 @@ impl fmt::Display for Reason {
             }
             Self::NoEngine => f.write_str("no engine to ask"),
             Self::NameMissing(name) => write!(f, "lacks the name {}", name.familiar()),
+            Self::ImageBuiltSince(name) => write!(f, "{name} was built since"),
             Self::Built => f.write_str("just built"),
             Self::Asked => f.write_str("asked for"),
             Self::NotSelected => f.write_str("not selected"),

@@ -9,8 +9,8 @@ use crate::fingerprint::canonical::{Parts, differing_files};
 use crate::graph::ImageGraph;
 use crate::model::{
     BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName, ImageSource,
-    ImageState, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference, Skipped, Step, StepId,
-    StepKind, labels,
+    ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference, Skipped, Step,
+    StepId, StepKind, labels,
 };
 
 /// A context that has been read and hashed.
@@ -191,6 +191,8 @@ pub struct BuildRequest {
     pub cut_off: bool,
     /// Labels that every image gets: version control, run, time.
     pub labels: BTreeMap<String, String>,
+    /// Kept stages of each image that are in the store: their layers need not be made again.
+    pub kept: BTreeMap<ImageName, Vec<Reference>>,
 }
 
 /// The build phase. `pulls` are the planned pulls, which builds wait for.
@@ -360,6 +362,11 @@ fn spec(
         build_args: target.build_args.clone(),
         labels: all,
         no_cache: request.force,
-        cache_from: Vec::new(),
+        cache_from: if request.force {
+            Vec::new()
+        } else {
+            request.kept.get(&image.name).cloned().unwrap_or_default()
+        },
+        inline_cache: InlineCache::No,
     }
 }

@@ -9,6 +9,7 @@ pub mod alias;
 pub mod bake;
 pub mod build;
 pub mod explain;
+pub mod keep;
 pub mod prefetch;
 pub mod push;
 pub mod render;

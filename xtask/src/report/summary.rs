@@ -183,6 +183,7 @@ impl Summary {
             Phase::Alias => format!("cannot tag `{}`", failed.subject),
             Phase::SyncConfig => format!("cannot write `{}`", failed.subject),
             Phase::Render => format!("cannot render `{}`", failed.subject),
+            Phase::Keep => format!("cannot keep stage `{}`", failed.subject),
             Phase::Build => format!("cannot build image `{}`", failed.subject),
             Phase::Verify => format!("image `{}` is not as planned", failed.subject),
             Phase::Push => format!("cannot push `{}`", failed.subject),
@@ -230,6 +231,7 @@ pub(super) fn done_word(phase: Phase) -> &'static str {
         Phase::SyncConfig => "synced",
         Phase::Render => "rendered",
         Phase::Build => "built",
+        Phase::Keep => "kept",
         Phase::Verify => "verified",
         Phase::Push => "pushed",
     }
@@ -241,6 +243,7 @@ fn up_to_date_word(phase: Phase) -> &'static str {
         Phase::Alias => "in place",
         Phase::SyncConfig | Phase::Render => "unchanged",
         Phase::Build | Phase::Verify => "up to date",
+        Phase::Keep => "kept already",
         Phase::Push => "already there",
     }
 }

@@ -96,6 +96,7 @@ impl World {
             labels: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
+            inline_cache: Default::default(),
         }
     }
 

@@ -38,7 +38,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "suggest",
         ],
     ),
-    ("plan", &["model", "config", "graph", "fingerprint::canonical", "template", "dotenv", "suggest"]),
+    (
+        "plan",
+        &["model", "config", "graph", "fingerprint::canonical", "template", "dotenv", "suggest", "rebuild"],
+    ),
+    ("rebuild", &["model", "dockerfile", "fingerprint::canonical", "graph"]),
     ("status", &["model", "config", "graph", "plan"]),
     ("engine", &["model", "env", "os", "dockerfile", "secrets"]),
     ("bundle", &["model", "engine"]),

@@ -1,0 +1,130 @@
+//! Pure: which stages of images are to be kept as images of their own, with an inline cache, so that a machine that has
+//! nothing else can rebuild what stands on them (`rebuild/lineage.rs` says which and why).
+//!
+//! In: the lineages, the store, the planned builds. Out: a build for each stage that is not kept yet, or was kept of
+//! another build of its image. Those builds find everything in the builder's cache, so they cost little.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::build::Contexts;
+use crate::graph::ImageGraph;
+use crate::model::{
+    BuildSpec, BuildTarget, Digest, Image, ImageName, ImageSource, InlineCache, Observed, Phase, Plan,
+    Reason, Reference, Skipped, Step, StepId, StepKind, labels,
+};
+use crate::rebuild::lineage::Lineage;
+
+/// What decides.
+pub struct KeepInput<'a> {
+    /// Whose stages.
+    pub selected: &'a BTreeSet<ImageName>,
+    /// The images.
+    pub graph: &'a ImageGraph,
+    /// Their contexts.
+    pub contexts: &'a Contexts,
+    /// Their stages.
+    pub lineages: &'a BTreeMap<ImageName, Vec<Lineage>>,
+    /// The store.
+    pub observed: &'a Observed,
+    /// What is going to be built first.
+    pub builds: &'a Plan,
+}
+
+/// The keep phase.
+pub fn plan(input: &KeepInput<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let mut seen = BTreeSet::new();
+    for image in input.graph.images().iter().filter(|image| input.selected.contains(&image.name)) {
+        let ImageSource::Build(target) = &image.source else { continue };
+        let build = StepId::new(Phase::Build, image.name.as_str());
+        let is_built = input.builds.steps.iter().any(|step| step.id == build);
+        let here = input.observed.find(&image.reference).map(|found| found.id.clone());
+        if here.is_none() && !is_built {
+            // It cannot be built, which the build phase says.
+            continue;
+        }
+        for lineage in input.lineages.get(&image.name).into_iter().flatten() {
+            if !seen.insert(&lineage.reference) {
+                continue;
+            }
+            let subject = lineage.reference.familiar();
+            let why = match input.observed.find(&lineage.reference) {
+                None => Reason::NotInStore,
+                Some(kept) => {
+                    let beside = kept.labels.get(labels::KEPT_BESIDE);
+                    let is_of = |id: &Digest| beside.is_some_and(|beside| beside == id.as_str());
+                    let is_same = kept.labels.get(labels::LINEAGE) == Some(&lineage.record());
+                    if is_same && !is_built && sharers(input, lineage).iter().any(is_of) {
+                        plan.skipped.push(Skipped { phase: Phase::Keep, subject, why: Reason::InStore });
+                        continue;
+                    }
+                    Reason::ImageBuiltSince(image.name.clone())
+                }
+            };
+            let spec = spec(input, image, target, lineage, here.as_ref());
+            plan.steps.push(Step {
+                id: StepId::new(Phase::Keep, &subject),
+                phase: Phase::Keep,
+                subject,
+                kind: StepKind::Build(Box::new(spec)),
+                needs: is_built.then(|| build.clone()).into_iter().collect(),
+                after: Vec::new(),
+                why,
+            });
+        }
+    }
+    plan
+}
+
+/// The kept stages of each image that the store has.
+pub fn kept(
+    lineages: &BTreeMap<ImageName, Vec<Lineage>>,
+    observed: &Observed,
+) -> BTreeMap<ImageName, Vec<Reference>> {
+    let here = |lineage: &&Lineage| observed.find(&lineage.reference).is_some();
+    let names =
+        |all: &Vec<Lineage>| all.iter().filter(here).map(|lineage| lineage.reference.clone()).collect();
+    lineages.iter().map(|(image, all)| (image.clone(), names(all))).collect()
+}
+
+/// The IDs of the images that share a stage.
+fn sharers(input: &KeepInput<'_>, lineage: &Lineage) -> Vec<Digest> {
+    let shares = |all: &Vec<Lineage>| all.iter().any(|other| other.reference == lineage.reference);
+    let names = input.lineages.iter().filter(|(_, all)| shares(all)).map(|(name, _)| name);
+    names
+        .filter_map(|name| Some(input.observed.find(&input.graph.get(name)?.reference)?.id.clone()))
+        .collect()
+}
+
+fn spec(
+    input: &KeepInput<'_>,
+    image: &Image,
+    target: &BuildTarget,
+    lineage: &Lineage,
+    beside: Option<&Digest>,
+) -> BuildSpec {
+    let mut all = BTreeMap::from([
+        (labels::LINEAGE.to_owned(), lineage.record()),
+        (labels::PLATFORM.to_owned(), image.platform.to_string()),
+    ]);
+    if let Some(id) = beside {
+        all.insert(labels::KEPT_BESIDE.to_owned(), id.to_string());
+    }
+    let is_here = |other: &&Lineage| input.observed.find(&other.reference).is_some();
+    let all_of_image = input.lineages.get(&image.name).into_iter().flatten();
+    BuildSpec {
+        image: image.name.clone(),
+        tags: vec![lineage.reference.clone()],
+        dockerfile: target.dockerfile.clone(),
+        text: lineage.text.clone().unwrap_or_else(|| target.text.clone()),
+        context: target.context.clone(),
+        files: input.contexts.get(&image.name).map(|context| context.files.clone()).unwrap_or_default(),
+        target: target.target.clone().filter(|_| lineage.is_target),
+        platform: image.platform.clone(),
+        build_args: target.build_args.clone(),
+        labels: all,
+        no_cache: false,
+        cache_from: all_of_image.filter(is_here).map(|other| other.reference.clone()).collect(),
+        inline_cache: InlineCache::Yes,
+    }
+}

@@ -1,0 +1,249 @@
+//! Pure: which instructions run again when images are rebuilt here, why, and which of those need a network.
+//!
+//! In: the lineages of an image as it is now, and what the store's kept stages say that they were made of. Out: a
+//! [`Forecast`]. What is certain may be refused before anything starts; what is only possible is said.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::lineage::{Lineage, LineageStep, StepRecord};
+use super::network::Need;
+use crate::model::ImageName;
+
+/// What rebuilding one image comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// Which.
+    pub image: ImageName,
+    /// Instructions that run something and are going to run again, by stage and line.
+    pub reruns: Vec<Rerun>,
+}
+
+/// An instruction that is going to run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rerun {
+    /// `src/api/Dockerfile:7`
+    pub place: String,
+    /// Its stage's name, or position.
+    pub stage: String,
+    /// Its first line.
+    pub instruction: String,
+    /// Why it runs.
+    #[serde(serialize_with = "as_text")]
+    pub cause: Cause,
+    /// Whether that is sure.
+    pub certainty: Certainty,
+    /// What it asks of a network.
+    #[serde(serialize_with = "as_text")]
+    pub need: Need,
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// How sure a forecast is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certainty {
+    /// It depends on what other stages come to, or on what the builder itself remembers.
+    Possible,
+    /// Something before it in its own stage has changed.
+    Certain,
+}
+
+/// Why an instruction runs again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Files that an instruction reads are others.
+    Files {
+        /// Where that instruction is.
+        place: String,
+        /// Its keyword.
+        keyword: String,
+        /// The files, as far as they are known.
+        names: Vec<String>,
+    },
+    /// An instruction is another one, or new.
+    Instruction {
+        /// Where it is.
+        place: String,
+    },
+    /// A base image is another one.
+    Base {
+        /// Where it is named.
+        place: String,
+        /// `FROM debian:12`
+        shown: String,
+    },
+    /// A stage that it copies from is made again.
+    Stage(String),
+    /// Nothing here says what the stage was made of.
+    NoRecord(String),
+    /// It asks a server at every build.
+    AlwaysAsks,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files { place, keyword, names } => match names.as_slice() {
+                [] => write!(f, "files that {keyword} at {place} reads have changed"),
+                [one] => write!(f, "{one} has changed ({keyword} at {place})"),
+                [one, two] => write!(f, "{one} and {two} have changed ({keyword} at {place})"),
+                [one, rest @ ..] => {
+                    write!(f, "{one} and {} more have changed ({keyword} at {place})", rest.len())
+                }
+            },
+            Self::Instruction { place } => write!(f, "the instruction at {place} has changed"),
+            Self::Base { place, shown } => write!(f, "`{shown}` at {place} is another image now"),
+            Self::Stage(label) => write!(f, "stage `{label}` is made again"),
+            Self::NoRecord(label) => write!(f, "no kept image of stage `{label}` is here"),
+            Self::AlwaysAsks => f.write_str("a server is asked at every build; `--checksum` spares that"),
+        }
+    }
+}
+
+impl Forecast {
+    /// What is sure to run and to need a network: the rebuild cannot work here.
+    pub fn blockers(&self) -> impl Iterator<Item = &Rerun> {
+        let is_sure =
+            |rerun: &&Rerun| rerun.certainty == Certainty::Certain && matches!(rerun.need, Need::Yes(_));
+        self.reruns.iter().filter(is_sure)
+    }
+
+    /// What may need a network.
+    pub fn doubts(&self) -> impl Iterator<Item = &Rerun> {
+        self.reruns.iter().filter(|rerun| match rerun.certainty {
+            Certainty::Certain => matches!(rerun.need, Need::Perhaps(_)),
+            Certainty::Possible => matches!(rerun.need, Need::Yes(_) | Need::Perhaps(_)),
+        })
+    }
+}
+
+impl fmt::Display for Rerun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sure = if self.certainty == Certainty::Certain { "runs again" } else { "may run again" };
+        write!(f, "{}: `{}` {sure}: {}; {}", self.place, self.instruction, self.cause, self.need)
+    }
+}
+
+/// Where the first difference of a lineage is.
+enum Since {
+    Never,
+    Step(usize, Cause),
+    Unknown(Cause),
+}
+
+/// What runs again of one image. `recorded` gives what a kept stage was made of; none if it is not here.
+pub fn forecast(
+    image: &ImageName,
+    dockerfile: &str,
+    lineages: &[Lineage],
+    recorded: impl Fn(&Lineage) -> Option<Vec<StepRecord>>,
+) -> Forecast {
+    let place = |step: &LineageStep| format!("{dockerfile}:{}", step.line);
+    let since: Vec<Since> = lineages
+        .iter()
+        .map(|lineage| match recorded(lineage) {
+            Some(then) => first_difference(&lineage.steps, &then, &place),
+            None => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
+        })
+        .collect();
+    // Stages whose result may be another one, by position; what copies from them may run again, and so on.
+    let mut moved: BTreeMap<usize, String> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, u32), (usize, &LineageStep, Cause, Certainty)> = BTreeMap::new();
+    for _ in 0..=lineages.len() {
+        let before = moved.len();
+        for (lineage, since) in lineages.iter().zip(&since) {
+            let mut reason: Option<(Cause, Certainty)> = None;
+            for (at, step) in lineage.steps.iter().enumerate() {
+                let here = match since {
+                    Since::Step(first, cause) if at >= *first => Some((cause.clone(), Certainty::Certain)),
+                    Since::Unknown(cause) => Some((cause.clone(), Certainty::Possible)),
+                    _ if step.always_asks => Some((Cause::AlwaysAsks, Certainty::Certain)),
+                    _ => None,
+                };
+                if let Some(here) = here
+                    && reason.as_ref().is_none_or(|(_, sure)| *sure < here.1)
+                {
+                    reason = Some(here);
+                }
+                if reason.is_none()
+                    && let Some(label) = step.from.iter().find_map(|stage| moved.get(stage))
+                {
+                    reason = Some((Cause::Stage(label.clone()), Certainty::Possible));
+                }
+                let Some((cause, certainty)) = &reason else { continue };
+                moved.entry(step.stage).or_insert_with(|| step.stage_label.clone());
+                let entry = found
+                    .entry((step.stage, step.line))
+                    .or_insert_with(|| (at, step, cause.clone(), *certainty));
+                if entry.3 < *certainty {
+                    *entry = (at, step, cause.clone(), *certainty);
+                }
+                // The answer may be the same as last time; then nothing after it runs.
+                if *cause == Cause::AlwaysAsks {
+                    reason = Some((Cause::AlwaysAsks, Certainty::Possible));
+                }
+            }
+        }
+        if moved.len() == before {
+            break;
+        }
+    }
+    let reruns = found
+        .into_values()
+        .filter_map(|(_, step, cause, certainty)| {
+            Some(Rerun {
+                place: place(step),
+                stage: step.stage_label.clone(),
+                instruction: step.shown.clone(),
+                cause,
+                certainty,
+                need: step.need.clone()?,
+            })
+        })
+        .collect();
+    Forecast { image: image.clone(), reruns }
+}
+
+fn first_difference(
+    now: &[LineageStep],
+    then: &[StepRecord],
+    place: &dyn Fn(&LineageStep) -> String,
+) -> Since {
+    for (at, step) in now.iter().enumerate() {
+        let Some(old) = then.get(at) else {
+            return Since::Step(at, Cause::Instruction { place: place(step) });
+        };
+        if step.record.text != old.text {
+            let cause = if step.keyword == "FROM" {
+                Cause::Base { place: place(step), shown: step.shown.clone() }
+            } else {
+                Cause::Instruction { place: place(step) }
+            };
+            return Since::Step(at, cause);
+        }
+        if step.record.files != old.files {
+            let names = changed_names(&step.record.named, &old.named);
+            return Since::Step(
+                at,
+                Cause::Files { place: place(step), keyword: step.keyword.clone(), names },
+            );
+        }
+    }
+    Since::Never
+}
+
+/// Names whose digests differ; none where one side has too many files to name them.
+fn changed_names(now: &BTreeMap<String, String>, then: &BTreeMap<String, String>) -> Vec<String> {
+    if now.is_empty() || then.is_empty() {
+        return Vec::new();
+    }
+    let changed = now.iter().filter(|(name, digest)| then.get(*name) != Some(digest)).map(|(name, _)| name);
+    let gone = then.keys().filter(|name| !now.contains_key(*name));
+    changed.chain(gone).cloned().collect()
+}
