@@ -7,6 +7,7 @@
 
 pub use cli::main;
 
+pub mod base_images;
 pub mod bench_tree;
 pub mod bundle;
 pub mod ci;
@@ -31,6 +32,7 @@ pub mod os;
 pub mod plan;
 pub mod registry;
 pub mod report;
+pub mod retry;
 pub mod revision;
 pub mod secrets;
 pub mod status;
@@ -39,3 +41,4 @@ pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
+pub mod web;

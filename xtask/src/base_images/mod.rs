@@ -1,0 +1,3 @@
+//! Base images: what they need beyond what any image of the tree needs.
+
+pub mod artifact;
