@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(set.config_dir(), Some("/home/u/.config".into()), "a relative XDG folder does not count");
         assert_eq!(set.docker_config_dir(), Some("conf".into()));
         assert_eq!(Env::default().cache_dir(), None);
+        assert_eq!(Env::default().temp_dir(), PathBuf::from("/tmp"));
     }
 
     #[test]

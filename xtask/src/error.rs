@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::base_images::artifact::ArtifactError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::engine::provision::ProvisionError;
@@ -95,9 +96,9 @@ impl ExitCode {
     pub fn of_failed(phases: impl IntoIterator<Item = Phase>) -> Self {
         let code = |phase| match phase {
             Phase::Build | Phase::Keep => Self::BuildFailed,
-            Phase::Prefetch | Phase::Alias | Phase::Push => Self::PullFailed,
+            Phase::Download | Phase::Prefetch | Phase::Alias | Phase::Push => Self::PullFailed,
             Phase::Verify => Self::VerifyFailed,
-            Phase::SyncConfig | Phase::Render => Self::Unexpected,
+            Phase::Bump | Phase::SyncConfig | Phase::Render => Self::Unexpected,
         };
         let rank = |code: &Self| match code {
             Self::BuildFailed => 0,
@@ -305,6 +306,24 @@ impl From<LockError> for Error {
     fn from(error: LockError) -> Self {
         let hint = format!("`ls -ld {}` shows whose it is", error.path.display());
         Self::of(ExitCode::Unexpected, &error).hint(hint)
+    }
+}
+
+impl From<ArtifactError> for Error {
+    fn from(error: ArtifactError) -> Self {
+        let code = match &error {
+            ArtifactError::Settings(_) | ArtifactError::Lock(_) => ExitCode::ConfigInvalid,
+            ArtifactError::Offline { .. } | ArtifactError::Unavailable { .. } | ArtifactError::Client(_) => {
+                ExitCode::PullFailed
+            }
+            ArtifactError::Changed { .. } => ExitCode::DigestMismatch,
+            ArtifactError::Sample { .. } => ExitCode::SourceInvalid,
+            ArtifactError::File { .. } => ExitCode::Unexpected,
+        };
+        let text = error.to_string();
+        let mut lines = text.lines();
+        let first = Self::new(code, lines.next().unwrap_or_default());
+        lines.fold(first, Self::because)
     }
 }
 

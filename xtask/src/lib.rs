@@ -33,6 +33,7 @@ pub mod plan;
 pub mod rebuild;
 pub mod registry;
 pub mod report;
+pub mod retry;
 pub mod revision;
 pub mod secrets;
 pub mod status;
@@ -41,3 +42,4 @@ pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tree;
+pub mod web;

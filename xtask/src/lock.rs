@@ -1,4 +1,4 @@
-//! One run at a time in one tree: the second one waits and says for whom.
+//! One run at a time in one tree, one download at a time of one artifact: the second one waits and says for whom.
 //!
 //! The lock is the operating system's (`flock` on Unix), so it is gone with the process that held it, however
 //! that ended; the file's text only tells others who holds it, and the file stays.
@@ -57,9 +57,20 @@ impl Lock {
         command: &str,
         on_wait: &(dyn Fn(Option<&Holder>) + Send + Sync),
     ) -> Result<Self, LockError> {
-        let path = root.join("target/xtask/lock");
-        let failed = |source| LockError { path: path.clone(), source };
-        let mut file = open(&path).map_err(failed)?;
+        Self::acquire_file(&root.join("target/xtask/lock"), command, on_wait).await
+    }
+
+    /// The same with a lock of its own in `path`, which must be nothing but a lock.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or the file system knows no locks.
+    pub async fn acquire_file(
+        path: &Path,
+        command: &str,
+        on_wait: &(dyn Fn(Option<&Holder>) + Send + Sync),
+    ) -> Result<Self, LockError> {
+        let failed = |source| LockError { path: path.to_owned(), source };
+        let mut file = open(path).map_err(failed)?;
         let mut told = None;
         loop {
             match file.try_lock() {

@@ -8,8 +8,7 @@
 mod auth;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName};
@@ -18,6 +17,7 @@ use sha2::Digest as _;
 
 use crate::model::{Digest, Platform, Reference};
 use crate::secrets::Secrets;
+use crate::web::{self, cause, is_loopback, retry_after};
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
@@ -264,52 +264,15 @@ impl Registry {
 }
 
 fn client(domain: &str) -> Result<Client, String> {
-    // The process has one TLS provider; whoever came first is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder()
-        .user_agent(concat!("xtask/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(REQUEST_TIMEOUT)
-        .dns_resolver(Arc::new(DetachedResolver));
+    let builder = web::client().connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT);
     let builder =
         if is_loopback(domain) { builder.no_proxy().tls_danger_accept_invalid_certs(true) } else { builder };
-    builder
-        .build()
-        .map_err(|error| format!("no TLS on this machine (is ca-certificates installed?): {}", cause(&error)))
-}
-
-/// Resolves names on threads that nobody waits for: the runtime's own would hold up the end of the program
-/// for as long as a dead name server lets them hang.
-struct DetachedResolver;
-
-impl reqwest::dns::Resolve for DetachedResolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let name = name.as_str().to_owned();
-        let spawned = std::thread::Builder::new().name("resolve".into()).spawn(move || {
-            // The port is a placeholder: the caller puts in its own. Nobody listens any more after a timeout.
-            let _ = sender.send((name.as_str(), 0).to_socket_addrs());
-        });
-        Box::pin(async move {
-            spawned?;
-            let addresses = receiver.await.map_err(std::io::Error::other)??;
-            Ok(Box::new(addresses) as reqwest::dns::Addrs)
-        })
-    }
+    web::build(builder)
 }
 
 /// Where the API of a domain is served.
 fn api_host(domain: &str) -> &str {
     if domain == "docker.io" { "registry-1.docker.io" } else { domain }
-}
-
-/// What Docker takes for insecure without being told: this machine's own addresses.
-fn is_loopback(domain: &str) -> bool {
-    let host = match domain.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => domain.split(':').next().unwrap_or(domain),
-    };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn manifest_path(reference: &Reference) -> String {
@@ -397,37 +360,6 @@ fn entry_for(
         None => {
             Err(RegistryError::NoPlatform { reference: reference.familiar(), platform: platform.clone() })
         }
-    }
-}
-
-/// `Retry-After`, in seconds or as a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = chrono::DateTime::parse_from_rfc2822(text).ok()?;
-    let wait = date.signed_duration_since(chrono::Utc::now());
-    Some(wait.to_std().unwrap_or_default())
-}
-
-/// The innermost cause: what the operating system or the TLS library said, without the URL.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut source: &dyn std::error::Error = error;
-    while let Some(inner) = source.source() {
-        source = inner;
-    }
-    let text = source.to_string();
-    if text.starts_with("failed to lookup address information") {
-        return "no such host".to_owned();
-    }
-    // What the number says, the words before it say too.
-    match text.split_once(" (os error ") {
-        Some((words, _)) => words.to_ascii_lowercase(),
-        None => text,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Base images: what they need beyond what any image of the tree needs.
 
+pub mod artifact;
 pub mod checks;
 mod http;
 pub mod local_registry;

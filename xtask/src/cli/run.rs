@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::pipeline::{Planned, Request, document, make_plan};
 use super::session::{Session, World};
 use super::{interrupt, provisioning};
+use crate::base_images::artifact::ArtifactError;
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::error::{Error, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
@@ -136,6 +137,7 @@ impl<'a> Run<'a> {
         let make = provisioning::Maker::new(&config.root, engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());
         let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
+        let artifacts = self.session.fetcher();
         let (emitter, cancel) = (self.emitter.clone(), self.cancel.clone());
         let mut execution = Execution {
             engine: engine.as_ref(),
@@ -145,6 +147,7 @@ impl<'a> Run<'a> {
             limits: limits(config.jobs),
             fail_fast: self.request.fail_fast,
             puller: &puller,
+            artifacts: &artifacts,
             store: OnceCell::new(),
         };
         let again = |request: &Request, observed: &Observed| {
@@ -283,6 +286,10 @@ enum Cause {
     Missing,
     /// The engine went away or is full.
     Engine,
+    /// An artifact is not what it was.
+    Mismatch,
+    /// A settings file or a lock file.
+    Settings,
     /// The step itself.
     Step,
 }
@@ -294,6 +301,7 @@ impl Cause {
             Reason::NothingToPush(_)
             | Reason::BaseUnavailable(_)
             | Reason::Offline
+            | Reason::ArtifactUnavailable
             | Reason::NoInternalRegistry => Self::Missing,
             _ => Self::Step,
         }
@@ -305,6 +313,12 @@ impl Cause {
                 EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_) => {
                     Self::Engine
                 }
+                _ => Self::Step,
+            },
+            StepError::Artifact(error) => match error {
+                ArtifactError::Changed { .. } => Self::Mismatch,
+                ArtifactError::Sample { .. } => Self::Sources,
+                ArtifactError::Settings(_) | ArtifactError::Lock(_) => Self::Settings,
                 _ => Self::Step,
             },
             _ => Self::Step,
@@ -327,6 +341,10 @@ impl Trouble {
         let has = |cause: Cause| self.0.iter().any(|(phase, c)| *phase >= Phase::SyncConfig && *c == cause);
         if self.0.iter().any(|(_, cause)| *cause == Cause::Engine) {
             ExitCode::EngineUnfit
+        } else if self.0.iter().any(|(_, cause)| *cause == Cause::Mismatch) {
+            ExitCode::DigestMismatch
+        } else if self.0.iter().any(|(_, cause)| *cause == Cause::Settings) {
+            ExitCode::ConfigInvalid
         } else if counted.clone().any(|(_, cause)| *cause == Cause::Sources) {
             ExitCode::SourceInvalid
         } else if has(Cause::Step) || !has(Cause::Missing) {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::args::{ColorChoice, Global, ProgressChoice};
 use super::pipeline::Request;
+use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
 use crate::discover::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
@@ -26,6 +27,7 @@ use crate::registry::Registry;
 use crate::report;
 use crate::report::bug::RunNotes;
 use crate::report::resolve::{self, Circumstances, ColourChoice, Display, resolve};
+use crate::retry::Policy;
 use crate::secrets::{self, Secrets};
 use crate::suggest::did_you_mean;
 use crate::tree::{self, Reading, Tree};
@@ -91,6 +93,17 @@ impl Session {
             bootstrap: global.bootstrap,
             freshness,
         })
+    }
+
+    /// What gets artifacts in this run.
+    pub fn fetcher(&self) -> Fetcher {
+        let Config { root, artifact, retries, .. } = &self.config;
+        let (cache, old_cache) = (artifact.cache.clone(), artifact.old_cache.clone());
+        let mut fetcher = Fetcher::new(root.clone(), cache, old_cache, Policy::new(*retries));
+        fetcher.offline = self.config.offline;
+        fetcher.command = format!("cargo xtask {}", self.command);
+        fetcher.secrets = self.secrets.clone();
+        fetcher
     }
 
     /// The engine that is there, without starting one.

@@ -29,6 +29,7 @@ use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, LocalImage,
     LogStream, Observed, Platform, Reference, Unit,
 };
+use crate::retry::Retriable;
 
 pub use archive::{ByteStream, Loaded};
 pub use bollard::DockerEngine;
@@ -430,6 +431,15 @@ fn failed_instruction(instruction: &Option<String>, exit_code: Option<i64>, caus
         (Some(instruction), Some(code)) => format!("`{instruction}` exited with status {code}"),
         (Some(instruction), None) => format!("`{instruction}` failed: {cause}"),
         (None, _) => cause.to_owned(),
+    }
+}
+
+impl Retriable for EngineError {
+    fn worth_retrying_after(&self) -> Option<Duration> {
+        match self {
+            Self::Transient { retry_after, .. } => Some(Duration::from_secs(retry_after.unwrap_or_default())),
+            _ => None,
+        }
     }
 }
 

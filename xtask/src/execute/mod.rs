@@ -3,7 +3,6 @@
 //! In: a phase's steps, an engine, a cancel token. Out: events while it goes, a [`PhaseReport`] at the end.
 
 pub mod pull;
-pub mod retry;
 pub mod scheduler;
 mod step;
 
@@ -16,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 pub use self::scheduler::{Onward, Outcomes};
 pub use self::step::StepError;
 use self::step::{Done, run_step};
+use crate::base_images::artifact::Fetcher;
 use crate::engine::Engine;
 use crate::events::Emitter;
 use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Step, StepId, StepKind};
+pub use crate::retry;
 
 /// Whether the first failure stops the start of further steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Execution<'a, E, M> {
     pub fail_fast: FailFast,
     /// Pulls with retries, bounded per registry.
     pub puller: &'a pull::Puller<M>,
+    /// Artifacts, from the cache or from servers.
+    pub artifacts: &'a Fetcher,
     /// The store as verify sees it, observed once.
     pub store: OnceCell<Observed>,
 }
@@ -207,6 +210,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
 /// `2 pulled, 7 already here`, `3 built, 1 failed, 2 skipped`.
 fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outcome>) -> String {
     let (done, fine) = match phase {
+        Phase::Bump => ("changed", "unchanged"),
+        Phase::Download => ("downloaded", "already here"),
         Phase::Prefetch => ("pulled", "already here"),
         Phase::Alias => ("created", "agree"),
         Phase::SyncConfig | Phase::Render => ("written", "unchanged"),

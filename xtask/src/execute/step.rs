@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Execution;
 use super::pull::{MakeBase, PullError};
 use super::retry;
+use crate::base_images::artifact::{ArtifactError, How};
 use crate::engine::{Engine, EngineError, Progress};
 use crate::events::Emitter;
 use crate::model::{EventKind, Outcome, Step, StepId, StepKind};
@@ -41,6 +42,9 @@ pub enum StepError {
     /// No source gave the image.
     #[error(transparent)]
     Pull(#[from] PullError),
+    /// An artifact cannot be had, or is not what it was.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
     /// A file could not be written.
     #[error("cannot write {}: {cause}", path.display())]
     File {
@@ -77,6 +81,11 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             let pulled =
                 execution.puller.pull(engine()?, reference, platform, sources, &tell, &retrying).await?;
             Ok(Done::because(pulled.to_string()))
+        }
+        StepKind::Download(spec) => {
+            let fetched = execution.artifacts.fetch(spec, &tell, &retrying).await?;
+            let outcome = if fetched.how == How::Cached { Outcome::UpToDate } else { Outcome::Done };
+            Ok(Done { outcome, size: Some(fetched.found.size), ..Done::because(fetched.to_string()) })
         }
         StepKind::Tag { source, target } => {
             engine()?.tag(source, target).await?;

@@ -5,13 +5,17 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference, labels};
+use super::{ArtifactSpec, ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference, labels};
 
 /// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the
 /// commands' names and the headings of the docs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
+    /// Name another version of the base images everywhere.
+    Bump,
+    /// Get the artifacts that go into images.
+    Download,
     /// Pull the external base images.
     Prefetch,
     /// Make every base image answer to all its names.
@@ -31,6 +35,18 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Self; 9] = [
+        Self::Bump,
+        Self::Download,
+        Self::Prefetch,
+        Self::Alias,
+        Self::SyncConfig,
+        Self::Render,
+        Self::Build,
+        Self::Verify,
+        Self::Push,
+    ];
     /// The six steps of `build-all`.
     pub const BUILD_ALL: [Self; 6] =
         [Self::Prefetch, Self::Alias, Self::SyncConfig, Self::Render, Self::Build, Self::Verify];
@@ -38,6 +54,8 @@ impl Phase {
     /// The kebab-case name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Bump => "bump",
+            Self::Download => "download",
             Self::Prefetch => "prefetch",
             Self::Alias => "alias",
             Self::SyncConfig => "sync-config",
@@ -52,6 +70,8 @@ impl Phase {
     /// The heading, as screens show it.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Bump => "Bump",
+            Self::Download => "Download",
             Self::Prefetch => "Prefetch",
             Self::Alias => "Alias",
             Self::SyncConfig => "Sync-config",
@@ -158,6 +178,8 @@ pub struct Skipped {
 /// What a step does; each is one arm of `execute/step.rs`.
 #[derive(Clone, Debug)]
 pub enum StepKind {
+    /// Get an artifact into the cache, and note its digest in the lock file when it is seen for the first time.
+    Download(Box<ArtifactSpec>),
     /// Get an external image, from the first source that gives it, and make it answer to `reference`.
     Pull {
         /// The name that the Dockerfiles use.
@@ -200,6 +222,7 @@ impl StepKind {
     /// The kebab-case name that the plan's JSON carries.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Download(_) => "download",
             Self::Pull { .. } => "pull",
             Self::Tag { .. } => "tag",
             Self::WriteFile { .. } => "write-file",

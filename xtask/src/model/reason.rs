@@ -25,6 +25,17 @@ pub enum Reason {
     Offline,
     /// It is missing, and the internal network has no registry to ask.
     NoInternalRegistry,
+    // -- artifacts
+    /// The cache lacks it.
+    NotInCache,
+    /// The cache has it.
+    InCache,
+    /// The cache has it, but this lock file says nothing of it.
+    NotLocked(String),
+    /// The cache lacks it, and no network may be touched.
+    ArtifactUnavailable,
+    /// The sample stands in for it.
+    SampleArtifact,
     // -- aliases
     /// The name is missing; another name of the same image is there.
     AliasMissing {
@@ -152,7 +163,8 @@ impl Reason {
             | Self::Broken
             | Self::Invalid(_)
             | Self::NothingToPush(_)
-            | Self::BaseUnavailable(_) => Outcome::Failed,
+            | Self::BaseUnavailable(_)
+            | Self::ArtifactUnavailable => Outcome::Failed,
             Self::NeedFails(_) | Self::NotSelected | Self::DigestOnly | Self::NoEngine => Outcome::Skipped,
             _ => Outcome::UpToDate,
         }
@@ -189,6 +201,13 @@ impl fmt::Display for Reason {
             Self::NoInternalRegistry => {
                 f.write_str("missing, and the internal network has no registry: set INTERNAL_REGISTRY")
             }
+            Self::NotInCache => f.write_str("not in the cache"),
+            Self::InCache => f.write_str("in the cache"),
+            Self::NotLocked(lock_file) => write!(f, "in the cache, but not in {lock_file} yet"),
+            Self::ArtifactUnavailable => {
+                f.write_str("not in the cache, and --offline forbids to download it")
+            }
+            Self::SampleArtifact => f.write_str("sample artifact, not the release"),
             Self::AliasMissing { from, fell_back_past } => {
                 write!(f, "missing, made from {}", from.familiar())?;
                 match fell_back_past.first() {

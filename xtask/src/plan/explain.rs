@@ -76,7 +76,7 @@ pub struct StepEntry {
     pub id: StepId,
     /// Its phase.
     pub phase: Phase,
-    /// `pull`, `tag`, `write-file`, `build`, `verify`, `push`.
+    /// `download`, `pull`, `tag`, `write-file`, `build`, `verify`, `push`.
     pub kind: &'static str,
     /// What it is about.
     pub subject: String,
@@ -282,7 +282,7 @@ fn diagnostics(out: &mut String, document: &PlanDocument) {
 }
 
 fn phases(out: &mut String, plan: &Plan, hide: &dyn Fn(&str) -> String) {
-    for phase in Phase::BUILD_ALL.into_iter().chain([Phase::Push]) {
+    for phase in Phase::ALL {
         let steps: Vec<_> = plan.steps.iter().filter(|s| s.phase == phase).collect();
         let skipped = plan.skipped.iter().filter(|s| s.phase == phase);
         let (failed, fine): (Vec<_>, Vec<_>) =

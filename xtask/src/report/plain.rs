@@ -88,7 +88,7 @@ impl<W: Write + Send> Plain<W> {
             Outcome::Done => {
                 let is_digest = first.starts_with("sha256:") && !subject.contains('@');
                 // What came of a file is that it is written, which the verb says.
-                let is_file = matches!(phase, Phase::SyncConfig | Phase::Render);
+                let is_file = matches!(phase, Phase::SyncConfig | Phase::Render | Phase::Bump);
                 let fact = match (first.is_empty() || is_file, is_digest) {
                     (true, _) => format!("{} {subject}", done_word(*phase)),
                     (_, true) => format!("{} {subject}@{}", done_word(*phase), shorten_digests(&first)),

@@ -179,6 +179,8 @@ impl Summary {
             || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
         let severity = if is_harmless { FailureSeverity::Warning } else { FailureSeverity::Error };
         let what = match failed.phase {
+            Phase::Bump => format!("cannot write `{}`", failed.subject),
+            Phase::Download => format!("cannot get artifact `{}`", failed.subject),
             Phase::Prefetch => format!("cannot pull `{}`", failed.subject),
             Phase::Alias => format!("cannot tag `{}`", failed.subject),
             Phase::SyncConfig => format!("cannot write `{}`", failed.subject),
@@ -226,6 +228,8 @@ impl Summary {
 /// `built`, `pulled`: what a step of the phase is when it is done.
 pub(super) fn done_word(phase: Phase) -> &'static str {
     match phase {
+        Phase::Bump => "changed",
+        Phase::Download => "downloaded",
         Phase::Prefetch => "pulled",
         Phase::Alias => "tagged",
         Phase::SyncConfig => "synced",
@@ -239,9 +243,9 @@ pub(super) fn done_word(phase: Phase) -> &'static str {
 
 fn up_to_date_word(phase: Phase) -> &'static str {
     match phase {
-        Phase::Prefetch => "already here",
+        Phase::Prefetch | Phase::Download => "already here",
         Phase::Alias => "in place",
-        Phase::SyncConfig | Phase::Render => "unchanged",
+        Phase::Bump | Phase::SyncConfig | Phase::Render => "unchanged",
         Phase::Build | Phase::Verify => "up to date",
         Phase::Keep => "kept already",
         Phase::Push => "already there",
@@ -268,7 +272,9 @@ fn command_for(phase: Phase, subjects: &[&str]) -> String {
     let names = subjects.join(" ");
     let is_plain =
         names.len() <= 60 && names.chars().all(|c| c.is_ascii_alphanumeric() || " ._-/:@".contains(c));
-    if takes_names && is_plain {
+    if matches!(phase, Phase::Download | Phase::Bump) {
+        "cargo xtask base-images".to_owned()
+    } else if takes_names && is_plain {
         format!("cargo xtask {phase} {names}")
     } else {
         format!("cargo xtask {phase}")

@@ -44,12 +44,16 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("rebuild", &["model", "dockerfile", "fingerprint::canonical", "graph"]),
     ("status", &["model", "config", "graph", "plan"]),
-    ("engine", &["model", "env", "os", "dockerfile", "secrets"]),
-    ("bundle", &["model", "engine"]),
-    ("registry", &["model", "env", "engine", "secrets"]),
-    ("network", &["model", "config", "registry"]),
-    ("execute", &["model", "engine", "registry", "events"]),
     ("base_images", &["model", "engine", "os"]),
+    ("engine", &["model", "env", "os", "dockerfile", "secrets", "retry"]),
+    ("bundle", &["model", "engine"]),
+    ("registry", &["model", "env", "engine", "secrets", "web"]),
+    ("web", &[]),
+    ("retry", &[]),
+    // A rim room of its own, as `registry` is: `execute` downloads with it, and it knows nothing of base images.
+    ("base_images::artifact", &["model", "config", "engine", "lock", "os", "retry", "secrets", "web"]),
+    ("network", &["model", "config", "registry"]),
+    ("execute", &["model", "engine", "registry", "events", "retry", "base_images::artifact"]),
     ("report", &["model", "events", "secrets"]),
 ];
 
@@ -96,7 +100,11 @@ fn dependencies_point_one_way() {
     let mut wrong = Vec::new();
     for file in files {
         let inside = file.strip_prefix(&source).unwrap();
-        let room = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        let parts: Vec<&str> =
+            inside.iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs")).collect();
+        let inner = parts.iter().take(2).copied().collect::<Vec<_>>().join("::");
+        // A room within a room may have a rule of its own.
+        let room = if rules.contains_key(inner.as_str()) { inner.as_str() } else { parts[0] };
         let Some(allowed) = rules.get(room) else {
             assert!(
                 matches!(room, "cli" | "lib" | "main" | "error" | "ci" | "bench_tree" | "testing"),

@@ -1,13 +1,11 @@
 //! When a failed try is followed by another, and how long after.
 //!
-//! Only what may be over a moment later is tried again: [`EngineError::Transient`]. "Not found", "denied" and
-//! a registry that is out of reach stay what they are. Time is tokio's, so tests pause it.
+//! Only what may be over a moment later is tried again; each kind of error knows that of itself ([`Retriable`]). "Not
+//! found", "denied" and a server that is out of reach stay what they are. Time is tokio's, so tests pause it.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-
-use crate::engine::EngineError;
 
 /// The first pause; each further one is twice as long, and up to as much again is added by chance, so that
 /// those who failed together do not come back together.
@@ -21,21 +19,34 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Told before each pause: the number of the try that failed (from 1), the pause, and why it failed.
 pub type OnRetry<'a> = &'a (dyn Fn(u32, Duration, String) + Send + Sync);
 
+/// An error that knows whether another try may help.
+pub trait Retriable: std::fmt::Display {
+    /// How long whoever failed asks to be left alone, zero if it does not say; none when another try is of no use.
+    fn worth_retrying_after(&self) -> Option<Duration>;
+}
+
 /// How often to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     retries: u32,
+    first_pause: Duration,
 }
 
 impl Policy {
     /// So many further tries after the first.
     pub fn new(retries: u32) -> Self {
-        Self { retries }
+        Self { retries, first_pause: FIRST_PAUSE }
+    }
+
+    /// The same with another first pause, and so with others after it.
+    #[must_use]
+    pub fn pausing(self, first_pause: Duration) -> Self {
+        Self { first_pause, ..self }
     }
 
     fn pauses(self) -> impl Iterator<Item = Duration> {
         ExponentialBuilder::new()
-            .with_min_delay(FIRST_PAUSE)
+            .with_min_delay(self.first_pause)
             .with_max_delay(LONGEST_PAUSE)
             .with_max_times(usize::try_from(self.retries).unwrap_or(usize::MAX))
             .with_jitter()
@@ -47,14 +58,11 @@ impl Policy {
 ///
 /// # Errors
 /// The last try's.
-pub async fn run<T, Try, Fut>(
-    policy: &Policy,
-    mut attempt: Try,
-    on_retry: OnRetry<'_>,
-) -> Result<T, EngineError>
+pub async fn run<T, E, Try, Fut>(policy: &Policy, mut attempt: Try, on_retry: OnRetry<'_>) -> Result<T, E>
 where
+    E: Retriable,
     Try: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, EngineError>>,
+    Fut: Future<Output = Result<T, E>>,
 {
     let mut pauses = policy.pauses();
     let mut tried = 0;
@@ -71,10 +79,9 @@ where
 }
 
 /// The pause after an error; none when another try is of no use. `own` is the policy's.
-fn pause_after(error: &EngineError, own: Duration) -> Option<Duration> {
-    let EngineError::Transient { retry_after, .. } = error else { return None };
-    let asked = retry_after.map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
-    Some(own.max(asked.unwrap_or_default()))
+fn pause_after(error: &impl Retriable, own: Duration) -> Option<Duration> {
+    let asked = error.worth_retrying_after()?;
+    Some(own.max(asked.min(LONGEST_RETRY_AFTER)))
 }
 
 #[cfg(test)]
@@ -84,6 +91,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::engine::EngineError;
 
     fn transient(retry_after: Option<u64>) -> EngineError {
         EngineError::Transient { cause: "unexpected EOF".into(), retry_after }

@@ -1,0 +1,127 @@
+//! Pure: the artifacts that images need against what the cache has, as downloads.
+
+use std::collections::BTreeSet;
+
+use crate::model::{ArtifactKind, ArtifactSpec, Phase, Plan, Reason, Skipped, Step, StepId, StepKind};
+
+/// One artifact that an image needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub spec: ArtifactSpec,
+    /// Whether the cache has it.
+    pub place: Place,
+}
+
+/// Where an artifact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the cache.
+    Here,
+    /// Elsewhere.
+    Away,
+}
+
+/// Whom a download may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Servers.
+    Servers,
+    /// `--offline`.
+    Nobody,
+}
+
+/// The step that brings an artifact; builds that need it wait for it.
+pub fn step_of(spec: &ArtifactSpec) -> StepId {
+    StepId::new(Phase::Download, &spec.file)
+}
+
+/// Each artifact once, in the order in which it is first wanted.
+pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
+    let mut plan = Plan::default();
+    let mut seen = BTreeSet::new();
+    for Wanted { spec, place } in wanted {
+        if !seen.insert(&spec.file) {
+            continue;
+        }
+        let skipped = |why| Skipped { phase: Phase::Download, subject: spec.file.clone(), why };
+        let why = match (spec.kind, place, &spec.locked, reach) {
+            (ArtifactKind::Sample, ..) => {
+                plan.skipped.push(skipped(Reason::SampleArtifact));
+                continue;
+            }
+            (ArtifactKind::Release, Place::Here, Some(_), _) => {
+                plan.skipped.push(skipped(Reason::InCache));
+                continue;
+            }
+            (ArtifactKind::Release, Place::Here, None, _) => Reason::NotLocked(spec.lock_file.clone()),
+            (ArtifactKind::Release, Place::Away, _, Reach::Nobody) => {
+                plan.skipped.push(skipped(Reason::ArtifactUnavailable));
+                continue;
+            }
+            (ArtifactKind::Release, Place::Away, _, Reach::Servers) => Reason::NotInCache,
+        };
+        plan.steps.push(Step {
+            id: step_of(spec),
+            phase: Phase::Download,
+            subject: spec.file.clone(),
+            kind: StepKind::Download(Box::new(spec.clone())),
+            needs: Vec::new(),
+            after: Vec::new(),
+            why,
+        });
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(file: &str, kind: ArtifactKind, place: Place, is_locked: bool) -> Wanted {
+        let digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
+        let spec = ArtifactSpec {
+            file: file.to_owned(),
+            version: file.trim_end_matches(".zip").to_owned(),
+            urls: vec![format!("https://example.com/{file}")],
+            kind,
+            locked: is_locked.then_some(digest),
+            lock_file: "artifacts.lock".to_owned(),
+        };
+        Wanted { spec, place }
+    }
+
+    #[test]
+    fn what_the_cache_has_is_not_downloaded() {
+        use ArtifactKind::{Release, Sample};
+        let all = [
+            wanted("1.zip", Release, Place::Here, true),
+            wanted("2.zip", Release, Place::Here, false),
+            wanted("3.zip", Release, Place::Away, true),
+            wanted("4.zip", Release, Place::Away, false),
+            wanted("3.zip", Release, Place::Away, true),
+            wanted("5.zip", Sample, Place::Here, false),
+        ];
+        let told = |reach| {
+            let plan = plan(&all, reach);
+            let steps = plan.steps.iter().map(|step| format!("{} ({})", step.id, step.why));
+            let skipped =
+                plan.skipped.iter().map(|s| format!("{} {} ({})", s.why.outcome(), s.subject, s.why));
+            steps.chain(skipped).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(told(Reach::Servers), @"
+        download:2.zip (in the cache, but not in artifacts.lock yet)
+        download:3.zip (not in the cache)
+        download:4.zip (not in the cache)
+        up-to-date 1.zip (in the cache)
+        up-to-date 5.zip (sample artifact, not the release)
+        ");
+        insta::assert_snapshot!(told(Reach::Nobody), @"
+        download:2.zip (in the cache, but not in artifacts.lock yet)
+        up-to-date 1.zip (in the cache)
+        failed 3.zip (not in the cache, and --offline forbids to download it)
+        failed 4.zip (not in the cache, and --offline forbids to download it)
+        up-to-date 5.zip (sample artifact, not the release)
+        ");
+    }
+}
