@@ -1,6 +1,7 @@
 //! Base images: what they need beyond what any image of the tree needs.
 
 pub mod checks;
+pub mod contract;
 mod http;
 pub mod local_registry;
 pub mod smoke;
