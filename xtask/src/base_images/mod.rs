@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod checks;
+pub mod contract;
 mod http;
 pub mod local_registry;
 pub mod smoke;
