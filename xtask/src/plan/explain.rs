@@ -282,7 +282,16 @@ fn diagnostics(out: &mut String, document: &PlanDocument) {
 }
 
 fn phases(out: &mut String, plan: &Plan, hide: &dyn Fn(&str) -> String) {
-    for phase in Phase::BUILD_ALL.into_iter().chain([Phase::Push]) {
+    const LATER: [Phase; 7] = [
+        Phase::Push,
+        Phase::Registry,
+        Phase::Rehearse,
+        Phase::Pull,
+        Phase::Test,
+        Phase::Confirm,
+        Phase::CleanUp,
+    ];
+    for phase in Phase::BUILD_ALL.into_iter().chain(LATER) {
         let steps: Vec<_> = plan.steps.iter().filter(|s| s.phase == phase).collect();
         let skipped = plan.skipped.iter().filter(|s| s.phase == phase);
         let (failed, fine): (Vec<_>, Vec<_>) =

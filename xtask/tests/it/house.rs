@@ -48,7 +48,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("bundle", &["model", "engine"]),
     ("registry", &["model", "env", "engine", "secrets"]),
     ("network", &["model", "config", "registry"]),
-    ("execute", &["model", "engine", "registry", "events"]),
+    ("execute", &["model", "engine", "registry", "events", "base_images"]),
     ("base_images", &["model", "engine", "os"]),
     ("report", &["model", "events", "secrets"]),
 ];
