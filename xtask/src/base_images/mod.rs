@@ -4,3 +4,4 @@ pub mod checks;
 mod http;
 pub mod local_registry;
 pub mod smoke;
+pub mod trial;
