@@ -3,11 +3,15 @@
 //! ```text
 //! engine -> store (blobs) -> archive (one .tar, a folder, parts) -> open -> contents -> verify -> engine
 //! ```
-//! [`manifest`] has the nouns, [`layout`] the bytes that follow from them.
+//! [`manifest`] has the nouns, [`layout`] the bytes that follow from them, [`inventory`] what a receiver has already.
 
 pub mod archive;
+pub mod blob;
 pub mod contents;
+pub mod diff;
 pub mod finding;
+pub mod inspect;
+pub mod inventory;
 pub mod layout;
 pub mod manifest;
 pub mod open;

@@ -1,5 +1,6 @@
 //! Bundles made, read and broken, without an engine.
 
+mod delta;
 mod hostile;
 mod written;
 
@@ -10,13 +11,14 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Output, Written};
+use super::blob::BlobSource;
 use super::contents::Contents;
 use super::finding::BundleError;
 use super::layout::{self, describe};
 use super::manifest::{
     ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Role, StoredImage, StoredLayer,
 };
-use super::open::{BlobSource, Bundle};
+use super::open::Bundle;
 use super::verify::{Unpack, Verified, verify};
 use crate::model::{Digest, Platform};
 
