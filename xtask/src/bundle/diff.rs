@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::inspect::{InspectedMember, Inspection};
+use super::inspect::{InspectedMember, Inspection, counted};
 use crate::model::{Digest, Reference};
 
 /// `bundle diff --format json`; it only grows.
@@ -99,11 +99,11 @@ impl BundleDiff {
         for changed in &self.changed {
             let _ = writeln!(
                 text,
-                "  changed  {}  {} -> {}, {} new layers, {}",
+                "  changed  {}  {} -> {}, {}, {}",
                 changed.reference.familiar(),
                 changed.old.short(),
                 changed.new.short(),
-                changed.new_layers,
+                counted(changed.new_layers, "new layer"),
                 size(changed.new_bytes)
             );
         }
@@ -116,7 +116,8 @@ impl BundleDiff {
         for name in &self.removed_files {
             let _ = writeln!(text, "  removed  {name}");
         }
-        let _ = writeln!(text, "{} names unchanged, {} of new layers", self.unchanged, size(self.new_bytes));
+        let unchanged = counted(self.unchanged, "name");
+        let _ = writeln!(text, "{unchanged} unchanged, {} of new layers", size(self.new_bytes));
         text
     }
 }

@@ -10,6 +10,8 @@ use super::inventory::{self, Inventory};
 use super::manifest::{ArtifactRecord, FileRecord, Member, Proof, Requires, ServiceRecord};
 use crate::model::Digest;
 
+const THERE: &str = "has to be there already";
+
 /// `bundle inspect --format json`; it only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
@@ -137,10 +139,10 @@ impl Inspection {
     /// For people; `size` tells bytes.
     pub fn text(&self, size: &dyn Fn(u64) -> String) -> String {
         let mut text = format!(
-            "{} images of tag {}, {} blobs, {}, by {}\n",
-            self.members.len(),
+            "{} of tag {}, {}, {}, by {}\n",
+            counted(self.members.len(), "image"),
             self.tag,
-            self.blobs,
+            counted(self.blobs, "blob"),
             size(self.size),
             self.tool
         );
@@ -148,7 +150,7 @@ impl Inspection {
         for InspectedMember { member, held, own, shared, .. } in &self.members {
             let bytes = match held {
                 true => format!("{:>9} own {:>9} shared", size(*own), size(*shared)),
-                false => format!("{:>30}", "has to be there already"),
+                false => format!("{THERE:>30}"),
             };
             let name = member.reference.familiar();
             let _ = write!(text, "  {:9} {name:width$} {bytes}", member.role.name());
@@ -161,19 +163,21 @@ impl Inspection {
             }
         }
         for artifact in &self.artifacts {
-            let _ = writeln!(text, "  artifact  {} {:>9}", artifact.file, size(artifact.blob.size));
+            let is_here = !self.requires.artifacts.contains(&artifact.blob.digest);
+            let bytes = if is_here { size(artifact.blob.size) } else { THERE.to_owned() };
+            let _ = writeln!(text, "  artifact  {}   {bytes}", artifact.file);
         }
         for file in &self.files {
-            let _ = writeln!(text, "  file      {} {:>9}", file.path, size(file.blob.size));
+            let _ = writeln!(text, "  file      {}   {}", file.path, size(file.blob.size));
         }
         if !self.requires.is_empty() {
             let Requires { images, layers, artifacts } = &self.requires;
             let _ = writeln!(
                 text,
-                "a delta: the receiver has to have {} images, {} more layers and {} artifacts already",
-                images.len(),
-                layers.len(),
-                artifacts.len()
+                "a delta: the receiver has to have {}, {} of others and {} already",
+                counted(images.len(), "image"),
+                counted(layers.len(), "layer"),
+                counted(artifacts.len(), "artifact"),
             );
         }
         match &self.proof {
@@ -195,4 +199,9 @@ impl Inspection {
         }
         text
     }
+}
+
+/// `1 blob`, `2 blobs`
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

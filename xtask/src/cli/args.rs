@@ -1,5 +1,7 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod bundle;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
+
+pub use bundle::{Bundle, BundleCommand};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]
@@ -128,6 +132,8 @@ pub enum Command {
     Push(Push),
     /// Push every image
     PushAll(PushAll),
+    /// Bundles: all that a rebuild needs on a machine without a network
+    Bundle(Bundle),
     /// The private engine of this tree
     Engine(Engine),
     /// List the images that are affected by what changed between two commits

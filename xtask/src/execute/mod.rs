@@ -219,6 +219,7 @@ fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outc
         Phase::Keep => ("kept", "kept already"),
         Phase::Verify => ("verified", "not selected"),
         Phase::Push => ("pushed", "already there"),
+        Phase::Load => ("loaded", "already here"),
     };
     let (mut up_to_date, mut failed, mut skipped) = (0, report.failures.len(), report.skipped);
     for outcome in idle {

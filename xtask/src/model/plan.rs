@@ -32,6 +32,8 @@ pub enum Phase {
     Verify,
     /// Push what was built.
     Push,
+    /// Give the engine what a bundle holds.
+    Load,
 }
 
 impl Phase {
@@ -64,6 +66,7 @@ impl Phase {
             Self::Keep => "keep",
             Self::Verify => "verify",
             Self::Push => "push",
+            Self::Load => "load",
         }
     }
 
@@ -80,6 +83,7 @@ impl Phase {
             Self::Keep => "Keep",
             Self::Verify => "Verify",
             Self::Push => "Push",
+            Self::Load => "Load",
         }
     }
 }

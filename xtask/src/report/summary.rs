@@ -129,7 +129,9 @@ impl Summary {
             push_count(&mut parts, totals.done, done_word(*phase));
         }
         if parts.is_empty() && stats.failed + stats.skipped + stats.cancelled == 0 {
-            parts.push("nothing to do".to_owned());
+            // A run may fail without a step of its own that failed; then its error is told after it.
+            let word = if self.outcome == Some(Outcome::Failed) { "nothing done" } else { "nothing to do" };
+            parts.push(word.to_owned());
         }
         push_count(&mut parts, stats.up_to_date, "up to date");
         push_rest(&mut parts, &stats);
@@ -189,6 +191,7 @@ impl Summary {
             Phase::Build => format!("cannot build image `{}`", failed.subject),
             Phase::Verify => format!("image `{}` is not as planned", failed.subject),
             Phase::Push => format!("cannot push `{}`", failed.subject),
+            Phase::Load => format!("cannot load `{}`", failed.subject),
         };
         Failure {
             severity,
@@ -238,6 +241,7 @@ pub(super) fn done_word(phase: Phase) -> &'static str {
         Phase::Keep => "kept",
         Phase::Verify => "verified",
         Phase::Push => "pushed",
+        Phase::Load => "loaded",
     }
 }
 
@@ -249,6 +253,7 @@ fn up_to_date_word(phase: Phase) -> &'static str {
         Phase::Build | Phase::Verify => "up to date",
         Phase::Keep => "kept already",
         Phase::Push => "already there",
+        Phase::Load => "already here",
     }
 }
 
