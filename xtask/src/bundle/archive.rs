@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
 
-use super::blob::BlobSource;
 use super::layout::{self, AssembleError, EntryName, Piece};
 use super::manifest::{BundleManifest, StoredImage};
+use super::open::BlobSource;
 use super::parts::{self, MOST_PARTS};
 use super::tarball;
 use crate::model::Digest;

@@ -6,7 +6,6 @@
 //! [`manifest`] has the nouns, [`layout`] the bytes that follow from them, [`inventory`] what a receiver has already.
 
 pub mod archive;
-pub mod blob;
 pub mod contents;
 pub mod diff;
 pub mod finding;

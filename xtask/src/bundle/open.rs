@@ -5,12 +5,20 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::blob::BlobSource;
 use super::finding::{BundleError, Finding};
 use super::layout::EntryName;
 use super::parts::{self, Parts, PartsReader};
 use super::tarball::{self, Place};
 use crate::model::Digest;
+
+/// Where blobs are kept.
+pub trait BlobSource: Sync {
+    /// The bytes of a blob, from its beginning.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there; else the operating system's.
+    fn open_blob(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>>;
+}
 
 /// An opened bundle. A clone reads the same open files.
 #[derive(Clone, Debug)]

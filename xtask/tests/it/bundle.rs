@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 use xtask::bundle::archive::{self, Output};
-use xtask::bundle::blob::BlobSource;
 use xtask::bundle::layout::{self, describe};
 use xtask::bundle::manifest::{BundleManifest, Member, Role, StoredImage, StoredLayer};
+use xtask::bundle::open::BlobSource;
 use xtask::model::Digest;
 
 use crate::repo::TestRepo;

@@ -11,14 +11,13 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Output, Written};
-use super::blob::BlobSource;
 use super::contents::Contents;
 use super::finding::BundleError;
 use super::layout::{self, describe};
 use super::manifest::{
     ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Role, StoredImage, StoredLayer,
 };
-use super::open::Bundle;
+use super::open::{BlobSource, Bundle};
 use super::verify::{Unpack, Verified, verify};
 use crate::model::{Digest, Platform};
 
