@@ -307,7 +307,7 @@ async fn remove_leftovers(engine: &AnyEngine) {
 }
 
 /// Says now and then how many bytes came, for as long as it is waited for.
-async fn tell(at: &AtomicU64, way: &str, progress: OnProgress<'_>) -> std::convert::Infallible {
+pub(super) async fn tell(at: &AtomicU64, way: &str, progress: OnProgress<'_>) -> std::convert::Infallible {
     let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;

@@ -8,7 +8,7 @@
 
 pub mod archive;
 pub mod contents;
-
+pub mod deliver;
 pub mod fetch;
 pub mod finding;
 pub mod layout;
