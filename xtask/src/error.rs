@@ -7,6 +7,8 @@ use std::fmt;
 
 use crate::base_images::artifact::ArtifactError;
 use crate::base_images::local_registry::RegistryError as LocalRegistryError;
+use crate::bundle::archive::WriteError;
+use crate::bundle::finding::BundleError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::engine::provision::ProvisionError;
@@ -102,6 +104,7 @@ impl ExitCode {
             Phase::Verify | Phase::Test => Self::VerifyFailed,
             Phase::Registry | Phase::CleanUp => Self::EngineUnfit,
             Phase::Bump | Phase::SyncConfig | Phase::Render => Self::Unexpected,
+            Phase::Load => Self::EngineUnfit,
         };
         let rank = |code: &Self| match code {
             Self::BuildFailed => 0,
@@ -357,6 +360,50 @@ impl From<CommandError> for Error {
     }
 }
 
+/// How many things that are wrong with a bundle are told.
+const MOST_FINDINGS: usize = 20;
+
+impl From<BundleError> for Error {
+    fn from(error: BundleError) -> Self {
+        match &error {
+            BundleError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Self::of(ExitCode::Usage, &error).hint("see whether the path is right")
+            }
+            BundleError::Read { .. } | BundleError::NotABundle { .. } => {
+                Self::of(ExitCode::DigestMismatch, &error)
+                    .hint("`cargo xtask bundle create` makes one, where the images are")
+            }
+            BundleError::Refused { findings, .. } => {
+                let told = findings.iter().take(MOST_FINDINGS).map(ToString::to_string);
+                let mut error =
+                    told.fold(Self::new(ExitCode::DigestMismatch, error.to_string()), Self::because);
+                if findings.len() > MOST_FINDINGS {
+                    error = error.because(format!("and {} more", findings.len() - MOST_FINDINGS));
+                }
+                error
+                    .hint("copy it again from where it was made, and compare with `cargo xtask bundle verify` there")
+            }
+        }
+    }
+}
+
+impl From<WriteError> for Error {
+    fn from(error: WriteError) -> Self {
+        let (code, hint) = match &error {
+            WriteError::InTheWay { .. } => (ExitCode::Usage, "name another file or folder with `-o`"),
+            WriteError::TooManyParts { .. } => (ExitCode::Usage, "ask for larger ones with `--part-size`"),
+            WriteError::Blob { .. } | WriteError::Damaged { .. } => {
+                (ExitCode::DigestMismatch, "remove target/xtask/cache/blobs and run the same command again")
+            }
+            WriteError::Write { .. } => {
+                (ExitCode::Unexpected, "see whether the disk is full, or another `-o`")
+            }
+            WriteError::Assemble(_) => (ExitCode::Unexpected, "this is a bug"),
+        };
+        Self::of(code, &error).hint(hint)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -480,6 +527,22 @@ mod tests {
         assert_eq!(failure.lines(Colour::No).join(" "), "error: ***   caused by: *** hint: ***");
         let told = Error::told(ExitCode::BuildFailed).because("x").context("y");
         assert_eq!((told.telling(&secrets), told.code().number()), (None, 3));
+    }
+
+    #[test]
+    fn a_damaged_bundle_names_its_blobs() {
+        use crate::bundle::finding::Finding;
+        let path = std::path::PathBuf::from("b.tar");
+        let blob = crate::model::Digest::from_sha256(&[7; 32]);
+        let finding = Finding::of_blob(&blob, "it is missing").needed_by(&["shop-api:v1".to_owned()]);
+        insta::assert_snapshot!(told(BundleError::Refused { path: path.clone(), findings: vec![finding] }), @"
+        error: b.tar is refused
+          caused by: blob sha256:0707070707070707070707070707070707070707070707070707070707070707 (needed by shop-api:v1): it is missing
+        hint: copy it again from where it was made, and compare with `cargo xtask bundle verify` there
+        exit 14 (artifact or bundle digest mismatch)
+        ");
+        let findings = vec![Finding::new("x"); 22];
+        assert!(told(BundleError::Refused { path, findings }).contains("caused by: and 2 more"));
     }
 
     #[test]

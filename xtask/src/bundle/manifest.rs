@@ -26,7 +26,6 @@ pub struct Descriptor {
 
 /// What a bundle is for, and what it holds. One blob of the bundle, found through an annotation of its index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct BundleManifest {
     /// Of this format: 1.
     pub version: u32,
@@ -72,7 +71,6 @@ impl BundleManifest {
 
 /// One image of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Member {
     /// The name that the Dockerfiles (or the compose file) use.
     pub reference: Reference,
@@ -133,7 +131,6 @@ impl Role {
 
 /// What a rebuild of one image compares with. It grows with what `rebuild` wants to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct ServiceRecord {
     /// Which image of the tree.
     pub name: ImageName,
@@ -145,7 +142,6 @@ pub struct ServiceRecord {
 
 /// A download that a base image is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct ArtifactRecord {
     /// Its name in the build context.
     pub file: String,
@@ -160,7 +156,6 @@ pub struct ArtifactRecord {
 
 /// A file of the tree that goes along.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct FileRecord {
     /// Relative to the root, with `/`.
     pub path: String,
@@ -170,7 +165,6 @@ pub struct FileRecord {
 
 /// What a delta leaves out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Requires {
     /// IDs of whole images; their configs and manifests are left out too. Sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -193,7 +187,6 @@ impl Requires {
 
 /// What came of a rebuild in an empty engine without a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Proof {
     /// `docker 20.10.24`
     pub engine: String,
@@ -203,7 +196,6 @@ pub struct Proof {
 
 /// What came of the rebuild of one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct ProvenImage {
     /// Which.
     pub name: ImageName,

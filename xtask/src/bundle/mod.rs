@@ -2,16 +2,26 @@
 //!
 //! ```text
 //! engine -> store (blobs) -> archive (one .tar, a folder, parts) -> open -> contents -> verify -> engine
+//!      fetch                                                                          deliver
 //! ```
-//! [`manifest`] has the nouns, [`layout`] the bytes that follow from them.
+//! [`manifest`] has the nouns, [`layout`] the bytes that follow from them, [`inventory`] what a receiver has already.
 
 pub mod archive;
 pub mod contents;
+pub mod deliver;
+pub mod diff;
+pub mod fetch;
 pub mod finding;
+pub mod inspect;
+pub mod inventory;
 pub mod layout;
 pub mod manifest;
 pub mod open;
 mod parts;
+mod piped;
+mod receiver;
+mod saved;
+pub mod store;
 mod tarball;
 #[cfg(test)]
 mod tests;

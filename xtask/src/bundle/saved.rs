@@ -16,7 +16,7 @@ const MAX_NAME: u64 = 64 << 10;
 /// How much is read at once.
 const BUFFER: usize = 256 << 10;
 /// How much of a layer has to be as that of a known one of the same length for it to be taken for that.
-const ALIKE: u64 = 1 << 20;
+pub(super) const ALIKE: u64 = 256 << 10;
 
 /// What is looked for in an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,7 +161,8 @@ impl<R: Read> Tar<'_, R> {
                     }
                 }
                 tar::EntryType::GNULongName => {
-                    name = Some(text(self.small(length)?.split(|byte| *byte == 0).next().unwrap_or_default()));
+                    name =
+                        Some(text(self.small(length)?.split(|byte| *byte == 0).next().unwrap_or_default()));
                 }
                 tar::EntryType::Regular | tar::EntryType::Continuous => {
                     let name = name.unwrap_or_else(|| text(&header.path_bytes()));

@@ -94,8 +94,7 @@ pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<Finding,
         let end = start.saturating_add(size);
         if end.saturating_add(padding(size % BLOCK)) > length {
             let what = format!(
-                "it ends too early: {path} should have {size} bytes, and only {} follow; {}",
-                length - start,
+                "it ends too early, at byte {length}: {path} should have {size} bytes from byte {start} on; {}",
                 cut_off(parts)
             );
             return Err(Ok(about(&path, what)));

@@ -4,7 +4,7 @@
 //! look costs more than all the rest, so `verify` looks at every layer, and `load` at those that the engine is going
 //! to get. In: [`Contents`]. Out: [`Verified`], which alone can be loaded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -35,12 +35,20 @@ impl Unpack {
 
 /// A bundle of which every blob has been read and found to be what the manifest says.
 #[derive(Clone, Debug)]
-pub struct Verified(Contents);
+pub struct Verified {
+    contents: Contents,
+    unpacked: BTreeMap<Digest, u64>,
+}
 
 impl Verified {
     /// What it holds.
     pub fn contents(&self) -> &Contents {
-        &self.0
+        &self.contents
+    }
+
+    /// How many bytes layers have once they are unpacked, by diff ID; of those that were.
+    pub fn unpacked_sizes(&self) -> &BTreeMap<Digest, u64> {
+        &self.unpacked
     }
 }
 
@@ -64,33 +72,42 @@ pub fn verify(
     blobs.sort_by(|a, b| {
         b.descriptor.size.cmp(&a.descriptor.size).then_with(|| a.descriptor.cmp(&b.descriptor))
     });
-    let mut findings: Vec<Finding> = blobs
+    let checked: Vec<Result<Option<(Digest, u64)>, Finding>> = blobs
         .into_par_iter()
-        .filter_map(|blob| {
-            let what = check(&contents, blob, unpack, moved).err()?;
-            Some(Finding::of_blob(&blob.descriptor.digest, what).needed_by(&blob.needed_by))
+        .map(|blob| {
+            let unpacked = check(&contents, blob, unpack, moved)
+                .map_err(|what| Finding::of_blob(&blob.descriptor.digest, what).needed_by(&blob.needed_by))?;
+            Ok(blob.diff_id.clone().zip(unpacked))
         })
         .collect();
+    let mut findings = Vec::new();
+    let mut unpacked = BTreeMap::new();
+    for result in checked {
+        match result {
+            Ok(size) => unpacked.extend(size),
+            Err(finding) => findings.push(finding),
+        }
+    }
     if findings.is_empty() {
-        return Ok(Verified(contents));
+        return Ok(Verified { contents, unpacked });
     }
     findings.sort_by(|a, b| a.blob.cmp(&b.blob));
     Err(BundleError::Refused { path: contents.bundle().path().to_owned(), findings })
 }
 
-/// One blob, in one pass; the error says what is wrong with it.
+/// One blob, in one pass; how long it is unpacked, if it was. The error says what is wrong with it.
 fn check(
     contents: &Contents,
     blob: &LargeBlob,
     unpack: &Unpack,
     moved: &(dyn Fn(u64) + Sync),
-) -> Result<(), String> {
+) -> Result<Option<u64>, String> {
     let name = EntryName::Blob(blob.descriptor.digest.clone());
     let read_error = |error: io::Error| format!("it cannot be read: {error}");
     let file = contents.bundle().read(&name).map_err(read_error)?;
     let mut hashed = Hashed { inner: file, hash: Sha256::new(), moved };
     let diff_id = blob.diff_id.as_ref().filter(|_| unpack.includes(blob));
-    let unpacked = diff_id.map(|_| unpacked_digest(&mut hashed));
+    let unpacked = diff_id.map(|_| unpack_all(&mut hashed));
     // Whatever the decompressor has left, and all of it where nothing is unpacked.
     let mut buffer = vec![0; CHUNK];
     while hashed.read(&mut buffer).map_err(read_error)? > 0 {}
@@ -98,24 +115,29 @@ fn check(
         return Err("its content is another one: the digest differs".to_owned());
     }
     match (diff_id, unpacked) {
-        (Some(wanted), Some(Ok(found))) if *wanted != found => {
+        (Some(wanted), Some(Ok((found, _)))) if *wanted != found => {
             Err(format!("it unpacks to {found}, and the image's config says {wanted}"))
         }
         (_, Some(Err(error))) => Err(format!("it cannot be unpacked: {error}")),
-        _ => Ok(()),
+        (_, Some(Ok((_, size)))) => Ok(Some(size)),
+        (_, None) => Ok(None),
     }
 }
 
-/// The digest of what a layer unpacks to, however much that is; nothing of it is kept.
-fn unpacked_digest(packed: impl Read) -> io::Result<Digest> {
+/// The digest of what a layer unpacks to, however much that is, and how much; nothing of it is kept.
+fn unpack_all(packed: impl Read) -> io::Result<(Digest, u64)> {
     let mut decoder = zstd::Decoder::new(packed)?;
     decoder.window_log_max(WINDOW_LOG)?;
     let mut hash = Sha256::new();
+    let mut size = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
         match decoder.read(&mut buffer)? {
-            0 => return Ok(Digest::from_sha256(&hash.finalize().into())),
-            read => hash.update(&buffer[..read]),
+            0 => return Ok((Digest::from_sha256(&hash.finalize().into()), size)),
+            read => {
+                hash.update(&buffer[..read]);
+                size += read as u64;
+            }
         }
     }
 }

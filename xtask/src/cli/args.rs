@@ -1,5 +1,6 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod bundle;
 mod trials;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
+pub use bundle::{Bundle, BundleCommand};
 pub use trials::{LocalRegistry, RegistryCommand};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
@@ -132,6 +134,8 @@ pub enum Command {
     Push(Push),
     /// Push every image
     PushAll(PushAll),
+    /// Bundles: all that a rebuild needs on a machine without a network
+    Bundle(Bundle),
     /// The private engine of this tree
     Engine(Engine),
     /// A registry on this machine, to try pushes against by hand

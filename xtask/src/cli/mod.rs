@@ -3,9 +3,11 @@
 
 #![expect(clippy::print_stderr, reason = "what must be said before a run's report begins goes to stderr")]
 
+mod activity;
 mod affected;
 pub mod args;
 mod bench;
+mod bundle;
 mod commands;
 mod engine;
 mod interrupt;
@@ -77,6 +79,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
+        Command::Bundle(args) => interruptible(bundle::run(typed, args.command)).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,

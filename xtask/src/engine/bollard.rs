@@ -83,6 +83,11 @@ impl DockerEngine {
         self.wire.shown()
     }
 
+    /// Podman pushes what it has compressed to a file first, so there is nothing to gain with it.
+    pub(super) fn may_share_loopback(&self) -> bool {
+        !self.podman && self.wire.is_local()
+    }
+
     /// What bollard's errors mean to us.
     pub(super) fn error(&self, error: BollardError, about: &str) -> EngineError {
         match error {

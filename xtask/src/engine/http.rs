@@ -92,6 +92,17 @@ impl Wire {
         &self.shown
     }
 
+    /// Whether the other end seems to be on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        match &self.address {
+            Address::Unix(_) => true,
+            Address::Tcp { host, .. } | Address::Tls { host, .. } => {
+                let host = bare(host);
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            }
+        }
+    }
+
     /// Sends one request over a connection of its own. The target is reduced to path and query.
     pub(super) async fn send<B>(&self, mut request: Request<B>) -> Result<Answer, WireError>
     where

@@ -47,11 +47,13 @@ pub enum Phase {
     Confirm,
     /// Take away what the run made to try things.
     CleanUp,
+    /// Give the engine what a bundle holds.
+    Load,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -68,6 +70,7 @@ impl Phase {
         Self::Test,
         Self::Confirm,
         Self::CleanUp,
+        Self::Load,
     ];
 
     /// The six steps of `build-all`.
@@ -93,6 +96,7 @@ impl Phase {
             Self::Test => "test",
             Self::Confirm => "confirm",
             Self::CleanUp => "clean-up",
+            Self::Load => "load",
         }
     }
 
@@ -115,6 +119,7 @@ impl Phase {
             Self::Test => "Test",
             Self::Confirm => "Confirm",
             Self::CleanUp => "Clean-up",
+            Self::Load => "Load",
         }
     }
 }

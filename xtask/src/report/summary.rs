@@ -129,7 +129,9 @@ impl Summary {
             push_count(&mut parts, totals.done, done_word(*phase));
         }
         if parts.is_empty() && stats.failed + stats.skipped + stats.cancelled == 0 {
-            parts.push("nothing to do".to_owned());
+            // A run may fail without a step of its own that failed; then its error is told after it.
+            let word = if self.outcome == Some(Outcome::Failed) { "nothing done" } else { "nothing to do" };
+            parts.push(word.to_owned());
         }
         push_count(&mut parts, stats.up_to_date, "up to date");
         push_rest(&mut parts, &stats);
@@ -197,6 +199,7 @@ impl Summary {
             Phase::Test => format!("image `{}` does not pass its test", failed.subject),
             Phase::Confirm => format!("`{}` cannot be confirmed: take it as not published", failed.subject),
             Phase::CleanUp => format!("cannot remove `{}`", failed.subject),
+            Phase::Load => format!("cannot load `{}`", failed.subject),
         };
         Failure {
             severity,
@@ -252,6 +255,7 @@ pub(super) fn done_word(phase: Phase) -> &'static str {
         Phase::Test => "passed",
         Phase::Confirm => "confirmed",
         Phase::CleanUp => "removed",
+        Phase::Load => "loaded",
     }
 }
 
@@ -267,6 +271,7 @@ fn up_to_date_word(phase: Phase) -> &'static str {
         Phase::Pull => "already here",
         Phase::Rehearse | Phase::Test | Phase::Confirm => "not needed",
         Phase::CleanUp => "kept",
+        Phase::Load => "already here",
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod affected;
+mod bundle;
 #[cfg(unix)]
 mod calls;
 mod docs;

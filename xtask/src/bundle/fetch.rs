@@ -1,0 +1,363 @@
+//! EFFECT: images out of an engine into the store, and only what the store lacks.
+//!
+//! In: names. Out: [`StoredImage`]s, every blob of which is in the store. Two ways lead out of an engine: `save` sends
+//! every layer of an image, quickly; a push sends only those that are asked for, but compressed by the engine, slowly
+//! ([`super::receiver`]). So what has little that is new is pushed, everything else is saved, and whatever a push
+//! did not bring is saved too. Nothing new: then nothing is moved at all.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::layout::ImageConfig;
+use super::manifest::{StoredImage, StoredLayer};
+use super::piped;
+use super::receiver::Receiver;
+use super::saved::{self, Wanted};
+use super::store::Store;
+use crate::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress};
+use crate::model::{Digest, ImageDetails, Reference, Unit};
+
+/// How many images are asked about at the same time.
+const QUESTIONS: usize = 8;
+/// How many images are pushed at the same time: the engine compresses.
+const PUSHES: usize = 2;
+/// A push of so many bytes takes an engine as long as a save of so many times as much (measured on 20.10 and 26.1).
+const PUSH_COST: u64 = 6;
+/// What a push costs anyway, in bytes that could be saved meanwhile.
+const PUSH_START: u64 = 32 << 20;
+/// Begins the repository that an image is pushed as.
+const REPOSITORY: &str = "xtask-bundle-";
+/// An engine whose upload fails tries again after 5 s, and then after more and more: there is a better way.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Why images cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The engine has no such image.
+    #[error("the engine has no image {}", .0.familiar())]
+    Missing(Reference),
+    /// The engine failed.
+    #[error("cannot get {subject} out of the engine: {source}")]
+    Engine {
+        /// Which images.
+        subject: String,
+        /// What it said.
+        source: EngineError,
+    },
+    /// What the engine sent is odd, or cannot be kept.
+    #[error("cannot keep {subject}: {source}")]
+    Store {
+        /// Which images.
+        subject: String,
+        /// What the system or the reader said.
+        source: io::Error,
+    },
+    /// The engine left something out.
+    #[error("the engine did not send {what} of {}", reference.familiar())]
+    Incomplete {
+        /// Of which image.
+        reference: Reference,
+        /// `layer sha256:…`
+        what: String,
+    },
+}
+
+/// An image that is asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    reference: Reference,
+    id: Digest,
+    size: u64,
+    layers: Vec<Digest>,
+}
+
+/// What the store has of an image, and what not.
+#[derive(Clone, Debug)]
+struct Lack {
+    asked: Asked,
+    wanted: Wanted,
+    /// About how many bytes are new.
+    new: u64,
+}
+
+/// Brings every layer and config of these images into the store. The result is in the order of `references`.
+///
+/// # Errors
+/// [`FetchError`]; what came so far stays in the store, so the next time goes on from there.
+pub async fn fetch(
+    engine: &AnyEngine,
+    store: &Store,
+    references: &[Reference],
+    progress: OnProgress<'_>,
+) -> Result<Vec<StoredImage>, FetchError> {
+    let asked: Vec<Asked> = futures_util::stream::iter(references)
+        .map(|reference| ask(engine, reference))
+        .buffered(QUESTIONS)
+        .try_collect()
+        .await?;
+    let mut lacks = lacks(store, &asked).await?;
+    let may_push = engine.may_share_loopback();
+    let is_small = |lack: &Lack| may_push && lack.new * PUSH_COST + PUSH_START < lack.asked.size;
+    let large: Vec<Lack> = lacks.iter().filter(|lack| !is_small(lack)).cloned().collect();
+    if !large.is_empty() {
+        save(engine, store, &large, progress).await?;
+        lacks = self::lacks(store, &asked).await?;
+    }
+    if !lacks.is_empty() && may_push {
+        push(engine, store, &lacks, progress).await;
+        lacks = self::lacks(store, &asked).await?;
+    }
+    if !lacks.is_empty() {
+        // This time nothing is taken for known by its beginning.
+        for lack in &mut lacks {
+            lack.wanted.known.clear();
+        }
+        save(engine, store, &lacks, progress).await?;
+    }
+    assemble(store, asked).await
+}
+
+async fn ask(engine: &AnyEngine, reference: &Reference) -> Result<Asked, FetchError> {
+    let details: Option<ImageDetails> = engine
+        .details(reference)
+        .await
+        .map_err(|source| FetchError::Engine { subject: reference.familiar(), source })?;
+    let details = details.ok_or_else(|| FetchError::Missing(reference.clone()))?;
+    Ok(Asked { reference: reference.clone(), id: details.id, size: details.size, layers: details.layers })
+}
+
+/// Each image of which the store lacks something, once.
+async fn lacks(store: &Store, asked: &[Asked]) -> Result<Vec<Lack>, FetchError> {
+    let (store, asked) = (store.clone(), asked.to_vec());
+    blocking("the list of blobs", move || {
+        let mut seen = BTreeSet::new();
+        let mut lacks = Vec::new();
+        for asked in asked.into_iter().filter(|asked| seen.insert(asked.id.clone())) {
+            let mut wanted = Wanted::default();
+            let mut new = asked.size;
+            for diff_id in &asked.layers {
+                match store.layer(diff_id) {
+                    Some(known) => {
+                        new = new.saturating_sub(known.raw);
+                        wanted.known.insert(diff_id.clone());
+                    }
+                    None => {
+                        wanted.layers.insert(diff_id.clone());
+                    }
+                }
+            }
+            if store.config(&asked.id).is_none() {
+                wanted.configs.insert(asked.id.clone());
+            }
+            if !wanted.layers.is_empty() || !wanted.configs.is_empty() {
+                lacks.push(Lack { asked, wanted, new });
+            }
+        }
+        Ok(lacks)
+    })
+    .await
+}
+
+/// One archive with all of them, read as it comes.
+async fn save(
+    engine: &AnyEngine,
+    store: &Store,
+    lacks: &[Lack],
+    progress: OnProgress<'_>,
+) -> Result<(), FetchError> {
+    let references: Vec<Reference> = lacks.iter().map(|lack| lack.asked.reference.clone()).collect();
+    let subject = subject(lacks);
+    let mut wanted = Wanted::default();
+    for lack in lacks {
+        wanted.configs.extend(lack.wanted.configs.iter().cloned());
+        wanted.layers.extend(lack.wanted.layers.iter().cloned());
+        wanted.known.extend(lack.wanted.known.iter().cloned());
+    }
+    let engine_failed = |source| FetchError::Engine { subject: subject.clone(), source };
+    let (sender, reader) = piped::reader();
+    let at = Arc::new(AtomicU64::new(0));
+    let (moved, store) = (at.clone(), store.clone());
+    let reading = blocking(&subject, move || {
+        saved::take(reader, &store, &wanted, &|bytes| moved.store(bytes, Ordering::Relaxed))
+    });
+    let sending = async {
+        // The engine writes all to its own disk before it answers.
+        let mut archive = engine.save(&references).await.map_err(engine_failed)?;
+        while let Some(chunk) = archive.next().await {
+            let failed = chunk.is_err();
+            // Who reads may have seen the archive's end, or an error, before the stream's.
+            if sender.send(chunk).await.is_err() || failed {
+                break;
+            }
+        }
+        drop(sender);
+        Ok(())
+    };
+    let told = tell(&at, "save", progress);
+    tokio::select! {
+        never = told => match never {},
+        done = async { tokio::join!(sending, reading) } => {
+            let (sent, read) = done;
+            // Without an archive there is nothing to read, which is not the cause.
+            sent.and(read)
+        }
+    }
+}
+
+/// Pushes what is lacking, image by image. What goes wrong is warned of: there is another way.
+async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnProgress<'_>) {
+    let warn = |cause: &dyn std::fmt::Display| {
+        let subject = subject(lacks);
+        progress(Progress::Warning(format!(
+            "{subject} cannot be pushed to 127.0.0.1, so all of it is saved: {cause}"
+        )));
+    };
+    let receiver = match Receiver::start(store).await {
+        Ok(receiver) => receiver,
+        Err(error) => return warn(&error),
+    };
+    remove_leftovers(engine).await;
+    let at = AtomicU64::new(0);
+    let pushing = async {
+        let mut pushes = futures_util::stream::iter(lacks.iter().enumerate())
+            .map(|(number, lack)| push_one(engine, &receiver, number, lack))
+            .buffer_unordered(PUSHES);
+        while let Some(pushed) = pushes.next().await {
+            at.store(receiver.received(), Ordering::Relaxed);
+            if let Err(error) = pushed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    let idle = async {
+        while receiver.idle() < PATIENCE {
+            tokio::time::sleep(PATIENCE.saturating_sub(receiver.idle())).await;
+        }
+    };
+    tokio::select! {
+        never = tell(&at, "push", progress) => match never {},
+        () = idle => warn(&format!("nothing came for {} s", PATIENCE.as_secs())),
+        pushed = pushing => if let Err(error) = pushed { warn(&error) },
+    }
+}
+
+async fn push_one(
+    engine: &AnyEngine,
+    receiver: &Receiver,
+    number: usize,
+    lack: &Lack,
+) -> Result<(), EngineError> {
+    let repository = format!("{REPOSITORY}{}-{number}", std::process::id());
+    let name = format!("{}:1", receiver.expect(&repository, lack.wanted.clone()));
+    let name: Reference = name.parse().map_err(|error| EngineError::Other(format!("{error}")))?;
+    engine.tag(&lack.asked.reference, &name).await?;
+    let mut name = TemporaryName { engine: engine.clone(), name: Some(name) };
+    let pushed = match &name.name {
+        Some(name) => engine.push(name, &|_| {}).await.map(drop),
+        None => Ok(()),
+    };
+    name.remove().await?;
+    pushed
+}
+
+/// A name that an image has only while it is pushed.
+struct TemporaryName {
+    engine: AnyEngine,
+    name: Option<Reference>,
+}
+
+impl TemporaryName {
+    async fn remove(&mut self) -> Result<(), EngineError> {
+        match self.name.take() {
+            Some(name) => self.engine.remove(&name).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for TemporaryName {
+    fn drop(&mut self) {
+        let (Some(name), Ok(runtime)) = (self.name.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let engine = self.engine.clone();
+        // Interrupted. Should this come too late, the next run removes it.
+        runtime.spawn(async move { engine.remove(&name).await });
+    }
+}
+
+/// Names that killed runs left: nobody listens where they say.
+async fn remove_leftovers(engine: &AnyEngine) {
+    let Ok(observed) = engine.observe().await else { return };
+    for name in observed.images().iter().flat_map(|image| &image.names) {
+        let is_ours = name.domain().starts_with("127.0.0.1:") && name.path().starts_with(REPOSITORY);
+        if is_ours && tokio::net::TcpStream::connect(name.domain()).await.is_err() {
+            // It does no harm where it is.
+            let _ = engine.remove(name).await;
+        }
+    }
+}
+
+/// Says now and then how many bytes came, for as long as it is waited for.
+pub(super) async fn tell(at: &AtomicU64, way: &str, progress: OnProgress<'_>) -> std::convert::Infallible {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        let (done, detail) = (at.load(Ordering::Relaxed), Some(way.to_owned()));
+        progress(Progress::Moved { done, total: 0, unit: Unit::Bytes, detail });
+    }
+}
+
+async fn assemble(store: &Store, asked: Vec<Asked>) -> Result<Vec<StoredImage>, FetchError> {
+    let store = store.clone();
+    let images = blocking("the images", move || {
+        // What is not in the store by now is told as it is found.
+        Ok(asked.into_iter().map(|asked| stored(&store, asked)).collect::<Result<Vec<_>, _>>())
+    });
+    images.await?
+}
+
+fn stored(store: &Store, asked: Asked) -> Result<StoredImage, FetchError> {
+    let incomplete = |what: String| FetchError::Incomplete { reference: asked.reference.clone(), what };
+    let (config, bytes) =
+        store.config(&asked.id).ok_or_else(|| incomplete(format!("the config {}", asked.id)))?;
+    let read: ImageConfig = serde_json::from_slice(&bytes).map_err(|error| FetchError::Store {
+        subject: asked.reference.familiar(),
+        source: io::Error::new(io::ErrorKind::InvalidData, error),
+    })?;
+    let layers: Result<Vec<StoredLayer>, FetchError> = read
+        .rootfs
+        .diff_ids
+        .iter()
+        .map(|diff_id| {
+            let known = store.layer(diff_id).ok_or_else(|| incomplete(format!("layer {diff_id}")))?;
+            Ok(known.layer)
+        })
+        .collect();
+    let layers = layers?;
+    Ok(StoredImage { reference: asked.reference.clone(), image_id: asked.id, config, layers })
+}
+
+fn subject(lacks: &[Lack]) -> String {
+    match lacks {
+        [one] => one.asked.reference.familiar(),
+        many => format!("{} images", many.len()),
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    subject: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, FetchError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.flatten().map_err(|source| FetchError::Store { subject: subject.to_owned(), source })
+}

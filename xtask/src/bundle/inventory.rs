@@ -1,0 +1,199 @@
+//! What a receiver has, and what a bundle for it may leave out.
+//!
+//! An inventory is taken of an engine, or follows from a bundle that was loaded there. In: images with their layers.
+//! Out: the same as a small file, and what of a bundle it makes superfluous. Only [`take`] asks an engine; all else is
+//! pure. A layer is known by its chain ID, as engines know it: the same layer on another base is another one to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+
+use super::contents::Contents;
+use super::inspect::Inspection;
+use super::manifest::{BundleManifest, StoredImage, chain_ids};
+use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::model::{Digest, Reference};
+
+/// The version of the file.
+pub const VERSION: u32 = 1;
+/// How many images an engine is asked about at the same time.
+const QUESTIONS: usize = 16;
+
+/// What a receiver has. The same engine in the same state gives the same text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Of this format: 1.
+    pub version: u32,
+    /// `docker 20.10.24`; none when it follows from a bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Image IDs, with the names that they have.
+    pub images: BTreeMap<Digest, BTreeSet<Reference>>,
+    /// Chain IDs of the layers of these images.
+    pub layers: BTreeSet<Digest>,
+    /// Digests of artifacts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub artifacts: BTreeSet<Digest>,
+}
+
+/// What an engine has, and which of these artifacts. Images that nobody has named are left out.
+///
+/// # Errors
+/// The engine's.
+pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inventory, EngineError> {
+    let observed = engine.observe().await?;
+    let named: Vec<(Digest, Vec<Reference>)> = observed
+        .images()
+        .iter()
+        .map(|image| (image.id.clone(), image.names.iter().chain(&image.digests).cloned().collect()))
+        .collect();
+    // An image that goes away meanwhile is not there.
+    let layers: Vec<(Digest, Vec<Reference>, Option<Vec<Digest>>)> = stream::iter(named)
+        .map(|(id, names)| async move {
+            let Some(name) = names.first() else { return Ok((id, names, None)) };
+            let details = engine.details(name).await?.filter(|details| details.id == id);
+            Ok::<_, EngineError>((id, names, details.map(|details| details.layers)))
+        })
+        .buffer_unordered(QUESTIONS)
+        .try_collect()
+        .await?;
+    let mut inventory = Inventory {
+        version: VERSION,
+        engine: observed.capabilities.map(|c| format!("{} {}", c.name, c.version)),
+        artifacts,
+        ..Inventory::default()
+    };
+    for (id, names, layers) in layers {
+        if let Some(layers) = layers {
+            inventory.layers.extend(chain_ids(&layers));
+            inventory.images.insert(id, names.into_iter().collect());
+        }
+    }
+    Ok(inventory)
+}
+
+/// Something that a receiver has to have and has not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lack {
+    /// A whole image.
+    Image {
+        /// Its ID.
+        id: Digest,
+        /// How it is called.
+        names: Vec<String>,
+    },
+    /// A layer of an image that the bundle holds.
+    Layer {
+        /// Its diff ID.
+        diff_id: Digest,
+        /// Whose layer it is.
+        of: String,
+    },
+    /// An artifact.
+    Artifact {
+        /// Its digest.
+        digest: Digest,
+        /// Its file's name.
+        file: String,
+    },
+}
+
+impl std::fmt::Display for Lack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Image { id, names } => write!(f, "image {id} ({})", names.join(", ")),
+            Self::Layer { diff_id, of } => write!(f, "layer {diff_id} of {of}"),
+            Self::Artifact { digest, file } => write!(f, "artifact {digest} ({file})"),
+        }
+    }
+}
+
+impl Inventory {
+    /// What a machine has once it has loaded a bundle. Of images that the bundle itself only required, the layers
+    /// are not known.
+    pub fn of_bundle(contents: &Contents) -> Self {
+        let manifest = contents.manifest();
+        let mut inventory = Self { version: VERSION, ..Self::default() };
+        for member in &manifest.members {
+            inventory.images.entry(member.image_id.clone()).or_default().extend(member.names().cloned());
+        }
+        inventory.layers.extend(contents.images().flat_map(StoredImage::chain_ids));
+        inventory.artifacts.extend(manifest.artifacts.iter().map(|artifact| artifact.blob.digest.clone()));
+        inventory
+    }
+
+    /// Reads an inventory's file, or what `bundle inspect --format json` says of a bundle.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let value: serde_json::Value = serde_json::from_slice(text)
+            .map_err(|error| format!("it is neither a bundle nor JSON: {error}"))?;
+        if value.get("members").is_some() {
+            let inspection: Inspection = serde_json::from_value(value)
+                .map_err(|error| format!("it is no answer of `bundle inspect --format json`: {error}"))?;
+            return Ok(inspection.inventory());
+        }
+        let inventory: Self =
+            serde_json::from_value(value).map_err(|error| format!("it is no inventory: {error}"))?;
+        if inventory.version > VERSION {
+            return Err(format!("it is of format {}, and this program reads {VERSION}", inventory.version));
+        }
+        Ok(inventory)
+    }
+
+    /// The file's text.
+    pub fn text(&self) -> String {
+        // Strings, numbers and maps with string keys: serialising them cannot fail.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Which layers of an image are not here, from the bottom up.
+    pub fn lacking_layers<'a>(&self, image: &'a StoredImage) -> Vec<&'a super::manifest::StoredLayer> {
+        let chains = image.chain_ids();
+        image.layers.iter().zip(chains).filter(|(_, c)| !self.layers.contains(c)).map(|(l, _)| l).collect()
+    }
+
+    /// What a bundle requires and is not here.
+    pub fn lacking(&self, contents: &Contents) -> Vec<Lack> {
+        let manifest = contents.manifest();
+        let mut lacks = Vec::new();
+        for id in manifest.requires.images.iter().filter(|id| !self.images.contains_key(id)) {
+            let members = manifest.members.iter().filter(|member| member.image_id == *id);
+            let names = members.map(|member| member.reference.familiar()).collect();
+            lacks.push(Lack::Image { id: id.clone(), names });
+        }
+        for image in contents.images() {
+            for (layer, chain) in image.layers.iter().zip(image.chain_ids()) {
+                if manifest.requires.layers.contains(&chain) && !self.layers.contains(&chain) {
+                    let of = image.reference.familiar();
+                    lacks.push(Lack::Layer { diff_id: layer.diff_id.clone(), of });
+                }
+            }
+        }
+        for digest in manifest.requires.artifacts.iter().filter(|digest| !self.artifacts.contains(digest)) {
+            let record = manifest.artifacts.iter().find(|artifact| artifact.blob.digest == *digest);
+            let file = record.map(|artifact| artifact.file.clone()).unwrap_or_default();
+            lacks.push(Lack::Artifact { digest: digest.clone(), file });
+        }
+        lacks
+    }
+}
+
+/// Leaves out of a bundle what its receiver has, and notes that it has to have it. Call it before the bundle is
+/// written; `images` are those of all members.
+pub fn leave_out(manifest: &mut BundleManifest, images: &[StoredImage], has: &Inventory) {
+    let requires = &mut manifest.requires;
+    let members: BTreeSet<&Digest> = manifest.members.iter().map(|member| &member.image_id).collect();
+    let is_here = |id: &&&Digest| has.images.contains_key(**id);
+    requires.images = members.iter().filter(is_here).map(|id| (*id).clone()).collect();
+    let sent = images.iter().filter(|image| members.contains(&image.image_id));
+    let sent = sent.filter(|image| !has.images.contains_key(&image.image_id));
+    let layers: BTreeSet<Digest> = sent.flat_map(StoredImage::chain_ids).collect();
+    requires.layers = layers.intersection(&has.layers).cloned().collect();
+    let artifacts: BTreeSet<Digest> = manifest.artifacts.iter().map(|a| a.blob.digest.clone()).collect();
+    requires.artifacts = artifacts.intersection(&has.artifacts).cloned().collect();
+}

@@ -1,0 +1,303 @@
+//! EFFECT: a registry on 127.0.0.1 for the time of one [`super::fetch`], to which an engine pushes an image of which
+//! the store has most layers. An engine's `save` always sends all of them, a push asks layer by layer.
+//!
+//! In: the engine's requests (OCI distribution-spec, "Pushing"). Out: blobs in the store. An engine does not know what
+//! its layers look like compressed until it has pushed them once, so it cannot ask whether we have them: it begins to
+//! send. A layer that begins as one that the store has is answered as if it had come whole, at once, and the engine
+//! turns to the next. Should that have been another one after all, the wanted one is missing in the end, and the
+//! caller has another way to get it. What is kept is called what it hashes to, whoever sent it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::io::{self, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::piped;
+use super::saved::{self, Wanted};
+use super::store::{MAX_CONFIG, Store, digest_of};
+
+/// How long the connection of an upload that was answered early is kept: the engine has to read the answer before it
+/// is closed, or it takes the upload for failed.
+const LINGER: Duration = Duration::from_secs(5);
+/// The first bytes of a gzip stream.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const MAX_MANIFEST: usize = 4 << 20;
+
+/// It listens as long as it lives.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    address: SocketAddr,
+    pushes: Arc<Pushes>,
+    _server: AbortOnDropHandle<()>,
+}
+
+/// What is being pushed, by repository.
+#[derive(Debug)]
+struct Pushes {
+    store: Store,
+    wanted: Mutex<BTreeMap<String, Arc<Wanted>>>,
+    uploads: AtomicU64,
+    received: AtomicU64,
+    /// What the engine called its uploads: it asks for each of them once it has sent it.
+    committed: Mutex<BTreeSet<String>>,
+    /// When something last happened.
+    last: Mutex<Instant>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Receiver {
+    /// Listens on a free port.
+    ///
+    /// # Errors
+    /// The operating system has none.
+    pub(super) async fn start(store: &Store) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let pushes = Arc::new(Pushes {
+            store: store.clone(),
+            wanted: Mutex::default(),
+            uploads: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            committed: Mutex::default(),
+            last: Mutex::new(Instant::now()),
+        });
+        let server = AbortOnDropHandle::new(tokio::spawn(serve(listener, pushes.clone())));
+        Ok(Self { address, pushes, _server: server })
+    }
+
+    /// Lets an engine push to `repository`, and says under which name.
+    pub(super) fn expect(&self, repository: &str, wanted: Wanted) -> String {
+        self.pushes.lock().insert(repository.to_owned(), Arc::new(wanted));
+        format!("{}/{repository}", self.address)
+    }
+
+    /// How long nothing has come.
+    pub(super) fn idle(&self) -> Duration {
+        self.pushes.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// Bytes that came so far.
+    pub(super) fn received(&self) -> u64 {
+        self.pushes.received.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve(listener: TcpListener, pushes: Arc<Pushes>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                let pushes = pushes.clone();
+                connections.spawn(async move {
+                    let service = service_fn(move |request| {
+                        let pushes = pushes.clone();
+                        async move { Ok::<_, Infallible>(pushes.answer(request).await) }
+                    });
+                    // An engine tries TLS first, which is no HTTP; what else goes wrong, the engine tells.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+impl Pushes {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Wanted>>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn committed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something happened.
+    fn touch(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        self.touch();
+        let path = request.uri().path().to_owned();
+        let Some(rest) = path.strip_prefix("/v2/") else { return plain(StatusCode::NOT_FOUND) };
+        if rest.is_empty() {
+            return plain(StatusCode::OK);
+        }
+        let Some((repository, rest)) = rest.split_once('/') else { return plain(StatusCode::NOT_FOUND) };
+        let Some(wanted) = self.lock().get(repository).cloned() else { return plain(StatusCode::NOT_FOUND) };
+        let upload = rest.strip_prefix("blobs/uploads/");
+        match (request.method().clone(), upload) {
+            (Method::POST, Some("")) => {
+                let number = self.uploads.fetch_add(1, Ordering::Relaxed);
+                accepted(&format!("/v2/{repository}/blobs/uploads/{number}"), 0)
+            }
+            (Method::PATCH, Some(_)) => match self.take(request.into_body(), wanted).await {
+                Ok(received) => accepted(&path, received),
+                Err(error) => {
+                    let body = format!(
+                        "{{\"errors\":[{{\"code\":\"BLOB_UPLOAD_INVALID\",\"message\":{:?}}}]}}",
+                        error.to_string()
+                    );
+                    with_body(StatusCode::BAD_REQUEST, body)
+                }
+            },
+            (Method::PUT, Some(_)) => {
+                let digest = digest_in(request.uri().query());
+                self.committed().extend(digest.clone());
+                created(digest.as_deref())
+            }
+            (Method::HEAD, None)
+                if rest.strip_prefix("blobs/").is_some_and(|d| self.committed().contains(d)) =>
+            {
+                // The engine wants a length, which goes into a manifest that nobody reads.
+                with_body(StatusCode::OK, "1".to_owned())
+            }
+            (Method::PUT, None) if rest.starts_with("manifests/") => {
+                let body = Limited::new(request.into_body(), MAX_MANIFEST).collect().await;
+                match body {
+                    Ok(body) => created(Some(digest_of(&body.to_bytes()).as_str())),
+                    Err(_) => plain(StatusCode::BAD_REQUEST),
+                }
+            }
+            // Nothing is here under the name that it has compressed.
+            _ => plain(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// Takes an upload, as far as it is worth it; returns how many bytes came.
+    async fn take(&self, mut body: Incoming, wanted: Arc<Wanted>) -> io::Result<u64> {
+        let (sender, reader) = piped::reader();
+        let store = self.store.clone();
+        let mut worker = tokio::task::spawn_blocking(move || keep(reader, &store, &wanted));
+        let mut received = 0;
+        let result = loop {
+            tokio::select! {
+                biased;
+                done = &mut worker => break done,
+                frame = body.frame() => match frame {
+                    Some(Ok(frame)) => {
+                        let Ok(data) = frame.into_data() else { continue };
+                        self.touch();
+                        received += data.len() as u64;
+                        self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+                        if sender.send(Ok(data)).await.is_err() {
+                            // The worker knows enough.
+                            break worker.await;
+                        }
+                    }
+                    Some(Err(error)) => {
+                        // Dropping the sender would look like the upload's end.
+                        let _ = sender.send(Err(io::Error::other(error))).await;
+                        break worker.await;
+                    }
+                    None => {
+                        drop(sender);
+                        break worker.await;
+                    }
+                },
+            }
+        };
+        result.map_err(io::Error::other)??;
+        // The engine must not find the connection closed while it still sends.
+        tokio::spawn(async move {
+            tokio::time::sleep(LINGER).await;
+            drop(body);
+        });
+        Ok(received)
+    }
+}
+
+/// Reads a layer into the store, or only so far that it is known; a config whole. Blocks.
+fn keep(mut upload: impl Read, store: &Store, wanted: &Wanted) -> io::Result<()> {
+    let mut start = [0; 2];
+    upload.read_exact(&mut start)?;
+    let upload = start.as_slice().chain(upload);
+    if start != GZIP {
+        let mut config = Vec::new();
+        upload.take(MAX_CONFIG).read_to_end(&mut config)?;
+        if wanted.configs.contains(&digest_of(&config)) {
+            store.put_config(&config)?;
+        }
+        return Ok(());
+    }
+    let mut tar = flate2::read::MultiGzDecoder::new(upload);
+    let mut start = Vec::new();
+    (&mut tar).take(saved::ALIKE).read_to_end(&mut start)?;
+    for known in wanted.known.iter().filter_map(|diff_id| store.layer(diff_id)) {
+        if store.begins_with(&known.layer, &start)? && start.len() as u64 == saved::ALIKE.min(known.raw) {
+            return Ok(());
+        }
+    }
+    let mut layer = store.begin_layer()?;
+    layer.write_all(&start)?;
+    drop(start);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match tar.read(&mut buffer)? {
+            0 => break,
+            read => layer.write_all(&buffer[..read])?,
+        }
+    }
+    layer.finish(|found| wanted.layers.contains(found))?;
+    Ok(())
+}
+
+fn with_body(status: StatusCode, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let name = "docker-distribution-api-version";
+    answer.headers_mut().insert(name, HeaderValue::from_static("registry/2.0"));
+    answer
+}
+
+fn plain(status: StatusCode) -> Answer {
+    with_body(status, String::new())
+}
+
+/// `202`: go on at `location`.
+fn accepted(location: &str, received: u64) -> Answer {
+    let mut answer = plain(StatusCode::ACCEPTED);
+    let range = format!("0-{}", received.saturating_sub(1));
+    insert(answer.headers_mut(), header::LOCATION, HeaderValue::from_str(location).ok());
+    insert(answer.headers_mut(), header::RANGE, HeaderValue::from_str(&range).ok());
+    answer
+}
+
+fn created(digest: Option<&str>) -> Answer {
+    let digest = digest.and_then(|digest| HeaderValue::from_str(digest).ok());
+    let mut answer = plain(StatusCode::CREATED);
+    let name = header::HeaderName::from_static("docker-content-digest");
+    insert(answer.headers_mut(), header::LOCATION, Some(HeaderValue::from_static("/v2/")));
+    insert(answer.headers_mut(), name, digest);
+    answer
+}
+
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        headers.insert(name, value);
+    }
+}
+
+/// The value of `digest=`, whose colon is escaped.
+fn digest_in(query: Option<&str>) -> Option<String> {
+    let value = query?.split('&').find_map(|part| part.strip_prefix("digest="))?;
+    Some(value.replace("%3A", ":").replace("%3a", ":"))
+}

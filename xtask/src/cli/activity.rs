@@ -1,0 +1,152 @@
+//! A command's work that is no plan, shown and recorded as a run is: phases, steps, bytes.
+//!
+//! In: what is done, as it is done. Out: events. It decides nothing and runs nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::session::Session;
+use crate::error::ExitCode;
+use crate::events::{self, Clock as _, Emitter, Sink, SystemClock};
+use crate::model::{EventKind, Outcome, Phase, RunStats, StepId, Unit};
+use crate::report::{self, record::Recorder};
+
+/// Whether what happens is kept below `target/xtask/runs/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It changes something.
+    Yes,
+    /// It only looks.
+    No,
+}
+
+/// Work under way.
+pub(super) struct Activity {
+    clock: SystemClock,
+    emitter: Emitter,
+    delivery: tokio::task::JoinHandle<()>,
+    stats: RunStats,
+    phases: Vec<Phase>,
+}
+
+/// A step of it under way.
+pub(super) struct ActiveStep {
+    id: StepId,
+    phase: Phase,
+    subject: String,
+    began: u64,
+}
+
+impl Activity {
+    /// Begins; `phases` are all that will follow.
+    pub fn start(session: &Session, recorded: Recorded, engine: Option<String>, phases: &[Phase]) -> Self {
+        let clock = SystemClock::start();
+        let (emitter, received) = events::channel(Arc::new(clock));
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let mut run = String::new();
+        let mut folder = None;
+        if recorded == Recorded::Yes {
+            let recorder = Recorder::create(&session.config.root, clock.now().at);
+            run = recorder.id().to_owned();
+            folder = recorder.folder();
+            sinks.push(Box::new(recorder));
+        }
+        sinks.push(report::eye(session.display, folder));
+        let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
+        let command = session.command.clone();
+        emitter.emit(EventKind::RunStarted {
+            run,
+            command,
+            images: 0,
+            base_images: 0,
+            engine,
+            network: None,
+        });
+        for message in &session.config.warnings {
+            emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
+        }
+        Self { clock, emitter, delivery, stats: RunStats::default(), phases: phases.to_vec() }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A phase of so many steps begins.
+    pub fn begin_phase(&self, phase: Phase, steps: usize) {
+        let position = self.phases.iter().position(|p| *p == phase).map_or(1, |at| at + 1);
+        let of = self.phases.len();
+        self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps, skipped: 0 });
+    }
+
+    /// A phase is over; `summary` says what came of it.
+    pub fn end_phase(&self, phase: Phase, summary: String) {
+        self.emitter.emit(EventKind::PhaseFinished { phase, summary });
+    }
+
+    /// A step begins.
+    pub fn begin(&self, phase: Phase, subject: &str, why: &str) -> ActiveStep {
+        let step = ActiveStep {
+            id: StepId::new(phase, subject),
+            phase,
+            subject: subject.to_owned(),
+            began: self.now(),
+        };
+        let (id, subject, why) = (step.id.clone(), subject.to_owned(), why.to_owned());
+        self.emitter.emit(EventKind::StepStarted { step: id, phase, subject, why });
+        step
+    }
+
+    /// Takes how many bytes more were moved, from any thread, and tells how far a step is.
+    pub fn meter(&self, step: &ActiveStep, total: u64) -> impl Fn(u64) + Send + Sync + 'static {
+        /// Bytes between two events.
+        const STRIDE: u64 = 8 << 20;
+        let (emitter, step) = (self.emitter.clone(), step.id.clone());
+        let (done, told) = (AtomicU64::new(0), AtomicU64::new(0));
+        move |more| {
+            let done = done.fetch_add(more, Ordering::Relaxed) + more;
+            let last = told.load(Ordering::Relaxed);
+            let is_due = done >= last + STRIDE || done == total;
+            if is_due && told.compare_exchange(last, done, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                let step = step.clone();
+                emitter.emit(EventKind::StepProgress { step, done, total, unit: Unit::Bytes, detail: None });
+            }
+        }
+    }
+
+    /// A step went well.
+    pub fn end(&mut self, step: ActiveStep, outcome: Outcome, detail: String) {
+        self.stats.count(outcome);
+        self.emitter.emit(EventKind::StepFinished {
+            step: step.id,
+            phase: step.phase,
+            subject: step.subject,
+            outcome,
+            took: self.now().saturating_sub(step.began),
+            detail,
+            size: None,
+            last_lines: Vec::new(),
+            log: None,
+        });
+    }
+
+    /// Waits until everybody has heard of everything. A failure is told by whoever called.
+    pub async fn finish(mut self, code: ExitCode) {
+        self.stats.took = self.now();
+        let outcome = match code {
+            ExitCode::Good => Outcome::Done,
+            ExitCode::Interrupted => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        };
+        let exit_code = code.number();
+        self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats: self.stats });
+        drop(self.emitter);
+        let _ = self.delivery.await;
+    }
+}
+
+/// A path as the end of a line tells it.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

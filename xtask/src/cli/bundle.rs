@@ -1,0 +1,110 @@
+//! `bundle verify|inspect|diff|inventory`: what bundles hold, and whether they are whole.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::activity::{Activity, Recorded, file_name};
+use super::args::{BundleCommand, Format};
+use super::session::{Session, Typed};
+use crate::bundle::contents::Contents;
+use crate::bundle::diff::BundleDiff;
+use crate::bundle::finding::BundleError;
+use crate::bundle::inspect::{Inspection, counted};
+use crate::bundle::inventory;
+use crate::bundle::open::Bundle;
+use crate::bundle::verify::{self, Unpack, Verified};
+use crate::config::Layer;
+use crate::error::{Error, ExitCode};
+use crate::model::{Outcome, Phase};
+use crate::report::text::size;
+
+/// `bundle`
+pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
+    match command {
+        BundleCommand::Verify { file } => verify(&session, &file).await,
+        BundleCommand::Inspect { file, format } => {
+            let inspection = inspect(file).await?;
+            answer(format, &inspection, |inspection| inspection.text(&size));
+            Ok(ExitCode::Good)
+        }
+        BundleCommand::Diff { old, new, format } => {
+            let (old, new) = tokio::try_join!(inspect(old), inspect(new))?;
+            answer(format, &BundleDiff::between(&old, &new), |diff| diff.text(&size));
+            Ok(ExitCode::Good)
+        }
+        BundleCommand::Inventory { output } => {
+            let engine = session.connect().await?;
+            let inventory = inventory::take(&engine, BTreeSet::new()).await?;
+            let text = inventory.text();
+            match output {
+                None => super::print(&text),
+                Some(path) => std::fs::write(&path, text).map_err(|error| {
+                    Error::of(ExitCode::Unexpected, &error)
+                        .context(format!("cannot write {}", path.display()))
+                })?,
+            }
+            Ok(ExitCode::Good)
+        }
+    }
+}
+
+/// `bundle verify`
+async fn verify(session: &Session, file: &Path) -> Result<ExitCode, Error> {
+    let contents = read(file.to_owned()).await?;
+    let (blobs, bytes) = (Inspection::of(&contents).blobs, contents.bundle().size());
+    let mut activity = Activity::start(session, Recorded::No, None, &[Phase::Verify]);
+    match prove(&mut activity, contents, Unpack::All).await {
+        Ok(_) => {
+            activity.finish(ExitCode::Good).await;
+            let blobs = counted(blobs, "blob");
+            super::print(&format!("{} is whole: {blobs}, {}", file.display(), size(bytes)));
+            Ok(ExitCode::Good)
+        }
+        Err(error) => {
+            activity.finish(error.code()).await;
+            Err(error)
+        }
+    }
+}
+
+/// Reads every blob, shown as the phase that it is.
+pub(super) async fn prove(
+    activity: &mut Activity,
+    contents: Contents,
+    unpack: Unpack,
+) -> Result<Verified, Error> {
+    let name = file_name(contents.bundle().path());
+    activity.begin_phase(Phase::Verify, 1);
+    let step = activity.begin(Phase::Verify, &name, "a bundle is believed when every blob of it is right");
+    let moved = activity.meter(&step, verify::total(&contents));
+    let verified = blocking(move || verify::verify(contents, &unpack, &moved)).await?;
+    activity.end(step, Outcome::Done, String::new());
+    activity.end_phase(Phase::Verify, format!("{name} is whole"));
+    Ok(verified)
+}
+
+/// What a bundle says that it holds.
+pub(super) async fn read(file: PathBuf) -> Result<Contents, Error> {
+    blocking(move || Contents::read(Bundle::open(&file)?)).await
+}
+
+async fn inspect(file: PathBuf) -> Result<Inspection, Error> {
+    Ok(Inspection::of(&read(file).await?))
+}
+
+/// Reading and hashing, off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
+) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))??)
+}
+
+fn answer<T: serde::Serialize>(format: Format, document: &T, text: impl Fn(&T) -> String) {
+    match format {
+        Format::Human => super::print(&text(document)),
+        // Strings, numbers and maps with string keys: serialising them cannot fail.
+        Format::Json => super::print(&serde_json::to_string_pretty(document).unwrap_or_default()),
+    }
+}
