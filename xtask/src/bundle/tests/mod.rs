@@ -1,5 +1,6 @@
 //! Bundles made, read and broken, without an engine.
 
+mod carried;
 mod hostile;
 mod written;
 
