@@ -79,6 +79,12 @@ impl Store {
         Ok(Self { folder: folder.to_owned(), workers })
     }
 
+    /// The same folder, with so many threads that compress.
+    #[cfg(test)]
+    pub(super) fn with_workers(&self, workers: u32) -> Self {
+        Self { workers, ..self.clone() }
+    }
+
     /// The layer with this diff ID, if it is here; asking counts as use.
     pub fn layer(&self, diff_id: &Digest) -> Option<KnownLayer> {
         let path = self.note(diff_id);

@@ -1,5 +1,6 @@
 //! Bundles made, read and broken, without an engine.
 
+mod carried;
 mod delta;
 mod hostile;
 mod written;

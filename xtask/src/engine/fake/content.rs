@@ -99,9 +99,10 @@ impl State {
         })
     }
 
-    /// The diff IDs of an image, from the bottom up; empty when nobody knows what it is made of.
+    /// The diff IDs of an image, from the bottom up; a layer of its own when nobody knows what it is made of.
     pub(super) fn layers(&self, id: &Digest) -> Vec<Digest> {
-        self.content(id).map(|content| content.diff_ids()).unwrap_or_default()
+        let made_up = || vec![digest_of([b"layer of ".as_slice(), id.as_str().as_bytes()])];
+        self.content(id).map_or_else(made_up, |content| content.diff_ids())
     }
 
     /// The image that a build makes: the layers of its last base, and one that is the build's own.
