@@ -6,6 +6,7 @@
 //! [`manifest`] has the nouns, [`layout`] the bytes that follow from them.
 
 pub mod archive;
+pub mod closure;
 pub mod contents;
 pub mod finding;
 pub mod layout;
