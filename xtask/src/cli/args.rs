@@ -1,8 +1,12 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod rebuild;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use rebuild::Rebuild;
 
 use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
@@ -128,6 +132,8 @@ pub enum Command {
     Push(Push),
     /// Push every image
     PushAll(PushAll),
+    /// Rebuild without any network what has changed, and say first what cannot be
+    Rebuild(Rebuild),
     /// The private engine of this tree
     Engine(Engine),
     /// List the images that are affected by what changed between two commits

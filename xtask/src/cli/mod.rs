@@ -12,6 +12,7 @@ mod interrupt;
 mod pipeline;
 mod provisioning;
 mod query;
+mod rebuild;
 mod run;
 mod session;
 
@@ -76,6 +77,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
+        Command::Rebuild(args) => rebuild::run(typed, args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
         Command::Bench(args) => bench::run(typed, args).await,
