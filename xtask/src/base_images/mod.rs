@@ -5,4 +5,5 @@ pub mod checks;
 pub mod contract;
 mod http;
 pub mod local_registry;
+pub mod matrix;
 pub mod smoke;
