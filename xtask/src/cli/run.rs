@@ -150,21 +150,26 @@ impl<'a> Run<'a> {
             artifacts: &artifacts,
             store: OnceCell::new(),
         };
-        let again = |request: &Request, observed: &Observed| {
-            make_plan(self.session, world, observed, request, selected.clone(), verdict.clone()).plan
+        let session = self.session;
+        let again = |world: &World, request: &Request, observed: &Observed| {
+            make_plan(session, world, observed, request, selected.clone(), verdict.clone()).plan
         };
-        let mut plan = if world.engine.is_err() { again(self.request, &observed) } else { plan };
-        let of = self.request.phases.len();
-        for (at, phase) in self.request.phases.iter().copied().enumerate() {
+        let mut plan = if world.engine.is_err() { again(world, self.request, &observed) } else { plan };
+        let phases = phases_of(self.request, &plan);
+        // The tree once what was downloaded is part of it.
+        let mut reread: Option<World> = None;
+        for (at, phase) in phases.iter().copied().enumerate() {
             if phase == Phase::Build {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
                     observed = engine.observe().await?;
                     is_fresh = true;
                 }
-                let is_base = |phase: Phase| matches!(phase, Phase::Prefetch | Phase::Alias);
+                let is_base =
+                    |phase: Phase| matches!(phase, Phase::Download | Phase::Prefetch | Phase::Alias);
                 if plan.steps.iter().any(|step| is_base(step.phase)) {
                     // What was pulled is here now, and what was not is not waited for.
-                    plan = again(&self.request.after_prefetch(), &observed);
+                    let world = reread.as_ref().unwrap_or(world);
+                    plan = again(world, &self.request.after_prefetch(), &observed);
                 }
                 self.give_labels(&mut plan).await;
             }
@@ -174,7 +179,8 @@ impl<'a> Run<'a> {
                     is_fresh = true;
                 }
                 // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
-                let now = again(&self.request.after_prefetch(), &observed);
+                let world = reread.as_ref().unwrap_or(world);
+                let now = again(world, &self.request.after_prefetch(), &observed);
                 plan.steps.retain(|step| step.phase != Phase::Keep);
                 plan.skipped.retain(|skipped| skipped.phase != Phase::Keep);
                 plan.steps.extend(now.steps.into_iter().filter(|step| step.phase == Phase::Keep));
@@ -192,14 +198,17 @@ impl<'a> Run<'a> {
             let is_lenient = matches!(phase, Phase::Prefetch | Phase::Alias)
                 && !(config.strict_prefetch || self.request.pulls_count);
             execution.fail_fast = if is_lenient { FailFast::No } else { self.request.fail_fast };
-            let report = execution.run_phase(phase, (at + 1, of), &plan, &mut self.outcomes).await;
+            let report = execution.run_phase(phase, (at + 1, phases.len()), &plan, &mut self.outcomes).await;
             if !report.changed_nothing()
                 && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Keep)
             {
                 is_fresh = false;
             }
+            if phase == Phase::Download && !report.changed_nothing() {
+                reread = Some(session.look_again(world).await?);
+            }
             if phase == Phase::Build {
-                self.remember(world, &plan);
+                self.remember(reread.as_ref().unwrap_or(world), &plan);
             }
             self.count(phase, &plan, report);
             let is_fatal = self.request.fail_fast == FailFast::Yes
@@ -273,6 +282,14 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The phases that are shown: artifacts only when there is one to get.
+fn phases_of(request: &Request, plan: &Plan) -> Vec<Phase> {
+    let has_downloads = plan.steps.iter().any(|step| step.phase == Phase::Download)
+        || plan.skipped.iter().any(|s| s.phase == Phase::Download && !is_success(s.why.outcome()));
+    let is_shown = |phase: &Phase| *phase != Phase::Download || has_downloads;
+    request.phases.iter().copied().filter(is_shown).collect()
+}
+
 /// What went wrong in a run, as far as it decides the exit code.
 #[derive(Debug, Default)]
 struct Trouble(Vec<(Phase, Cause)>);
@@ -300,6 +317,7 @@ impl Cause {
             Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => Self::Sources,
             Reason::NothingToPush(_)
             | Reason::BaseUnavailable(_)
+            | Reason::ArtifactMissing(_)
             | Reason::Offline
             | Reason::ArtifactUnavailable
             | Reason::NoInternalRegistry => Self::Missing,

@@ -64,6 +64,13 @@ impl<'a> Systems<'a> {
     }
 }
 
+impl Systems<'_> {
+    /// What is built when nobody names a version.
+    pub fn default_version(&self) -> Option<&str> {
+        self.matrix.default.as_deref()
+    }
+}
+
 /// The version on which the Dockerfiles agree.
 fn default_of_dockerfiles(input: &ReadInput<'_>) -> (Option<String>, Option<Diagnostic>) {
     let mut first: Option<(String, String, u32)> = None;
@@ -232,6 +239,7 @@ impl Reader<'_> {
             platform: cell.platform,
             group: None,
             needs: BTreeSet::new(),
+            asks_for: BTreeMap::new(),
             base_images: resolved.base_images,
             companions: Vec::new(),
         };
@@ -293,6 +301,7 @@ impl Reader<'_> {
             platform: platform.unwrap_or_else(|| self.input.engine_platform.clone()),
             group: None,
             needs: BTreeSet::new(),
+            asks_for: BTreeMap::new(),
             base_images: Vec::new(),
             companions: Vec::new(),
         };
