@@ -133,7 +133,7 @@ pub enum Command {
     /// Push every image
     PushAll(PushAll),
     /// The base images: build them, and what belongs to their release
-    BaseImages(BaseImages),
+    BaseImages(Box<BaseImages>),
     /// The private engine of this tree
     Engine(Engine),
     /// List the images that are affected by what changed between two commits

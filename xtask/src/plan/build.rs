@@ -73,7 +73,7 @@ pub fn assess(
             ImageSource::Build(_) => match (&parts, &key) {
                 (Some(parts), Some(key)) => assess_built(image, parts, key, context, observed, recall),
                 _ => match unkeyed.because(image) {
-                    Some(reason) => (state_without_key(image, observed), reason),
+                    Some(reason) => state_without_key(image, reason, observed),
                     None => (ImageState::Invalid, broken_because(image, contexts, graph)),
                 },
             },
@@ -114,11 +114,12 @@ impl<'a> Unkeyed<'a> {
     }
 }
 
-fn state_without_key(image: &Image, observed: &Observed) -> ImageState {
-    if observed.capabilities.is_none() {
-        return ImageState::Unknown;
+fn state_without_key(image: &Image, reason: Reason, observed: &Observed) -> (ImageState, Reason) {
+    match observed.find(&image.reference) {
+        _ if observed.capabilities.is_none() => (ImageState::Unknown, Reason::NoEngine),
+        Some(_) => (ImageState::Stale, reason),
+        None => (ImageState::Missing, Reason::NotBuilt),
     }
-    if observed.find(&image.reference).is_some() { ImageState::Stale } else { ImageState::Missing }
 }
 
 fn is_external(graph: &ImageGraph, name: &ImageName) -> bool {

@@ -54,11 +54,11 @@ impl ImageTable {
             row.outcome = outcome;
         }
         match outcome {
-            Outcome::Done => {
-                // A build tells the image, a push the manifest that others pull.
-                if detail.parse::<Digest>().is_ok() || row.digest.is_empty() && is_short_id(detail) {
-                    row.digest = detail.to_owned();
-                }
+            // A build tells the image, a push the manifest that others pull.
+            Outcome::Done
+                if detail.parse::<Digest>().is_ok() || (row.digest.is_empty() && is_short_id(detail)) =>
+            {
+                row.digest = detail.to_owned();
             }
             Outcome::Failed if phase != Phase::Build => {
                 row.outcome = Outcome::Failed;
@@ -182,7 +182,13 @@ mod tests {
         ] {
             table.take(&kind);
         }
-        insta::assert_snapshot!(table.lines().join("\n"), @"");
+        insta::assert_snapshot!(table.lines().join("\n"), @r"
+        image   size    time  digest        outcome
+        alpine  -       -     -             failed
+        debian  512 MB  61s   dddddddddddd  built
+        rocky   900 kB  -     cccccccccccc  up-to-date
+        suse    1.2 GB  61s   bbbbbbbbbbbb  failed at verify
+        ");
         assert!(ImageTable::default().lines().is_empty());
     }
 }
