@@ -1,5 +1,6 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod base_images;
 mod bundle;
 mod rebuild;
 mod trials;
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use rebuild::Rebuild;
-
-use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
+use crate::config::{ArtifactLayer, Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
+pub use base_images::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Making, Systems};
 pub use bundle::{Bundle, BundleCommand};
+pub use rebuild::Rebuild;
 pub use trials::{LocalRegistry, RegistryCommand};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
@@ -141,6 +142,8 @@ pub enum Command {
     Bundle(Bundle),
     /// Rebuild without any network what has changed, and say first what cannot be
     Rebuild(Rebuild),
+    /// The base images: build them, and what belongs to their release
+    BaseImages(Box<BaseImages>),
     /// The private engine of this tree
     Engine(Engine),
     /// A registry on this machine, to try pushes against by hand
@@ -188,6 +191,9 @@ pub struct Naming {
     /// A build arg; repeat for more
     #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
     pub build_arg: Vec<String>,
+    /// Put the sample into base images, not the framework's release
+    #[arg(long)]
+    pub sample_artifact: bool,
 }
 
 /// How pulls are made.
@@ -625,6 +631,7 @@ impl Naming {
             internal_registry: self.internal_registry.clone(),
             prefix: self.prefix.clone(),
             platform: self.platform.clone(),
+            artifact: ArtifactLayer { sample: given(self.sample_artifact), ..ArtifactLayer::default() },
             ..Layer::default()
         };
         own.or(layer)

@@ -6,6 +6,7 @@
 mod activity;
 mod affected;
 pub mod args;
+mod base_images;
 mod bench;
 mod bundle;
 mod commands;
@@ -82,6 +83,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::History(args) => query::history(typed, &args),
         Command::Bundle(args) => interruptible(bundle::run(typed, args.command)).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
+        Command::BaseImages(args) => base_images::run(typed, *args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,

@@ -39,8 +39,9 @@ pub fn plan(input: &KeepInput<'_>) -> Plan {
         let build = StepId::new(Phase::Build, image.name.as_str());
         let is_built = input.builds.steps.iter().any(|step| step.id == build);
         let here = input.observed.find(&image.reference).map(|found| found.id.clone());
-        if here.is_none() && !is_built {
-            // It cannot be built, which the build phase says.
+        let awaits = input.contexts.get(&image.name).is_some_and(|context| context.awaits.is_some());
+        if (here.is_none() || awaits) && !is_built {
+            // It cannot be built; where it has to be, the build phase says so.
             continue;
         }
         for lineage in input.lineages.get(&image.name).into_iter().flatten() {
@@ -122,6 +123,7 @@ fn spec(
         target: target.target.clone().filter(|_| lineage.is_target),
         platform: image.platform.clone(),
         build_args: target.build_args.clone(),
+        network: target.network.clone(),
         labels: all,
         no_cache: false,
         cache_from: all_of_image.filter(is_here).map(|other| other.reference.clone()).collect(),

@@ -97,6 +97,7 @@ impl World {
             recipes: &BTreeMap::new(),
             reach: Reach::Registries(self.network),
             bootstrap: Bootstrap::No,
+            renew: prefetch::Renew::No,
         })
     }
 
@@ -417,6 +418,7 @@ fn a_pull_for_the_right_platform_takes_its_names_along() {
         recipes: &BTreeMap::new(),
         reach: Reach::Registries(Network::External),
         bootstrap: Bootstrap::No,
+        renew: prefetch::Renew::No,
     });
     assert_eq!(pulls.steps.len(), 1);
     let plan = world.names(&store, OnConflict::Report, &pulls);
