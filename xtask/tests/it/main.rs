@@ -10,6 +10,8 @@
 mod affected;
 mod bundle;
 #[cfg(unix)]
+mod base_images;
+#[cfg(unix)]
 mod calls;
 mod docs;
 mod errors;

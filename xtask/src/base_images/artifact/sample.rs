@@ -117,9 +117,22 @@ fn pack(version: &str, entries: &[Entry]) -> zip::result::ZipResult<Vec<u8>> {
     Ok(zip.finish()?.into_inner())
 }
 
+macro_rules! sample_file {
+    ($path:literal) => {
+        include_bytes!(concat!("../../../../docker/base-images/sample-artifact/", $path))
+    };
+}
+
 /// The copy in this program, for trees that have no sample: path, whether it is executable, content. A test compares it
 /// with the tree's folder.
-const EMBEDDED: &[(&str, bool, &[u8])] = &[];
+const EMBEDDED: &[(&str, bool, &[u8])] = &[
+    ("README.md", false, sample_file!("README.md")),
+    ("bin/fit", true, sample_file!("bin/fit")),
+    ("conf/sample.properties", false, sample_file!("conf/sample.properties")),
+    ("lib/Sample.java", false, sample_file!("lib/Sample.java")),
+    ("plugins/sample-actuator.properties", false, sample_file!("plugins/sample-actuator.properties")),
+    ("plugins/sample-http.properties", false, sample_file!("plugins/sample-http.properties")),
+];
 
 fn embedded() -> Vec<Entry> {
     let entry = |(path, is_executable, content): &(&str, bool, &[u8])| Entry {
@@ -190,6 +203,21 @@ mod tests {
         assert_eq!(text, "#!/bin/sh\n");
         tree.write("s/conf/x", "2\n");
         assert_ne!(provided().digest, first.digest);
+    }
+
+    #[test]
+    fn the_copy_in_this_program_is_the_trees_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/base-images/sample-artifact");
+        assert!(
+            read(&folder).expect("there") == embedded(),
+            "list in EMBEDDED what is in {}",
+            folder.display()
+        );
+        let cache = tempfile::tempdir().expect("a folder");
+        let from = |urls| {
+            find(&sample_of(urls), cache.path(), Path::new("/nowhere")).expect("packs").expect("is here")
+        };
+        assert_eq!(from(Vec::new()).digest, from(vec![format!("file://{}/", folder.display())]).digest);
     }
 
     #[test]
