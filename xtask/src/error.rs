@@ -96,8 +96,11 @@ impl ExitCode {
     pub fn of_failed(phases: impl IntoIterator<Item = Phase>) -> Self {
         let code = |phase| match phase {
             Phase::Build | Phase::Keep => Self::BuildFailed,
-            Phase::Download | Phase::Prefetch | Phase::Alias | Phase::Push => Self::PullFailed,
-            Phase::Verify => Self::VerifyFailed,
+            Phase::Download | Phase::Prefetch | Phase::Alias | Phase::Push | Phase::Rehearse | Phase::Pull | Phase::Confirm => {
+                Self::PullFailed
+            }
+            Phase::Verify | Phase::Test => Self::VerifyFailed,
+            Phase::Registry | Phase::CleanUp => Self::EngineUnfit,
             Phase::Bump | Phase::SyncConfig | Phase::Render => Self::Unexpected,
         };
         let rank = |code: &Self| match code {

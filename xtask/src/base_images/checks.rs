@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Check, Health, HttpAnswer, Sighting, Verdict};
+use crate::model::{Check, Expected, Health, HttpAnswer, Sighting, Verdict};
 
 /// An image above this is worth a warning (contract section 3).
 pub const LARGE: u64 = 1_500_000_000;
@@ -10,19 +10,6 @@ pub const LARGE: u64 = 1_500_000_000;
 pub const FIT_VERSION: &str = "fit version";
 /// The exit status of a process that was ended by force.
 const KILLED: i64 = 137;
-
-/// What an image has to be, beyond being there and being healthy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expected {
-    /// What `fit version` has to name.
-    pub version: Option<String>,
-    /// No image may be larger, in bytes.
-    pub size_budget: Option<u64>,
-    /// At least so many plugins have to be loaded.
-    pub plugins: Option<usize>,
-    /// How long it may take to end.
-    pub stop_within: Duration,
-}
 
 /// Every check that could be made, in the order in which an image goes through them.
 pub fn judge(seen: &Sighting, expected: &Expected) -> Vec<Check> {

@@ -1,10 +1,9 @@
 //! EFFECT: a registry on this machine, to try pushes against: started, looked at, taken away without trace.
 //!
-//! In: a [`Wish`]. Out: a [`Running`] registry on 127.0.0.1. It is the container of a registry's image when the engine
+//! In: a [`RegistryWish`]. Out: a [`Running`] registry on 127.0.0.1. It is the container of a registry's image when the engine
 //! has one, else the `docker-registry` program. All of it lies in one folder (`home`), with a record that says what it
 //! is; a port is taken by binding it, and the next one is tried when it is somebody else's.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::http;
 use crate::engine::{Engine, EngineError};
-use crate::model::{ContainerId, ContainerSpec, Observed, PublishedPort, Reference};
+use crate::model::{ContainerId, ContainerSpec, Lasts, Observed, PublishedPort, Reference, RegistryWish};
 use crate::os::{self, CommandError, HostCommand, ProcessId, Tether};
 
 /// How many ports are tried, from the one that is wished.
@@ -41,28 +40,6 @@ pub enum Source {
     Image(Reference),
     /// A program of this machine.
     Program(PathBuf),
-}
-
-/// A registry to be.
-#[derive(Clone, Debug)]
-pub struct Wish {
-    /// The folder for everything of it; it is made, and goes with it.
-    pub home: PathBuf,
-    /// The port that is tried first.
-    pub port: u16,
-    /// What is on its container.
-    pub labels: BTreeMap<String, String>,
-    /// How long it runs.
-    pub lasts: Lasts,
-}
-
-/// How long a registry runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lasts {
-    /// No longer than this process.
-    AsLongAsWeDo,
-    /// Until somebody takes it away.
-    UntilDown,
 }
 
 /// A registry that answers.
@@ -177,11 +154,13 @@ fn free_port(first: u16) -> Option<u16> {
 pub async fn start<E: Engine>(
     engine: Option<&E>,
     source: &Source,
-    wish: &Wish,
+    root: &Path,
+    wish: &RegistryWish,
 ) -> Result<Running, RegistryError> {
-    let folder = |source| RegistryError::Folder { path: wish.home.clone(), source };
-    std::fs::create_dir_all(&wish.home).map_err(folder)?;
-    let home = std::fs::canonicalize(&wish.home).map_err(folder)?;
+    let home = root.join(&wish.home);
+    let folder = |source| RegistryError::Folder { path: home.clone(), source };
+    std::fs::create_dir_all(&home).map_err(folder)?;
+    let home = std::fs::canonicalize(&home).map_err(folder)?;
     let started = match (source, engine) {
         (Source::Image(image), Some(engine)) => start_container(engine, image, wish, &home).await,
         (Source::Image(_), None) => Err(RegistryError::NoSource),
@@ -196,7 +175,7 @@ pub async fn start<E: Engine>(
 async fn start_container<E: Engine>(
     engine: &E,
     image: &Reference,
-    wish: &Wish,
+    wish: &RegistryWish,
     home: &Path,
 ) -> Result<Running, RegistryError> {
     let last = wish.port.saturating_add(PORTS - 1);
@@ -234,7 +213,7 @@ async fn start_container<E: Engine>(
     Err(RegistryError::NoPort { first: wish.port, last })
 }
 
-async fn start_program(program: &Path, wish: &Wish, home: &Path) -> Result<Running, RegistryError> {
+async fn start_program(program: &Path, wish: &RegistryWish, home: &Path) -> Result<Running, RegistryError> {
     let last = wish.port.saturating_add(PORTS - 1);
     let mut first = wish.port;
     let registry = program.display().to_string();

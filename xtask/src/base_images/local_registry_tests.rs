@@ -2,9 +2,9 @@ use super::*;
 use crate::engine::{FakeEngine, Verb, fake_image};
 use crate::model::Capabilities;
 
-fn wish(home: &Path, port: u16, lasts: Lasts) -> Wish {
+fn wish(home: &Path, port: u16, lasts: Lasts) -> RegistryWish {
     let labels = [("dev.xtask.run".to_owned(), "r1".to_owned())].into();
-    Wish { home: home.to_owned(), port, labels, lasts }
+    RegistryWish { home: home.display().to_string(), port, labels, lasts }
 }
 
 /// A program that is a registry, or none on this machine, said aloud.
@@ -54,8 +54,9 @@ async fn a_program_takes_the_next_free_port_and_goes_without_trace() {
     let home = folder.path().join("registries").join("one");
     let port = two_ports();
     let taken = TcpListener::bind(("127.0.0.1", port)).expect("free");
-    let running =
-        start(None::<&FakeEngine>, &source, &wish(&home, port, Lasts::AsLongAsWeDo)).await.expect("starts");
+    let running = start(None::<&FakeEngine>, &source, folder.path(), &wish(&home, port, Lasts::AsLongAsWeDo))
+        .await
+        .expect("starts");
     assert!(running.record.port > port);
     assert_eq!(status(&home).await, Status::Up(running.record.clone()));
     let process = running.record.process.clone().expect("a process");
@@ -71,9 +72,10 @@ async fn a_program_that_is_to_stay_is_found_by_its_folder() {
     let Some(source) = program("a_program_that_is_to_stay_is_found_by_its_folder") else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("stays");
-    let running = start(None::<&FakeEngine>, &source, &wish(&home, two_ports(), Lasts::UntilDown))
-        .await
-        .expect("starts");
+    let running =
+        start(None::<&FakeEngine>, &source, folder.path(), &wish(&home, two_ports(), Lasts::UntilDown))
+            .await
+            .expect("starts");
     let record = running.record.clone();
     drop(running);
     assert_eq!(status(&home).await, Status::Up(record.clone()));
@@ -89,8 +91,9 @@ async fn a_program_that_does_not_start_leaves_nothing() {
     let home = folder.path().join("broken");
     let source = Source::Program("/bin/false".into());
     for lasts in [Lasts::AsLongAsWeDo, Lasts::UntilDown] {
-        let error =
-            start(None::<&FakeEngine>, &source, &wish(&home, two_ports(), lasts)).await.expect_err("fails");
+        let error = start(None::<&FakeEngine>, &source, folder.path(), &wish(&home, two_ports(), lasts))
+            .await
+            .expect_err("fails");
         assert!(matches!(error, RegistryError::Silent { .. }), "{error:?}");
         assert!(!home.exists());
     }
@@ -120,7 +123,7 @@ async fn a_container_takes_the_next_free_port_and_is_removed() {
     let port = serve();
     engine.take_port(port - 1);
     let wish = wish(&home, port - 1, Lasts::AsLongAsWeDo);
-    let running = start(Some(&engine), &Source::Image(image), &wish).await.expect("starts");
+    let running = start(Some(&engine), &Source::Image(image), folder.path(), &wish).await.expect("starts");
     assert_eq!((running.record.port, engine.count(Verb::Run)), (port, 2));
     assert_eq!(engine.containers("dev.xtask.run=r1").await.expect("listed").len(), 1);
     running.stop(Some(&engine), &home).await.expect("stops");

@@ -82,7 +82,7 @@ pub async fn try_out<E: Engine>(
     }
     step(3, "stopping");
     if spec.afterwards == Afterwards::Remove {
-        sighting.stopped = stop(engine, &id, spec.stop_within).await?;
+        sighting.stopped = stop(engine, &id, spec.expected.stop_within).await?;
     }
     for (stream, line) in engine.logs(&id).await.unwrap_or_default() {
         progress(Progress::Log { stream, line });

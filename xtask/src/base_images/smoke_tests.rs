@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::{FakeBehaviour, FakeEngine, Fault, Verb, fake_image};
-use crate::model::{ImageName, LogStream, Reference};
+use crate::model::{Expected, ImageName, LogStream, Reference};
 
 fn spec() -> SmokeSpec {
     SmokeSpec {
@@ -11,8 +11,8 @@ fn spec() -> SmokeSpec {
         commands: vec![("fit version".to_owned(), vec!["fit".to_owned(), "version".to_owned()])],
         ask: None,
         healthy_within: Duration::from_secs(60),
-        stop_within: Duration::from_secs(20),
         afterwards: Afterwards::Remove,
+        expected: Expected { stop_within: Duration::from_secs(20), ..Expected::default() },
     }
 }
 

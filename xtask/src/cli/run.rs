@@ -17,10 +17,11 @@ use crate::events::{self, Clock, Emitter, SystemClock};
 use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
-use crate::execute::{Execution, FailFast, Limits, Outcomes, PhaseReport, StepError};
+use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport, StepError};
 use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels};
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
+use crate::registry::RegistryError as ApiError;
 use crate::report::{self, record::Recorder};
 use crate::tree;
 
@@ -38,6 +39,14 @@ pub(super) struct Run<'a> {
     outcomes: Outcomes,
     /// Everything that decides the exit code.
     trouble: Trouble,
+    /// The engine, once there is one.
+    engine: Option<AnyEngine>,
+    /// What steps learn.
+    ledger: Arc<Ledger>,
+    /// Phases that are over.
+    position: usize,
+    /// Phases that follow those of the request.
+    further: usize,
 }
 
 impl<'a> Run<'a> {
@@ -87,6 +96,10 @@ impl<'a> Run<'a> {
             stats: RunStats::default(),
             outcomes: Outcomes::new(),
             trouble: Trouble::default(),
+            engine: None,
+            ledger: Arc::default(),
+            position: 0,
+            further: 0,
         }
     }
 
@@ -94,6 +107,15 @@ impl<'a> Run<'a> {
     pub async fn go(mut self, world: &World, planned: Planned) -> Result<ExitCode, Error> {
         let trouble = world.trouble(self.request, &planned.selected);
         let result = self.phases(world, planned).await;
+        self.finish(trouble, result).await
+    }
+
+    /// Ends: the exit code, once all sinks have heard of it. `trouble` is what is wrong with what was read.
+    pub async fn finish(
+        mut self,
+        trouble: Option<ExitCode>,
+        result: Result<(), Error>,
+    ) -> Result<ExitCode, Error> {
         let code = match &result {
             _ if self.cancel.is_cancelled() => ExitCode::Interrupted,
             Ok(()) => match self.exit_code() {
@@ -119,7 +141,8 @@ impl<'a> Run<'a> {
         result.map(|()| code)
     }
 
-    async fn phases(&mut self, world: &World, planned: Planned) -> Result<(), Error> {
+    /// Does the phases of the request.
+    pub async fn phases(&mut self, world: &World, planned: Planned) -> Result<(), Error> {
         let mut observed = world.observed.clone();
         // Whether `observed` is still what the store holds.
         let mut is_fresh = true;
@@ -133,12 +156,13 @@ impl<'a> Run<'a> {
             Err(_) => None,
         };
         let Planned { selected, verdict, plan, .. } = planned;
+        self.engine.clone_from(&engine);
         let config = &self.session.config;
         let make = provisioning::Maker::new(&config.root, engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());
         let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
         let artifacts = self.session.fetcher();
-        let (emitter, cancel) = (self.emitter.clone(), self.cancel.clone());
+        let (emitter, cancel, ledger) = (self.emitter.clone(), self.cancel.clone(), self.ledger.clone());
         let mut execution = Execution {
             engine: engine.as_ref(),
             root: &config.root,
@@ -149,13 +173,15 @@ impl<'a> Run<'a> {
             puller: &puller,
             artifacts: &artifacts,
             store: OnceCell::new(),
+            ledger: &ledger,
         };
         let again = |request: &Request, observed: &Observed| {
             make_plan(self.session, world, observed, request, selected.clone(), verdict.clone()).plan
         };
         let mut plan = if world.engine.is_err() { again(self.request, &observed) } else { plan };
-        let of = self.request.phases.len();
-        for (at, phase) in self.request.phases.iter().copied().enumerate() {
+        let of = self.request.phases.len() + self.further;
+        for phase in self.request.phases.iter().copied() {
+            self.position += 1;
             if phase == Phase::Build {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
                     observed = engine.observe().await?;
@@ -192,7 +218,7 @@ impl<'a> Run<'a> {
             let is_lenient = matches!(phase, Phase::Prefetch | Phase::Alias)
                 && !(config.strict_prefetch || self.request.pulls_count);
             execution.fail_fast = if is_lenient { FailFast::No } else { self.request.fail_fast };
-            let report = execution.run_phase(phase, (at + 1, of), &plan, &mut self.outcomes).await;
+            let report = execution.run_phase(phase, (self.position, of), &plan, &mut self.outcomes).await;
             if !report.changed_nothing()
                 && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Keep)
             {
@@ -209,6 +235,73 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Phases that come after those of the request, whose plan is made once those are done. What went wrong before
+    /// does not keep them from being done.
+    pub async fn also(&mut self, phases: &[Phase], plan: &Plan, cancel: &CancellationToken) {
+        let config = &self.session.config;
+        let (engine, emitter, ledger) = (self.engine.clone(), self.emitter.clone(), self.ledger.clone());
+        let make = provisioning::Maker::new(&config.root, engine.clone(), emitter.clone());
+        let registry = (!config.offline).then(|| self.session.registry());
+        let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
+        let artifacts = self.session.fetcher();
+        let execution = Execution {
+            engine: engine.as_ref(),
+            root: &config.root,
+            emitter: &emitter,
+            cancel,
+            limits: limits(config.jobs),
+            fail_fast: FailFast::No,
+            puller: &puller,
+            artifacts: &artifacts,
+            store: OnceCell::new(),
+            ledger: &ledger,
+        };
+        let of = self.request.phases.len() + self.further;
+        for phase in phases.iter().copied() {
+            self.position += 1;
+            let report = execution.run_phase(phase, (self.position, of), plan, &mut self.outcomes).await;
+            self.count(phase, plan, report);
+            if cancel.is_cancelled() {
+                break;
+            }
+        }
+    }
+
+    /// So many phases follow those of the request.
+    pub fn expect_further(&mut self, phases: usize) {
+        self.further = phases;
+    }
+
+    /// The engine, once the phases of the request are done.
+    pub fn engine(&self) -> Option<&AnyEngine> {
+        self.engine.as_ref()
+    }
+
+    /// What steps learnt.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where its events go.
+    pub fn emitter(&self) -> &Emitter {
+        &self.emitter
+    }
+
+    /// Ctrl-C.
+    pub fn cancel(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    /// Whether everything went well so far.
+    pub fn is_well(&self) -> bool {
+        self.exit_code() == ExitCode::Good && !self.cancel.is_cancelled()
     }
 
     /// Labels that tell of this run; only builds need them, so nobody is asked for them in vain.
@@ -286,7 +379,7 @@ enum Cause {
     Missing,
     /// The engine went away or is full.
     Engine,
-    /// An artifact is not what it was.
+    /// An artifact, or what a registry has, is not what it was.
     Mismatch,
     /// A settings file or a lock file.
     Settings,
@@ -321,6 +414,8 @@ impl Cause {
                 ArtifactError::Settings(_) | ArtifactError::Lock(_) => Self::Settings,
                 _ => Self::Step,
             },
+            StepError::Registry(_) => Self::Engine,
+            StepError::Differs { .. } | StepError::Lookup(ApiError::DigestMismatch { .. }) => Self::Mismatch,
             _ => Self::Step,
         }
     }

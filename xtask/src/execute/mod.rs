@@ -5,6 +5,7 @@
 pub mod pull;
 pub mod scheduler;
 mod step;
+mod trial;
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,7 +17,8 @@ pub use self::scheduler::{Onward, Outcomes};
 pub use self::step::StepError;
 use self::step::{Done, run_step};
 use crate::base_images::artifact::Fetcher;
-use crate::engine::Engine;
+pub use self::trial::{Ledger, Tried};
+use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
 use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Step, StepId, StepKind};
 pub use crate::retry;
@@ -59,6 +61,8 @@ pub struct Execution<'a, E, M> {
     pub artifacts: &'a Fetcher,
     /// The store as verify sees it, observed once.
     pub store: OnceCell<Observed>,
+    /// What steps learn for those after them.
+    pub ledger: &'a Ledger,
 }
 
 /// A step that failed.
@@ -121,6 +125,11 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         let summary = summarise(phase, &report, skipped.iter().map(|s| s.why.outcome()));
         self.emitter.emit(EventKind::PhaseFinished { phase, summary });
         report
+    }
+
+    /// The engine, where there is one.
+    fn engine(&self) -> Result<&E, EngineError> {
+        self.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new() })
     }
 
     async fn run_steps(&self, phase: Phase, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {
@@ -219,6 +228,12 @@ fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outc
         Phase::Keep => ("kept", "kept already"),
         Phase::Verify => ("verified", "not selected"),
         Phase::Push => ("pushed", "already there"),
+        Phase::Registry => ("started", "runs already"),
+        Phase::Rehearse => ("rehearsed", "not needed"),
+        Phase::Pull => ("pulled", "already here"),
+        Phase::Test => ("passed", "not needed"),
+        Phase::Confirm => ("confirmed", "not needed"),
+        Phase::CleanUp => ("removed", "kept"),
     };
     let (mut up_to_date, mut failed, mut skipped) = (0, report.failures.len(), report.skipped);
     for outcome in idle {

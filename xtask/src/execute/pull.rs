@@ -78,6 +78,11 @@ impl<M: MakeBase> Puller<M> {
         Self { policy, per_registry: per_registry.max(1), make, registry, queues: Mutex::default() }
     }
 
+    /// What is asked beside the engine; none asks nobody.
+    pub fn registry(&self) -> Option<&Registry> {
+        self.registry.as_ref()
+    }
+
     /// How often to try again.
     pub fn policy(&self) -> &Policy {
         &self.policy

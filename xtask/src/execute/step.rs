@@ -9,9 +9,11 @@ use super::Execution;
 use super::pull::{MakeBase, PullError};
 use super::retry;
 use crate::base_images::artifact::{ArtifactError, How};
+use crate::base_images::local_registry::RegistryError;
 use crate::engine::{Engine, EngineError, Progress};
 use crate::events::Emitter;
-use crate::model::{EventKind, Outcome, Step, StepId, StepKind};
+use crate::model::{EventKind, Outcome, Reference, Step, StepId, StepKind};
+use crate::registry::RegistryError as ApiError;
 
 /// Progress of one step is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(80);
@@ -25,7 +27,7 @@ pub(super) struct Done {
 }
 
 impl Done {
-    fn because(detail: impl Into<String>) -> Self {
+    pub(super) fn because(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Done, detail: detail.into(), size: None }
     }
 }
@@ -56,6 +58,25 @@ pub enum StepError {
     /// The store is not as planned.
     #[error("{0}")]
     Unverified(String),
+    /// An image that was tried is not as it has to be.
+    #[error("{0}")]
+    Smoke(String),
+    /// No registry on this machine.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A registry cannot be asked what it has.
+    #[error(transparent)]
+    Lookup(#[from] ApiError),
+    /// A registry has something else than was pushed.
+    #[error("{}: the registry {found}, but {expected} was pushed: nothing is published", reference.familiar())]
+    Differs {
+        /// What was pushed.
+        reference: Reference,
+        /// What the registry has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
 }
 
 impl StepError {
@@ -75,7 +96,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
     let teller = Teller { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
     let tell = |progress| teller.tell(progress);
     let retrying = |attempt, delay, cause| teller.retrying(attempt, delay, cause);
-    let engine = || execution.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new() });
+    let engine = || execution.engine();
     match &step.kind {
         StepKind::Pull { reference, platform, sources } => {
             let pulled =
@@ -129,8 +150,18 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             let engine = engine()?;
             let policy = execution.puller.policy();
             let digest = retry::run(policy, || engine.push(reference, &tell), &retrying).await?;
+            execution.ledger.pushed(reference, &digest);
             Ok(Done::because(digest.to_string()))
         }
+        StepKind::StartRegistry(wish) => execution.start_registry(wish).await,
+        StepKind::StopRegistry { home } => execution.stop_registry(home, &tell).await,
+        StepKind::Smoke(spec) => execution.try_out(spec, &tell).await,
+        StepKind::Confirm { reference } => execution.confirm(reference, &tell, &retrying).await,
+        StepKind::Untag { reference } => {
+            engine()?.remove(reference).await?;
+            Ok(Done::because("removed"))
+        }
+        StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
     }
 }
 

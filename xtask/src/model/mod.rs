@@ -12,6 +12,7 @@ mod digest;
 mod event;
 mod image;
 pub mod labels;
+mod local_registry;
 mod observed;
 mod plan;
 mod platform;
@@ -32,6 +33,7 @@ pub use image::{
     BaseImage, BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
     ImageState, InputKind, InputPattern, LocalImage,
 };
+pub use local_registry::{Lasts, RegistryWish};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use plan::{
     BuildSpec, Expectation, InlineCache, Phase, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind,
@@ -40,4 +42,4 @@ pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
-pub use smoke::{Afterwards, Check, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
+pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};

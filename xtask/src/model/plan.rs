@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactSpec, ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference, labels};
+use super::{
+    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference, RegistryWish,
+    SmokeSpec, labels,
+};
 
 /// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the
 /// commands' names and the headings of the docs.
@@ -32,11 +35,23 @@ pub enum Phase {
     Verify,
     /// Push what was built.
     Push,
+    /// Start a registry on this machine.
+    Registry,
+    /// Push to it and pull back, before anybody else's registry is told.
+    Rehearse,
+    /// Pull back what was pushed.
+    Pull,
+    /// Run images and look at them.
+    Test,
+    /// Compare what a registry has with what was pushed.
+    Confirm,
+    /// Take away what the run made to try things.
+    CleanUp,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -44,9 +59,17 @@ impl Phase {
         Self::SyncConfig,
         Self::Render,
         Self::Build,
+        Self::Keep,
         Self::Verify,
         Self::Push,
+        Self::Registry,
+        Self::Rehearse,
+        Self::Pull,
+        Self::Test,
+        Self::Confirm,
+        Self::CleanUp,
     ];
+
     /// The six steps of `build-all`.
     pub const BUILD_ALL: [Self; 6] =
         [Self::Prefetch, Self::Alias, Self::SyncConfig, Self::Render, Self::Build, Self::Verify];
@@ -64,6 +87,12 @@ impl Phase {
             Self::Keep => "keep",
             Self::Verify => "verify",
             Self::Push => "push",
+            Self::Registry => "registry",
+            Self::Rehearse => "rehearse",
+            Self::Pull => "pull",
+            Self::Test => "test",
+            Self::Confirm => "confirm",
+            Self::CleanUp => "clean-up",
         }
     }
 
@@ -80,6 +109,12 @@ impl Phase {
             Self::Keep => "Keep",
             Self::Verify => "Verify",
             Self::Push => "Push",
+            Self::Registry => "Registry",
+            Self::Rehearse => "Rehearse",
+            Self::Pull => "Pull",
+            Self::Test => "Test",
+            Self::Confirm => "Confirm",
+            Self::CleanUp => "Clean-up",
         }
     }
 }
@@ -216,6 +251,30 @@ pub enum StepKind {
         /// What to push.
         reference: Reference,
     },
+    /// Start a registry on this machine.
+    StartRegistry(RegistryWish),
+    /// Take a registry of ours away, with all that it stored.
+    StopRegistry {
+        /// Its folder, relative to the root.
+        home: String,
+    },
+    /// Run an image and look at it.
+    Smoke(Box<SmokeSpec>),
+    /// Compare what a registry has under a name with what was pushed, and pull it back by its digest.
+    Confirm {
+        /// What was pushed.
+        reference: Reference,
+    },
+    /// Take a name away; the image goes with its last one.
+    Untag {
+        /// Which.
+        reference: Reference,
+    },
+    /// Remove a container of ours; what it printed is kept first.
+    RemoveContainer {
+        /// Which.
+        id: ContainerId,
+    },
 }
 
 impl StepKind {
@@ -229,6 +288,12 @@ impl StepKind {
             Self::Build(_) => "build",
             Self::Verify(_) => "verify",
             Self::Push { .. } => "push",
+            Self::StartRegistry(_) => "start-registry",
+            Self::StopRegistry { .. } => "stop-registry",
+            Self::Smoke(_) => "smoke",
+            Self::Confirm { .. } => "confirm",
+            Self::Untag { .. } => "untag",
+            Self::RemoveContainer { .. } => "remove-container",
         }
     }
 }

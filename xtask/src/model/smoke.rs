@@ -23,10 +23,23 @@ pub struct SmokeSpec {
     pub ask: Option<HttpAsk>,
     /// How long it may take to be healthy, at least; what its own health check grants counts if it is more.
     pub healthy_within: Duration,
-    /// How long it may take to end once it is asked to.
-    pub stop_within: Duration,
     /// What becomes of the container.
     pub afterwards: Afterwards,
+    /// What has to be true of it.
+    pub expected: Expected,
+}
+
+/// What an image has to be, beyond being there and being healthy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// What `fit version` has to name.
+    pub version: Option<String>,
+    /// No image may be larger, in bytes.
+    pub size_budget: Option<u64>,
+    /// At least so many plugins have to be loaded.
+    pub plugins: Option<usize>,
+    /// How long it may take to end.
+    pub stop_within: Duration,
 }
 
 /// A question over HTTP.

@@ -167,7 +167,7 @@ impl Summary {
             }
             for (phase, subjects) in by_phase {
                 let what = if phase == Phase::Verify { "mends it" } else { "tries again" };
-                last.hints.push(format!("`{}` {what}", command_for(phase, &subjects)));
+                last.hints.extend(command_for(phase, &subjects).map(|command| format!("`{command}` {what}")));
             }
         }
         tellings
@@ -189,6 +189,14 @@ impl Summary {
             Phase::Build => format!("cannot build image `{}`", failed.subject),
             Phase::Verify => format!("image `{}` is not as planned", failed.subject),
             Phase::Push => format!("cannot push `{}`", failed.subject),
+            Phase::Registry => "cannot start a registry on this machine".to_owned(),
+            Phase::Rehearse => {
+                format!("the rehearsal with a registry on this machine failed at `{}`", failed.subject)
+            }
+            Phase::Pull => format!("cannot pull back `{}`", failed.subject),
+            Phase::Test => format!("image `{}` does not pass its test", failed.subject),
+            Phase::Confirm => format!("`{}` cannot be confirmed: take it as not published", failed.subject),
+            Phase::CleanUp => format!("cannot remove `{}`", failed.subject),
         };
         Failure {
             severity,
@@ -238,6 +246,12 @@ pub(super) fn done_word(phase: Phase) -> &'static str {
         Phase::Keep => "kept",
         Phase::Verify => "verified",
         Phase::Push => "pushed",
+        Phase::Registry => "started",
+        Phase::Rehearse => "rehearsed",
+        Phase::Pull => "pulled",
+        Phase::Test => "passed",
+        Phase::Confirm => "confirmed",
+        Phase::CleanUp => "removed",
     }
 }
 
@@ -249,6 +263,10 @@ fn up_to_date_word(phase: Phase) -> &'static str {
         Phase::Build | Phase::Verify => "up to date",
         Phase::Keep => "kept already",
         Phase::Push => "already there",
+        Phase::Registry => "runs already",
+        Phase::Pull => "already here",
+        Phase::Rehearse | Phase::Test | Phase::Confirm => "not needed",
+        Phase::CleanUp => "kept",
     }
 }
 
@@ -264,21 +282,28 @@ fn push_count(parts: &mut Vec<String>, count: usize, word: &str) {
     }
 }
 
-/// The command that does again what failed in a phase; with the names while they fit on a line.
-fn command_for(phase: Phase, subjects: &[&str]) -> String {
-    // What is not as planned is mended by building it.
-    let phase = if phase == Phase::Verify { Phase::Build } else { phase };
+/// The command that does again what failed in a phase; with the names while they fit on a line. None for what is
+/// only a part of other commands: what was typed tries it again.
+fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
+    let phase = match phase {
+        // What is not as planned is mended by building it.
+        Phase::Verify => Phase::Build,
+        Phase::Test => return Some("cargo xtask base-images test".to_owned()),
+        Phase::CleanUp => return Some("cargo xtask base-images clean".to_owned()),
+        Phase::Registry | Phase::Rehearse | Phase::Pull | Phase::Confirm => return None,
+        phase => phase,
+    };
     let takes_names = matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Push);
     let names = subjects.join(" ");
     let is_plain =
         names.len() <= 60 && names.chars().all(|c| c.is_ascii_alphanumeric() || " ._-/:@".contains(c));
-    if matches!(phase, Phase::Download | Phase::Bump) {
+    Some(if matches!(phase, Phase::Download | Phase::Bump) {
         "cargo xtask base-images".to_owned()
     } else if takes_names && is_plain {
         format!("cargo xtask {phase} {names}")
     } else {
         format!("cargo xtask {phase}")
-    }
+    })
 }
 
 fn code(text: &str) -> String {
@@ -326,10 +351,10 @@ mod tests {
 
     #[test]
     fn hostile_names_stay_out_of_commands() {
-        assert_eq!(command_for(Phase::Build, &["a", "b"]), "cargo xtask build a b");
-        assert_eq!(command_for(Phase::Build, &["a; rm -rf $HOME"]), "cargo xtask build");
-        assert_eq!(command_for(Phase::Render, &["src/a b/x"]), "cargo xtask render");
-        assert_eq!(command_for(Phase::Build, &["x"; 40]), "cargo xtask build");
+        assert_eq!(command_for(Phase::Build, &["a", "b"]).as_deref(), Some("cargo xtask build a b"));
+        assert_eq!(command_for(Phase::Build, &["a; rm -rf $HOME"]).as_deref(), Some("cargo xtask build"));
+        assert_eq!(command_for(Phase::Render, &["src/a b/x"]).as_deref(), Some("cargo xtask render"));
+        assert_eq!(command_for(Phase::Build, &["x"; 40]).as_deref(), Some("cargo xtask build"));
     }
 
     #[test]

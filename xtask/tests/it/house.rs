@@ -53,7 +53,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // A rim room of its own, as `registry` is: `execute` downloads with it, and it knows nothing of base images.
     ("base_images::artifact", &["model", "config", "engine", "lock", "os", "retry", "secrets", "web"]),
     ("network", &["model", "config", "registry"]),
-    ("execute", &["model", "engine", "registry", "events", "retry", "base_images::artifact"]),
+    ("execute", &["model", "engine", "registry", "events", "retry", "base_images"]),
     ("report", &["model", "events", "secrets"]),
 ];
 

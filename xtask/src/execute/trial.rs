@@ -1,0 +1,179 @@
+//! Steps that try things: a registry on this machine, images run and looked at, pushes looked up again.
+//!
+//! What they learn is for steps after them and for the end of the run, and is kept in the [`Ledger`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::pull::MakeBase;
+use super::step::{Done, StepError};
+use super::{Execution, retry};
+use crate::base_images::local_registry::{self, RegistryError, Running, find_source};
+use crate::base_images::{checks, smoke};
+use crate::engine::{Engine, EngineError, OnProgress, Progress};
+use crate::model::{
+    Check, ContainerId, Digest, LogStream, Platform, Reference, RegistryWish, Sighting, SmokeSpec,
+};
+use crate::registry::RegistryError as ApiError;
+
+/// So many lines of a registry's own log are told when it has to be taken away.
+const REGISTRY_LINES: usize = 200;
+
+/// What steps learnt.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    pushed: BTreeMap<Reference, Digest>,
+    confirmed: BTreeMap<Reference, Digest>,
+    tried: Vec<Tried>,
+    registries: BTreeMap<PathBuf, Running>,
+}
+
+/// An image that was tried.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// What was seen.
+    pub seen: Sighting,
+    /// What it came to.
+    pub checks: Vec<Check>,
+}
+
+impl Ledger {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A registry took this.
+    pub(super) fn pushed(&self, reference: &Reference, digest: &Digest) {
+        self.entries().pushed.insert(reference.clone(), digest.clone());
+    }
+
+    /// Everything that was found in its registry just as it was pushed.
+    pub fn confirmed(&self) -> BTreeMap<Reference, Digest> {
+        self.entries().confirmed.clone()
+    }
+
+    /// Every image that was tried, in the order in which they were done.
+    pub fn tried(&self) -> Vec<Tried> {
+        self.entries().tried.clone()
+    }
+
+    /// Where the registry of a folder below the root listens; none when it was not started.
+    pub fn registry_port(&self, home: &std::path::Path) -> Option<u16> {
+        self.entries().registries.get(home).map(|running| running.record.port)
+    }
+}
+
+impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
+    pub(super) async fn start_registry(&self, wish: &RegistryWish) -> Result<Done, StepError> {
+        let observed = match self.engine {
+            Some(engine) => engine.observe().await?,
+            None => Default::default(),
+        };
+        let source = find_source(&observed).ok_or(RegistryError::NoSource)?;
+        let running = local_registry::start(self.engine, &source, self.root, wish).await?;
+        let port = running.record.port;
+        let place = format!("{} at {}", running.record.source, running.record.domain());
+        let detail = if port == wish.port {
+            place
+        } else {
+            format!("{place}, since port {} is somebody else's", wish.port)
+        };
+        self.ledger.entries().registries.insert(self.root.join(&wish.home), running);
+        Ok(Done::because(detail))
+    }
+
+    pub(super) async fn stop_registry(&self, home: &str, tell: OnProgress<'_>) -> Result<Done, StepError> {
+        let home = self.root.join(home);
+        let said = local_registry::said(self.engine, &home).await;
+        for line in said.iter().skip(said.len().saturating_sub(REGISTRY_LINES)) {
+            tell(Progress::Log { stream: LogStream::Stderr, line: line.clone() });
+        }
+        let running = self.ledger.entries().registries.remove(&home);
+        match running {
+            Some(running) => running.stop(self.engine, &home).await?,
+            None => drop(local_registry::down(self.engine, &home).await?),
+        }
+        Ok(Done::because("removed, with all that it stored"))
+    }
+
+    pub(super) async fn try_out(&self, spec: &SmokeSpec, tell: OnProgress<'_>) -> Result<Done, StepError> {
+        let seen = smoke::try_out(self.engine()?, spec, tell).await?;
+        let checks = checks::judge(&seen, &spec.expected);
+        for warned in checks.iter().filter(|check| check.verdict == crate::model::Verdict::Warned) {
+            tell(Progress::Warning(format!("{}: {}", warned.name, warned.detail)));
+        }
+        let size = seen.details.as_ref().map(|details| details.size);
+        let wrong = checks::verdict(&checks);
+        let passed = format!(
+            "{} checks passed, healthy after {:.1} s",
+            checks.len(),
+            seen.healthy_after.as_secs_f64()
+        );
+        self.ledger.entries().tried.push(Tried { seen, checks });
+        match wrong {
+            Some(wrong) => Err(StepError::Smoke(wrong)),
+            None => Ok(Done { size, ..Done::because(passed) }),
+        }
+    }
+
+    /// What a registry has under the name is what was pushed, and its content is the image that is here.
+    pub(super) async fn confirm(
+        &self,
+        reference: &Reference,
+        tell: OnProgress<'_>,
+        retrying: retry::OnRetry<'_>,
+    ) -> Result<Done, StepError> {
+        let engine = self.engine()?;
+        let registry = self.puller.registry().ok_or_else(|| ApiError::Unreachable {
+            domain: reference.domain().to_owned(),
+            cause: "--offline forbids to ask it".to_owned(),
+        })?;
+        let pushed = self.ledger.entries().pushed.get(reference).cloned();
+        let pushed = pushed
+            .ok_or_else(|| EngineError::NotFound(format!("what was pushed as {}", reference.familiar())))?;
+        let found = registry.manifest_digest(reference, None).await?;
+        let differs = |found: String, expected: &str| StepError::Differs {
+            reference: reference.clone(),
+            found,
+            expected: expected.to_owned(),
+        };
+        if found != pushed {
+            return Err(differs(format!("has {found}"), pushed.as_str()));
+        }
+        let here =
+            engine.inspect(reference).await?.ok_or_else(|| EngineError::NotFound(reference.familiar()))?;
+        let pinned: Reference = format!("{}@{pushed}", reference.repository())
+            .parse()
+            .map_err(|_| EngineError::Other(format!("{reference} cannot be pinned to {pushed}")))?;
+        let platform = here.platform.clone().unwrap_or_else(Platform::local);
+        let policy = self.puller.policy();
+        retry::run(policy, || engine.pull(&pinned, &platform, tell), retrying).await?;
+        let back = engine.inspect(&pinned).await?.map(|image| image.id);
+        if back.as_ref() != Some(&here.id) {
+            let back = back.map_or_else(|| "gives nothing".to_owned(), |id| format!("gives {id}"));
+            return Err(differs(back, here.id.as_str()));
+        }
+        self.ledger.entries().confirmed.insert(reference.clone(), pushed.clone());
+        Ok(Done::because(pushed.to_string()))
+    }
+
+    /// Removes a container; what it printed is the step's log.
+    pub(super) async fn remove_container(
+        &self,
+        id: &ContainerId,
+        tell: OnProgress<'_>,
+    ) -> Result<Done, StepError> {
+        let engine = self.engine()?;
+        for (stream, line) in engine.logs(id).await.unwrap_or_default() {
+            tell(Progress::Log { stream, line });
+        }
+        engine.stop(id, Duration::from_secs(1)).await?;
+        engine.remove_container(id).await?;
+        Ok(Done::because(id.short()))
+    }
+}
