@@ -6,3 +6,4 @@ pub mod contract;
 mod http;
 pub mod local_registry;
 pub mod smoke;
+pub mod trial;
