@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::base_images::artifact::ArtifactError;
+use crate::base_images::local_registry::RegistryError as LocalRegistryError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::engine::provision::ProvisionError;
@@ -302,6 +303,27 @@ impl From<CycleError> for Error {
     fn from(error: CycleError) -> Self {
         Self::of(ExitCode::SourceInvalid, &error)
             .hint("take one FROM, COPY --from or `needs` of these images away: `cargo xtask plan` shows them")
+    }
+}
+
+impl From<LocalRegistryError> for Error {
+    fn from(error: LocalRegistryError) -> Self {
+        let hints: &[&str] = match error {
+            LocalRegistryError::Engine(error) => return error.into(),
+            LocalRegistryError::NoSource => &[
+                "the same command with `--bootstrap` installs docker-registry",
+                "`docker pull registry:2` gets an image of one, where a registry answers",
+                "`docker load` takes one from a file",
+            ],
+            LocalRegistryError::NoPort { .. } => &["`ss -ltnp` shows who listens; `--port` begins elsewhere"],
+            LocalRegistryError::Silent { .. } | LocalRegistryError::Program(_) => {
+                &["`docker-registry --version` says whether the program runs at all"]
+            }
+            LocalRegistryError::Folder { .. } => {
+                &["the folder has to be writable; `df -h` shows whether the disk is full"]
+            }
+        };
+        hints.iter().fold(Self::of(ExitCode::EngineUnfit, &error), |told, hint| told.hint(*hint))
     }
 }
 

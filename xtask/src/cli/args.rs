@@ -1,5 +1,7 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod trials;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
+
+pub use trials::{LocalRegistry, RegistryCommand};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]
@@ -130,6 +134,8 @@ pub enum Command {
     PushAll(PushAll),
     /// The private engine of this tree
     Engine(Engine),
+    /// A registry on this machine, to try pushes against by hand
+    Registry(LocalRegistry),
     /// List the images that are affected by what changed between two commits
     Affected(Affected),
     /// Share the affected images out among several machines

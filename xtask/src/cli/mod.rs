@@ -9,6 +9,7 @@ mod bench;
 mod commands;
 mod engine;
 mod interrupt;
+mod local_registry;
 mod pipeline;
 mod provisioning;
 mod query;
@@ -77,6 +78,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
+        Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
         Command::Bench(args) => bench::run(typed, args).await,
     }

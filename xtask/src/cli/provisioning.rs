@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
-use crate::engine::provision::{self, DEBOOTSTRAP, EngineSettings, FOR_ENGINE, Home, ProvisionError};
+use crate::base_images::local_registry::find_source;
+use crate::engine::provision::{
+    self, Announce, DEBOOTSTRAP, EngineSettings, FOR_ENGINE, Home, ProvisionError, REGISTRY,
+};
 use crate::engine::{AnyEngine, EngineError, OnProgress, recipe};
 use crate::error::{Error, ExitCode};
 use crate::events::Emitter;
 use crate::execute::pull::MakeBase;
-use crate::model::{EventKind, Platform, Recipe, Reference};
+use crate::model::{EventKind, Observed, Platform, Recipe, Reference};
 
 /// Starts this tree's private engine, packages first. Cancelled by Ctrl-C.
 pub(super) async fn engine(
@@ -31,7 +34,16 @@ pub(super) async fn engine(
     Ok(session.connect().await?)
 }
 
-fn announcer(emitter: &Emitter) -> impl Fn(String) + Send + Sync + use<> {
+/// Installs a registry to run, where there is none.
+pub(super) async fn registry(observed: &Observed, announce: Announce<'_>) -> Result<(), Error> {
+    if find_source(observed).is_none() {
+        provision::ensure_packages(&[REGISTRY], announce).await?;
+    }
+    Ok(())
+}
+
+/// Tells what is done to the machine as events of a run.
+pub(super) fn announcer(emitter: &Emitter) -> impl Fn(String) + Send + Sync + use<> {
     let emitter = emitter.clone();
     move |message| emitter.emit(EventKind::Announced { message })
 }

@@ -1,0 +1,111 @@
+//! `registry up|down|status`: a registry on this machine, to try pushes against by hand.
+
+use std::path::PathBuf;
+
+use super::args::{self, Format, RegistryCommand};
+use super::provisioning;
+use super::session::{Session, Typed};
+use crate::base_images::local_registry::{self, RegistryError, Status};
+use crate::base_images::trial::{Mark, REGISTRIES};
+use crate::config::Layer;
+use crate::engine::{AnyEngine, Engine as _};
+use crate::error::{Error, ExitCode};
+use crate::model::{Lasts, Observed, RegistryWish};
+
+/// Its folder's name, beside those of runs.
+const NAME: &str = "local";
+/// Where registries listen by custom.
+const PORT: u16 = 5000;
+
+/// `registry`
+pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<ExitCode, Error> {
+    let layer = Layer { registry_port: args.port, ..Layer::default() };
+    let session = Session::open(typed, layer, &[])?;
+    let home = session.config.root.join(REGISTRIES).join(NAME);
+    match args.command {
+        RegistryCommand::Up => {
+            let _lock = session.lock().await?;
+            up(&session, home).await
+        }
+        RegistryCommand::Down => {
+            let _lock = session.lock().await?;
+            // Without an engine there can still be a program to stop.
+            let engine = session.connect().await.ok();
+            match local_registry::down(engine.as_ref(), &home).await? {
+                Some(record) => super::say(&format!(
+                    "{} at {} is gone, with all that it stored",
+                    record.source,
+                    record.domain()
+                )),
+                None => super::say("there is no registry to take away"),
+            }
+            Ok(ExitCode::Good)
+        }
+        RegistryCommand::Status { format } => Ok(tell(local_registry::status(&home).await, format)),
+    }
+}
+
+async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
+    let engine = session.connect().await.ok();
+    match local_registry::status(&home).await {
+        Status::Up(record) => {
+            super::say(&format!("{} runs already", record.source));
+            super::print(&record.domain());
+            return Ok(ExitCode::Good);
+        }
+        // What does not answer is in the way of one that does.
+        Status::Dead(_) => drop(local_registry::down(engine.as_ref(), &home).await?),
+        Status::Down => {}
+    }
+    let observed = observe(engine.as_ref()).await;
+    if session.bootstrap {
+        provisioning::registry(&observed, &|message| super::say(&message)).await?;
+    }
+    let source = local_registry::find_source(&observed).ok_or(RegistryError::NoSource)?;
+    let port = session.config.registry_port.unwrap_or(PORT);
+    let mark = Mark { run: format!("registry-{NAME}"), owner: String::new() };
+    let wish = RegistryWish {
+        home: home.display().to_string(),
+        port,
+        labels: mark.labels(),
+        lasts: Lasts::UntilDown,
+    };
+    let running = local_registry::start(engine.as_ref(), &source, &session.config.root, &wish).await?;
+    let record = &running.record;
+    if record.port != port {
+        super::say(&format!("port {port} is somebody else's; took {}", record.port));
+    }
+    super::say(&format!("started {}; `cargo xtask registry down` takes it away", record.source));
+    super::print(&record.domain());
+    Ok(ExitCode::Good)
+}
+
+/// What the engine has; nothing when there is none.
+async fn observe(engine: Option<&AnyEngine>) -> Observed {
+    match engine {
+        Some(engine) => engine.observe().await.unwrap_or_default(),
+        None => Observed::nothing(),
+    }
+}
+
+fn tell(status: Status, format: Format) -> ExitCode {
+    let (state, record, code) = match &status {
+        Status::Up(record) => ("up", Some(record), ExitCode::Good),
+        Status::Dead(record) => ("dead", Some(record), ExitCode::EngineUnfit),
+        Status::Down => ("down", None, ExitCode::EngineUnfit),
+    };
+    let text = match (format, record) {
+        (Format::Json, record) => {
+            let told = serde_json::json!({
+                "state": state,
+                "domain": record.map(local_registry::Record::domain),
+                "source": record.map(|record| &record.source),
+            });
+            told.to_string()
+        }
+        (Format::Human, Some(record)) => format!("{state} {} ({})", record.domain(), record.source),
+        (Format::Human, None) => state.to_owned(),
+    };
+    super::print(&text);
+    code
+}
