@@ -101,7 +101,12 @@ impl ServiceSource {
 impl Discovered {
     /// Every template of the services, the root and the settings.
     pub fn all_templates(&self) -> impl Iterator<Item = &TemplateSource> {
-        self.services.iter().flat_map(|service| &service.templates).chain(&self.templates)
+        self.folders().flat_map(|folder| &folder.templates).chain(&self.templates)
+    }
+
+    /// Every folder that images come from.
+    pub fn folders(&self) -> impl Iterator<Item = &ServiceSource> {
+        self.services.iter().chain(&self.base_images)
     }
 
     /// The ignore file of a build: `Dockerfile.dockerignore` beside the Dockerfile, else the context's

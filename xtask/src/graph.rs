@@ -199,6 +199,8 @@ mod tests {
                 context: format!("src/{name}"),
                 target: None,
                 build_args: BTreeMap::new(),
+                labels: BTreeMap::new(),
+                network: None,
             })),
             platform: Platform::new("linux", "amd64", None),
             group: None,

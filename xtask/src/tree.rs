@@ -4,6 +4,8 @@
 //! be then: the linked graph, a hashed context for each image, and diagnostics. Decides nothing: planners do. A
 //! service that is broken stays in the tree, so that `status` can name it.
 
+mod artifact;
+mod base_image;
 mod memory;
 mod service;
 
@@ -117,16 +119,18 @@ fn read(input: &ReadInput<'_>) -> Tree {
     let config = input.config;
     let hashes = HashCache::load(&cache_path(&config.root));
     let listings = Listings::new(&config.root, input.overlay.clone());
-    let read: Vec<ReadService> = input
-        .discovered
-        .services
-        .par_iter()
-        .map(|service| Reader { input, service, listings: &listings, hashes: &hashes }.read())
-        .collect();
+    let reader = |service| Reader { input, service, listings: &listings, hashes: &hashes };
+    let mut read: Vec<ReadService> =
+        input.discovered.services.par_iter().map(|service| reader(service).read()).collect();
+    let base_images = &input.discovered.base_images;
+    if !base_images.is_empty() {
+        let systems = base_image::Systems::of(input);
+        read.par_extend(base_images.par_iter().map(|folder| reader(folder).read_base_image(&systems)));
+    }
     // The largest part of what was read, and no longer needed.
     drop(listings);
     let mut tree = Tree::default();
-    let belongs = |d: &&Diagnostic| input.discovered.services.iter().all(|s| !is_below(&d.file, &s.dir));
+    let belongs = |d: &&Diagnostic| input.discovered.folders().all(|s| !is_below(&d.file, &s.dir));
     let own = input.render_problems.iter().filter(belongs);
     for problem in input.discovered.problems.iter().chain(own) {
         tree.findings.push(Finding { service: None, diagnostic: problem.clone() });

@@ -5,5 +5,6 @@ pub mod checks;
 pub mod contract;
 mod http;
 pub mod local_registry;
+pub mod matrix;
 pub mod smoke;
 pub mod trial;

@@ -382,6 +382,7 @@ fn base_image_settings(layer: BaseImageLayer) -> BaseImageSettings {
         jobs: layer.jobs.map_or(1, |jobs| jobs.0),
         push: layer.push.unwrap_or_default(),
         docker_args: layer.docker_args.unwrap_or_default(),
+        docker: super::DockerArgs::default(),
     }
 }
 

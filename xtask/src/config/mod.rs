@@ -3,6 +3,7 @@
 //! flag > environment > `.env` > `.config/xtask.local.toml` > `.config/xtask.toml` > built-in (`default.toml`).
 //! Planners read this struct; only `load.rs` touches files and only `env.rs` the environment.
 
+mod docker_args;
 mod layer;
 mod load;
 mod settings;
@@ -10,6 +11,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use docker_args::DockerArgs;
 pub use layer::{
     ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Port, Positive,
     Scalar, Tag, TreeGlob, Version, parse_bool,
@@ -117,8 +119,10 @@ pub struct BaseImageSettings {
     pub jobs: usize,
     /// Whether `base-images` pushes.
     pub push: bool,
-    /// `BUILD_ARGS` as it stands.
+    /// `BUILD_ARGS` as it stands; only `base-images` reads it.
     pub docker_args: String,
+    /// What `base-images` read of it.
+    pub docker: DockerArgs,
 }
 
 /// Where the artifact of base images comes from and is kept.

@@ -17,6 +17,7 @@ pub mod chain;
 mod command;
 mod directives;
 mod evaluate;
+mod facts;
 pub mod inputs;
 pub mod inspect;
 mod lex;

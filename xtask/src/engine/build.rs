@@ -173,7 +173,7 @@ fn query(
         ("session", session.to_owned()),
         ("dockerfile", dockerfile.to_owned()),
         ("platform", spec.platform.to_string()),
-        ("networkmode", "default".to_owned()),
+        ("networkmode", spec.network.clone().unwrap_or_else(|| "default".to_owned())),
         ("rm", "1".to_owned()),
         ("buildargs", json(serde_json::json!(args))),
         ("labels", json(serde_json::json!(spec.labels))),
@@ -238,6 +238,7 @@ mod tests {
             build_args: [("V".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "mine".to_owned())]
                 .into(),
             labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
+            network: None,
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
             inline_cache: InlineCache::Yes,

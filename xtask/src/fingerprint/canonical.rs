@@ -31,7 +31,7 @@ pub struct Parts {
     pub target: Option<String>,
     /// The platform.
     pub platform: Platform,
-    /// Digest of each build arg's value, by name.
+    /// Digest of each build arg's value, by name; labels that were asked for are told apart by `--label `.
     pub args: BTreeMap<String, String>,
     /// Image ID of each external base, by familiar name; none for one that is not here.
     pub bases: BTreeMap<String, Option<Digest>>,
@@ -57,7 +57,17 @@ impl Parts {
             dockerfile: short_digest(&target.reachable_text),
             target: target.target.clone(),
             platform: image.platform.clone(),
-            args: target.build_args.iter().map(|(name, value)| (name.clone(), short_digest(value))).collect(),
+            args: target
+                .build_args
+                .iter()
+                .map(|(name, value)| (name.clone(), short_digest(value)))
+                .chain(
+                    target
+                        .labels
+                        .iter()
+                        .map(|(name, value)| (format!("--label {name}"), short_digest(value))),
+                )
+                .collect(),
             bases: image
                 .base_images
                 .iter()

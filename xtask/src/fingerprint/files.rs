@@ -4,13 +4,14 @@
 //! digest for the key, and diagnostics for what cannot be read. Decides nothing about builds.
 
 use std::io::Read as _;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::cache::{HashCache, Sha};
-use super::listing::{Entry, EntryKind, Listings, join};
+use super::listing::{Entry, EntryKind, Folder, GivenFile, Listings, join};
 use super::sources::Trail;
 use crate::dockerfile::inputs::Selector;
 use crate::ignorefile::IgnoreFile;
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     pub ignore: Option<(&'a IgnoreFile, &'a str)>,
     /// The Dockerfile's path, for diagnostics.
     pub dockerfile: &'a str,
+    /// A file at its top that lies elsewhere.
+    pub given: Option<&'a Arc<GivenFile>>,
 }
 
 struct Found {
@@ -68,7 +71,7 @@ impl Context<'_> {
         found: &mut Vec<Found>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        let listing = self.listings.folder(&join_context(self.folder, folder));
+        let listing = self.listing(folder);
         if let Some(why) = &listing.unreadable {
             let path = if folder.is_empty() { "." } else { folder };
             diagnostics.push(self.error(0, format!("cannot read the folder {path} of the context: {why}")));
@@ -118,6 +121,12 @@ impl Context<'_> {
                 size: text.len() as u64,
                 digest: Digest::from_sha256(&Sha256::digest(text.as_bytes()).into()),
             },
+            EntryKind::Given(given) => {
+                // Whoever gives a file that nobody has seen yet makes no key of it.
+                let digest = given.digest.clone().unwrap_or_else(|| Digest::from_sha256(&[0; 32]));
+                let kind = ContextFileKind::File { size: given.size, digest };
+                return Ok((ContextFile { path, mode, kind, source: given.source.clone() }, counts));
+            }
             EntryKind::File(stamp) => {
                 let full = join_context(self.folder, &path);
                 let (folder, name) = full.rsplit_once('/').unwrap_or(("", &full));
@@ -137,8 +146,18 @@ impl Context<'_> {
         Ok((ContextFile { path, mode, kind, source: None }, counts))
     }
 
+    /// What a folder of the context holds.
+    pub(super) fn listing(&self, folder: &str) -> Arc<Folder> {
+        let listing = self.listings.folder(&join_context(self.folder, folder));
+        match self.given {
+            Some(given) if folder.is_empty() => Arc::new(listing.with(given)),
+            _ => listing,
+        }
+    }
+
     pub(super) fn is_ignored(&self, path: &str) -> bool {
-        self.ignore.is_some_and(|(ignore, _)| ignore.is_ignored(path))
+        self.given.is_none_or(|given| given.name != path)
+            && self.ignore.is_some_and(|(ignore, _)| ignore.is_ignored(path))
     }
 
     fn can_prune(&self, path: &str) -> bool {
@@ -192,7 +211,8 @@ mod tests {
         let listings = Listings::new(&tree.root(), Default::default());
         assert_eq!(listings.folder("d").entries.len(), 2);
         std::fs::remove_file(tree.root().join("d/gone")).unwrap();
-        let context = Context { listings: &listings, folder: "", ignore: None, dockerfile: "Dockerfile" };
+        let context =
+            Context { listings: &listings, folder: "", ignore: None, dockerfile: "Dockerfile", given: None };
         let all = InputPattern {
             pattern: ".".to_owned(),
             line: 1,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::Stamp;
+use crate::model::Digest;
 
 /// Our own folder below the root; its files change with every run and are never part of a context.
 pub const OWN_FOLDER: &str = "target/xtask";
@@ -44,10 +45,26 @@ pub enum EntryKind {
     File(Stamp),
     /// A file that is going to be written.
     Pending(Arc<str>),
+    /// A file that lies elsewhere.
+    Given(Arc<GivenFile>),
     /// A folder.
     Directory,
     /// A symlink and what it says; it need not lead anywhere.
     Symlink(String),
+}
+
+/// A file that stands at the top of one context and lies elsewhere, or is still to come: no other image sees it, and no
+/// ignore file hides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenFile {
+    /// Its name in the context.
+    pub name: String,
+    /// Where it lies, absolute; none while it is not on this machine.
+    pub source: Option<PathBuf>,
+    /// Bytes; 0 while nobody knows.
+    pub size: u64,
+    /// Its content's digest; none while nobody knows.
+    pub digest: Option<Digest>,
 }
 
 /// A folder as it was read.
@@ -62,6 +79,18 @@ pub struct Folder {
 }
 
 impl Folder {
+    /// The same with a file laid over it.
+    pub(super) fn with(&self, given: &Arc<GivenFile>) -> Self {
+        let mut folder = self.clone();
+        let kind = EntryKind::Given(Arc::clone(given));
+        let entry = Entry { name: given.name.clone(), mode: NEW_FILE, kind };
+        match folder.entries.binary_search_by(|e| e.name.as_str().cmp(&given.name)) {
+            Ok(index) => folder.entries[index] = entry,
+            Err(index) => folder.entries.insert(index, entry),
+        }
+        folder
+    }
+
     /// The entry of that name.
     pub fn find(&self, name: &str) -> Option<&Entry> {
         let index = self.entries.binary_search_by(|e| e.name.as_str().cmp(name)).ok()?;

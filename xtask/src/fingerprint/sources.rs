@@ -5,7 +5,7 @@
 //! where a source ends, always inside the context; those below a folder that is read stay symlinks, and a wildcard
 //! does not look through them.
 
-use super::files::{Context, join_context};
+use super::files::Context;
 use super::listing::{Entry, EntryKind, join};
 use crate::dockerfile::inputs::{Selector, clean, matches_component};
 use crate::ignorefile::glob;
@@ -90,7 +90,7 @@ impl Context<'_> {
     /// Adds what wildcards match. Symlinks are followed only where the whole pattern ends.
     fn expand(&self, base: &str, wild: &[&str], input: &InputPattern, trail: &mut Trail) {
         let Some((first, rest)) = wild.split_first() else { return };
-        let listing = self.listings.folder(&join_context(self.folder, base));
+        let listing = self.listing(base);
         for entry in listing.entries.iter().filter(|entry| matches_component(first, &entry.name)) {
             let path = join(base, &entry.name);
             match &entry.kind {
@@ -122,7 +122,7 @@ impl Context<'_> {
                 }
                 _ => {}
             }
-            let listing = self.listings.folder(&join_context(self.folder, &path));
+            let listing = self.listing(&path);
             let next = join(&path, &component);
             match listing.find(&component)? {
                 Entry { kind: EntryKind::Symlink(target), .. } => {

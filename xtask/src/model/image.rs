@@ -157,6 +157,10 @@ pub struct BuildTarget {
     pub target: Option<String>,
     /// The build args that matter: those that the Dockerfile declares and somebody sets.
     pub build_args: BTreeMap<String, String>,
+    /// Labels that somebody asked for, beyond those that tell of the build.
+    pub labels: BTreeMap<String, String>,
+    /// The network that instructions run in; none is the engine's default.
+    pub network: Option<String>,
 }
 
 /// `BUILD_PHASE` of `build.conf`: foundation images come before all dependent ones.

@@ -12,6 +12,8 @@ pub const LINEAGE: &str = "dev.xtask.lineage";
 pub const KEPT_BESIDE: &str = "dev.xtask.kept-beside";
 /// How a base image was made that no registry gave.
 pub const RECIPE: &str = "dev.xtask.recipe";
+/// On an image that stands in for a release: `sample`.
+pub const ARTIFACT: &str = "dev.xtask.artifact";
 /// On containers of ours: the run that made them.
 pub const RUN: &str = "dev.xtask.run";
 /// On containers of ours: the process of that run, as `PID@STARTED`.

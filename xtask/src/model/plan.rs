@@ -350,6 +350,8 @@ pub struct BuildSpec {
     pub build_args: BTreeMap<String, String>,
     /// Labels to set.
     pub labels: BTreeMap<String, String>,
+    /// The network that instructions run in; none is the engine's default.
+    pub network: Option<String>,
     /// Ignore the builder's cache.
     pub no_cache: bool,
     /// Images that may serve as cache.

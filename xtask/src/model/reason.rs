@@ -93,6 +93,8 @@ pub enum Reason {
     Forced,
     /// A base image is missing and nobody may be asked for it.
     BaseUnavailable(Reference),
+    /// A file that goes into it (`1.2.3.zip`) is not on this machine.
+    ArtifactMissing(String),
     /// An image that it builds on cannot be built.
     NeedFails(ImageName),
     /// Everything that it is made of is as it was.
@@ -163,6 +165,7 @@ impl Reason {
             | Self::Broken
             | Self::Invalid(_)
             | Self::NothingToPush(_)
+            | Self::ArtifactMissing(_)
             | Self::BaseUnavailable(_)
             | Self::ArtifactUnavailable => Outcome::Failed,
             Self::NeedFails(_) | Self::NotSelected | Self::DigestOnly | Self::NoEngine => Outcome::Skipped,
@@ -244,8 +247,15 @@ impl fmt::Display for Reason {
             },
             Self::BaseMissing(reference) => write!(f, "base image {} is not here yet", reference.familiar()),
             Self::BaseUnavailable(reference) => {
-                write!(f, "base image {} is missing, and there is no registry to ask", reference.familiar())
+                write!(
+                    f,
+                    "base image {} is missing, and there is no registry to ask: name a mirror below [mirrors], load \
+                     a bundle that has it (`cargo xtask bundle load FILE`), or name a registry inside \
+                     (--internal-registry)",
+                    reference.familiar()
+                )
             }
+            Self::ArtifactMissing(file) => write!(f, "artifact {file} is not here"),
             Self::NeedFails(name) => write!(f, "needs {name}, which cannot be built"),
             Self::Forced => f.write_str("--force"),
             Self::UpToDate { inputs: 1 } => f.write_str("up to date: 1 input unchanged"),

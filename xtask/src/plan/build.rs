@@ -3,12 +3,12 @@
 //! In: the graph, the hashed contexts, the store. Out: an [`Assessment`] for every image, and steps for those
 //! that are not up to date. An image is up to date when its label carries the key that a build would give now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::fingerprint::canonical::{Parts, differing_files};
 use crate::graph::ImageGraph;
 use crate::model::{
-    BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName, ImageSource,
+    ArtifactKind, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName, ImageSource,
     ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference, Skipped, Step,
     StepId, StepKind, labels,
 };
@@ -18,8 +18,11 @@ use crate::model::{
 pub struct Prepared {
     /// What the builder gets.
     pub files: ContextFiles,
-    /// Digest over what counts; none when the context or the Dockerfile has an error.
+    /// Digest over what counts; none when the context or the Dockerfile has an error, or when nobody has seen yet what
+    /// it awaits.
     pub digest: Option<Digest>,
+    /// A file of it that is not on this machine yet (`1.2.3.zip`): nothing can be built before it is.
+    pub awaits: Option<String>,
 }
 
 /// The contexts of a tree by image.
@@ -52,6 +55,7 @@ pub fn assess(
 ) -> Vec<Assessment> {
     let mut keys: HashMap<ImageName, Digest> = HashMap::new();
     let mut all = Vec::with_capacity(graph.images().len());
+    let mut unkeyed = Unkeyed { graph, contexts, names: HashSet::new() };
     for image in graph.images() {
         let base_id = |base: &Reference| observed.find(base).map(|i| i.id.clone());
         let parts = contexts.get(&image.name).and_then(|c| c.digest.as_ref()).and_then(|digest| {
@@ -67,12 +71,53 @@ pub fn assess(
             ImageSource::External(source) => assess_external(image, source, observed),
             ImageSource::Build(_) => match (&parts, &key) {
                 (Some(parts), Some(key)) => assess_built(image, parts, key, context, observed, recall),
-                _ => (ImageState::Invalid, broken_because(image, contexts, graph)),
+                _ => match unkeyed.because(image) {
+                    Some(reason) => (state_without_key(image, observed), reason),
+                    None => (ImageState::Invalid, broken_because(image, contexts, graph)),
+                },
             },
         };
         all.push(Assessment { name: image.name.clone(), state, reason, parts, key });
     }
     all
+}
+
+/// Images that nothing is wrong with and that have no key yet, since nobody has seen what goes into them.
+struct Unkeyed<'a> {
+    graph: &'a ImageGraph,
+    contexts: &'a Contexts,
+    names: HashSet<&'a ImageName>,
+}
+
+impl<'a> Unkeyed<'a> {
+    /// Why an image is one of them; images have to be asked about in build order.
+    fn because(&mut self, image: &'a Image) -> Option<Reason> {
+        let context = self.contexts.get(&image.name)?;
+        let reason = match (&context.digest, &context.awaits) {
+            (None, None) => return None,
+            (None, Some(file)) => Reason::ArtifactMissing(file.clone()),
+            (Some(_), _) => {
+                let is_whole = |need: &ImageName| {
+                    let has_digest = self.contexts.get(need).is_some_and(|c| c.digest.is_some());
+                    has_digest || self.names.contains(need) || is_external(self.graph, need)
+                };
+                let awaited = image.needs.iter().find(|need| self.names.contains(*need))?;
+                if !image.needs.iter().all(is_whole) {
+                    return None;
+                }
+                Reason::Changed(vec![Change::Base(awaited.clone())])
+            }
+        };
+        self.names.insert(&image.name);
+        Some(reason)
+    }
+}
+
+fn state_without_key(image: &Image, observed: &Observed) -> ImageState {
+    if observed.capabilities.is_none() {
+        return ImageState::Unknown;
+    }
+    if observed.find(&image.reference).is_some() { ImageState::Stale } else { ImageState::Missing }
 }
 
 fn is_external(graph: &ImageGraph, name: &ImageName) -> bool {
@@ -195,7 +240,7 @@ pub struct BuildRequest {
     pub kept: BTreeMap<ImageName, Vec<Reference>>,
 }
 
-/// The build phase. `pulls` are the planned pulls, which builds wait for.
+/// The build phase. `pulls` are the planned downloads and pulls, which builds wait for.
 pub fn plan(
     request: &BuildRequest,
     graph: &ImageGraph,
@@ -246,7 +291,22 @@ pub fn plan(
             skip(Reason::BaseUnavailable(base.clone()));
             continue;
         }
+        let awaited = contexts.get(&image.name).and_then(|c| c.awaits.as_ref());
+        let is_renamed = !forced && matches!(assessment.reason, Reason::NameMissing(_));
+        let download = match awaited.filter(|_| !is_renamed) {
+            None => None,
+            Some(file) => {
+                let id = StepId::new(Phase::Download, file);
+                if pulls.steps.iter().all(|step| step.id != id) {
+                    failing.insert(&image.name);
+                    skip(Reason::ArtifactMissing(file.clone()));
+                    continue;
+                }
+                Some(id)
+            }
+        };
         let mut needs: Vec<StepId> = image.needs.iter().filter_map(|n| planned.get(n).cloned()).collect();
+        needs.extend(download);
         needs.extend(bases.iter().filter_map(|base| pulled.get(*base).map(|id| (*id).clone())));
         let after: Vec<StepId> =
             graph.foundations_before(image).iter().filter_map(|n| planned.get(n).cloned()).collect();
@@ -334,7 +394,8 @@ fn spec(
     files: ContextFiles,
     why: &Reason,
 ) -> BuildSpec {
-    let mut all = request.labels.clone();
+    let mut all = target.labels.clone();
+    all.extend(request.labels.clone());
     let mut label = |name: &str, value: String| {
         all.insert(name.to_owned(), value);
     };
@@ -347,8 +408,18 @@ fn spec(
     label(labels::PLATFORM, image.platform.to_string());
     label(labels::BUILD_REASON, why.to_string());
     label("org.opencontainers.image.title", image.name.to_string());
-    if let Some(tag) = image.reference.tag() {
-        label("org.opencontainers.image.version", tag.to_owned());
+    match image.base_image() {
+        Some(facts) => {
+            label("org.opencontainers.image.version", facts.version.clone());
+            if facts.artifact.as_ref().is_some_and(|artifact| artifact.kind == ArtifactKind::Sample) {
+                label(labels::ARTIFACT, "sample".to_owned());
+            }
+        }
+        None => {
+            if let Some(tag) = image.reference.tag() {
+                label("org.opencontainers.image.version", tag.to_owned());
+            }
+        }
     }
     BuildSpec {
         image: image.name.clone(),
@@ -360,6 +431,7 @@ fn spec(
         target: target.target.clone(),
         platform: image.platform.clone(),
         build_args: target.build_args.clone(),
+        network: target.network.clone(),
         labels: all,
         no_cache: request.force,
         cache_from: if request.force {

@@ -133,6 +133,8 @@ impl Reader<'_> {
             context: self.service.dir.clone(),
             target: None,
             build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            network: None,
         };
         let source = ImageSource::Build(Box::new(target));
         if let Some(image) = self.image(base, source, platform, group, read) {
@@ -163,7 +165,11 @@ impl Reader<'_> {
         read.diagnostics.extend(parse_findings);
         let wanted: Vec<Wanted<'_>> = names
             .iter()
-            .map(|(target, name)| self.resolve(&file, *target, name, settings, facts.platform))
+            .map(|(target, name)| {
+                let (resolved, build_args) =
+                    self.resolve(&file, *target, settings, facts.platform, &BTreeMap::new());
+                Wanted { target: *target, name: ImageName::new(*name), resolved, build_args }
+            })
             .collect();
         let all_inputs: Vec<InputPattern> =
             wanted.iter().flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
@@ -183,18 +189,13 @@ impl Reader<'_> {
             folder,
             ignore: ignore.as_ref().zip(ignore_path.as_deref()),
             dockerfile: &path,
+            given: None,
         };
         // One is the rule; room for more, times thousands of services, is most of what reading would need.
         read.images.reserve_exact(wanted.len());
         for wanted in wanted {
             let mut inputs = wanted.resolved.inputs;
-            inputs.extend(settings.inputs.iter().map(|pattern| InputPattern {
-                pattern: pattern.clone(),
-                line: 0,
-                kind: InputKind::Declared,
-                excludes: Vec::new(),
-                parents: false,
-            }));
+            inputs.extend(declared(settings));
             let (files, mut found) = reading.select(&inputs, self.hashes);
             found.extend(wanted.resolved.diagnostics);
             let is_whole = is_sound && found.iter().all(|d| d.severity != Severity::Error);
@@ -211,6 +212,8 @@ impl Reader<'_> {
                 context: context.clone(),
                 target: wanted.target.map(str::to_owned),
                 build_args: wanted.build_args,
+                labels: BTreeMap::new(),
+                network: None,
             };
             let source = ImageSource::Build(Box::new(target));
             if let Some(mut image) =
@@ -218,23 +221,25 @@ impl Reader<'_> {
             {
                 image.base_images = wanted.resolved.base_images;
                 image.companions.clone_from(&facts.companions);
-                read.images.push((image, Prepared { files, digest }));
+                read.images.push((image, Prepared { files, digest, awaits: None }));
             }
         }
     }
 
-    fn resolve<'t>(
+    /// What a target of a Dockerfile needs, and the build args that matter to it. `given` beats all others.
+    pub(super) fn resolve(
         &self,
         file: &Dockerfile,
-        target: Option<&'t str>,
-        name: &str,
+        target: Option<&str>,
         settings: &conf::ServiceSettings,
         platform: &Platform,
-    ) -> Wanted<'t> {
+        given: &BTreeMap<String, String>,
+    ) -> (Resolved, BTreeMap<String, String>) {
         let config = self.input.config;
         let mut args = config.build_args.settings.clone();
         args.extend(settings.args.iter().map(|(k, v)| (k.clone(), v.0.clone())));
         args.extend(config.build_args.flags.clone());
+        args.extend(given.clone());
         let look = |args: &BTreeMap<String, String>| {
             let build_platform = &self.input.engine_platform;
             dockerfile::resolve(file, &Options { target, build_args: args, platform, build_platform })
@@ -252,7 +257,30 @@ impl Reader<'_> {
             resolved = look(&args);
         }
         args.retain(|name, _| resolved.declared_args.contains(name));
-        Wanted { target, name: ImageName::new(name), resolved, build_args: args }
+        (resolved, args)
+    }
+
+    /// The first of these folders in which most of the COPY and ADD sources exist.
+    pub(super) fn best_context<const N: usize>(
+        &self,
+        folders: [&str; N],
+        dockerfile: &str,
+        inputs: &[InputPattern],
+    ) -> String {
+        let mut best = (0, folders.first().copied().unwrap_or("."));
+        for (at, folder) in folders.into_iter().enumerate() {
+            let place = if folder == "." { "" } else { folder };
+            let context =
+                Context { listings: self.listings, folder: place, ignore: None, dockerfile, given: None };
+            let (present, missing) = context.present_sources(inputs);
+            if at == 0 || present > best.0 {
+                best = (present, folder);
+            }
+            if missing.is_empty() {
+                break;
+            }
+        }
+        best.1.to_owned()
     }
 
     /// The context folder, relative to the root; `.` is the root.
@@ -279,15 +307,7 @@ impl Reader<'_> {
         match choice {
             ContextChoice::Service => folder,
             ContextChoice::Root => ".".to_owned(),
-            ContextChoice::Auto => {
-                let at = |folder| Context { listings: self.listings, folder, ignore: None, dockerfile };
-                let (here, missing) = at(folder.as_str()).present_sources(inputs);
-                if missing.is_empty() {
-                    return folder;
-                }
-                let (above, _) = at("").present_sources(inputs);
-                if above > here { ".".to_owned() } else { folder }
-            }
+            ContextChoice::Auto => self.best_context([folder.as_str(), "."], dockerfile, inputs),
         }
     }
 
@@ -354,6 +374,17 @@ pub(super) fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn keep<T>(said: &mut Vec<Diagnostic>, result: Result<T, Diagnostic>) -> Option<T> {
+/// `inputs` of `service.toml`, as patterns.
+pub(super) fn declared(settings: &conf::ServiceSettings) -> impl Iterator<Item = InputPattern> {
+    settings.inputs.iter().map(|pattern| InputPattern {
+        pattern: pattern.clone(),
+        line: 0,
+        kind: InputKind::Declared,
+        excludes: Vec::new(),
+        parents: false,
+    })
+}
+
+pub(super) fn keep<T>(said: &mut Vec<Diagnostic>, result: Result<T, Diagnostic>) -> Option<T> {
     result.map_err(|diagnostic| said.push(diagnostic)).ok()
 }

@@ -94,6 +94,7 @@ impl World {
             platform: Platform::local(),
             build_args: Default::default(),
             labels: Default::default(),
+            network: None,
             no_cache: false,
             cache_from: Vec::new(),
             inline_cache: Default::default(),
