@@ -97,9 +97,13 @@ impl ExitCode {
     pub fn of_failed(phases: impl IntoIterator<Item = Phase>) -> Self {
         let code = |phase| match phase {
             Phase::Build | Phase::Keep => Self::BuildFailed,
-            Phase::Download | Phase::Prefetch | Phase::Alias | Phase::Push | Phase::Rehearse | Phase::Pull | Phase::Confirm => {
-                Self::PullFailed
-            }
+            Phase::Download
+            | Phase::Prefetch
+            | Phase::Alias
+            | Phase::Push
+            | Phase::Rehearse
+            | Phase::Pull
+            | Phase::Confirm => Self::PullFailed,
             Phase::Verify | Phase::Test => Self::VerifyFailed,
             Phase::Registry | Phase::CleanUp => Self::EngineUnfit,
             Phase::Bump | Phase::SyncConfig | Phase::Render => Self::Unexpected,

@@ -80,6 +80,8 @@ pub struct Tree {
     pub contexts: Contexts,
     /// What is wrong, each with the service that it concerns (none: the whole tree).
     pub findings: Vec<Finding>,
+    /// The default version of the base images, if there are any and somebody names one.
+    pub default_version: Option<String>,
     /// How many files had to be read to hash them; an earlier run knew the others.
     pub hashed: usize,
 }
@@ -119,17 +121,18 @@ fn read(input: &ReadInput<'_>) -> Tree {
     let config = input.config;
     let hashes = HashCache::load(&cache_path(&config.root));
     let listings = Listings::new(&config.root, input.overlay.clone());
+    let mut tree = Tree::default();
     let reader = |service| Reader { input, service, listings: &listings, hashes: &hashes };
     let mut read: Vec<ReadService> =
         input.discovered.services.par_iter().map(|service| reader(service).read()).collect();
     let base_images = &input.discovered.base_images;
     if !base_images.is_empty() {
         let systems = base_image::Systems::of(input);
+        tree.default_version = systems.default_version().map(str::to_owned);
         read.par_extend(base_images.par_iter().map(|folder| reader(folder).read_base_image(&systems)));
     }
     // The largest part of what was read, and no longer needed.
     drop(listings);
-    let mut tree = Tree::default();
     let belongs = |d: &&Diagnostic| input.discovered.folders().all(|s| !is_below(&d.file, &s.dir));
     let own = input.render_problems.iter().filter(belongs);
     for problem in input.discovered.problems.iter().chain(own) {

@@ -1,15 +1,17 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod base_images;
 mod trials;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
+use crate::config::{ArtifactLayer, Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
+pub use base_images::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Making, Systems};
 pub use trials::{LocalRegistry, RegistryCommand};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
@@ -132,6 +134,8 @@ pub enum Command {
     Push(Push),
     /// Push every image
     PushAll(PushAll),
+    /// The base images: build them, and what belongs to their release
+    BaseImages(BaseImages),
     /// The private engine of this tree
     Engine(Engine),
     /// A registry on this machine, to try pushes against by hand
@@ -179,6 +183,9 @@ pub struct Naming {
     /// A build arg; repeat for more
     #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
     pub build_arg: Vec<String>,
+    /// Put the sample into base images, not the framework's release
+    #[arg(long)]
+    pub sample_artifact: bool,
 }
 
 /// How pulls are made.
@@ -616,6 +623,7 @@ impl Naming {
             internal_registry: self.internal_registry.clone(),
             prefix: self.prefix.clone(),
             platform: self.platform.clone(),
+            artifact: ArtifactLayer { sample: given(self.sample_artifact), ..ArtifactLayer::default() },
             ..Layer::default()
         };
         own.or(layer)

@@ -25,7 +25,7 @@ fn build_layer(tag: Option<Tag>, building: &Building, pulling: &Pulling, naming:
 pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
-    let mut phases = Phase::BUILD_ALL.to_vec();
+    let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
         phases.push(Phase::Push);
     }
@@ -44,7 +44,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
-    let mut phases = vec![Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
+    let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
     if args.building.push {
         phases.push(Phase::Push);
     }

@@ -5,6 +5,7 @@
 
 mod affected;
 pub mod args;
+mod base_images;
 mod bench;
 mod commands;
 mod engine;
@@ -77,6 +78,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
+        Command::BaseImages(args) => base_images::run(typed, args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,

@@ -17,19 +17,30 @@ use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::keep::{self, KeepInput};
-use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach};
-use crate::plan::{push, verify};
+use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach, Renew};
+use crate::plan::{download, push, verify};
 use crate::rebuild::lineage::NAMESPACE;
 use crate::tree;
+
+/// Which images a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// Services, by name, with the base images that they need.
+    Services,
+    /// Base images, by system.
+    BaseImages,
+}
 
 /// What a command wants of the pipeline.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     /// The phases, in order.
     pub phases: Vec<Phase>,
-    /// `--only` or names; empty is all.
+    /// Which images it is about.
+    pub subject: Subject,
+    /// `--only`, `--os` or names; empty is all.
     pub only: Vec<String>,
-    /// `--skip`
+    /// `--skip`, `--skip-os`
     pub skip: Vec<String>,
     /// References named beside services (`prefetch IMAGE`, `alias REF`); their images are not looked for in the tree.
     pub references: Vec<Reference>,
@@ -49,6 +60,8 @@ pub(super) struct Request {
     pub internal_pulls_only: bool,
     /// Only what was named, not what it builds on (`push`).
     pub no_needs: bool,
+    /// Pull base images that are here already too (`--pull` of `BUILD_ARGS`).
+    pub renew: Renew,
 }
 
 impl Request {
@@ -56,6 +69,7 @@ impl Request {
     pub fn of(phases: &[Phase]) -> Self {
         Self {
             phases: phases.to_vec(),
+            subject: Subject::Services,
             only: Vec::new(),
             skip: Vec::new(),
             references: Vec::new(),
@@ -67,6 +81,7 @@ impl Request {
             pulls_count: false,
             internal_pulls_only: false,
             no_needs: false,
+            renew: Renew::No,
         }
     }
 
@@ -76,7 +91,7 @@ impl Request {
 
     /// What is left once base images are pulled and named.
     pub fn after_prefetch(&self) -> Self {
-        let is_left = |phase: &Phase| !matches!(phase, Phase::Prefetch | Phase::Alias);
+        let is_left = |phase: &Phase| !matches!(phase, Phase::Download | Phase::Prefetch | Phase::Alias);
         Self { phases: self.phases.iter().copied().filter(is_left).collect(), ..self.clone() }
     }
 
@@ -85,9 +100,14 @@ impl Request {
         self.has(Phase::Prefetch) || self.has(Phase::Alias)
     }
 
-    /// Whether nothing was chosen or left out.
+    /// Whether it is about all services: nothing was chosen or left out.
     pub fn is_of_all(&self) -> bool {
-        self.only.is_empty() && self.skip.is_empty()
+        self.subject == Subject::Services && self.only.is_empty() && self.skip.is_empty()
+    }
+
+    /// Whether it is about base images.
+    pub fn is_of_bases(&self) -> bool {
+        self.subject == Subject::BaseImages
     }
 
     /// Whether it is about images of this tree, not only about files and base images.
@@ -117,7 +137,7 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
         // Files are everybody's: a tree without images has them too.
         world.all()
     } else {
-        world.select(&request.only, &request.skip, request.no_needs)?
+        world.select(request)?
     };
     let make = |verdict| make_plan(session, world, &world.observed, request, selected.clone(), verdict);
     if !request.asks_network() {
@@ -156,7 +176,17 @@ pub(super) fn make_plan(
     let mut wanted = world.wanted(&selected);
     let platform = session.platform(observed);
     wanted.extend(request.references.iter().map(|r| (originals.original_of(r), platform.clone())));
+    let root = config.root.clone();
+    let recall = move |digest: &crate::model::Digest| tree::recall(&root, digest);
+    let mut assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
     let mut plan = Plan::default();
+    if request.has(Phase::Download) {
+        let wish = build_request(session, &selected, verdict.as_ref());
+        let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
+        let artifacts = build::artifacts(&wish, graph, contexts, &assessments);
+        let reach = if config.offline { download::Reach::Nobody } else { download::Reach::Servers };
+        plan.extend(download::plan(&artifacts, reach));
+    }
     let mut pulls = Plan::default();
     let may_pull = !request.internal_pulls_only || network == Network::Internal;
     if request.has(Phase::Prefetch) && !config.skip_prefetch && may_pull {
@@ -168,6 +198,7 @@ pub(super) fn make_plan(
             recipes: &config.recipes,
             reach: if config.offline { Reach::Nobody(network) } else { Reach::Registries(network) },
             bootstrap: if session.bootstrap { Bootstrap::Yes } else { Bootstrap::No },
+            renew: request.renew,
         });
         plan.extend(pulls.clone());
     }
@@ -194,9 +225,6 @@ pub(super) fn make_plan(
             Skipped { phase: Phase::Render, subject: found.file.clone(), why }
         }));
     }
-    let root = config.root.clone();
-    let recall = move |digest: &crate::model::Digest| tree::recall(&root, digest);
-    let mut assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
     for (image, assessment) in world.tree.graph.images().iter().zip(&mut assessments) {
         if assessment.reason != Reason::Broken {
             continue;

@@ -21,7 +21,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     let layer = args.naming.over(args.pulling.over(args.building.over(layer)));
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let world = session.look().await?;
-    let mut phases = Phase::BUILD_ALL.to_vec();
+    let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
         phases.push(Phase::Push);
     }

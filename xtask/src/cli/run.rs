@@ -175,22 +175,28 @@ impl<'a> Run<'a> {
             store: OnceCell::new(),
             ledger: &ledger,
         };
-        let again = |request: &Request, observed: &Observed| {
-            make_plan(self.session, world, observed, request, selected.clone(), verdict.clone()).plan
+        let session = self.session;
+        let again = |world: &World, request: &Request, observed: &Observed| {
+            make_plan(session, world, observed, request, selected.clone(), verdict.clone()).plan
         };
-        let mut plan = if world.engine.is_err() { again(self.request, &observed) } else { plan };
-        let of = self.request.phases.len() + self.further;
-        for phase in self.request.phases.iter().copied() {
+        let mut plan = if world.engine.is_err() { again(world, self.request, &observed) } else { plan };
+        let phases = phases_of(self.request, &plan);
+        // The tree once what was downloaded is part of it.
+        let mut reread: Option<World> = None;
+        let of = phases.len() + self.further;
+        for phase in phases.iter().copied() {
             self.position += 1;
             if phase == Phase::Build {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
                     observed = engine.observe().await?;
                     is_fresh = true;
                 }
-                let is_base = |phase: Phase| matches!(phase, Phase::Prefetch | Phase::Alias);
+                let is_base =
+                    |phase: Phase| matches!(phase, Phase::Download | Phase::Prefetch | Phase::Alias);
                 if plan.steps.iter().any(|step| is_base(step.phase)) {
                     // What was pulled is here now, and what was not is not waited for.
-                    plan = again(&self.request.after_prefetch(), &observed);
+                    let world = reread.as_ref().unwrap_or(world);
+                    plan = again(world, &self.request.after_prefetch(), &observed);
                 }
                 self.give_labels(&mut plan).await;
             }
@@ -200,7 +206,8 @@ impl<'a> Run<'a> {
                     is_fresh = true;
                 }
                 // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
-                let now = again(&self.request.after_prefetch(), &observed);
+                let world = reread.as_ref().unwrap_or(world);
+                let now = again(world, &self.request.after_prefetch(), &observed);
                 plan.steps.retain(|step| step.phase != Phase::Keep);
                 plan.skipped.retain(|skipped| skipped.phase != Phase::Keep);
                 plan.steps.extend(now.steps.into_iter().filter(|step| step.phase == Phase::Keep));
@@ -224,8 +231,11 @@ impl<'a> Run<'a> {
             {
                 is_fresh = false;
             }
+            if phase == Phase::Download && !report.changed_nothing() {
+                reread = Some(session.look_again(world).await?);
+            }
             if phase == Phase::Build {
-                self.remember(world, &plan);
+                self.remember(reread.as_ref().unwrap_or(world), &plan);
             }
             self.count(phase, &plan, report);
             let is_fatal = self.request.fail_fast == FailFast::Yes
@@ -366,6 +376,14 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The phases that are shown: artifacts only when there is one to get.
+fn phases_of(request: &Request, plan: &Plan) -> Vec<Phase> {
+    let has_downloads = plan.steps.iter().any(|step| step.phase == Phase::Download)
+        || plan.skipped.iter().any(|s| s.phase == Phase::Download && !is_success(s.why.outcome()));
+    let is_shown = |phase: &Phase| *phase != Phase::Download || has_downloads;
+    request.phases.iter().copied().filter(is_shown).collect()
+}
+
 /// What went wrong in a run, as far as it decides the exit code.
 #[derive(Debug, Default)]
 struct Trouble(Vec<(Phase, Cause)>);
@@ -393,6 +411,7 @@ impl Cause {
             Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => Self::Sources,
             Reason::NothingToPush(_)
             | Reason::BaseUnavailable(_)
+            | Reason::ArtifactMissing(_)
             | Reason::Offline
             | Reason::ArtifactUnavailable
             | Reason::NoInternalRegistry => Self::Missing,

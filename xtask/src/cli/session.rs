@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::args::{ColorChoice, Global, ProgressChoice};
-use super::pipeline::Request;
+use super::pipeline::{Request, Subject};
 use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
 use crate::discover::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
@@ -139,6 +139,14 @@ impl Session {
         }
         let Reading { sync, render, tree } = files;
         Ok(World { sync, render, tree, engine, observed })
+    }
+
+    /// The same world with its files read again, after something came that they stand on.
+    pub async fn look_again(&self, world: &World) -> Result<World, Error> {
+        let platform = world.observed.capabilities.as_ref().map(|c| c.platform.clone());
+        let Reading { sync, render, tree } =
+            self.read_files(platform.unwrap_or_else(Platform::local)).await?;
+        Ok(World { sync, render, tree, engine: world.engine.clone(), observed: world.observed.clone() })
     }
 
     /// Reads the tree off the async threads.
@@ -317,26 +325,61 @@ impl World {
     }
 
     /// The images that `--only`, `--skip` or names on the command line leave, with all that they build on.
-    pub fn select(
-        &self,
-        only: &[String],
-        skip: &[String],
-        no_needs: bool,
-    ) -> Result<BTreeSet<ImageName>, Error> {
-        let chosen: BTreeSet<ImageName> = if only.is_empty() { self.all() } else { self.named(only)? };
-        let unwanted = self.named(skip)?;
+    pub fn select(&self, request: &Request) -> Result<BTreeSet<ImageName>, Error> {
+        let graph = &self.tree.graph;
+        let all = || graph.images().iter().filter(|i| i.base_image().is_some() == request.is_of_bases());
+        let named = |names: &[String]| match request.subject {
+            Subject::Services => self.named(names),
+            Subject::BaseImages => self.of_systems(names),
+        };
+        let chosen: BTreeSet<ImageName> = match request.only.as_slice() {
+            [] => all().map(|image| image.name.clone()).collect(),
+            only => named(only)?,
+        };
+        let unwanted = named(&request.skip)?;
         let left: BTreeSet<ImageName> = chosen.difference(&unwanted).cloned().collect();
         if left.is_empty() {
-            let why = if self.tree.graph.images().is_empty() {
-                "there are no images in this tree"
-            } else {
-                "nothing is selected"
-            };
-            return Err(Error::new(ExitCode::NothingSelected, why).hint(
-                "`cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie",
-            ));
+            return Err(self.nothing_selected(request));
         }
-        Ok(if no_needs { left } else { self.tree.graph.closure(&left) })
+        let whole = graph.closure(&left);
+        if !request.no_needs {
+            return Ok(whole);
+        }
+        // Whoever pushes all services pushes the base images too that these stand on.
+        let is_wanted = |name: &&ImageName| {
+            let is_base = || graph.get(name).is_some_and(|image| image.base_image().is_some());
+            left.contains(*name) || (request.only.is_empty() && is_base() && !unwanted.contains(*name))
+        };
+        Ok(whole.iter().filter(is_wanted).cloned().collect())
+    }
+
+    fn nothing_selected(&self, request: &Request) -> Error {
+        let has_any =
+            self.tree.graph.images().iter().any(|i| i.base_image().is_some() == request.is_of_bases());
+        let (none, command, key) = match request.subject {
+            Subject::Services => ("there are no images in this tree", "status", "services"),
+            Subject::BaseImages => {
+                ("there are no base images in this tree", "base-images list", "base_images")
+            }
+        };
+        let why = if has_any { "nothing is selected" } else { none };
+        Error::new(ExitCode::NothingSelected, why).hint(format!(
+            "`cargo xtask {command}` lists all images; `{key}` in .config/xtask.toml says where they lie"
+        ))
+    }
+
+    /// The base images of these systems.
+    fn of_systems(&self, systems: &[String]) -> Result<BTreeSet<ImageName>, Error> {
+        let images = || self.tree.graph.images().iter().filter_map(|i| Some((i, &i.base_image()?.os)));
+        let known: BTreeSet<&str> = images().map(|(_, os)| os.as_str()).collect();
+        if let Some(unknown) = systems.iter().find(|os| !known.is_empty() && !known.contains(os.as_str())) {
+            let meant = did_you_mean(unknown, known.iter().copied());
+            let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+            return Err(Error::new(ExitCode::Usage, format!("there is no system `{unknown}`{meant}"))
+                .hint(format!("the systems are {list}")));
+        }
+        let wanted = images().filter(|(_, os)| systems.contains(os));
+        Ok(wanted.map(|(image, _)| image.name.clone()).collect())
     }
 
     fn named(&self, names: &[String]) -> Result<BTreeSet<ImageName>, Error> {
@@ -418,8 +461,14 @@ impl World {
             let services: BTreeSet<&str> = images.map(|i| i.service.as_str()).collect();
             // Who names what is wanted does not want to hear of the rest.
             let is_all = request.is_of_all();
-            let concerns =
-                |f: &&tree::Finding| is_all || f.service.as_deref().is_some_and(|s| services.contains(s));
+            let is_of_bases = |service: &str| {
+                let mut images = self.tree.graph.images().iter();
+                images.any(|image| image.base_image().is_some() && image.service == service)
+            };
+            let concerns = |f: &&tree::Finding| match f.service.as_deref() {
+                Some(service) => services.contains(service) || (is_all && !is_of_bases(service)),
+                None => is_all,
+            };
             self.tree.findings.iter().filter(concerns).map(|f| f.diagnostic.clone()).collect()
         } else if request.has(Phase::Render) {
             self.render.problems.clone()
@@ -436,7 +485,7 @@ impl World {
 fn answers_to(image: &Image, name: &str) -> bool {
     let is_reference = || {
         let meant = name.parse::<Reference>().ok();
-        meant.is_some_and(|meant| meant == image.reference || image.local_alias.as_ref() == Some(&meant))
+        meant.is_some_and(|meant| image.names().any(|name| *name == meant))
     };
     image.service == name || image.name.as_str() == name || (name.contains([':', '/']) && is_reference())
 }

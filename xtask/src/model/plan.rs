@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference, RegistryWish,
-    SmokeSpec, labels,
+    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageName, Observed, Platform, Reason, Reference,
+    RegistryWish, SmokeSpec, labels,
 };
 
 /// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the

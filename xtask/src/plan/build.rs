@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::download;
 use crate::fingerprint::canonical::{Parts, differing_files};
 use crate::graph::ImageGraph;
 use crate::model::{
-    ArtifactKind, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName, ImageSource,
-    ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference, Skipped, Step,
-    StepId, StepKind, labels,
+    ArtifactKind, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName,
+    ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference,
+    Skipped, Step, StepId, StepKind, labels,
 };
 
 /// A context that has been read and hashed.
@@ -321,6 +322,29 @@ pub fn plan(
         }
     }
     plan
+}
+
+/// The artifacts that builds of the selected images are going to read.
+pub fn artifacts(
+    request: &BuildRequest,
+    graph: &ImageGraph,
+    contexts: &Contexts,
+    assessments: &[Assessment],
+) -> Vec<download::Wanted> {
+    let images = graph.images().iter().zip(assessments);
+    let is_to_build = |image: &Image, assessment: &Assessment| {
+        let fine = matches!(assessment.reason, Reason::NameMissing(_) | Reason::Broken | Reason::Invalid(_))
+            || assessment.state == ImageState::UpToDate;
+        request.selected.contains(&image.name) && (request.force || request.skip_cache_check || !fine)
+    };
+    let wanted = images.filter(|(image, assessment)| is_to_build(image, assessment));
+    let artifacts = wanted.filter_map(|(image, _)| {
+        let spec = image.base_image()?.artifact.as_deref()?;
+        let is_away = contexts.get(&image.name).is_some_and(|context| context.awaits.is_some());
+        let place = if is_away { download::Place::Away } else { download::Place::Here };
+        Some(download::Wanted { spec: spec.clone(), place })
+    });
+    artifacts.collect()
 }
 
 /// Everything external that is prefetched for an image.

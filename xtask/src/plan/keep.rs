@@ -122,6 +122,7 @@ fn spec(
         target: target.target.clone().filter(|_| lineage.is_target),
         platform: image.platform.clone(),
         build_args: target.build_args.clone(),
+        network: target.network.clone(),
         labels: all,
         no_cache: false,
         cache_from: all_of_image.filter(is_here).map(|other| other.reference.clone()).collect(),

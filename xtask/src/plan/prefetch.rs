@@ -31,6 +31,17 @@ pub struct PrefetchInput<'a> {
     pub reach: Reach,
     /// `--bootstrap`
     pub bootstrap: Bootstrap,
+    /// Whether what is here is pulled too.
+    pub renew: Renew,
+}
+
+/// Whether an image that is here is pulled all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renew {
+    /// Yes: its name may stand for another image by now.
+    Yes,
+    /// Never.
+    No,
 }
 
 /// Who may be asked for an image.
@@ -103,7 +114,10 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     if input.observed.capabilities.is_none() {
         return Err(Box::new(Reason::NoEngine));
     }
-    let why = why_pull(input, wish)?;
+    let why = match why_pull(input, wish) {
+        Err(_) if input.renew == Renew::Yes => Reason::Asked,
+        why => why?,
+    };
     let network = match input.reach {
         // A recipe downloads packages, so it is no way out here.
         Reach::Nobody(_) => {

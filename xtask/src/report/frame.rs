@@ -206,7 +206,7 @@ impl Screen {
             (Style::Plain, self.summary.sentence()),
         ];
         self.settled.push(Line::Row { left, right: clock(at) });
-        let closing = closing_lines(&self.summary, self.record.as_deref(), self.display.colour);
+        let closing = closing_lines(&self.summary, self.record.as_deref(), self.display);
         self.settled.extend(closing.into_iter().map(Line::Text));
     }
 

@@ -13,6 +13,7 @@ pub mod record;
 pub mod resolve;
 pub mod running;
 pub mod summary;
+pub mod table;
 pub mod text;
 pub mod tty;
 

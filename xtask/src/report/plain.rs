@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::resolve::{Colour, Display, Verbosity};
+use super::resolve::{Display, Table, Verbosity};
 use super::running::{Running, retry_text};
 use super::summary::{Summary, done_word};
 use super::text::{Style, clock, neutralise, pad, paint, shorten_digests, size, took};
@@ -238,7 +238,7 @@ impl<W: Write + Send> Sink for Plain<W> {
             self.take_quiet(event);
         }
         if matches!(event.kind, EventKind::RunFinished { .. }) {
-            for line in closing_lines(&self.summary, self.record.as_deref(), self.display.colour) {
+            for line in closing_lines(&self.summary, self.record.as_deref(), self.display) {
                 self.text.push_str(&line);
                 self.text.push('\n');
             }
@@ -295,13 +295,16 @@ pub(super) fn ending_style(summary: &Summary) -> Style {
     }
 }
 
-/// Failures again, each with its cause, its log and what to do; then where the record is.
-pub(super) fn closing_lines(summary: &Summary, record: Option<&str>, colour: Colour) -> Vec<String> {
+/// The images, where they are asked for; failures again, each with its cause, its log and what to do; then where the
+/// record is.
+pub(super) fn closing_lines(summary: &Summary, record: Option<&str>, display: Display) -> Vec<String> {
+    let is_shown = display.table == Table::Shown && display.verbosity != Verbosity::Quiet;
+    let mut lines = if is_shown { summary.images.lines() } else { Vec::new() };
     let tellings = summary.tellings();
     if tellings.is_empty() {
-        return Vec::new();
+        return lines;
     }
-    let mut lines: Vec<_> = tellings.iter().flat_map(|telling| telling.lines(colour)).collect();
+    lines.extend(tellings.iter().flat_map(|telling| telling.lines(display.colour)));
     lines.extend(record.map(|record| format!("record of this run: {record}")));
     lines
 }

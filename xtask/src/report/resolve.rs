@@ -59,6 +59,17 @@ pub struct Display {
     pub colour: Colour,
     /// How much.
     pub verbosity: Verbosity,
+    /// Whether a table of the images stands at the end.
+    pub table: Table,
+}
+
+/// Whether a table of the images stands at the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Yes.
+    Shown,
+    /// No: there may be hundreds of them.
+    Hidden,
 }
 
 /// In which way a run is shown.
@@ -137,7 +148,8 @@ pub fn resolve(around: Circumstances) -> Display {
         (_, 1) => Verbosity::Verbose,
         (_, _) => Verbosity::Logs,
     };
-    Display { mode, colour: if is_coloured { Colour::Yes } else { Colour::No }, verbosity }
+    let colour = if is_coloured { Colour::Yes } else { Colour::No };
+    Display { mode, colour, verbosity, table: Table::Hidden }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::failure::{Failure, FailureSeverity};
+use super::table::ImageTable;
 use super::text::{neutralise, took};
 use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
 
@@ -16,6 +17,8 @@ pub struct Summary {
     pub command: Option<String>,
     /// Totals by phase; `took` is unused there.
     pub phases: BTreeMap<Phase, RunStats>,
+    /// Each image that was built, or was to be.
+    pub images: ImageTable,
     /// Everything that failed, in order.
     pub failures: Vec<FailedStep>,
     /// How many warnings there were.
@@ -60,6 +63,7 @@ impl Summary {
     /// One event further.
     pub fn take(&mut self, event: &Event) {
         self.took = self.took.max(event.elapsed);
+        self.images.take(&event.kind);
         match &event.kind {
             EventKind::RunStarted { run, command, .. } => {
                 self.run = Some(run.clone());

@@ -140,7 +140,7 @@ mod tests {
 
     use indicatif::TermLike;
 
-    use super::super::resolve::{Colour, Mode, Verbosity};
+    use super::super::resolve::{Colour, Mode, Table, Verbosity};
     use super::super::testing::{Story, failing_story};
     use super::*;
     use crate::model::Phase;
@@ -246,7 +246,8 @@ mod tests {
         }
     }
 
-    const DISPLAY: Display = Display { mode: Mode::Tty, colour: Colour::No, verbosity: Verbosity::Normal };
+    const DISPLAY: Display =
+        Display { mode: Mode::Tty, colour: Colour::No, verbosity: Verbosity::Normal, table: Table::Hidden };
 
     /// What the terminal shows when it is told everything without a tick in between.
     fn without_ticks(events: &[Event]) -> String {

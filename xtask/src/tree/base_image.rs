@@ -64,6 +64,13 @@ impl<'a> Systems<'a> {
     }
 }
 
+impl Systems<'_> {
+    /// What is built when nobody names a version.
+    pub fn default_version(&self) -> Option<&str> {
+        self.matrix.default.as_deref()
+    }
+}
+
 /// The version on which the Dockerfiles agree.
 fn default_of_dockerfiles(input: &ReadInput<'_>) -> (Option<String>, Option<Diagnostic>) {
     let mut first: Option<(String, String, u32)> = None;
@@ -171,7 +178,8 @@ impl Reader<'_> {
         inputs.extend(declared(settings));
 
         let reads_artifact = Selector::new(&inputs).reads(&artifact::file_name(&cell.version));
-        let known = systems.artifacts.get(&cell.version).filter(|_| reads_artifact && systems.problem.is_none());
+        let known =
+            systems.artifacts.get(&cell.version).filter(|_| reads_artifact && systems.problem.is_none());
         let artifact = known.and_then(|known| {
             let look = || artifact::look(self.input.config, &cell.version);
             keep(said, known.get_or_init(look).clone())
@@ -231,6 +239,7 @@ impl Reader<'_> {
             platform: cell.platform,
             group: None,
             needs: BTreeSet::new(),
+            asks_for: std::collections::BTreeMap::new(),
             base_images: resolved.base_images,
             companions: Vec::new(),
         };
@@ -292,6 +301,7 @@ impl Reader<'_> {
             platform: platform.unwrap_or_else(|| self.input.engine_platform.clone()),
             group: None,
             needs: BTreeSet::new(),
+            asks_for: std::collections::BTreeMap::new(),
             base_images: Vec::new(),
             companions: Vec::new(),
         };

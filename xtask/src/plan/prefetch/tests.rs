@@ -102,6 +102,7 @@ impl World {
             recipes: &self.recipes,
             reach: self.reach,
             bootstrap: self.bootstrap,
+            renew: Renew::No,
         });
         let steps = plan.steps.iter().map(|step| {
             let StepKind::Pull { reference, sources, .. } = &step.kind else { panic!("not a pull") };

@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::model::Unit;
+use crate::report::resolve::Colour;
 use crate::report::resolve::Mode;
 use crate::report::testing::{Paper, Story, failing_story};
 
 fn screen(events: &[Event], verbosity: Verbosity, colour: Colour) -> String {
     let paper = Paper::default();
     let mode = if verbosity == Verbosity::Quiet { Mode::Quiet } else { Mode::Plain };
-    let display = Display { mode, colour, verbosity };
+    let display = Display { mode, colour, verbosity, table: Table::Hidden };
     let mut plain = Plain::new(paper.clone(), display, Some("target/xtask/runs/8d2".to_owned()));
     for event in events {
         plain.take(event).unwrap();
@@ -161,7 +162,8 @@ fn colour_carries_nothing_alone() {
 #[test]
 fn a_long_silence_names_what_runs() {
     let paper = Paper::default();
-    let display = Display { mode: Mode::Plain, colour: Colour::No, verbosity: Verbosity::Normal };
+    let display =
+        Display { mode: Mode::Plain, colour: Colour::No, verbosity: Verbosity::Normal, table: Table::Hidden };
     let mut plain = Plain::new(paper.clone(), display, None);
     let mut story = Story::new();
     story.start(Phase::Build, "api", "not built yet");

@@ -1,0 +1,194 @@
+//! `base-images`: builds the base images, and tells which there are.
+
+use serde::Serialize;
+
+use super::args::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Format};
+use super::pipeline::{self, Request, Subject};
+use super::session::{Session, Typed, World};
+use crate::config::{DockerArgs, Layer, parse_build_arg};
+use crate::error::{Error, ExitCode};
+use crate::execute::FailFast;
+use crate::model::{BaseImageFacts, Image, ImageState, Phase, Platform};
+use crate::plan::build::Assessment;
+use crate::plan::prefetch::Renew;
+use crate::report::resolve::Table;
+use crate::report::text::size;
+
+/// `base-images`
+pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode, Error> {
+    match args.command {
+        None => build(typed, args.build).await,
+        Some(BaseImagesCommand::Build(args)) => build(typed, args).await,
+        Some(BaseImagesCommand::List(args)) => super::interruptible(list(typed, args)).await,
+    }
+}
+
+async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Error> {
+    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Build, Phase::Verify];
+    if opened.session.config.base_image.push {
+        phases.push(Phase::Push);
+    }
+    let request = Request {
+        dry_run: args.dry_run,
+        fail_fast: if args.fail_fast { FailFast::Yes } else { FailFast::No },
+        renew: opened.renew,
+        ..request(&opened.session, &phases)
+    };
+    pipeline::run(&opened.session, &request).await
+}
+
+/// What every command about base images starts from.
+pub(super) struct Opened {
+    /// The settings, `BUILD_ARGS` among them.
+    pub session: Session,
+    /// `--pull` of `BUILD_ARGS`.
+    pub renew: Renew,
+}
+
+/// Reads the settings as base images have them: `BUILD_ARGS`, several platforms, two builds at a time.
+pub(super) fn open(
+    typed: &Typed<'_>,
+    layer: Layer,
+    build_args: &[String],
+    platforms: &[Platform],
+) -> Result<Opened, Error> {
+    let mut session = Session::open(typed, layer, build_args)?;
+    let invalid = |why: String| {
+        Error::new(ExitCode::ConfigInvalid, "BUILD_ARGS cannot be taken").because(why).hint(
+            "BUILD_ARGS holds flags of `docker build`; everything else has an option of its own: \
+             `cargo xtask base-images --help`",
+        )
+    };
+    let docker = DockerArgs::parse(&session.config.base_image.docker_args).map_err(invalid)?;
+    for text in &docker.build_args {
+        if let Some((name, value)) = parse_build_arg(text, &session.env).map_err(invalid)? {
+            session.secrets.add_build_arg(&name, &value);
+            session.config.build_args.flags.entry(name).or_insert(value);
+        }
+    }
+    session.config.force |= docker.no_cache;
+    session.config.jobs = Some(session.config.base_image.jobs);
+    session.config.base_image.platforms = platforms.to_vec();
+    session.display.table = Table::Shown;
+    let renew = if docker.pull { Renew::Yes } else { Renew::No };
+    session.config.base_image.docker = docker;
+    Ok(Opened { session, renew })
+}
+
+/// A request about the base images that the settings select.
+pub(super) fn request(session: &Session, phases: &[Phase]) -> Request {
+    let settings = &session.config.base_image;
+    Request {
+        subject: Subject::BaseImages,
+        only: settings.only.clone(),
+        skip: settings.skip.clone(),
+        ..Request::of(phases)
+    }
+}
+
+/// What `list --format json` prints.
+#[derive(Serialize)]
+struct Listed {
+    version: u32,
+    default_version: Option<String>,
+    systems: Vec<ListedSystem>,
+}
+
+#[derive(Serialize)]
+struct ListedSystem {
+    os: String,
+    description: Option<String>,
+    images: Vec<ListedImage>,
+}
+
+#[derive(Serialize)]
+struct ListedImage {
+    name: String,
+    version: String,
+    platform: String,
+    tags: Vec<String>,
+    state: ImageState,
+    reason: String,
+    id: Option<String>,
+    size: Option<u64>,
+}
+
+async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error> {
+    let layer = args.systems.over(args.making.over(Layer::default()));
+    let session = open(typed, layer, &args.making.build_arg, &args.making.platform)?.session;
+    let world = session.look().await?;
+    let request = request(&session, &[Phase::Verify]);
+    let planned = pipeline::plan(&session, &world, &request).await?;
+    session.tell_warnings();
+    let listed = listed(&world, &planned.assessments, |image| planned.selected.contains(&image.name));
+    let text = match args.format {
+        Format::Human => human(&listed),
+        // Strings, numbers and lists of them: serialising them cannot fail.
+        Format::Json => serde_json::to_string_pretty(&listed).unwrap_or_default(),
+    };
+    super::print(&session.secrets.redact(&text));
+    for diagnostic in world.diagnostics(&planned.selected) {
+        super::say(&session.secrets.redact(&diagnostic.to_string()));
+    }
+    Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good))
+}
+
+fn listed(world: &World, assessments: &[Assessment], is_wanted: impl Fn(&Image) -> bool) -> Listed {
+    let mut systems: Vec<ListedSystem> = Vec::new();
+    let mut bases: Vec<(&Image, &BaseImageFacts, &Assessment)> = world
+        .tree
+        .graph
+        .images()
+        .iter()
+        .zip(assessments)
+        .filter_map(|(image, assessment)| Some((image, image.base_image()?, assessment)))
+        .filter(|(image, ..)| is_wanted(image))
+        .collect();
+    bases.sort_by(|one, other| (&one.1.os, &one.0.name).cmp(&(&other.1.os, &other.0.name)));
+    for (image, facts, assessment) in bases {
+        let here = world.observed.find(&image.reference);
+        let entry = ListedImage {
+            name: image.name.to_string(),
+            version: facts.version.clone(),
+            platform: image.platform.to_string(),
+            tags: image.pushed_names().map(|(name, _)| name.familiar()).collect(),
+            state: assessment.state,
+            reason: assessment.reason.to_string(),
+            id: here.map(|image| image.id.to_string()),
+            size: here.map(|image| image.size),
+        };
+        match systems.last_mut().filter(|system| system.os == facts.os) {
+            Some(system) => system.images.push(entry),
+            None => systems.push(ListedSystem {
+                os: facts.os.clone(),
+                description: facts.description.clone(),
+                images: vec![entry],
+            }),
+        }
+    }
+    Listed { version: 1, default_version: world.tree.default_version.clone(), systems }
+}
+
+/// As the old script's list, and each system's images below it.
+fn human(listed: &Listed) -> String {
+    let width = listed.systems.iter().map(|system| system.os.len()).max().unwrap_or(0).max(12);
+    let mut lines = Vec::new();
+    for system in &listed.systems {
+        let description =
+            system.description.as_deref().unwrap_or("(its Dockerfile has no label `description`)");
+        lines.push(format!("{:width$} - {description}", system.os));
+        for image in &system.images {
+            let built = image.size.map(|bytes| format!("{}, ", size(bytes))).unwrap_or_default();
+            lines.push(format!("{:width$}   {}", "", image.tags.join(" ")));
+            lines.push(format!("{:width$}   {}  ({built}{})", "", image.state, image.reason));
+        }
+    }
+    let count = match listed.systems.len() {
+        1 => "1 system".to_owned(),
+        many => format!("{many} systems"),
+    };
+    let default = listed.default_version.as_deref().unwrap_or("none");
+    lines.push(format!("{count}, default version {default}"));
+    lines.join("\n")
+}
