@@ -78,7 +78,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
-        Command::Bundle(args) => interruptible(bundle::run(typed, args.command)).await,
+        Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
         Command::Bench(args) => bench::run(typed, args).await,
