@@ -8,6 +8,7 @@ use std::fmt;
 use crate::base_images::artifact::ArtifactError;
 use crate::base_images::local_registry::RegistryError as LocalRegistryError;
 use crate::bundle::archive::WriteError;
+use crate::bundle::deliver::DeliverError;
 use crate::bundle::finding::BundleError;
 use crate::compose::runner::ComposeError;
 use crate::config::ConfigError;
@@ -404,6 +405,18 @@ impl From<BundleError> for Error {
                 }
                 error
                     .hint("copy it again from where it was made, and compare with `cargo xtask bundle verify` there")
+            }
+        }
+    }
+}
+
+impl From<DeliverError> for Error {
+    fn from(error: DeliverError) -> Self {
+        match &error {
+            DeliverError::Engine { source, .. } => Self::from(source.clone()).context(error.to_string()),
+            DeliverError::Blob { .. } | DeliverError::Other { .. } => {
+                Self::of(ExitCode::DigestMismatch, &error)
+                    .hint("copy the bundle again from where it was made")
             }
         }
     }

@@ -198,6 +198,45 @@ pub fn find(spec: &ArtifactSpec, cache: &Path, old_cache: &Path) -> Result<Optio
     Ok(old::import(spec, &cache, old_cache)?.ok())
 }
 
+/// The file with this digest, if the cache has it. Blocks.
+///
+/// # Errors
+/// When the cache cannot be read.
+pub fn by_digest(cache: &Path, digest: &Digest) -> Result<Option<Found>, ArtifactError> {
+    Cache::at(cache).get(digest)
+}
+
+/// The digests of all files that the cache has, by their names alone. Blocks.
+pub fn cached(cache: &Path) -> std::collections::BTreeSet<Digest> {
+    Cache::at(cache).digests()
+}
+
+/// Takes a file into the cache that came another way than by a download: in a bundle, from which it was read once
+/// already and found to be right. Blocks; `from` says where it came from.
+///
+/// # Errors
+/// When it cannot be read, or the cache cannot be written, or its content is another one by now.
+pub fn adopt(
+    cache: &Path,
+    digest: &Digest,
+    from: &str,
+    content: &mut dyn std::io::Read,
+) -> Result<Found, ArtifactError> {
+    let cache = Cache::at(cache);
+    if let Some(found) = cache.get(digest)? {
+        return Ok(found);
+    }
+    let mut file = cache.temporary()?;
+    let path = file.path().to_owned();
+    std::io::copy(content, file.as_file_mut()).map_err(|error| ArtifactError::file(&path, &error))?;
+    let found = cache::hash(&path).map_err(|error| ArtifactError::file(&path, &error))?;
+    if found != *digest {
+        let cause = format!("it is {found}, and should be {digest}");
+        return Err(ArtifactError::File { path: PathBuf::from(from), cause });
+    }
+    cache.take(&file.into_temp_path(), digest, &Shown::of(from))
+}
+
 fn find_cached(spec: &ArtifactSpec, cache: &Cache) -> Result<Option<Found>, ArtifactError> {
     let seen = match (&spec.locked, spec.urls.last()) {
         (Some(locked), _) => Some(locked.clone()),

@@ -357,6 +357,9 @@ fn check_manifest(manifest: &BundleManifest) -> Result<(), String> {
         if !is_inside(&file.path) {
             return Err(format!("the file `{}` would be written outside the tree", file.path.escape_debug()));
         }
+        if is_hidden(&file.path) {
+            return Err(format!("the file `{}` is none that a bundle carries", file.path));
+        }
     }
     for artifact in &manifest.artifacts {
         if !is_inside(&artifact.file) || artifact.file.contains('/') {
@@ -377,6 +380,13 @@ fn is_inside(path: &str) -> bool {
         && !path.contains(['\\', ':'])
         && Path::new(path).components().all(is_plain)
         && path.split('/').all(|name| !matches!(name, "" | "." | ".."))
+}
+
+/// What programs read unasked (`.git/hooks`, `.cargo/config.toml`); `.env.example` is not of that kind.
+fn is_hidden(path: &str) -> bool {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    folders.split('/').any(|folder| folder.starts_with('.'))
+        || (name.starts_with('.') && name != ".env.example")
 }
 
 /// The first text in a document that has control characters.

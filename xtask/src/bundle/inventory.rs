@@ -151,12 +151,6 @@ impl Inventory {
         text
     }
 
-    /// Which layers of an image are not here, from the bottom up.
-    pub fn lacking_layers<'a>(&self, image: &'a StoredImage) -> Vec<&'a super::manifest::StoredLayer> {
-        let chains = image.chain_ids();
-        image.layers.iter().zip(chains).filter(|(_, c)| !self.layers.contains(c)).map(|(l, _)| l).collect()
-    }
-
     /// What a bundle requires and is not here.
     pub fn lacking(&self, contents: &Contents) -> Vec<Lack> {
         let manifest = contents.manifest();

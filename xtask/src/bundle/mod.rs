@@ -16,6 +16,7 @@ pub mod finding;
 pub mod inspect;
 pub mod inventory;
 pub mod layout;
+pub mod load;
 pub mod manifest;
 pub mod open;
 mod parts;

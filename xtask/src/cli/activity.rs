@@ -115,6 +115,20 @@ impl Activity {
         }
     }
 
+    /// The same for whoever counts all bytes so far.
+    pub fn gauge(&self, step: &ActiveStep, total: u64) -> impl Fn(u64) + Send + Sync + 'static {
+        let (emitter, step) = (self.emitter.clone(), step.id.clone());
+        move |done| {
+            let step = step.clone();
+            emitter.emit(EventKind::StepProgress { step, done, total, unit: Unit::Bytes, detail: None });
+        }
+    }
+
+    /// Something is odd, but the work goes on.
+    pub fn warn(&self, message: String) {
+        self.emitter.emit(EventKind::StepWarning { step: None, message });
+    }
+
     /// A step went well.
     pub fn end(&mut self, step: ActiveStep, outcome: Outcome, detail: String) {
         self.stats.count(outcome);

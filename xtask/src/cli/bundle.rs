@@ -1,4 +1,6 @@
-//! `bundle verify|inspect|diff|inventory`: what bundles hold, and whether they are whole.
+//! `bundle verify|inspect|diff|inventory|load`: what bundles hold, whether they are whole, and into the engine with it.
+
+mod load;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,23 +8,32 @@ use std::path::{Path, PathBuf};
 use super::activity::{Activity, Recorded, file_name};
 use super::args::{BundleCommand, Format};
 use super::session::{Session, Typed};
+use crate::base_images::artifact;
 use crate::bundle::contents::Contents;
 use crate::bundle::diff::BundleDiff;
-use crate::bundle::finding::BundleError;
 use crate::bundle::inspect::{Inspection, counted};
 use crate::bundle::inventory;
 use crate::bundle::open::Bundle;
 use crate::bundle::verify::{self, Unpack, Verified};
 use crate::config::Layer;
 use crate::error::{Error, ExitCode};
-use crate::model::{Outcome, Phase};
+use crate::model::{Digest, Outcome, Phase};
 use crate::report::text::size;
 
 /// `bundle`
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
     let session = Session::open(typed, Layer::default(), &[])?;
     match command {
-        BundleCommand::Verify { file } => verify(&session, &file).await,
+        // It tells what it did, also when it is stopped.
+        BundleCommand::Load { file, dry_run: false } => load::load(&session, file).await,
+        command => super::interruptible(look(&session, command)).await,
+    }
+}
+
+/// What changes nothing.
+async fn look(session: &Session, command: BundleCommand) -> Result<ExitCode, Error> {
+    match command {
+        BundleCommand::Verify { file } => verify(session, &file).await,
         BundleCommand::Inspect { file, format } => {
             let inspection = inspect(file).await?;
             answer(format, &inspection, |inspection| inspection.text(&size));
@@ -33,9 +44,10 @@ pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<Exi
             answer(format, &BundleDiff::between(&old, &new), |diff| diff.text(&size));
             Ok(ExitCode::Good)
         }
+        BundleCommand::Load { file, .. } => load::show(session, file).await,
         BundleCommand::Inventory { output } => {
             let engine = session.connect().await?;
-            let inventory = inventory::take(&engine, BTreeSet::new()).await?;
+            let inventory = inventory::take(&engine, artifacts(session).await?).await?;
             let text = inventory.text();
             match output {
                 None => super::print(&text),
@@ -93,12 +105,18 @@ async fn inspect(file: PathBuf) -> Result<Inspection, Error> {
     Ok(Inspection::of(&read(file).await?))
 }
 
-/// Reading and hashing, off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, BundleError> + Send + 'static,
+/// Reading, hashing and writing, off the async threads.
+async fn blocking<T: Send + 'static, E: Into<Error> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))??)
+    done.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?.map_err(Into::into)
+}
+
+/// The artifacts of this machine's cache.
+async fn artifacts(session: &Session) -> Result<BTreeSet<Digest>, Error> {
+    let cache = session.config.artifact.cache.clone();
+    blocking(move || Ok::<_, Error>(artifact::cached(&cache))).await
 }
 
 fn answer<T: serde::Serialize>(format: Format, document: &T, text: impl Fn(&T) -> String) {

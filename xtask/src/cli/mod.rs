@@ -81,7 +81,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
-        Command::Bundle(args) => interruptible(bundle::run(typed, args.command)).await,
+        Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
         Command::BaseImages(args) => base_images::run(typed, *args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,

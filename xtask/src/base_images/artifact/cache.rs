@@ -3,6 +3,7 @@
 //! Only whole, checked files get a name here, by a rename. What stands under a name is hashed again whenever its size,
 //! times or inode are not those of the record.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -74,6 +75,13 @@ impl Cache {
     /// Where the file of a digest stands, if it is here.
     pub fn place_of(&self, digest: &Digest) -> PathBuf {
         self.root.join("sha256").join(digest.hex())
+    }
+
+    /// The digests of all files. One that was touched is still named; whoever uses it looks.
+    pub fn digests(&self) -> BTreeSet<Digest> {
+        let Ok(entries) = fs::read_dir(self.root.join("sha256")) else { return BTreeSet::new() };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect()
     }
 
     /// A file for a download of `name` from `origin` that is not whole yet.

@@ -1,9 +1,11 @@
 //! What a receiver has is not carried to it again, and a delta goes to no other receiver.
 
 use super::*;
+use crate::bundle::deliver::lacking;
 use crate::bundle::diff::BundleDiff;
 use crate::bundle::inspect::Inspection;
 use crate::bundle::inventory::{self, Inventory, Lack, leave_out};
+use crate::bundle::load::LoadPlan;
 use crate::engine::{AnyEngine, FakeEngine, fake_image};
 
 fn bytes(size: u64) -> String {
@@ -74,8 +76,8 @@ fn a_layer_on_another_base_is_another_layer() {
     let old = blobs.add_image("app:1", &[&old_base, &app]);
     let new = blobs.add_image("app:2", &[&new_base, &app]);
     let has = Inventory { layers: old.chain_ids().into_iter().collect(), ..Inventory::default() };
-    assert_eq!(has.lacking_layers(&new), [&new_base, &app]);
-    assert_eq!(has.lacking_layers(&old), [] as [&StoredLayer; 0]);
+    assert_eq!(lacking(&new, &has.layers), [&new_base, &app]);
+    assert_eq!(lacking(&old, &has.layers), [] as [&StoredLayer; 0]);
     let mut manifest = BundleManifest::new("t");
     manifest.members = vec![member(&new, Role::Image, &[])];
     leave_out(&mut manifest, &[new, old], &has);
@@ -156,4 +158,50 @@ fn what_inspect_and_diff_say() {
     3 names unchanged, 18 B of new layers
     ");
     insta::assert_snapshot!(BundleDiff::between(&old, &old).text(&bytes), @"5 names unchanged, 0 B of new layers");
+}
+
+#[test]
+fn a_load_gives_what_is_lacking() {
+    #[track_caller]
+    fn check(has: &Inventory, contents: &Contents, expect: &[&str]) {
+        let plan = LoadPlan::of(contents, has);
+        assert_eq!(plan.text(&bytes).lines().map(str::trim).collect::<Vec<_>>(), expect);
+        assert_eq!(plan.is_empty(), expect.len() == 1);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let all = contents(&Sample::new("v1").tar(folder.path()));
+    let everything = Inventory::of_bundle(&all);
+    check(&everything, &all, &["4 images here already"]);
+    check(
+        &Inventory::default(),
+        &all,
+        &[
+            "load  debian:12-slim   1 layer, 30 B",
+            "load  shop-web:v1   1 layer, 13 B",
+            "load  xtask-cache/shop-web:build   1 layer, 97251 B",
+            "load  shop-api:v1   1 layer, 18 B",
+            "0 images here already",
+        ],
+    );
+    let mut some = everything.clone();
+    let sample = Sample::new("v1");
+    some.images.get_mut(&sample.images[0].image_id).unwrap().pop_first();
+    some.images.remove(&sample.images[1].image_id);
+    check(
+        &some,
+        &all,
+        &[
+            "name  debian:12-slim   debian:12-slim",
+            "load  shop-api:v1   0 layers, 0 B",
+            "2 images here already",
+        ],
+    );
+    // What a delta leaves out keeps its names too.
+    let (delta, mut has) = delta(folder.path());
+    has.images.get_mut(&sample.images[2].image_id).unwrap().clear();
+    check(
+        &has,
+        &delta,
+        &["name  shop-web:v1   shop-web:v1", "load  shop-api:v2   1 layer, 18 B", "2 images here already"],
+    );
 }

@@ -262,6 +262,9 @@ fn manifests_that_lie() {
     for path in ["../x", "/etc/cron.d/x", "a/../../x", "a\\..\\x", "", ".", "a//b", "a/./b", "c:x", "./x"] {
         maker(|s| s.manifest.files[0].path = path.to_owned(), "would be written outside the tree");
     }
+    for path in [".git/hooks/pre-commit", "a/.cargo/config.toml", ".env", ".bashrc"] {
+        maker(|s| s.manifest.files[0].path = path.to_owned(), "is none that a bundle carries");
+    }
     for file in ["../x", "a/b", "", "/x"] {
         maker(|s| s.manifest.artifacts[0].file = file.to_owned(), "is no name of a file");
     }

@@ -44,6 +44,15 @@ pub enum BundleCommand {
         #[arg(long, default_value = "human")]
         format: Format,
     },
+    /// Check a bundle, and give the engine the images and names of it that it lacks
+    Load {
+        /// The .tar, its first part, or the folder
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Say what would be loaded and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Say what this machine's engine has, for `bundle create --since` elsewhere
     Inventory {
         /// Write it to a file [default: stdout]

@@ -1,0 +1,180 @@
+//! `bundle load`: proves a bundle, and gives this machine what it lacks of it: images and names to the engine, artifacts
+//! to their cache, files to the tree. Nothing is touched before all of it is known to be right.
+
+use std::path::{Path, PathBuf};
+
+use super::{artifacts, prove, read};
+use crate::base_images::artifact;
+use crate::bundle::contents::Contents;
+use crate::bundle::deliver::{Delivered, deliver};
+use crate::bundle::inspect::counted;
+use crate::bundle::inventory::{self, Inventory};
+use crate::bundle::layout::EntryName;
+use crate::bundle::load::LoadPlan;
+use crate::bundle::verify::{Unpack, Verified};
+use crate::cli::activity::{Activity, Recorded, file_name};
+use crate::cli::interrupt::or_interrupted;
+use crate::cli::session::Session;
+use crate::engine::{AnyEngine, Progress};
+use crate::error::{Error, ExitCode};
+use crate::model::{Outcome, Phase, Reference};
+use crate::report::text::size;
+
+/// How many things that a receiver lacks are told.
+const MOST_LACKS: usize = 20;
+
+/// What is known before anything is done.
+struct Outlook {
+    contents: Contents,
+    engine: AnyEngine,
+    has: Inventory,
+    plan: LoadPlan,
+}
+
+/// `bundle load --dry-run`
+pub(super) async fn show(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
+    let outlook = look(session, file).await?;
+    crate::cli::print(&outlook.plan.text(&size));
+    Ok(ExitCode::Good)
+}
+
+/// `bundle load`
+pub(super) async fn load(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
+    let _lock = session.lock().await?;
+    let outlook = look(session, file).await?;
+    let engine = outlook.has.engine.clone();
+    let mut activity = Activity::start(session, Recorded::Yes, engine, &[Phase::Verify, Phase::Load]);
+    let work = work(session, &mut activity, outlook);
+    let result = or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)));
+    let code = result.as_ref().map_or_else(Error::code, |_| ExitCode::Good);
+    activity.finish(code).await;
+    crate::cli::print(&result?);
+    Ok(ExitCode::Good)
+}
+
+/// Reads what the bundle says and what this machine has. A delta is for a machine that has what it leaves out.
+async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
+    let contents = read(file).await?;
+    let engine = session.connect().await?;
+    let has = inventory::take(&engine, artifacts(session).await?).await?;
+    let lacks = has.lacking(&contents);
+    if !lacks.is_empty() {
+        let what = format!("{} is a delta for another machine", contents.bundle().path().display());
+        let told = lacks.iter().take(MOST_LACKS).map(|lack| format!("not here: {lack}"));
+        let error = told.fold(Error::new(ExitCode::PullFailed, what), Error::because);
+        let rest = lacks.len().saturating_sub(MOST_LACKS);
+        let error = if rest > 0 { error.because(format!("and {rest} more")) } else { error };
+        return Err(error
+            .hint("`cargo xtask bundle inventory -o FILE` here, and `cargo xtask bundle create --since FILE` there")
+            .hint("or load the bundle first that it follows on"));
+    }
+    let plan = LoadPlan::of(&contents, &has);
+    Ok(Outlook { contents, engine, has, plan })
+}
+
+/// Proves, delivers, and says what was done.
+async fn work(session: &Session, activity: &mut Activity, outlook: Outlook) -> Result<String, Error> {
+    let Outlook { contents, engine, has, plan } = outlook;
+    let name = file_name(contents.bundle().path());
+    let verified = prove(activity, contents, Unpack::Only(plan.layers.clone())).await?;
+    activity.begin_phase(Phase::Load, 1);
+    let step = activity.begin(Phase::Load, &name, "asked for");
+    let total = verified.unpacked_sizes().values().sum();
+    let tell = activity.gauge(&step, total);
+    let on_progress = |progress: Progress| match progress {
+        Progress::Moved { done, .. } => tell(done),
+        Progress::Warning(message) => activity.warn(message),
+        _ => {}
+    };
+    let bundle = verified.contents().bundle().clone();
+    let sizes = verified.unpacked_sizes().clone();
+    let done = deliver(&engine, &bundle, &plan.parcels(), has.into(), &sizes, &on_progress).await?;
+    let (cache, root) = (session.config.artifact.cache.clone(), session.config.root.clone());
+    let kept = super::blocking(move || keep(&verified, &cache, &root)).await?;
+    for warning in kept.iter().filter_map(|kept| kept.as_ref().err()) {
+        activity.warn(warning.clone());
+    }
+    let summary = sentence(&done);
+    activity.end(step, if done.loaded.is_empty() { Outcome::UpToDate } else { Outcome::Done }, String::new());
+    activity.end_phase(Phase::Load, summary.clone());
+    let mut text = String::new();
+    let lines = |word: &str, names: &[Reference]| -> String {
+        names.iter().map(|name| format!("{word} {}\n", name.familiar())).collect()
+    };
+    text.push_str(&lines("loaded ", &done.loaded));
+    text.push_str(&lines("named  ", &done.named));
+    text.push_str(&lines("unnamed", &done.unnamed));
+    kept.into_iter().flatten().flatten().for_each(|path| text.push_str(&format!("wrote   {path}\n")));
+    text.push_str(&summary);
+    Ok(text)
+}
+
+fn sentence(done: &Delivered) -> String {
+    let mut parts = vec![format!("{} loaded", counted(done.loaded.len(), "image"))];
+    if !done.named.is_empty() {
+        parts.push(format!("{} given", counted(done.named.len(), "name")));
+    }
+    parts.push(format!("{} here already", done.present));
+    if !done.unnamed.is_empty() {
+        let names = counted(done.unnamed.len(), "name");
+        parts.push(format!("{names} with a digest not given: engines give these only to what they pull"));
+    }
+    parts.join(", ")
+}
+
+/// Artifacts go to their cache, files to the tree. Each is written (its path), was there (none), or stays out, with
+/// why: a file that the tree has in another form is the tree's.
+type Kept = Result<Option<String>, String>;
+
+fn keep(verified: &Verified, cache: &Path, root: &Path) -> Result<Vec<Kept>, Error> {
+    let contents = verified.contents();
+    let bundle = contents.bundle();
+    let manifest = contents.manifest();
+    let from = bundle.path().display().to_string();
+    let mut kept = Vec::new();
+    for record in &manifest.artifacts {
+        let digest = &record.blob.digest;
+        if manifest.requires.artifacts.contains(digest) {
+            continue;
+        }
+        let failed = |error: &dyn std::error::Error| {
+            Error::of(ExitCode::Unexpected, error).context(format!("cannot keep {}", record.file))
+        };
+        let had = artifact::by_digest(cache, digest).map_err(|error| failed(&error))?.is_some();
+        if !had {
+            let mut content =
+                bundle.read(&EntryName::Blob(digest.clone())).map_err(|error| failed(&error))?;
+            artifact::adopt(cache, digest, &from, &mut content).map_err(|error| failed(&error))?;
+        }
+        kept.push(Ok((!had).then(|| record.file.clone())));
+    }
+    for record in &manifest.files {
+        let mut bytes = Vec::new();
+        let content = bundle.read(&EntryName::Blob(record.blob.digest.clone()));
+        let read = content.and_then(|mut content| std::io::Read::read_to_end(&mut content, &mut bytes));
+        let written = read.and_then(|_| write_new(root, &record.path, &bytes));
+        kept.push(written.map_err(|error| format!("{} was not written: {error}", record.path)));
+    }
+    Ok(kept)
+}
+
+/// Writes a file that the tree lacks. What is there stays as it is.
+fn write_new(root: &Path, path: &str, bytes: &[u8]) -> std::io::Result<Option<String>> {
+    let target = root.join(path);
+    match std::fs::read(&target) {
+        Ok(found) if found == bytes => return Ok(None),
+        Ok(_) => return Err(std::io::Error::other("the tree has another one, which stays")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let folder = target.parent().unwrap_or(root);
+    std::fs::create_dir_all(folder)?;
+    // The tree may have a link where the bundle has a folder.
+    if !folder.canonicalize()?.starts_with(root.canonicalize()?) {
+        return Err(std::io::Error::other("its folder leads out of the tree"));
+    }
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut file, bytes)?;
+    file.persist_noclobber(&target).map_err(|error| error.error)?;
+    Ok(Some(path.to_owned()))
+}
