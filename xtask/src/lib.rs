@@ -12,6 +12,7 @@ pub mod bench_tree;
 pub mod bundle;
 pub mod ci;
 pub mod cli;
+pub mod compose;
 pub mod conf;
 pub mod config;
 pub mod discover;

@@ -7,6 +7,7 @@
 //! [`manifest`] has the nouns, [`layout`] the bytes that follow from them, [`inventory`] what a receiver has already.
 
 pub mod archive;
+pub mod closure;
 pub mod contents;
 pub mod deliver;
 pub mod diff;

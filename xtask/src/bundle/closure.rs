@@ -1,0 +1,234 @@
+//! Pure: what a bundle has to hold so that its images can be rebuilt, and started, where there is no network.
+//!
+//! In: the images, their stages, the compose files, the store. Out: every [`Wanted`] image with its role and who needs
+//! it, and what of it is [`Missing`]. Nothing is asked, read or written here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::manifest::Role;
+use crate::compose::file::ComposeFile;
+use crate::dockerfile::{self, Options};
+use crate::graph::ImageGraph;
+use crate::model::{
+    AliasRules, ArtifactSpec, Image, ImageName, ImageSource, Observed, Originals, Platform, Reference,
+};
+use crate::rebuild::lineage::Lineage;
+
+/// What decides.
+pub struct ClosureInput<'a> {
+    /// The images, with all that they build on.
+    pub selected: &'a BTreeSet<ImageName>,
+    /// All images of the tree.
+    pub graph: &'a ImageGraph,
+    /// The stages of each that are kept.
+    pub lineages: &'a BTreeMap<ImageName, Vec<Lineage>>,
+    /// What is started.
+    pub compose: &'a [ComposeFile],
+    /// How names of base images are made.
+    pub rules: AliasRules<'a>,
+    /// The store: only names that it has go along.
+    pub observed: &'a Observed,
+    /// What images are for unless they say otherwise.
+    pub platform: &'a Platform,
+}
+
+/// All that goes along.
+#[derive(Clone, Debug, Default)]
+pub struct Closure {
+    /// By reference.
+    pub images: Vec<Wanted>,
+    /// Downloads that base images of the tree are made of.
+    pub artifacts: Vec<(ArtifactSpec, Vec<String>)>,
+    /// What will not work there although it goes along.
+    pub warnings: Vec<String>,
+}
+
+/// An image that goes along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name that is used.
+    pub reference: Reference,
+    /// Its other names.
+    pub further_names: Vec<Reference>,
+    /// What for.
+    pub role: Role,
+    /// Who needs it, as `file:line`.
+    pub needed_by: Vec<String>,
+    /// What it runs on.
+    pub platform: Platform,
+}
+
+/// An image that has to go along and is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub reference: Reference,
+    /// Who needs it, as `file:line`.
+    pub needed_by: Vec<String>,
+    /// The command that gets it.
+    pub command: String,
+}
+
+/// Everything that the selected images and the compose files need.
+pub fn closure(input: &ClosureInput<'_>) -> Closure {
+    let mut found = Found::default();
+    let mut closure = Closure::default();
+    let graph = input.graph.images();
+    let originals = Originals::new(
+        input.rules,
+        graph.iter().flat_map(|image| image.base_images.iter().map(|base| &base.reference)),
+    );
+    let aliases = |reference: &Reference| {
+        let names = input.rules.names_of(&originals.original_of(reference));
+        let all = std::iter::once(names.original).chain(names.localhost).chain(names.internal);
+        let id = input.observed.find(reference).map(|image| &image.id);
+        // A name that is another image is nobody's alias.
+        let is_same = |name: &Reference| {
+            name != reference && id.is_some() && input.observed.find(name).map(|image| &image.id) == id
+        };
+        all.filter(is_same).collect::<Vec<_>>()
+    };
+    for image in graph.iter().filter(|image| input.selected.contains(&image.name)) {
+        let place = place(image);
+        found.add(&image.reference, Role::Image, &place, &image.platform, image.further_names().cloned());
+        match &image.source {
+            ImageSource::External(source) => {
+                found.add(source, Role::Companion, &place, &image.platform, aliases(source));
+            }
+            ImageSource::Build(target) => {
+                for lineage in input.lineages.get(&image.name).into_iter().flatten() {
+                    let line = lineage.steps.iter().rev().find(|step| step.keyword == "FROM");
+                    let place = format!("{}:{}", target.dockerfile, line.map_or(1, |step| step.line));
+                    found.add(&lineage.reference, Role::Stage, &place, &image.platform, []);
+                }
+                let frontend = frontend(image, input.platform);
+                for base in &image.base_images {
+                    let place = format!("{}:{}", target.dockerfile, base.line);
+                    let role =
+                        if frontend.as_ref() == Some(&base.reference) { Role::Frontend } else { Role::Base };
+                    let platform = base.platform.as_ref().unwrap_or(&image.platform);
+                    found.add(&base.reference, role, &place, platform, aliases(&base.reference));
+                    if base.reference.digest().is_some() && base.reference.tag().is_none() {
+                        closure.warnings.push(format!(
+                            "{place}: {} is pinned by digest, and no engine takes a digest from an archive: name \
+                             a tag too, or nothing that stands on it can be rebuilt there",
+                            base.reference.familiar()
+                        ));
+                    }
+                }
+            }
+        }
+        for companion in &image.companions {
+            found.add(companion, Role::Companion, &place, &image.platform, aliases(companion));
+        }
+        if let Some(artifact) = image.base_image().and_then(|facts| facts.artifact.as_deref()) {
+            match closure.artifacts.iter_mut().find(|(known, _)| known == artifact) {
+                Some((_, needed_by)) => needed_by.push(place),
+                None => closure.artifacts.push((artifact.clone(), vec![place])),
+            }
+        }
+    }
+    for file in input.compose {
+        for service in &file.services {
+            let Some(reference) = &service.image else { continue };
+            let place = format!("{}:{}", file.path, service.line);
+            let is_own =
+                |image: &&Image| image.names().any(|name| name.repository() == reference.repository());
+            match graph.iter().find(is_own) {
+                None if service.builds => {}
+                None => found.add(reference, Role::Compose, &place, input.platform, aliases(reference)),
+                Some(image) if !input.selected.contains(&image.name) => closure.warnings.push(format!(
+                    "{place}: `{}` runs {}, which is not selected and does not go along",
+                    service.name, image.name
+                )),
+                Some(image) if !image.names().any(|name| name == reference) => {
+                    closure.warnings.push(format!(
+                        "{place}: `{}` runs {}, and {} is what goes along",
+                        service.name,
+                        reference.familiar(),
+                        image.reference.familiar()
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    closure.images = found.0.into_values().collect();
+    closure
+}
+
+/// What of it is not in the store. Images and stages of the tree are built before, so they are not asked for.
+pub fn missing(closure: &Closure, observed: &Observed) -> Vec<Missing> {
+    let is_external = |wanted: &&Wanted| !matches!(wanted.role, Role::Image | Role::Stage);
+    closure
+        .images
+        .iter()
+        .filter(is_external)
+        .filter(|wanted| observed.find(&wanted.reference).is_none())
+        .map(|wanted| Missing {
+            reference: wanted.reference.clone(),
+            needed_by: wanted.needed_by.clone(),
+            command: format!("cargo xtask prefetch {}", wanted.reference.familiar()),
+        })
+        .collect()
+}
+
+/// The references that are external, each with its platform: what a pull has to bring before a bundle can be made.
+pub fn externals(closure: &Closure) -> impl Iterator<Item = (&Reference, &Platform)> {
+    let is_external = |wanted: &&Wanted| !matches!(wanted.role, Role::Image | Role::Stage);
+    closure.images.iter().filter(is_external).map(|wanted| (&wanted.reference, &wanted.platform))
+}
+
+fn place(image: &Image) -> String {
+    match &image.source {
+        ImageSource::Build(target) => target.dockerfile.clone(),
+        ImageSource::External(_) => format!("dependency.conf of {}", image.service),
+    }
+}
+
+fn frontend(image: &Image, build_platform: &Platform) -> Option<Reference> {
+    let ImageSource::Build(target) = &image.source else { return None };
+    let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
+    let options = Options {
+        target: target.target.as_deref(),
+        build_args: &target.build_args,
+        platform: &image.platform,
+        build_platform,
+    };
+    dockerfile::resolve(&file, &options).syntax
+}
+
+/// By reference, each once.
+#[derive(Default)]
+struct Found(BTreeMap<Reference, Wanted>);
+
+impl Found {
+    fn add(
+        &mut self,
+        reference: &Reference,
+        role: Role,
+        needed_by: &str,
+        platform: &Platform,
+        further_names: impl IntoIterator<Item = Reference>,
+    ) {
+        let wanted = self.0.entry(reference.clone()).or_insert_with(|| Wanted {
+            reference: reference.clone(),
+            further_names: Vec::new(),
+            role,
+            needed_by: Vec::new(),
+            platform: platform.clone(),
+        });
+        wanted.role = wanted.role.min(role);
+        if !wanted.needed_by.iter().any(|known| known == needed_by) {
+            wanted.needed_by.push(needed_by.to_owned());
+        }
+        for name in further_names {
+            if name != *reference && !wanted.further_names.contains(&name) {
+                wanted.further_names.push(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

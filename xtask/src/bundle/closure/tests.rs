@@ -1,0 +1,139 @@
+//! What goes along, of tiny trees and a store in memory.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::compose::file;
+use crate::config::{Layer, load};
+use crate::engine::{Engine as _, FakeEngine, fake_image};
+use crate::env::Env;
+use crate::model::AliasRules;
+use crate::rebuild::lineage::{Ground, lineages};
+use crate::testing::TestTree;
+use crate::tree;
+
+const TREE: &str = "\
+//- src/api/Dockerfile
+# syntax=docker/dockerfile:1
+FROM debian:12 AS builder
+COPY a .
+FROM quay.io/x/run:1
+COPY --from=builder /a /a
+COPY --from=ghcr.io/tool:2 /t /t
+RUN --mount=type=bind,from=busybox:1,target=/m ls /m
+//- src/api/a
+1
+//- src/api/dependency.conf
+redis:7
+//- src/broker/dependency.conf
+nats:2
+//- src/web/Dockerfile
+FROM api
+//- compose.yaml
+services:
+  api:
+    image: api:latest
+  old:
+    image: web:v0
+  db:
+    image: postgres:16
+  cache:
+    image: redis:7
+  own:
+    image: mine
+    build: .
+";
+
+async fn found(only: &[&str], here: &[&str]) -> (Closure, Vec<Missing>) {
+    let fixture = TestTree::new(TREE);
+    let config = load(&fixture.root(), Layer::default(), &Env::default(), None).unwrap();
+    let reading = tree::look(&config, Platform::local()).unwrap();
+    let engine = FakeEngine::new();
+    for (at, names) in here.iter().enumerate() {
+        let names: Vec<Reference> = names.split(' ').map(|name| name.parse().unwrap()).collect();
+        engine.store(fake_image(&at.to_string(), &names.iter().collect::<Vec<_>>()));
+    }
+    let observed = engine.observe().await.unwrap();
+    let graph = &reading.tree.graph;
+    let named = graph.images().iter().filter(|i| only.is_empty() || only.contains(&i.service.as_str()));
+    let selected = graph.closure(&named.map(|image| image.name.clone()).collect::<BTreeSet<_>>());
+    let lineages = lineages(&Ground {
+        graph,
+        files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),
+        build_platform: &Platform::local(),
+        base_id: &|_| None,
+        key: &|_| None,
+    });
+    let text = fixture.read("compose.yaml");
+    let compose = [file::parse("compose.yaml", &text, &|_| None).unwrap()];
+    let closure = closure(&ClosureInput {
+        selected: &selected,
+        graph,
+        lineages: &lineages,
+        compose: &compose,
+        rules: AliasRules { internal_registry: None, prefixes: &Default::default() },
+        observed: &observed,
+        platform: &Platform::local(),
+    });
+    let missing = missing(&closure, &observed);
+    (closure, missing)
+}
+
+fn told(closure: &Closure) -> String {
+    let one = |wanted: &Wanted| {
+        let further: String =
+            wanted.further_names.iter().map(|name| format!(" = {}", name.familiar())).collect();
+        let by = wanted.needed_by.join(", ");
+        format!("{} {}{further} <- {by}\n", wanted.role.name(), wanted.reference.familiar())
+    };
+    let warnings = closure.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    closure.images.iter().map(one).chain(warnings).collect()
+}
+
+#[tokio::test]
+async fn everything_that_a_rebuild_and_a_start_need_goes_along() {
+    let here = ["debian:12 localhost/debian:12", "quay.io/x/run:1"];
+    let (closure, missing) = found(&[], &here).await;
+    insta::assert_snapshot!(told(&closure), @"
+    frontend docker/dockerfile:1 <- src/api/Dockerfile:1
+    image api:latest <- src/api/Dockerfile
+    image broker:latest <- dependency.conf of broker
+    base busybox:1 <- src/api/Dockerfile:7
+    base debian:12 = localhost/debian:12 <- src/api/Dockerfile:2
+    companion nats:2 <- dependency.conf of broker
+    compose postgres:16 <- compose.yaml:7
+    companion redis:7 <- src/api/Dockerfile, compose.yaml:9
+    image web:latest <- src/web/Dockerfile
+    stage xtask-cache/api:latest.1 <- src/api/Dockerfile:4
+    stage xtask-cache/api:latest.builder <- src/api/Dockerfile:2
+    stage xtask-cache/web:latest.0 <- src/web/Dockerfile:1
+    base ghcr.io/tool:2 <- src/api/Dockerfile:6
+    base quay.io/x/run:1 <- src/api/Dockerfile:4
+    warning: compose.yaml:5: `old` runs web:v0, and web:latest is what goes along
+    ");
+    let missing: Vec<String> = missing
+        .iter()
+        .map(|m| format!("{} ({}): {}\n", m.reference.familiar(), m.needed_by.join(", "), m.command))
+        .collect();
+    insta::assert_snapshot!(missing.concat(), @"
+    docker/dockerfile:1 (src/api/Dockerfile:1): cargo xtask prefetch docker/dockerfile:1
+    busybox:1 (src/api/Dockerfile:7): cargo xtask prefetch busybox:1
+    nats:2 (dependency.conf of broker): cargo xtask prefetch nats:2
+    postgres:16 (compose.yaml:7): cargo xtask prefetch postgres:16
+    redis:7 (src/api/Dockerfile, compose.yaml:9): cargo xtask prefetch redis:7
+    ghcr.io/tool:2 (src/api/Dockerfile:6): cargo xtask prefetch ghcr.io/tool:2
+    ");
+}
+
+#[tokio::test]
+async fn what_is_not_selected_stays_and_is_told_where_it_is_started() {
+    let (closure, _) = found(&["broker"], &[]).await;
+    insta::assert_snapshot!(told(&closure), @"
+    image broker:latest <- dependency.conf of broker
+    companion nats:2 <- dependency.conf of broker
+    compose postgres:16 <- compose.yaml:7
+    compose redis:7 <- compose.yaml:9
+    warning: compose.yaml:3: `api` runs api, which is not selected and does not go along
+    warning: compose.yaml:5: `old` runs web, which is not selected and does not go along
+    ");
+}

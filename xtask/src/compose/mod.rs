@@ -1,0 +1,4 @@
+//! Compose files: which images they start ([`file`], pure), and starting and stopping what they describe ([`runner`]).
+
+pub mod file;
+pub mod runner;

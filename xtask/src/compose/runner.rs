@@ -1,0 +1,227 @@
+//! EFFECT: stops and starts the services of a compose file, with compose v2 or v1, whichever is there, and waits until
+//! they are healthy. Which containers are whose it asks compose; how they are doing it asks the engine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::engine::{Engine, EngineError};
+use crate::model::{ContainerId, ContainerState, Health, LogStream};
+use crate::os::{CommandError, HostCommand};
+
+/// Between two looks at containers.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Lines of the log of a service that does not come up.
+const LAST_LINES: usize = 20;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// Neither compose is installed.
+    #[error("there is neither `docker compose` nor `docker-compose`")]
+    Missing,
+    /// Compose failed.
+    #[error("cannot {doing}: {cause}")]
+    Command {
+        /// `start the services`
+        doing: &'static str,
+        /// What it said.
+        cause: CommandError,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Some services did not come up.
+    #[error("{}", .0.iter().map(|s| format!("{} {}", s.service, s.why)).collect::<Vec<_>>().join(", "))]
+    Unwell(Vec<Unwell>),
+}
+
+/// A service that did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwell {
+    /// Its name.
+    pub service: String,
+    /// `exited with status 1`
+    pub why: String,
+    /// The last lines of its log.
+    pub last_lines: Vec<String>,
+}
+
+/// How compose is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compose {
+    words: Vec<&'static str>,
+    file: PathBuf,
+    endpoint: String,
+}
+
+impl Compose {
+    /// Finds compose v2, else v1. `file` is absolute; `endpoint` is the engine's (`unix://…`).
+    ///
+    /// # Errors
+    /// [`ComposeError::Missing`].
+    pub async fn find(file: &Path, endpoint: &str) -> Result<Self, ComposeError> {
+        for words in [&["docker", "compose"][..], &["docker-compose"]] {
+            let compose =
+                Self { words: words.to_vec(), file: file.to_owned(), endpoint: endpoint.to_owned() };
+            // `docker` without the plugin prints its help and may still end well, so the answer is looked at.
+            if let Ok(version) = compose.bare().args(["version", "--short"]).output().await
+                && version.trim().trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit())
+            {
+                return Ok(compose);
+            }
+        }
+        Err(ComposeError::Missing)
+    }
+
+    fn bare(&self) -> HostCommand {
+        let (program, rest) = self.words.split_first().map_or(("docker-compose", &[][..]), |(p, r)| (*p, r));
+        HostCommand::new(program).args(rest.iter().copied()).env("DOCKER_HOST", &self.endpoint)
+    }
+
+    fn command(&self) -> HostCommand {
+        let command = self.bare().arg("-f").path(&self.file);
+        match self.file.parent() {
+            // `.env` beside the file counts.
+            Some(folder) => command.in_folder(folder),
+            None => command,
+        }
+    }
+
+    /// Stops and removes the containers of `services`; of all with an empty list.
+    ///
+    /// # Errors
+    /// When compose fails.
+    pub async fn down(&self, services: &[String]) -> Result<(), ComposeError> {
+        let command = if services.is_empty() {
+            self.command().arg("down")
+        } else {
+            self.command().args(["rm", "--stop", "--force"]).args(services.iter().cloned())
+        };
+        let stopped = command.output().await.map(drop);
+        stopped.map_err(|cause| ComposeError::Command { doing: "stop the services", cause })
+    }
+
+    /// Starts `services` (all with an empty list) from images that are here, and waits until each is healthy, or
+    /// runs if it has no health check. `wait` bounds the waiting.
+    ///
+    /// # Errors
+    /// When compose fails, or a service does not come up: [`ComposeError::Unwell`] with the end of its log.
+    pub async fn up(
+        &self,
+        engine: &impl Engine,
+        services: &[String],
+        wait: Duration,
+    ) -> Result<Vec<String>, ComposeError> {
+        let started = self.command().args(["up", "-d", "--no-build"]).args(services.iter().cloned());
+        let started = started.output().await.map(drop);
+        started.map_err(|cause| ComposeError::Command { doing: "start the services", cause })?;
+        let containers = self.containers(services).await?;
+        let mut waiting = containers;
+        let (mut well, mut unwell) = (Vec::new(), Vec::new());
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let mut left = Vec::new();
+            for id in std::mem::take(&mut waiting) {
+                let state = engine.container(&id).await?;
+                let is_late = tokio::time::Instant::now() >= deadline;
+                match judge(state.as_ref(), is_late, wait) {
+                    Verdict::Well => well.push(service_of(&id, state.as_ref())),
+                    Verdict::Wait => left.push(id),
+                    Verdict::Unwell(why) => {
+                        let last_lines = last_lines(engine.logs(&id).await.unwrap_or_default());
+                        unwell.push(Unwell { service: service_of(&id, state.as_ref()), why, last_lines });
+                    }
+                }
+            }
+            if left.is_empty() {
+                break;
+            }
+            waiting = left;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        if unwell.is_empty() { Ok(well) } else { Err(ComposeError::Unwell(unwell)) }
+    }
+
+    async fn containers(&self, services: &[String]) -> Result<Vec<ContainerId>, ComposeError> {
+        let printed = self.command().args(["ps", "-q"]).args(services.iter().cloned()).output().await;
+        let printed = printed.map_err(|cause| ComposeError::Command { doing: "list the services", cause })?;
+        Ok(printed.split_whitespace().map(ContainerId::new).collect())
+    }
+}
+
+enum Verdict {
+    Well,
+    Wait,
+    Unwell(String),
+}
+
+fn judge(state: Option<&ContainerState>, is_late: bool, wait: Duration) -> Verdict {
+    let Some(state) = state else { return Verdict::Unwell("is gone".to_owned()) };
+    if !state.running {
+        return match state.exit_code {
+            // What sets something up once ends by itself.
+            Some(0) => Verdict::Well,
+            _ if state.out_of_memory => Verdict::Unwell("ran out of memory".to_owned()),
+            Some(code) => Verdict::Unwell(format!("exited with status {code}")),
+            None => Verdict::Unwell(format!("does not run: {}", state.error)),
+        };
+    }
+    match state.health {
+        Health::Healthy | Health::Unchecked => Verdict::Well,
+        Health::Unhealthy => Verdict::Unwell("is unhealthy".to_owned()),
+        Health::Starting if is_late => Verdict::Unwell(format!("is not healthy after {} s", wait.as_secs())),
+        Health::Starting => Verdict::Wait,
+    }
+}
+
+fn service_of(id: &ContainerId, state: Option<&ContainerState>) -> String {
+    let labelled = state.and_then(|state| state.labels.get("com.docker.compose.service"));
+    labelled.cloned().unwrap_or_else(|| id.short().to_owned())
+}
+
+fn last_lines(log: Vec<(LogStream, String)>) -> Vec<String> {
+    let skipped = log.len().saturating_sub(LAST_LINES);
+    log.into_iter().skip(skipped).map(|(_, line)| line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(running: bool, exit_code: Option<i64>, health: Health) -> ContainerState {
+        ContainerState {
+            name: "x".to_owned(),
+            image: None,
+            labels: Default::default(),
+            running,
+            exit_code,
+            out_of_memory: false,
+            error: String::new(),
+            health,
+            health_log: Vec::new(),
+            ports: Default::default(),
+        }
+    }
+
+    #[track_caller]
+    fn check(state: Option<ContainerState>, is_late: bool, expected: &str) {
+        let told = match judge(state.as_ref(), is_late, Duration::from_secs(9)) {
+            Verdict::Well => "well".to_owned(),
+            Verdict::Wait => "wait".to_owned(),
+            Verdict::Unwell(why) => why,
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_container_is_well_ill_or_waited_for() {
+        check(Some(state(true, None, Health::Unchecked)), false, "well");
+        check(Some(state(true, None, Health::Healthy)), true, "well");
+        check(Some(state(true, None, Health::Starting)), false, "wait");
+        check(Some(state(true, None, Health::Starting)), true, "is not healthy after 9 s");
+        check(Some(state(true, None, Health::Unhealthy)), false, "is unhealthy");
+        check(Some(state(false, Some(0), Health::Unchecked)), false, "well");
+        check(Some(state(false, Some(3), Health::Unchecked)), false, "exited with status 3");
+        check(None, false, "is gone");
+    }
+}
