@@ -9,6 +9,7 @@ use crate::base_images::artifact::ArtifactError;
 use crate::base_images::local_registry::RegistryError as LocalRegistryError;
 use crate::bundle::archive::WriteError;
 use crate::bundle::finding::BundleError;
+use crate::compose::runner::ComposeError;
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::engine::provision::ProvisionError;
@@ -229,6 +230,27 @@ impl Error {
             failure.last_lines.extend_from_slice(lines);
         }
         self
+    }
+}
+
+impl From<ComposeError> for Error {
+    fn from(error: ComposeError) -> Self {
+        match error {
+            ComposeError::Missing => Self::new(ExitCode::EngineUnfit, error.to_string())
+                .hint("`apt-get install docker-compose` on Debian installs it"),
+            ComposeError::Command { doing, cause } => Self::from(cause).context(format!("cannot {doing}")),
+            ComposeError::Engine(error) => error.into(),
+            ComposeError::Unwell(unwell) => {
+                let names: Vec<&str> = unwell.iter().map(|one| one.service.as_str()).collect();
+                let what = format!("{} did not come up", names.join(", "));
+                let lines: Vec<String> = unwell
+                    .iter()
+                    .flat_map(|one| one.last_lines.iter().map(|line| format!("{}: {line}", one.service)))
+                    .collect();
+                let told = Self::new(ExitCode::VerifyFailed, what).last_lines(&lines);
+                unwell.iter().fold(told, |told, one| told.because(format!("{} {}", one.service, one.why)))
+            }
+        }
     }
 }
 

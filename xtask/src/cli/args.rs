@@ -1,11 +1,14 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
 mod bundle;
+mod rebuild;
 mod trials;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use rebuild::Rebuild;
 
 use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
@@ -136,6 +139,8 @@ pub enum Command {
     PushAll(PushAll),
     /// Bundles: all that a rebuild needs on a machine without a network
     Bundle(Bundle),
+    /// Rebuild without any network what has changed, and say first what cannot be
+    Rebuild(Rebuild),
     /// The private engine of this tree
     Engine(Engine),
     /// A registry on this machine, to try pushes against by hand

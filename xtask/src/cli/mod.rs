@@ -15,6 +15,7 @@ mod local_registry;
 mod pipeline;
 mod provisioning;
 mod query;
+mod rebuild;
 mod run;
 mod session;
 
@@ -80,6 +81,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::History(args) => query::history(typed, &args),
         Command::Bundle(args) => interruptible(bundle::run(typed, args.command)).await,
+        Command::Rebuild(args) => rebuild::run(typed, args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,

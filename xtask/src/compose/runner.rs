@@ -52,17 +52,23 @@ pub struct Compose {
     words: Vec<&'static str>,
     file: PathBuf,
     endpoint: String,
+    tag: String,
 }
 
 impl Compose {
-    /// Finds compose v2, else v1. `file` is absolute; `endpoint` is the engine's (`unix://…`).
+    /// Finds compose v2, else v1. `file` is absolute, `endpoint` the engine's (`unix://…`), `tag` what `IMAGE_TAG` is
+    /// in the file.
     ///
     /// # Errors
     /// [`ComposeError::Missing`].
-    pub async fn find(file: &Path, endpoint: &str) -> Result<Self, ComposeError> {
+    pub async fn find(file: &Path, endpoint: &str, tag: &str) -> Result<Self, ComposeError> {
         for words in [&["docker", "compose"][..], &["docker-compose"]] {
-            let compose =
-                Self { words: words.to_vec(), file: file.to_owned(), endpoint: endpoint.to_owned() };
+            let compose = Self {
+                words: words.to_vec(),
+                file: file.to_owned(),
+                endpoint: endpoint.to_owned(),
+                tag: tag.to_owned(),
+            };
             // `docker` without the plugin prints its help and may still end well, so the answer is looked at.
             if let Ok(version) = compose.bare().args(["version", "--short"]).output().await
                 && version.trim().trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit())
@@ -75,7 +81,10 @@ impl Compose {
 
     fn bare(&self) -> HostCommand {
         let (program, rest) = self.words.split_first().map_or(("docker-compose", &[][..]), |(p, r)| (*p, r));
-        HostCommand::new(program).args(rest.iter().copied()).env("DOCKER_HOST", &self.endpoint)
+        HostCommand::new(program)
+            .args(rest.iter().copied())
+            .env("DOCKER_HOST", &self.endpoint)
+            .env("IMAGE_TAG", &self.tag)
     }
 
     fn command(&self) -> HostCommand {

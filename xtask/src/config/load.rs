@@ -348,6 +348,7 @@ fn complete(
         mirrors: all.mirrors,
         alias_prefixes: all.aliases,
         templates: globs(all.templates),
+        compose: all.compose.unwrap_or_default(),
         dollar_names: all.dollar_names.unwrap_or_default(),
         context: all.context.unwrap_or_default(),
         platform: all.platform,

@@ -48,6 +48,8 @@ pub struct Config {
     pub alias_prefixes: BTreeMap<String, String>,
     /// Globs of further templates, relative to the root, beyond the services' folders and the root itself.
     pub templates: Vec<String>,
+    /// Compose files, relative to the root; empty is the one that compose finds there.
+    pub compose: Vec<String>,
     /// Names for which `${NAME}` is replaced too.
     pub dollar_names: Vec<String>,
     /// Where build contexts lie.

@@ -103,6 +103,7 @@ pub const SETTINGS: &[Setting] = &[
     both("force", ["--force", "XTASK_FORCE", "FORCE_REBUILD"], "`false`", |l, t| flag(&mut l.force, t), "Rebuild everything, without the builder's cache"),
     both("skip_cache_check", ["--skip-cache-check", "XTASK_SKIP_CACHE_CHECK", "SKIP_CACHE_CHECK"], "`false`", |l, t| flag(&mut l.skip_cache_check, t), "Rebuild without comparing fingerprints, with the builder's cache"),
     both("templates", ["", "XTASK_TEMPLATES", ""], "empty", |l, t| list(&mut l.templates, t), "Globs of templates beyond those in the services' folders and directly at the root"),
+    both("compose", ["", "XTASK_COMPOSE", ""], "what compose finds at the root", |l, t| list(&mut l.compose, t), "Compose files, relative to the root: what they start goes into a bundle, and `rebuild --up` starts it"),
     both("dollar_names", ["", "XTASK_DOLLAR_NAMES", ""], "empty", |l, t| list(&mut l.dollar_names, t), "Names for which templates have `${NAME}` replaced too"),
     generic_name(both("verbose", ["--verbose", "XTASK_VERBOSE", "DEBUG"], "`false`", |l, t| flag(&mut l.verbose, t), "Say more; a `DEBUG` that is neither yes nor no belongs to another program and is passed over")),
     both("base_image.name", ["", "XTASK_BASE_IMAGE_NAME", ""], "`fit-framework`", |l, t| put(&mut l.base_image.name, t), "What base images are called: `NAME:VERSION-OS`, `NAME:OS` and `NAME:latest-OS`"),

@@ -113,13 +113,12 @@ impl Forecast {
             |rerun: &&Rerun| rerun.certainty == Certainty::Certain && matches!(rerun.need, Need::Yes(_));
         self.reruns.iter().filter(is_sure)
     }
+}
 
-    /// What may need a network.
-    pub fn doubts(&self) -> impl Iterator<Item = &Rerun> {
-        self.reruns.iter().filter(|rerun| match rerun.certainty {
-            Certainty::Certain => matches!(rerun.need, Need::Perhaps(_)),
-            Certainty::Possible => matches!(rerun.need, Need::Yes(_) | Need::Perhaps(_)),
-        })
+impl Rerun {
+    /// Whether people want to know: it is sure to run, or if it does it may need a network.
+    pub fn is_worth_telling(&self) -> bool {
+        self.certainty == Certainty::Certain || self.need != Need::Unknown
     }
 }
 

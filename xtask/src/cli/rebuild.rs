@@ -1,0 +1,204 @@
+//! `rebuild`: what has changed is built again with no network at all, from what is here. Says first what cannot be.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::{self, Format};
+use super::interrupt::or_interrupted;
+use super::pipeline::{self, Planned, Request};
+use super::run::Run;
+use super::session::{Session, Typed, World};
+use crate::compose::file::{self, ComposeFile};
+use crate::compose::runner::{Compose, ComposeError};
+use crate::config::{ConfigError, Layer};
+use crate::engine::AnyEngine;
+use crate::error::{Error, ExitCode};
+use crate::model::{Diagnostic, Phase};
+use crate::rebuild::outlook::{Action, Outlook, outlook};
+
+/// The phases: nothing is pulled, and stages are kept again, for the next change.
+const PHASES: [Phase; 5] = [Phase::Alias, Phase::Render, Phase::Build, Phase::Keep, Phase::Verify];
+
+/// `rebuild`
+pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCode, Error> {
+    let own = Layer { tag: args.tag.clone(), offline: Some(true), jobs: args.jobs, ..Layer::default() };
+    let session = Session::open(typed, args.naming.over(own), &args.naming.build_arg)?;
+    let request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&PHASES) };
+    let _lock = if args.dry_run { None } else { session.lock().await? };
+    let looked = async {
+        let world = session.look().await?;
+        let planned = pipeline::plan(&session, &world, &request).await?;
+        Ok::<_, Error>((world, planned))
+    };
+    let Some(looked) = or_interrupted(looked).await else {
+        return Err(Error::told(ExitCode::Interrupted));
+    };
+    let (world, planned) = looked?;
+    let engine = world.engine.clone()?;
+    engine.fit_to_build()?;
+    let ahead = look_ahead(&world, &planned);
+    tell(&session, &ahead, args.format, args.dry_run);
+    refuse(&session, &world, &request, &planned, &ahead, args.r#try)?;
+    let wants_compose = args.down || args.up;
+    let files = if wants_compose { compose_files(&session)? } else { Vec::new() };
+    if wants_compose && files.is_empty() {
+        return Err(Error::new(ExitCode::Usage, "there is no compose file to stop or start")
+            .hint("`compose` in .config/xtask.toml says where it is"));
+    }
+    if args.dry_run {
+        return Ok(ExitCode::Good);
+    }
+    let compose = find_compose(&session, &engine, &files).await?;
+    let services = services_of(&world, &planned, &files, !args.services.is_empty());
+    if args.down {
+        for (compose, services) in compose.iter().zip(&services) {
+            super::say("stopping the compose services");
+            interruptible(compose.down(services)).await?;
+        }
+    }
+    let code = Run::start(&session, &request, &world, &planned).go(&world, planned).await?;
+    if code != ExitCode::Good || !args.up {
+        return Ok(code);
+    }
+    for (compose, services) in compose.iter().zip(&services) {
+        super::say("starting the compose services");
+        let wait = Duration::from_secs(args.wait);
+        let well = interruptible(compose.up(&engine, services, wait)).await?;
+        super::say(&format!("up: {}", well.join(", ")));
+    }
+    Ok(ExitCode::Good)
+}
+
+async fn interruptible<T>(work: impl Future<Output = Result<T, ComposeError>>) -> Result<T, Error> {
+    match or_interrupted(work).await {
+        Some(result) => Ok(result?),
+        None => Err(Error::told(ExitCode::Interrupted)),
+    }
+}
+
+/// What the rebuild comes to.
+pub(super) fn look_ahead(world: &World, planned: &Planned) -> Outlook {
+    let lineages = world.lineages(&world.observed, &planned.assessments);
+    outlook(&planned.selected, &world.tree.graph, &planned.plan, &lineages, &world.observed)
+}
+
+/// The answer of a dry run is data; before a real one it is said to people.
+fn tell(session: &Session, ahead: &Outlook, format: Format, is_dry: bool) {
+    let text = match format {
+        Format::Human => ahead.text(),
+        // Strings, numbers and lists: serialising them cannot fail.
+        Format::Json => serde_json::to_string_pretty(ahead).unwrap_or_default(),
+    };
+    let text = session.secrets.redact(&text);
+    if is_dry || format == Format::Json {
+        super::print(&text);
+    } else if ahead.images.iter().any(|prospect| prospect.action != Action::Keep) {
+        super::say(text.trim_end());
+    }
+}
+
+/// Nothing is started when it is sure that it cannot end well.
+fn refuse(
+    session: &Session,
+    world: &World,
+    request: &Request,
+    planned: &Planned,
+    ahead: &Outlook,
+    is_tried: bool,
+) -> Result<(), Error> {
+    if let Some(code) = world.trouble(request, &planned.selected) {
+        let found = world.diagnostics(&planned.selected);
+        return Err(if found.is_empty() { Error::told(code) } else { Error::of_diagnostics(&found) });
+    }
+    let refused: Vec<_> = ahead.refused().collect();
+    let is_hopeless = refused.iter().any(|prospect| prospect.blockers.is_empty());
+    if refused.is_empty() || (is_tried && !is_hopeless) {
+        return Ok(());
+    }
+    let names: Vec<String> = refused.iter().map(|prospect| format!("`{}`", prospect.name)).collect();
+    let what = format!("cannot rebuild {} without a network; nothing was started", names.join(", "));
+    let mut error = Error::new(ExitCode::PullFailed, what);
+    for prospect in &refused {
+        if prospect.blockers.is_empty() {
+            error = error.because(format!("{}: {}", prospect.name, prospect.reason));
+        }
+        for blocker in &prospect.blockers {
+            error = error.because(session.secrets.redact(&blocker.to_string()).into_owned());
+        }
+    }
+    error = error.hint(
+        "where there is a network: `cargo xtask bundle create`, and here `cargo xtask bundle load` of what it writes",
+    );
+    if !is_hopeless {
+        error = error
+            .hint("or install from files of the tree (wheels, a vendored folder), which needs no network")
+            .hint("`--try` builds all the same");
+    }
+    Err(error)
+}
+
+/// The compose files of the settings, else the one that compose finds at the root.
+pub(super) fn compose_files(session: &Session) -> Result<Vec<ComposeFile>, Error> {
+    let config = &session.config;
+    let root = &config.root;
+    let found = file::FILE_NAMES.iter().find(|name| root.join(name).is_file());
+    let paths: Vec<String> = if config.compose.is_empty() {
+        found.iter().map(|name| (**name).to_owned()).collect()
+    } else {
+        config.compose.clone()
+    };
+    let variable =
+        |name: &str| match name {
+            "IMAGE_TAG" => Some(config.tag.clone()),
+            _ => session.env.get(name).map(str::to_owned).or_else(|| {
+                config.dotenv.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+            }),
+        };
+    paths
+        .iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(root.join(path)).map_err(|error| {
+                ConfigError::Invalid(Diagnostic::error(path, 0, format!("cannot be read: {error}")))
+            })?;
+            let file = file::parse(path, &text, &variable).map_err(ConfigError::Invalid)?;
+            for warning in &file.warnings {
+                super::say(&session.secrets.redact(&warning.to_string()));
+            }
+            Ok(file)
+        })
+        .collect()
+}
+
+async fn find_compose(
+    session: &Session,
+    engine: &AnyEngine,
+    files: &[ComposeFile],
+) -> Result<Vec<Compose>, Error> {
+    let mut all = Vec::new();
+    for file in files {
+        let path: PathBuf = session.config.root.join(&file.path);
+        all.push(Compose::find(&path, engine.endpoint(), &session.config.tag).await?);
+    }
+    Ok(all)
+}
+
+/// The services of each file that run what is selected; an empty list is all of them.
+fn services_of(
+    world: &World,
+    planned: &Planned,
+    files: &[ComposeFile],
+    is_selective: bool,
+) -> Vec<Vec<String>> {
+    let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
+    let repositories: BTreeSet<String> =
+        images.flat_map(|image| image.names().map(|name| name.repository()).collect::<Vec<_>>()).collect();
+    let of = |file: &ComposeFile| {
+        let runs = |name: &file::ComposeService| {
+            name.image.as_ref().is_some_and(|image| repositories.contains(&image.repository()))
+        };
+        let services = file.services.iter().filter(|service| is_selective && runs(service));
+        services.map(|service| service.name.clone()).collect()
+    };
+    files.iter().map(of).collect()
+}
