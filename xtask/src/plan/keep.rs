@@ -128,3 +128,113 @@ fn spec(
         inline_cache: InlineCache::Yes,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::config::{Layer, load};
+    use crate::engine::{Engine as _, FakeEngine, fake_image};
+    use crate::env::Env;
+    use crate::model::Platform;
+    use crate::plan::build::{self, BuildRequest};
+    use crate::rebuild::lineage::{Ground, lineages};
+    use crate::testing::TestTree;
+    use crate::tree;
+
+    struct Looked {
+        builds: Plan,
+        keeps: Plan,
+    }
+
+    impl Looked {
+        fn keeps(&self) -> Vec<String> {
+            self.keeps.steps.iter().map(|step| format!("{} ({})", step.subject, step.why)).collect()
+        }
+    }
+
+    async fn look(fixture: &TestTree, engine: &FakeEngine) -> Looked {
+        let config = load(&fixture.root(), Layer::default(), &Env::default(), None).unwrap();
+        let reading = tree::look(&config, Platform::local()).unwrap();
+        let observed = engine.observe().await.unwrap();
+        let (graph, contexts) = (&reading.tree.graph, &reading.tree.contexts);
+        let assessments = build::assess(graph, contexts, &observed, &|_| None);
+        let keys: HashMap<_, _> = assessments.iter().map(|a| (a.name.clone(), a.key.clone())).collect();
+        let lineages = lineages(&Ground {
+            graph,
+            files: &|name| Some(contexts.get(name)?.files.clone()),
+            build_platform: &Platform::local(),
+            base_id: &|reference| Some(observed.find(reference)?.id.clone()),
+            key: &|name| keys.get(name).cloned().flatten(),
+        });
+        let selected: BTreeSet<ImageName> = graph.images().iter().map(|image| image.name.clone()).collect();
+        let wish = BuildRequest {
+            selected: selected.clone(),
+            kept: kept(&lineages, &observed),
+            ..BuildRequest::default()
+        };
+        let builds = build::plan(&wish, graph, contexts, &assessments, &observed, &Plan::default());
+        let (lineages, builds) = (&lineages, builds);
+        let input = KeepInput {
+            selected: &selected,
+            graph,
+            contexts,
+            lineages,
+            observed: &observed,
+            builds: &builds,
+        };
+        let keeps = plan(&input);
+        Looked { builds, keeps }
+    }
+
+    async fn perform(fixture: &TestTree, engine: &FakeEngine, plan: &Plan) {
+        for step in &plan.steps {
+            let StepKind::Build(spec) = &step.kind else { continue };
+            engine.build(&fixture.root(), spec, &|_| {}).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn stages_are_kept_after_each_build_of_their_image_and_offered_to_the_next_one() {
+        let fixture = TestTree::new(
+            "\
+//- src/api/Dockerfile
+FROM debian:12 AS builder
+COPY a .
+FROM debian:12
+COPY --from=builder /a /a
+//- src/api/a
+1
+",
+        );
+        let engine = FakeEngine::new();
+        engine.store(fake_image("base", &[&"debian:12".parse().unwrap()]));
+        let first = look(&fixture, &engine).await;
+        let all = ["xtask-cache/api:latest.builder", "xtask-cache/api:latest.1"];
+        assert_eq!(first.keeps(), all.map(|name| format!("{name} (not in the local store)")));
+        let build = StepId::new(Phase::Build, "api");
+        assert!(first.keeps.steps.iter().all(|step| step.needs == [build.clone()]), "after the build");
+        perform(&fixture, &engine, &first.builds).await;
+
+        // Only now the ID of the image is known.
+        let second = look(&fixture, &engine).await;
+        assert!(second.builds.steps.is_empty());
+        perform(&fixture, &engine, &second.keeps).await;
+        for step in &second.keeps.steps {
+            let StepKind::Build(spec) = &step.kind else { panic!("{step:?}") };
+            assert_eq!(spec.inline_cache, InlineCache::Yes);
+        }
+
+        let third = look(&fixture, &engine).await;
+        assert_eq!(third.keeps(), Vec::<String>::new());
+        assert_eq!(third.keeps.skipped.len(), 2);
+
+        fixture.write("src/api/a", "2\n");
+        let fourth = look(&fixture, &engine).await;
+        let StepKind::Build(spec) = &fourth.builds.steps[0].kind else { panic!("a build") };
+        let offered: Vec<String> = spec.cache_from.iter().map(Reference::familiar).collect();
+        assert_eq!(offered, all);
+        assert_eq!(fourth.keeps(), all.map(|name| format!("{name} (api was built since)")));
+    }
+}
