@@ -14,7 +14,7 @@ use crate::config::{Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
-pub use bundle::{Bundle, BundleCommand};
+pub use bundle::{Bundle, BundleCommand, Create};
 pub use trials::{LocalRegistry, RegistryCommand};
 
 /// Builds every container image of a monorepo, in order, once, and says why.

@@ -1,5 +1,7 @@
 //! `bundle verify|inspect|diff|inventory`: what bundles hold, and whether they are whole.
 
+mod create;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +22,10 @@ use crate::report::text::size;
 
 /// `bundle`
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
-    let session = Session::open(typed, Layer::default(), &[])?;
+    let open = || Session::open(typed, Layer::default(), &[]);
     match command {
-        BundleCommand::Verify { file } => verify(&session, &file).await,
+        BundleCommand::Create(args) => create::create(typed, args).await,
+        BundleCommand::Verify { file } => verify(&open()?, &file).await,
         BundleCommand::Inspect { file, format } => {
             let inspection = inspect(file).await?;
             answer(format, &inspection, |inspection| inspection.text(&size));
@@ -34,7 +37,7 @@ pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<Exi
             Ok(ExitCode::Good)
         }
         BundleCommand::Inventory { output } => {
-            let engine = session.connect().await?;
+            let engine = open()?.connect().await?;
             let inventory = inventory::take(&engine, BTreeSet::new()).await?;
             let text = inventory.text();
             match output {
