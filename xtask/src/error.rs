@@ -9,6 +9,7 @@ use crate::base_images::artifact::ArtifactError;
 use crate::base_images::local_registry::RegistryError as LocalRegistryError;
 use crate::bundle::archive::WriteError;
 use crate::bundle::deliver::DeliverError;
+use crate::bundle::fetch::FetchError;
 use crate::bundle::finding::BundleError;
 use crate::compose::runner::ComposeError;
 use crate::config::ConfigError;
@@ -106,7 +107,7 @@ impl ExitCode {
             Phase::Verify | Phase::Test => Self::VerifyFailed,
             Phase::Registry | Phase::CleanUp => Self::EngineUnfit,
             Phase::Bump | Phase::SyncConfig | Phase::Render => Self::Unexpected,
-            Phase::Load => Self::EngineUnfit,
+            Phase::Save | Phase::Load => Self::EngineUnfit,
         };
         let rank = |code: &Self| match code {
             Self::BuildFailed => 0,
@@ -417,6 +418,18 @@ impl From<DeliverError> for Error {
             DeliverError::Blob { .. } | DeliverError::Other { .. } => {
                 Self::of(ExitCode::DigestMismatch, &error)
                     .hint("copy the bundle again from where it was made")
+            }
+        }
+    }
+}
+
+impl From<FetchError> for Error {
+    fn from(error: FetchError) -> Self {
+        match &error {
+            FetchError::Missing(_) => Self::new(ExitCode::PullFailed, error.to_string()),
+            FetchError::Engine { source, .. } => Self::from(source.clone()).context(error.to_string()),
+            FetchError::Store { .. } | FetchError::Incomplete { .. } => {
+                Self::of(ExitCode::Unexpected, &error)
             }
         }
     }

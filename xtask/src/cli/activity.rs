@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::session::Session;
+use crate::engine::Progress;
 use crate::error::ExitCode;
 use crate::events::{self, Clock as _, Emitter, Sink, SystemClock};
 use crate::model::{EventKind, Outcome, Phase, RunStats, StepId, Unit};
@@ -127,6 +128,25 @@ impl Activity {
     /// Something is odd, but the work goes on.
     pub fn warn(&self, message: String) {
         self.emitter.emit(EventKind::StepWarning { step: None, message });
+    }
+
+    /// Takes what an engine tells of a step, from any thread.
+    pub fn teller(&self, step: &ActiveStep) -> impl Fn(Progress) + Send + Sync + 'static {
+        let (emitter, step) = (self.emitter.clone(), step.id.clone());
+        move |progress| {
+            let step = step.clone();
+            match progress {
+                Progress::Moved { done, total, unit, detail } => {
+                    emitter.emit(EventKind::StepProgress { step, done, total, unit, detail });
+                }
+                Progress::Log { stream, line } => emitter.emit(EventKind::StepLog { step, stream, line }),
+                Progress::Warning(message) => {
+                    emitter.emit(EventKind::StepWarning { step: Some(step), message });
+                }
+                // Of builds alone.
+                Progress::Part { .. } => {}
+            }
+        }
     }
 
     /// A step went well.

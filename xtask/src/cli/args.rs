@@ -14,7 +14,7 @@ use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
 pub use base_images::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Making, Systems};
-pub use bundle::{Bundle, BundleCommand};
+pub use bundle::{Bundle, BundleCommand, Create};
 pub use rebuild::Rebuild;
 pub use trials::{LocalRegistry, RegistryCommand};
 

@@ -1,5 +1,6 @@
 //! `bundle verify|inspect|diff|inventory|load`: what bundles hold, whether they are whole, and into the engine with it.
 
+mod create;
 mod load;
 
 use std::collections::BTreeSet;
@@ -22,17 +23,20 @@ use crate::report::text::size;
 
 /// `bundle`
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
-    let session = Session::open(typed, Layer::default(), &[])?;
+    let open = || Session::open(typed, Layer::default(), &[]);
     match command {
+        BundleCommand::Create(args) => create::create(typed, args).await,
         // It tells what it did, also when it is stopped.
-        BundleCommand::Load { file, dry_run: false } => load::load(&session, file).await,
-        command => super::interruptible(look(&session, command)).await,
+        BundleCommand::Load { file, dry_run: false } => load::load(&open()?, file).await,
+        command => super::interruptible(look(&open()?, command)).await,
     }
 }
 
 /// What changes nothing.
 async fn look(session: &Session, command: BundleCommand) -> Result<ExitCode, Error> {
     match command {
+        // `run` has taken it.
+        BundleCommand::Create(_) => Ok(ExitCode::Good),
         BundleCommand::Verify { file } => verify(session, &file).await,
         BundleCommand::Inspect { file, format } => {
             let inspection = inspect(file).await?;

@@ -234,6 +234,7 @@ fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outc
         Phase::Test => ("passed", "not needed"),
         Phase::Confirm => ("confirmed", "not needed"),
         Phase::CleanUp => ("removed", "kept"),
+        Phase::Save => ("saved", "already there"),
         Phase::Load => ("loaded", "already here"),
     };
     let (mut up_to_date, mut failed, mut skipped) = (0, report.failures.len(), report.skipped);

@@ -47,13 +47,15 @@ pub enum Phase {
     Confirm,
     /// Take away what the run made to try things.
     CleanUp,
+    /// Get images out of the engine and write a bundle of them.
+    Save,
     /// Give the engine what a bundle holds.
     Load,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -70,6 +72,7 @@ impl Phase {
         Self::Test,
         Self::Confirm,
         Self::CleanUp,
+        Self::Save,
         Self::Load,
     ];
 
@@ -96,6 +99,7 @@ impl Phase {
             Self::Test => "test",
             Self::Confirm => "confirm",
             Self::CleanUp => "clean-up",
+            Self::Save => "save",
             Self::Load => "load",
         }
     }
@@ -119,6 +123,7 @@ impl Phase {
             Self::Test => "Test",
             Self::Confirm => "Confirm",
             Self::CleanUp => "Clean-up",
+            Self::Save => "Save",
             Self::Load => "Load",
         }
     }

@@ -203,6 +203,7 @@ impl Summary {
             Phase::Test => format!("image `{}` does not pass its test", failed.subject),
             Phase::Confirm => format!("`{}` cannot be confirmed: take it as not published", failed.subject),
             Phase::CleanUp => format!("cannot remove `{}`", failed.subject),
+            Phase::Save => format!("cannot save `{}`", failed.subject),
             Phase::Load => format!("cannot load `{}`", failed.subject),
         };
         Failure {
@@ -259,6 +260,7 @@ pub(super) fn done_word(phase: Phase) -> &'static str {
         Phase::Test => "passed",
         Phase::Confirm => "confirmed",
         Phase::CleanUp => "removed",
+        Phase::Save => "saved",
         Phase::Load => "loaded",
     }
 }
@@ -275,7 +277,7 @@ fn up_to_date_word(phase: Phase) -> &'static str {
         Phase::Pull => "already here",
         Phase::Rehearse | Phase::Test | Phase::Confirm => "not needed",
         Phase::CleanUp => "kept",
-        Phase::Load => "already here",
+        Phase::Save | Phase::Load => "already here",
     }
 }
 

@@ -8,9 +8,9 @@
 )]
 
 mod affected;
-mod bundle;
 #[cfg(unix)]
 mod base_images;
+mod bundle;
 #[cfg(unix)]
 mod calls;
 mod docs;

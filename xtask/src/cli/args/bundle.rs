@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Format;
+use super::{Format, Naming, Selection};
+use crate::config::{Positive, Tag};
 
 /// `bundle`
 #[derive(Debug, Args)]
@@ -17,6 +18,8 @@ pub struct Bundle {
 /// What to do with bundles.
 #[derive(Debug, Subcommand)]
 pub enum BundleCommand {
+    /// Build what is stale, and write everything that a rebuild elsewhere needs
+    Create(Create),
     /// Read every blob of a bundle and check that it is what the manifest says
     Verify {
         /// The .tar, its first part, or the folder
@@ -59,4 +62,54 @@ pub enum BundleCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+}
+
+/// `bundle create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The tag of the images
+    #[arg(value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Where to: a .tar, or a folder [default: target/xtask/bundles/NAME-TAG.tar]
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Leave out what the receiver has: its `bundle inventory`, or a bundle that it has loaded
+    #[arg(long, value_name = "FILE")]
+    pub since: Option<PathBuf>,
+    /// In parts of at most so many bytes: 4GiB, 700MB
+    #[arg(long, value_name = "SIZE", value_parser = byte_size)]
+    pub part_size: Option<u64>,
+    /// Build no image; one that is stale is an error
+    #[arg(long)]
+    pub no_build: bool,
+    /// Say what would be built and what would go along, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Builds at the same time
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<Positive>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub selection: Selection,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub naming: Naming,
+}
+
+/// `4GiB`, `700MB`, `1048576`.
+fn byte_size(text: &str) -> Result<u64, String> {
+    let at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "k" | "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "m" | "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "g" | "gib" => 1 << 30,
+        _ => return Err(format!("`{text}` is no size: write 4GiB, 700MB or a number of bytes")),
+    };
+    let number = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.ok_or_else(|| format!("`{text}` is no size: write 4GiB, 700MB or a number of bytes"))
 }

@@ -59,6 +59,19 @@ const SHARED_SETTINGS: [&str; 8] = [
 pub struct EngineSettings {
     /// `http://127.0.0.1:5000`: asked first for images of Docker Hub.
     pub registry_mirrors: Vec<String>,
+    /// What it, and its containers, can reach.
+    pub reach: EngineReach,
+}
+
+/// What a private engine, and its containers, can reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineReach {
+    /// What this machine reaches.
+    #[default]
+    Machine,
+    /// Nothing at all: it runs in a network namespace of its own, with the cable out, so to say. Names cannot be
+    /// looked up and nothing can be pulled; both fail at once.
+    Nothing,
 }
 
 /// How a private engine is.
@@ -138,9 +151,21 @@ async fn start(
 ) -> Result<Record, ProvisionError> {
     make_folders(home, privilege).await?;
     write_settings(home, settings)?;
-    let record = network::make(home, privilege, announce).await?;
+    let (record, daemon) = match settings.reach {
+        EngineReach::Machine => {
+            (network::make(home, privilege, announce).await?, HostCommand::new("dockerd"))
+        }
+        EngineReach::Nothing => {
+            let record = network::record_closed(home)?;
+            // The bridge is inside, and goes with the namespace.
+            let inside = HostCommand::new("unshare")
+                .args(["--net", "sh", "-c", network::MAKE_INSIDE, "sh"])
+                .args([record.bridge.clone(), record.subnet.to_string()]);
+            (record, inside)
+        }
+    };
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    HostCommand::new("dockerd")
+    daemon
         .args(["--host", &home.endpoint()])
         .args(["--config-file", &text(&home.settings())])
         .args(["--data-root", &text(&home.data())])

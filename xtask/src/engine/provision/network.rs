@@ -19,16 +19,7 @@ pub(super) async fn make(
     let mut seed = home.seed();
     for _ in 0..TRIES {
         let subnet = choose(&taken(None), seed).ok_or(ProvisionError::NoSubnet)?;
-        let record = Record {
-            endpoint: home.endpoint(),
-            started_at: chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, false),
-            process: None,
-            bridge: home.bridge(),
-            subnet,
-            rules: rules(&home.bridge(), subnet),
-            turned_on_forwarding: !is_forwarding(),
-            written_by: env!("CARGO_PKG_VERSION").to_owned(),
-        };
+        let record = new_record(home, subnet, rules(&home.bridge(), subnet), !is_forwarding());
         home.write_record(&record)?;
         make_bridge(&record, privilege).await?;
         if taken(Some(&record.bridge)).leaves_free(subnet) {
@@ -39,6 +30,31 @@ pub(super) async fn make(
         seed = seed.wrapping_add(home.seed() | 1);
     }
     Err(ProvisionError::NoSubnet)
+}
+
+/// The bridge `$1` with the address `$2`, and then the daemon with the arguments that follow.
+pub(super) const MAKE_INSIDE: &str = "ip link set lo up && ip link add name \"$1\" type bridge && \
+    ip addr add \"$2\" dev \"$1\" && ip link set \"$1\" up && shift 2 && exec dockerd \"$@\"";
+
+/// For an engine in a network namespace of its own: nothing is made on this machine, and any address will do.
+pub(super) fn record_closed(home: &Home) -> Result<Record, ProvisionError> {
+    let subnet = choose(&Taken::read("", "", ""), home.seed()).ok_or(ProvisionError::NoSubnet)?;
+    let record = new_record(home, subnet, Vec::new(), false);
+    home.write_record(&record)?;
+    Ok(record)
+}
+
+fn new_record(home: &Home, subnet: Net, rules: Vec<Rule>, turned_on_forwarding: bool) -> Record {
+    Record {
+        endpoint: home.endpoint(),
+        started_at: chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, false),
+        process: None,
+        bridge: home.bridge(),
+        subnet,
+        rules,
+        turned_on_forwarding,
+        written_by: env!("CARGO_PKG_VERSION").to_owned(),
+    }
 }
 
 /// What the machine uses, apart from one interface.

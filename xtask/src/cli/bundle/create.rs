@@ -1,0 +1,390 @@
+//! `bundle create`: builds what is stale, keeps stages, gets everything out of the engine, and writes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::super::activity::{Activity, Recorded, file_name};
+use super::super::args;
+use super::super::interrupt::or_interrupted;
+use super::super::pipeline::{self, Planned, Request};
+use super::super::rebuild::compose_files;
+use super::super::run::Run;
+use super::super::session::{Session, Typed, World};
+use crate::base_images::artifact;
+use crate::bundle::archive::{self, Output, Written};
+use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
+use crate::bundle::contents::Contents;
+use crate::bundle::fetch::fetch;
+use crate::bundle::inventory::{Inventory, leave_out};
+use crate::bundle::layout::{describe, image_manifest};
+use crate::bundle::manifest::{
+    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Role, ServiceRecord, StoredImage,
+};
+use crate::bundle::open::{BlobSource, Bundle};
+use crate::bundle::store::Store;
+use crate::compose::file::ComposeFile;
+use crate::config::Layer;
+use crate::engine::AnyEngine;
+use crate::error::{Error, ExitCode};
+use crate::model::{Digest, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
+use crate::report::text::size;
+
+/// What goes along beside the compose files.
+const ENV_EXAMPLE: &str = ".env.example";
+/// What an artifact is, to readers that do not know of it.
+const ARTIFACT: &str = "application/zip";
+/// The same of a file of the tree.
+const TEXT: &str = "text/plain";
+
+/// `bundle create`
+pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<ExitCode, Error> {
+    let layer = Layer { tag: args.tag.clone(), jobs: args.jobs, ..Layer::default() };
+    let session = Session::open(typed, args.naming.over(layer), &args.naming.build_arg)?;
+    let output = output_of(&session, &args)?;
+    let compose = compose_files(&session)?;
+    let has = match &args.since {
+        Some(path) => Some(inventory_of(path.clone()).await?),
+        None => None,
+    };
+    let _lock = if args.dry_run { None } else { session.lock().await? };
+    let looked = async {
+        let world = session.look().await?;
+        let request = request(&session, &world, &compose, &args)?;
+        let planned = pipeline::plan(&session, &world, &request).await?;
+        Ok::<_, Error>((world, request, planned))
+    };
+    let Some(looked) = or_interrupted(looked).await else {
+        return Err(Error::told(ExitCode::Interrupted));
+    };
+    let (world, request, planned) = looked?;
+    if !session.bootstrap || args.dry_run {
+        world.engine.clone()?.fit_to_build()?;
+    }
+    let closure = closure_of(&session, &world, &planned, &compose);
+    check_before(&world, &request, &planned, &closure, args.no_build)?;
+    if args.dry_run {
+        super::super::print(&pipeline::plan_text(&session, &world, &planned, &request));
+        super::super::print(&list(&closure));
+        return Ok(ExitCode::Good);
+    }
+    let code = Run::start(&session, &request, &world, &planned).go(&world, planned).await?;
+    if code != ExitCode::Good {
+        return Ok(code);
+    }
+    // What was pulled and built is looked at once more: nothing is written of what was only planned.
+    let world = session.look().await?;
+    let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request };
+    let planned = pipeline::plan(&session, &world, &after).await?;
+    let closure = closure_of(&session, &world, &planned, &compose);
+    refuse_missing(&missing(&closure, &world.observed))?;
+    let engine = world.engine.clone()?;
+    let goods = Goods { closure, files: files_of(&session, &compose), has, output };
+    let written = or_interrupted(save(&session, &world, &engine, &goods)).await;
+    let written = written.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))?;
+    let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
+    super::super::print(&paths.join("\n"));
+    Ok(ExitCode::Good)
+}
+
+fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
+    let root = &session.config.root;
+    let path = args.output.clone().unwrap_or_else(|| {
+        let name = root.file_name().map_or("bundle".into(), |name| name.to_string_lossy());
+        root.join(format!("target/xtask/bundles/{name}-{}.tar", session.config.tag))
+    });
+    if let Some(folder) = path.parent().filter(|_| args.output.is_none() && !args.dry_run) {
+        std::fs::create_dir_all(folder).map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    }
+    Output::of(&path, args.part_size).map_err(|why| Error::new(ExitCode::Usage, why))
+}
+
+/// What a receiver has, by its own word or by a bundle that it has loaded.
+async fn inventory_of(path: PathBuf) -> Result<Inventory, Error> {
+    let read = tokio::task::spawn_blocking(move || {
+        let is_bundle = path.is_dir() || path.extension().is_some_and(|e| e == "tar" || e == "001");
+        if is_bundle {
+            return Ok(Inventory::of_bundle(&Contents::read(Bundle::open(&path)?)?));
+        }
+        let shown = path.display();
+        let text = std::fs::read(&path)
+            .map_err(|error| Error::of(ExitCode::Usage, &error).context(format!("cannot read {shown}")))?;
+        Inventory::parse(&text)
+            .map_err(|why| Error::new(ExitCode::Usage, format!("{shown} says nothing of a receiver: {why}")))
+    });
+    read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?
+}
+
+/// The phases of `build-all`, and the stages; what compose files start is pulled too.
+fn request(
+    session: &Session,
+    world: &World,
+    compose: &[ComposeFile],
+    args: &args::Create,
+) -> Result<Request, Error> {
+    let (only, skip) = (args.selection.only.clone(), args.selection.skip.clone());
+    let selected = world.select(&only, &skip, false)?;
+    let lineages = BTreeMap::new();
+    let wanted = closure(&ClosureInput {
+        selected: &selected,
+        graph: &world.tree.graph,
+        lineages: &lineages,
+        compose,
+        rules: session.rules(),
+        observed: &world.observed,
+        platform: &session.platform(&world.observed),
+    });
+    let started = wanted.images.iter().filter(|wanted| wanted.role == Role::Compose);
+    let references = started.map(|wanted| wanted.reference.clone()).collect();
+    let phases: &[Phase] = if args.no_build {
+        &[Phase::Keep, Phase::Verify]
+    } else {
+        &[
+            Phase::Download,
+            Phase::Prefetch,
+            Phase::Alias,
+            Phase::SyncConfig,
+            Phase::Render,
+            Phase::Build,
+            Phase::Keep,
+            Phase::Verify,
+        ]
+    };
+    Ok(Request { only, skip, references, dry_run: args.dry_run, ..Request::of(phases) })
+}
+
+fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeFile]) -> Closure {
+    let lineages = world.lineages(&world.observed, &planned.assessments);
+    let found = closure(&ClosureInput {
+        selected: &planned.selected,
+        graph: &world.tree.graph,
+        lineages: &lineages,
+        compose,
+        rules: session.rules(),
+        observed: &world.observed,
+        platform: &session.platform(&world.observed),
+    });
+    for warning in &found.warnings {
+        super::super::say(&session.secrets.redact(&format!("warning: {warning}")));
+    }
+    found
+}
+
+/// Everything that is sure to go wrong is told before anything is built.
+fn check_before(
+    world: &World,
+    request: &Request,
+    planned: &Planned,
+    closure: &Closure,
+    no_build: bool,
+) -> Result<(), Error> {
+    if world.trouble(request, &planned.selected).is_some() {
+        return Err(Error::of_diagnostics(&world.diagnostics(&planned.selected)));
+    }
+    if no_build {
+        let stale: Vec<String> = planned
+            .assessments
+            .iter()
+            .filter(|a| planned.selected.contains(&a.name) && a.state != ImageState::UpToDate)
+            .map(|a| format!("{}: {} ({})", a.name, a.state, a.reason))
+            .collect();
+        if !stale.is_empty() {
+            let error =
+                Error::new(ExitCode::Drift, "not all images are up to date, and --no-build forbids to build");
+            return Err(stale
+                .into_iter()
+                .fold(error, Error::because)
+                .hint("`cargo xtask build-all` builds them"));
+        }
+    }
+    let pulled: BTreeSet<_> = planned
+        .plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.kind {
+            StepKind::Pull { reference, .. } => Some(reference),
+            StepKind::Tag { target, .. } => Some(target),
+            _ => None,
+        })
+        .collect();
+    let mut lacking = missing(closure, &world.observed);
+    lacking.retain(|lack| !pulled.contains(&lack.reference));
+    refuse_missing(&lacking)
+}
+
+fn refuse_missing(lacking: &[Missing]) -> Result<(), Error> {
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let what = match lacking {
+        [one] => format!("{} is not here, and a bundle needs it", one.reference.familiar()),
+        all => format!("{} images are not here, and a bundle needs them", all.len()),
+    };
+    let mut error = Error::new(ExitCode::PullFailed, what);
+    for lack in lacking {
+        error = error.because(format!("{}: {}", lack.needed_by.join(", "), lack.reference.familiar()));
+    }
+    Err(lacking.iter().fold(error, |error, lack| error.hint(format!("`{}` gets it", lack.command))))
+}
+
+fn list(closure: &Closure) -> String {
+    let mut text = "goes along:\n".to_owned();
+    for wanted in &closure.images {
+        let by = wanted.needed_by.join(", ");
+        text.push_str(&format!("  {:9} {}  ({by})\n", wanted.role.name(), wanted.reference.familiar()));
+    }
+    for (artifact, needed_by) in &closure.artifacts {
+        text.push_str(&format!("  artifact  {}  ({})\n", artifact.file, needed_by.join(", ")));
+    }
+    text
+}
+
+/// Compose files and the example of `.env`, relative to the root.
+fn files_of(session: &Session, compose: &[ComposeFile]) -> Vec<String> {
+    let example = session.config.root.join(ENV_EXAMPLE).is_file().then(|| ENV_EXAMPLE.to_owned());
+    let mut files: Vec<String> = compose.iter().map(|file| file.path.clone()).chain(example).collect();
+    files.sort();
+    files
+}
+
+/// What is written, and where to.
+struct Goods {
+    closure: Closure,
+    files: Vec<String>,
+    has: Option<Inventory>,
+    output: Output,
+}
+
+/// Layers and configs of the store, and files that lie elsewhere.
+struct Blobs {
+    store: Store,
+    files: BTreeMap<Digest, PathBuf>,
+}
+
+impl BlobSource for Blobs {
+    fn open_blob(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
+        match self.files.get(digest) {
+            Some(path) => Ok(Box::new(File::open(path)?)),
+            None => self.store.open_blob(digest),
+        }
+    }
+}
+
+async fn save(session: &Session, world: &World, engine: &AnyEngine, goods: &Goods) -> Result<Written, Error> {
+    let told = world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version));
+    let mut activity = Activity::start(session, Recorded::No, told, &[Phase::Save]);
+    match save_in(&mut activity, session, world, engine, goods).await {
+        Ok(written) => {
+            activity.finish(ExitCode::Good).await;
+            Ok(written)
+        }
+        Err(error) => {
+            activity.finish(error.code()).await;
+            Err(error)
+        }
+    }
+}
+
+async fn save_in(
+    activity: &mut Activity,
+    session: &Session,
+    world: &World,
+    engine: &AnyEngine,
+    goods: &Goods,
+) -> Result<Written, Error> {
+    let root = &session.config.root;
+    let store = Store::open(&root.join("target/xtask/cache/blobs"))
+        .map_err(|error| Error::of(ExitCode::Unexpected, &error).context("cannot keep blobs"))?;
+    activity.begin_phase(Phase::Save, 2);
+    let count = goods.closure.images.len();
+    let step =
+        activity.begin(Phase::Save, "images", "out of the engine, what is not in the store of blobs yet");
+    let references: Vec<_> = goods.closure.images.iter().map(|wanted| wanted.reference.clone()).collect();
+    let images = fetch(engine, &store, &references, &activity.teller(&step)).await?;
+    activity.end(step, Outcome::Done, format!("{count} images"));
+
+    let mut files = BTreeMap::new();
+    let mut manifest = manifest_of(session, world, &goods.closure, &images);
+    for path in &goods.files {
+        let (blob, full) = describe_file(&root.join(path))?;
+        files.insert(blob.digest.clone(), full);
+        manifest.files.push(FileRecord { path: path.clone(), blob });
+    }
+    for (spec, needed_by) in &goods.closure.artifacts {
+        let (spec, settings) = (spec.clone(), session.config.artifact.clone());
+        let file = spec.file.clone();
+        let found =
+            tokio::task::spawn_blocking(move || artifact::find(&spec, &settings.cache, &settings.old_cache));
+        let found = found.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))??;
+        let Some(found) = found else {
+            let what = format!("the artifact {file} is not in the cache, and a bundle needs it");
+            return Err(needed_by
+                .iter()
+                .fold(Error::new(ExitCode::PullFailed, what), |e, by| e.because(by.clone())));
+        };
+        let blob = Descriptor { media_type: ARTIFACT.to_owned(), digest: found.digest, size: found.size };
+        files.insert(blob.digest.clone(), found.path);
+        let version = goods.closure.artifacts.iter().find(|(known, _)| known.file == file);
+        let version = version.map(|(known, _)| known.version.clone()).unwrap_or_default();
+        manifest.artifacts.push(ArtifactRecord { file, version, needed_by: needed_by.clone(), blob });
+    }
+    if let Some(has) = &goods.has {
+        leave_out(&mut manifest, &images, has);
+    }
+    let name = file_name(goods.output.path());
+    let total =
+        archive::total(&manifest, &images).map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    let step = activity.begin(Phase::Save, &name, "written whole or not at all");
+    let (moved, output) = (activity.meter(&step, total), goods.output.clone());
+    let blobs = Blobs { store, files };
+    let written =
+        tokio::task::spawn_blocking(move || archive::write(&manifest, &images, &blobs, &output, &moved));
+    let written = written.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))??;
+    activity.end(step, Outcome::Done, size(written.size));
+    activity
+        .end_phase(Phase::Save, format!("{count} images, {} blobs, {}", written.blobs, size(written.size)));
+    Ok(written)
+}
+
+fn manifest_of(
+    session: &Session,
+    world: &World,
+    closure: &Closure,
+    images: &[StoredImage],
+) -> BundleManifest {
+    let mut manifest = BundleManifest::new(session.config.tag.clone());
+    manifest.members = closure
+        .images
+        .iter()
+        .zip(images)
+        .map(|(wanted, image)| Member {
+            reference: wanted.reference.clone(),
+            further_names: wanted.further_names.clone(),
+            role: wanted.role,
+            needed_by: wanted.needed_by.clone(),
+            platform: wanted.platform.clone(),
+            image_id: image.image_id.clone(),
+            manifest: image_manifest(image).descriptor,
+        })
+        .collect();
+    let is_member =
+        |reference: &Reference| closure.images.iter().any(|wanted| wanted.reference == *reference);
+    let records = world.tree.graph.images().iter().filter(|image| is_member(&image.reference));
+    manifest.services = records
+        .filter_map(|image| {
+            let ImageSource::Build(target) = &image.source else { return None };
+            let (name, reference) = (image.name.clone(), image.reference.clone());
+            Some(ServiceRecord { name, reference, dockerfile: target.dockerfile.clone() })
+        })
+        .collect();
+    manifest
+}
+
+/// A small file of the tree.
+fn describe_file(path: &Path) -> Result<(Descriptor, PathBuf), Error> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        Error::of(ExitCode::Unexpected, &error).context(format!("cannot read {}", path.display()))
+    })?;
+    Ok((describe(TEXT, &bytes), path.to_owned()))
+}
