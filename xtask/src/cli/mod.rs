@@ -73,6 +73,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Plan(args) => interruptible(query::plan(typed, args)).await,
         Command::Inspect(args) => query::inspect(&args),
         Command::History(args) => query::history(typed, &args),
+        Command::Report(args) => query::report(typed, &args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
         Command::Bench(args) => bench::run(typed, args).await,
