@@ -76,7 +76,8 @@ fn status_as_text_and_json() {
             "inputs",
             "key",
             "state",
-            "reason"
+            "reason",
+            "changes"
         ]
     );
     let references: Vec<&str> = status["images"]
