@@ -305,7 +305,7 @@ pub(super) fn closing_lines(summary: &Summary, record: Option<&str>, display: Di
         return lines;
     }
     lines.extend(tellings.iter().flat_map(|telling| telling.lines(display.colour)));
-    lines.extend(record.map(|record| format!("record of this run: {record}")));
+    lines.extend(record.map(|record| format!("report of this run: {record}/{}", super::html::PAGE)));
     lines
 }
 
