@@ -19,6 +19,7 @@ mod old;
 mod partial;
 mod sample;
 mod source;
+mod stream;
 
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,10 @@
 //!
 //! In: a URL and what is here already. Out: the rest, or what is wrong, sorted by what helps: another try, another
 //! source, or nothing that is far away.
+//!
+//! A try has a thread and a runtime of its own: what comes from the network is written while it is still in that
+//! processor's cache, which halves the cost of a copy through the runtime's workers, and a slow disk holds up nobody else.
+//! A second thread hashes.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +14,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::{Client, Response, StatusCode, header};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::ArtifactError;
-use super::partial::{Partial, Source, drain};
+use super::partial::{Partial, Source};
 use super::source::Shown;
+use super::stream;
+use super::{ArtifactError, Limits};
 use crate::engine::{OnProgress, Progress};
 use crate::model::Unit;
 use crate::retry::Retriable;
@@ -23,6 +29,8 @@ use crate::web;
 const MAX_SIZE: u64 = 8 << 30;
 /// Pieces on their way from the network to the disk. A piece is at most some hundred KiB.
 const PIECES: usize = 16;
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(50);
 /// How often the rate is looked at.
 const RATE_EVERY: Duration = Duration::from_millis(500);
 
@@ -61,13 +69,11 @@ impl Retriable for TryError {
 }
 
 /// Whom to ask for what.
-pub(super) struct Ask<'a> {
-    pub client: &'a Client,
-    pub url: &'a str,
-    pub shown: &'a Shown,
-    /// How long a server may be silent.
-    pub stall: Duration,
-    pub progress: OnProgress<'a>,
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub url: String,
+    pub shown: Shown,
+    pub limits: Limits,
 }
 
 /// The partial file of this download; its writer may outlive a cancelled try for a moment.
@@ -77,10 +83,54 @@ pub(super) fn open(partial: &Shared) -> MutexGuard<'_, Partial> {
     partial.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Ask<'_> {
-    /// Gets what is missing. When this ends well, the file is as long as the server says.
-    pub async fn rest(&self, partial: &Shared) -> Result<(), TryError> {
-        let resume = open(partial).of(self.shown.as_str()).cloned();
+/// Gets what is missing. When this ends well, the file is as long as the server says. Dropping the future ends the try.
+pub(super) async fn get_rest(ask: &Ask, partial: &Shared, progress: OnProgress<'_>) -> Result<(), TryError> {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let _stops_when_dropped = stop.clone().drop_guard();
+    let (ask, partial) = (ask.clone(), Arc::clone(partial));
+    let work = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| here(&open(&partial), &error))?;
+        runtime.block_on(async {
+            let client = ask.client()?;
+            let attempt = Try { ask: &ask, client: &client, tell: &tell };
+            tokio::select! {
+                result = attempt.rest(&partial) => result,
+                () = stop.cancelled() => Err(TryError::again("stopped")),
+            }
+        })
+    });
+    let relay = async {
+        while let Some(moved) = told.recv().await {
+            progress(moved);
+        }
+    };
+    let (result, ()) = tokio::join!(work, relay);
+    result.unwrap_or_else(|panic| Err(TryError::Here(ArtifactError::Client(panic.to_string()))))
+}
+
+impl Ask {
+    fn client(&self) -> Result<Client, TryError> {
+        let builder = web::client().connect_timeout(self.limits.connect).read_timeout(self.limits.stall);
+        let host = reqwest::Url::parse(&self.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        // No proxy leads to this machine itself.
+        let is_here = host.is_some_and(|host| web::is_loopback(&host));
+        let client = web::build(if is_here { builder.no_proxy() } else { builder });
+        client.map_err(|error| TryError::Here(ArtifactError::Client(error)))
+    }
+}
+
+/// One try.
+struct Try<'a> {
+    ask: &'a Ask,
+    client: &'a Client,
+    tell: &'a mpsc::UnboundedSender<Progress>,
+}
+
+impl Try<'_> {
+    async fn rest(&self, partial: &Shared) -> Result<(), TryError> {
+        let resume = open(partial).of(self.ask.shown.as_str()).cloned();
         if resume.as_ref().is_some_and(|source| source.total == Some(open(partial).len())) {
             return Ok(());
         }
@@ -99,7 +149,7 @@ impl Ask<'_> {
             return Err(refusal(response.status(), &response));
         }
         let source = Source {
-            url: self.shown.to_string(),
+            url: self.ask.shown.to_string(),
             validator: validator(&response),
             total: response.content_length(),
         };
@@ -108,7 +158,7 @@ impl Ask<'_> {
     }
 
     async fn request(&self, partial: &Shared, resume: Option<&Source>) -> Result<Response, TryError> {
-        let mut request = self.client.get(self.url).header(header::ACCEPT_ENCODING, "identity");
+        let mut request = self.client.get(&self.ask.url).header(header::ACCEPT_ENCODING, "identity");
         if let Some(source) = resume {
             request = request.header(header::RANGE, format!("bytes={}-", open(partial).len()));
             if let Some(validator) = &source.validator {
@@ -128,15 +178,18 @@ impl Ask<'_> {
             let partial = open(partial);
             (
                 partial.len(),
-                partial.of(self.shown.as_str()).and_then(|source| source.total).or(response.content_length()),
+                partial
+                    .of(self.ask.shown.as_str())
+                    .and_then(|source| source.total)
+                    .or(response.content_length()),
             )
         };
         if total.is_some_and(|total| total > MAX_SIZE) {
             return Err(TryError::Refused(format!("more than {} GiB, which no release is", MAX_SIZE >> 30)));
         }
-        let (sender, pieces) = mpsc::channel::<Bytes>(PIECES);
-        let theirs = Arc::clone(partial);
-        let writer = tokio::task::spawn_blocking(move || drain(&theirs, pieces));
+        let (to_hasher, pieces) = mpsc::channel::<Bytes>(PIECES);
+        let (hasher, is_start) = (open(partial).hasher(), done == 0);
+        let reader = tokio::task::spawn_blocking(move || stream::read(hasher, pieces, is_start));
         let mut head = Head::after(done);
         let mut rate = Rate::from(done);
         let ended = loop {
@@ -149,24 +202,29 @@ impl Ask<'_> {
                     if done > MAX_SIZE {
                         break Err(TryError::Refused(format!("no end after {} GiB", MAX_SIZE >> 30)));
                     }
-                    if sender.send(piece).await.is_err() {
-                        // Why the writer is gone, it says itself.
-                        break Ok(());
+                    // The disk first, so that the hasher never knows of what is not here.
+                    if let Err(error) = write(partial, &piece) {
+                        break Err(error);
                     }
-                    (self.progress)(Progress::Moved {
-                        done,
-                        total: total.unwrap_or_default(),
-                        unit: Unit::Bytes,
-                        detail: rate.at(done),
-                    });
+                    if to_hasher.send(piece).await.is_err() {
+                        break Err(TryError::again("the hasher is gone"));
+                    }
+                    if let Some(detail) = rate.at(done) {
+                        // Nobody listens any more when the try was stopped.
+                        let total = total.unwrap_or_default();
+                        let _ = self.tell.send(Progress::Moved { done, total, unit: Unit::Bytes, detail });
+                    }
                 }
                 Ok(None) => break head.end(done, &response),
                 Err(error) => break Err(self.broken(&error, done, total)),
             }
         };
-        drop(sender);
-        let written = writer.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-        written.map_err(|error| here(&open(partial), &error))?;
+        drop(to_hasher);
+        let read = reader.await.map_err(io::Error::other);
+        let mut ours = open(partial);
+        let (hasher, seen) = read.map_err(|error| here(&ours, &error))?;
+        ours.hashed(hasher, seen);
+        drop(ours);
         ended?;
         match total {
             Some(total) if total != done => {
@@ -190,7 +248,7 @@ impl Ask<'_> {
             return if is_broken { TryError::again(told) } else { TryError::Refused(told) };
         }
         if error.is_timeout() {
-            return TryError::again(format!("no answer for {} s", self.stall.as_secs_f32()));
+            return TryError::again(format!("no answer for {} s", self.ask.limits.stall.as_secs_f32()));
         }
         TryError::again(format!("the connection broke before an answer came: {cause}"))
     }
@@ -198,7 +256,7 @@ impl Ask<'_> {
     fn broken(&self, error: &reqwest::Error, done: u64, total: Option<u64>) -> TryError {
         let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
         let why = if error.is_timeout() {
-            format!("no bytes for {} s", self.stall.as_secs_f32())
+            format!("no bytes for {} s", self.ask.limits.stall.as_secs_f32())
         } else {
             format!("the connection broke ({})", web::cause(error))
         };
@@ -206,7 +264,12 @@ impl Ask<'_> {
     }
 }
 
-pub(super) fn here(partial: &Partial, error: &io::Error) -> TryError {
+fn write(partial: &Shared, piece: &Bytes) -> Result<(), TryError> {
+    let mut partial = open(partial);
+    partial.write(piece).map_err(|error| here(&partial, &error))
+}
+
+fn here(partial: &Partial, error: &io::Error) -> TryError {
     TryError::Here(ArtifactError::file(partial.path(), error))
 }
 
@@ -298,25 +361,33 @@ fn kind_of(response: &Response) -> String {
     }
 }
 
-/// Bytes per second, lately.
+/// Bytes per second, lately, and when to tell.
 struct Rate {
     since: Instant,
     from: u64,
     told: Option<String>,
+    next: Instant,
 }
 
 impl Rate {
     fn from(done: u64) -> Self {
-        Self { since: Instant::now(), from: done, told: None }
+        let now = Instant::now();
+        Self { since: now, from: done, told: None, next: now }
     }
 
-    fn at(&mut self, done: u64) -> Option<String> {
-        let elapsed = self.since.elapsed();
+    /// The rate, empty at first, if it is time to tell again.
+    fn at(&mut self, done: u64) -> Option<Option<String>> {
+        let now = Instant::now();
+        if now < self.next {
+            return None;
+        }
+        let elapsed = now.duration_since(self.since);
         if elapsed >= RATE_EVERY {
             #[expect(clippy::cast_precision_loss, reason = "a rate is shown with one digit after the point")]
             let rate = (done - self.from) as f64 / elapsed.as_secs_f64() / 1e6;
-            *self = Self { since: Instant::now(), from: done, told: Some(format!("{rate:.1} MB/s")) };
+            (self.since, self.from, self.told) = (now, done, Some(format!("{rate:.1} MB/s")));
         }
-        self.told.clone()
+        self.next = now + TELL_EVERY;
+        Some(self.told.clone())
     }
 }

@@ -1,12 +1,15 @@
 //! Whether a file is a whole zip archive that may be unpacked: its structure, every entry's checksum, its names.
 //!
-//! Entries are read one after the other and thrown away, so memory does not grow with them.
+//! Entries are read one after the other and thrown away, so memory does not grow with them; those that were read on
+//! their way here are not read again.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use zip::ZipArchive;
 use zip::result::ZipError;
+
+use super::stream::Seen;
 
 /// More than this is no release but a bomb.
 const MAX_UNPACKED: u64 = 16 << 30;
@@ -15,11 +18,11 @@ const MAX_ENTRIES: usize = 500_000;
 /// A symlink's target is a path.
 const MAX_TARGET: u64 = 4096;
 
-/// Reads all of an archive.
+/// Reads all of an archive but the contents of `seen`.
 ///
 /// # Errors
 /// What is wrong with it, in words that follow `it is`.
-pub(super) fn check(file: File) -> Result<(), String> {
+pub(super) fn check(file: File, seen: &Seen) -> Result<(), String> {
     let mut archive =
         ZipArchive::new(BufReader::with_capacity(1 << 17, file)).map_err(|error| match error {
             ZipError::InvalidArchive(why) => format!("no whole zip archive ({why})"),
@@ -47,6 +50,9 @@ pub(super) fn check(file: File) -> Result<(), String> {
             return Err(format!("a zip archive that unpacks to more than {} GiB", MAX_UNPACKED >> 30));
         }
         let is_symlink = entry.is_symlink();
+        if !is_symlink && seen.get(&entry.header_start()) == Some(&(entry.crc32(), declared)) {
+            continue;
+        }
         // One byte more than it says shows that it lies; at its end the checksum is compared.
         let mut content = (&mut entry).take(declared.saturating_add(1));
         let read = if is_symlink {
@@ -107,7 +113,7 @@ pub(super) mod tests {
     fn check_bytes(bytes: &[u8]) -> Result<(), String> {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(bytes).and_then(|()| file.rewind()).expect("writable");
-        check(file)
+        check(file, &Seen::new())
     }
 
     #[track_caller]

@@ -3,24 +3,24 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Client;
+use sha2::Digest as _;
 
-use super::body::{Ask, Shared, TryError, open};
+use super::body::{Ask, Shared, TryError, get_rest, open};
 use super::cache::Cache;
 use super::check::check;
 use super::lock::{self, Noted};
 use super::partial::{Partial, Source, lock_of};
 use super::source::{Place, Shown};
+use super::stream::Seen;
 use super::{ArtifactError, Found, find, find_cached, old};
 use crate::engine::{OnProgress, Progress};
 use crate::lock::{Holder, Lock};
 use crate::model::{ArtifactKind, ArtifactSpec, Digest};
 use crate::retry::{self, OnRetry, Policy};
 use crate::secrets::Secrets;
-use crate::web;
 
 /// How patient a download is.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Default for Limits {
     }
 }
 
-/// Gets artifacts, for a whole run. Connections are made on the first download, so holding one costs nothing.
+/// Gets artifacts, for a whole run. Holding one costs nothing.
 #[derive(Debug)]
 pub struct Fetcher {
     /// The tree's root, for the lock file.
@@ -56,7 +56,6 @@ pub struct Fetcher {
     pub command: String,
     /// Learns what no eye may see of a URL.
     pub secrets: Secrets,
-    clients: [OnceLock<Result<Client, String>>; 2],
 }
 
 /// What came of it.
@@ -111,7 +110,6 @@ impl Fetcher {
             offline: false,
             command: String::from("cargo xtask"),
             secrets: Secrets::default(),
-            clients: Default::default(),
         }
     }
 
@@ -276,11 +274,10 @@ impl Fetcher {
         progress: OnProgress<'_>,
         on_retry: OnRetry<'_>,
     ) -> Result<(), Fault> {
-        let client = self.client(url).map_err(|error| Fault::Here(ArtifactError::Client(error)))?;
-        let ask = Ask { client, url, shown, stall: self.limits.stall, progress };
+        let ask = Ask { url: url.to_owned(), shown: shown.clone(), limits: self.limits };
         loop {
             let before = open(partial).furthest();
-            match retry::run(&self.policy, || ask.rest(partial), on_retry).await {
+            match retry::run(&self.policy, || get_rest(&ask, partial, progress), on_retry).await {
                 Ok(()) => return Ok(()),
                 Err(TryError::Again { .. }) if open(partial).furthest() > before + before / 100 + 1 => {}
                 Err(error @ (TryError::Again { .. } | TryError::Refused(_))) => {
@@ -289,17 +286,6 @@ impl Fetcher {
                 Err(TryError::Here(error)) => return Err(Fault::Here(error)),
             }
         }
-    }
-
-    fn client(&self, url: &str) -> Result<&Client, String> {
-        let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        let is_here = host.is_some_and(|host| web::is_loopback(&host));
-        let make = || {
-            let builder = web::client().connect_timeout(self.limits.connect).read_timeout(self.limits.stall);
-            // No proxy leads to this machine itself.
-            web::build(if is_here { builder.no_proxy() } else { builder })
-        };
-        self.clients[usize::from(is_here)].get_or_init(make).as_ref().map_err(Clone::clone)
     }
 
     async fn take(
@@ -367,11 +353,16 @@ async fn copy(path: PathBuf, shown: &Shown, partial: &Shared) -> Result<(), Faul
         };
         let begun = partial.restart(Source { url, ..Source::default() });
         begun.map_err(|error| ArtifactError::file(partial.path(), &error))?;
+        let mut hasher = partial.hasher();
         let mut buffer = vec![0; 1 << 18];
         loop {
             match file.read(&mut buffer) {
-                Ok(0) => return Ok(Ok(())),
+                Ok(0) => {
+                    partial.hashed(hasher, Seen::new());
+                    return Ok(Ok(()));
+                }
                 Ok(read) => {
+                    hasher.update(&buffer[..read]);
                     let written = partial.write(&buffer[..read]);
                     written.map_err(|error| ArtifactError::file(partial.path(), &error))?;
                 }
@@ -393,7 +384,7 @@ fn verify(partial: &Shared, locked: Option<&Digest>) -> Result<(Result<Digest, F
         Err(Fault::Other(digest))
     } else {
         let file = File::open(partial.path()).map_err(|error| ArtifactError::file(partial.path(), &error))?;
-        match check(file) {
+        match check(file, partial.seen()) {
             Ok(()) => Ok(digest),
             Err(why) => Err(Fault::Useless(format!("{} bytes that are {why}", partial.len()))),
         }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::cache::{Cache, digest_of};
 use super::check::check;
 use super::source::Shown;
+use super::stream::Seen;
 use super::{ArtifactError, Found};
 use crate::model::ArtifactSpec;
 use crate::os;
@@ -50,7 +51,7 @@ pub(super) fn import(
         return passed_over(format!("{} has {locked}, and it is {digest}", spec.lock_file));
     }
     let again = copy.reopen().map_err(|error| ArtifactError::file(copy.path(), &error))?;
-    if let Err(why) = check(again) {
+    if let Err(why) = check(again, &Seen::new()) {
         return passed_over(format!("it is {why}"));
     }
     let found =

@@ -3,17 +3,18 @@
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
 
 use super::ArtifactError;
 use super::cache::{digest_of, feed, make_folder_of, read_json, write_json};
+use super::stream::Seen;
 use crate::lock::Lock;
 use crate::model::Digest;
+
+/// Larger writes make the kernel look for large pages, which can cost it three times as much as the copy itself.
+const WRITE_AT_ONCE: usize = 1 << 16;
 
 /// A download that is not over. Whoever holds this holds the lock on it.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Partial {
     len: u64,
     furthest: u64,
     is_spliced: bool,
+    seen: Seen,
     source: Source,
     _lock: Lock,
 }
@@ -55,7 +57,8 @@ impl Partial {
         }
         let len = feed(&mut file, &mut hasher)?;
         let source = source.unwrap_or_default();
-        Ok(Self { path, file, hasher, len, furthest: len, is_spliced: len > 0, source, _lock: lock })
+        let (furthest, is_spliced, seen) = (len, len > 0, Seen::new());
+        Ok(Self { path, file, hasher, len, furthest, is_spliced, seen, source, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -89,6 +92,7 @@ impl Partial {
         self.hasher = Sha256::new();
         self.len = 0;
         self.is_spliced = false;
+        self.seen.clear();
         write_json(&note_of(&self.path), &source)?;
         self.source = source;
         Ok(())
@@ -99,10 +103,27 @@ impl Partial {
         self.is_spliced = true;
     }
 
-    /// One more piece.
+    /// The hasher of what is here, for whoever hashes what follows; to be brought back by [`hashed`](Self::hashed).
+    pub fn hasher(&mut self) -> Sha256 {
+        std::mem::take(&mut self.hasher)
+    }
+
+    /// All that was written since is in the hasher, and these entries were read.
+    pub fn hashed(&mut self, hasher: Sha256, seen: Seen) {
+        self.hasher = hasher;
+        self.seen.extend(seen);
+    }
+
+    /// Entries that were read on their way here.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// One more piece, which is hashed elsewhere.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
+        for chunk in bytes.chunks(WRITE_AT_ONCE) {
+            self.file.write_all(chunk)?;
+        }
         self.len += bytes.len() as u64;
         self.furthest = self.furthest.max(self.len);
         Ok(())
@@ -132,13 +153,4 @@ pub(super) fn lock_of(partial: &Path) -> PathBuf {
 
 fn note_of(partial: &Path) -> PathBuf {
     partial.with_extension("json")
-}
-
-/// Writes the pieces that arrive, until there are no more. Blocks.
-pub(super) fn drain(partial: &Mutex<Partial>, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut partial = partial.lock().unwrap_or_else(PoisonError::into_inner);
-    while let Some(piece) = pieces.blocking_recv() {
-        partial.write(&piece)?;
-    }
-    Ok(())
 }

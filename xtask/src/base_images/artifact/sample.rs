@@ -14,6 +14,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::cache::{self, Cache};
 use super::check::check;
 use super::source::{Place, Shown};
+use super::stream::Seen;
 use super::{ArtifactError, Found};
 use crate::model::ArtifactSpec;
 
@@ -63,7 +64,7 @@ fn provide_archive(cache: &Cache, path: &Path) -> Result<Found, ArtifactError> {
     let copy = cache.temporary()?;
     fs::copy(path, copy.path()).map_err(|error| failed(error.to_string()))?;
     let again = copy.reopen().map_err(|error| failed(error.to_string()))?;
-    check(again).map_err(|why| failed(format!("it is {why}")))?;
+    check(again, &Seen::new()).map_err(|why| failed(format!("it is {why}")))?;
     let digest = cache::hash(copy.path()).map_err(|error| failed(error.to_string()))?;
     let found = cache.take(&copy.into_temp_path(), &digest, &origin)?;
     cache.remember(&origin, &digest)?;
@@ -174,7 +175,7 @@ mod tests {
             || find(&spec, cache.path(), Path::new("/nowhere")).expect("packs").expect("is always there");
         let first = provided();
         assert_eq!(provided(), first);
-        check(fs::File::open(&first.path).expect("there")).expect("a zip archive");
+        check(fs::File::open(&first.path).expect("there"), &Seen::new()).expect("a zip archive");
         let mut zip =
             zip::ZipArchive::new(fs::File::open(&first.path).expect("there")).expect("a zip archive");
         let listed: Vec<String> = (0..zip.len())
