@@ -34,6 +34,8 @@ const PUSH_START: u64 = 32 << 20;
 const REPOSITORY: &str = "xtask-bundle-";
 /// An engine whose upload fails tries again after 5 s, and then after more and more: there is a better way.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Bytes of an archive for which the thread that reads it is woken.
+const BATCH: usize = 256 << 10;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -181,7 +183,7 @@ async fn save(
         wanted.known.extend(lack.wanted.known.iter().cloned());
     }
     let engine_failed = |source| FetchError::Engine { subject: subject.clone(), source };
-    let (sender, reader) = piped::reader();
+    let (mut feeder, reader) = piped::reader(BATCH);
     let at = Arc::new(AtomicU64::new(0));
     let (moved, store) = (at.clone(), store.clone());
     let reading = blocking(&subject, move || {
@@ -190,14 +192,19 @@ async fn save(
     let sending = async {
         // The engine writes all to its own disk before it answers.
         let mut archive = engine.save(&references).await.map_err(engine_failed)?;
-        while let Some(chunk) = archive.next().await {
-            let failed = chunk.is_err();
-            // Who reads may have seen the archive's end, or an error, before the stream's.
-            if sender.send(chunk).await.is_err() || failed {
-                break;
+        let ended = loop {
+            match archive.next().await {
+                Some(Ok(chunk)) => {
+                    if feeder.feed(chunk).await.is_err() {
+                        // Who reads has seen the archive's end, or an error, before the stream's.
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
             }
-        }
-        drop(sender);
+        };
+        feeder.finish(ended).await;
         Ok(())
     };
     let told = tell(&at, "save", progress);

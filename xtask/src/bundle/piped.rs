@@ -6,20 +6,55 @@ use std::io::{self, Read, Write};
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
-/// Chunks under way. An engine's are of 32 KiB.
-const QUEUE: usize = 32;
+/// Batches under way.
+const QUEUE: usize = 4;
 /// Bytes that a [`Writer`] gathers into one chunk.
 const CHUNK: usize = 256 << 10;
 
-/// The end that the async side feeds.
-pub(super) type Sender = mpsc::Sender<io::Result<Bytes>>;
 /// The end that the async side drains.
 pub(super) type Receiver = mpsc::Receiver<io::Result<Bytes>>;
 
-/// For a thread that reads.
-pub(super) fn reader() -> (Sender, Reader) {
+/// For a thread that reads. It is woken once for `batch` bytes: an engine sends 32 KiB at a time, and a thread that is
+/// woken for each of them waits for its turn more than it works.
+pub(super) fn reader(batch: usize) -> (Feeder, Reader) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (sender, Reader { receiver, chunk: Bytes::new() })
+    let feeder = Feeder { sender, batch, gathered: Vec::new(), size: 0 };
+    (feeder, Reader { receiver, chunks: Vec::new().into_iter(), chunk: Bytes::new() })
+}
+
+/// The end that the async side feeds.
+pub(super) struct Feeder {
+    sender: mpsc::Sender<io::Result<Vec<Bytes>>>,
+    batch: usize,
+    gathered: Vec<Bytes>,
+    size: usize,
+}
+
+/// The thread wants no more.
+#[derive(Debug)]
+pub(super) struct Enough;
+
+impl Feeder {
+    /// Hands some bytes over, sooner or later.
+    pub(super) async fn feed(&mut self, bytes: Bytes) -> Result<(), Enough> {
+        self.size += bytes.len();
+        self.gathered.push(bytes);
+        if self.size < self.batch { Ok(()) } else { self.hand_over().await }
+    }
+
+    /// Ends it, well or with an error.
+    pub(super) async fn finish(mut self, result: io::Result<()>) {
+        // Whoever wants no more does not want to know of the end either.
+        let _ = match result {
+            Ok(()) => self.hand_over().await,
+            Err(error) => self.sender.send(Err(error)).await.map_err(|_| Enough),
+        };
+    }
+
+    async fn hand_over(&mut self) -> Result<(), Enough> {
+        self.size = 0;
+        self.sender.send(Ok(std::mem::take(&mut self.gathered))).await.map_err(|_| Enough)
+    }
 }
 
 /// For a thread that writes.
@@ -28,30 +63,43 @@ pub(super) fn writer() -> (Writer, Receiver) {
     (Writer { sender, gathered: Vec::with_capacity(CHUNK) }, receiver)
 }
 
-/// Reads what was sent; the end is where the sender is dropped.
+/// Reads what was fed; the end is where the feeder is dropped.
 pub(super) struct Reader {
-    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    receiver: mpsc::Receiver<io::Result<Vec<Bytes>>>,
+    chunks: std::vec::IntoIter<Bytes>,
     chunk: Bytes,
 }
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(chunk) => self.chunk = chunk?,
-                None => return Ok(0),
+        let mut length = 0;
+        while length < buffer.len() {
+            if self.chunk.is_empty() {
+                self.chunk = match self.chunks.next() {
+                    Some(chunk) => chunk,
+                    // Whoever has something does not wait for more.
+                    None if length > 0 => break,
+                    None => match self.receiver.blocking_recv() {
+                        Some(chunks) => {
+                            self.chunks = chunks?.into_iter();
+                            continue;
+                        }
+                        None => break,
+                    },
+                };
             }
+            let part = self.chunk.len().min(buffer.len() - length);
+            buffer[length..length + part].copy_from_slice(&self.chunk[..part]);
+            self.chunk.advance(part);
+            length += part;
         }
-        let length = self.chunk.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&self.chunk[..length]);
-        self.chunk.advance(length);
         Ok(length)
     }
 }
 
 /// Sends what is written. Nobody knows that it was all unless [`Writer::finish`] is called.
 pub(super) struct Writer {
-    sender: Sender,
+    sender: mpsc::Sender<io::Result<Bytes>>,
     gathered: Vec<u8>,
 }
 

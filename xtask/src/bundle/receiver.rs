@@ -35,6 +35,8 @@ use super::store::{MAX_CONFIG, Store, digest_of};
 const LINGER: Duration = Duration::from_secs(5);
 /// The first bytes of a gzip stream.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Bytes of an upload for which the thread that reads it is woken; what is known should be found so soon.
+const BATCH: usize = 32 << 10;
 const MAX_MANIFEST: usize = 4 << 20;
 
 /// It listens as long as it lives.
@@ -184,7 +186,7 @@ impl Pushes {
 
     /// Takes an upload, as far as it is worth it; returns how many bytes came.
     async fn take(&self, mut body: Incoming, wanted: Arc<Wanted>) -> io::Result<u64> {
-        let (sender, reader) = piped::reader();
+        let (mut feeder, reader) = piped::reader(BATCH);
         let store = self.store.clone();
         let mut worker = tokio::task::spawn_blocking(move || keep(reader, &store, &wanted));
         let mut received = 0;
@@ -198,18 +200,17 @@ impl Pushes {
                         self.touch();
                         received += data.len() as u64;
                         self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
-                        if sender.send(Ok(data)).await.is_err() {
+                        if feeder.feed(data).await.is_err() {
                             // The worker knows enough.
                             break worker.await;
                         }
                     }
                     Some(Err(error)) => {
-                        // Dropping the sender would look like the upload's end.
-                        let _ = sender.send(Err(io::Error::other(error))).await;
+                        feeder.finish(Err(io::Error::other(error))).await;
                         break worker.await;
                     }
                     None => {
-                        drop(sender);
+                        feeder.finish(Ok(())).await;
                         break worker.await;
                     }
                 },

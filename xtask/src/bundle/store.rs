@@ -10,8 +10,10 @@
 //! budget ([`Store::prune`]).
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -34,11 +36,15 @@ pub const MAX_CONFIG: u64 = 16 << 20;
 /// zstd's own default.
 const LEVEL: i32 = 3;
 /// Bytes that a worker compresses at once. Part of the format: another size gives other bytes.
-const JOB: u32 = 4 << 20;
+const JOB: u32 = 2 << 20;
 /// How much of the window a job sees of the one before it, as zstd chooses for this level: an eighth.
 const OVERLAP: u32 = 6;
 /// Each worker holds two jobs in memory, and no engine gives more than eight can compress.
 const MOST_WORKERS: u32 = 8;
+
+/// Bytes that go to another thread at once, and how many such pieces may wait there.
+const PIECE: usize = 64 << 10;
+const PIECES: usize = 32;
 
 /// A folder of blobs. A clone is the same folder.
 #[derive(Clone, Debug)]
@@ -126,7 +132,8 @@ impl Store {
     /// # Errors
     /// The file system's.
     pub fn begin_layer(&self) -> io::Result<LayerWriter> {
-        let blob = Hashing { file: self.new_file()?, hash: Sha256::new(), size: 0 };
+        let file = self.new_file()?;
+        let blob = BufWriter::with_capacity(PIECE, Aside::begin(|pieces| written(file, pieces))?);
         let mut encoder = zstd::stream::write::Encoder::new(blob, LEVEL)?;
         for parameter in [
             CParameter::NbWorkers(self.workers),
@@ -136,7 +143,7 @@ impl Store {
         ] {
             encoder.set_parameter(parameter)?;
         }
-        Ok(LayerWriter { store: self.clone(), encoder, hash: Sha256::new(), raw: 0 })
+        Ok(LayerWriter { store: self.clone(), encoder, hash: Aside::begin(hashed)?, raw: 0 })
     }
 
     /// Whether the tar of a layer begins with these bytes.
@@ -224,8 +231,8 @@ impl BlobSource for Store {
 /// A layer on its way into the store: what is written is hashed and compressed in the same pass, on all cores.
 pub struct LayerWriter {
     store: Store,
-    encoder: zstd::stream::write::Encoder<'static, Hashing>,
-    hash: Sha256,
+    encoder: zstd::stream::write::Encoder<'static, BufWriter<Aside<io::Result<Blob>>>>,
+    hash: Aside<Digest>,
     raw: u64,
 }
 
@@ -241,26 +248,26 @@ impl LayerWriter {
     /// # Errors
     /// The file system's.
     pub fn finish(self, wanted: impl FnOnce(&Digest) -> bool) -> io::Result<Option<KnownLayer>> {
-        let diff_id = Digest::from_sha256(&self.hash.finalize().into());
+        let diff_id = self.hash.finish()?;
         if !wanted(&diff_id) {
             return Ok(None);
         }
-        let blob = self.encoder.finish()?;
-        let digest = Digest::from_sha256(&blob.hash.finalize().into());
-        let note = Note { blob: digest.clone(), size: blob.size, raw: self.raw };
-        keep(blob.file, &self.store.blob(&digest))?;
+        let blob =
+            self.encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.finish()??;
+        let note = Note { blob: blob.digest, size: blob.size, raw: self.raw };
+        keep(blob.file, &self.store.blob(&note.blob))?;
         let mut file = self.store.new_file()?;
         serde_json::to_writer(&mut file, &note)?;
         keep(file, &self.store.note(&diff_id))?;
-        let blob = Descriptor { media_type: LAYER.to_owned(), digest, size: blob.size };
+        let blob = Descriptor { media_type: LAYER.to_owned(), digest: note.blob, size: note.size };
         Ok(Some(KnownLayer { layer: StoredLayer { diff_id, blob }, raw: self.raw }))
     }
 }
 
 impl Write for LayerWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.write_all(bytes)?;
         self.encoder.write_all(bytes)?;
-        self.hash.update(bytes);
         self.raw += bytes.len() as u64;
         Ok(bytes.len())
     }
@@ -271,24 +278,61 @@ impl Write for LayerWriter {
     }
 }
 
-/// A file that knows its digest.
-struct Hashing {
-    file: NamedTempFile,
-    hash: Sha256,
-    size: u64,
+/// Work on a stream that goes on beside it, in a thread of its own: hashing and writing take as long as compressing.
+struct Aside<T> {
+    pieces: SyncSender<Vec<u8>>,
+    thread: JoinHandle<T>,
 }
 
-impl Write for Hashing {
+impl<T: Send + 'static> Aside<T> {
+    fn begin(work: impl FnOnce(mpsc::Receiver<Vec<u8>>) -> T + Send + 'static) -> io::Result<Self> {
+        let (pieces, receiver) = mpsc::sync_channel(PIECES);
+        let thread = std::thread::Builder::new().spawn(move || work(receiver))?;
+        Ok(Self { pieces, thread })
+    }
+
+    fn finish(self) -> io::Result<T> {
+        drop(self.pieces);
+        self.thread.join().map_err(|_| io::Error::other("a thread panicked"))
+    }
+}
+
+impl<T> Write for Aside<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_all(bytes)?;
-        self.hash.update(bytes);
-        self.size += bytes.len() as u64;
-        Ok(bytes.len())
+        // It has failed, and says why in the end; until then nobody is to stop.
+        let length = bytes.len().min(PIECE);
+        let _ = self.pieces.send(bytes[..length].to_vec());
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A file, with its digest.
+struct Blob {
+    file: NamedTempFile,
+    digest: Digest,
+    size: u64,
+}
+
+fn written(mut file: NamedTempFile, pieces: mpsc::Receiver<Vec<u8>>) -> io::Result<Blob> {
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    for piece in pieces {
+        file.write_all(&piece)?;
+        hash.update(&piece);
+        size += piece.len() as u64;
+    }
+    Ok(Blob { file, digest: Digest::from_sha256(&hash.finalize().into()), size })
+}
+
+fn hashed(pieces: mpsc::Receiver<Vec<u8>>) -> Digest {
+    let mut hash = Sha256::new();
+    for piece in pieces {
+        hash.update(&piece);
+    }
+    Digest::from_sha256(&hash.finalize().into())
 }
 
 struct Kept {

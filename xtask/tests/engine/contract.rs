@@ -2,6 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use xtask::bundle::deliver::{Parcel, Present, deliver, lacking};
+use xtask::bundle::fetch::fetch;
+use xtask::bundle::manifest::chain_ids;
+use xtask::bundle::store::Store;
 use xtask::engine::{Engine as _, EngineError, FakeBehaviour, FakeEngine, Verb};
 use xtask::model::{
     ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, LogStream, Platform, PublishedPort,
@@ -256,6 +260,38 @@ async fn images_travel_through_a_registry(world: &World) {
     world.engine.remove(&remote).await.unwrap();
     let spec = world.spec("travelled:1", &format!("FROM {}\nRUN echo hi\n", remote.familiar()), Vec::new());
     world.build(&spec).await.unwrap();
+}
+
+async fn images_come_out_and_go_in(world: &World) {
+    let folder = world.path().join("blobs");
+    let store = Store::open(&folder).unwrap();
+    let (base, child) = (world.reference("base:1"), world.reference("carried:1"));
+    let text = "FROM BASE\nRUN echo once > /once\n";
+    let id = world.build(&world.spec("carried:1", text, Vec::new())).await.unwrap();
+    let names = [base.clone(), child.clone()];
+    let images = fetch(&world.engine, &store, &names, quietly()).await.unwrap();
+    assert_eq!(images[1].image_id, id);
+    assert!(images[1].chain_ids().starts_with(&images[0].chain_ids()));
+
+    // The child goes, and comes back without the layer that is there.
+    let details = world.engine.details(&base).await.unwrap().expect("there");
+    world.engine.remove(&child).await.unwrap();
+    let present =
+        Present { images: Default::default(), layers: chain_ids(&details.layers).into_iter().collect() };
+    let parcel = Parcel { image: images[1].clone(), names: vec![child.clone()] };
+    let own: usize = images[1].layers.len() - images[0].layers.len();
+    assert_eq!(lacking(&parcel.image, &present.layers).len(), own);
+    let done =
+        deliver(&world.engine, &store, &[parcel], present, &Default::default(), quietly()).await.unwrap();
+    assert_eq!((done.loaded, done.present), (vec![child.clone()], 0));
+    assert_eq!(world.engine.inspect(&child).await.unwrap().expect("back").id, id);
+
+    // An archive whose stream ends in an error changes nothing.
+    let broken = futures_util::stream::iter([Ok(vec![0; 512].into()), Err(std::io::Error::other("cut off"))]);
+    world.engine.load(Box::pin(broken)).await.unwrap_err();
+    let error = world.engine.save(&[world.reference("nothing:1")]).await.err().expect("nothing is there");
+    assert!(matches!(error, EngineError::NotFound(_)), "{error:?}");
+    assert_eq!(world.engine.inspect(&child).await.unwrap().expect("still there").id, id);
 }
 
 async fn a_dropped_build_is_over(world: &World) {
