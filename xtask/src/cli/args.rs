@@ -151,6 +151,8 @@ pub enum Command {
     Matrix(Matrix),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
+    /// A run as a page for the browser; prints where it is
+    Report(Report),
     /// All checks of this repository, on a private engine and registry of their own
     Ci,
     /// Measure this program on trees made for it, beside `docker buildx bake`
@@ -553,6 +555,17 @@ pub struct History {
     /// How to answer
     #[arg(long, default_value = "human")]
     pub format: Format,
+}
+
+/// `report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// A run, as `history` names it [default: the latest]
+    #[arg(value_name = "RUN", default_value = "latest", hide_default_value = true)]
+    pub run: String,
+    /// Open it in the browser
+    #[arg(long)]
+    pub open: bool,
 }
 
 /// `bench`

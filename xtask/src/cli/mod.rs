@@ -12,6 +12,7 @@ mod commands;
 mod engine;
 mod interrupt;
 mod local_registry;
+mod page;
 mod pipeline;
 mod provisioning;
 mod query;
@@ -82,6 +83,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::History(args) => query::history(typed, &args),
         Command::Bundle(args) => interruptible(bundle::run(typed, args.command)).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
+        Command::Report(args) => page::run(typed, &args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,

@@ -7,6 +7,7 @@ pub mod bug;
 pub mod failure;
 pub mod frame;
 pub mod history;
+pub mod html;
 pub mod json;
 pub mod plain;
 pub mod record;

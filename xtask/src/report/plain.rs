@@ -302,7 +302,7 @@ pub(super) fn closing_lines(summary: &Summary, record: Option<&str>, colour: Col
         return Vec::new();
     }
     let mut lines: Vec<_> = tellings.iter().flat_map(|telling| telling.lines(colour)).collect();
-    lines.extend(record.map(|record| format!("record of this run: {record}")));
+    lines.extend(record.map(|record| format!("report of this run: {record}/{}", super::html::PAGE)));
     lines
 }
 

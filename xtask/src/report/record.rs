@@ -12,6 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::html;
 use super::summary::Summary;
 use crate::events::Sink;
 use crate::model::{Event, EventKind, StepId, Unit};
@@ -22,6 +23,8 @@ pub const RUNS_FOLDER: &str = "target/xtask/runs";
 pub const LATEST: &str = "latest";
 /// The events of a run.
 pub const EVENTS_FILE: &str = "events.ndjson";
+/// The plan of a run.
+pub const PLAN_FILE: &str = "plan.json";
 /// How many runs are kept.
 pub const KEEP: usize = 50;
 
@@ -88,7 +91,7 @@ impl Recorder {
     /// Keeps the plan, as `plan --format json` prints it but for the inputs of images that are up to date. The caller
     /// leaves secrets out.
     pub fn write_plan(&self, json: &str) -> io::Result<()> {
-        if self.has_folder { write(&self.path("plan.json"), json) } else { Ok(()) }
+        if self.has_folder { write(&self.path(PLAN_FILE), json) } else { Ok(()) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -171,6 +174,11 @@ impl Sink for Recorder {
             self.flush()?;
             write(&self.path("summary.md"), &self.summary.markdown())?;
             prune(&self.runs, &self.id);
+            // A run that did nothing must cost nothing; `report` makes its page when somebody asks.
+            if self.summary.has_news() {
+                html::read::write(&self.runs, &self.id)
+                    .map_err(|error| about(&self.path(html::PAGE), error))?;
+            }
         }
         Ok(())
     }
@@ -325,7 +333,7 @@ mod tests {
         let recorder = record(root.path(), 1, &failing_story());
         recorder.write_plan("{}").unwrap();
         let folder = root.path().join(recorder.folder().unwrap());
-        assert_eq!(names(&folder), [EVENTS_FILE, "logs", "plan.json", "summary.md"]);
+        assert_eq!(names(&folder), [EVENTS_FILE, "logs", "plan.json", "report.html", "summary.md"]);
         assert_eq!(names(&folder.join("logs")), ["build-frontend.log"]);
         assert_eq!(
             fs::read_to_string(folder.join("logs/build-frontend.log")).unwrap(),

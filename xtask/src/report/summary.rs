@@ -108,6 +108,14 @@ impl Summary {
         }
     }
 
+    /// Whether anything was done beyond looking, or went wrong.
+    pub fn has_news(&self) -> bool {
+        let is_done = |(phase, totals): (&Phase, &RunStats)| *phase != Phase::Verify && totals.done > 0;
+        self.phases.iter().any(is_done)
+            || self.phases.values().any(|totals| totals.failed + totals.cancelled > 0)
+            || matches!(self.outcome, Some(Outcome::Failed | Outcome::Cancelled))
+    }
+
     /// Totals over all phases, as `RunFinished` carries them.
     pub fn stats(&self) -> RunStats {
         let mut stats = RunStats { took: self.took, ..RunStats::default() };

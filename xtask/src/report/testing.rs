@@ -164,6 +164,127 @@ pub fn failing_story() -> Vec<Event> {
     story.events
 }
 
+/// A run of so many images, with its plan: a few build on others, some fail, some are up to date.
+pub fn big_story(count: usize) -> (Vec<Event>, serde_json::Value) {
+    let stems = ["api", "auth", "billing", "catalog", "gateway", "mailer", "search", "worker"];
+    let bases = ["debian:12-slim", "node:22-alpine", "golang:1.23", "nginx:1.27", "redis:7-alpine"];
+    let full = |base: &str| format!("docker.io/library/{base}");
+    let name = |n: usize| match n {
+        0 => "runtime".to_owned(),
+        1 => "toolchain".to_owned(),
+        n => format!("{}-{:02}", stems[n % stems.len()], n),
+    };
+    let (mut story, mut images, mut steps) = (Story::new(), Vec::new(), Vec::new());
+    story.begin(count, bases.len()).phase(Phase::Prefetch, 1, 3, 2);
+    for base in &bases[..3] {
+        story.start(Phase::Prefetch, base, "not in the local store");
+    }
+    story.retry(Phase::Prefetch, bases[1], "TLS handshake timeout");
+    for (n, base) in bases[..3].iter().enumerate() {
+        story.now += 1_400 + 900 * n as u64;
+        story.finish(Phase::Prefetch, base, story.now, None, &format!("sha256:{:064x}", n + 77));
+    }
+    for base in &bases[3..] {
+        story.skip(Phase::Prefetch, base, Outcome::UpToDate, "already here");
+    }
+    story.phase_end(Phase::Prefetch).phase(Phase::Alias, 2, 1, 4);
+    story.start(Phase::Alias, "localhost/debian:12-slim", "missing, made from debian:12-slim");
+    story.now += 40;
+    story.finish(Phase::Alias, "localhost/debian:12-slim", 40, None, "").phase_end(Phase::Alias);
+    story.phase(Phase::Build, 5, count, 0);
+    // Eight builds at a time; each slot knows when it is free.
+    let mut slots = [story.now; 8];
+    let mut ends = vec![0; count];
+    let mut todo = Vec::new();
+    for n in 0..count {
+        let needs: Vec<usize> = match n {
+            0 | 1 => vec![],
+            n if n % 9 == 4 && n > 10 => vec![1, n - 7],
+            n => vec![n % 2],
+        };
+        let base = bases[(n * 7) % bases.len()];
+        let (state, reason) = match n % 5 {
+            3 if n > 2 => ("up-to-date", "up to date: 51 inputs unchanged".to_owned()),
+            1 => ("missing", "not built yet".to_owned()),
+            _ => ("stale", format!("source changed: src/{}/main.go, and 2 more", name(n))),
+        };
+        let changes: Vec<String> = match state {
+            "stale" => ["main.go", "go.sum", "handlers/users.go"]
+                .map(|file| format!("source changed: src/{}/{file}", name(n)))
+                .to_vec(),
+            _ => vec![],
+        };
+        images.push(serde_json::json!({
+            "name": name(n), "reference": format!("{}:v1", name(n)), "dockerfile": format!("src/{}/Dockerfile", name(n)),
+            "context": format!("src/{}", name(n)), "target": null, "platform": "linux/amd64",
+            "needs": needs.iter().map(|&need| name(need)).collect::<Vec<_>>(), "base_images": [full(base)],
+            "inputs": vec!["x"; 51], "key": format!("sha256:{:064x}", n * 31 + 5), "state": state,
+            "reason": reason, "changes": changes,
+        }));
+        steps.push(serde_json::json!({"id": format!("build:{}", name(n)),
+            "needs": needs.iter().map(|&need| format!("build:{}", name(need))).collect::<Vec<_>>()}));
+        if state == "up-to-date" {
+            story.skip(Phase::Build, &name(n), Outcome::UpToDate, &reason);
+            continue;
+        }
+        let ready = needs.iter().map(|&need| ends[need]).max().unwrap_or(0).max(story.now);
+        let slot = (0..slots.len()).min_by_key(|&slot| slots[slot].max(ready)).unwrap_or(0);
+        let began = slots[slot].max(ready);
+        let took = 2_000 + (n as u64 * 7_919) % 23_000 + if n < 2 { 20_000 } else { 0 };
+        slots[slot] = began + took;
+        ends[n] = began + took;
+        todo.push((began, false, n, took, reason));
+    }
+    let ended: Vec<_> =
+        todo.iter().map(|(began, _, n, took, why)| (began + took, true, *n, *took, why.clone())).collect();
+    todo.extend(ended);
+    todo.sort();
+    for (at, is_end, n, took, why) in todo {
+        story.now = at;
+        let name = name(n);
+        if !is_end {
+            story.start(Phase::Build, &name, &why);
+            continue;
+        }
+        let base = bases[(n * 7) % bases.len()];
+        story.part(Phase::Build, &name, &format!("[builder 1/4] FROM {}", full(base)), 0, 0);
+        story.part(Phase::Build, &name, "[builder 2/4] RUN apk add --no-cache build-base git", 20, 0);
+        story.part(Phase::Build, &name, "[builder 3/4] COPY . /src", 30, 180);
+        let run = "[builder 4/4] RUN --mount=type=cache,target=/root/.cache go build -trimpath -o /out/app ./cmd/app";
+        if n % 41 == 40 {
+            story.failing_part(&name, run, 240, took - 400);
+            let cause = format!("`RUN go build` at src/{name}/Dockerfile:9 exited with status 1");
+            let lines = [
+                "# example.com/shop/cmd/app",
+                "cmd/app/main.go:41:2: undefined: handlers.Users",
+                "exit status 1",
+            ];
+            story.fail(Phase::Build, &name, &cause, &lines);
+            continue;
+        }
+        story.part(Phase::Build, &name, run, 240, took - 900);
+        story.part(Phase::Build, &name, "[stage-1 2/2] COPY --from=builder /out/app /app", took - 600, 90);
+        story.part(Phase::Build, &name, "exporting to image", took - 450, 420);
+        story.finish(
+            Phase::Build,
+            &name,
+            took,
+            Some(40_000_000 + n as u64 * 1_234_567),
+            &format!("sha256:{:064x}", n + 7),
+        );
+        if let Some(Event { kind: EventKind::StepFinished { log, .. }, .. }) = story.events.last_mut() {
+            *log = Some(format!("target/xtask/runs/8d2/logs/build-{name}.log"));
+        }
+    }
+    story.skip(Phase::Build, "shop-front", Outcome::Skipped, "search-40 failed");
+    story.warn(None, "src/auth-01/Dockerfile:3: `as` and `FROM` are cased differently");
+    story.phase_end(Phase::Build).end(Outcome::Failed, 3);
+    let base_images: Vec<String> = bases.iter().map(|base| full(base)).collect();
+    let ids = serde_json::json!({ full(bases[3]): format!("sha256:{:064x}", 901), full(bases[4]): format!("sha256:{:064x}", 902) });
+    let plan = serde_json::json!({ "images": images, "base_images": base_images, "base_image_ids": ids, "steps": steps });
+    (story.events, plan)
+}
+
 /// A writer that its test can look into.
 #[derive(Clone, Default)]
 pub struct Paper(pub Arc<Mutex<Vec<u8>>>);

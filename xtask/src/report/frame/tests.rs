@@ -139,7 +139,7 @@ fn the_end_of_a_failing_run() {
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
     hint: `cargo xtask build frontend` tries again
-    record of this run: target/xtask/runs/8d2
+    report of this run: target/xtask/runs/8d2/report.html
     ");
 }
 

@@ -37,7 +37,7 @@ fn the_screen_of_a_failing_run() {
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
     hint: `cargo xtask build frontend` tries again
-    record of this run: target/xtask/runs/8d2
+    report of this run: target/xtask/runs/8d2/report.html
     ");
 }
 
@@ -68,7 +68,7 @@ fn more_with_v_and_all_with_vv() {
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
     hint: `cargo xtask build frontend` tries again
-    record of this run: target/xtask/runs/8d2
+    report of this run: target/xtask/runs/8d2/report.html
     ");
 }
 
@@ -82,7 +82,7 @@ fn quiet_is_warnings_and_failures() {
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
     hint: `cargo xtask build frontend` tries again
-    record of this run: target/xtask/runs/8d2
+    report of this run: target/xtask/runs/8d2/report.html
     ");
 }
 
