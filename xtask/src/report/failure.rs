@@ -1,7 +1,10 @@
 //! How something that went wrong is told: what, why, the last lines, and what to do next. Pure.
 
 use super::resolve::Colour;
-use super::text::{Style, neutralise, paint};
+use super::text::{Style, cut, neutralise, paint};
+
+/// A build can print megabytes without a newline; the log has all of it.
+const MAX_COLUMNS: usize = 500;
 
 /// Something that went wrong, ready to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +57,8 @@ impl Failure {
         }
         if !self.last_lines.is_empty() {
             lines.push("  last lines:".to_owned());
-            lines.extend(self.last_lines.iter().map(|line| format!("    {}", neutralise(line))));
+            let harmless = self.last_lines.iter().map(|line| neutralise(line));
+            lines.extend(harmless.map(|line| format!("    {}", cut(&line, MAX_COLUMNS))));
         }
         for hint in &self.hints {
             lines.push(format!("{} {}", paint(colour, Style::Bold, "hint:"), neutralise(hint)));
@@ -66,6 +70,12 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_without_end_fills_no_screen() {
+        let failure = Failure { last_lines: vec!["x".repeat(65_536)], ..Failure::error("y") };
+        assert!(failure.lines(Colour::No).iter().all(|line| line.len() < MAX_COLUMNS + 10));
+    }
 
     #[test]
     fn reads_as_drawn() {

@@ -17,6 +17,7 @@ mod files;
 mod foreign;
 mod help;
 mod house;
+mod page;
 mod plan;
 mod repo;
 #[path = "../../src/testing.rs"]

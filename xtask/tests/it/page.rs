@@ -1,0 +1,153 @@
+//! `report`: finding and making the page of a run, and the page in a browser.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::repo::TestRepo;
+
+/// A record of a run of so many images, of which one failed, with hostile output.
+fn record(repo: &TestRepo, id: &str, images: usize) {
+    let mut events = Vec::new();
+    let mut event = |elapsed: usize, rest: serde_json::Value| {
+        let mut event = serde_json::json!({"v": 1, "at": "2024-11-21T00:08:30.123Z", "elapsed": elapsed});
+        event.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        events.push(event.to_string());
+    };
+    event(
+        0,
+        serde_json::json!({"event": "run-started", "run": id, "command": "cargo xtask build-all",
+        "images": images, "base_images": 1, "engine": "docker 27.3", "network": "external"}),
+    );
+    let mut plan = Vec::new();
+    for n in 0..images {
+        let (name, log) =
+            (format!("svc-{n:03}"), format!("target/xtask/runs/{id}/logs/build-svc-{n:03}.log"));
+        let step = format!("build:{name}");
+        let needs = if n == 0 { vec![] } else { vec!["svc-000"] };
+        plan.push(serde_json::json!({"name": name, "reference": format!("{name}:v1"), "needs": needs,
+            "base_images": ["docker.io/library/alpine:3.20"], "state": "stale", "reason": "Dockerfile changed"}));
+        event(
+            n * 50,
+            serde_json::json!({"event": "step-started", "step": step, "phase": "build", "subject": name,
+            "why": format!("source changed: src/{name}/main.go")}),
+        );
+        event(
+            n * 50 + 400,
+            serde_json::json!({"event": "step-part", "step": step, "part": "[2/2] RUN make",
+            "began": 0, "took": 350, "cached": false}),
+        );
+        let outcome = if n == 7 { "failed" } else { "done" };
+        event(
+            n * 50 + 400,
+            serde_json::json!({"event": "step-finished", "step": step, "phase": "build",
+            "subject": name, "outcome": outcome, "took": 400, "detail": "<script>alert(1)</script>",
+            "size": 1_000_000 + n, "last_lines": ["</pre><img src=x onerror=alert(1)>"], "log": log}),
+        );
+        repo.write(&log, "</pre><script>alert(2)</script>\u{1b}[2J\nboom\n");
+    }
+    event(
+        9_999,
+        serde_json::json!({"event": "run-finished", "outcome": "failed", "exit_code": 3,
+        "stats": {"done": 1, "up_to_date": 0, "skipped": 0, "failed": 1, "cancelled": 0, "took": 9_999}}),
+    );
+    let plan = serde_json::json!({"images": plan, "base_images": ["docker.io/library/alpine:3.20"]});
+    repo.write(&format!("target/xtask/runs/{id}/plan.json"), &plan.to_string());
+    repo.write(&format!("target/xtask/runs/{id}/events.ndjson"), &(events.join("\n") + "\n"));
+}
+
+/// The page that `report` names.
+fn page(repo: &TestRepo, words: &str) -> PathBuf {
+    let output = repo.output(words);
+    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+#[test]
+fn says_where_the_page_of_a_run_is() {
+    let repo = TestRepo::new("");
+    insta::assert_snapshot!(repo.run("report"), @"
+    exit 2
+    --- stderr
+    error: no run on record in target/xtask/runs
+    hint: `cargo xtask build-all` makes one
+    ");
+    record(&repo, "0000000a", 3);
+    record(&repo, "0000000b", 2);
+    insta::assert_snapshot!(repo.run("report"), @"
+    exit 0
+    --- stdout
+    TMP/tree/target/xtask/runs/RUN/report.html
+    ");
+    let old = page(&repo, "report 0000000a");
+    assert!(old.ends_with("target/xtask/runs/0000000a/report.html") && old.is_absolute(), "{old:?}");
+    // Made once, and kept.
+    let before = std::fs::metadata(&old).unwrap().modified().unwrap();
+    assert_eq!(page(&repo, "report 0000000a"), old);
+    assert_eq!(std::fs::metadata(&old).unwrap().modified().unwrap(), before);
+    for bad in ["report 0000000c", "report ../../etc", "report ''"] {
+        assert_eq!(repo.code(bad), 2, "{bad}");
+    }
+    let told = repo.run("report 0000000c").replace("0000000", "");
+    insta::assert_snapshot!(told, @"
+    exit 2
+    --- stderr
+    error: no run `c` on record, did you mean `a`?
+      caused by: on record, newest first: b, a
+    hint: `cargo xtask history` shows them with what they did
+    ");
+}
+
+#[test]
+fn a_run_that_did_something_leaves_a_page() {
+    let repo = TestRepo::new("//- .env\nNAME=x\n//- conf.tpl\n{{NAME}}\n");
+    let made = |repo: &TestRepo| repo.root().join("target/xtask/runs/latest/report.html").is_file();
+    assert_eq!((repo.code("render"), made(&repo)), (0, true));
+    assert_eq!((repo.code("render"), made(&repo)), (0, false), "nothing was done");
+    assert!(page(&repo, "report").is_file());
+}
+
+/// A browser, if there is one.
+fn browser() -> Option<PathBuf> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH")?).collect();
+    names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|path| path.is_file())
+}
+
+#[test]
+fn a_browser_shows_a_hundred_images_without_complaint() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no chromium in PATH (`apt-get install chromium`)");
+        return;
+    };
+    let repo = TestRepo::new("");
+    record(&repo, "0000000a", 100);
+    let page = page(&repo, "report");
+    let profile = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--disable-dev-shm-usage", "--enable-logging=stderr", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("file://{}#image-svc-042", page.display()))
+        .output()
+        .unwrap();
+    let (dom, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(dom.contains("</html>"), "{said}");
+    assert!(!said.contains("CONSOLE"), "{said}");
+    let image = |name: &str| {
+        let at = dom.find(&format!("id=\"image-{name}\"")).unwrap_or_else(|| panic!("no {name}"));
+        let tag = dom[at..].split('>').next().unwrap().to_owned();
+        (tag, dom[at..].split("</details>").next().unwrap().to_owned())
+    };
+    // What is linked to is opened by the script, which the page's own policy lets through; nothing else is.
+    let (tag, inside) = image("svc-042");
+    assert!(tag.contains(" open") && inside.contains("source changed: src/svc-042/main.go"), "{tag}");
+    assert!(!image("svc-041").0.contains(" open"));
+    assert!(image("svc-007").0.contains(" open"), "what failed is open from the start");
+    assert!(!dom.contains("id=\"filter\" hidden"), "the filter is there");
+    assert_eq!(dom.matches("<script").count(), 1, "no output became a script");
+    assert!(!dom.contains("<img"), "no output became an image");
+}
