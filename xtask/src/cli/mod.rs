@@ -13,6 +13,7 @@ mod commands;
 mod engine;
 mod interrupt;
 mod local_registry;
+mod page;
 mod pipeline;
 mod provisioning;
 mod query;
@@ -84,7 +85,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
         Command::BaseImages(args) => base_images::run(typed, *args).await,
-        Command::Report(args) => query::report(typed, &args).await,
+        Command::Report(args) => page::run(typed, &args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
