@@ -1,6 +1,7 @@
 //! Base images: what they need beyond what any image of the tree needs.
 
 pub mod artifact;
+pub mod bump;
 pub mod checks;
 pub mod contract;
 mod http;

@@ -13,7 +13,9 @@ use crate::config::{ArtifactLayer, Layer, NetworkChoice, OptionalRegistry, Posit
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
-pub use base_images::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Making, Systems};
+pub use base_images::{
+    BaseImages, BaseImagesBuild, BaseImagesBump, BaseImagesCommand, BaseImagesList, Making, Systems,
+};
 pub use bundle::{Bundle, BundleCommand, Create};
 pub use rebuild::Rebuild;
 pub use trials::{LocalRegistry, RegistryCommand};

@@ -20,6 +20,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
         None => build(typed, args.build).await,
         Some(BaseImagesCommand::Build(args)) => build(typed, args).await,
         Some(BaseImagesCommand::List(args)) => super::interruptible(list(typed, args)).await,
+        Some(BaseImagesCommand::Bump(args)) => super::bump::run(typed, args).await,
     }
 }
 

@@ -8,6 +8,7 @@ mod affected;
 pub mod args;
 mod base_images;
 mod bench;
+mod bump;
 mod bundle;
 mod commands;
 mod engine;

@@ -62,6 +62,8 @@ pub(super) struct Request {
     pub no_needs: bool,
     /// Pull base images that are here already too (`--pull` of `BUILD_ARGS`).
     pub renew: Renew,
+    /// What the command planned itself.
+    pub prepared: Plan,
 }
 
 impl Request {
@@ -82,6 +84,7 @@ impl Request {
             internal_pulls_only: false,
             no_needs: false,
             renew: Renew::No,
+            prepared: Plan::default(),
         }
     }
 
@@ -117,7 +120,7 @@ impl Request {
 
     /// Whether anything can be done without an engine.
     pub fn needs_engine(&self) -> bool {
-        self.phases.iter().any(|p| !matches!(p, Phase::SyncConfig | Phase::Render))
+        self.phases.iter().any(|p| !matches!(p, Phase::Bump | Phase::SyncConfig | Phase::Render))
     }
 }
 
@@ -179,7 +182,7 @@ pub(super) fn make_plan(
     let root = config.root.clone();
     let recall = move |digest: &crate::model::Digest| tree::recall(&root, digest);
     let mut assessments = build::assess(&world.tree.graph, &world.tree.contexts, observed, &recall);
-    let mut plan = Plan::default();
+    let mut plan = request.prepared.clone();
     if request.has(Phase::Download) {
         let wish = build_request(session, &selected, verdict.as_ref());
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);

@@ -36,6 +36,13 @@ pub enum Reason {
     ArtifactUnavailable,
     /// The sample stands in for it.
     SampleArtifact,
+    /// The file names a version that is not the default one any more.
+    NamesVersion {
+        /// Which.
+        version: String,
+        /// In how many lines.
+        places: usize,
+    },
     // -- aliases
     /// The name is missing; another name of the same image is there.
     AliasMissing {
@@ -211,6 +218,8 @@ impl fmt::Display for Reason {
                 f.write_str("not in the cache, and --offline forbids to download it")
             }
             Self::SampleArtifact => f.write_str("sample artifact, not the release"),
+            Self::NamesVersion { version, places: 1 } => write!(f, "names {version} in 1 line"),
+            Self::NamesVersion { version, places } => write!(f, "names {version} in {places} lines"),
             Self::AliasMissing { from, fell_back_past } => {
                 write!(f, "missing, made from {}", from.familiar())?;
                 match fell_back_past.first() {

@@ -320,6 +320,9 @@ pub fn count(number: usize, noun: &str) -> String {
 /// The lines that differ, without context.
 fn diff(out: &mut String, was: &str, now: &str) {
     let (old, new): (Vec<&str>, Vec<&str>) = (was.lines().collect(), now.lines().collect());
+    if old.len() == new.len() {
+        return diff_lines(out, &old, &new);
+    }
     let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let (old_rest, new_rest) = (&old[same..], &new[same..]);
     let tail = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -329,6 +332,21 @@ fn diff(out: &mut String, was: &str, now: &str) {
     }
     for line in &new_rest[..new_rest.len() - tail] {
         let _ = writeln!(out, "             +{line}");
+    }
+}
+
+/// The same where every line is still the line that it was, however far apart the changes are.
+fn diff_lines(out: &mut String, old: &[&str], new: &[&str]) {
+    let mut start = 0;
+    while let Some(at) = (start..old.len()).find(|at| old[*at] != new[*at]) {
+        let end = (at..old.len()).find(|at| old[*at] == new[*at]).unwrap_or(old.len());
+        let _ = writeln!(out, "             @@ line {} @@", at + 1);
+        for (sign, lines) in [('-', &old[at..end]), ('+', &new[at..end])] {
+            for line in lines {
+                let _ = writeln!(out, "             {sign}{line}");
+            }
+        }
+        start = end;
     }
 }
 

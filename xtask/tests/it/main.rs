@@ -10,6 +10,7 @@
 mod affected;
 #[cfg(unix)]
 mod base_images;
+mod bump;
 mod bundle;
 #[cfg(unix)]
 mod calls;

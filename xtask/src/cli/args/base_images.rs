@@ -26,6 +26,22 @@ pub enum BaseImagesCommand {
     Build(BaseImagesBuild),
     /// The systems, their descriptions, versions and tags, and what is built where an engine answers
     List(BaseImagesList),
+    /// Name another default version everywhere in the tree, and show the diff
+    Bump(BaseImagesBump),
+}
+
+/// `base-images bump`
+#[derive(Debug, Args)]
+pub struct BaseImagesBump {
+    /// The new default version
+    #[arg(value_name = "VERSION", value_parser = version)]
+    pub version: Version,
+    /// Change nothing; list what would change, and exit 15 if anything would
+    #[arg(long)]
+    pub check: bool,
+    /// Show the diff and change nothing
+    #[arg(long, conflicts_with = "check")]
+    pub dry_run: bool,
 }
 
 /// Which base images.

@@ -1,0 +1,343 @@
+//! Another default version of the base images, everywhere where the present one is named.
+//!
+//! In: the texts of the tree (`texts` reads them, the only effect here), the two versions. Out: a plan of files to write,
+//! each place that would change, and each place that names the same number but is left alone, with the reason. A
+//! version is found as a word: `1.2.3` neither in `11.2.3` nor in `1.2.31`, `1.2.3.4` or `1.2.3-rc1`, but in `v1.2.3`,
+//! `1.2.3.zip` and `1.2.3-debian`.
+
+pub mod texts;
+
+use self::texts::Text;
+use super::artifact::lock;
+use crate::model::{Phase, Plan, Reason, Step, StepId, StepKind};
+
+/// What decides which files are about base images.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// What base images are called.
+    pub name: &'a str,
+    /// The folders whose files are all about base images, relative to the root.
+    pub folders: &'a [String],
+    /// The lock file of artifacts, relative to the root.
+    pub lock_file: &'a str,
+    /// The settings file, relative to the root.
+    pub settings: &'a str,
+}
+
+/// What a change of version comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Bump {
+    /// The files to write.
+    pub plan: Plan,
+    /// Each line that changes.
+    pub places: Vec<Place>,
+    /// Each line that names the version and does not change.
+    pub left: Vec<Left>,
+    /// Lines that name the new version already: going back would change these too.
+    pub already: Vec<String>,
+}
+
+/// A line that changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `file:line`
+    pub at: String,
+    /// The line.
+    pub was: String,
+    /// The line as it will be; none when it goes.
+    pub now: Option<String>,
+}
+
+/// A line that names the version and stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// `file:line`
+    pub at: String,
+    /// Why it stays.
+    pub why: &'static str,
+}
+
+/// Changes `from` to `to` in these texts.
+pub fn plan(texts: &[Text], from: &str, to: &str, scene: &Scene<'_>) -> Bump {
+    let mut bump = Bump::default();
+    if from == to {
+        return bump;
+    }
+    for Text { path, text } in texts {
+        let already = text.lines().enumerate().filter(|(_, line)| find(line, to, 0).is_some());
+        bump.already.extend(already.map(|(at, _)| format!("{path}:{}", at + 1)));
+        let before = bump.places.len();
+        let now = if path == scene.lock_file {
+            without_artifact(&mut bump, path, text, from)
+        } else {
+            renamed(&mut bump, path, text, (from, to), scene)
+        };
+        let places = bump.places.len() - before;
+        if places == 0 {
+            continue;
+        }
+        bump.plan.steps.push(Step {
+            id: StepId::new(Phase::Bump, path),
+            phase: Phase::Bump,
+            subject: path.clone(),
+            kind: StepKind::WriteFile {
+                path: path.clone(),
+                contents: now,
+                was: Some(text.clone()),
+                mode: None,
+            },
+            needs: Vec::new(),
+            after: Vec::new(),
+            why: Reason::NamesVersion { version: from.to_owned(), places },
+        });
+    }
+    bump
+}
+
+/// The lock file without the old artifact's digest; the new one's is noted at first sight.
+fn without_artifact(bump: &mut Bump, path: &str, text: &str, from: &str) -> String {
+    let name = format!("{from}.zip");
+    let entry = lock::parse(path, text).ok().and_then(|mut entries| entries.remove(&name));
+    let Some(entry) = entry else { return text.to_owned() };
+    let at = usize::try_from(entry.line).unwrap_or_default();
+    let was = text.lines().nth(at.saturating_sub(1)).unwrap_or_default().to_owned();
+    bump.places.push(Place { at: format!("{path}:{at}"), was, now: None });
+    lock::without_entry(path, text, &name).unwrap_or_else(|_| text.to_owned())
+}
+
+fn renamed(bump: &mut Bump, path: &str, text: &str, (from, to): (&str, &str), scene: &Scene<'_>) -> String {
+    let mut now = String::with_capacity(text.len());
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        if find(line, from, 0).is_none() {
+            now.push_str(line);
+            continue;
+        }
+        let at = format!("{path}:{}", number + 1);
+        if let Some(why) = reason_to_leave(path, line, scene) {
+            bump.left.push(Left { at, why });
+            now.push_str(line);
+            continue;
+        }
+        let changed = replace(line, from, to);
+        let shown = |line: &str| line.trim_end_matches(['\r', '\n']).to_owned();
+        bump.places.push(Place { at, was: shown(line), now: Some(shown(&changed)) });
+        now.push_str(&changed);
+    }
+    now
+}
+
+/// Lock files that other tools write; a number in there is not ours.
+const OTHERS_LOCKS: &[&str] = &[
+    "Cargo.lock",
+    "Gemfile.lock",
+    "Pipfile.lock",
+    "bun.lock",
+    "composer.lock",
+    "flake.lock",
+    "go.sum",
+    "npm-shrinkwrap.json",
+    "package-lock.json",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "uv.lock",
+    "yarn.lock",
+];
+
+/// Why a line that names the version is not about base images, if it is not.
+fn reason_to_leave(path: &str, line: &str, scene: &Scene<'_>) -> Option<&'static str> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let lower = file.to_ascii_lowercase();
+    if OTHERS_LOCKS.contains(&file) {
+        return Some("the lock file of another tool");
+    }
+    if ["changelog", "changes", "history", "news"].iter().any(|name| lower.split('.').next() == Some(name)) {
+        return Some("tells of the past");
+    }
+    let is_ours = path == scene.settings
+        || scene
+            .folders
+            .iter()
+            .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    let is_doc = [".md", ".mdx", ".markdown", ".rst", ".adoc"].iter().any(|end| lower.ends_with(end));
+    if is_ours || is_doc {
+        return None;
+    }
+    let line = line.to_ascii_lowercase();
+    let words = ["fit-framework", "fit_framework", "fit_version"];
+    let names_it =
+        words.iter().any(|word| line.contains(word)) || line.contains(&scene.name.to_ascii_lowercase());
+    (!names_it).then_some("the line does not say that it is about base images")
+}
+
+/// Where a version begins as a word of its own, at or after `start`.
+fn find(text: &str, version: &str, start: usize) -> Option<usize> {
+    let found = text.get(start..)?.match_indices(version).map(|(at, _)| start + at);
+    let mut found = found.filter(|at| stands_alone(&text[..*at], &text[at + version.len()..]));
+    found.next()
+}
+
+fn stands_alone(before: &str, after: &str) -> bool {
+    let mut earlier = before.chars().rev();
+    let begins = match earlier.next() {
+        // `v1.2.3`, but not `rev1.2.3`.
+        Some('v' | 'V') => !earlier.next().is_some_and(char::is_alphanumeric),
+        Some('.') => !earlier.next().is_some_and(|c| c.is_ascii_digit()),
+        Some(c) => !c.is_alphanumeric(),
+        None => true,
+    };
+    let mut later = after.chars();
+    let ends = match later.next() {
+        Some('.') => !later.next().is_some_and(|c| c.is_ascii_digit()),
+        Some('-') => !is_prerelease(later.as_str()),
+        Some('+') => !later.next().is_some_and(char::is_alphanumeric),
+        Some(c) => !c.is_alphanumeric(),
+        None => true,
+    };
+    begins && ends
+}
+
+/// `rc1`, `SNAPSHOT`, `beta.2`: what makes another version of a version.
+fn is_prerelease(suffix: &str) -> bool {
+    let word: String = suffix.chars().take_while(|c| c.is_alphanumeric()).collect();
+    let word = word.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
+    let has_number = suffix.chars().nth(word.len()).is_some_and(|c| c.is_ascii_digit());
+    match word.as_str() {
+        "rc" | "alpha" | "beta" | "snapshot" | "pre" | "preview" | "dev" | "nightly" => true,
+        // A number alone: `1.2.3-1`; a milestone: `1.2.3-m2`.
+        "" | "m" => has_number,
+        _ => false,
+    }
+}
+
+fn replace(text: &str, from: &str, to: &str) -> String {
+    let mut now = String::with_capacity(text.len());
+    let mut done = 0;
+    while let Some(at) = find(text, from, done) {
+        now.push_str(&text[done..at]);
+        now.push_str(to);
+        done = at + from.len();
+    }
+    now.push_str(&text[done..]);
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scene_of(folders: &[String]) -> Scene<'_> {
+        Scene {
+            name: "fit-framework",
+            folders,
+            lock_file: "docker/base-images/artifacts.lock",
+            settings: ".config/xtask.toml",
+        }
+    }
+
+    fn bump(texts: &[(&str, &str)], from: &str, to: &str) -> Bump {
+        let texts: Vec<Text> = texts
+            .iter()
+            .map(|(path, text)| Text { path: (*path).to_owned(), text: (*text).to_owned() })
+            .collect();
+        plan(&texts, from, to, &scene_of(&["docker/base-images".to_owned()]))
+    }
+
+    fn told(bump: &Bump) -> String {
+        let places = bump
+            .places
+            .iter()
+            .map(|p| format!("{}: {} -> {}", p.at, p.was, p.now.as_deref().unwrap_or("gone")));
+        places
+            .chain(bump.left.iter().map(|left| format!("{} stays: {}", left.at, left.why)))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn versions_are_words() {
+        for (text, expect) in [
+            ("1.2.3", "9.9.9"),
+            ("v1.2.3 and V1.2.3, (1.2.3)", "v9.9.9 and V9.9.9, (9.9.9)"),
+            ("\"1.2.3\" '1.2.3' =1.2.3;", "\"9.9.9\" '9.9.9' =9.9.9;"),
+            ("/v1.2.3/1.2.3.zip", "/v9.9.9/9.9.9.zip"),
+            ("fit-framework:1.2.3-alpine", "fit-framework:9.9.9-alpine"),
+            ("fit-framework-1.2.3. The end: 1.2.3.", "fit-framework-9.9.9. The end: 9.9.9."),
+            (
+                "11.2.3 1.2.31 1.2.3.4 0.1.2.3 1x2x3 a1.2.3 1.2.3a rev1.2.3",
+                "11.2.3 1.2.31 1.2.3.4 0.1.2.3 1x2x3 a1.2.3 1.2.3a rev1.2.3",
+            ),
+            (
+                "1.2.3-rc1 1.2.3-SNAPSHOT 1.2.3-beta.2 1.2.3-1 1.2.3+b",
+                "1.2.3-rc1 1.2.3-SNAPSHOT 1.2.3-beta.2 1.2.3-1 1.2.3+b",
+            ),
+            ("1.2.3-debian 1.2.3-m", "9.9.9-debian 9.9.9-m"),
+            ("版本1.2.3", "版本1.2.3"),
+            ("版本 1.2.3。", "版本 9.9.9。"),
+        ] {
+            assert_eq!(replace(text, "1.2.3", "9.9.9"), expect);
+        }
+    }
+
+    #[test]
+    fn what_is_about_base_images_changes_and_the_rest_is_told() {
+        let digest = "0".repeat(64);
+        let lock =
+            format!("# head\n\n\"1.0.0.zip\" = \"sha256:{digest}\"\n\"1.2.3.zip\" = \"sha256:{digest}\"\n");
+        let texts = [
+            (".config/xtask.toml", "[base_image]\nversion = \"1.2.3\"\n"),
+            ("CHANGELOG.md", "## 1.2.3\n"),
+            ("Cargo.lock", "version = \"1.2.3\"\n"),
+            ("README.md", "The default is 1.2.3.\r\nAnother line\r\n"),
+            ("docker/base-images/artifacts.lock", lock.as_str()),
+            ("docker/base-images/build_all.sh", "DEFAULT_FIT_VERSION=\"1.2.3\"\n"),
+            ("docker/base-images/debian/Dockerfile", "ARG FIT_VERSION=1.2.3\nFROM debian:12-slim\n"),
+            ("src/api/Dockerfile", "FROM r/fit-framework:1.2.3-debian\nRUN pip install x==1.2.3\n"),
+            ("src/api/requirements.txt", "x==1.2.3\n"),
+        ];
+        let bump = bump(&texts, "1.2.3", "1.3.0");
+        insta::assert_snapshot!(told(&bump).replace(&digest, "…"), @r#"
+        .config/xtask.toml:2: version = "1.2.3" -> version = "1.3.0"
+        README.md:1: The default is 1.2.3. -> The default is 1.3.0.
+        docker/base-images/artifacts.lock:4: "1.2.3.zip" = "sha256:…" -> gone
+        docker/base-images/build_all.sh:1: DEFAULT_FIT_VERSION="1.2.3" -> DEFAULT_FIT_VERSION="1.3.0"
+        docker/base-images/debian/Dockerfile:1: ARG FIT_VERSION=1.2.3 -> ARG FIT_VERSION=1.3.0
+        src/api/Dockerfile:1: FROM r/fit-framework:1.2.3-debian -> FROM r/fit-framework:1.3.0-debian
+        CHANGELOG.md:1 stays: tells of the past
+        Cargo.lock:1 stays: the lock file of another tool
+        src/api/Dockerfile:2 stays: the line does not say that it is about base images
+        src/api/requirements.txt:1 stays: the line does not say that it is about base images
+        "#);
+        let written: Vec<_> =
+            bump.plan.steps.iter().map(|step| format!("{} ({})", step.subject, step.why)).collect();
+        assert_eq!(written[0], ".config/xtask.toml (names 1.2.3 in 1 line)");
+        let StepKind::WriteFile { contents, .. } = &bump.plan.steps[1].kind else { panic!("writes a file") };
+        assert_eq!(contents, "The default is 1.3.0.\r\nAnother line\r\n");
+    }
+
+    #[test]
+    fn the_same_version_changes_nothing_and_a_named_one_is_told() {
+        assert!(bump(&[("README.md", "1.2.3\n")], "1.2.3", "1.2.3").places.is_empty());
+        let bump = bump(&[("README.md", "1.2.3\nnext: 1.3.0\n")], "1.2.3", "1.3.0");
+        assert_eq!(bump.already, ["README.md:2"]);
+    }
+
+    fn version() -> impl Strategy<Value = String> {
+        "[0-9]{1,2}(\\.[0-9]{1,2}){1,2}"
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back_is_where_we_were(
+            from in version(),
+            to in version(),
+            parts in proptest::collection::vec("[a-z .:/=\"\n0-9-]{0,6}", 0..8),
+        ) {
+            prop_assume!(from != to);
+            let text = parts.join(&from);
+            prop_assume!(find(&text, &to, 0).is_none());
+            prop_assert_eq!(replace(&replace(&text, &from, &to), &to, &from), text);
+        }
+    }
+}
