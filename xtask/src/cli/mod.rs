@@ -15,6 +15,7 @@ mod interrupt;
 mod local_registry;
 mod page;
 mod pipeline;
+mod prove;
 mod provisioning;
 mod query;
 mod rebuild;
