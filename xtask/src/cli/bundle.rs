@@ -38,6 +38,8 @@ async fn look(session: &Session, command: BundleCommand) -> Result<ExitCode, Err
         // `run` has taken it.
         BundleCommand::Create(_) => Ok(ExitCode::Good),
         BundleCommand::Verify { file } => verify(session, &file).await,
+        BundleCommand::Create(args) => create::create(typed, *args).await,
+        BundleCommand::Verify { file } => verify(&open()?, &file).await,
         BundleCommand::Inspect { file, format } => {
             let inspection = inspect(file).await?;
             answer(format, &inspection, |inspection| inspection.text(&size));

@@ -16,6 +16,7 @@ mod interrupt;
 mod local_registry;
 mod page;
 mod pipeline;
+mod prove;
 mod provisioning;
 mod query;
 mod rebuild;

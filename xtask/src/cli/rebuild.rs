@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::args::{self, Format};
 use super::interrupt::or_interrupted;
 use super::pipeline::{self, Planned, Request};
+use super::prove;
 use super::run::Run;
 use super::session::{Session, Typed, World};
+use crate::bundle::closure::{ClosureInput, closure};
 use crate::compose::file::{self, ComposeFile};
 use crate::compose::runner::{Compose, ComposeError};
 use crate::config::{ConfigError, Layer};
-use crate::engine::AnyEngine;
+use crate::engine::{AnyEngine, Engine as _};
 use crate::error::{Error, ExitCode};
 use crate::model::{Diagnostic, Phase};
 use crate::rebuild::outlook::{Action, Outlook, outlook};
@@ -38,8 +40,16 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     let engine = world.engine.clone()?;
     engine.fit_to_build()?;
     let ahead = look_ahead(&world, &planned);
-    tell(&session, &ahead, args.format, args.dry_run);
-    refuse(&session, &world, &request, &planned, &ahead, args.r#try)?;
+    let refused =
+        if args.prove { Ok(()) } else { refuse(&session, &world, &request, &planned, &ahead, args.r#try) };
+    // The error says the same.
+    if refused.is_ok() || args.dry_run || args.format == Format::Json {
+        tell(&session, &ahead, args.format, args.dry_run);
+    }
+    if args.prove {
+        return prove_here(&session, &world, &engine, &planned).await;
+    }
+    refused?;
     let wants_compose = args.down || args.up;
     let files = if wants_compose { compose_files(&session)? } else { Vec::new() };
     if wants_compose && files.is_empty() {
@@ -75,6 +85,39 @@ async fn interruptible<T>(work: impl Future<Output = Result<T, ComposeError>>) -
         Some(result) => Ok(result?),
         None => Err(Error::told(ExitCode::Interrupted)),
     }
+}
+
+/// `--prove`: from the images that are here.
+async fn prove_here(
+    session: &Session,
+    world: &World,
+    engine: &AnyEngine,
+    planned: &Planned,
+) -> Result<ExitCode, Error> {
+    let lineages = world.lineages(&world.observed, &planned.assessments);
+    let all = closure(&ClosureInput {
+        selected: &planned.selected,
+        graph: &world.tree.graph,
+        lineages: &lineages,
+        compose: &[],
+        rules: session.rules(),
+        observed: &world.observed,
+        platform: &session.platform(&world.observed),
+    });
+    let here =
+        all.images.iter().flat_map(|wanted| std::iter::once(&wanted.reference).chain(&wanted.further_names));
+    let here: Vec<_> = here.filter(|name| world.observed.find(name).is_some()).cloned().collect();
+    let proving = async {
+        let (disposable, closed) = prove::closed_engine(session).await?;
+        closed.load(engine.save(&here).await?).await?;
+        let proof = prove::prove(session, world, disposable.endpoint(), &planned.selected).await;
+        disposable.stop(&|_| {}).await?;
+        proof
+    };
+    let proof = or_interrupted(proving).await.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))?;
+    prove::judge(&proof)?;
+    super::print(&format!("{} images were rebuilt without a network ({})", proof.images.len(), proof.engine));
+    Ok(ExitCode::Good)
 }
 
 /// What the rebuild comes to.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, Global, ProgressChoice};
 use super::pipeline::{Request, Subject};
@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub command: String,
     pub bootstrap: bool,
     pub freshness: Freshness,
+    /// The engine to speak to, whatever the environment says.
+    endpoint: Option<String>,
 }
 
 impl Session {
@@ -92,6 +94,7 @@ impl Session {
             command,
             bootstrap: global.bootstrap,
             freshness,
+            endpoint: None,
         })
     }
 
@@ -106,12 +109,35 @@ impl Session {
         fetcher
     }
 
+    /// The same command, cut off from every network, in another tree and with another engine.
+    pub fn elsewhere(&self, root: &Path, endpoint: String) -> Self {
+        let mut config = self.config.clone();
+        root.clone_into(&mut config.root);
+        config.offline = true;
+        Self {
+            env: self.env.clone(),
+            config,
+            display: self.display,
+            secrets: self.secrets.clone(),
+            notes: self.notes.clone(),
+            command: self.command.clone(),
+            bootstrap: false,
+            freshness: self.freshness,
+            endpoint: Some(endpoint),
+        }
+    }
+
     /// The engine that is there, without starting one.
     pub async fn connect(&self) -> Result<AnyEngine, EngineError> {
         let private = Home::of_tree(&self.config.root)
             .recorded_endpoint()
             .and_then(|e| Some(PathBuf::from(e.strip_prefix("unix://")?)));
-        let surroundings = Surroundings::new(&|name| self.env.get(name).map(str::to_owned), private);
+        let variable = |name: &str| match (&self.endpoint, name) {
+            (Some(endpoint), "DOCKER_HOST") => Some(endpoint.clone()),
+            (Some(_), "DOCKER_CONTEXT" | "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH") => None,
+            _ => self.env.get(name).map(str::to_owned),
+        };
+        let surroundings = Surroundings::new(&variable, private);
         connect(&Surroundings { secrets: self.secrets.clone(), ..surroundings }).await
     }
 

@@ -19,7 +19,7 @@ pub struct Bundle {
 #[derive(Debug, Subcommand)]
 pub enum BundleCommand {
     /// Build what is stale, and write everything that a rebuild elsewhere needs
-    Create(Create),
+    Create(Box<Create>),
     /// Read every blob of a bundle and check that it is what the manifest says
     Verify {
         /// The .tar, its first part, or the folder
@@ -79,6 +79,9 @@ pub struct Create {
     /// In parts of at most so many bytes: 4GiB, 700MB
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     pub part_size: Option<u64>,
+    /// Rebuild everything from it first, in an empty engine without any network, and write down what came of it
+    #[arg(long, conflicts_with = "dry_run")]
+    pub prove: bool,
     /// Build no image; one that is stale is an error
     #[arg(long)]
     pub no_build: bool,

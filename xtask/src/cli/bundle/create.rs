@@ -9,6 +9,7 @@ use super::super::activity::{Activity, Recorded, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
 use super::super::pipeline::{self, Planned, Request};
+use super::super::prove;
 use super::super::rebuild::compose_files;
 use super::super::run::Run;
 use super::super::session::{Session, Typed, World};
@@ -16,11 +17,12 @@ use crate::base_images::artifact;
 use crate::bundle::archive::{self, Output, Written};
 use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
 use crate::bundle::contents::Contents;
+use crate::bundle::deliver::{Parcel, Present, deliver};
 use crate::bundle::fetch::fetch;
 use crate::bundle::inventory::{Inventory, leave_out};
 use crate::bundle::layout::{describe, image_manifest};
 use crate::bundle::manifest::{
-    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Role, ServiceRecord, StoredImage,
+    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Proof, Role, ServiceRecord, StoredImage,
 };
 use crate::bundle::open::{BlobSource, Bundle};
 use crate::bundle::store::Store;
@@ -28,7 +30,7 @@ use crate::compose::file::ComposeFile;
 use crate::config::Layer;
 use crate::engine::AnyEngine;
 use crate::error::{Error, ExitCode};
-use crate::model::{Digest, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
+use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
 use crate::report::text::size;
 
 /// What goes along beside the compose files.
@@ -80,7 +82,8 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
     let closure = closure_of(&session, &world, &planned, &compose);
     refuse_missing(&missing(&closure, &world.observed))?;
     let engine = world.engine.clone()?;
-    let goods = Goods { closure, files: files_of(&session, &compose), has, output };
+    let selected = args.prove.then(|| planned.selected.clone());
+    let goods = Goods { closure, selected, files: files_of(&session, &compose), has, output };
     let written = or_interrupted(save(&session, &world, &engine, &goods)).await;
     let written = written.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))?;
     let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
@@ -252,6 +255,8 @@ fn files_of(session: &Session, compose: &[ComposeFile]) -> Vec<String> {
 /// What is written, and where to.
 struct Goods {
     closure: Closure,
+    /// What is to be proven; none is nothing.
+    selected: Option<BTreeSet<ImageName>>,
     files: Vec<String>,
     has: Option<Inventory>,
     output: Output,
@@ -330,6 +335,9 @@ async fn save_in(
         let version = version.map(|(known, _)| known.version.clone()).unwrap_or_default();
         manifest.artifacts.push(ArtifactRecord { file, version, needed_by: needed_by.clone(), blob });
     }
+    if let Some(selected) = &goods.selected {
+        manifest.proof = Some(prove_store(session, world, &manifest, &images, &store, selected).await?);
+    }
     if let Some(has) = &goods.has {
         leave_out(&mut manifest, &images, has);
     }
@@ -380,6 +388,35 @@ fn manifest_of(
         })
         .collect();
     manifest
+}
+
+/// Everything goes into an empty engine without a network, and is rebuilt there.
+async fn prove_store(
+    session: &Session,
+    world: &World,
+    manifest: &BundleManifest,
+    images: &[StoredImage],
+    store: &Store,
+    selected: &BTreeSet<ImageName>,
+) -> Result<Proof, Error> {
+    let parcels: Vec<Parcel> = manifest
+        .members
+        .iter()
+        .zip(images)
+        .map(|(member, image)| Parcel { image: image.clone(), names: member.names().cloned().collect() })
+        .collect();
+    let layers = images.iter().flat_map(|image| &image.layers);
+    let sizes: BTreeMap<Digest, u64> =
+        layers.filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw))).collect();
+    let (disposable, closed) = prove::closed_engine(session).await?;
+    deliver(&closed, store, &parcels, Present::default(), &sizes, &|_| {})
+        .await
+        .map_err(|error| Error::of(ExitCode::EngineUnfit, &error))?;
+    let proof = prove::prove(session, world, disposable.endpoint(), selected).await;
+    disposable.stop(&|_| {}).await?;
+    let proof = proof?;
+    prove::judge(&proof)?;
+    Ok(proof)
 }
 
 /// A small file of the tree.
