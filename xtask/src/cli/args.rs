@@ -16,7 +16,9 @@ use crate::suggest::did_you_mean;
 pub use base_images::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Making, Systems};
 pub use bundle::{Bundle, BundleCommand, Create};
 pub use rebuild::Rebuild;
-pub use trials::{LocalRegistry, RegistryCommand};
+pub use trials::{
+    BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
+};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]

@@ -9,6 +9,7 @@ pub mod args;
 mod base_images;
 mod bench;
 mod bundle;
+mod clean;
 mod commands;
 mod engine;
 mod interrupt;
@@ -19,6 +20,7 @@ mod query;
 mod rebuild;
 mod run;
 mod session;
+mod trials;
 
 use std::io::{IsTerminal as _, Write as _};
 

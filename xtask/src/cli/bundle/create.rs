@@ -124,7 +124,8 @@ fn request(
     args: &args::Create,
 ) -> Result<Request, Error> {
     let (only, skip) = (args.selection.only.clone(), args.selection.skip.clone());
-    let selected = world.select(&only, &skip, false)?;
+    let chosen = Request { only: only.clone(), skip: skip.clone(), ..Request::of(&[Phase::Build]) };
+    let selected = world.select(&chosen)?;
     let lineages = BTreeMap::new();
     let wanted = closure(&ClosureInput {
         selected: &selected,
