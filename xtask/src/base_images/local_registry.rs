@@ -340,6 +340,11 @@ pub async fn down<E: Engine>(engine: Option<&E>, home: &Path) -> Result<Option<R
     Ok(Some(record))
 }
 
+/// What a folder's record says, whether it answers or not.
+pub fn recorded(home: &Path) -> Option<Record> {
+    read_record(home)
+}
+
 /// What a registry said last, for people to whom a push has failed.
 pub async fn said<E: Engine>(engine: Option<&E>, home: &Path) -> Vec<String> {
     let container = read_record(home).and_then(|record| record.container);

@@ -3,8 +3,10 @@
 pub mod artifact;
 pub mod bump;
 pub mod checks;
+pub mod clean;
 pub mod contract;
 mod http;
+pub mod junit;
 pub mod local_registry;
 pub mod matrix;
 pub mod smoke;

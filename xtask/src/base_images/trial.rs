@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::checks::FIT_VERSION;
+use super::contract::Contract;
 use crate::model::{
     Afterwards, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lasts, LocalImage, Observed,
     ParseReferenceError, Phase, Plan, Platform, PullSource, Reason, Reference, RegistryPrefix, RegistryWish,
@@ -52,13 +53,13 @@ impl Mark {
 /// Where the folders of registries lie, relative to the root.
 pub const REGISTRIES: &str = "target/xtask/registry";
 
-/// What an image is held to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demands {
-    /// No image may be larger, in bytes.
-    pub size_budget: Option<u64>,
+/// What images are held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Demands<'a> {
+    /// What all of them promise.
+    pub contract: &'a Contract,
     /// At least so many plugins have to be loaded.
-    pub plugins: Option<usize>,
+    pub plugins: usize,
 }
 
 /// Whether a trial asks over HTTP too.
@@ -92,28 +93,32 @@ impl<'a> Base<'a> {
 }
 
 /// How an image is tried under one of its names.
-fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands, http: Http) -> SmokeSpec {
-    let version = || vec!["fit".to_owned(), "version".to_owned()];
+fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_>, http: Http) -> SmokeSpec {
+    let contract = demands.contract;
+    let mut commands = contract.commands();
+    if commands.iter().all(|(name, _)| name != FIT_VERSION) {
+        commands.push((FIT_VERSION.to_owned(), vec!["fit".to_owned(), "version".to_owned()]));
+    }
     SmokeSpec {
         image: base.image.name.clone(),
         os: base.facts.os.clone(),
         reference: reference.clone(),
         labels: mark.labels(),
-        commands: vec![(FIT_VERSION.to_owned(), version())],
+        commands,
         ask: (http == Http::Asked).then(|| HttpAsk { port: HTTP_PORT, path: PLUGINS.to_owned() }),
         healthy_within: HEALTHY_WITHIN,
         afterwards: Afterwards::Remove,
         expected: Expected {
             version: Some(base.facts.version.clone()),
-            size_budget: demands.size_budget,
-            plugins: demands.plugins,
-            stop_within: STOP_WITHIN,
+            size_budget: contract.size_budget(&base.facts.os),
+            plugins: Some(demands.plugins),
+            stop_within: contract.stop_within().unwrap_or(STOP_WITHIN),
         },
     }
 }
 
 /// Runs each image as it is in the store.
-pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands, http: Http) -> Plan {
+pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>, http: Http) -> Plan {
     let steps = bases.iter().map(|base| {
         let name = base.image.name.as_str();
         let needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
@@ -147,7 +152,7 @@ pub fn there_and_back(
     bases: &[Base<'_>],
     port: u16,
     mark: &Mark,
-    demands: Demands,
+    demands: Demands<'_>,
     afterwards: Afterwards,
 ) -> Result<Plan, ParseReferenceError> {
     let mut plan = Plan::default();
@@ -349,9 +354,9 @@ mod tests {
             platform: Platform::local(),
             group: None,
             needs: BTreeSet::new(),
+            asks_for: BTreeMap::new(),
             base_images: Vec::new(),
             companions: Vec::new(),
-            asks_for: std::collections::BTreeMap::new(),
         }
     }
 
@@ -375,8 +380,9 @@ mod tests {
     fn there_and_back_pulls_what_it_pushed_and_tries_that() {
         let image = image(false);
         let bases = Base::among([&image]);
-        let plan =
-            there_and_back(&bases, 15001, &mark(), Demands::default(), Afterwards::Remove).expect("names");
+        let contract = Contract::built_in();
+        let demands = Demands { contract: &contract, plugins: 1 };
+        let plan = there_and_back(&bases, 15001, &mark(), demands, Afterwards::Remove).expect("names");
         insta::assert_snapshot!(told(&plan), @r"
         push:tag 127.0.0.1:15001/fit-framework:1.2.3-debian | tag <- registry:local, build:fit-framework-debian, verify:fit-framework-debian
         push:127.0.0.1:15001/fit-framework:1.2.3-debian | push <- push:tag 127.0.0.1:15001/fit-framework:1.2.3-debian

@@ -18,7 +18,9 @@ pub use base_images::{
 };
 pub use bundle::{Bundle, BundleCommand, Create};
 pub use rebuild::Rebuild;
-pub use trials::{LocalRegistry, RegistryCommand};
+pub use trials::{
+    BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
+};
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Format};
 use super::pipeline::{self, Request, Subject};
 use super::session::{Session, Typed, World};
+use super::trials;
 use crate::config::{DockerArgs, Layer, parse_build_arg};
 use crate::error::{Error, ExitCode};
 use crate::execute::FailFast;
@@ -21,6 +22,10 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
         Some(BaseImagesCommand::Build(args)) => build(typed, args).await,
         Some(BaseImagesCommand::List(args)) => super::interruptible(list(typed, args)).await,
         Some(BaseImagesCommand::Bump(args)) => super::bump::run(typed, args).await,
+        Some(BaseImagesCommand::Test(args)) => trials::test(typed, args).await,
+        Some(BaseImagesCommand::E2e(args)) => trials::e2e(typed, args).await,
+        Some(BaseImagesCommand::Publish(args)) => trials::publish(typed, args).await,
+        Some(BaseImagesCommand::Clean(args)) => super::clean::run(typed, args).await,
     }
 }
 

@@ -10,6 +10,7 @@ mod base_images;
 mod bench;
 mod bump;
 mod bundle;
+mod clean;
 mod commands;
 mod engine;
 mod interrupt;
@@ -22,6 +23,7 @@ mod query;
 mod rebuild;
 mod run;
 mod session;
+mod trials;
 
 use std::io::{IsTerminal as _, Write as _};
 

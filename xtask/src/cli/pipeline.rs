@@ -115,12 +115,15 @@ impl Request {
 
     /// Whether it is about images of this tree, not only about files and base images.
     pub fn needs_images(&self) -> bool {
-        self.phases.iter().any(|p| matches!(p, Phase::Build | Phase::Verify | Phase::Push))
+        self.phases.is_empty()
+            || self.phases.iter().any(|p| matches!(p, Phase::Build | Phase::Verify | Phase::Push))
     }
 
     /// Whether anything can be done without an engine.
     pub fn needs_engine(&self) -> bool {
-        self.phases.iter().any(|p| !matches!(p, Phase::Bump | Phase::SyncConfig | Phase::Render))
+        let needs = |p: &Phase| !matches!(p, Phase::Bump | Phase::SyncConfig | Phase::Render);
+        // No phase of the pipeline's own: what follows is about images.
+        self.phases.is_empty() || self.phases.iter().any(needs)
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Run<'a> {
     trouble: Trouble,
     /// The engine, once there is one.
     engine: Option<AnyEngine>,
+    /// What its store held when the run began.
+    before: Observed,
     /// What steps learn.
     ledger: Arc<Ledger>,
     /// Phases that are over.
@@ -97,6 +99,7 @@ impl<'a> Run<'a> {
             outcomes: Outcomes::new(),
             trouble: Trouble::default(),
             engine: None,
+            before: Observed::nothing(),
             ledger: Arc::default(),
             position: 0,
             further: 0,
@@ -157,6 +160,7 @@ impl<'a> Run<'a> {
         };
         let Planned { selected, verdict, plan, .. } = planned;
         self.engine.clone_from(&engine);
+        self.before.clone_from(&observed);
         let config = &self.session.config;
         let make = provisioning::Maker::new(&config.root, engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());
@@ -289,6 +293,11 @@ impl<'a> Run<'a> {
         self.engine.as_ref()
     }
 
+    /// What the engine's store held when the run began.
+    pub fn before(&self) -> &Observed {
+        &self.before
+    }
+
     /// What steps learnt.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -307,11 +316,6 @@ impl<'a> Run<'a> {
     /// Ctrl-C.
     pub fn cancel(&self) -> &CancellationToken {
         &self.cancel
-    }
-
-    /// Whether everything went well so far.
-    pub fn is_well(&self) -> bool {
-        self.exit_code() == ExitCode::Good && !self.cancel.is_cancelled()
     }
 
     /// Labels that tell of this run; only builds need them, so nobody is asked for them in vain.

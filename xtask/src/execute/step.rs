@@ -12,7 +12,7 @@ use crate::base_images::artifact::{ArtifactError, How};
 use crate::base_images::local_registry::RegistryError;
 use crate::engine::{Engine, EngineError, Progress};
 use crate::events::Emitter;
-use crate::model::{EventKind, Outcome, Reference, Step, StepId, StepKind};
+use crate::model::{EventKind, Outcome, PullSource, Reference, Step, StepId, StepKind};
 use crate::registry::RegistryError as ApiError;
 
 /// Progress of one step is told at most this often.
@@ -99,6 +99,11 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
     let engine = || execution.engine();
     match &step.kind {
         StepKind::Pull { reference, platform, sources } => {
+            let from = sources.iter().filter_map(|source| match source {
+                PullSource::Registry(name) => Some(name),
+                PullSource::Recipe(_) => None,
+            });
+            execution.ledger.giving(from.chain([reference]));
             let pulled =
                 execution.puller.pull(engine()?, reference, platform, sources, &tell, &retrying).await?;
             Ok(Done::because(pulled.to_string()))
@@ -109,6 +114,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             Ok(Done { outcome, size: Some(fetched.found.size), ..Done::because(fetched.to_string()) })
         }
         StepKind::Tag { source, target } => {
+            execution.ledger.giving([target]);
             engine()?.tag(source, target).await?;
             Ok(Done::because(format!("{} -> {}", source.familiar(), target.familiar())))
         }
@@ -124,6 +130,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         }
         StepKind::Build(spec) => {
             let engine = engine()?;
+            execution.ledger.giving(&spec.tags);
             let policy = execution.puller.policy();
             let build = retry::run(policy, || engine.build(execution.root, spec, &tell), &retrying);
             let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;

@@ -2,7 +2,7 @@
 //!
 //! What they learn is for steps after them and for the end of the run, and is kept in the [`Ledger`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,7 @@ struct Entries {
     confirmed: BTreeMap<Reference, Digest>,
     tried: Vec<Tried>,
     registries: BTreeMap<PathBuf, Running>,
+    given: BTreeSet<Reference>,
 }
 
 /// An image that was tried.
@@ -50,6 +51,16 @@ impl Ledger {
     /// A registry took this.
     pub(super) fn pushed(&self, reference: &Reference, digest: &Digest) {
         self.entries().pushed.insert(reference.clone(), digest.clone());
+    }
+
+    /// A step is about to give these names; it may be stopped before or after it has.
+    pub(super) fn giving<'a>(&self, names: impl IntoIterator<Item = &'a Reference>) {
+        self.entries().given.extend(names.into_iter().cloned());
+    }
+
+    /// Every name that a step gave, or was about to.
+    pub fn given(&self) -> BTreeSet<Reference> {
+        self.entries().given.clone()
     }
 
     /// Everything that was found in its registry just as it was pushed.

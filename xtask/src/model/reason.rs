@@ -126,6 +126,8 @@ pub enum Reason {
     Built,
     /// Asked for on the command line.
     Asked,
+    /// Somebody uses it: who.
+    InUse(String),
     /// Not among what `--only` and `--skip` leave.
     NotSelected,
 }
@@ -279,6 +281,7 @@ impl fmt::Display for Reason {
             Self::ImageBuiltSince(name) => write!(f, "{name} was built since"),
             Self::Built => f.write_str("just built"),
             Self::Asked => f.write_str("asked for"),
+            Self::InUse(who) => write!(f, "in use: {who}"),
             Self::NotSelected => f.write_str("not selected"),
         }
     }

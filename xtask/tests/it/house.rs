@@ -45,7 +45,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("compose", &["model", "engine", "os"]),
     ("rebuild", &["model", "dockerfile", "fingerprint::canonical", "graph"]),
     ("status", &["model", "config", "graph", "plan"]),
-    ("base_images", &["model", "engine", "os"]),
+    // Planning and judging: what is done and seen is in the rooms below.
+    ("base_images", &["model"]),
+    ("base_images::local_registry", &["model", "engine", "os"]),
+    ("base_images::smoke", &["model", "engine"]),
     ("engine", &["model", "env", "os", "dockerfile", "secrets", "retry"]),
     ("bundle", &["model", "engine", "compose::file", "dockerfile", "graph", "rebuild"]),
     ("registry", &["model", "env", "engine", "secrets", "web"]),

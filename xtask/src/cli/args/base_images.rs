@@ -2,7 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Format, Pulling, given, known_platform};
+use super::{
+    BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, given, known_platform,
+};
 use crate::config::{ArtifactLayer, BaseImageLayer, Layer, OptionalRegistry, Positive, Version};
 use crate::model::Platform;
 use crate::suggest::did_you_mean;
@@ -28,6 +30,14 @@ pub enum BaseImagesCommand {
     List(BaseImagesList),
     /// Name another default version everywhere in the tree, and show the diff
     Bump(BaseImagesBump),
+    /// Run each image and hold it to the contract: healthy, user, folders, `fit version`, plugins, size, end
+    Test(BaseImagesTest),
+    /// Build, push to a registry on this machine, pull back, run and ask; then take all of that away
+    E2e(BaseImagesE2e),
+    /// The release checklist: build, test, rehearse, push, and confirm what the registry has
+    Publish(BaseImagesPublish),
+    /// Remove base images, and what broken-off trials left
+    Clean(BaseImagesClean),
 }
 
 /// `base-images bump`

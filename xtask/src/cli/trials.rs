@@ -1,0 +1,444 @@
+//! `base-images test|e2e|publish`: what images go through before somebody else gets them. Each is a run of the pipeline
+//! that goes on: further phases, and a clean-up that comes whatever happened before it.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Trying};
+use super::base_images::{Opened, open, request};
+use super::pipeline::{self, Planned, Request};
+use super::run::Run;
+use super::session::{Session, Typed, World};
+use super::{interrupt, provisioning};
+use crate::base_images::contract::{self, Comparison, Contract};
+use crate::base_images::junit::{self, Suite};
+use crate::base_images::local_registry::{self, find_source};
+use crate::base_images::trial::{self, Base, Demands, Http, Leftovers, Mark};
+use crate::engine::{AnyEngine, Engine as _};
+use crate::error::{Error, ExitCode};
+use crate::execute::Tried;
+use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
+use crate::os::ProcessId;
+use crate::web::is_loopback;
+
+/// The port of the registry that is only there for a trial.
+const PORT: u16 = 15_000;
+/// A clean-up that takes longer is given up: `base-images clean` goes on with it.
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(120);
+/// What builds base images.
+const BUILD: [Phase; 5] = [Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Build, Phase::Verify];
+
+/// What a trial is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// What is in the store is run.
+    Test,
+    /// It is built, pushed to a registry on this machine, pulled back and run.
+    E2e(Afterwards),
+    /// It is built, run, rehearsed, pushed and confirmed.
+    Publish,
+}
+
+impl Aim {
+    /// The phases after those of the pipeline.
+    fn phases(self) -> &'static [Phase] {
+        match self {
+            Self::Test => &[Phase::Test, Phase::CleanUp],
+            Self::E2e(_) => &[Phase::Registry, Phase::Push, Phase::Pull, Phase::Test, Phase::CleanUp],
+            Self::Publish => {
+                &[Phase::Test, Phase::Registry, Phase::Rehearse, Phase::Push, Phase::Confirm, Phase::CleanUp]
+            }
+        }
+    }
+}
+
+/// `base-images test`
+pub(super) async fn test(typed: &Typed<'_>, args: BaseImagesTest) -> Result<ExitCode, Error> {
+    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    run(&opened, &[], Aim::Test, args.trying, args.dry_run).await
+}
+
+/// `base-images e2e`
+pub(super) async fn e2e(typed: &Typed<'_>, args: BaseImagesE2e) -> Result<ExitCode, Error> {
+    let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    // A registry of people's own has no part in it, and its names none in the store.
+    opened.session.config.registry = None;
+    let afterwards = if args.keep { Afterwards::Keep } else { Afterwards::Remove };
+    run(&opened, &BUILD, Aim::E2e(afterwards), args.trying, args.dry_run).await
+}
+
+/// `base-images publish`
+pub(super) async fn publish(typed: &Typed<'_>, args: BaseImagesPublish) -> Result<ExitCode, Error> {
+    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let config = &opened.session.config;
+    let Some(registry) = &config.registry else {
+        return Err(Error::new(ExitCode::Usage, "nobody says where to publish to").hint(
+            "`cargo xtask base-images publish --registry registry.example.com/project` names a registry",
+        ));
+    };
+    if config.artifact.kind() == ArtifactKind::Sample && !is_loopback(registry.domain()) {
+        return Err(Error::new(
+            ExitCode::Usage,
+            format!("the sample artifact is not the release, so it is not published to {registry}"),
+        )
+        .hint(
+            "`artifact.url` without `file://`, and no `--sample-artifact`, puts the release into the images",
+        )
+        .hint("a registry on this machine may have the sample: `cargo xtask registry up`"));
+    }
+    if config.offline {
+        return Err(Error::new(ExitCode::PullFailed, "--offline forbids to publish anything"));
+    }
+    run(&opened, &BUILD, Aim::Publish, args.trying, args.dry_run).await
+}
+
+async fn run(
+    opened: &Opened,
+    phases: &[Phase],
+    aim: Aim,
+    trying: Trying,
+    dry_run: bool,
+) -> Result<ExitCode, Error> {
+    let session = &opened.session;
+    let _lock = if dry_run { None } else { session.lock().await? };
+    let request = Request { dry_run, renew: opened.renew, ..request(session, phases) };
+    let looked = async {
+        let world = session.look().await?;
+        let planned = pipeline::plan(session, &world, &request).await?;
+        Ok::<_, Error>((world, planned))
+    };
+    let Some(looked) = interrupt::or_interrupted(looked).await else {
+        return Err(Error::told(ExitCode::Interrupted));
+    };
+    let (world, mut planned) = looked?;
+    let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
+    let bases = Base::among(images);
+    let contract = read_contract(session, &bases)?;
+    let trial = Trial {
+        session,
+        bases,
+        contract: &contract,
+        aim,
+        trying,
+        port: session.config.registry_port.unwrap_or(PORT),
+    };
+    if dry_run {
+        let mark = mark("DRY-RUN");
+        planned.plan.extend(trial.foreseen(&mark)?);
+        session.tell_warnings();
+        super::print(&pipeline::plan_text(session, &world, &planned, &request));
+        return Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good));
+    }
+    match &world.engine {
+        Err(error) if !session.bootstrap => return Err(error.clone().into()),
+        Ok(engine) if !phases.is_empty() => engine.fit_to_build()?,
+        _ => {}
+    }
+    if let Ok(engine) = &world.engine {
+        is_on_this_machine(engine)?;
+    }
+    trial.go(&request, &world, planned).await
+}
+
+/// Ports of containers are asked here, so they have to be this machine's.
+fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
+    let endpoint = engine.endpoint();
+    let host = endpoint.split_once("://").filter(|(scheme, _)| *scheme != "unix" && *scheme != "fake");
+    match host {
+        Some((_, host)) if !is_loopback(host) => Err(Error::new(
+            ExitCode::EngineUnfit,
+            format!("the engine at {endpoint} is on another machine, whose ports are not this one's"),
+        )
+        .hint("run the command there, or name an engine of this machine: `DOCKER_HOST=unix:///path/to/docker.sock`")),
+        _ => Ok(()),
+    }
+}
+
+fn mark(run: &str) -> Mark {
+    let owner = ProcessId::of(std::process::id());
+    let owner = owner.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
+    Mark { run: run.to_owned(), owner }
+}
+
+/// The contract beside the systems' folders, else the built-in one.
+fn read_contract(session: &Session, bases: &[Base<'_>]) -> Result<Contract, Error> {
+    let dockerfiles = bases.iter().filter_map(|base| match &base.image.source {
+        ImageSource::Build(target) => Some(Path::new(&target.dockerfile)),
+        ImageSource::External(_) => None,
+    });
+    let mut files = dockerfiles.filter_map(|file| Some(file.parent()?.parent()?.join(contract::FILE)));
+    let Some(file) = files.find(|file| session.config.root.join(file).is_file()) else {
+        return Ok(Contract::built_in());
+    };
+    let text = std::fs::read_to_string(session.config.root.join(&file)).map_err(|error| {
+        Error::of(ExitCode::ConfigInvalid, &error).context(format!("cannot read {}", file.display()))
+    })?;
+    contract::parse(&file.display().to_string(), &text)
+        .map_err(|found| Error::new(ExitCode::ConfigInvalid, format!("{}: {}", found.place(), found.message)))
+}
+
+/// One command, as far as it goes beyond the pipeline.
+struct Trial<'a> {
+    session: &'a Session,
+    bases: Vec<Base<'a>>,
+    contract: &'a Contract,
+    aim: Aim,
+    trying: Trying,
+    port: u16,
+}
+
+impl Trial<'_> {
+    fn demands(&self) -> Demands<'_> {
+        Demands { contract: self.contract, plugins: self.trying.plugins }
+    }
+
+    fn lasts(&self) -> Lasts {
+        match self.aim {
+            Aim::E2e(Afterwards::Keep) => Lasts::UntilDown,
+            _ => Lasts::AsLongAsWeDo,
+        }
+    }
+
+    /// All further steps, if the port is free and all goes well.
+    fn foreseen(&self, mark: &Mark) -> Result<Plan, Error> {
+        let mut plan = Plan::default();
+        if self.aim != Aim::Test {
+            plan.extend(trial::registry(mark, self.port, self.lasts()));
+        }
+        if matches!(self.aim, Aim::Test | Aim::Publish) {
+            plan.extend(trial::test(&self.bases, mark, self.demands(), Http::Asked));
+        }
+        plan.extend(self.with_registry(mark, self.port)?);
+        Ok(plan)
+    }
+
+    /// The steps that need a registry on this machine.
+    fn with_registry(&self, mark: &Mark, port: u16) -> Result<Plan, Error> {
+        let plan = match self.aim {
+            Aim::Test => Ok(Plan::default()),
+            Aim::E2e(afterwards) => {
+                trial::there_and_back(&self.bases, port, mark, self.demands(), afterwards)
+            }
+            Aim::Publish => trial::rehearse(&self.bases, port).and_then(|mut plan| {
+                plan.extend(trial::publish(&self.bases, port)?);
+                Ok(plan)
+            }),
+        };
+        plan.map_err(|error| Error::of(ExitCode::ConfigInvalid, &error))
+    }
+
+    async fn go(mut self, request: &Request, world: &World, planned: Planned) -> Result<ExitCode, Error> {
+        let trouble = world.trouble(request, &planned.selected);
+        let mut run = Run::start(self.session, request, world, &planned);
+        run.expect_further(self.aim.phases().len());
+        let mark = mark(run.id());
+        let work = AssertUnwindSafe(self.work(&mut run, world, planned, &mark));
+        let result = work.catch_unwind().await;
+        if self.aim != Aim::E2e(Afterwards::Keep) {
+            self.clean_up(&mut run, &mark).await;
+        }
+        let tried = run.ledger().tried();
+        let comparison = self.compare(&tried);
+        let published = self.published(&run);
+        let (is_cancelled, ended) = match result {
+            Ok(result) => (run.cancel().is_cancelled(), run.finish(trouble, result).await),
+            Err(panic) => {
+                let _ = run.finish(trouble, Ok(())).await;
+                resume_unwind(panic);
+            }
+        };
+        if !is_cancelled && !comparison.systems.is_empty() {
+            super::print(&self.session.secrets.redact(&comparison.to_string()));
+        }
+        published.iter().for_each(|line| super::print(line));
+        self.write_junit(&tried, &comparison)?;
+        if self.aim == Aim::E2e(Afterwards::Keep) {
+            self.tell_kept(&mark);
+        }
+        let code = ended?;
+        if code == ExitCode::Good && !comparison.holds() {
+            let told = Error::new(ExitCode::VerifyFailed, "the images do not keep their contract");
+            return Err(comparison.findings().into_iter().fold(told, Error::because));
+        }
+        Ok(code)
+    }
+
+    async fn work(
+        &mut self,
+        run: &mut Run<'_>,
+        world: &World,
+        planned: Planned,
+        mark: &Mark,
+    ) -> Result<(), Error> {
+        run.phases(world, planned).await?;
+        let cancel = run.cancel().clone();
+        let Some(engine) = run.engine().cloned() else { return Ok(()) };
+        is_on_this_machine(&engine)?;
+        if cancel.is_cancelled() {
+            return Ok(());
+        }
+        let observed = engine.observe().await?;
+        if self.aim != Aim::Test {
+            // What could not be built is told already.
+            self.bases.retain(|base| observed.find(base.plain()).is_some());
+            if self.bases.is_empty() {
+                return Ok(());
+            }
+        }
+        if matches!(self.aim, Aim::Test | Aim::Publish) {
+            let plan = trial::test(&self.bases, mark, self.demands(), Http::Asked);
+            run.also(&[Phase::Test], &plan, &cancel).await;
+        }
+        if self.aim == Aim::Test || cancel.is_cancelled() {
+            return Ok(());
+        }
+        if self.session.bootstrap && find_source(&observed).is_none() {
+            let announce = provisioning::announcer(run.emitter());
+            provisioning::registry(&observed, &announce).await?;
+        }
+        run.also(&[Phase::Registry], &trial::registry(mark, self.port, self.lasts()), &cancel).await;
+        let home = self.session.config.root.join(mark.registry_home());
+        let Some(port) = run.ledger().registry_port(&home) else { return Ok(()) };
+        let plan = self.with_registry(mark, port)?;
+        let phases: &[Phase] = match self.aim {
+            Aim::E2e(_) => &[Phase::Push, Phase::Pull, Phase::Test],
+            _ => &[Phase::Rehearse, Phase::Push, Phase::Confirm],
+        };
+        run.also(phases, &plan, &cancel).await;
+        Ok(())
+    }
+
+    /// Takes away what the run made to try things, however it went; Ctrl-C does not stop it.
+    async fn clean_up(&self, run: &mut Run<'_>, mark: &Mark) {
+        let plan = match run.engine().cloned() {
+            Some(engine) => match self.leftovers(run, &engine, mark).await {
+                Ok(left) => trial::clean_up(&left),
+                Err(error) => {
+                    let message = format!(
+                        "cannot look for what is left: {error}; `cargo xtask base-images clean` does"
+                    );
+                    run.emitter().emit(crate::model::EventKind::StepWarning { step: None, message });
+                    return;
+                }
+            },
+            None => Plan::default(),
+        };
+        let never = CancellationToken::new();
+        let removing = run.also(&[Phase::CleanUp], &plan, &never);
+        if tokio::time::timeout(CLEAN_UP_WITHIN, removing).await.is_err() {
+            let message =
+                "the clean-up takes too long; `cargo xtask base-images clean` goes on with it".to_owned();
+            run.emitter().emit(crate::model::EventKind::StepWarning { step: None, message });
+        }
+    }
+
+    async fn leftovers(
+        &self,
+        run: &Run<'_>,
+        engine: &AnyEngine,
+        mark: &Mark,
+    ) -> Result<Leftovers, crate::engine::EngineError> {
+        let home = mark.registry_home();
+        let path = self.session.config.root.join(&home);
+        let of_registry = local_registry::recorded(&path).and_then(|record| record.container);
+        let mut containers = Vec::new();
+        for id in engine.containers(&mark.label()).await? {
+            if of_registry.as_deref() == Some(id.as_str()) {
+                continue;
+            }
+            let state = engine.container(&id).await?;
+            containers.push((id, state.map(|state| state.name).unwrap_or_default()));
+        }
+        let registries: Vec<String> = path.exists().then_some(home).into_iter().collect();
+        // What a release made stays: it is the release. Its rehearsal goes.
+        let now = engine.observe().await?;
+        let mut names = trial::new_names(run.before(), &now, &run.ledger().given());
+        if !matches!(self.aim, Aim::E2e(_)) {
+            names.retain(|name| self.is_of_rehearsal(name, run, &path));
+        }
+        Ok(Leftovers { containers, registries, names })
+    }
+
+    fn is_of_rehearsal(&self, name: &Reference, run: &Run<'_>, home: &Path) -> bool {
+        let port = run.ledger().registry_port(home);
+        port.is_some_and(|port| name.domain() == format!("127.0.0.1:{port}"))
+    }
+
+    fn compare(&self, tried: &[Tried]) -> Comparison {
+        let systems: Vec<contract::System<'_>> = tried
+            .iter()
+            .filter_map(|tried| {
+                let base = self.bases.iter().find(|base| base.image.name == tried.seen.image)?;
+                Some(contract::System {
+                    os: &tried.seen.os,
+                    version: &base.facts.version,
+                    details: tried.seen.details.as_ref()?,
+                    answers: &tried.seen.answers,
+                    stopped: tried.seen.stopped,
+                })
+            })
+            .collect();
+        contract::compare(self.contract, &systems)
+    }
+
+    /// One line for each name that is published: pushed, and found to be what was pushed.
+    fn published(&self, run: &Run<'_>) -> Vec<String> {
+        if self.aim != Aim::Publish {
+            return Vec::new();
+        }
+        let confirmed = run.ledger().confirmed();
+        let names = self.bases.iter().flat_map(|base| base.image.pushed_names().map(|(name, _)| name));
+        let line = |name: &Reference| Some(format!("published {}@{}", name.familiar(), confirmed.get(name)?));
+        names.filter_map(line).collect()
+    }
+
+    fn write_junit(&self, tried: &[Tried], comparison: &Comparison) -> Result<(), Error> {
+        let Some(file) = &self.trying.junit else { return Ok(()) };
+        let suites: Vec<Suite> = self
+            .bases
+            .iter()
+            .map(|base| {
+                let own = tried.iter().find(|tried| tried.seen.image == base.image.name);
+                let mut checks = own.map(|tried| tried.checks.clone()).unwrap_or_default();
+                if let Some(column) = comparison.systems.iter().position(|os| *os == base.facts.os) {
+                    checks.extend(comparison.checks(column));
+                }
+                let took = own.map(|tried| tried.seen.took).unwrap_or_default();
+                Suite { name: base.image.name.to_string(), took, checks }
+            })
+            .collect();
+        let text = junit::report("base-images", &suites);
+        write_whole(file, &text).map_err(|error| {
+            Error::of(ExitCode::Unexpected, &error).context(format!("cannot write {}", file.display()))
+        })
+    }
+
+    fn tell_kept(&self, mark: &Mark) {
+        let home = self.session.config.root.join(mark.registry_home());
+        if let Some(record) = local_registry::recorded(&home) {
+            super::say(&format!("kept: the registry at {} ({})", record.url(), record.source));
+        }
+        super::say(&format!(
+            "kept: containers, which `docker ps --filter label={}` lists with their ports",
+            mark.label()
+        ));
+        super::say("`cargo xtask base-images clean` removes both, and the images");
+    }
+}
+
+/// Written beside, then renamed.
+fn write_whole(file: &PathBuf, text: &str) -> std::io::Result<()> {
+    let folder = match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => folder.to_owned(),
+        None => PathBuf::from("."),
+    };
+    std::fs::create_dir_all(&folder)?;
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    std::io::Write::write_all(&mut new, text.as_bytes())?;
+    new.persist(file)?;
+    Ok(())
+}
