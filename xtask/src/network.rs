@@ -19,6 +19,8 @@ use crate::registry::{Answer, ProbeError};
 pub const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// A verdict holds for so long.
 pub const CACHE_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// How the evidence begins when there is none.
+const NOTHING_ANSWERED: &str = "nothing answered";
 const DOCKER_HUB: &str = "docker.io";
 
 /// What decides the verdict.
@@ -120,6 +122,11 @@ pub fn last_known(input: &NetworkInput) -> Option<NetworkVerdict> {
     Some(kept.verdict(input, now))
 }
 
+/// Whether neither a public registry nor the internal one answered when this verdict was found.
+pub fn nobody_answered(verdict: &NetworkVerdict) -> bool {
+    verdict.evidence.starts_with(NOTHING_ANSWERED)
+}
+
 /// What became of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -142,7 +149,7 @@ pub fn judge(probes: &[Probe]) -> (Network, String) {
     }
     let mut evidence = match answered(Network::Internal).next() {
         Some((probe, answer)) => say_answer(probe, answer),
-        None => "nothing answered".to_owned(),
+        None => NOTHING_ANSWERED.to_owned(),
     };
     let mut between = ": ";
     let inside_answered = answered(Network::Internal).next().is_some();

@@ -10,9 +10,10 @@ use crate::error::{Error, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
 use crate::model::{
-    ImageName, Network, NetworkVerdict, Observed, Originals, Outcome, Phase, Plan, Reason, Reference,
-    Skipped, StepKind,
+    ArtifactKind, Diagnostic, Image, ImageName, ImageSource, Network, NetworkVerdict, Observed, Originals,
+    Outcome, Phase, Plan, PullSource, Reason, Reference, Skipped, StepId, StepKind,
 };
+use crate::network;
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
@@ -320,8 +321,47 @@ pub(super) fn document(world: &World, planned: &Planned, inputs: Inputs) -> Plan
         &planned.assessments,
         inputs,
     );
-    let diagnostics = world.diagnostics(&planned.selected);
+    let mut diagnostics = world.diagnostics(&planned.selected);
+    diagnostics.extend(foreseen(world, planned));
     explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
+}
+
+/// What a plan knows before anything runs and nothing in the sources says: a sample in place of a release, and base
+/// images that nobody is going to give.
+fn foreseen(world: &World, planned: &Planned) -> Vec<Diagnostic> {
+    let mut foreseen = Vec::new();
+    let is_to_build = |image: &Image| {
+        let id = StepId::new(Phase::Build, image.name.as_str());
+        planned.plan.steps.iter().any(|step| step.id == id && matches!(step.kind, StepKind::Build(_)))
+    };
+    for image in world.tree.graph.images().iter().filter(|image| is_to_build(image)) {
+        let ImageSource::Build(target) = &image.source else { continue };
+        let artifact = image.base_image().and_then(|facts| facts.artifact.as_ref());
+        if let Some(artifact) = artifact.filter(|artifact| artifact.kind == ArtifactKind::Sample) {
+            let message = format!("{} is the sample artifact, not the release", artifact.file);
+            foreseen.push(Diagnostic::warning(&target.dockerfile, 0, message));
+        }
+        if !planned.verdict.as_ref().is_some_and(network::nobody_answered) {
+            continue;
+        }
+        for base in &image.base_images {
+            if planned.plan.steps.iter().any(|step| is_hopeless_pull(&step.kind, &base.reference)) {
+                let message = format!(
+                    "{} is not here and no registry answers: name a mirror below [mirrors], load a bundle that has it \
+                     (`cargo xtask bundle load FILE`), or name a registry inside (--internal-registry)",
+                    base.reference.familiar()
+                );
+                foreseen.push(Diagnostic::warning(&target.dockerfile, base.line, message));
+            }
+        }
+    }
+    foreseen
+}
+
+/// A pull that only registries could satisfy.
+fn is_hopeless_pull(kind: &StepKind, wanted: &Reference) -> bool {
+    let StepKind::Pull { reference, sources, .. } = kind else { return false };
+    reference == wanted && sources.iter().all(|source| matches!(source, PullSource::Registry(_)))
 }
 
 /// Looks, plans and does.

@@ -516,9 +516,9 @@ fn answers_to(image: &Image, name: &str) -> bool {
     image.service == name || image.name.as_str() == name || (name.contains([':', '/']) && is_reference())
 }
 
-/// The small files beside a Dockerfile are settings, with or without `.tpl`.
+/// The small files beside a Dockerfile are settings, with or without `.tpl`; so is the lock file of artifacts.
 fn is_about_settings(found: &Diagnostic) -> bool {
     let name = found.file.rsplit('/').next().unwrap_or_default();
     let name = name.strip_suffix(".tpl").unwrap_or(name);
-    matches!(name, BUILD_CONF | BUILD_TARGETS | DEPENDENCY | SERVICE_TOML)
+    matches!(name, BUILD_CONF | BUILD_TARGETS | DEPENDENCY | SERVICE_TOML) || name.ends_with(".lock")
 }

@@ -149,6 +149,15 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
                 None => {
                     let found = expectation.names.first().and_then(|name| store.find(name));
                     let detail = found.map(|i| i.id.short().to_owned()).unwrap_or_default();
+                    if let (Some(limit), Some(found)) = (expectation.size_limit, found)
+                        && found.size > limit
+                    {
+                        let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+                        let (is, most) = (gigabytes(found.size), gigabytes(limit));
+                        tell(Progress::Warning(format!(
+                            "its {is} are more than the {most} that a base image should have"
+                        )));
+                    }
                     Ok(Done { size: found.map(|i| i.size), ..Done::because(detail) })
                 }
             }

@@ -393,6 +393,8 @@ pub struct Expectation {
     /// The image IDs of external bases that the fingerprint stands for. A name that moved while the image was built
     /// makes its fingerprint a lie.
     pub bases: Vec<(Reference, Digest)>,
+    /// Bytes above which it is so large that somebody should know; none is any size.
+    pub size_limit: Option<u64>,
 }
 
 impl Expectation {

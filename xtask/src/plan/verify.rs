@@ -9,6 +9,9 @@ use crate::model::{
     StepKind,
 };
 
+/// Base images above this are warned of: every service carries its base along (SPEC section 3).
+const LARGE_BASE_IMAGE: u64 = 1_500_000_000;
+
 /// One check for each selected image: its names, its size, its platform, the fingerprint that was planned
 /// and the base images that this stands for.
 pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[Assessment]) -> Plan {
@@ -23,6 +26,7 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
             platform: image.platform.clone(),
             key,
             bases: bases(image, assessment),
+            size_limit: image.base_image().map(|_| LARGE_BASE_IMAGE),
         };
         Step {
             id: StepId::new(Phase::Verify, image.name.as_str()),

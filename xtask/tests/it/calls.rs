@@ -112,3 +112,33 @@ fn a_run_with_nothing_to_do_asks_as_often_for_forty_services_as_for_two() {
         assert!(asked.len() <= 3, "{words} asks {asked:?}");
     }
 }
+
+#[test]
+fn base_images_with_nothing_to_do_ask_for_the_store_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let repo = TestRepo::new("//- .config/xtask.toml\n[base_image]\nversion = '1.2.3'\n")
+        .with("DOCKER_HOST", &format!("unix://{}", socket.display()));
+    for os in ["a", "b", "c"] {
+        let dockerfile = format!("FROM alpine:3.20\nARG FIT_VERSION\nRUN echo {os}\n");
+        repo.write(&format!("docker/base-images/{os}/Dockerfile"), &dockerfile);
+    }
+    let base = image(BASE_ID, &["alpine:3.20", "localhost/alpine:3.20"], json!({}));
+    let engine = CountingEngine::start(&socket, json!([base]));
+    let plan = repo
+        .json("plan --network external --format json --only fit-framework-a,fit-framework-b,fit-framework-c");
+    let built = plan["images"].as_array().unwrap().iter().enumerate().map(|(number, planned)| {
+        let id = format!("sha256:{:064x}", 0xb000 + number);
+        let os = planned["name"].as_str().unwrap().trim_start_matches("fit-framework-");
+        let names = [format!("1.2.3-{os}"), os.to_owned(), format!("latest-{os}")];
+        let names = names.map(|tag| format!("fit-framework:{tag}"));
+        image(&id, &names.each_ref().map(String::as_str), json!({ "dev.xtask.fingerprint": planned["key"] }))
+    });
+    let images: Vec<_> = std::iter::once(base).chain(built).collect();
+    *engine.images.lock().unwrap() = json!(images);
+    engine.take();
+    let told = repo.run("base-images --network external");
+    assert!(told.starts_with("exit 0") && told.contains("fit-framework-c  1.0 kB  -"), "{told}");
+    let asked = engine.take();
+    assert!(asked.len() <= 3, "{asked:?}");
+}

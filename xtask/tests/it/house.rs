@@ -36,6 +36,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "plan",
             "template",
             "suggest",
+            "base_images",
         ],
     ),
     (

@@ -20,6 +20,7 @@ mod files;
 mod foreign;
 mod help;
 mod house;
+mod matrix;
 mod page;
 mod plan;
 mod repo;

@@ -65,8 +65,8 @@ pub struct Systems {
     #[arg(long, value_name = "OS", value_delimiter = ',')]
     pub skip_os: Vec<String>,
     /// This version of the framework; repeat for more [default: the default version]
-    #[arg(long, value_name = "VERSION", value_delimiter = ',', value_parser = version)]
-    pub version: Vec<Version>,
+    #[arg(long = "version", value_name = "VERSION", value_delimiter = ',', value_parser = version)]
+    pub versions: Vec<Version>,
 }
 
 /// How base images are named, and what goes into them.
@@ -167,7 +167,7 @@ impl Systems {
     pub fn over(&self, layer: Layer) -> Layer {
         let listed = |names: &[String]| (!names.is_empty()).then(|| names.to_vec());
         let base_image = BaseImageLayer {
-            versions: (!self.version.is_empty()).then(|| self.version.clone()),
+            versions: (!self.versions.is_empty()).then(|| self.versions.clone()),
             only: listed(&self.os),
             skip: listed(&self.skip_os),
             ..BaseImageLayer::default()
@@ -207,7 +207,7 @@ impl BaseImagesBuild {
             ..Layer::default()
         };
         let mut systems = self.systems.clone();
-        systems.version.splice(..0, self.only_version.clone());
+        systems.versions.splice(..0, self.only_version.clone());
         systems.over(self.making.over(self.pulling.over(own)))
     }
 }
