@@ -238,11 +238,9 @@ async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnPro
             .buffer_unordered(PUSHES);
         while let Some(pushed) = pushes.next().await {
             at.store(receiver.received(), Ordering::Relaxed);
-            if let Err(error) = pushed {
-                return Err(error);
-            }
+            pushed?;
         }
-        Ok(())
+        Ok::<(), EngineError>(())
     };
     let idle = async {
         while receiver.idle() < PATIENCE {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::activity::{Activity, Recorded, file_name};
 use super::args::{BundleCommand, Format};
+use super::interruptible;
 use super::session::{Session, Typed};
 use crate::base_images::artifact;
 use crate::bundle::contents::Contents;
@@ -25,46 +26,42 @@ use crate::report::text::size;
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
     let open = || Session::open(typed, Layer::default(), &[]);
     match command {
-        BundleCommand::Create(args) => create::create(typed, args).await,
-        // It tells what it did, also when it is stopped.
+        // These two tell what they did, also when they are stopped.
+        BundleCommand::Create(args) => create::create(typed, *args).await,
         BundleCommand::Load { file, dry_run: false } => load::load(&open()?, file).await,
-        command => super::interruptible(look(&open()?, command)).await,
+        BundleCommand::Load { file, dry_run: true } => interruptible(load::show(&open()?, file)).await,
+        BundleCommand::Verify { file } => interruptible(verify(&open()?, &file)).await,
+        BundleCommand::Inspect { file, format } => interruptible(show(file, format)).await,
+        BundleCommand::Diff { old, new, format } => interruptible(compare(old, new, format)).await,
+        BundleCommand::Inventory { output } => interruptible(take_inventory(&open()?, output)).await,
     }
 }
 
-/// What changes nothing.
-async fn look(session: &Session, command: BundleCommand) -> Result<ExitCode, Error> {
-    match command {
-        // `run` has taken it.
-        BundleCommand::Create(_) => Ok(ExitCode::Good),
-        BundleCommand::Verify { file } => verify(session, &file).await,
-        BundleCommand::Create(args) => create::create(typed, *args).await,
-        BundleCommand::Verify { file } => verify(&open()?, &file).await,
-        BundleCommand::Inspect { file, format } => {
-            let inspection = inspect(file).await?;
-            answer(format, &inspection, |inspection| inspection.text(&size));
-            Ok(ExitCode::Good)
-        }
-        BundleCommand::Diff { old, new, format } => {
-            let (old, new) = tokio::try_join!(inspect(old), inspect(new))?;
-            answer(format, &BundleDiff::between(&old, &new), |diff| diff.text(&size));
-            Ok(ExitCode::Good)
-        }
-        BundleCommand::Load { file, .. } => load::show(session, file).await,
-        BundleCommand::Inventory { output } => {
-            let engine = session.connect().await?;
-            let inventory = inventory::take(&engine, artifacts(session).await?).await?;
-            let text = inventory.text();
-            match output {
-                None => super::print(&text),
-                Some(path) => std::fs::write(&path, text).map_err(|error| {
-                    Error::of(ExitCode::Unexpected, &error)
-                        .context(format!("cannot write {}", path.display()))
-                })?,
-            }
-            Ok(ExitCode::Good)
-        }
+/// `bundle inspect`
+async fn show(file: PathBuf, format: Format) -> Result<ExitCode, Error> {
+    let inspection = inspect(file).await?;
+    answer(format, &inspection, |inspection| inspection.text(&size));
+    Ok(ExitCode::Good)
+}
+
+/// `bundle diff`
+async fn compare(old: PathBuf, new: PathBuf, format: Format) -> Result<ExitCode, Error> {
+    let (old, new) = tokio::try_join!(inspect(old), inspect(new))?;
+    answer(format, &BundleDiff::between(&old, &new), |diff| diff.text(&size));
+    Ok(ExitCode::Good)
+}
+
+/// `bundle inventory`
+async fn take_inventory(session: &Session, output: Option<PathBuf>) -> Result<ExitCode, Error> {
+    let engine = session.connect().await?;
+    let text = inventory::take(&engine, artifacts(session).await?).await?.text();
+    match output {
+        None => super::print(&text),
+        Some(path) => std::fs::write(&path, text).map_err(|error| {
+            Error::of(ExitCode::Unexpected, &error).context(format!("cannot write {}", path.display()))
+        })?,
     }
+    Ok(ExitCode::Good)
 }
 
 /// `bundle verify`

@@ -137,7 +137,7 @@ pub struct BaseImagesClean {
 /// What stands first is the version asked for first.
 fn with_version(systems: &Systems, version: Option<&Version>) -> Systems {
     let mut systems = systems.clone();
-    systems.version.splice(..0, version.cloned());
+    systems.versions.splice(..0, version.cloned());
     systems
 }
 
