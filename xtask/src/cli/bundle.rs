@@ -25,7 +25,7 @@ use crate::report::text::size;
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
     let open = || Session::open(typed, Layer::default(), &[]);
     match command {
-        BundleCommand::Create(args) => create::create(typed, args).await,
+        BundleCommand::Create(args) => create::create(typed, *args).await,
         // It tells what it did, also when it is stopped.
         BundleCommand::Load { file, dry_run: false } => load::load(&open()?, file).await,
         command => super::interruptible(look(&open()?, command)).await,
@@ -38,8 +38,6 @@ async fn look(session: &Session, command: BundleCommand) -> Result<ExitCode, Err
         // `run` has taken it.
         BundleCommand::Create(_) => Ok(ExitCode::Good),
         BundleCommand::Verify { file } => verify(session, &file).await,
-        BundleCommand::Create(args) => create::create(typed, *args).await,
-        BundleCommand::Verify { file } => verify(&open()?, &file).await,
         BundleCommand::Inspect { file, format } => {
             let inspection = inspect(file).await?;
             answer(format, &inspection, |inspection| inspection.text(&size));
