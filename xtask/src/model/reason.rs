@@ -217,7 +217,10 @@ impl fmt::Display for Reason {
             Self::InCache => f.write_str("in the cache"),
             Self::NotLocked(lock_file) => write!(f, "in the cache, but not in {lock_file} yet"),
             Self::ArtifactUnavailable => {
-                f.write_str("not in the cache, and --offline forbids to download it")
+                f.write_str(
+                "not in the cache, and --offline forbids to download it: run once without it, or carry the file \
+                 to $TMPDIR/fit-framework-cache",
+            )
             }
             Self::SampleArtifact => f.write_str("sample artifact, not the release"),
             Self::NamesVersion { version, places: 1 } => write!(f, "names {version} in 1 line"),

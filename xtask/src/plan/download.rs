@@ -119,8 +119,8 @@ mod tests {
         insta::assert_snapshot!(told(Reach::Nobody), @"
         download:2.zip (in the cache, but not in artifacts.lock yet)
         up-to-date 1.zip (in the cache)
-        failed 3.zip (not in the cache, and --offline forbids to download it)
-        failed 4.zip (not in the cache, and --offline forbids to download it)
+        failed 3.zip (not in the cache, and --offline forbids to download it: run once without it, or carry the file to $TMPDIR/fit-framework-cache)
+        failed 4.zip (not in the cache, and --offline forbids to download it: run once without it, or carry the file to $TMPDIR/fit-framework-cache)
         up-to-date 5.zip (sample artifact, not the release)
         ");
     }

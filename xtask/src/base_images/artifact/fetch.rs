@@ -323,8 +323,8 @@ impl Fetcher {
             Noted::Before => Ok(()),
             Noted::Now => {
                 progress(Progress::Warning(format!(
-                    "{} is seen for the first time: {} is now in {}; commit it",
-                    spec.file, fetched.found.digest, spec.lock_file
+                    "seen for the first time: {} is now in {}; commit it",
+                    fetched.found.digest, spec.lock_file
                 )));
                 Ok(())
             }

@@ -152,7 +152,7 @@ async fn a_release_is_downloaded_once_and_recorded() {
     );
     insta::assert_snapshot!(
         lab.told().replace(digest(&content).hex(), "…"),
-        @"1.2.3.zip is seen for the first time: sha256:… is now in docker/artifacts.lock; commit it"
+        @"seen for the first time: sha256:… is now in docker/artifacts.lock; commit it"
     );
     assert_eq!(lab.fetch(&spec).await.expect("good").how, How::Cached);
     assert_eq!(server.asked().len(), 1);
