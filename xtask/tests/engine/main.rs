@@ -24,4 +24,5 @@ mod support;
 #[path = "../../src/testing.rs"]
 #[allow(dead_code, reason = "unit tests use the rest")]
 mod testing;
+mod trials;
 mod world;

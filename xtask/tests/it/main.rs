@@ -26,4 +26,5 @@ mod plan;
 mod repo;
 #[path = "../../src/testing.rs"]
 mod testing;
+mod trials;
 mod truth;

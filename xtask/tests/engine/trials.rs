@@ -1,0 +1,74 @@
+//! The whole way of `base-images e2e` with the smallest image that serves HTTP, and what is left of it: nothing.
+
+use std::process::{Command, Output};
+
+use xtask::engine::Engine as _;
+use xtask::model::{Platform, Reference};
+
+use crate::support::{find_program, free_address};
+use crate::testing::TestTree;
+use crate::world::{World, real_world};
+
+/// `BASE` has a shell; the rest is busybox. `START` is what it runs.
+const TINY: &str = r#"
+FROM BASE
+ARG FIT_VERSION=1.2.3
+LABEL org.opencontainers.image.description="Tiny"
+RUN B=/bin/busybox; for d in bin conf lib plugins dynamic-plugins logs data; do $B mkdir -p /opt/fit-framework/java/$d; done; \
+    echo 'fit:x:2000:2000::/:/bin/sh' >/etc/passwd; $B chown -R 2000 /opt/fit-framework; \
+    $B mkdir -p /www/actuator; echo '["a", "b"]' >/www/actuator/plugins; $B ln -s busybox /bin/id; \
+    printf '#!/bin/sh\necho fit %s\n' "$FIT_VERSION" >/bin/fit; $B chmod 755 /bin/fit
+ENV FIT_HOME=/opt/fit-framework
+EXPOSE 8080 8090
+USER fit
+HEALTHCHECK --timeout=5s --start-period=5s --retries=3 CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/actuator/plugins"]
+ENTRYPOINT ["sh", "-c", "START"]
+"#;
+
+/// Every name, container and registry, to be compared.
+async fn seen(world: &World, tree: &TestTree) -> (Vec<Reference>, usize, bool) {
+    let observed = world.engine.observe().await.unwrap();
+    let mut names: Vec<Reference> = observed.images().iter().flat_map(|image| image.names.clone()).collect();
+    names.sort();
+    let containers = world.engine.containers("dev.xtask.run").await.unwrap().len();
+    (names, containers, tree.root().join("target/xtask/registry").exists())
+}
+
+fn e2e(world: &World, tree: &TestTree) -> Output {
+    let port = free_address().port();
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["base-images", "e2e", "--offline", "--progress", "plain", "--plugins", "2", "--port"])
+        .arg(port.to_string())
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", tree.root())
+        .env("DOCKER_HOST", &world.host)
+        .env("XTASK_ROOT", tree.root())
+        .env("XTASK_BASE_IMAGE_NAME", format!("{}/fit", world.prefix))
+        .output()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn e2e_goes_there_and_back_and_leaves_nothing() {
+    let Some(world) = real_world("e2e_goes_there_and_back_and_leaves_nothing").await else { return };
+    if find_program("docker-registry").is_none() {
+        return;
+    }
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    for (start, code, said) in [
+        ("trap 'exit 0' TERM; busybox httpd -f -p 8080 -h /www & wait", 0, "finished"),
+        ("echo why; exit 7", 4, "ended by itself with status 7"),
+    ] {
+        let text = TINY.replace("BASE", &base.familiar()).replace("START", start);
+        let tree = TestTree::new(&format!("//- docker/base-images/tiny/Dockerfile\n{text}"));
+        let before = seen(&world, &tree).await;
+        let output = e2e(&world, &tree);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}{}", String::from_utf8_lossy(&output.stdout));
+        assert!(told.contains(said), "{told}");
+        assert_eq!(seen(&world, &tree).await, before, "{told}");
+    }
+    world.clean_up().await;
+}
