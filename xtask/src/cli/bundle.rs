@@ -23,48 +23,44 @@ use crate::report::text::size;
 
 /// `bundle`
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
+    use super::interruptible;
     let open = || Session::open(typed, Layer::default(), &[]);
     match command {
-        BundleCommand::Create(args) => create::create(typed, args).await,
-        // It tells what it did, also when it is stopped.
+        // These two tell what they did, also when they are stopped.
+        BundleCommand::Create(args) => create::create(typed, *args).await,
         BundleCommand::Load { file, dry_run: false } => load::load(&open()?, file).await,
-        command => super::interruptible(look(&open()?, command)).await,
+        BundleCommand::Load { file, dry_run: true } => interruptible(load::show(&open()?, file)).await,
+        BundleCommand::Verify { file } => interruptible(verify(&open()?, &file)).await,
+        BundleCommand::Inspect { file, format } => {
+            let answers = async {
+                answer(format, &inspect(file).await?, |inspection| inspection.text(&size));
+                Ok(ExitCode::Good)
+            };
+            interruptible(answers).await
+        }
+        BundleCommand::Diff { old, new, format } => {
+            let answers = async {
+                let (old, new) = tokio::try_join!(inspect(old), inspect(new))?;
+                answer(format, &BundleDiff::between(&old, &new), |diff| diff.text(&size));
+                Ok(ExitCode::Good)
+            };
+            interruptible(answers).await
+        }
+        BundleCommand::Inventory { output } => interruptible(list(&open()?, output)).await,
     }
 }
 
-/// What changes nothing.
-async fn look(session: &Session, command: BundleCommand) -> Result<ExitCode, Error> {
-    match command {
-        // `run` has taken it.
-        BundleCommand::Create(_) => Ok(ExitCode::Good),
-        BundleCommand::Verify { file } => verify(session, &file).await,
-        BundleCommand::Create(args) => create::create(typed, *args).await,
-        BundleCommand::Verify { file } => verify(&open()?, &file).await,
-        BundleCommand::Inspect { file, format } => {
-            let inspection = inspect(file).await?;
-            answer(format, &inspection, |inspection| inspection.text(&size));
-            Ok(ExitCode::Good)
-        }
-        BundleCommand::Diff { old, new, format } => {
-            let (old, new) = tokio::try_join!(inspect(old), inspect(new))?;
-            answer(format, &BundleDiff::between(&old, &new), |diff| diff.text(&size));
-            Ok(ExitCode::Good)
-        }
-        BundleCommand::Load { file, .. } => load::show(session, file).await,
-        BundleCommand::Inventory { output } => {
-            let engine = session.connect().await?;
-            let inventory = inventory::take(&engine, artifacts(session).await?).await?;
-            let text = inventory.text();
-            match output {
-                None => super::print(&text),
-                Some(path) => std::fs::write(&path, text).map_err(|error| {
-                    Error::of(ExitCode::Unexpected, &error)
-                        .context(format!("cannot write {}", path.display()))
-                })?,
-            }
-            Ok(ExitCode::Good)
-        }
+/// `bundle inventory`
+async fn list(session: &Session, output: Option<PathBuf>) -> Result<ExitCode, Error> {
+    let engine = session.connect().await?;
+    let text = inventory::take(&engine, artifacts(session).await?).await?.text();
+    match output {
+        None => super::print(&text),
+        Some(path) => std::fs::write(&path, text).map_err(|error| {
+            Error::of(ExitCode::Unexpected, &error).context(format!("cannot write {}", path.display()))
+        })?,
     }
+    Ok(ExitCode::Good)
 }
 
 /// `bundle verify`
