@@ -206,14 +206,15 @@ async fn a_spoilt_blob_is_named_and_the_engine_is_as_it_was() {
     .unwrap();
     let engine = FakeEngine::new();
     let to: AnyEngine = engine.clone().into();
-    let error = bring(&to, &store, &parcels(&[image.clone()])).await.unwrap_err();
+    let error = bring(&to, &store, &parcels(std::slice::from_ref(&image))).await.unwrap_err();
     assert!(error.to_string().contains(&format!("blob {blob} unpacks to {other}")), "{error}");
     assert!(to.observe().await.unwrap().images().is_empty());
     // The same when its size is known, so that it is first unpacked on its way.
     let sizes = BTreeMap::from([(image.layers[0].diff_id.clone(), 600_000)]);
-    let error = deliver(&to, &store, &parcels(&[image.clone()]), Present::default(), &sizes, &|_| {})
-        .await
-        .unwrap_err();
+    let error =
+        deliver(&to, &store, &parcels(std::slice::from_ref(&image)), Present::default(), &sizes, &|_| {})
+            .await
+            .unwrap_err();
     assert!(matches!(error, DeliverError::Blob { .. }), "{error}");
     std::fs::remove_file(&path).unwrap();
     let error = bring(&to, &store, &parcels(&[image])).await.unwrap_err();
