@@ -18,7 +18,7 @@ use super::manifest::{StoredImage, StoredLayer};
 use super::piped;
 use super::receiver::Receiver;
 use super::saved::{self, Wanted};
-use super::store::Store;
+use super::store::{BUDGET, Store};
 use crate::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress};
 use crate::model::{Digest, ImageDetails, Reference, Unit};
 
@@ -105,6 +105,7 @@ pub async fn fetch(
         .try_collect()
         .await?;
     let mut lacks = lacks(store, &asked).await?;
+    let had_all = lacks.is_empty();
     let may_push = engine.may_share_loopback();
     let is_small = |lack: &Lack| may_push && lack.new * PUSH_COST + PUSH_START < lack.asked.size;
     let large: Vec<Lack> = lacks.iter().filter(|lack| !is_small(lack)).cloned().collect();
@@ -123,7 +124,16 @@ pub async fn fetch(
         }
         save(engine, store, &lacks, progress).await?;
     }
-    assemble(store, asked).await
+    let images = assemble(store, asked).await?;
+    if !had_all {
+        let store = store.clone();
+        if let Err(error) = blocking("the rest", move || store.prune(BUDGET)).await {
+            progress(Progress::Warning(format!(
+                "the store of blobs stays larger than it should be: {error}"
+            )));
+        }
+    }
+    Ok(images)
 }
 
 async fn ask(engine: &AnyEngine, reference: &Reference) -> Result<Asked, FetchError> {

@@ -9,6 +9,7 @@
 //! whose size is not as noted does not count. What was not used for longest goes first when it grows beyond its
 //! budget ([`Store::prune`]).
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use super::open::BlobSource;
 use crate::model::Digest;
 
 /// Bytes that the store may keep when nobody says otherwise.
-pub const BUDGET: u64 = 20 << 30;
+pub(super) const BUDGET: u64 = 20 << 30;
 /// What was used this recently may be in use by another run.
 const IN_USE: Duration = Duration::from_secs(3600);
 /// The longest image config that is believed.
@@ -98,17 +99,16 @@ impl Store {
         if fs::metadata(self.blob(&note.blob)).ok()?.len() != note.size {
             return None;
         }
-        if let Ok(file) = File::options().append(true).open(&path) {
-            // Should this fail, it only seems less used than it is.
-            let _ = file.set_modified(SystemTime::now());
-        }
+        touch(&path);
         let blob = Descriptor { media_type: LAYER.to_owned(), digest: note.blob, size: note.size };
         Some(KnownLayer { layer: StoredLayer { diff_id: diff_id.clone(), blob }, raw: note.raw })
     }
 
     /// The config of the image with this ID, if it is here, with its text.
     pub fn config(&self, id: &Digest) -> Option<(Descriptor, Vec<u8>)> {
-        let bytes = fs::read(self.blob(id)).ok()?;
+        let path = self.blob(id);
+        let bytes = fs::read(&path).ok()?;
+        touch(&path);
         (digest_of(&bytes) == *id).then(|| {
             let size = bytes.len() as u64;
             (Descriptor { media_type: CONFIG.to_owned(), digest: id.clone(), size }, bytes)
@@ -172,10 +172,6 @@ impl Store {
     /// # Errors
     /// The file system's; what could be removed is.
     pub fn prune(&self, budget: u64) -> io::Result<u64> {
-        let now = SystemTime::now();
-        let age = |metadata: &fs::Metadata| {
-            metadata.modified().ok().and_then(|at| now.duration_since(at).ok()).unwrap_or_default()
-        };
         let mut freed = 0;
         for file in files(&self.folder.join("new"))? {
             if file.age > IN_USE {
@@ -183,19 +179,19 @@ impl Store {
                 remove(&file.path)?;
             }
         }
-        let mut blobs = files(&self.folder.join("sha256"))?;
+        let mut blobs: HashMap<PathBuf, Kept> =
+            files(&self.folder.join("sha256"))?.into_iter().map(|blob| (blob.path.clone(), blob)).collect();
         for note in files(&self.folder.join("layers"))? {
             let of = fs::read(&note.path).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
-            let found = of.and_then(|of| {
-                let path = self.blob(&of.blob);
-                blobs.iter_mut().find(|blob| blob.path == path)
-            });
-            match found {
+            match of.and_then(|of| blobs.get_mut(&self.blob(&of.blob))) {
                 // The note's time is that of the last use.
-                Some(blob) => blob.age = blob.age.min(age(&fs::metadata(&note.path)?)),
-                None => remove(&note.path)?,
+                Some(blob) => blob.age = blob.age.min(note.age),
+                // A younger one may be of a blob that came after the blobs were listed.
+                None if note.age > IN_USE => remove(&note.path)?,
+                None => {}
             }
         }
+        let mut blobs: Vec<Kept> = blobs.into_values().collect();
         let mut total: u64 = blobs.iter().map(|blob| blob.size).sum();
         blobs.sort_by_key(|blob| std::cmp::Reverse(blob.age));
         for blob in blobs.iter().take_while(|blob| blob.age > IN_USE) {
@@ -352,6 +348,13 @@ fn files(folder: &Path) -> io::Result<Vec<Kept>> {
         found.push(Kept { path: entry.path(), size: metadata.len(), age });
     }
     Ok(found)
+}
+
+/// It was used just now. Should this fail, it only seems less used than it is.
+fn touch(path: &Path) {
+    if let Ok(file) = File::options().append(true).open(path) {
+        let _ = file.set_modified(SystemTime::now());
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
