@@ -56,6 +56,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("web", &[]),
     ("retry", &[]),
     // A rim room of its own, as `registry` is: `execute` downloads with it, and it knows nothing of base images.
+    // Asks git which files are the tree's.
+    ("base_images::bump", &["model", "os"]),
     ("base_images::artifact", &["model", "config", "engine", "lock", "os", "retry", "secrets", "web"]),
     ("network", &["model", "config", "registry"]),
     ("execute", &["model", "engine", "registry", "events", "retry", "base_images"]),
