@@ -1,22 +1,29 @@
 //! What a receiver has, and what a bundle for it may leave out.
 //!
 //! An inventory is taken of an engine, or follows from a bundle that was loaded there. In: images with their layers.
-//! Out: the same as a small file, and what of a bundle it makes superfluous. Only [`take`] asks an engine; all else is
-//! pure. A layer is known by its chain ID, as engines know it: the same layer on another base is another one to them.
+//! Out: the same as a small file, and what of a bundle it makes superfluous. Only [`take`] asks an engine and [`read`]
+//! reads a file; all else is pure. A layer is known by its chain ID, as engines know it: the same layer on another base is another one to them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
+use super::finding::BundleError;
 use super::inspect::Inspection;
 use super::manifest::{BundleManifest, StoredImage, chain_ids};
+use super::open::Bundle;
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::model::{Digest, Reference};
 
 /// The version of the file.
 pub const VERSION: u32 = 1;
+/// The longest file that is read as one.
+const LARGEST: u64 = 256 << 20;
 /// How many images an engine is asked about at the same time.
 const QUESTIONS: usize = 16;
 
@@ -71,6 +78,26 @@ pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inv
         }
     }
     Ok(inventory)
+}
+
+/// What `--since FILE` names: an inventory, a bundle that was loaded, or what `bundle inspect` said of it. Blocks.
+///
+/// # Errors
+/// It cannot be read, or is neither.
+pub fn read(path: &Path) -> Result<Inventory, BundleError> {
+    let read_error = |source| BundleError::Read { path: path.to_owned(), source };
+    if path.is_file() {
+        let mut file = File::open(path).map_err(read_error)?;
+        let mut first = [0];
+        let length = file.read(&mut first).map_err(read_error)?;
+        if length == 1 && first == *b"{" {
+            let mut text = first.to_vec();
+            file.take(LARGEST).read_to_end(&mut text).map_err(read_error)?;
+            return Inventory::parse(&text)
+                .map_err(|why| BundleError::NotABundle { path: path.to_owned(), why });
+        }
+    }
+    Ok(Inventory::of_bundle(&Contents::read(Bundle::open(path)?)?))
 }
 
 /// Something that a receiver has to have and has not.

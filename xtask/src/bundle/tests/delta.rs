@@ -92,6 +92,17 @@ fn a_receiver_is_told_by_its_inventory_or_by_an_old_bundle() {
     assert_eq!(Inventory::parse(has.text().as_bytes()), Ok(has.clone()));
     let told = serde_json::to_string(&Inspection::of(&old)).unwrap();
     assert_eq!(Inventory::parse(told.as_bytes()), Ok(has));
+    let bundle = folder.path().join("b.tar");
+    let (by_text, by_inspection) = (folder.path().join("there.json"), folder.path().join("old.json"));
+    std::fs::write(&by_text, Inventory::of_bundle(&old).text()).unwrap();
+    std::fs::write(&by_inspection, told).unwrap();
+    for path in [bundle, by_text, by_inspection] {
+        assert_eq!(inventory::read(&path).unwrap(), Inventory::of_bundle(&old), "{}", path.display());
+    }
+    std::fs::write(folder.path().join("x"), "{}").unwrap();
+    for name in ["x", "nothing"] {
+        assert!(inventory::read(&folder.path().join(name)).is_err());
+    }
     for (text, expect) in [
         ("", "neither a bundle nor JSON"),
         ("{}", "it is no inventory"),

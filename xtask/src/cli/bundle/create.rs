@@ -16,15 +16,14 @@ use super::super::session::{Session, Typed, World};
 use crate::base_images::artifact;
 use crate::bundle::archive::{self, Output, Written};
 use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
-use crate::bundle::contents::Contents;
 use crate::bundle::deliver::{Parcel, Present, deliver};
 use crate::bundle::fetch::fetch;
-use crate::bundle::inventory::{Inventory, leave_out};
+use crate::bundle::inventory::{self, Inventory, leave_out};
 use crate::bundle::layout::{describe, image_manifest};
 use crate::bundle::manifest::{
     ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Proof, Role, ServiceRecord, StoredImage,
 };
-use crate::bundle::open::{BlobSource, Bundle};
+use crate::bundle::open::BlobSource;
 use crate::bundle::store::Store;
 use crate::compose::file::ComposeFile;
 use crate::config::Layer;
@@ -105,18 +104,7 @@ fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
 
 /// What a receiver has, by its own word or by a bundle that it has loaded.
 async fn inventory_of(path: PathBuf) -> Result<Inventory, Error> {
-    let read = tokio::task::spawn_blocking(move || {
-        let is_bundle = path.is_dir() || path.extension().is_some_and(|e| e == "tar" || e == "001");
-        if is_bundle {
-            return Ok(Inventory::of_bundle(&Contents::read(Bundle::open(&path)?)?));
-        }
-        let shown = path.display();
-        let text = std::fs::read(&path)
-            .map_err(|error| Error::of(ExitCode::Usage, &error).context(format!("cannot read {shown}")))?;
-        Inventory::parse(&text)
-            .map_err(|why| Error::new(ExitCode::Usage, format!("{shown} says nothing of a receiver: {why}")))
-    });
-    read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?
+    super::blocking(move || inventory::read(&path)).await
 }
 
 /// The phases of `build-all`, and the stages; what compose files start is pulled too.
