@@ -59,6 +59,7 @@ async fn contract(world: &World) {
     a_missing_base_is_named(world).await;
     a_file_that_is_not_as_listed_stops_the_build(world).await;
     images_travel_through_a_registry(world).await;
+    images_come_out_and_go_in(world).await;
     a_dropped_build_is_over(world).await;
     an_image_says_what_it_is(world).await;
     a_container_runs_and_goes(world).await;
