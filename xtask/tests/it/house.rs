@@ -48,6 +48,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("status", &["model", "config", "graph", "plan"]),
     // Planning and judging: what is done and seen is in the rooms below.
     ("base_images", &["model"]),
+    ("base_images::bump", &["model", "os"]),
     ("base_images::local_registry", &["model", "engine", "os"]),
     ("base_images::smoke", &["model", "engine"]),
     ("engine", &["model", "env", "os", "dockerfile", "secrets", "retry"]),
