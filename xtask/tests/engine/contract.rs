@@ -64,6 +64,7 @@ async fn contract(world: &World) {
     an_image_says_what_it_is(world).await;
     a_container_runs_and_goes(world).await;
     a_container_that_cannot_run_is_no_container(world).await;
+    images_come_out_and_go_in(world).await;
     world.clean_up().await;
 }
 
