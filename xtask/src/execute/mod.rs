@@ -20,7 +20,7 @@ pub use self::trial::{Ledger, Tried};
 use crate::base_images::artifact::Fetcher;
 use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
-use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Step, StepId, StepKind};
+use crate::model::{EventKind, Observed, Outcome, Phase, Plan, RunStats, Step, StepId, StepKind};
 pub use crate::retry;
 
 /// Whether the first failure stops the start of further steps.
@@ -218,43 +218,22 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
 
 /// `2 pulled, 7 already here`, `3 built, 1 failed, 2 skipped`.
 fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outcome>) -> String {
-    let (done, fine) = match phase {
-        Phase::Bump => ("changed", "unchanged"),
-        Phase::Download => ("downloaded", "already here"),
-        Phase::Prefetch => ("pulled", "already here"),
-        Phase::Alias => ("created", "agree"),
-        Phase::SyncConfig | Phase::Render => ("written", "unchanged"),
-        Phase::Build => ("built", "up to date"),
-        Phase::Keep => ("kept", "kept already"),
-        Phase::Verify => ("verified", "not selected"),
-        Phase::Push => ("pushed", "already there"),
-        Phase::Registry => ("started", "runs already"),
-        Phase::Rehearse => ("rehearsed", "not needed"),
-        Phase::Pull => ("pulled", "already here"),
-        Phase::Test => ("passed", "not needed"),
-        Phase::Confirm => ("confirmed", "not needed"),
-        Phase::CleanUp => ("removed", "kept"),
-        Phase::Save => ("saved", "already there"),
-        Phase::Load => ("loaded", "already here"),
+    let mut totals = RunStats {
+        done: report.done,
+        failed: report.failures.len(),
+        skipped: report.skipped,
+        cancelled: report.cancelled,
+        ..RunStats::default()
     };
-    let (mut up_to_date, mut failed, mut skipped) = (0, report.failures.len(), report.skipped);
     for outcome in idle {
         match outcome {
-            Outcome::Failed => failed += 1,
-            Outcome::Skipped | Outcome::Cancelled => skipped += 1,
-            Outcome::Done | Outcome::UpToDate => up_to_date += 1,
+            Outcome::Failed => totals.failed += 1,
+            Outcome::Skipped | Outcome::Cancelled => totals.skipped += 1,
+            Outcome::Done | Outcome::UpToDate => totals.up_to_date += 1,
         }
     }
-    let parts = [
-        (report.done, done),
-        (up_to_date, fine),
-        (failed, "failed"),
-        (skipped, "skipped"),
-        (report.cancelled, "cancelled"),
-    ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
-    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
+    let said = phase.sentence(&totals);
+    if said.is_empty() { "nothing to do".to_owned() } else { said }
 }
 
 /// Whether a plan changes the store or the tree at all.

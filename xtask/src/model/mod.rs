@@ -14,6 +14,7 @@ mod image;
 pub mod labels;
 mod local_registry;
 mod observed;
+mod phase;
 mod plan;
 mod platform;
 mod reason;
@@ -35,8 +36,9 @@ pub use image::{
 };
 pub use local_registry::{Lasts, RegistryWish};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
+pub use phase::Phase;
 pub use plan::{
-    BuildSpec, Expectation, InlineCache, Phase, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind,
+    BuildSpec, Expectation, InlineCache, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind,
 };
 pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason};

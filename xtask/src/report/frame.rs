@@ -7,7 +7,7 @@
 use super::plain::{closing_lines, counted, ending_style};
 use super::resolve::{Colour, Display, Verbosity};
 use super::running::{Running, RunningStep};
-use super::summary::{Summary, done_word};
+use super::summary::Summary;
 use super::text::{Style, clock, cut, neutralise, pad, paint, shorten_digests, size, took, width};
 use crate::model::{Event, EventKind, Outcome, Phase};
 
@@ -181,7 +181,7 @@ impl Screen {
                 }
             }
             Outcome::Done if self.display.verbosity >= Verbosity::Verbose => {
-                let mut facts = vec![done_word(*phase).to_owned(), took(*time)];
+                let mut facts = vec![phase.done().to_owned(), took(*time)];
                 facts.extend(bytes.map(size));
                 facts.extend((!first.is_empty()).then(|| shorten_digests(&first).into_owned()));
                 facts.extend(ended.map(|step| format!("({})", step.why)));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::resolve::{Display, Table, Verbosity};
 use super::running::{Running, retry_text};
-use super::summary::{Summary, done_word};
+use super::summary::Summary;
 use super::text::{Style, clock, neutralise, pad, paint, shorten_digests, size, took};
 use crate::events::Sink;
 use crate::model::{Event, EventKind, Outcome, Phase};
@@ -90,9 +90,9 @@ impl<W: Write + Send> Plain<W> {
                 // What came of a file is that it is written, which the verb says.
                 let is_file = matches!(phase, Phase::SyncConfig | Phase::Render | Phase::Bump);
                 let fact = match (first.is_empty() || is_file, is_digest) {
-                    (true, _) => format!("{} {subject}", done_word(*phase)),
-                    (_, true) => format!("{} {subject}@{}", done_word(*phase), shorten_digests(&first)),
-                    (_, false) => format!("{} {subject}  {}", done_word(*phase), shorten_digests(&first)),
+                    (true, _) => format!("{} {subject}", phase.done()),
+                    (_, true) => format!("{} {subject}@{}", phase.done(), shorten_digests(&first)),
+                    (_, false) => format!("{} {subject}  {}", phase.done(), shorten_digests(&first)),
                 };
                 self.line(at, label, (Style::Plain, &fact), &in_parentheses(why));
             }

@@ -138,7 +138,7 @@ impl Summary {
         let stats = self.stats();
         let mut parts = Vec::new();
         for (phase, totals) in &self.phases {
-            push_count(&mut parts, totals.done, done_word(*phase));
+            push_count(&mut parts, totals.done, phase.done());
         }
         if parts.is_empty() && stats.failed + stats.skipped + stats.cancelled == 0 {
             // A run may fail without a step of its own that failed; then its error is told after it.
@@ -153,12 +153,7 @@ impl Summary {
 
     /// `2 pulled, 7 already here`: one phase's totals; empty when there is nothing to say.
     pub fn phase_sentence(&self, phase: Phase) -> String {
-        let Some(totals) = self.phases.get(&phase) else { return String::new() };
-        let mut parts = Vec::new();
-        push_count(&mut parts, totals.done, done_word(phase));
-        push_count(&mut parts, totals.up_to_date, up_to_date_word(phase));
-        push_rest(&mut parts, totals);
-        parts.join(", ")
+        self.phases.get(&phase).map(|totals| phase.sentence(totals)).unwrap_or_default()
     }
 
     /// How the run ended, as a word.
@@ -192,31 +187,9 @@ impl Summary {
         let is_harmless = self.exit_code == Some(0)
             || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
         let severity = if is_harmless { FailureSeverity::Warning } else { FailureSeverity::Error };
-        let what = match failed.phase {
-            Phase::Bump => format!("cannot write `{}`", failed.subject),
-            Phase::Download => format!("cannot get artifact `{}`", failed.subject),
-            Phase::Prefetch => format!("cannot pull `{}`", failed.subject),
-            Phase::Alias => format!("cannot tag `{}`", failed.subject),
-            Phase::SyncConfig => format!("cannot write `{}`", failed.subject),
-            Phase::Render => format!("cannot render `{}`", failed.subject),
-            Phase::Keep => format!("cannot keep stage `{}`", failed.subject),
-            Phase::Build => format!("cannot build image `{}`", failed.subject),
-            Phase::Verify => format!("image `{}` is not as planned", failed.subject),
-            Phase::Push => format!("cannot push `{}`", failed.subject),
-            Phase::Registry => "cannot start a registry on this machine".to_owned(),
-            Phase::Rehearse => {
-                format!("the rehearsal with a registry on this machine failed at `{}`", failed.subject)
-            }
-            Phase::Pull => format!("cannot pull back `{}`", failed.subject),
-            Phase::Test => format!("image `{}` does not pass its test", failed.subject),
-            Phase::Confirm => format!("`{}` cannot be confirmed: take it as not published", failed.subject),
-            Phase::CleanUp => format!("cannot remove `{}`", failed.subject),
-            Phase::Save => format!("cannot save `{}`", failed.subject),
-            Phase::Load => format!("cannot load `{}`", failed.subject),
-        };
         Failure {
             severity,
-            what,
+            what: failed.phase.failure(&failed.subject),
             causes: failed.detail.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
             last_lines: failed.last_lines.clone(),
             hints: failed.log.iter().map(|log| format!("full log in {log}")).collect(),
@@ -246,46 +219,6 @@ impl Summary {
             let _ = writeln!(text, "\n```\n{}\n```", failure.lines(super::resolve::Colour::No).join("\n"));
         }
         text
-    }
-}
-
-/// `built`, `pulled`: what a step of the phase is when it is done.
-pub(super) fn done_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Bump => "changed",
-        Phase::Download => "downloaded",
-        Phase::Prefetch => "pulled",
-        Phase::Alias => "tagged",
-        Phase::SyncConfig => "synced",
-        Phase::Render => "rendered",
-        Phase::Build => "built",
-        Phase::Keep => "kept",
-        Phase::Verify => "verified",
-        Phase::Push => "pushed",
-        Phase::Registry => "started",
-        Phase::Rehearse => "rehearsed",
-        Phase::Pull => "pulled",
-        Phase::Test => "passed",
-        Phase::Confirm => "confirmed",
-        Phase::CleanUp => "removed",
-        Phase::Save => "saved",
-        Phase::Load => "loaded",
-    }
-}
-
-fn up_to_date_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Prefetch | Phase::Download => "already here",
-        Phase::Alias => "in place",
-        Phase::Bump | Phase::SyncConfig | Phase::Render => "unchanged",
-        Phase::Build | Phase::Verify => "up to date",
-        Phase::Keep => "kept already",
-        Phase::Push => "already there",
-        Phase::Registry => "runs already",
-        Phase::Pull => "already here",
-        Phase::Rehearse | Phase::Test | Phase::Confirm => "not needed",
-        Phase::CleanUp => "kept",
-        Phase::Save | Phase::Load => "already here",
     }
 }
 

@@ -21,7 +21,7 @@ impl State {
     /// What it is called, for a thing that has to do with a phase.
     pub fn word(self, phase: Phase) -> &'static str {
         match self {
-            Self::Done => crate::report::summary::done_word(phase),
+            Self::Done => phase.done(),
             Self::UpToDate => "up to date",
             Self::Failed => "failed",
             Self::Skipped => "skipped",

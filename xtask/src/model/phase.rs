@@ -1,0 +1,144 @@
+//! The phases of a run, and every word that is said of them: a further phase is a variant and a line of words.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::RunStats;
+
+/// The phases of a run, in order. Their names are the planners' file names, the events' phase names, the
+/// commands' names and the headings of the docs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Name another version of the base images everywhere.
+    Bump,
+    /// Get the artifacts that go into images.
+    Download,
+    /// Pull the external base images.
+    Prefetch,
+    /// Make every base image answer to all its names.
+    Alias,
+    /// Bring `.env` up to `.env.example`.
+    SyncConfig,
+    /// Render every template.
+    Render,
+    /// Build what is stale.
+    Build,
+    /// Keep the stages of images as images of their own, so that they can be rebuilt without a network.
+    Keep,
+    /// Compare the store with the plan.
+    Verify,
+    /// Push what was built.
+    Push,
+    /// Start a registry on this machine.
+    Registry,
+    /// Push to it and pull back, before anybody else's registry is told.
+    Rehearse,
+    /// Pull back what was pushed.
+    Pull,
+    /// Run images and look at them.
+    Test,
+    /// Compare what a registry has with what was pushed.
+    Confirm,
+    /// Take away what the run made to try things.
+    CleanUp,
+    /// Get images out of the engine and write a bundle of them.
+    Save,
+    /// Give the engine what a bundle holds.
+    Load,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Self; 18] = [
+        Self::Bump,
+        Self::Download,
+        Self::Prefetch,
+        Self::Alias,
+        Self::SyncConfig,
+        Self::Render,
+        Self::Build,
+        Self::Keep,
+        Self::Verify,
+        Self::Push,
+        Self::Registry,
+        Self::Rehearse,
+        Self::Pull,
+        Self::Test,
+        Self::Confirm,
+        Self::CleanUp,
+        Self::Save,
+        Self::Load,
+    ];
+
+    /// The six steps of `build-all`.
+    pub const BUILD_ALL: [Self; 6] =
+        [Self::Prefetch, Self::Alias, Self::SyncConfig, Self::Render, Self::Build, Self::Verify];
+
+    /// Name, heading, what a step is when it is done, what a thing is that needed nothing, and what a failure says.
+    #[rustfmt::skip]
+    fn words(self) -> [&'static str; 5] {
+        match self {
+            Self::Bump => ["bump", "Bump", "changed", "unchanged", "cannot write `{}`"],
+            Self::Download => ["download", "Download", "downloaded", "already here", "cannot get artifact `{}`"],
+            Self::Prefetch => ["prefetch", "Prefetch", "pulled", "already here", "cannot pull `{}`"],
+            Self::Alias => ["alias", "Alias", "tagged", "in place", "cannot tag `{}`"],
+            Self::SyncConfig => ["sync-config", "Sync-config", "synced", "unchanged", "cannot write `{}`"],
+            Self::Render => ["render", "Render", "rendered", "unchanged", "cannot render `{}`"],
+            Self::Build => ["build", "Build", "built", "up to date", "cannot build image `{}`"],
+            Self::Keep => ["keep", "Keep", "kept", "kept already", "cannot keep stage `{}`"],
+            Self::Verify => ["verify", "Verify", "verified", "up to date", "image `{}` is not as planned"],
+            Self::Push => ["push", "Push", "pushed", "already there", "cannot push `{}`"],
+            Self::Registry => ["registry", "Registry", "started", "runs already", "cannot start a registry on this machine"],
+            Self::Rehearse => ["rehearse", "Rehearse", "rehearsed", "not needed", "the rehearsal with a registry on this machine failed at `{}`"],
+            Self::Pull => ["pull", "Pull", "pulled", "already here", "cannot pull back `{}`"],
+            Self::Test => ["test", "Test", "passed", "not needed", "image `{}` does not pass its test"],
+            Self::Confirm => ["confirm", "Confirm", "confirmed", "not needed", "`{}` cannot be confirmed: take it as not published"],
+            Self::CleanUp => ["clean-up", "Clean-up", "removed", "kept", "cannot remove `{}`"],
+            Self::Save => ["save", "Save", "saved", "already there", "cannot save `{}`"],
+            Self::Load => ["load", "Load", "loaded", "already here", "cannot load `{}`"],
+        }
+    }
+
+    /// The kebab-case name.
+    pub fn name(self) -> &'static str {
+        self.words()[0]
+    }
+
+    /// The heading, as screens show it.
+    pub fn title(self) -> &'static str {
+        self.words()[1]
+    }
+
+    /// `built`, `pulled`: what a step of the phase is when it is done.
+    pub fn done(self) -> &'static str {
+        self.words()[2]
+    }
+
+    /// `cannot pull redis:7`: what it means that a step of the phase failed.
+    pub fn failure(self, subject: &str) -> String {
+        self.words()[4].replace("{}", subject)
+    }
+
+    /// `2 pulled, 7 already here`: one phase's totals; empty when there is nothing to say.
+    pub fn sentence(self, totals: &RunStats) -> String {
+        let [_, _, done, idle, _] = self.words();
+        let parts = [
+            (totals.done, done),
+            (totals.up_to_date, idle),
+            (totals.failed, "failed"),
+            (totals.skipped, "skipped"),
+            (totals.cancelled, "cancelled"),
+        ];
+        let said =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}"));
+        said.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
