@@ -123,7 +123,7 @@ pub enum WriteError {
     },
 }
 
-/// How many bytes of blobs and small files [`write`] is going to write: the total for its progress.
+/// How many bytes of blobs and small files [`write()`] is going to write: the total for its progress.
 ///
 /// # Errors
 /// As [`layout::assemble`].

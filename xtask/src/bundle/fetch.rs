@@ -2,7 +2,7 @@
 //!
 //! In: names. Out: [`StoredImage`]s, every blob of which is in the store. Two ways lead out of an engine: `save` sends
 //! every layer of an image, quickly; a push sends only those that are asked for, but compressed by the engine, slowly
-//! ([`super::receiver`]). So what has little that is new is pushed, everything else is saved, and whatever a push
+//! (`receiver.rs`). So what has little that is new is pushed, everything else is saved, and whatever a push
 //! did not bring is saved too. Nothing new: then nothing is moved at all.
 
 use std::collections::BTreeSet;

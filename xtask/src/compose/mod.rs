@@ -1,4 +1,4 @@
-//! Compose files: which images they start ([`file`], pure), and starting and stopping what they describe ([`runner`]).
+//! Compose files: which images they start ([`mod@file`], pure), and starting and stopping what they describe ([`runner`]).
 
 pub mod file;
 pub mod runner;

@@ -1,7 +1,7 @@
 //! Pure: images to build on several machines at the same time, shared out so that all are done soon.
 //!
 //! In: the images with what they need, their base images and how long they take. Out: shards. Images that depend on
-//! each other stay together, since a shard cannot wait for another one. Within [`SLACK`] of the shortest time found,
+//! each other stay together, since a shard cannot wait for another one. Within a few percent of the shortest time found,
 //! images on the same base images share a shard, so that the base is pulled once.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,12 +25,18 @@ HEALTHCHECK --timeout=5s --start-period=5s --retries=3 CMD ["busybox", "wget", "
 ENTRYPOINT ["sh", "-c", "START"]
 "#;
 
-/// Every name, container and registry, to be compared.
+/// Every name, container and registry of this test, to be compared; others share the engine.
 async fn seen(world: &World, tree: &TestTree) -> (Vec<Reference>, usize, bool) {
     let observed = world.engine.observe().await.unwrap();
     let mut names: Vec<Reference> = observed.images().iter().flat_map(|image| image.names.clone()).collect();
+    names.retain(|name| name.familiar().contains(&world.prefix));
     names.sort();
-    let containers = world.engine.containers("dev.xtask.run").await.unwrap().len();
+    let mut containers = 0;
+    let runs = std::fs::read_dir(tree.root().join("target/xtask/runs"));
+    for run in runs.into_iter().flatten() {
+        let label = format!("dev.xtask.run={}", run.unwrap().file_name().to_string_lossy());
+        containers += world.engine.containers(&label).await.unwrap().len();
+    }
     (names, containers, tree.root().join("target/xtask/registry").exists())
 }
 

@@ -47,7 +47,7 @@ fn sync_config() {
     --- stderr
     00:00 started    1 image, 0 base images
     00:00 sync-config synced .env            (lacks LEVEL)
-    00:00 sync-config 1 written
+    00:00 sync-config 1 synced
     00:00 finished   1 synced
     ");
     insta::assert_snapshot!(repo.read(".env"), @"
@@ -88,7 +88,7 @@ fn render() {
     00:00 started    1 image, 0 base images
     00:00 render     rendered src/web/Dockerfile  (does not exist yet)
     00:00 render     rendered src/web/nginx.conf  (does not exist yet)
-    00:00 render     2 written
+    00:00 render     2 rendered
     00:00 finished   2 rendered
     ");
     insta::assert_snapshot!(repo.read("src/web/nginx.conf"), @"listen 8080; # info $uri ${x} {{ .State }} ${{ y }}");

@@ -127,7 +127,7 @@ fn the_plan_says_what_is_missing() {
       fit-framework-debian  unknown     (no engine to ask)  context docker/base-images
 
     download  0 to do, 0 fine
-      failed     9.9.9.zip  (not in the cache, and --offline forbids to download it)
+      failed     9.9.9.zip  (not in the cache, and --offline forbids to download it: run once without it, or carry the file to $TMPDIR/fit-framework-cache)
 
     prefetch  0 to do, 0 fine
       skipped    debian:12-slim  (no engine to ask)
