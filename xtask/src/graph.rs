@@ -208,6 +208,7 @@ mod tests {
             base_images,
             companions: Vec::new(),
             asks_for: BTreeMap::new(),
+            dependency_at: None,
         }
     }
 

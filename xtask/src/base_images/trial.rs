@@ -355,6 +355,7 @@ mod tests {
             group: None,
             needs: BTreeSet::new(),
             asks_for: BTreeMap::new(),
+            dependency_at: None,
             base_images: Vec::new(),
             companions: Vec::new(),
         }

@@ -119,7 +119,8 @@ pub fn closure(input: &ClosureInput<'_>) -> Closure {
             }
         }
         for companion in &image.companions {
-            found.add(companion, Role::Companion, &place, &image.platform, aliases(companion));
+            let place = image.dependency_at.as_deref().unwrap_or(&place);
+            found.add(companion, Role::Companion, place, &image.platform, aliases(companion));
         }
         if let Some(artifact) = image.base_image().and_then(|facts| facts.artifact.as_deref()) {
             match closure.artifacts.iter_mut().find(|(known, _)| known == artifact) {
@@ -182,7 +183,7 @@ pub fn externals(closure: &Closure) -> impl Iterator<Item = (&Reference, &Platfo
 fn place(image: &Image) -> String {
     match &image.source {
         ImageSource::Build(target) => target.dockerfile.clone(),
-        ImageSource::External(_) => format!("dependency.conf of {}", image.service),
+        ImageSource::External(_) => image.dependency_at.clone().unwrap_or_default(),
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Image {
     pub base_images: Vec<BaseImage>,
     /// External images that are prefetched with it but are no part of it (`dependency.conf` beside a Dockerfile).
     pub companions: Vec<Reference>,
+    /// Where `dependency.conf` names its source or its companion: `src/redis/dependency.conf:2`.
+    pub dependency_at: Option<String>,
 }
 
 impl Image {

@@ -256,6 +256,7 @@ mod tests {
             base_images: bases.iter().map(base).collect(),
             companions: Vec::new(),
             asks_for: BTreeMap::new(),
+            dependency_at: None,
         }
     }
 

@@ -240,6 +240,7 @@ impl Reader<'_> {
             group: None,
             needs: BTreeSet::new(),
             asks_for: BTreeMap::new(),
+            dependency_at: None,
             base_images: resolved.base_images,
             companions: Vec::new(),
         };
@@ -302,6 +303,7 @@ impl Reader<'_> {
             group: None,
             needs: BTreeSet::new(),
             asks_for: BTreeMap::new(),
+            dependency_at: None,
             base_images: Vec::new(),
             companions: Vec::new(),
         };

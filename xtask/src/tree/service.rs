@@ -83,6 +83,8 @@ impl Reader<'_> {
         });
         let dependency = text(DEPENDENCY)
             .and_then(|text| keep(said, conf::parse_dependency(&service.path(DEPENDENCY), text)));
+        let dependency_at =
+            dependency.as_ref().map(|found| format!("{}:{}", service.path(DEPENDENCY), found.line));
         let targets = text(BUILD_TARGETS)
             .and_then(|text| keep(said, conf::parse_build_targets(&service.path(BUILD_TARGETS), text)))
             .unwrap_or_default();
@@ -117,6 +119,9 @@ impl Reader<'_> {
                 }
             }
             (None, None) => {}
+        }
+        for (image, _) in &mut read.images {
+            image.dependency_at.clone_from(&dependency_at);
         }
         if read.images.is_empty() && read.diagnostics.iter().any(|d| d.severity == Severity::Error) {
             self.stand_in(&mut read, base, &platform, group);
@@ -347,6 +352,7 @@ impl Reader<'_> {
                 base_images: Vec::<BaseImage>::new(),
                 companions: Vec::new(),
                 asks_for: BTreeMap::new(),
+                dependency_at: None,
             }),
             (Err(error), _) | (_, Err(error)) => {
                 let message = format!("its image name makes no reference: {error}");

@@ -97,12 +97,12 @@ async fn everything_that_a_rebuild_and_a_start_need_goes_along() {
     insta::assert_snapshot!(told(&closure), @"
     frontend docker/dockerfile:1 <- src/api/Dockerfile:1
     image api:latest <- src/api/Dockerfile
-    image broker:latest <- dependency.conf of broker
+    image broker:latest <- src/broker/dependency.conf:1
     base busybox:1 <- src/api/Dockerfile:7
     base debian:12 = localhost/debian:12 <- src/api/Dockerfile:2
-    companion nats:2 <- dependency.conf of broker
+    companion nats:2 <- src/broker/dependency.conf:1
     compose postgres:16 <- compose.yaml:7
-    companion redis:7 <- src/api/Dockerfile, compose.yaml:9
+    companion redis:7 <- src/api/dependency.conf:1, compose.yaml:9
     image web:latest <- src/web/Dockerfile
     stage xtask-cache/api:latest.1 <- src/api/Dockerfile:4
     stage xtask-cache/api:latest.builder <- src/api/Dockerfile:2
@@ -118,9 +118,9 @@ async fn everything_that_a_rebuild_and_a_start_need_goes_along() {
     insta::assert_snapshot!(missing.concat(), @"
     docker/dockerfile:1 (src/api/Dockerfile:1): cargo xtask prefetch docker/dockerfile:1
     busybox:1 (src/api/Dockerfile:7): cargo xtask prefetch busybox:1
-    nats:2 (dependency.conf of broker): cargo xtask prefetch nats:2
+    nats:2 (src/broker/dependency.conf:1): cargo xtask prefetch nats:2
     postgres:16 (compose.yaml:7): cargo xtask prefetch postgres:16
-    redis:7 (src/api/Dockerfile, compose.yaml:9): cargo xtask prefetch redis:7
+    redis:7 (src/api/dependency.conf:1, compose.yaml:9): cargo xtask prefetch redis:7
     ghcr.io/tool:2 (src/api/Dockerfile:6): cargo xtask prefetch ghcr.io/tool:2
     ");
 }
@@ -129,8 +129,8 @@ async fn everything_that_a_rebuild_and_a_start_need_goes_along() {
 async fn what_is_not_selected_stays_and_is_told_where_it_is_started() {
     let (closure, _) = found(&["broker"], &[]).await;
     insta::assert_snapshot!(told(&closure), @"
-    image broker:latest <- dependency.conf of broker
-    companion nats:2 <- dependency.conf of broker
+    image broker:latest <- src/broker/dependency.conf:1
+    companion nats:2 <- src/broker/dependency.conf:1
     compose postgres:16 <- compose.yaml:7
     compose redis:7 <- compose.yaml:9
     warning: compose.yaml:3: `api` runs api, which is not selected and does not go along
