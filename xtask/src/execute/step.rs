@@ -12,7 +12,7 @@ use crate::base_images::artifact::{ArtifactError, How};
 use crate::base_images::local_registry::RegistryError;
 use crate::engine::{Engine, EngineError, Progress};
 use crate::events::Emitter;
-use crate::model::{EventKind, Outcome, PullSource, Reference, Step, StepId, StepKind};
+use crate::model::{EventKind, Outcome, PullSource, Reference, Step, StepId, StepKind, Unit};
 use crate::registry::RegistryError as ApiError;
 
 /// Progress of one step is told at most this often.
@@ -223,7 +223,10 @@ impl Teller<'_> {
             Progress::Moved { done, total, unit, detail } => {
                 let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let now = Instant::now();
-                if last.is_some_and(|at| now.duration_since(at) < PROGRESS_EVERY) && done < total {
+                // Instructions are few, and the one that is passed over may be the one that runs for minutes.
+                let is_often = unit == Unit::Bytes;
+                if is_often && last.is_some_and(|at| now.duration_since(at) < PROGRESS_EVERY) && done < total
+                {
                     return;
                 }
                 *last = Some(now);
@@ -247,4 +250,51 @@ impl Teller<'_> {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::events::{self, Sink, SystemClock};
+    use crate::model::{Event, Phase};
+    use crate::secrets::Secrets;
+
+    struct Heard(Arc<Mutex<Vec<String>>>);
+
+    impl Sink for Heard {
+        fn name(&self) -> &'static str {
+            "heard"
+        }
+
+        fn take(&mut self, event: &Event) -> std::io::Result<()> {
+            if let EventKind::StepProgress { done, detail, .. } = &event.kind {
+                let told = format!("{done} {}", detail.as_deref().unwrap_or("-"));
+                self.0.lock().expect("heard").push(told);
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_are_told_now_and_then_and_instructions_always() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (emitter, events) = events::channel(Arc::new(SystemClock::start()));
+        let step = StepId::new(Phase::Build, "api");
+        let teller = Teller { emitter: &emitter, step: &step, last: Mutex::new(None) };
+        for (done, unit, detail) in [
+            (1, Unit::Steps, "FROM base"),
+            (2, Unit::Steps, "RUN that takes minutes"),
+            (10, Unit::Bytes, "layer"),
+            (11, Unit::Bytes, "layer"),
+            (99, Unit::Bytes, "layer"),
+        ] {
+            teller.tell(Progress::Moved { done, total: 99, unit, detail: Some(detail.to_owned()) });
+        }
+        drop(emitter);
+        events.deliver(Secrets::default(), vec![Box::new(Heard(heard.clone()))]).await;
+        let heard = heard.lock().expect("heard").clone();
+        assert_eq!(heard, ["1 FROM base", "2 RUN that takes minutes", "99 layer"]);
+    }
 }
