@@ -164,12 +164,10 @@ enum Header {
 
 fn read_header(bytes: &[u8; BLOCK as usize]) -> Result<Header, String> {
     let header = tar::Header::from_byte_slice(bytes);
-    let sum: u32 = bytes
-        .iter()
-        .enumerate()
-        .map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) })
-        .sum();
-    if header.cksum().ok() != Some(sum) {
+    let mut canonical = header.clone();
+    canonical.set_cksum();
+    // The bytes, not the number: `012345` and ` 12345` are the same number, and nothing else covers these bytes.
+    if canonical.as_bytes() != bytes {
         return Err("its header is damaged: the checksum differs".to_owned());
     }
     if header.as_ustar().is_none() && header.as_gnu().is_none() {
