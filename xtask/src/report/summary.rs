@@ -42,7 +42,7 @@ pub struct FailedStep {
     pub phase: Phase,
     /// What it was about.
     pub subject: String,
-    /// The error, a line for it and one for each cause.
+    /// The error: a line for it, one for each cause, and one that begins with `hint: ` for each way out.
     pub detail: String,
     /// The last lines that it printed.
     pub last_lines: Vec<String>,
@@ -214,13 +214,15 @@ impl Summary {
             Phase::Save => format!("cannot save `{}`", failed.subject),
             Phase::Load => format!("cannot load `{}`", failed.subject),
         };
-        Failure {
-            severity,
-            what,
-            causes: failed.detail.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
-            last_lines: failed.last_lines.clone(),
-            hints: failed.log.iter().map(|log| format!("full log in {log}")).collect(),
+        let mut causes: Vec<String> = Vec::new();
+        let mut hints: Vec<String> = failed.log.iter().map(|log| format!("full log in {log}")).collect();
+        for line in failed.detail.lines().filter(|line| !line.trim().is_empty()) {
+            match line.strip_prefix("hint: ") {
+                Some(hint) => hints.push(hint.to_owned()),
+                None => causes.push(line.to_owned()),
+            }
         }
+        Failure { severity, what, causes, last_lines: failed.last_lines.clone(), hints }
     }
 
     /// `summary.md` of the run's record.
