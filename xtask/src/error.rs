@@ -374,7 +374,10 @@ impl From<ArtifactError> for Error {
         let text = error.to_string();
         let mut lines = text.lines();
         let first = Self::new(code, lines.next().unwrap_or_default());
-        lines.fold(first, Self::because)
+        lines.fold(first, |told, line| match line.strip_prefix("hint: ") {
+            Some(hint) => told.hint(hint),
+            None => told.because(line),
+        })
     }
 }
 

@@ -53,7 +53,7 @@ pub enum ArtifactError {
     /// Not in the cache, and nobody may be asked.
     #[error(
         "{file} is not in the cache, and --offline forbids to download it\n\
-         three ways out: run once without --offline; name a mirror inside by `artifact.mirrors`; copy the file to {}",
+         hint: three ways out: run once without --offline; name a mirror inside by `artifact.mirrors`; copy the file to {}",
         by_hand.display()
     )]
     Offline {
@@ -75,7 +75,7 @@ pub enum ArtifactError {
         "{url} gives another file than the one that was seen first\n\
          {lock_file}:{line} has {locked}\n\
          the source has {found}\n\
-         if the release was replaced on purpose, delete {lock_file}:{line} and run the same command again"
+         hint: if the release was replaced on purpose, delete {lock_file}:{line} and run the same command again"
     )]
     Changed {
         /// Where it came from, as it may be shown.
@@ -117,12 +117,16 @@ impl ArtifactError {
 }
 
 fn unavailable(tried: &[(String, String)], by_hand: &Path) -> String {
-    let mut text = String::from("no source gave it");
-    for (url, why) in tried {
-        text.push_str(&format!("\n{url}: {why}"));
-    }
+    let told: Vec<String> = tried.iter().map(|(url, why)| format!("{url}: {why}")).collect();
+    let mut text = match told.as_slice() {
+        [] => "no source gave it".to_owned(),
+        [only] => only.clone(),
+        [first, ..] => {
+            format!("none of {} sources gave it, the first: {first}\n{}", told.len(), told[1..].join("\n"))
+        }
+    };
     text.push_str(&format!(
-        "\nthree ways out: a mirror by `artifact.mirrors`; a file carried here, as {}; \
+        "\nhint: three ways out: a mirror by `artifact.mirrors`; a file carried here, as {}; \
          `--sample-artifact`, which is not the release",
         by_hand.display()
     ));

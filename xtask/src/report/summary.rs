@@ -42,7 +42,7 @@ pub struct FailedStep {
     pub phase: Phase,
     /// What it was about.
     pub subject: String,
-    /// The error, a line for it and one for each cause.
+    /// The error: a line for it, one for each cause, and one that begins with `hint: ` for each way out.
     pub detail: String,
     /// The last lines that it printed.
     pub last_lines: Vec<String>,
@@ -187,13 +187,16 @@ impl Summary {
         let is_harmless = self.exit_code == Some(0)
             || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
         let severity = if is_harmless { FailureSeverity::Warning } else { FailureSeverity::Error };
-        Failure {
-            severity,
-            what: failed.phase.failure(&failed.subject),
-            causes: failed.detail.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
-            last_lines: failed.last_lines.clone(),
-            hints: failed.log.iter().map(|log| format!("full log in {log}")).collect(),
+        let mut causes: Vec<String> = Vec::new();
+        let mut hints: Vec<String> = failed.log.iter().map(|log| format!("full log in {log}")).collect();
+        for line in failed.detail.lines().filter(|line| !line.trim().is_empty()) {
+            match line.strip_prefix("hint: ") {
+                Some(hint) => hints.push(hint.to_owned()),
+                None => causes.push(line.to_owned()),
+            }
         }
+        let what = failed.phase.failure(&failed.subject);
+        Failure { severity, what, causes, last_lines: failed.last_lines.clone(), hints }
     }
 
     /// `summary.md` of the run's record.

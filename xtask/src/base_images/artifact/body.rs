@@ -27,6 +27,8 @@ use crate::web;
 
 /// No release is larger.
 const MAX_SIZE: u64 = 8 << 30;
+/// A line that brings less is as good as broken. Bytes per second.
+const SLOWEST: u128 = 1024;
 /// Pieces on their way from the network to the disk. A piece is at most some hundred KiB.
 const PIECES: usize = 16;
 /// How often progress is told.
@@ -192,6 +194,7 @@ impl Try<'_> {
         let reader = tokio::task::spawn_blocking(move || stream::read(hasher, pieces, is_start));
         let mut head = Head::after(done);
         let mut rate = Rate::from(done);
+        let mut pace = Pace::from(done, self.ask.limits.stall);
         let ended = loop {
             match response.chunk().await {
                 Ok(Some(piece)) => {
@@ -208,6 +211,9 @@ impl Try<'_> {
                     }
                     if to_hasher.send(piece).await.is_err() {
                         break Err(TryError::again("the hasher is gone"));
+                    }
+                    if let Err(error) = pace.look(done) {
+                        break Err(error);
                     }
                     if let Some(detail) = rate.at(done) {
                         // Nobody listens any more when the try was stopped.
@@ -358,6 +364,33 @@ fn kind_of(response: &Response) -> String {
         Some(kind) if kind.starts_with("text/html") => "an HTML page".to_owned(),
         Some(kind) => kind.chars().take(60).filter(|c| !c.is_control()).collect(),
         None => "something".to_owned(),
+    }
+}
+
+/// Whether a line brings enough to be waited for: a byte now and then would keep a run for days.
+struct Pace {
+    every: Duration,
+    since: Instant,
+    from: u64,
+}
+
+impl Pace {
+    fn from(done: u64, every: Duration) -> Self {
+        Self { every, since: Instant::now(), from: done }
+    }
+
+    fn look(&mut self, done: u64) -> Result<(), TryError> {
+        let elapsed = self.since.elapsed();
+        if elapsed < self.every {
+            return Ok(());
+        }
+        let came = done - self.from;
+        if u128::from(came) < self.every.as_millis() * SLOWEST / 1000 {
+            let seconds = elapsed.as_secs_f32();
+            return Err(TryError::again(format!("no more than {came} bytes came in {seconds:.0} s")));
+        }
+        (self.since, self.from) = (Instant::now(), done);
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -265,7 +266,7 @@ impl Fetcher {
         }
     }
 
-    /// The whole body, with retries; as long as tries get further, there are more of them.
+    /// The whole body, with retries; as long as tries get further than the one before them, there are more of them.
     async fn ask_server(
         &self,
         url: &str,
@@ -275,15 +276,35 @@ impl Fetcher {
         on_retry: OnRetry<'_>,
     ) -> Result<(), Fault> {
         let ask = Ask { url: url.to_owned(), shown: shown.clone(), limits: self.limits };
+        let tries = AtomicU32::new(0);
         loop {
-            let before = open(partial).furthest();
-            match retry::run(&self.policy, || get_rest(&ask, partial, progress), on_retry).await {
+            let before = tries.load(Relaxed);
+            let first_got_to = AtomicU64::new(u64::MAX);
+            let attempt = || {
+                tries.fetch_add(1, Relaxed);
+                get_rest(&ask, partial, progress)
+            };
+            let told = |attempt: u32, pause: Duration, cause: String| {
+                if attempt == 1 {
+                    first_got_to.store(open(partial).furthest(), Relaxed);
+                }
+                on_retry(before + attempt, pause, cause);
+            };
+            let error = match retry::run(&self.policy, attempt, &told).await {
                 Ok(()) => return Ok(()),
-                Err(TryError::Again { .. }) if open(partial).furthest() > before + before / 100 + 1 => {}
-                Err(error @ (TryError::Again { .. } | TryError::Refused(_))) => {
+                Err(error) => error,
+            };
+            let first = first_got_to.load(Relaxed);
+            match error {
+                TryError::Again { cause, .. }
+                    if open(partial).furthest() > first.saturating_add(first / 100 + 1) =>
+                {
+                    on_retry(tries.load(Relaxed), Duration::ZERO, cause);
+                }
+                error @ (TryError::Again { .. } | TryError::Refused(_)) => {
                     return Err(Fault::Useless(error.to_string()));
                 }
-                Err(TryError::Here(error)) => return Err(Fault::Here(error)),
+                TryError::Here(error) => return Err(Fault::Here(error)),
             }
         }
     }

@@ -29,11 +29,21 @@ pub(super) struct Reply {
     cut: Option<usize>,
     /// Nothing follows, but the connection stays.
     hangs: bool,
+    /// What is left comes a byte at a time.
+    drips: bool,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), length: Some(0), cut: None, hangs: false }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+            length: Some(0),
+            cut: None,
+            hangs: false,
+            drips: false,
+        }
     }
 
     pub fn whole(body: &[u8]) -> Self {
@@ -69,6 +79,10 @@ impl Reply {
         Self { hangs: true, ..self.cut_after(bytes) }
     }
 
+    pub fn dripping_after(self, bytes: usize) -> Self {
+        Self { drips: true, ..self.cut_after(bytes) }
+    }
+
     async fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
         let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", self.status);
         if let Some(length) = self.length {
@@ -81,6 +95,12 @@ impl Reply {
         let end = self.cut.unwrap_or(self.body.len()).min(self.body.len());
         stream.write_all(&self.body[..end]).await?;
         stream.flush().await?;
+        if self.drips {
+            for byte in &self.body[end..] {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                stream.write_all(&[*byte]).await?;
+            }
+        }
         if self.hangs {
             std::future::pending::<()>().await;
         }
