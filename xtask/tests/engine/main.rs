@@ -15,6 +15,7 @@ mod contract;
 #[allow(dead_code, reason = "unit tests of the registry's API use the rest")]
 mod faulty_proxy;
 mod measure;
+mod offline;
 mod real;
 mod registry_trouble;
 mod selection;

@@ -1,0 +1,136 @@
+//! The whole way of a bundle between two engines: what the first installed is what the second rebuilds on.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use xtask::engine::Engine as _;
+use xtask::model::{ContainerSpec, Digest, Platform, Reference};
+
+use crate::testing::TestTree;
+use crate::world::{World, private_world};
+
+/// Three stages. Each install step leaves something that no second run of it would make again.
+const TREE: &str = "
+//- src/shop/Dockerfile
+FROM base:1 AS tools
+RUN cat /proc/sys/kernel/random/uuid >/installed
+COPY pip /bin/
+COPY requirements.txt /
+RUN pip install -r /requirements.txt
+
+FROM tools AS maker
+COPY main.txt /
+RUN cat /installed /main.txt >/made
+
+FROM base:1
+RUN cat /proc/sys/kernel/random/uuid >/tmp/installed-too
+COPY --from=maker /made /made
+CMD [\"cat\", \"/made\"]
+//- src/shop/pip mode=755
+#!/bin/sh
+cat /proc/sys/kernel/random/uuid >/installed-by-pip
+//- src/shop/requirements.txt
+flask
+//- src/shop/main.txt
+first
+//- src/till/Dockerfile
+FROM base:1
+COPY till.txt /
+//- src/till/till.txt
+till
+";
+
+/// Runs the program on a tree and an engine; the exit code is as expected.
+#[track_caller]
+fn run(world: &World, root: &Path, args: &[&str], expect: i32) -> String {
+    let output: Output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(args)
+        .args(["--offline", "--progress", "plain", "--root"])
+        .arg(root)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", root)
+        .env("DOCKER_HOST", &world.host)
+        .output()
+        .unwrap();
+    let told =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(expect), "{args:?}: {told}");
+    told
+}
+
+async fn layers(world: &World, name: &str) -> Vec<Digest> {
+    let name: Reference = name.parse().unwrap();
+    world.engine.details(&name).await.unwrap().unwrap().layers
+}
+
+/// What a container of the image prints.
+async fn printed(world: &World, name: &str) -> String {
+    let id = world.engine.run(&ContainerSpec::of(name.parse().unwrap())).await.unwrap();
+    for _ in 0..200 {
+        if !world.engine.container(&id).await.unwrap().is_some_and(|state| state.running) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let lines = world.engine.logs(&id).await.unwrap();
+    world.engine.remove_container(&id).await.unwrap();
+    lines.into_iter().map(|(_, line)| line + "\n").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_is_rebuilt_where_nothing_can_be_installed() {
+    let test = "a_bundle_is_rebuilt_where_nothing_can_be_installed";
+    let (here, there) = match (private_world(None).await, private_world(None).await) {
+        (Ok(here), Ok(there)) if crate::support::find_program("busybox").is_some() => (here, there),
+        (here, there) => {
+            assert!(std::env::var_os("CI").is_none(), "{test}: CI needs two engines and busybox");
+            eprintln!("skipped: {test}: {:?} {:?}", here.err(), there.err());
+            return;
+        }
+    };
+    let base = "base:1".parse().unwrap();
+    here.engine.import(&here.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    let (sent, received) = (TestTree::new(TREE), TestTree::new(TREE));
+    let file = sent.root().join("shop.tar");
+    let bundle = file.to_str().unwrap();
+    run(&here, &sent.root(), &["bundle", "create", "-o", bundle], 0);
+    let told = run(&there, &received.root(), &["rebuild"], 13);
+    assert!(told.contains("base:1"), "{told}");
+
+    run(&there, &received.root(), &["bundle", "load", bundle], 0);
+    run(&there, &received.root(), &["bundle", "load", bundle], 0);
+    received.write("src/shop/main.txt", "second\n");
+    run(&there, &received.root(), &["rebuild"], 0);
+    let (old, new) = (layers(&here, "shop:latest").await, layers(&there, "shop:latest").await);
+    assert_eq!(old[..old.len() - 1], new[..new.len() - 1], "the install step of the last stage ran again");
+    assert_ne!(old.last(), new.last());
+    let (old, new) = (printed(&here, "shop:latest").await, printed(&there, "shop:latest").await);
+    let (installed, first) = old.split_once('\n').unwrap();
+    assert_eq!(first, "first\n");
+    assert_eq!(new, format!("{installed}\nsecond\n"), "the install step of the first stage ran again");
+
+    // A change that needs a network is named before anything begins.
+    received.write("src/shop/requirements.txt", "django\n");
+    received.write("src/till/till.txt", "other\n");
+    let before = layers(&there, "till:latest").await;
+    let told = run(&there, &received.root(), &["rebuild"], 13);
+    assert!(told.contains("src/shop/Dockerfile:5") && told.contains("pip install -r"), "{told}");
+    assert_eq!(layers(&there, "till:latest").await, before, "{told}");
+
+    // A delta holds what is new, and is refused where what it follows on is not.
+    let (inventory, delta) = (sent.root().join("there.json"), sent.root().join("delta.tar"));
+    let [inventory, delta] = [&inventory, &delta].map(|path| path.to_str().unwrap());
+    run(&there, &received.root(), &["bundle", "inventory", "-o", inventory], 0);
+    sent.write("src/till/till.txt", "changed here\n");
+    // What the old bundle brought has been rebuilt there since.
+    for (since, expect) in [(bundle, 13), (inventory, 0)] {
+        run(&here, &sent.root(), &["bundle", "create", "--since", since, "-o", delta], 0);
+        let size = std::fs::metadata(delta).unwrap().len();
+        assert!(size < 40_000, "{size} bytes for a change of one line");
+        let told = run(&there, &received.root(), &["bundle", "load", delta], expect);
+        assert!(expect == 0 || told.contains("(shop:latest)"), "{told}");
+    }
+    assert_eq!(layers(&there, "till:latest").await, layers(&here, "till:latest").await);
+}
