@@ -124,37 +124,47 @@ impl Compose {
         let started = self.command().args(["up", "-d", "--no-build"]).args(services.iter().cloned());
         let started = started.output().await.map(drop);
         started.map_err(|cause| ComposeError::Command { doing: "start the services", cause })?;
-        let containers = self.containers(services).await?;
-        let mut waiting = containers;
+        let containers = self.containers(engine, services).await?;
         let (mut well, mut unwell) = (Vec::new(), Vec::new());
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let mut left = Vec::new();
-            for id in std::mem::take(&mut waiting) {
-                let state = engine.container(&id).await?;
+            let mut is_waiting = false;
+            // All of them at each look: one that ran can have ended while another became healthy.
+            for id in &containers {
+                let state = engine.container(id).await?;
                 let is_late = tokio::time::Instant::now() >= deadline;
                 match judge(state.as_ref(), is_late, wait) {
-                    Verdict::Well => well.push(service_of(&id, state.as_ref())),
-                    Verdict::Wait => left.push(id),
+                    Verdict::Well => well.push(service_of(id, state.as_ref())),
+                    Verdict::Wait => is_waiting = true,
                     Verdict::Unwell(why) => {
-                        let last_lines = last_lines(engine.logs(&id).await.unwrap_or_default());
-                        unwell.push(Unwell { service: service_of(&id, state.as_ref()), why, last_lines });
+                        let last_lines = last_lines(engine.logs(id).await.unwrap_or_default());
+                        unwell.push(Unwell { service: service_of(id, state.as_ref()), why, last_lines });
                     }
                 }
             }
-            if left.is_empty() {
+            if !is_waiting {
                 break;
             }
-            waiting = left;
+            well.clear();
+            unwell.clear();
             tokio::time::sleep(LOOK_EVERY).await;
         }
         if unwell.is_empty() { Ok(well) } else { Err(ComposeError::Unwell(unwell)) }
     }
 
-    async fn containers(&self, services: &[String]) -> Result<Vec<ContainerId>, ComposeError> {
-        let printed = self.command().args(["ps", "-q"]).args(services.iter().cloned()).output().await;
+    async fn containers(
+        &self,
+        engine: &impl Engine,
+        services: &[String],
+    ) -> Result<Vec<ContainerId>, ComposeError> {
+        // Without `--all`, v2 is silent about one that has already failed; with it, both list what `run` left too.
+        let printed =
+            self.command().args(["ps", "--all", "-q"]).args(services.iter().cloned()).output().await;
         let printed = printed.map_err(|cause| ComposeError::Command { doing: "list the services", cause })?;
-        Ok(printed.split_whitespace().map(ContainerId::new).collect())
+        let left_by_run = engine.containers("com.docker.compose.oneoff=True").await?;
+        let mut containers: Vec<ContainerId> = printed.split_whitespace().map(ContainerId::new).collect();
+        containers.retain(|id| !left_by_run.contains(id));
+        Ok(containers)
     }
 }
 
