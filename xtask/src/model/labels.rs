@@ -8,6 +8,8 @@ pub const PARTS: &str = "dev.xtask.parts";
 pub const PLATFORM: &str = "dev.xtask.platform";
 /// On a kept stage: what it was made of, instruction by instruction, as compact JSON.
 pub const LINEAGE: &str = "dev.xtask.lineage";
+/// Which generation of builders made a kept stage: another one runs its instructions again.
+pub const BUILDER: &str = "dev.xtask.builder";
 /// On a kept stage: the ID of the image that it was built beside.
 pub const KEPT_BESIDE: &str = "dev.xtask.kept-beside";
 /// How a base image was made that no registry gave.

@@ -64,6 +64,15 @@ pub struct Capabilities {
     pub platform: Platform,
 }
 
+impl Capabilities {
+    /// The generation of its builder. One generation does not take over what another one's cache images hold:
+    /// measured between Engine 20.10.24 and 26.1.5, in both directions.
+    pub fn builder(&self) -> &'static str {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        if major.is_some_and(|major| major < 23) { "engine 20.10" } else { "engine 23 or newer" }
+    }
+}
+
 /// The two worlds that have a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

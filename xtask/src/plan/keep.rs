@@ -108,6 +108,9 @@ fn spec(
         (labels::LINEAGE.to_owned(), lineage.record()),
         (labels::PLATFORM.to_owned(), image.platform.to_string()),
     ]);
+    if let Some(capabilities) = &input.observed.capabilities {
+        all.insert(labels::BUILDER.to_owned(), capabilities.builder().to_owned());
+    }
     if let Some(id) = beside {
         all.insert(labels::KEPT_BESIDE.to_owned(), id.to_string());
     }

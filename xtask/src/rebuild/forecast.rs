@@ -82,8 +82,21 @@ pub enum Cause {
     Stage(String),
     /// Nothing here says what the stage was made of.
     NoRecord(String),
+    /// The stage was kept by another generation of builders: which one made it, and which one is here.
+    OtherBuilder(String, String),
     /// It asks a server at every build.
     AlwaysAsks,
+}
+
+/// What is known of how a kept stage was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Its instructions.
+    Known(Vec<StepRecord>),
+    /// It is not here, or does not say.
+    Absent,
+    /// It is of no use to the builder here: which one made it, and which one is here.
+    OtherBuilder(String, String),
 }
 
 impl fmt::Display for Cause {
@@ -100,6 +113,9 @@ impl fmt::Display for Cause {
             Self::Instruction { place } => write!(f, "the instruction at {place} has changed"),
             Self::Base { place, shown } => write!(f, "`{shown}` at {place} is another image now"),
             Self::Stage(label) => write!(f, "stage `{label}` is made again"),
+            Self::OtherBuilder(made, here) => {
+                write!(f, "the stage was kept by {made}, and the builder of {here} does not take that over")
+            }
             Self::NoRecord(label) => write!(f, "no kept image of stage `{label}` is here"),
             Self::AlwaysAsks => f.write_str("a server is asked at every build; `--checksum` spares that"),
         }
@@ -136,19 +152,20 @@ enum Since {
     Unknown(Cause),
 }
 
-/// What runs again of one image. `recorded` gives what a kept stage was made of; none if it is not here.
+/// What runs again of one image. `recorded` tells what a kept stage was made of.
 pub fn forecast(
     image: &ImageName,
     dockerfile: &str,
     lineages: &[Lineage],
-    recorded: impl Fn(&Lineage) -> Option<Vec<StepRecord>>,
+    recorded: impl Fn(&Lineage) -> Record,
 ) -> Forecast {
     let place = |step: &LineageStep| format!("{dockerfile}:{}", step.line);
     let since: Vec<Since> = lineages
         .iter()
         .map(|lineage| match recorded(lineage) {
-            Some(then) => first_difference(&lineage.steps, &then, &place),
-            None => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
+            Record::Known(then) => first_difference(&lineage.steps, &then, &place),
+            Record::OtherBuilder(made, here) => Since::Step(0, Cause::OtherBuilder(made, here)),
+            Record::Absent => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
         })
         .collect();
     // Stages whose result may be another one, by position; what copies from them may run again, and so on.

@@ -8,11 +8,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::forecast::{Rerun, forecast};
+use super::forecast::{Record, Rerun, forecast};
 use super::lineage::{Lineage, parse_record};
 use crate::graph::ImageGraph;
 use crate::model::{
-    ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind, labels,
+    Capabilities, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind, labels,
 };
 
 /// What a rebuild comes to.
@@ -89,9 +89,7 @@ pub fn outlook(
             (None, None) => continue,
         }
         if let (Action::Rebuild, ImageSource::Build(target)) = (prospect.action, &image.source) {
-            let recorded = |lineage: &Lineage| {
-                parse_record(observed.find(&lineage.reference)?.labels.get(labels::LINEAGE)?)
-            };
+            let recorded = |lineage: &Lineage| record_of(lineage, observed);
             let all = lineages.get(&image.name).map_or(&[][..], Vec::as_slice);
             let ahead = forecast(&image.name, &target.dockerfile, all, recorded);
             prospect.blockers = ahead.blockers().cloned().collect();
@@ -103,6 +101,17 @@ pub fn outlook(
         images.push(prospect);
     }
     Outlook { version: 1, images }
+}
+
+fn record_of(lineage: &Lineage, observed: &Observed) -> Record {
+    let Some(kept) = observed.find(&lineage.reference) else { return Record::Absent };
+    let made = kept.labels.get(labels::BUILDER);
+    if let (Some(made), Some(here)) = (made, observed.capabilities.as_ref().map(Capabilities::builder))
+        && made != here
+    {
+        return Record::OtherBuilder(made.clone(), here.to_owned());
+    }
+    kept.labels.get(labels::LINEAGE).and_then(|text| parse_record(text)).map_or(Record::Absent, Record::Known)
 }
 
 impl Outlook {

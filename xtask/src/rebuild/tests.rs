@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::forecast::{Forecast, forecast};
+use super::forecast::{Forecast, Record, forecast};
 use super::lineage::{Ground, Lineage, lineages, parse_record};
 use crate::config::{Layer, load};
 use crate::env::Env;
@@ -50,7 +50,8 @@ fn after(fixture: &str, change: impl FnOnce(&TestTree)) -> String {
     for (image, lineages) in &now {
         let then = &before[image];
         let record = |lineage: &Lineage| {
-            parse_record(&then.iter().find(|old| old.reference == lineage.reference)?.record())
+            let old = then.iter().find(|old| old.reference == lineage.reference);
+            old.and_then(|old| parse_record(&old.record())).map_or(Record::Absent, Record::Known)
         };
         told.push_str(&tell(&reading, image, lineages, record));
     }
@@ -61,7 +62,7 @@ fn tell(
     reading: &Reading,
     image: &ImageName,
     lineages: &[Lineage],
-    record: impl Fn(&Lineage) -> Option<Vec<super::lineage::StepRecord>>,
+    record: impl Fn(&Lineage) -> Record,
 ) -> String {
     let ImageSource::Build(target) = &reading.tree.graph.get(image).unwrap().source else {
         return String::new();
@@ -181,9 +182,15 @@ fn another_base_runs_everything_on_it() {
     let reading = look(&tree);
     let now = read(&reading, "2");
     let api = ImageName::new("api");
-    let told = tell(&reading, &api, &now[&api], |_| parse_record(&before[&api][0].record()));
+    let told = tell(&reading, &api, &now[&api], |_| {
+        parse_record(&before[&api][0].record()).map_or(Record::Absent, Record::Known)
+    });
     insta::assert_snapshot!(told, @"BLOCKED src/api/Dockerfile:2: `RUN apt-get update` runs again: `FROM debian:12` at src/api/Dockerfile:1 is another image now; `apt-get update` needs a network");
-    let told = tell(&reading, &api, &now[&api], |_| None);
+    let other =
+        |_: &Lineage| Record::OtherBuilder("engine 20.10".to_owned(), "engine 23 or newer".to_owned());
+    let told = tell(&reading, &api, &now[&api], other);
+    insta::assert_snapshot!(told, @"BLOCKED src/api/Dockerfile:2: `RUN apt-get update` runs again: the stage was kept by engine 20.10, and the builder of engine 23 or newer does not take that over; `apt-get update` needs a network");
+    let told = tell(&reading, &api, &now[&api], |_| Record::Absent);
     insta::assert_snapshot!(told, @"src/api/Dockerfile:2: `RUN apt-get update` may run again: no kept image of stage `0` is here; `apt-get update` needs a network");
 }
 
