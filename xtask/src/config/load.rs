@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use crate::dotenv::{self, Dotenv};
 use crate::env::Env;
-use crate::model::Diagnostic;
+use crate::model::{ArtifactKind, Diagnostic};
 use crate::suggest::did_you_mean;
 
 use super::layer::{ArtifactLayer, BaseImageLayer, Layer, NetworkChoice};
@@ -388,15 +388,22 @@ fn base_image_settings(layer: BaseImageLayer) -> BaseImageSettings {
 }
 
 fn artifact_settings(root: &Path, env: &Env, layer: ArtifactLayer) -> ArtifactSettings {
-    let of_user = || env.cache_dir().map_or_else(|| root.join("target/xtask/cache"), |dir| dir.join("xtask"));
-    ArtifactSettings {
+    let of_tree = root.join("target/xtask/cache/artifacts");
+    let of_user = env.cache_dir().map_or_else(|| of_tree.clone(), |dir| dir.join("xtask/artifacts"));
+    let named = layer.cache.map(|named| root.join(named));
+    let mut settings = ArtifactSettings {
         url: layer.url.unwrap_or_default(),
         mirrors: layer.mirrors.unwrap_or_default(),
         lock: layer.lock.unwrap_or_default(),
-        cache: layer.cache.map_or_else(|| of_user().join("artifacts"), |named| root.join(named)),
+        cache: named.clone().unwrap_or(of_user),
         old_cache: env.temp_dir().join("fit-framework-cache"),
         sample: layer.sample.unwrap_or_default(),
+    };
+    if named.is_none() && settings.kind() == ArtifactKind::Sample {
+        // It is packed from this tree, and no other one has any use for it.
+        settings.cache = of_tree;
     }
+    settings
 }
 
 fn read_optional(root: &Path, path: &Path) -> Result<Option<String>, ConfigError> {

@@ -117,7 +117,7 @@ pub const SETTINGS: &[Setting] = &[
     both("artifact.url", ["--artifact-url", "XTASK_ARTIFACT_URL", ""], "the framework's release on GitHub", |l, t| put(&mut l.artifact.url, t), "Where the base images' artifact comes from; `{version}` is replaced, and `file://…` asks for the sample"),
     both("artifact.mirrors", ["", "XTASK_ARTIFACT_MIRRORS", ""], "empty", |l, t| list(&mut l.artifact.mirrors, t), "What the artifact's path is looked for under, in order, before its own host is asked"),
     both("artifact.lock", ["", "XTASK_ARTIFACT_LOCK", ""], "`docker/base-images/artifacts.lock`", |l, t| put(&mut l.artifact.lock, t), "The file that remembers the artifacts' digests"),
-    both("artifact.cache", ["", "XTASK_ARTIFACT_CACHE", ""], "`xtask/artifacts` in the user's caches", |l, t| put(&mut l.artifact.cache, t), "Where artifacts are kept, for all trees of one user"),
+    both("artifact.cache", ["", "XTASK_ARTIFACT_CACHE", ""], "`xtask/artifacts` in the user's caches; a sample stays in `target/xtask`", |l, t| put(&mut l.artifact.cache, t), "Where artifacts are kept, for all trees of one user"),
     both("artifact.sample", ["--sample-artifact", "XTASK_ARTIFACT_SAMPLE", ""], "`false`", |l, t| flag(&mut l.artifact.sample, t), "Put the sample into base images in place of the release"),
     both("registry_port", ["--port", "XTASK_REGISTRY_PORT", "REGISTRY_PORT"], "`5000`, in `e2e` `15000`", |l, t| put(&mut l.registry_port, t), "Where a registry on this machine listens"),
     file_only("build_args", "--build-arg", "Table of build args for every image; `service.toml` and the flag win"),
