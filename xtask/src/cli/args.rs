@@ -24,7 +24,7 @@ pub use trials::{
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 #[command(after_help = "Start with `cargo xtask plan`, which changes nothing, or `cargo xtask build-all`.")]
 pub struct Cli {
     /// Options that every command takes.
@@ -482,6 +482,7 @@ pub struct PushAll {
 
 /// `engine`
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub struct Engine {
     /// What to do with it.
     #[command(subcommand)]

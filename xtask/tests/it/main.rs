@@ -22,6 +22,7 @@ mod help;
 mod house;
 mod matrix;
 mod page;
+mod pages;
 mod plan;
 mod repo;
 #[path = "../../src/testing.rs"]

@@ -12,6 +12,7 @@ use crate::suggest::did_you_mean;
 /// `base-images`
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true)]
 pub struct BaseImages {
     /// What to do with them; without it they are built.
     #[command(subcommand)]

@@ -9,6 +9,7 @@ use crate::config::{Positive, Tag};
 
 /// `bundle`
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub struct Bundle {
     /// What to do with it.
     #[command(subcommand)]

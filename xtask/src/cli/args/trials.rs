@@ -9,6 +9,7 @@ use crate::config::{Layer, OptionalRegistry, Port, Version};
 
 /// `registry`
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub struct LocalRegistry {
     /// What to do with it.
     #[command(subcommand)]
