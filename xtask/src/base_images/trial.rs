@@ -217,8 +217,9 @@ fn pull(reference: &Reference, platform: &Platform) -> StepKind {
     }
 }
 
-/// Pushes every name of each image and looks each up again. An image that failed its test or its rehearsal is not
-/// pushed, and of one whose first name fails no other follows: `latest-OS` never points past what is published.
+/// Pushes every name of each image and looks each up again at the end. An image that failed its test or its rehearsal is
+/// not pushed. No other name follows before the registry gave back the first one, the version's own, as what was
+/// pushed: `latest-OS` never points past what is published.
 ///
 /// # Errors
 /// When a name makes no reference.
@@ -231,19 +232,21 @@ pub fn publish(bases: &[Base<'_>], rehearsed_at: u16) -> Result<Plan, ParseRefer
             StepId::new(Phase::Test, name),
             StepId::new(Phase::Rehearse, &format!("confirm {rehearsed}")),
         ];
-        for (reference, _) in base.image.pushed_names() {
+        for (at, (reference, _)) in base.image.pushed_names().enumerate() {
             let full = reference.familiar();
-            let push = step(
-                Phase::Push,
-                &full,
-                &full,
-                StepKind::Push { reference: reference.clone() },
-                needs.clone(),
-            );
-            let kind = StepKind::Confirm { reference: reference.clone() };
-            plan.steps.push(step(Phase::Confirm, &full, &full, kind, vec![push.id.clone()]));
-            needs.push(push.id.clone());
+            let push = StepKind::Push { reference: reference.clone() };
+            let push = step(Phase::Push, &full, &full, push, needs.clone());
+            let mut arrived = push.id.clone();
             plan.steps.push(push);
+            let confirm = StepKind::Confirm { reference: reference.clone() };
+            if at == 0 {
+                let seen =
+                    step(Phase::Push, &format!("confirm {full}"), &full, confirm.clone(), vec![arrived]);
+                arrived = seen.id.clone();
+                plan.steps.push(seen);
+            }
+            needs.push(arrived.clone());
+            plan.steps.push(step(Phase::Confirm, &full, &full, confirm, vec![arrived]));
         }
     }
     // Steps stand in an order that respects what they need.
@@ -408,8 +411,9 @@ mod tests {
         ");
         insta::assert_snapshot!(told(&publish(&bases, 15000).expect("names")), @r"
         push:r.example/a/fit-framework:1.2.3-debian | push <- test:fit-framework-debian, rehearse:confirm 127.0.0.1:15000/fit-framework:1.2.3-debian
-        push:r.example/a/fit-framework:debian | push <- test:fit-framework-debian, rehearse:confirm 127.0.0.1:15000/fit-framework:1.2.3-debian, push:r.example/a/fit-framework:1.2.3-debian
-        confirm:r.example/a/fit-framework:1.2.3-debian | confirm <- push:r.example/a/fit-framework:1.2.3-debian
+        push:confirm r.example/a/fit-framework:1.2.3-debian | confirm <- push:r.example/a/fit-framework:1.2.3-debian
+        push:r.example/a/fit-framework:debian | push <- test:fit-framework-debian, rehearse:confirm 127.0.0.1:15000/fit-framework:1.2.3-debian, push:confirm r.example/a/fit-framework:1.2.3-debian
+        confirm:r.example/a/fit-framework:1.2.3-debian | confirm <- push:confirm r.example/a/fit-framework:1.2.3-debian
         confirm:r.example/a/fit-framework:debian | confirm <- push:r.example/a/fit-framework:debian
         ");
     }
