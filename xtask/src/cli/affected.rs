@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::{self, Format, MatrixFormat};
 use super::session::{Session, Typed};
 use crate::config::{self, Layer};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Image, ImageName, Observed, Outcome, Platform, Severity};
 use crate::plan::affected::{Affected, Side, affected};
 use crate::plan::build::{self, Assessment};
@@ -104,7 +104,7 @@ fn tell_github(file: &std::path::Path, matrix: &str, images: usize) -> Result<()
         .open(file)
         .and_then(|mut file| writeln!(file, "matrix={matrix}\nimages={images}"));
     written.map_err(|cause| {
-        Error::new(ExitCode::Unexpected, format!("cannot write to GITHUB_OUTPUT, {}", file.display()))
+        Error::new(ErrorKind::File, format!("cannot write to GITHUB_OUTPUT, {}", file.display()))
             .because(cause.to_string())
             .hint("unset GITHUB_OUTPUT outside of a workflow")
     })
@@ -155,10 +155,10 @@ async fn look(
     checkout: &Checkout,
 ) -> Result<(Tree, Vec<Assessment>), Error> {
     let file = typed.global.config.as_ref().map(std::path::absolute).transpose();
-    let file = file.map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    let file = file.map_err(|error| Error::of(ErrorKind::File, &error))?;
     let config = config::load(&checkout.path(), typed.global.layer(), &session.env, file.as_deref())?;
     let read = tokio::task::spawn_blocking(move || tree::look(&config, Platform::local()));
-    let read = read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?;
+    let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
     let tree = read.map_err(config::ConfigError::Invalid)?.tree;
     let keys = build::assess(&tree.graph, &tree.contexts, &Observed::nothing(), &|_| None);
     Ok((tree, keys))

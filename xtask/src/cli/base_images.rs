@@ -7,7 +7,7 @@ use super::pipeline::{self, Request, Subject};
 use super::session::{Session, Typed, World};
 use super::trials;
 use crate::config::{DockerArgs, Layer, parse_build_arg};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::FailFast;
 use crate::model::{BaseImageFacts, Image, ImageState, Phase, Platform};
 use crate::plan::build::Assessment;
@@ -61,7 +61,7 @@ pub(super) fn open(
 ) -> Result<Opened, Error> {
     let mut session = Session::open(typed, layer, build_args)?;
     let invalid = |why: String| {
-        Error::new(ExitCode::ConfigInvalid, "BUILD_ARGS cannot be taken").because(why).hint(
+        Error::new(ErrorKind::ConfigInvalid, "BUILD_ARGS cannot be taken").because(why).hint(
             "BUILD_ARGS holds flags of `docker build`; everything else has an option of its own: \
              `cargo xtask base-images --help`",
         )
@@ -137,7 +137,7 @@ async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error
     for diagnostic in world.diagnostics(&planned.selected) {
         super::say(&session.secrets.redact(&diagnostic.to_string()));
     }
-    Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good))
+    Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))
 }
 
 fn listed(world: &World, assessments: &[Assessment], is_wanted: impl Fn(&Image) -> bool) -> Listed {

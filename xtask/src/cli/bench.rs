@@ -15,7 +15,7 @@ use super::session::{Session, Typed};
 use crate::bench_tree::{Links, Shape};
 use crate::config::Layer;
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::Reference;
 use crate::os::{HostCommand, Usage};
 
@@ -31,9 +31,9 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Bench) -> Result<ExitCode
     if let Err(error) = &engine {
         super::say(&format!("{error}: only `plan` is measured (`cargo xtask engine up` starts an engine)"));
     }
-    let folder = tempfile::tempdir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    let folder = tempfile::tempdir().map_err(|error| Error::of(ErrorKind::File, &error))?;
     let bench = Bench {
-        program: std::env::current_exe().map_err(|error| Error::of(ExitCode::Unexpected, &error))?,
+        program: std::env::current_exe().map_err(|error| Error::of(ErrorKind::File, &error))?,
         folder: folder.path().to_owned(),
         has_peer: crate::os::query("docker", &["buildx", "version"]).is_some(),
         engine: engine.ok(),
@@ -118,7 +118,7 @@ impl Bench {
         let mut runs = Vec::new();
         for _ in 0..=self.runs {
             if let Some(tree) = forget.map(|tree| tree.join("target")).filter(|target| target.exists()) {
-                fs::remove_dir_all(tree).map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+                fs::remove_dir_all(tree).map_err(|error| Error::of(ErrorKind::File, &error))?;
             }
             runs.push(taken(command.clone()).await?);
         }
@@ -128,7 +128,7 @@ impl Bench {
 
     fn tree(&self, name: &str, shape: &Shape, salt: &str) -> Result<PathBuf, Error> {
         let tree = self.folder.join(name);
-        shape.write(&tree, salt).map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+        shape.write(&tree, salt).map_err(|error| Error::of(ErrorKind::File, &error))?;
         Ok(tree)
     }
 
@@ -168,8 +168,8 @@ impl Bench {
 /// What a run took, measured off the async threads.
 async fn taken(command: HostCommand) -> Result<Usage, Error> {
     let measured = tokio::task::spawn_blocking(move || command.measure()).await;
-    let usage = measured.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?;
-    usage.map_err(|error| Error::of(ExitCode::Unexpected, &error))
+    let usage = measured.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
+    usage.map_err(|error| Error::of(ErrorKind::File, &error))
 }
 
 fn heading() -> String {

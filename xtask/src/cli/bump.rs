@@ -5,7 +5,7 @@ use super::pipeline::{self, Request};
 use super::session::{Session, Typed};
 use crate::base_images::bump::{self, Bump, Scene, texts};
 use crate::config::Layer;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::Phase;
 
 /// The settings file that names the default version.
@@ -18,12 +18,12 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesBump) -> Result<ExitC
     let world = session.look().await?;
     let Some(from) = world.tree.default_version.clone() else {
         let error =
-            Error::new(ExitCode::ConfigInvalid, "this tree names no default version of its base images");
+            Error::new(ErrorKind::ConfigInvalid, "this tree names no default version of its base images");
         return Err(error.hint(format!("set `base_image.version` in {SETTINGS}")));
     };
     let to = &args.version.0;
     let texts = texts::read(&config.root).await.map_err(|error| {
-        Error::of(ExitCode::Unexpected, &error).context("cannot read the files of the tree")
+        Error::of(ErrorKind::Command, &error).context("cannot read the files of the tree")
     })?;
     // `docker/base-images/*` stands for folders in a folder that is about base images as a whole.
     let folders: Vec<String> =

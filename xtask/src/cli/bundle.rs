@@ -18,7 +18,7 @@ use crate::bundle::inventory;
 use crate::bundle::open::Bundle;
 use crate::bundle::verify::{self, Unpack, Verified};
 use crate::config::Layer;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Digest, Outcome, Phase};
 use crate::report::text::size;
 
@@ -58,7 +58,7 @@ async fn take_inventory(session: &Session, output: Option<PathBuf>) -> Result<Ex
     match output {
         None => super::print(&text),
         Some(path) => std::fs::write(&path, text).map_err(|error| {
-            Error::of(ExitCode::Unexpected, &error).context(format!("cannot write {}", path.display()))
+            Error::of(ErrorKind::File, &error).context(format!("cannot write {}", path.display()))
         })?,
     }
     Ok(ExitCode::Good)
@@ -113,7 +113,7 @@ async fn blocking<T: Send + 'static, E: Into<Error> + Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?.map_err(Into::into)
+    done.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?.map_err(Into::into)
 }
 
 /// The artifacts of this machine's cache.

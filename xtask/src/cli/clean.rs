@@ -12,7 +12,7 @@ use crate::base_images::local_registry;
 use crate::base_images::trial::{self, Leftovers, REGISTRIES};
 use crate::config::Layer;
 use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Digest, Phase, Plan, labels};
 use crate::os::ProcessId;
 
@@ -29,7 +29,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Result<Exit
         Ok::<_, Error>((world, found))
     };
     let Some(looked) = super::interrupt::or_interrupted(looked).await else {
-        return Err(Error::told(ExitCode::Interrupted));
+        return Err(Error::told(ErrorKind::Interrupted));
     };
     let (world, plan) = looked?;
     // Broken or missing systems are no reason to keep what they left.

@@ -4,7 +4,7 @@ use super::args::{self, Building, Naming, Pulling};
 use super::pipeline::{self, Request};
 use super::session::{Session, Typed};
 use crate::config::{Layer, Tag};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::FailFast;
 use crate::model::{Phase, Reference};
 
@@ -82,7 +82,7 @@ pub(super) async fn alias(typed: &Typed<'_>, args: args::Alias) -> Result<ExitCo
     let references: Vec<Reference> = args
         .refs
         .iter()
-        .map(|text| text.parse::<Reference>().map_err(|error| Error::of(ExitCode::Usage, &error)))
+        .map(|text| text.parse::<Reference>().map_err(|error| Error::of(ErrorKind::Usage, &error)))
         .collect::<Result<_, _>>()?;
     let request = Request {
         references_only: !references.is_empty(),

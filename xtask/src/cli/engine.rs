@@ -5,7 +5,7 @@ use super::session::{Session, Typed};
 use crate::ci::{self, CiError};
 use crate::config::Layer;
 use crate::engine::provision::{self, Data, EngineSettings, FOR_ENGINE, Home, Status};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 
 /// `engine`
 pub(super) async fn run(typed: &Typed<'_>, args: args::Engine) -> Result<ExitCode, Error> {
@@ -54,6 +54,6 @@ pub(super) async fn ci(typed: &Typed<'_>) -> Result<ExitCode, Error> {
         None => Ok(ExitCode::Interrupted),
         Some(Ok(_)) => Ok(ExitCode::Good),
         Some(Err(CiError::Provision(error))) => Err(error.into()),
-        Some(Err(error)) => Err(Error::of(ExitCode::Unexpected, &error)),
+        Some(Err(error)) => Err(Error::of(ErrorKind::Command, &error)),
     }
 }

@@ -28,12 +28,12 @@ mod trials;
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::Parser as _;
-use clap::error::ErrorKind;
+use clap::error::ErrorKind as Unparsed;
 
 use self::args::{Cli, Command};
 use self::session::Typed;
 use crate::env::Env;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::report;
 use crate::report::bug::{RunNotes, guard};
 use crate::report::resolve::Colour;
@@ -50,13 +50,13 @@ fn run(notes: &RunNotes) -> std::process::ExitCode {
         Err(error) => {
             // clap knows which of its texts are errors; those go to stderr.
             let _ = error.print();
-            let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let is_help = matches!(error.kind(), Unparsed::DisplayHelp | Unparsed::DisplayVersion);
             return if is_help { ExitCode::Good } else { ExitCode::Usage }.into();
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell(&Error::of(ExitCode::Unexpected, &error), notes).into(),
+        Err(error) => return tell(&Error::of(ErrorKind::Unexpected, &error), notes).into(),
     };
     let result = runtime.block_on(dispatch(cli, notes));
     // A blocking task that outlives a cancelled run must not hold up the exit.
@@ -99,7 +99,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
 
 /// For commands that have nothing to wind down: Ctrl-C ends them where they are.
 async fn interruptible(work: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
-    interrupt::or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))
+    interrupt::or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))
 }
 
 /// Prints a command's data. A reader that has gone away (`| head`) is no error.

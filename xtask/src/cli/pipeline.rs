@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::interrupt;
 use super::run::Run;
 use super::session::{Session, World};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
 use crate::model::{
@@ -374,7 +374,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
         Ok::<_, Error>((world, planned))
     };
     let Some(looked) = interrupt::or_interrupted(looked).await else {
-        return Err(Error::told(ExitCode::Interrupted));
+        return Err(Error::told(ErrorKind::Interrupted));
     };
     let (world, planned) = looked?;
     if request.dry_run {
@@ -420,8 +420,8 @@ pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, req
 
 /// `--check`: nothing is changed, and a gap is exit 15.
 fn check(world: &World, planned: &Planned, request: &Request) -> ExitCode {
-    if let Some(code) = world.trouble(request, &planned.selected) {
-        return code;
+    if let Some(kind) = world.trouble(request, &planned.selected) {
+        return kind.code();
     }
     let drifts = planned.plan.steps.iter().any(|step| !matches!(step.kind, StepKind::Verify(_)))
         || alias::has_gap(&planned.plan);

@@ -11,7 +11,7 @@ use crate::bundle::manifest::{Proof, ProvenImage};
 use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
 use crate::engine::provision::{DisposableEngine, EngineReach, EngineSettings};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{
     ContextFile, ContextFileKind, Event, EventKind, Image, ImageName, ImageSource, ImageState, Outcome,
     Phase, Platform,
@@ -39,7 +39,7 @@ pub(super) async fn prove(
     endpoint: String,
     selected: &BTreeSet<ImageName>,
 ) -> Result<Proof, Error> {
-    let unexpected = |error: &dyn std::error::Error| Error::of(ExitCode::Unexpected, error);
+    let unexpected = |error: &dyn std::error::Error| Error::of(ErrorKind::Unexpected, error);
     let copy = tempfile::tempdir().map_err(|error| unexpected(&error))?;
     let (from, to) = (session.config.root.clone(), copy.path().to_owned());
     let copied = tokio::task::spawn_blocking(move || copy_tree(&from, &to)).await;
@@ -61,7 +61,7 @@ pub(super) async fn prove(
     let planned = pipeline::plan(&there, &looked, &request).await?;
     let code = Run::start(&there, &request, &looked, &planned).go(&looked, planned).await?;
     if code == ExitCode::Interrupted {
-        return Err(Error::told(code));
+        return Err(Error::told(ErrorKind::Interrupted));
     }
     let after = there.look().await?;
     let now = pipeline::plan(&there, &after, &Request { phases: vec![Phase::Build], ..request }).await?;
@@ -91,7 +91,7 @@ pub(super) fn judge(proof: &Proof) -> Result<(), Error> {
     }
     let names: Vec<String> = failed.iter().map(|image| format!("`{}`", image.name)).collect();
     let what = format!("{} cannot be rebuilt without a network", names.join(", "));
-    let error = failed.iter().fold(Error::new(ExitCode::VerifyFailed, what), |error, image| {
+    let error = failed.iter().fold(Error::new(ErrorKind::NotRebuildable, what), |error, image| {
         let changed = if image.changed.is_empty() { "what it stands on" } else { image.changed.as_str() };
         let failure = image.failure.as_deref().unwrap_or_default();
         error.because(format!("{}, after a change in {changed}: {failure}", image.name))

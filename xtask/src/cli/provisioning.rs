@@ -10,7 +10,7 @@ use crate::engine::provision::{
     self, Announce, DEBOOTSTRAP, EngineSettings, FOR_ENGINE, Home, ProvisionError, REGISTRY,
 };
 use crate::engine::{AnyEngine, EngineError, OnProgress, recipe};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind};
 use crate::events::Emitter;
 use crate::execute::pull::MakeBase;
 use crate::model::{EventKind, Observed, Platform, Recipe, Reference};
@@ -28,7 +28,7 @@ pub(super) async fn engine(
         provision::up(&home, &EngineSettings::default(), &announce).await
     };
     tokio::select! {
-        () = cancel.cancelled() => return Err(Error::told(ExitCode::Interrupted)),
+        () = cancel.cancelled() => return Err(Error::told(ErrorKind::Interrupted)),
         started = up => started?,
     };
     Ok(session.connect().await?)

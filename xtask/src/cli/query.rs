@@ -8,7 +8,7 @@ use super::session::{Session, Typed};
 use crate::config::{Layer, find_root, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Network, Originals, Phase, Platform, Severity};
 use crate::plan::explain::{self, Inputs};
 use crate::plan::{alias, bake};
@@ -46,7 +46,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         }
     };
     super::print(&session.secrets.redact(&text));
-    Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good))
+    Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))
 }
 
 /// `status`
@@ -60,7 +60,7 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     let request = Request { only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let code = world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good);
+    let code = world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code);
     if let Some(name) = &args.explain {
         let graph = &world.tree.graph;
         let images = graph.images().iter().filter(|i| i.service == *name || i.name.as_str() == name);
@@ -99,7 +99,7 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
     let env = Env::from_process();
     let mut build_args = BTreeMap::new();
     for text in &args.build_arg {
-        build_args.extend(parse_build_arg(text, &env).map_err(|why| Error::new(ExitCode::Usage, why))?);
+        build_args.extend(parse_build_arg(text, &env).map_err(|why| Error::new(ErrorKind::Usage, why))?);
     }
     let local = Platform::local();
     let platform = args.platform.as_ref().unwrap_or(&local);
@@ -116,7 +116,7 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
                 super::print(&serde_json::to_string(&inspection).unwrap_or_default());
                 if let (Some(target), true) = (target, inspection.stages.is_empty()) {
                     let error = wrong.take().unwrap_or_else(|| {
-                        Error::new(ExitCode::Usage, format!("not every file has a stage `{target}`"))
+                        Error::new(ErrorKind::UnknownName, format!("not every file has a stage `{target}`"))
                     });
                     let said = inspection
                         .diagnostics
@@ -129,7 +129,7 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
             }
             Err(cause) => {
                 let error = wrong.take().unwrap_or_else(|| {
-                    Error::new(ExitCode::SourceInvalid, "not every file could be read")
+                    Error::new(ErrorKind::SourceInvalid, "not every file could be read")
                         .hint("see whether the path is right")
                 });
                 wrong = Some(error.because(format!("{shown}: {cause}")));
@@ -141,7 +141,7 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
 
 /// `history`
 pub(super) fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
-    let here = std::env::current_dir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+    let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
     let root = find_root(typed.global.root.as_deref(), &here, &Env::from_process())?;
     let filter = records::Filter { image: args.image.clone(), limit: Some(args.limit) };
     let runs = records::list(&root, &filter);

@@ -15,7 +15,7 @@ use crate::compose::file::{self, ComposeFile};
 use crate::compose::runner::{Compose, ComposeError};
 use crate::config::{ConfigError, Layer};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Diagnostic, Phase};
 use crate::rebuild::outlook::{Action, Outlook, outlook};
 
@@ -34,7 +34,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
         Ok::<_, Error>((world, planned))
     };
     let Some(looked) = or_interrupted(looked).await else {
-        return Err(Error::told(ExitCode::Interrupted));
+        return Err(Error::told(ErrorKind::Interrupted));
     };
     let (world, planned) = looked?;
     let engine = world.engine.clone()?;
@@ -53,7 +53,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     let wants_compose = args.down || args.up;
     let files = if wants_compose { compose_files(&session)? } else { Vec::new() };
     if wants_compose && files.is_empty() {
-        return Err(Error::new(ExitCode::Usage, "there is no compose file to stop or start")
+        return Err(Error::new(ErrorKind::Usage, "there is no compose file to stop or start")
             .hint("`compose` in .config/xtask.toml says where it is"));
     }
     if args.dry_run {
@@ -83,7 +83,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
 async fn interruptible<T>(work: impl Future<Output = Result<T, ComposeError>>) -> Result<T, Error> {
     match or_interrupted(work).await {
         Some(result) => Ok(result?),
-        None => Err(Error::told(ExitCode::Interrupted)),
+        None => Err(Error::told(ErrorKind::Interrupted)),
     }
 }
 
@@ -114,7 +114,7 @@ async fn prove_here(
         disposable.stop(&|_| {}).await?;
         proof
     };
-    let proof = or_interrupted(proving).await.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))?;
+    let proof = or_interrupted(proving).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))?;
     prove::judge(&proof)?;
     super::print(&format!("{} images were rebuilt without a network ({})", proof.images.len(), proof.engine));
     Ok(ExitCode::Good)
@@ -150,9 +150,9 @@ fn refuse(
     ahead: &Outlook,
     is_tried: bool,
 ) -> Result<(), Error> {
-    if let Some(code) = world.trouble(request, &planned.selected) {
+    if let Some(kind) = world.trouble(request, &planned.selected) {
         let found = world.diagnostics(&planned.selected);
-        return Err(if found.is_empty() { Error::told(code) } else { Error::of_diagnostics(&found) });
+        return Err(if found.is_empty() { Error::told(kind) } else { Error::of_diagnostics(&found) });
     }
     let refused: Vec<_> = ahead.refused().collect();
     let is_hopeless = refused.iter().any(|prospect| prospect.blockers.is_empty());
@@ -161,7 +161,7 @@ fn refuse(
     }
     let names: Vec<String> = refused.iter().map(|prospect| format!("`{}`", prospect.name)).collect();
     let what = format!("cannot rebuild {} without a network; nothing was started", names.join(", "));
-    let mut error = Error::new(ExitCode::PullFailed, what);
+    let mut error = Error::new(ErrorKind::NotHere, what);
     for prospect in &refused {
         if prospect.blockers.is_empty() {
             error = error.because(format!("{}: {}", prospect.name, prospect.reason));

@@ -10,18 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::pipeline::{Planned, Request, document, make_plan};
 use super::session::{Session, World};
 use super::{interrupt, provisioning};
-use crate::base_images::artifact::ArtifactError;
-use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::error::{Error, ExitCode};
+use crate::engine::{AnyEngine, Engine as _};
+use crate::error::steps::{Failures, Pulls, kind_of_reason, kind_of_step};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
 use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
-use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport, StepError};
-use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels};
+use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport};
+use crate::model::{EventKind, Observed, Outcome, Phase, Plan, RunStats, StepId, StepKind, labels};
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
-use crate::registry::RegistryError as ApiError;
 use crate::report::{self, record::Recorder};
 use crate::tree;
 
@@ -38,7 +37,7 @@ pub(super) struct Run<'a> {
     stats: RunStats,
     outcomes: Outcomes,
     /// Everything that decides the exit code.
-    trouble: Trouble,
+    failures: Failures,
     /// The engine, once there is one.
     engine: Option<AnyEngine>,
     /// What its store held when the run began.
@@ -97,7 +96,7 @@ impl<'a> Run<'a> {
             interrupts,
             stats: RunStats::default(),
             outcomes: Outcomes::new(),
-            trouble: Trouble::default(),
+            failures: Failures::default(),
             engine: None,
             before: Observed::nothing(),
             ledger: Arc::default(),
@@ -116,14 +115,14 @@ impl<'a> Run<'a> {
     /// Ends: the exit code, once all sinks have heard of it. `trouble` is what is wrong with what was read.
     pub async fn finish(
         mut self,
-        trouble: Option<ExitCode>,
+        trouble: Option<ErrorKind>,
         result: Result<(), Error>,
     ) -> Result<ExitCode, Error> {
         let code = match &result {
             _ if self.cancel.is_cancelled() => ExitCode::Interrupted,
             Ok(()) => match self.exit_code() {
                 // Something that is no image at all may be wrong, such as a service whose name makes no reference.
-                ExitCode::Good | ExitCode::SourceInvalid => trouble.unwrap_or(self.exit_code()),
+                ExitCode::Good | ExitCode::SourceInvalid => trouble.map_or(self.exit_code(), ErrorKind::code),
                 code => code,
             },
             Err(error) => error.code(),
@@ -363,20 +362,20 @@ impl<'a> Run<'a> {
             match skipped.why.outcome() {
                 Outcome::Failed => {
                     self.stats.failed += 1;
-                    self.trouble.add(phase, Cause::of_reason(&skipped.why));
+                    self.failures.add(phase, kind_of_reason(phase, &skipped.why));
                 }
                 Outcome::Skipped | Outcome::Cancelled => self.stats.skipped += 1,
                 Outcome::Done | Outcome::UpToDate => self.stats.up_to_date += 1,
             }
         }
         for failure in &report.failures {
-            self.trouble.add(phase, Cause::of_error(&failure.error));
+            self.failures.add(phase, kind_of_step(phase, &failure.error));
         }
     }
 
     fn exit_code(&self) -> ExitCode {
-        let pulls_count = self.request.pulls_count || self.session.config.strict_prefetch;
-        self.trouble.exit_code(pulls_count)
+        let all_count = self.request.pulls_count || self.session.config.strict_prefetch;
+        self.failures.code(if all_count { Pulls::Count } else { Pulls::Warn })
     }
 }
 
@@ -386,93 +385,6 @@ fn phases_of(request: &Request, plan: &Plan) -> Vec<Phase> {
         || plan.skipped.iter().any(|s| s.phase == Phase::Download && !is_success(s.why.outcome()));
     let is_shown = |phase: &Phase| *phase != Phase::Download || has_downloads;
     request.phases.iter().copied().filter(is_shown).collect()
-}
-
-/// What went wrong in a run, as far as it decides the exit code.
-#[derive(Debug, Default)]
-struct Trouble(Vec<(Phase, Cause)>);
-
-/// Which kind of thing went wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Dockerfile, graph or context.
-    Sources,
-    /// An image is missing and nobody may be asked.
-    Missing,
-    /// The engine went away or is full.
-    Engine,
-    /// An artifact is not what it was, or a registry has something else than was pushed.
-    Mismatch,
-    /// A settings file or a lock file.
-    Settings,
-    /// The step itself.
-    Step,
-}
-
-impl Cause {
-    fn of_reason(why: &Reason) -> Self {
-        match why {
-            Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => Self::Sources,
-            Reason::NothingToPush(_)
-            | Reason::BaseUnavailable(_)
-            | Reason::ArtifactMissing(_)
-            | Reason::Offline
-            | Reason::ArtifactUnavailable
-            | Reason::NoInternalRegistry => Self::Missing,
-            _ => Self::Step,
-        }
-    }
-
-    fn of_error(error: &StepError) -> Self {
-        match error {
-            StepError::Engine(error) | StepError::Build(error, _) => match error {
-                EngineError::Unreachable { .. } | EngineError::Unfit { .. } | EngineError::Gone(_) => {
-                    Self::Engine
-                }
-                _ => Self::Step,
-            },
-            StepError::Artifact(error) => match error {
-                ArtifactError::Changed { .. } => Self::Mismatch,
-                ArtifactError::Sample { .. } => Self::Sources,
-                ArtifactError::Settings(_) | ArtifactError::Lock(_) => Self::Settings,
-                _ => Self::Step,
-            },
-            StepError::Registry(_) => Self::Engine,
-            StepError::Differs { .. } | StepError::Lookup(ApiError::DigestMismatch { .. }) => Self::Mismatch,
-            _ => Self::Step,
-        }
-    }
-}
-
-impl Trouble {
-    fn add(&mut self, phase: Phase, cause: Cause) {
-        self.0.push((phase, cause));
-    }
-
-    /// A failed pull or alias only warns, unless it was what the command is about; the build that lacks the image
-    /// fails by itself.
-    fn exit_code(&self, pulls_count: bool) -> ExitCode {
-        let mut counted = self
-            .0
-            .iter()
-            .filter(|(phase, _)| pulls_count || !matches!(phase, Phase::Prefetch | Phase::Alias));
-        let has = |cause: Cause| self.0.iter().any(|(phase, c)| *phase >= Phase::SyncConfig && *c == cause);
-        if self.0.iter().any(|(_, cause)| *cause == Cause::Engine) {
-            ExitCode::EngineUnfit
-        } else if self.0.iter().any(|(_, cause)| *cause == Cause::Mismatch) {
-            ExitCode::DigestMismatch
-        } else if self.0.iter().any(|(_, cause)| *cause == Cause::Settings) {
-            ExitCode::ConfigInvalid
-        } else if counted.clone().any(|(_, cause)| *cause == Cause::Sources) {
-            ExitCode::SourceInvalid
-        } else if has(Cause::Step) || !has(Cause::Missing) {
-            ExitCode::of_failed(counted.map(|(phase, _)| *phase))
-        } else if counted.next().is_some() {
-            ExitCode::PullFailed
-        } else {
-            ExitCode::Good
-        }
-    }
 }
 
 /// Builds wait for the builder most of the time; a few more of them than processors keep it busy.

@@ -12,7 +12,7 @@ use crate::discover::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML}
 use crate::engine::provision::Home;
 use crate::engine::{AnyEngine, Engine as _, EngineError, Surroundings, connect};
 use crate::env::Env;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind};
 use crate::lock::{Holder, Lock};
 use crate::model::{
     AliasRules, Diagnostic, Digest, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform,
@@ -59,12 +59,12 @@ impl Session {
     pub fn open(typed: &Typed<'_>, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
         let global = typed.global;
         let env = Env::from_process();
-        let here = std::env::current_dir().map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+        let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
         let root = config::find_root(global.root.as_deref(), &here, &env)?;
         let mut layer = layer.or(global.layer());
         for text in build_args {
             if let Some((name, value)) =
-                parse_build_arg(text, &env).map_err(|why| Error::new(ExitCode::Usage, why))?
+                parse_build_arg(text, &env).map_err(|why| Error::new(ErrorKind::Usage, why))?
             {
                 layer.build_args.insert(name, Scalar(value));
             }
@@ -179,7 +179,7 @@ impl Session {
     async fn read_files(&self, engine_platform: Platform) -> Result<Reading, Error> {
         let config = self.config.clone();
         let read = tokio::task::spawn_blocking(move || tree::look(&config, engine_platform));
-        let read = read.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))?;
+        let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
         Ok(read.map_err(ConfigError::Invalid)?)
     }
 
@@ -255,7 +255,7 @@ impl Session {
         };
         let lock = Lock::acquire(&self.config.root, &self.command, &on_wait);
         match super::interrupt::or_interrupted(lock).await {
-            None => Err(Error::told(ExitCode::Interrupted)),
+            None => Err(Error::told(ErrorKind::Interrupted)),
             Some(Ok(lock)) => Ok(Some(lock)),
             Some(Err(error)) if error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(None),
             Some(Err(error)) => Err(error.into()),
@@ -276,7 +276,7 @@ impl Session {
             if is_service(name) {
                 split.0.push(name.clone());
             } else {
-                split.1.push(name.parse().map_err(|error| Error::of(ExitCode::Usage, &error))?);
+                split.1.push(name.parse().map_err(|error| Error::of(ErrorKind::Usage, &error))?);
             }
         }
         Ok(split)
@@ -389,7 +389,7 @@ impl World {
             }
         };
         let why = if has_any { "nothing is selected" } else { none };
-        Error::new(ExitCode::NothingSelected, why).hint(format!(
+        Error::new(ErrorKind::NothingSelected, why).hint(format!(
             "`cargo xtask {command}` lists all images; `{key}` in .config/xtask.toml says where they lie"
         ))
     }
@@ -401,7 +401,7 @@ impl World {
         if let Some(unknown) = systems.iter().find(|os| !known.is_empty() && !known.contains(os.as_str())) {
             let meant = did_you_mean(unknown, known.iter().copied());
             let list = known.iter().copied().collect::<Vec<_>>().join(", ");
-            return Err(Error::new(ExitCode::Usage, format!("there is no system `{unknown}`{meant}"))
+            return Err(Error::new(ErrorKind::UnknownName, format!("there is no system `{unknown}`{meant}"))
                 .hint(format!("the systems are {list}")));
         }
         let wanted = images().filter(|(_, os)| systems.contains(os));
@@ -421,7 +421,7 @@ impl World {
                 let meant = did_you_mean(name, known.iter().copied());
                 let list = known.into_iter().collect::<Vec<_>>().join(", ");
                 return Err(Error::new(
-                    ExitCode::Usage,
+                    ErrorKind::UnknownName,
                     format!("there is no service or image `{name}`{meant}"),
                 )
                 .hint(format!("the services are {list}")));
@@ -481,7 +481,7 @@ impl World {
 
     /// What to exit with because of what was read, whatever comes of the rest: 10 when a small file beside a
     /// Dockerfile cannot be taken, 11 when a Dockerfile or what it reads is wrong.
-    pub fn trouble(&self, request: &Request, selected: &BTreeSet<ImageName>) -> Option<ExitCode> {
+    pub fn trouble(&self, request: &Request, selected: &BTreeSet<ImageName>) -> Option<ErrorKind> {
         let found = if request.needs_images() {
             let images = self.tree.graph.images().iter().filter(|i| selected.contains(&i.name));
             let services: BTreeSet<&str> = images.map(|i| i.service.as_str()).collect();
@@ -503,7 +503,7 @@ impl World {
         };
         let mut errors = found.iter().filter(|d| d.severity == Severity::Error).peekable();
         errors.peek()?;
-        Some(if errors.any(is_about_settings) { ExitCode::ConfigInvalid } else { ExitCode::SourceInvalid })
+        Some(if errors.any(is_about_settings) { ErrorKind::ConfigInvalid } else { ErrorKind::SourceInvalid })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::base_images::junit::{self, Suite};
 use crate::base_images::local_registry::{self, find_source};
 use crate::base_images::trial::{self, Base, Demands, Http, Leftovers, Mark};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::Tried;
 use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
 use crate::os::ProcessId;
@@ -76,13 +76,13 @@ pub(super) async fn publish(typed: &Typed<'_>, args: BaseImagesPublish) -> Resul
     let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
     let config = &opened.session.config;
     let Some(registry) = &config.registry else {
-        return Err(Error::new(ExitCode::Usage, "nobody says where to publish to").hint(
+        return Err(Error::new(ErrorKind::Usage, "nobody says where to publish to").hint(
             "`cargo xtask base-images publish --registry registry.example.com/project` names a registry",
         ));
     };
     if config.artifact.kind() == ArtifactKind::Sample && !is_loopback(registry.domain()) {
         return Err(Error::new(
-            ExitCode::Usage,
+            ErrorKind::Usage,
             format!("the sample artifact is not the release, so it is not published to {registry}"),
         )
         .hint(
@@ -91,7 +91,7 @@ pub(super) async fn publish(typed: &Typed<'_>, args: BaseImagesPublish) -> Resul
         .hint("a registry on this machine may have the sample: `cargo xtask registry up`"));
     }
     if config.offline {
-        return Err(Error::new(ExitCode::PullFailed, "--offline forbids to publish anything"));
+        return Err(Error::new(ErrorKind::NotHere, "--offline forbids to publish anything"));
     }
     run(&opened, &BUILD, Aim::Publish, args.trying, args.dry_run).await
 }
@@ -112,7 +112,7 @@ async fn run(
         Ok::<_, Error>((world, planned))
     };
     let Some(looked) = interrupt::or_interrupted(looked).await else {
-        return Err(Error::told(ExitCode::Interrupted));
+        return Err(Error::told(ErrorKind::Interrupted));
     };
     let (world, mut planned) = looked?;
     let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
@@ -131,7 +131,7 @@ async fn run(
         planned.plan.extend(trial.foreseen(&mark)?);
         session.tell_warnings();
         super::print(&pipeline::plan_text(session, &world, &planned, &request));
-        return Ok(world.trouble(&request, &planned.selected).unwrap_or(ExitCode::Good));
+        return Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code));
     }
     match &world.engine {
         Err(error) if !session.bootstrap => return Err(error.clone().into()),
@@ -150,7 +150,7 @@ fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
     let host = endpoint.split_once("://").filter(|(scheme, _)| *scheme != "unix" && *scheme != "fake");
     match host {
         Some((_, host)) if !is_loopback(host) => Err(Error::new(
-            ExitCode::EngineUnfit,
+            ErrorKind::EngineUnfit,
             format!("the engine at {endpoint} is on another machine, whose ports are not this one's"),
         )
         .hint("run the command there, or name an engine of this machine: `DOCKER_HOST=unix:///path/to/docker.sock`")),
@@ -175,10 +175,11 @@ fn read_contract(session: &Session, bases: &[Base<'_>]) -> Result<Contract, Erro
         return Ok(Contract::built_in());
     };
     let text = std::fs::read_to_string(session.config.root.join(&file)).map_err(|error| {
-        Error::of(ExitCode::ConfigInvalid, &error).context(format!("cannot read {}", file.display()))
+        Error::of(ErrorKind::ConfigInvalid, &error).context(format!("cannot read {}", file.display()))
     })?;
-    contract::parse(&file.display().to_string(), &text)
-        .map_err(|found| Error::new(ExitCode::ConfigInvalid, format!("{}: {}", found.place(), found.message)))
+    contract::parse(&file.display().to_string(), &text).map_err(|found| {
+        Error::new(ErrorKind::ConfigInvalid, format!("{}: {}", found.place(), found.message))
+    })
 }
 
 /// One command, as far as it goes beyond the pipeline.
@@ -228,7 +229,7 @@ impl Trial<'_> {
                 Ok(plan)
             }),
         };
-        plan.map_err(|error| Error::of(ExitCode::ConfigInvalid, &error))
+        plan.map_err(|error| Error::of(ErrorKind::ConfigInvalid, &error))
     }
 
     async fn go(mut self, request: &Request, world: &World, planned: Planned) -> Result<ExitCode, Error> {
@@ -261,7 +262,7 @@ impl Trial<'_> {
         }
         let code = ended?;
         if code == ExitCode::Good && !comparison.holds() {
-            let told = Error::new(ExitCode::VerifyFailed, "the images do not keep their contract");
+            let told = Error::new(ErrorKind::Unhealthy, "the images do not keep their contract");
             return Err(comparison.findings().into_iter().fold(told, Error::because));
         }
         Ok(code)
@@ -413,7 +414,7 @@ impl Trial<'_> {
             .collect();
         let text = junit::report("base-images", &suites);
         write_whole(file, &text).map_err(|error| {
-            Error::of(ExitCode::Unexpected, &error).context(format!("cannot write {}", file.display()))
+            Error::of(ErrorKind::File, &error).context(format!("cannot write {}", file.display()))
         })
     }
 

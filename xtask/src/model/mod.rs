@@ -9,6 +9,7 @@ mod context;
 mod details;
 mod diagnostic;
 mod digest;
+mod error_kind;
 mod event;
 mod image;
 pub mod labels;
@@ -29,6 +30,7 @@ pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
 pub use details::{Healthcheck, ImageDetails};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
+pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use image::{
     BaseImage, BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,

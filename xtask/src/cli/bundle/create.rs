@@ -28,7 +28,7 @@ use crate::bundle::store::Store;
 use crate::compose::file::ComposeFile;
 use crate::config::Layer;
 use crate::engine::AnyEngine;
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
 use crate::report::text::size;
 
@@ -57,7 +57,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
         Ok::<_, Error>((world, request, planned))
     };
     let Some(looked) = or_interrupted(looked).await else {
-        return Err(Error::told(ExitCode::Interrupted));
+        return Err(Error::told(ErrorKind::Interrupted));
     };
     let (world, request, planned) = looked?;
     if !session.bootstrap || args.dry_run {
@@ -84,7 +84,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
     let selected = args.prove.then(|| planned.selected.clone());
     let goods = Goods { closure, selected, files: files_of(&session, &compose), has, output };
     let written = or_interrupted(save(&session, &world, &engine, &goods)).await;
-    let written = written.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)))?;
+    let written = written.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))?;
     let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
     super::super::print(&paths.join("\n"));
     Ok(ExitCode::Good)
@@ -97,9 +97,9 @@ fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
         root.join(format!("target/xtask/bundles/{name}-{}.tar", session.config.tag))
     });
     if let Some(folder) = path.parent().filter(|_| args.output.is_none() && !args.dry_run) {
-        std::fs::create_dir_all(folder).map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+        std::fs::create_dir_all(folder).map_err(|error| Error::of(ErrorKind::File, &error))?;
     }
-    Output::of(&path, args.part_size).map_err(|why| Error::new(ExitCode::Usage, why))
+    Output::of(&path, args.part_size).map_err(|why| Error::new(ErrorKind::Usage, why))
 }
 
 /// What a receiver has, by its own word or by a bundle that it has loaded.
@@ -182,8 +182,10 @@ fn check_before(
             .map(|a| format!("{}: {} ({})", a.name, a.state, a.reason))
             .collect();
         if !stale.is_empty() {
-            let error =
-                Error::new(ExitCode::Drift, "not all images are up to date, and --no-build forbids to build");
+            let error = Error::new(
+                ErrorKind::Drift,
+                "not all images are up to date, and --no-build forbids to build",
+            );
             return Err(stale
                 .into_iter()
                 .fold(error, Error::because)
@@ -213,7 +215,7 @@ fn refuse_missing(lacking: &[Missing]) -> Result<(), Error> {
         [one] => format!("{} is not here, and a bundle needs it", one.reference.familiar()),
         all => format!("{} images are not here, and a bundle needs them", all.len()),
     };
-    let mut error = Error::new(ExitCode::PullFailed, what);
+    let mut error = Error::new(ErrorKind::NotHere, what);
     for lack in lacking {
         error = error.because(format!("{}: {}", lack.needed_by.join(", "), lack.reference.familiar()));
     }
@@ -289,7 +291,7 @@ async fn save_in(
 ) -> Result<Written, Error> {
     let root = &session.config.root;
     let store = Store::open(&root.join("target/xtask/cache/blobs"))
-        .map_err(|error| Error::of(ExitCode::Unexpected, &error).context("cannot keep blobs"))?;
+        .map_err(|error| Error::of(ErrorKind::File, &error).context("cannot keep blobs"))?;
     activity.begin_phase(Phase::Save, 2);
     let count = goods.closure.images.len();
     let step =
@@ -310,12 +312,12 @@ async fn save_in(
         let file = spec.file.clone();
         let found =
             tokio::task::spawn_blocking(move || artifact::find(&spec, &settings.cache, &settings.old_cache));
-        let found = found.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))??;
+        let found = found.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))??;
         let Some(found) = found else {
             let what = format!("the artifact {file} is not in the cache, and a bundle needs it");
             return Err(needed_by
                 .iter()
-                .fold(Error::new(ExitCode::PullFailed, what), |e, by| e.because(by.clone())));
+                .fold(Error::new(ErrorKind::NotHere, what), |e, by| e.because(by.clone())));
         };
         let blob = Descriptor { media_type: ARTIFACT.to_owned(), digest: found.digest, size: found.size };
         files.insert(blob.digest.clone(), found.path);
@@ -331,13 +333,13 @@ async fn save_in(
     }
     let name = file_name(goods.output.path());
     let total =
-        archive::total(&manifest, &images).map_err(|error| Error::of(ExitCode::Unexpected, &error))?;
+        archive::total(&manifest, &images).map_err(|error| Error::of(ErrorKind::Unexpected, &error))?;
     let step = activity.begin(Phase::Save, &name, "written whole or not at all");
     let (moved, output) = (activity.meter(&step, total), goods.output.clone());
     let blobs = Blobs { store, files };
     let written =
         tokio::task::spawn_blocking(move || archive::write(&manifest, &images, &blobs, &output, &moved));
-    let written = written.await.map_err(|panic| Error::of(ExitCode::Unexpected, &panic))??;
+    let written = written.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))??;
     activity.end(step, Outcome::Done, size(written.size));
     activity
         .end_phase(Phase::Save, format!("{count} images, {} blobs, {}", written.blobs, size(written.size)));
@@ -399,7 +401,7 @@ async fn prove_store(
     let (disposable, closed) = prove::closed_engine(session).await?;
     deliver(&closed, store, &parcels, Present::default(), &sizes, &|_| {})
         .await
-        .map_err(|error| Error::of(ExitCode::EngineUnfit, &error))?;
+        .map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))?;
     let proof = prove::prove(session, world, disposable.endpoint(), selected).await;
     disposable.stop(&|_| {}).await?;
     let proof = proof?;
@@ -410,7 +412,7 @@ async fn prove_store(
 /// A small file of the tree.
 fn describe_file(path: &Path) -> Result<(Descriptor, PathBuf), Error> {
     let bytes = std::fs::read(path).map_err(|error| {
-        Error::of(ExitCode::Unexpected, &error).context(format!("cannot read {}", path.display()))
+        Error::of(ErrorKind::File, &error).context(format!("cannot read {}", path.display()))
     })?;
     Ok((describe(TEXT, &bytes), path.to_owned()))
 }

@@ -16,7 +16,7 @@ use crate::cli::activity::{Activity, Recorded, file_name};
 use crate::cli::interrupt::or_interrupted;
 use crate::cli::session::Session;
 use crate::engine::{AnyEngine, Progress};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Outcome, Phase, Reference};
 use crate::report::text::size;
 
@@ -45,7 +45,7 @@ pub(super) async fn load(session: &Session, file: PathBuf) -> Result<ExitCode, E
     let engine = outlook.has.engine.clone();
     let mut activity = Activity::start(session, Recorded::Yes, engine, &[Phase::Verify, Phase::Load]);
     let work = work(session, &mut activity, outlook);
-    let result = or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ExitCode::Interrupted)));
+    let result = or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)));
     let code = result.as_ref().map_or_else(Error::code, |_| ExitCode::Good);
     activity.finish(code).await;
     crate::cli::print(&result?);
@@ -61,7 +61,7 @@ async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
     if !lacks.is_empty() {
         let what = format!("{} is a delta for another machine", contents.bundle().path().display());
         let told = lacks.iter().take(MOST_LACKS).map(|lack| format!("not here: {lack}"));
-        let error = told.fold(Error::new(ExitCode::PullFailed, what), Error::because);
+        let error = told.fold(Error::new(ErrorKind::NotHere, what), Error::because);
         let rest = lacks.len().saturating_sub(MOST_LACKS);
         let error = if rest > 0 { error.because(format!("and {rest} more")) } else { error };
         return Err(error
@@ -138,7 +138,7 @@ fn keep(verified: &Verified, cache: &Path, root: &Path) -> Result<Vec<Kept>, Err
             continue;
         }
         let failed = |error: &dyn std::error::Error| {
-            Error::of(ExitCode::Unexpected, error).context(format!("cannot keep {}", record.file))
+            Error::of(ErrorKind::File, error).context(format!("cannot keep {}", record.file))
         };
         let had = artifact::by_digest(cache, digest).map_err(|error| failed(&error))?.is_some();
         if !had {

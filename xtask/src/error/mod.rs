@@ -1,0 +1,127 @@
+//! What goes wrong, as people and scripts see it: a kind, a chain of causes, and what to do next.
+//!
+//! Each module has errors of its own and knows nothing of this room; here they get their kind and their hint
+//! (`mapping.rs`, and `steps.rs` for what fails in a run). The kind decides the exit code (`catalogue.rs`). It prints
+//! nothing: `report` does.
+
+pub mod catalogue;
+mod exit_code;
+mod mapping;
+pub mod steps;
+#[cfg(test)]
+mod tests;
+
+pub use self::exit_code::ExitCode;
+pub use crate::model::ErrorKind;
+use crate::model::{Diagnostic, Severity};
+use crate::report::failure::{Failure, FailureSeverity};
+use crate::secrets::Secrets;
+
+/// Why the program ends without having done what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    /// None when people were told already.
+    failure: Option<Failure>,
+}
+
+/// What goes wrong where commands are wired together.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error that still has to be told. `what` says what could not be done.
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, failure: Some(Failure::error(what)) }
+    }
+
+    /// Only a kind, which gives the exit code: the run's own screen has told the rest.
+    pub fn told(kind: ErrorKind) -> Self {
+        Self { kind, failure: None }
+    }
+
+    /// Of a library's or the system's error, with its whole chain of sources below it.
+    pub fn of(kind: ErrorKind, error: &dyn std::error::Error) -> Self {
+        Self::new(kind, error.to_string()).because_of_sources(error)
+    }
+
+    /// Broken sources: each diagnostic that is an error is a cause.
+    pub fn of_diagnostics(diagnostics: &[Diagnostic]) -> Self {
+        let errors: Vec<_> = diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
+        let what = match errors.as_slice() {
+            [one] => format!("{} cannot be used", one.file),
+            _ => format!("{} errors in the sources", errors.len()),
+        };
+        errors.iter().fold(Self::new(ErrorKind::SourceInvalid, what), |error, found| {
+            let text = found.to_string();
+            error.because(text.strip_prefix("error: ").unwrap_or(&text))
+        })
+    }
+
+    /// One more cause, below those that are there.
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        if let Some(failure) = &mut self.failure {
+            failure.causes.push(cause.into());
+        }
+        self
+    }
+
+    /// One more hint: a command, or a file to edit.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        if let Some(failure) = &mut self.failure {
+            failure.hints.push(hint.into());
+        }
+        self
+    }
+
+    /// What this error was in the way of: `cannot build image `api``. The old text becomes the first cause.
+    pub fn context(mut self, what: impl Into<String>) -> Self {
+        if let Some(failure) = &mut self.failure {
+            let cause = std::mem::replace(&mut failure.what, what.into());
+            failure.causes.insert(0, cause);
+        }
+        self
+    }
+
+    /// Which kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What the process ends with.
+    pub fn code(&self) -> ExitCode {
+        self.kind.code()
+    }
+
+    /// What people have to be told, without secrets; none if they were told already.
+    pub fn telling(&self, secrets: &Secrets) -> Option<Failure> {
+        let mut failure = self.failure.clone()?;
+        let texts = std::iter::once(&mut failure.what)
+            .chain(&mut failure.causes)
+            .chain(&mut failure.last_lines)
+            .chain(&mut failure.hints);
+        texts.for_each(|text| secrets.redact_in(text));
+        Some(failure)
+    }
+
+    /// The same as something that the command could go on without.
+    pub fn as_warning(&self, secrets: &Secrets) -> Option<Failure> {
+        let failure = self.telling(secrets)?;
+        Some(Failure { severity: FailureSeverity::Warning, ..failure })
+    }
+
+    fn because_of_sources(mut self, error: &dyn std::error::Error) -> Self {
+        let mut source = error.source();
+        while let Some(error) = source {
+            self = self.because(error.to_string());
+            source = error.source();
+        }
+        self
+    }
+
+    fn last_lines(mut self, lines: &[String]) -> Self {
+        if let Some(failure) = &mut self.failure {
+            failure.last_lines.extend_from_slice(lines);
+        }
+        self
+    }
+}

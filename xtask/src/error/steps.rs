@@ -1,0 +1,214 @@
+//! What failed in a run: the kind of each failure, and which of them decides the exit code.
+
+use super::{ErrorKind, ExitCode};
+use crate::base_images::artifact::ArtifactError;
+use crate::engine::EngineError;
+use crate::execute::StepError;
+use crate::execute::pull::PullError;
+use crate::model::{Phase, Reason};
+use crate::registry::RegistryError;
+
+/// The kind of a step's failure. In a build, everything but the engine's own end is a failed build: the log has
+/// what it came from.
+pub fn kind_of_step(phase: Phase, error: &StepError) -> ErrorKind {
+    match error {
+        StepError::Engine(error) | StepError::Build(error, _) => of_engine(phase, error),
+        StepError::Pull(error) => of_pull(phase, error),
+        StepError::Artifact(error) => kind_of_artifact(error),
+        StepError::File { .. } => ErrorKind::File,
+        StepError::Unverified(_) => ErrorKind::VerifyFailed,
+        StepError::Smoke(_) => ErrorKind::Unhealthy,
+        StepError::Registry(_) => ErrorKind::LocalRegistry,
+        StepError::Lookup(error) => of_registry(error),
+        StepError::Differs { .. } => ErrorKind::DigestMismatch,
+    }
+}
+
+/// The kind of what was not even begun, for this reason; the reason is one that counts as a failure.
+pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
+    match why {
+        Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => ErrorKind::SourceInvalid,
+        Reason::NothingToPush(_)
+        | Reason::BaseUnavailable(_)
+        | Reason::ArtifactMissing(_)
+        | Reason::Offline
+        | Reason::ArtifactUnavailable
+        | Reason::NoInternalRegistry => ErrorKind::NotHere,
+        _ => of_phase(phase),
+    }
+}
+
+/// The kind of what is wrong with an artifact.
+pub(super) fn kind_of_artifact(error: &ArtifactError) -> ErrorKind {
+    match error {
+        ArtifactError::Settings(_) | ArtifactError::Lock(_) => ErrorKind::ConfigInvalid,
+        ArtifactError::Offline { .. } => ErrorKind::NotHere,
+        ArtifactError::Unavailable { .. } | ArtifactError::Client(_) => ErrorKind::DownloadFailed,
+        ArtifactError::Changed { .. } => ErrorKind::ArtifactChanged,
+        ArtifactError::Sample { .. } => ErrorKind::SourceInvalid,
+        ArtifactError::File { .. } => ErrorKind::File,
+    }
+}
+
+/// The kind of an engine's error, where no phase says more.
+pub(super) fn kind_of_engine(error: &EngineError) -> ErrorKind {
+    match error {
+        EngineError::Unreachable { .. } => ErrorKind::NoEngine,
+        EngineError::Unfit { .. } => ErrorKind::EngineUnfit,
+        EngineError::NotFound(_) => ErrorKind::ImageNotFound,
+        EngineError::Denied(_) => ErrorKind::AccessDenied,
+        EngineError::Transient { .. } => ErrorKind::RegistryBusy,
+        EngineError::RegistryUnreachable(_) => ErrorKind::RegistryUnreachable,
+        EngineError::BuildFailed { .. } => ErrorKind::BuildFailed,
+        EngineError::PortTaken(_) => ErrorKind::PortTaken,
+        EngineError::DiskFull(_) => ErrorKind::DiskFull,
+        EngineError::Gone(_) => ErrorKind::EngineGone,
+        EngineError::ContextChanged { .. } => ErrorKind::ContextChanged,
+        EngineError::Other(_) => ErrorKind::EngineRefused,
+    }
+}
+
+fn of_engine(phase: Phase, error: &EngineError) -> ErrorKind {
+    let kind = kind_of_engine(error);
+    let general = of_phase(phase);
+    match kind {
+        ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone => kind,
+        _ if kind.code() == general.code() => kind,
+        _ => general,
+    }
+}
+
+fn of_pull(phase: Phase, error: &PullError) -> ErrorKind {
+    // Whoever was asked last is the one that the Dockerfile names.
+    error.failed.last().map_or(ErrorKind::NotHere, |(_, error)| of_engine(phase, error))
+}
+
+fn of_registry(error: &RegistryError) -> ErrorKind {
+    match error {
+        RegistryError::Unreachable { .. } => ErrorKind::RegistryUnreachable,
+        RegistryError::NotFound(_) | RegistryError::NoPlatform { .. } => ErrorKind::ImageNotFound,
+        RegistryError::Denied { .. } => ErrorKind::AccessDenied,
+        RegistryError::Throttled { .. } | RegistryError::Status { .. } => ErrorKind::RegistryBusy,
+        RegistryError::DigestMismatch { .. } => ErrorKind::DigestMismatch,
+        RegistryError::Malformed { .. } => ErrorKind::PullFailed,
+    }
+}
+
+/// What a failure of this phase is, if nothing more is known.
+fn of_phase(phase: Phase) -> ErrorKind {
+    match phase {
+        Phase::Build | Phase::Keep => ErrorKind::BuildFailed,
+        Phase::Download => ErrorKind::DownloadFailed,
+        Phase::Prefetch | Phase::Alias | Phase::Push | Phase::Rehearse | Phase::Pull | Phase::Confirm => {
+            ErrorKind::PullFailed
+        }
+        Phase::Verify => ErrorKind::VerifyFailed,
+        Phase::Test => ErrorKind::Unhealthy,
+        Phase::Registry | Phase::CleanUp | Phase::Save | Phase::Load => ErrorKind::EngineRefused,
+        Phase::Bump | Phase::SyncConfig | Phase::Render => ErrorKind::File,
+    }
+}
+
+/// All that failed in a run, as far as it decides the exit code.
+#[derive(Clone, Debug, Default)]
+pub struct Failures(Vec<(Phase, ErrorKind)>);
+
+/// Whether failed pulls and aliases fail a run by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulls {
+    /// They do: the command is about them, or `--strict-prefetch`.
+    Count,
+    /// They only warn; the build that lacks the image fails by itself.
+    Warn,
+}
+
+impl Failures {
+    /// One more.
+    pub fn add(&mut self, phase: Phase, kind: ErrorKind) {
+        self.0.push((phase, kind));
+    }
+
+    /// The one that decides, if any counts: an engine that went away before content that is not what it should be, that
+    /// before sources that cannot be taken, those before builds, builds before pulls, pulls before looks.
+    pub fn worst(&self, pulls: Pulls) -> Option<ErrorKind> {
+        let counts = |phase: Phase, kind: ErrorKind| {
+            pulls == Pulls::Count || !matches!(phase, Phase::Prefetch | Phase::Alias) || severity(kind) < 3
+        };
+        let counted = self.0.iter().filter(|(phase, kind)| counts(*phase, *kind));
+        counted.map(|(_, kind)| *kind).min_by_key(|kind| severity(*kind))
+    }
+
+    /// What the run ends with because of them.
+    pub fn code(&self, pulls: Pulls) -> ExitCode {
+        self.worst(pulls).map_or(ExitCode::Good, ErrorKind::code)
+    }
+}
+
+/// The lower, the more it says about the run as a whole. Below 3 it fails a run in whatever phase it happens.
+fn severity(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone | ErrorKind::LocalRegistry => 0,
+        kind => match kind.code() {
+            ExitCode::DigestMismatch => 1,
+            ExitCode::ConfigInvalid => 2,
+            ExitCode::SourceInvalid => 3,
+            ExitCode::BuildFailed => 4,
+            ExitCode::PullFailed => 5,
+            ExitCode::VerifyFailed => 6,
+            _ => 7,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_to_build_decides_the_code() {
+        use ErrorKind as Kind;
+        let (build, pull, prefetch) = (Phase::Build, Phase::Push, Phase::Prefetch);
+        for (failed, warn, count) in [
+            (&[][..], 0, 0),
+            (&[(prefetch, Kind::ImageNotFound)], 0, 13),
+            (&[(prefetch, Kind::EngineGone)], 12, 12),
+            (&[(prefetch, Kind::PullFailed), (build, Kind::BuildFailed)], 3, 3),
+            (&[(build, Kind::NotHere), (prefetch, Kind::NotHere)], 13, 13),
+            (&[(build, Kind::NotHere), (build, Kind::BuildFailed)], 3, 3),
+            (&[(Phase::Verify, Kind::VerifyFailed), (pull, Kind::AccessDenied)], 13, 13),
+            (&[(Phase::Verify, Kind::VerifyFailed)], 4, 4),
+            (&[(Phase::Render, Kind::File)], 1, 1),
+            (&[(build, Kind::BuildFailed), (build, Kind::SourceInvalid)], 11, 11),
+            (&[(Phase::CleanUp, Kind::EngineRefused), (build, Kind::BuildFailed)], 3, 3),
+            (&[(Phase::Confirm, Kind::DigestMismatch), (build, Kind::BuildFailed)], 14, 14),
+            (&[(Phase::Alias, Kind::SourceInvalid)], 0, 11),
+        ] {
+            let mut failures = Failures::default();
+            failed.iter().for_each(|(phase, kind)| failures.add(*phase, *kind));
+            let codes = [Pulls::Warn, Pulls::Count].map(|pulls| failures.code(pulls).number());
+            assert_eq!(codes, [warn, count], "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn the_phase_says_what_an_engines_error_means() {
+        let denied = || StepError::Engine(EngineError::Denied("x".to_owned()));
+        let other = || StepError::Engine(EngineError::Other("x".to_owned()));
+        for (phase, error, kind) in [
+            (Phase::Push, denied(), "access-denied"),
+            (Phase::Build, denied(), "build-failed"),
+            (Phase::Build, StepError::Engine(EngineError::Gone("x".to_owned())), "engine-gone"),
+            (Phase::Prefetch, other(), "pull-failed"),
+            (Phase::Save, other(), "engine-refused"),
+            (Phase::Verify, other(), "verify-failed"),
+            (Phase::Test, StepError::Smoke("x".to_owned()), "unhealthy"),
+        ] {
+            assert_eq!(kind_of_step(phase, &error).name(), kind, "{phase}: {error}");
+        }
+        let nothing = PullError { reference: "alpine:3".parse().unwrap(), failed: Vec::new() };
+        assert_eq!(kind_of_step(Phase::Prefetch, &StepError::Pull(nothing)), ErrorKind::NotHere);
+        let why = Reason::NoInternalRegistry;
+        assert_eq!(kind_of_reason(Phase::Prefetch, &why), ErrorKind::NotHere);
+        assert_eq!(kind_of_reason(Phase::Alias, &Reason::NotInStore), ErrorKind::PullFailed);
+    }
+}
