@@ -88,7 +88,9 @@ pub(super) fn request(session: &Session, phases: &[Phase]) -> Request {
     Request {
         subject: Subject::BaseImages,
         only: settings.only.clone(),
+        only_source: settings.only_source.clone(),
         skip: settings.skip.clone(),
+        skip_source: settings.skip_source.clone(),
         ..Request::of(phases)
     }
 }

@@ -41,8 +41,12 @@ pub(super) struct Request {
     pub subject: Subject,
     /// `--only`, `--os` or names; empty is all.
     pub only: Vec<String>,
+    /// Who says `only`, where it is not the command line: `ONLY_OS in .env`.
+    pub only_source: Option<String>,
     /// `--skip`, `--skip-os`
     pub skip: Vec<String>,
+    /// Who says `skip`.
+    pub skip_source: Option<String>,
     /// References named beside services (`prefetch IMAGE`, `alias REF`); their images are not looked for in the tree.
     pub references: Vec<Reference>,
     /// Only `references`, nothing that the tree names.
@@ -74,7 +78,9 @@ impl Request {
             phases: phases.to_vec(),
             subject: Subject::Services,
             only: Vec::new(),
+            only_source: None,
             skip: Vec::new(),
+            skip_source: None,
             references: Vec::new(),
             references_only: false,
             dry_run: false,
@@ -322,40 +328,83 @@ pub(super) fn document(world: &World, planned: &Planned, inputs: Inputs) -> Plan
         inputs,
     );
     let mut diagnostics = world.diagnostics(&planned.selected);
-    diagnostics.extend(foreseen(world, planned));
+    diagnostics.extend(samples(world, planned));
     explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
 }
 
-/// What a plan knows before anything runs and nothing in the sources says: a sample in place of a release, and base
+/// The same for a plan that is only shown. What a run tells at its end, once it has gone wrong, is foreseen here: base
 /// images that nobody is going to give.
-fn foreseen(world: &World, planned: &Planned) -> Vec<Diagnostic> {
-    let mut foreseen = Vec::new();
-    let is_to_build = |image: &Image| {
+pub(super) fn foreseeing(world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
+    let mut document = document(world, planned, inputs);
+    document.diagnostics.extend(hopeless(world, planned));
+    document
+}
+
+/// Where the sample goes into an image in place of the release.
+fn samples(world: &World, planned: &Planned) -> Vec<Diagnostic> {
+    let is_to_build = |image: &&Image| {
         let id = StepId::new(Phase::Build, image.name.as_str());
         planned.plan.steps.iter().any(|step| step.id == id && matches!(step.kind, StepKind::Build(_)))
     };
-    for image in world.tree.graph.images().iter().filter(|image| is_to_build(image)) {
+    let images = world.tree.graph.images().iter().filter(is_to_build);
+    let samples = images.filter_map(|image| {
+        let ImageSource::Build(target) = &image.source else { return None };
+        let artifact = image.base_image()?.artifact.as_ref()?;
+        let message = || format!("{} is the sample artifact, not the release", artifact.file);
+        (artifact.kind == ArtifactKind::Sample).then(|| Diagnostic::warning(&target.dockerfile, 0, message()))
+    });
+    samples.collect()
+}
+
+/// Base images that are not here and that nobody is going to give, each once, at the first place that names it.
+fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
+    let nobody_answers = planned.verdict.as_ref().is_some_and(network::nobody_answered);
+    let why = |base: &Reference| {
+        let name = base.familiar();
+        let mut skipped = planned.plan.skipped.iter();
+        let skipped = skipped.find(|skipped| skipped.phase == Phase::Prefetch && skipped.subject == name);
+        match skipped.map(|skipped| &skipped.why) {
+            Some(Reason::Offline) => Some("--offline forbids to pull it"),
+            Some(Reason::NoInternalRegistry) => Some("no registry answers"),
+            _ if nobody_answers => {
+                let mut steps = planned.plan.steps.iter();
+                steps.any(|step| is_hopeless_pull(&step.kind, base)).then_some("no registry answers")
+            }
+            _ => None,
+        }
+    };
+    let mut found: Vec<(&Reference, &str, Vec<(&str, u32)>)> = Vec::new();
+    for image in world.tree.graph.images().iter().filter(|i| planned.selected.contains(&i.name)) {
         let ImageSource::Build(target) = &image.source else { continue };
-        let artifact = image.base_image().and_then(|facts| facts.artifact.as_ref());
-        if let Some(artifact) = artifact.filter(|artifact| artifact.kind == ArtifactKind::Sample) {
-            let message = format!("{} is the sample artifact, not the release", artifact.file);
-            foreseen.push(Diagnostic::warning(&target.dockerfile, 0, message));
-        }
-        if !planned.verdict.as_ref().is_some_and(network::nobody_answered) {
-            continue;
-        }
         for base in &image.base_images {
-            if planned.plan.steps.iter().any(|step| is_hopeless_pull(&step.kind, &base.reference)) {
-                let message = format!(
-                    "{} is not here and no registry answers: name a mirror below [mirrors], load a bundle that has it \
-                     (`cargo xtask bundle load FILE`), or name a registry inside (--internal-registry)",
-                    base.reference.familiar()
-                );
-                foreseen.push(Diagnostic::warning(&target.dockerfile, base.line, message));
+            let place = (target.dockerfile.as_str(), base.line);
+            match found.iter_mut().find(|(reference, ..)| **reference == base.reference) {
+                Some((_, _, places)) => places.push(place),
+                None => found.extend(why(&base.reference).map(|why| (&base.reference, why, vec![place]))),
             }
         }
     }
-    foreseen
+    let told = found.into_iter().filter_map(|(base, why, places)| {
+        let (file, line) = *places.first()?;
+        let name = base.familiar();
+        let others = match places.len() - 1 {
+            0 => String::new(),
+            1 => ", which another image needs too,".to_owned(),
+            n => format!(", which {n} other images need too,"),
+        };
+        let out = if why == "no registry answers" {
+            "name a mirror below [mirrors], or a registry inside (--internal-registry), or load a bundle that has it \
+             (`cargo xtask bundle load FILE`)"
+                .to_owned()
+        } else {
+            format!(
+                "load a bundle that has it (`cargo xtask bundle load FILE`), or run `cargo xtask prefetch {name}` \
+                 without --offline where there is a network"
+            )
+        };
+        Some(Diagnostic::warning(file, line, format!("{name}{others} is not here and {why}: {out}")))
+    });
+    told.collect()
 }
 
 /// A pull that only registries could satisfy.
@@ -403,7 +452,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
 
 /// The plan as people read it, without anything that nobody may see.
 pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, request: &Request) -> String {
-    let mut document = document(world, planned, Inputs::None);
+    let mut document = foreseeing(world, planned, Inputs::None);
     let scope = match (request.needs_images(), request.asks_network()) {
         (true, _) => Scope::Images,
         (false, true) => Scope::BaseImages,

@@ -28,7 +28,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let document = |inputs| pipeline::document(&world, &planned, inputs);
+    let document = |inputs| pipeline::foreseeing(&world, &planned, inputs);
     let text = match args.format {
         PlanFormat::Text => pipeline::plan_text(&session, &world, &planned, &request),
         PlanFormat::Json => explain::json(&document(Inputs::All)),

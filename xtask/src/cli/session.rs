@@ -354,15 +354,15 @@ impl World {
     pub fn select(&self, request: &Request) -> Result<BTreeSet<ImageName>, Error> {
         let graph = &self.tree.graph;
         let all = || graph.images().iter().filter(|i| i.base_image().is_some() == request.is_of_bases());
-        let named = |names: &[String]| match request.subject {
+        let named = |names: &[String], source: Option<&str>| match request.subject {
             Subject::Services => self.named(names),
-            Subject::BaseImages => self.of_systems(names),
+            Subject::BaseImages => self.of_systems(names, source),
         };
         let chosen: BTreeSet<ImageName> = match request.only.as_slice() {
             [] => all().map(|image| image.name.clone()).collect(),
-            only => named(only)?,
+            only => named(only, request.only_source.as_deref())?,
         };
-        let unwanted = named(&request.skip)?;
+        let unwanted = named(&request.skip, request.skip_source.as_deref())?;
         let left: BTreeSet<ImageName> = chosen.difference(&unwanted).cloned().collect();
         if left.is_empty() {
             return Err(self.nothing_selected(request));
@@ -388,21 +388,46 @@ impl World {
                 ("there are no base images in this tree", "base-images list", "base_images")
             }
         };
-        let why = if has_any { "nothing is selected" } else { none };
-        Error::new(ErrorKind::NothingSelected, why).hint(format!(
-            "`cargo xtask {command}` lists all images; `{key}` in .config/xtask.toml says where they lie"
-        ))
+        if !has_any {
+            return Error::new(ErrorKind::NothingSelected, none)
+                .hint(format!("`{key}` in .config/xtask.toml says where they lie"));
+        }
+        let (only, skip) = match request.subject {
+            Subject::Services => ("--only", "--skip"),
+            Subject::BaseImages => ("--os", "--skip-os"),
+        };
+        let said = [
+            (&request.only, &request.only_source, only, "chooses"),
+            (&request.skip, &request.skip_source, skip, "leaves out"),
+        ];
+        let told = Error::new(ErrorKind::NothingSelected, "nothing is selected");
+        let told = said.into_iter().filter(|(names, ..)| !names.is_empty()).fold(
+            told,
+            |told, (names, source, flag, does)| {
+                let source = source.as_deref().unwrap_or(flag);
+                told.because(format!("{source} {does} {}", names.join(", ")))
+            },
+        );
+        let set_elsewhere = [&request.only_source, &request.skip_source];
+        let set_elsewhere = set_elsewhere.into_iter().flatten().filter(|source| !source.starts_with("--"));
+        set_elsewhere
+            .fold(told, |told, source| told.hint(format!("unset or change {source}")))
+            .hint(format!("`cargo xtask {command}` lists all images"))
     }
 
     /// The base images of these systems.
-    fn of_systems(&self, systems: &[String]) -> Result<BTreeSet<ImageName>, Error> {
+    fn of_systems(&self, systems: &[String], source: Option<&str>) -> Result<BTreeSet<ImageName>, Error> {
         let images = || self.tree.graph.images().iter().filter_map(|i| Some((i, &i.base_image()?.os)));
         let known: BTreeSet<&str> = images().map(|(_, os)| os.as_str()).collect();
         if let Some(unknown) = systems.iter().find(|os| !known.is_empty() && !known.contains(os.as_str())) {
             let meant = did_you_mean(unknown, known.iter().copied());
             let list = known.iter().copied().collect::<Vec<_>>().join(", ");
-            return Err(Error::new(ErrorKind::UnknownName, format!("there is no system `{unknown}`{meant}"))
-                .hint(format!("the systems are {list}")));
+            let told = Error::new(ErrorKind::UnknownName, format!("there is no system `{unknown}`{meant}"));
+            let told = match source.filter(|source| !source.starts_with("--")) {
+                Some(source) => told.because(format!("{source} names it")),
+                None => told,
+            };
+            return Err(told.hint(format!("the systems are {list}")));
         }
         let wanted = images().filter(|(_, os)| systems.contains(os));
         Ok(wanted.map(|(image, _)| image.name.clone()).collect())

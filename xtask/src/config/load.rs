@@ -312,8 +312,12 @@ fn complete(
     env_files: EnvFiles,
     warnings: Vec<String>,
 ) -> Config {
-    let network_source = sources.iter().find(|source| source.layer.network.is_some());
-    let network_source = network_source.map(|source| source.name_of("network", "--network"));
+    let source_of = |key: &str, flag: &str, says: fn(&Layer) -> bool| {
+        sources.iter().find(|source| says(&source.layer)).map(|source| source.name_of(key, flag))
+    };
+    let network_source = source_of("network", "--network", |layer| layer.network.is_some());
+    let only_source = source_of("base_image.only", "--os", |layer| layer.base_image.only.is_some());
+    let skip_source = source_of("base_image.skip", "--skip-os", |layer| layer.base_image.skip.is_some());
     let mut layers = sources.into_iter().map(|source| source.layer);
     let mut flags = layers.next().unwrap_or_default();
     let texts = |args: BTreeMap<String, super::Scalar>| -> BTreeMap<String, String> {
@@ -361,7 +365,7 @@ fn complete(
         force: all.force.unwrap_or_default(),
         skip_cache_check: all.skip_cache_check.unwrap_or_default(),
         recipes: all.recipes,
-        base_image: base_image_settings(all.base_image),
+        base_image: BaseImageSettings { only_source, skip_source, ..base_image_settings(all.base_image) },
         artifact: artifact_settings(root, env, all.artifact),
         registry_port: all.registry_port.map(|port| port.0),
         verbose: all.verbose.unwrap_or_default(),
@@ -379,7 +383,9 @@ fn base_image_settings(layer: BaseImageLayer) -> BaseImageSettings {
         versions: versions.collect(),
         platforms: Vec::new(),
         only: layer.only.unwrap_or_default(),
+        only_source: None,
         skip: layer.skip.unwrap_or_default(),
+        skip_source: None,
         jobs: layer.jobs.map_or(1, |jobs| jobs.0),
         push: layer.push.unwrap_or_default(),
         docker_args: layer.docker_args.unwrap_or_default(),

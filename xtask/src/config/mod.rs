@@ -115,8 +115,12 @@ pub struct BaseImageSettings {
     pub platforms: Vec<Platform>,
     /// The systems that `base-images` is about; empty is all.
     pub only: Vec<String>,
+    /// Who chose them: `--os`, `ONLY_OS in .env`, a file.
+    pub only_source: Option<String>,
     /// The systems that it is not about.
     pub skip: Vec<String>,
+    /// Who left them out.
+    pub skip_source: Option<String>,
     /// Builds at the same time.
     pub jobs: usize,
     /// Whether `base-images` pushes.

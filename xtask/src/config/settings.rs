@@ -30,12 +30,12 @@ pub struct Setting {
 type Take = fn(&mut Layer, &str) -> Result<(), String>;
 
 /// What a variable's unusable value means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Strictness {
     /// An error.
     Refuse,
-    /// The variable is somebody else's (`DEBUG=express:*`): it is passed over.
-    PassOver,
+    /// The variable of the old scripts has a name that another program uses too: what is that one's is passed over.
+    PassOver(fn(&str) -> bool),
 }
 
 /// A text that a setting cannot take: why.
@@ -52,8 +52,10 @@ impl Setting {
         let Some(set) = self.set else { return Ok(false) };
         match set(layer, text) {
             Ok(()) => Ok(true),
-            Err(_) if self.strictness == Strictness::PassOver && variable == self.old => Ok(false),
-            Err(why) => Err(Refused(why)),
+            Err(why) => match self.strictness {
+                Strictness::PassOver(is_foreign) if variable == self.old && is_foreign(text) => Ok(false),
+                _ => Err(Refused(why)),
+            },
         }
     }
 
@@ -78,8 +80,13 @@ const fn file_only(key: &'static str, flag: &'static str, meaning: &'static str)
     Setting { key, flag, variable: "", old: "", default: "none", meaning, set: None, strictness }
 }
 
-const fn generic_name(setting: Setting) -> Setting {
-    Setting { strictness: Strictness::PassOver, ..setting }
+const fn generic_name(setting: Setting, is_foreign: fn(&str) -> bool) -> Setting {
+    Setting { strictness: Strictness::PassOver(is_foreign), ..setting }
+}
+
+/// GNU parallel takes options out of `PARALLEL`; a negative number is none.
+fn is_options(text: &str) -> bool {
+    text.trim().strip_prefix('-').is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// All settings, in the order in which the docs show them.
@@ -97,7 +104,7 @@ pub const SETTINGS: &[Setting] = &[
     both("context", ["", "XTASK_CONTEXT", ""], "`auto`", |l, t| put(&mut l.context, t), "Where build contexts lie: `service`, `root`, or `auto` for the one that has more of the COPY sources"),
     both("jobs", ["--jobs", "XTASK_JOBS", "PARALLEL_JOBS"], "by the machine", |l, t| put(&mut l.jobs, t), "Builds at the same time"),
     both("pulls_per_registry", ["", "XTASK_PULLS_PER_REGISTRY", ""], "`3`", |l, t| put(&mut l.pulls_per_registry, t), "Pulls at the same time from one registry"),
-    both("retries", ["--retries", "XTASK_RETRIES", ""], "`3`", |l, t| put(&mut l.retries, t), "Further tries after a transient failure"),
+    both("retries", ["--retries", "XTASK_RETRIES", ""], "`3`", |l, t| number(&mut l.retries, t), "Further tries after a transient failure"),
     both("strict_prefetch", ["--strict-prefetch", "XTASK_STRICT_PREFETCH", ""], "`false`", |l, t| flag(&mut l.strict_prefetch, t), "A failed pull fails the run"),
     both("skip_prefetch", ["--no-prefetch", "XTASK_SKIP_PREFETCH", "SKIP_PREFETCH"], "`false`", |l, t| flag(&mut l.skip_prefetch, t), "Pull nothing in advance"),
     both("force", ["--force", "XTASK_FORCE", "FORCE_REBUILD"], "`false`", |l, t| flag(&mut l.force, t), "Rebuild everything, without the builder's cache"),
@@ -105,13 +112,13 @@ pub const SETTINGS: &[Setting] = &[
     both("templates", ["", "XTASK_TEMPLATES", ""], "empty", |l, t| list(&mut l.templates, t), "Globs of templates beyond those in the services' folders and directly at the root"),
     both("compose", ["", "XTASK_COMPOSE", ""], "what compose finds at the root", |l, t| list(&mut l.compose, t), "Compose files, relative to the root: what they start goes into a bundle, and `rebuild --up` starts it"),
     both("dollar_names", ["", "XTASK_DOLLAR_NAMES", ""], "empty", |l, t| list(&mut l.dollar_names, t), "Names for which templates have `${NAME}` replaced too"),
-    generic_name(both("verbose", ["--verbose", "XTASK_VERBOSE", "DEBUG"], "`false`", |l, t| flag(&mut l.verbose, t), "Say more; a `DEBUG` that is neither yes nor no belongs to another program and is passed over")),
+    generic_name(both("verbose", ["--verbose", "XTASK_VERBOSE", "DEBUG"], "`false`", |l, t| flag(&mut l.verbose, t), "Say more; a `DEBUG` that is neither yes nor no belongs to another program and is passed over"), |_| true),
     both("base_image.name", ["", "XTASK_BASE_IMAGE_NAME", ""], "`fit-framework`", |l, t| put(&mut l.base_image.name, t), "What base images are called: `NAME:VERSION-OS`, `NAME:OS` and `NAME:latest-OS`"),
     both("base_image.version", ["", "XTASK_BASE_IMAGE_VERSION", ""], "the Dockerfiles' `ARG FIT_VERSION=`", |l, t| put(&mut l.base_image.version, t), "The default version of the base images, the only one that gets `latest-OS`"),
     both("base_image.versions", ["--version", "XTASK_FIT_VERSION", "FIT_VERSION"], "the default version", |l, t| list(&mut l.base_image.versions, t), "Which versions of the base images are built"),
     both("base_image.only", ["--os", "XTASK_ONLY_OS", "ONLY_OS"], "all", |l, t| list(&mut l.base_image.only, t), "The systems that `base-images` is about"),
     both("base_image.skip", ["--skip-os", "XTASK_SKIP_OS", "SKIP_OS"], "empty", |l, t| list(&mut l.base_image.skip, t), "The systems that it is not about"),
-    generic_name(both("base_image.jobs", ["--jobs", "XTASK_PARALLEL", "PARALLEL"], "`2`", |l, t| put(&mut l.base_image.jobs, t), "Builds of base images at the same time; a `PARALLEL` that is no number belongs to GNU parallel")),
+    generic_name(both("base_image.jobs", ["--jobs", "XTASK_PARALLEL", "PARALLEL"], "`2`", |l, t| put(&mut l.base_image.jobs, t), "Builds of base images at the same time; a `PARALLEL` that begins with `-` holds options of GNU parallel and is passed over"), is_options),
     both("base_image.push", ["--push", "XTASK_PUSH_IMAGE", "PUSH_IMAGE"], "`false`", |l, t| flag(&mut l.base_image.push, t), "Whether `base-images` pushes what it built, and what is up to date"),
     both("base_image.docker_args", ["", "XTASK_BUILD_ARGS", "BUILD_ARGS"], "empty", |l, t| put(&mut l.base_image.docker_args, t), "Flags of `docker build` for base images, split as a shell splits words: `--no-cache`, `--pull`, `--build-arg`, `--label`, `--network`, `--target`"),
     both("artifact.url", ["--artifact-url", "XTASK_ARTIFACT_URL", ""], "the framework's release on GitHub", |l, t| put(&mut l.artifact.url, t), "Where the base images' artifact comes from; `{version}` is replaced, and `file://…` asks for the sample"),
@@ -162,6 +169,12 @@ where
 
 fn flag(slot: &mut Option<bool>, text: &str) -> Result<(), String> {
     *slot = Some(parse_bool(text.trim())?);
+    Ok(())
+}
+
+fn number(slot: &mut Option<u32>, text: &str) -> Result<(), String> {
+    let text = text.trim();
+    *slot = Some(text.parse().map_err(|_| format!("`{text}` is not a number of 0 or more"))?);
     Ok(())
 }
 

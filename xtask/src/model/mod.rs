@@ -43,7 +43,7 @@ pub use plan::{
     BuildSpec, Expectation, InlineCache, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind,
 };
 pub use platform::{ParsePlatformError, Platform};
-pub use reason::{Change, Reason};
+pub use reason::{Change, Reason, unavailable_base};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};

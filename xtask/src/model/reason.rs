@@ -67,6 +67,8 @@ pub enum Reason {
         /// The image that the name pointed to.
         replaced: Digest,
     },
+    /// No name of it is here, and the pull that would bring it is not done.
+    NotPulled,
     /// Pinned by digest without a tag: there is no name to alias.
     DigestOnly,
     /// Two base images want the same alias.
@@ -177,10 +179,21 @@ impl Reason {
             | Self::ArtifactMissing(_)
             | Self::BaseUnavailable(_)
             | Self::ArtifactUnavailable => Outcome::Failed,
-            Self::NeedFails(_) | Self::NotSelected | Self::DigestOnly | Self::NoEngine => Outcome::Skipped,
+            Self::NeedFails(_) | Self::NotSelected | Self::NotPulled | Self::DigestOnly | Self::NoEngine => {
+                Outcome::Skipped
+            }
             _ => Outcome::UpToDate,
         }
     }
+}
+
+/// Around the name of a base image that is missing and nobody may be asked for.
+const BASE: &str = "base image ";
+const UNAVAILABLE: &str = " is missing, and there is no registry to ask";
+
+/// The base image that a [`Reason::BaseUnavailable`] is about, out of its text as events carry it.
+pub fn unavailable_base(text: &str) -> Option<&str> {
+    text.strip_prefix(BASE)?.strip_suffix(UNAVAILABLE)
 }
 
 impl fmt::Display for Change {
@@ -245,6 +258,7 @@ impl fmt::Display for Reason {
             Self::AliasFixed { winner, replaced } => {
                 write!(f, "pointed to {}, now follows {}", replaced.short(), winner.familiar())
             }
+            Self::NotPulled => f.write_str("not here, and not pulled"),
             Self::DigestOnly => f.write_str("pinned by digest without a tag, so it has no aliases"),
             Self::AliasClash { one, other } => write!(f, "{one} and {other} want the same alias"),
             Self::FileMissing => f.write_str("does not exist yet"),
@@ -261,13 +275,7 @@ impl fmt::Display for Reason {
             },
             Self::BaseMissing(reference) => write!(f, "base image {} is not here yet", reference.familiar()),
             Self::BaseUnavailable(reference) => {
-                write!(
-                    f,
-                    "base image {} is missing, and there is no registry to ask: name a mirror below [mirrors], load \
-                     a bundle that has it (`cargo xtask bundle load FILE`), or name a registry inside \
-                     (--internal-registry)",
-                    reference.familiar()
-                )
+                write!(f, "{BASE}{}{UNAVAILABLE}", reference.familiar())
             }
             Self::ArtifactMissing(file) => write!(f, "artifact {file} is not here"),
             Self::NeedFails(name) => write!(f, "needs {name}, which cannot be built"),

@@ -10,8 +10,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    AliasRules, Digest, LocalImage, Network, Observed, Originals, Phase, Plan, PullSource, Reason, Reference,
-    Skipped, Step, StepId, StepKind,
+    AliasRules, Digest, LocalImage, Network, Observed, Originals, Outcome, Phase, Plan, PullSource, Reason,
+    Reference, Skipped, Step, StepId, StepKind,
 };
 
 /// What decides the names.
@@ -52,7 +52,10 @@ pub fn plan(input: &AliasInput<'_>) -> Plan {
 /// True when a name is missing or in conflict, or would be without this plan: `--check` exits 15.
 pub fn has_gap(plan: &Plan) -> bool {
     let gaps = |why: &Reason| {
-        matches!(why, Reason::AliasConflict { .. } | Reason::AliasClash { .. } | Reason::NotInStore)
+        matches!(
+            why,
+            Reason::AliasConflict { .. } | Reason::AliasClash { .. } | Reason::NotInStore | Reason::NotPulled
+        )
     };
     plan.steps.iter().any(|step| step.phase == Phase::Alias)
         || plan.skipped.iter().any(|skipped| skipped.phase == Phase::Alias && gaps(&skipped.why))
@@ -327,7 +330,11 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     let coming = names.iter().find(|(_, standing)| matches!(standing, Standing::Coming(_)));
     let here = || names.iter().find(|(_, standing)| matches!(standing, Standing::Here(_)));
     let Some((winner, source)) = coming.or_else(here) else {
-        return skip(Reason::NotInStore);
+        // What is wrong with it is said once, by the phase that should have pulled it.
+        let subject = family.original.familiar();
+        let is_told = |pull: &Skipped| pull.subject == subject && pull.why.outcome() == Outcome::Failed;
+        let is_told = input.pulls.skipped.iter().any(is_told);
+        return skip(if is_told { Reason::NotPulled } else { Reason::NotInStore });
     };
     let needs: Vec<StepId> = match source {
         Standing::Coming(step) => vec![step.clone()],

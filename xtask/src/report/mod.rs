@@ -9,6 +9,7 @@ pub mod frame;
 pub mod history;
 pub mod html;
 pub mod json;
+mod missing;
 pub mod plain;
 pub mod record;
 pub mod resolve;

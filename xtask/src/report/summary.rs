@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::failure::{Failure, FailureSeverity};
+use super::missing;
 use super::table::ImageTable;
 use super::text::{neutralise, took};
 use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
@@ -48,6 +49,15 @@ pub struct FailedStep {
     pub last_lines: Vec<String>,
     /// Its log.
     pub log: Option<String>,
+}
+
+/// Something that failed, as it is told, with the steps that it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// The telling.
+    pub failure: Failure,
+    /// At least one.
+    pub steps: Vec<&'a FailedStep>,
 }
 
 impl Summary {
@@ -166,23 +176,55 @@ impl Summary {
         }
     }
 
-    /// Everything that failed, as it is told at the end; the last one carries the command that tries again.
+    /// Everything that failed, as it is told at the end.
     pub fn tellings(&self) -> Vec<Failure> {
-        let mut tellings: Vec<_> = self.failures.iter().map(|failed| self.telling(failed)).collect();
+        self.told().into_iter().map(|told| told.failure).collect()
+    }
+
+    /// The same with the steps that each is about: base images that are missing with all that they hit, then the
+    /// rest, what has one cause told once. The last one carries the commands that try again.
+    pub fn told(&self) -> Vec<Told<'_>> {
+        let (bases, rest) = missing::sort(&self.failures);
+        let of_base = |base: &missing::MissingBase<'_>| {
+            base.telling(|pull, severity| {
+                let told = self.telling(pull, &pull.subject);
+                Failure { severity: severity.unwrap_or(told.severity), ..told }
+            })
+        };
+        let mut tellings: Vec<Told<'_>> =
+            bases.iter().map(|base| Told { failure: of_base(base), steps: base.steps() }).collect();
+        for steps in alike(&rest) {
+            let subjects: Vec<&str> = steps.iter().map(|failed| failed.subject.as_str()).collect();
+            let all = missing::list(&subjects);
+            // The words around it quote it already.
+            let named = all.strip_prefix('`').and_then(|all| all.strip_suffix('`')).unwrap_or(&all);
+            let failure = steps.first().map(|failed| self.telling(failed, named));
+            tellings.extend(failure.map(|failure| Told { failure, steps }));
+        }
         if let Some(last) = tellings.last_mut() {
+            let mut unasked: BTreeMap<missing::Unasked, Vec<&str>> = BTreeMap::new();
             let mut by_phase: BTreeMap<Phase, Vec<&str>> = BTreeMap::new();
-            for failed in &self.failures {
+            for base in &bases {
+                match base.unasked() {
+                    Some(why) => unasked.entry(why).or_default().push(base.name),
+                    None => by_phase.entry(Phase::Prefetch).or_default().push(base.name),
+                }
+            }
+            for failed in rest {
                 by_phase.entry(failed.phase).or_default().push(&failed.subject);
             }
+            last.failure.hints.extend(unasked.iter().flat_map(|(why, names)| why.hints(names)));
             for (phase, subjects) in by_phase {
                 let what = if phase == Phase::Verify { "mends it" } else { "tries again" };
-                last.hints.extend(command_for(phase, &subjects).map(|command| format!("`{command}` {what}")));
+                last.failure
+                    .hints
+                    .extend(command_for(phase, &subjects).map(|command| format!("`{command}` {what}")));
             }
         }
         tellings
     }
 
-    fn telling(&self, failed: &FailedStep) -> Failure {
+    fn telling(&self, failed: &FailedStep, subject: &str) -> Failure {
         // A failed pull does not stop a run, unless the run says so by its exit code.
         let is_harmless = self.exit_code == Some(0)
             || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
@@ -195,7 +237,7 @@ impl Summary {
                 None => causes.push(line.to_owned()),
             }
         }
-        let what = failed.phase.failure(&failed.subject);
+        let what = failed.phase.failure(subject);
         Failure { severity, what, causes, last_lines: failed.last_lines.clone(), hints }
     }
 
@@ -223,6 +265,23 @@ impl Summary {
         }
         text
     }
+}
+
+/// Failures of one phase with one cause, together: what is told of one is told of all.
+fn alike<'a>(failures: &[&'a FailedStep]) -> Vec<Vec<&'a FailedStep>> {
+    let mut groups: Vec<Vec<&FailedStep>> = Vec::new();
+    for failed in failures {
+        let is_alike = |other: &FailedStep| {
+            other.phase == failed.phase
+                && other.detail == failed.detail
+                && (&other.log, &other.last_lines) == (&failed.log, &failed.last_lines)
+        };
+        match groups.iter_mut().find(|group| group.first().is_some_and(|other| is_alike(other))) {
+            Some(group) => group.push(failed),
+            None => groups.push(vec![failed]),
+        }
+    }
+    groups
 }
 
 fn push_rest(parts: &mut Vec<String>, totals: &RunStats) {

@@ -81,7 +81,8 @@ fn usage_errors_say_what_is_meant() {
     exit 5
     --- stderr
     error: nothing is selected
-    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+      caused by: --skip leaves out api, web
+    hint: `cargo xtask status` lists all images
     ");
     insta::assert_snapshot!(repo.run("plan --platform linux/amd46"), @"
     exit 2
@@ -114,5 +115,37 @@ fn usage_errors_say_what_is_meant() {
     exit 2
     --- stderr
     error: `=x` is not a build arg: expected `NAME=value` or `NAME`
+    ");
+}
+
+#[test]
+fn systems_that_a_variable_leaves_out_name_the_variable() {
+    let fixture = "//- docker/base-images/alpine/Dockerfile\nFROM scratch\n\
+                   //- docker/base-images/debian/Dockerfile\nFROM scratch\n";
+    let run = |name: &str, value: &str, words: &str| TestRepo::new(fixture).with(name, value).run(words);
+    insta::assert_snapshot!(run("SKIP_OS", "alpine,debian", "base-images --dry-run"), @"
+    exit 5
+    --- stderr
+    error: nothing is selected
+      caused by: SKIP_OS leaves out alpine, debian
+    hint: unset or change SKIP_OS
+    hint: `cargo xtask base-images list` lists all images
+    ");
+    insta::assert_snapshot!(run("ONLY_OS", "debina", "base-images --dry-run"), @"
+    exit 2
+    --- stderr
+    error: there is no system `debina`, did you mean `debian`?
+      caused by: ONLY_OS names it
+    hint: the systems are alpine, debian
+    ");
+    let dotenv = TestRepo::new(&format!("{fixture}//- .env\nONLY_OS=debian\n"));
+    insta::assert_snapshot!(dotenv.run("base-images --dry-run --skip-os debian"), @"
+    exit 5
+    --- stderr
+    error: nothing is selected
+      caused by: ONLY_OS in .env chooses debian
+      caused by: --skip-os leaves out debian
+    hint: unset or change ONLY_OS in .env
+    hint: `cargo xtask base-images list` lists all images
     ");
 }

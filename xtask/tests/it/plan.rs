@@ -186,13 +186,13 @@ fn nothing_to_see() {
     exit 5
     --- stderr
     error: there are no images in this tree
-    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    hint: `services` in .config/xtask.toml says where they lie
     ");
     insta::assert_snapshot!(repo.run("status --offline"), @"
     exit 5
     --- stderr
     error: there are no images in this tree
-    hint: `cargo xtask status` lists all images; `services` in .config/xtask.toml says where they lie
+    hint: `services` in .config/xtask.toml says where they lie
     ");
     insta::assert_snapshot!(repo.run("history"), @"
     exit 0

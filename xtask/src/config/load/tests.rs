@@ -310,6 +310,10 @@ fn what_base_images_refuse() {
         ("REGISTRY_PORT", "0", "`0` is not a port"),
         ("REGISTRY_PORT", "65536", "`65536` is not a port"),
         ("XTASK_PARALLEL", "0", "`0` is out of range"),
+        ("PARALLEL", "zero", "environment variable PARALLEL: `zero` is not a number of 1 or more"),
+        ("PARALLEL", "0", "environment variable PARALLEL: `0` is out of range"),
+        ("PARALLEL", "-1", "environment variable PARALLEL: `-1` is not a number"),
+        ("PARALLEL_JOBS", "abc", "environment variable PARALLEL_JOBS: `abc` is not a number"),
         ("PUSH_IMAGE", "maybe", "`maybe` is neither yes nor no"),
     ] {
         let error = load_error("", &env([(name, value)]));
@@ -328,4 +332,47 @@ fn artifacts_are_kept_where_caches_are() {
     let (kept, old) = cache(&env([("XTASK_ARTIFACT_CACHE", "/a"), ("XDG_CACHE_HOME", "/c")]));
     assert_eq!((kept, old), ("/a".into(), "/tmp/fit-framework-cache".into()));
     assert!(cache(&Env::default()).0.ends_with("target/xtask/cache/artifacts"), "nobody's home");
+}
+
+/// Each variable whose value is a number, yes or no, or a word of a few: what it cannot be is refused with its name,
+/// in the environment and in `.env`.
+#[test]
+fn no_variable_passes_over_what_it_cannot_be() {
+    let checked = |setting: &&crate::config::Setting| {
+        let is_number = ["`false`", "`2`", "`3`", "by the machine", "`auto`"].contains(&setting.default);
+        is_number || setting.key == "registry_port"
+    };
+    let mut count = 0;
+    for setting in SETTINGS.iter().filter(checked) {
+        for variable in setting.variables().filter(|name| *name != "DEBUG") {
+            count += 1;
+            let error = load_error("", &env([(variable, "abc")]));
+            assert!(error.starts_with(&format!("environment variable {variable}: `abc` ")), "{error}");
+            let error = load_error(&format!("//- .env\nA=1\n{variable}=abc\n"), &Env::default());
+            assert!(error.starts_with(&format!(".env:2:1: {variable}: `abc` ")), "{error}");
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn what_belongs_to_other_programs_is_passed_over() {
+    let config = load_tree("", &env([("PARALLEL", "--jobs 4 -k"), ("DEBUG", "express:*")]));
+    assert_eq!((config.base_image.jobs, config.verbose), (2, false));
+}
+
+#[test]
+fn who_chose_systems_is_known() {
+    let sources = |fixture: &str, env: &Env| {
+        let bases = load_tree(fixture, env).base_image;
+        (bases.only_source.unwrap_or_default(), bases.skip_source.unwrap_or_default())
+    };
+    let said = |only: &str, skip: &str| (only.to_owned(), skip.to_owned());
+    assert_eq!(sources("", &Env::default()), said("", ""));
+    assert_eq!(
+        sources("//- .env\nONLY_OS=a\n", &env([("SKIP_OS", "b")])),
+        said("ONLY_OS in .env", "SKIP_OS")
+    );
+    let file = "//- .config/xtask.toml\nbase_image = { skip = ['a'] }\n";
+    assert_eq!(sources(file, &Env::default()), said("", ".config/xtask.toml"));
 }

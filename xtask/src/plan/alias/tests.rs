@@ -328,7 +328,7 @@ fn says_where_a_name_comes_from_and_what_it_fell_back_past() {
         "- localhost/redis:7-alpine (conflict: redis:7-alpine is aaaaaaaaaaaa, localhost/redis:7-alpine is \
          bbbbbbbbbbbb; --fix makes redis:7-alpine win)",
     );
-    check(Network::Internal, None, &[], &[O], "- redis:7-alpine (not in the local store)");
+    check(Network::Internal, None, &[], &[O], "- redis:7-alpine (not here, and not pulled)");
     check(Network::External, None, &[(O, 'a'), (L, 'a')], &[O], "- redis:7-alpine (all names agree)");
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::lanes::{Link, Span, critical_path};
 use crate::model::{Event, EventKind, Outcome, Phase, StepId};
-use crate::report::summary::{FailedStep, Summary};
+use crate::report::summary::Summary;
 
 /// All that is on record of a run.
 #[derive(Clone, Debug, Default)]
@@ -222,11 +222,6 @@ impl Facts {
     /// The step that built this image.
     pub fn build_of(&self, image: &str) -> Option<&Step> {
         self.steps.iter().find(|step| step.phase == Phase::Build && step.subject == image)
-    }
-
-    /// What failed, each with its step if it had one.
-    pub fn failures(&self) -> impl Iterator<Item = &FailedStep> {
-        self.summary.failures.iter()
     }
 
     fn take(&mut self, event: &Event, running: &mut HashMap<StepId, usize>) {

@@ -24,7 +24,8 @@ use self::facts::{Facts, Material, State, Step};
 use self::images::{Base, Image};
 use self::markup::Markup;
 use self::pieces::{SIGNS, counted, percent, percentage, prose, sign, time};
-use super::failure::{Failure, FailureSeverity};
+use super::failure::FailureSeverity;
+use super::summary::Told;
 use crate::model::{Outcome, Phase};
 
 /// The name of the page in a run's folder.
@@ -84,11 +85,9 @@ fn sections(facts: &Facts, images: &[Image<'_>], bases: &[Base], material: &Mate
         fill(&mut body);
         sections.push(Section { id, title, count, body });
     };
-    let tellings = facts.summary.tellings();
+    let tellings = facts.summary.told();
     if !tellings.is_empty() {
-        add("failures", "What failed", Some(tellings.len()), &mut |m| {
-            failures(m, facts, &tellings, &place_of)
-        });
+        add("failures", "What failed", Some(tellings.len()), &mut |m| failures(m, &tellings, &place_of));
     }
     if !facts.steps.is_empty() {
         let place = |step: &Step| place_of(&step.subject);
@@ -211,13 +210,8 @@ fn shares(page: &mut Markup, images: &[Image<'_>]) {
 }
 
 /// Each failure with its cause, the last lines, the log and the next command.
-fn failures(
-    markup: &mut Markup,
-    facts: &Facts,
-    tellings: &[Failure],
-    place: &dyn Fn(&str) -> Option<String>,
-) {
-    for (telling, failed) in tellings.iter().zip(facts.failures()) {
+fn failures(markup: &mut Markup, tellings: &[Told<'_>], place: &dyn Fn(&str) -> Option<String>) {
+    for Told { failure: telling, steps } in tellings {
         let state = match telling.severity {
             FailureSeverity::Error => State::Failed,
             FailureSeverity::Warning => State::Skipped,
@@ -229,7 +223,8 @@ fn failures(
         markup.raw("</span></h3>");
         image_list::causes(markup, &telling.causes.join("\n"));
         if !telling.last_lines.is_empty() {
-            let label = format!("Last lines of {}", failed.subject);
+            let subjects: Vec<&str> = steps.iter().map(|failed| failed.subject.as_str()).collect();
+            let label = format!("Last lines of {}", subjects.join(", "));
             let frame =
                 [("class", "log"), ("role", "region"), ("tabindex", "0"), ("aria-label", label.as_str())];
             markup.open("div", &frame).raw("<pre>");
@@ -240,12 +235,14 @@ fn failures(
             prose(markup, hint);
             markup.raw("</p>");
         }
-        if let Some(log) = &failed.log {
-            image_list::log_link(markup, log);
-        }
-        if let Some(address) = place(&failed.subject) {
-            markup.raw("<p>").open("a", &[("href", &address)]);
-            markup.text("All about ").text(&failed.subject).raw("</a></p>");
+        for failed in steps {
+            if let Some(log) = &failed.log {
+                image_list::log_link(markup, log);
+            }
+            if let Some(address) = place(&failed.subject) {
+                markup.raw("<p>").open("a", &[("href", &address)]);
+                markup.text("All about ").text(&failed.subject).raw("</a></p>");
+            }
         }
         markup.raw("</article>");
     }
