@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the one place that starts host commands")]
 
+mod conversation;
 mod measure;
 mod process;
 mod tether;
@@ -19,6 +20,7 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 
+pub use conversation::{Conversation, Ended};
 pub use measure::Usage;
 pub use process::{ProcessId, StopSignal, descendants, processes_naming};
 pub use tether::Tether;

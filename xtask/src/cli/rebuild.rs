@@ -221,7 +221,7 @@ async fn find_compose(
     let mut all = Vec::new();
     for file in files {
         let path: PathBuf = session.config.root.join(&file.path);
-        all.push(Compose::find(&path, engine.endpoint(), &session.config.tag).await?);
+        all.push(Compose::find(&path, engine.variables(), &session.config.tag).await?);
     }
     Ok(all)
 }

@@ -10,7 +10,7 @@ use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
 use crate::discover::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
-use crate::engine::{AnyEngine, Engine as _, EngineError, Surroundings, connect};
+use crate::engine::{self, AnyEngine, Engine as _, EngineError, Surroundings};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::lock::{Holder, Lock};
@@ -127,18 +127,33 @@ impl Session {
         }
     }
 
-    /// The engine that is there, without starting one.
+    /// The engine that is there, without starting one. Says what is odd about it.
     pub async fn connect(&self) -> Result<AnyEngine, EngineError> {
+        let found = engine::find(&self.surroundings()).await;
+        let engine = found.engine?;
+        if let Some((meant, cause)) = found.passed_over.first().filter(|_| found.is_stand_in) {
+            let endpoint = engine.endpoint();
+            let text = format!("warning: no answer at {meant}: {cause}; {endpoint} stands in for it");
+            super::say(&self.secrets.redact(&text));
+        }
+        if let Some(caution) = engine.caution() {
+            super::say(&format!("warning: {caution}"));
+        }
+        Ok(engine)
+    }
+
+    /// What of the environment decides which engine is used.
+    pub fn surroundings(&self) -> Surroundings {
         let private = Home::of_tree(&self.config.root)
             .recorded_endpoint()
             .and_then(|e| Some(PathBuf::from(e.strip_prefix("unix://")?)));
         let variable = |name: &str| match (&self.endpoint, name) {
             (Some(endpoint), "DOCKER_HOST") => Some(endpoint.clone()),
-            (Some(_), "DOCKER_CONTEXT" | "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH") => None,
+            (Some(_), "DOCKER_CONTEXT" | "DOCKER_TLS" | "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH") => None,
             _ => self.env.get(name).map(str::to_owned),
         };
         let surroundings = Surroundings::new(&variable, private);
-        connect(&Surroundings { secrets: self.secrets.clone(), ..surroundings }).await
+        Surroundings { secrets: self.secrets.clone(), ..surroundings }
     }
 
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.

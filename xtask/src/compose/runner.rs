@@ -51,22 +51,27 @@ pub struct Unwell {
 pub struct Compose {
     words: Vec<&'static str>,
     file: PathBuf,
-    endpoint: String,
+    /// What leads it to the engine.
+    variables: Vec<(&'static str, String)>,
     tag: String,
 }
 
 impl Compose {
-    /// Finds compose v2, else v1. `file` is absolute, `endpoint` the engine's (`unix://…`), `tag` what `IMAGE_TAG` is
-    /// in the file.
+    /// Finds compose v2, else v1. `file` is absolute, `variables` lead to the engine (`DOCKER_HOST` and what
+    /// belongs to it), `tag` is what `IMAGE_TAG` is in the file.
     ///
     /// # Errors
     /// [`ComposeError::Missing`].
-    pub async fn find(file: &Path, endpoint: &str, tag: &str) -> Result<Self, ComposeError> {
+    pub async fn find(
+        file: &Path,
+        variables: Vec<(&'static str, String)>,
+        tag: &str,
+    ) -> Result<Self, ComposeError> {
         for words in [&["docker", "compose"][..], &["docker-compose"]] {
             let compose = Self {
                 words: words.to_vec(),
                 file: file.to_owned(),
-                endpoint: endpoint.to_owned(),
+                variables: variables.clone(),
                 tag: tag.to_owned(),
             };
             // `docker` without the plugin prints its help and may still end well, so the answer is looked at.
@@ -81,10 +86,8 @@ impl Compose {
 
     fn bare(&self) -> HostCommand {
         let (program, rest) = self.words.split_first().map_or(("docker-compose", &[][..]), |(p, r)| (*p, r));
-        HostCommand::new(program)
-            .args(rest.iter().copied())
-            .env("DOCKER_HOST", &self.endpoint)
-            .env("IMAGE_TAG", &self.tag)
+        let command = HostCommand::new(program).args(rest.iter().copied()).env("IMAGE_TAG", &self.tag);
+        self.variables.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     fn command(&self) -> HostCommand {

@@ -68,13 +68,14 @@ impl DockerEngine {
         let docker =
             Docker::connect_with_custom_transport(transport, Some("http://engine"), TIMEOUT, &version)
                 .map_err(|error| EngineError::Other(chain(&error)))?;
+        let proxies = surroundings.build_proxies(wire.shown());
         Ok(Self {
             wire,
             docker,
             api,
             podman: pong.podman,
             credentials: Credentials::new(surroundings.config_file(), surroundings.secrets.clone()),
-            proxies: surroundings.proxies.clone(),
+            proxies,
         })
     }
 

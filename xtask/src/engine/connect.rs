@@ -4,23 +4,23 @@
 //! Out: a connected [`AnyEngine`], or every endpoint that was tried with its cause. It never starts an engine.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Request;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::bollard::DockerEngine;
-use super::http::{Address, Wire, chain, empty};
-use super::{AnyEngine, EngineError};
+use super::docker_config::{ContextEndpoint, DockerConfig};
+use super::endpoint::address;
+use super::http::{Address, Wire, empty};
+use super::tls::{TlsFiles, Verify};
+use super::{AnyEngine, EngineError, ssh};
 use crate::secrets::Secrets;
 
 /// How long an endpoint may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same over ssh, which has to be heard first when it cannot reach its host.
+const FAR_PING_TIMEOUT: Duration = ssh::CONNECT_TIMEOUT.saturating_add(Duration::from_secs(5));
 /// Proxy settings that builds get as build args. They are no part of a key: BuildKit leaves them out of its
 /// own as well (docs.docker.com, "Dockerfile reference", predefined ARGs).
 const PROXY_VARIABLES: [&str; 5] = ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
@@ -32,6 +32,8 @@ pub struct Surroundings {
     pub docker_host: Option<String>,
     /// `DOCKER_TLS_VERIFY`, set and not empty: TCP means TLS.
     pub tls_verify: bool,
+    /// `DOCKER_TLS`, set and not empty: TCP means TLS, and without `DOCKER_TLS_VERIFY` nothing vouches for the engine.
+    pub tls: bool,
     /// `DOCKER_CERT_PATH`
     pub cert_path: Option<PathBuf>,
     /// `DOCKER_CONTEXT`
@@ -42,7 +44,9 @@ pub struct Surroundings {
     pub runtime_dir: Option<PathBuf>,
     /// `HOME`
     pub home: Option<PathBuf>,
-    /// The proxy variables, as spelled.
+    /// `PATH`, for `ssh`.
+    pub path: Option<String>,
+    /// The proxy variables, as spelled; docker's settings file adds those that are not here in any spelling.
     pub proxies: BTreeMap<String, String>,
     /// The socket of the tree's private engine: `target/xtask/engine/docker.sock`.
     pub private_socket: Option<PathBuf>,
@@ -66,12 +70,14 @@ impl Surroundings {
         Self {
             docker_host: get("DOCKER_HOST"),
             tls_verify: get("DOCKER_TLS_VERIFY").is_some(),
+            tls: get("DOCKER_TLS").is_some(),
             cert_path: get("DOCKER_CERT_PATH").map(PathBuf::from),
             context: get("DOCKER_CONTEXT"),
             config_dir: get("DOCKER_CONFIG")
                 .map(PathBuf::from)
                 .or_else(|| home.as_ref().map(|home| home.join(".docker"))),
             runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from),
+            path: get("PATH"),
             home,
             proxies,
             private_socket,
@@ -83,27 +89,66 @@ impl Surroundings {
     pub(super) fn config_file(&self) -> Option<PathBuf> {
         self.config_dir.as_ref().map(|dir| dir.join("config.json"))
     }
+
+    fn docker_config(&self) -> DockerConfig {
+        let read = self.config_dir.as_deref().map(DockerConfig::read);
+        read.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// What builds on the engine at `endpoint` get as proxy variables. Learnt from docker's settings file too, as `docker
+    /// build` does (docs.docker.com, "Use a proxy server with the Docker CLI"); the environment wins.
+    pub fn build_proxies(&self, endpoint: &str) -> BTreeMap<String, String> {
+        let mut proxies = self.docker_config().proxies(endpoint);
+        let is_named = |name: &String| self.proxies.keys().any(|set| set.eq_ignore_ascii_case(name));
+        proxies.retain(|name, _| !is_named(name));
+        proxies.values().for_each(|url| self.secrets.add_url(url));
+        proxies.extend(self.proxies.clone());
+        proxies
+    }
 }
 
-/// The first endpoint that answers: `DOCKER_HOST` (and then nothing else) > `DOCKER_CONTEXT` or the current
-/// docker context > the tree's private engine > the usual sockets of docker, rootless docker, Docker Desktop
-/// and podman.
+/// An engine that answers, and which endpoints did not before it.
+#[derive(Debug)]
+pub struct Found {
+    /// The first that answers; [`EngineError::Unreachable`] when none does.
+    pub engine: Result<AnyEngine, EngineError>,
+    /// Each endpoint that was asked in vain, and what it said.
+    pub passed_over: Vec<(String, String)>,
+    /// Whether the first of those was chosen (`docker context use`), and another one stands in for it.
+    pub is_stand_in: bool,
+}
+
+/// The engine that is meant, if it answers. `DOCKER_HOST` or `DOCKER_CONTEXT` name it, and then nothing else is tried;
+/// so does the current docker context, but the tree's private engine stands in for it. Where nothing is named: the tree's
+/// private engine, then the usual sockets of docker, rootless docker, Docker Desktop and podman.
 ///
 /// # Errors
 /// [`EngineError::Unreachable`] with each endpoint and what it said.
 pub async fn connect(surroundings: &Surroundings) -> Result<AnyEngine, EngineError> {
-    let mut tried = Vec::new();
-    for candidate in candidates(surroundings) {
+    find(surroundings).await.engine
+}
+
+/// The same, with what was passed over on the way.
+pub async fn find(surroundings: &Surroundings) -> Found {
+    let mut passed_over = Vec::new();
+    let candidates = candidates(surroundings);
+    let is_chosen = candidates.first().is_some_and(|first| first.is_chosen);
+    for candidate in candidates {
         let shown = candidate.shown;
-        match candidate.wire {
-            Err(cause) => tried.push((shown, cause)),
-            Ok(wire) => match ping(&wire).await {
-                Err(cause) => tried.push((shown, cause)),
-                Ok(pong) => return DockerEngine::new(wire, pong, surroundings).map(AnyEngine::Docker),
-            },
+        let pong = match &candidate.wire {
+            Err(cause) => Err(cause.clone()),
+            Ok(wire) => ping(wire).await,
+        };
+        match (candidate.wire, pong) {
+            (Ok(wire), Ok(pong)) => {
+                let engine = DockerEngine::new(wire, pong, surroundings).map(AnyEngine::Docker);
+                return Found { engine, is_stand_in: is_chosen && !passed_over.is_empty(), passed_over };
+            }
+            (_, Err(cause)) | (Err(cause), _) => passed_over.push((shown, cause)),
         }
     }
-    Err(EngineError::Unreachable { tried })
+    let engine = Err(EngineError::Unreachable { tried: passed_over.clone() });
+    Found { engine, passed_over, is_stand_in: false }
 }
 
 /// What an engine tells of itself before anything is asked.
@@ -116,13 +161,16 @@ pub(super) struct Pong {
 struct Candidate {
     shown: String,
     wire: Result<Wire, String>,
+    /// Named by a person, not one of the usual places.
+    is_chosen: bool,
 }
 
 async fn ping(wire: &Wire) -> Result<Pong, String> {
     let request = Request::get("/_ping").body(empty()).map_err(|error| error.to_string())?;
-    let answer = match tokio::time::timeout(PING_TIMEOUT, wire.send(request)).await {
+    let patience = if wire.is_ssh() { FAR_PING_TIMEOUT } else { PING_TIMEOUT };
+    let answer = match tokio::time::timeout(patience, wire.send(request)).await {
         Ok(answer) => answer.map_err(|error| error.to_string())?,
-        Err(_) => return Err(format!("accepts connections but says nothing within {PING_TIMEOUT:?}")),
+        Err(_) => return Err(format!("accepts connections but says nothing within {patience:?}")),
     };
     let head = answer.head();
     let header = |name: &str| head.headers().get(name).and_then(|value| value.to_str().ok());
@@ -144,21 +192,28 @@ pub(super) fn parse_version(text: &str) -> Option<(u32, u32)> {
 
 fn candidates(surroundings: &Surroundings) -> Vec<Candidate> {
     if let Some(host) = &surroundings.docker_host {
-        let tls = surroundings.tls_verify.then(|| TlsFiles {
+        let tls = (surroundings.tls || surroundings.tls_verify).then(|| TlsFiles {
             folder: surroundings.cert_path.clone().or_else(|| surroundings.config_dir.clone()),
+            verify: if surroundings.tls_verify { Verify::Yes } else { Verify::No },
         });
-        return vec![candidate(&format!("{host} (DOCKER_HOST)"), host, tls)];
-    }
-    let mut list = Vec::new();
-    if let Some(name) = context_name(surroundings) {
-        list.push(context_candidate(surroundings, &name));
+        return vec![candidate(surroundings, &format!("{host} (DOCKER_HOST)"), host, tls)];
     }
     let socket = |path: PathBuf| {
         let host = format!("unix://{}", path.display());
-        Candidate { shown: host.clone(), wire: Ok(Wire::new(Address::Unix(path), host)) }
+        Candidate { shown: host.clone(), wire: Ok(Wire::new(Address::Unix(path), host)), is_chosen: false }
     };
     // A tree without a private engine has no such socket: that is no news.
-    list.extend(surroundings.private_socket.clone().filter(|path| path.exists()).map(socket));
+    let private = surroundings.private_socket.clone().filter(|path| path.exists()).map(socket);
+    let is_named = |name: &String| !name.is_empty() && name != "default";
+    if let Some(name) = &surroundings.context {
+        // Somebody who names an engine does not mean another one. `default` means the usual sockets.
+        if is_named(name) {
+            return vec![context_candidate(surroundings, name)];
+        }
+    } else if let Some(name) = surroundings.docker_config().current_context.filter(is_named) {
+        return std::iter::once(context_candidate(surroundings, &name)).chain(private).collect();
+    }
+    let mut list: Vec<Candidate> = private.into_iter().collect();
     list.push(socket("/var/run/docker.sock".into()));
     let below = |folder: &Option<PathBuf>, path: &str| folder.as_ref().map(|folder| folder.join(path));
     list.extend(
@@ -175,146 +230,34 @@ fn candidates(surroundings: &Surroundings) -> Vec<Candidate> {
     list
 }
 
-struct TlsFiles {
-    folder: Option<PathBuf>,
+fn candidate(surroundings: &Surroundings, shown: &str, host: &str, tls: Option<TlsFiles>) -> Candidate {
+    let address = address(host, tls.clone(), surroundings.path.as_deref());
+    let wire = address.map(|address| Wire::new(address, host).with_certificates(tls));
+    Candidate { shown: shown.to_owned(), wire, is_chosen: true }
 }
 
-fn candidate(shown: &str, host: &str, tls: Option<TlsFiles>) -> Candidate {
-    let wire = address(host, tls).map(|address| Wire::new(address, host));
-    Candidate { shown: shown.to_owned(), wire }
-}
-
-fn address(host: &str, tls: Option<TlsFiles>) -> Result<Address, String> {
-    let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
-    match scheme {
-        "unix" => Ok(Address::Unix(rest.into())),
-        "tcp" | "http" | "https" => {
-            let tls = tls.or((scheme == "https").then_some(TlsFiles { folder: None }));
-            let authority = rest.trim_end_matches('/');
-            let default_port = if tls.is_some() { 2376 } else { 2375 };
-            let (host, port) = match authority.rsplit_once(':') {
-                Some((host, port)) if !port.ends_with(']') => {
-                    (host, port.parse().map_err(|_| format!("`{port}` is not a port"))?)
-                }
-                _ => (authority, default_port),
-            };
-            let host = if host.is_empty() { "localhost" } else { host }.to_owned();
-            match tls {
-                None => Ok(Address::Tcp { host, port }),
-                Some(files) => {
-                    let config = tls_config(files.folder.as_deref())?;
-                    Ok(Address::Tls { host, port, config: Arc::new(config) })
-                }
-            }
-        }
-        "ssh" => Err("ssh endpoints are not spoken; forward the socket instead: ssh -nNT -L \
-                      /tmp/docker.sock:/var/run/docker.sock HOST, and DOCKER_HOST=unix:///tmp/docker.sock"
-            .to_owned()),
-        other => Err(format!("`{other}://` is not a kind of endpoint known here: unix, tcp or https")),
-    }
-}
-
-/// `ca.pem` decides whom we trust, `cert.pem` and `key.pem` say who we are (docs.docker.com, "Protect the
-/// Docker daemon socket").
-fn tls_config(folder: Option<&Path>) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    let at = |name: &str| folder.map(|folder| folder.join(name)).filter(|path| path.exists());
-    let read = |path: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
-        CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|error| format!("cannot read certificates of {}: {error}", path.display()))
-    };
-    match at("ca.pem") {
-        Some(path) => {
-            for certificate in read(&path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("bad certificate in {}: {error}", path.display()))?;
-            }
-        }
-        None => {
-            return Err(match folder {
-                Some(folder) => format!("TLS needs {}, which is not there", folder.join("ca.pem").display()),
-                None => "TLS needs DOCKER_TLS_VERIFY=1 and the certificates of DOCKER_CERT_PATH".to_owned(),
-            });
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
-    match (at("cert.pem"), at("key.pem")) {
-        (Some(certificate), Some(key)) => {
-            let chain = read(&certificate)?;
-            let key = PrivateKeyDer::from_pem_file(&key)
-                .map_err(|error| format!("cannot read the key {}: {error}", key.display()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())
-        }
-        _ => Ok(builder.with_no_client_auth()),
-    }
-}
-
-/// The docker context in use, unless it is `default`, which means the usual sockets.
-fn context_name(surroundings: &Surroundings) -> Option<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct ConfigFile {
-        current_context: Option<String>,
-    }
-    let current = || {
-        // An unreadable file is docker's trouble; there are other endpoints to try.
-        let text = std::fs::read(surroundings.config_file()?).ok()?;
-        serde_json::from_slice::<ConfigFile>(&text).ok()?.current_context
-    };
-    surroundings.context.clone().or_else(current).filter(|name| !name.is_empty() && name != "default")
-}
-
-/// A context lies in `contexts/meta/<sha256 of its name>/meta.json`, its certificates in
-/// `contexts/tls/<sha256>/docker/` (github.com/docker/cli, `cli/context/store`).
 fn context_candidate(surroundings: &Surroundings, name: &str) -> Candidate {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Meta {
-        endpoints: BTreeMap<String, Endpoint>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Endpoint {
-        #[serde(default)]
-        host: String,
-        #[serde(default, rename = "SkipTLSVerify")]
-        skip_tls_verify: bool,
-    }
-    let failed = |cause: String| Candidate { shown: format!("docker context `{name}`"), wire: Err(cause) };
+    let shown = format!("docker context `{name}`");
+    let failed = |cause: String| Candidate { shown, wire: Err(cause), is_chosen: true };
     let Some(config_dir) = &surroundings.config_dir else {
         return failed("there is no home folder to look for it in".to_owned());
     };
-    let id: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = config_dir.join("contexts/meta").join(&id).join("meta.json");
-    let meta = match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice::<Meta>(&text).map_err(|error| chain(&error)),
-        Err(error) => Err(error.to_string()),
-    };
-    match meta {
-        Err(cause) => failed(format!("{}: {cause}", path.display())),
-        Ok(mut meta) => match meta.endpoints.remove("docker") {
-            None => failed("has no docker endpoint".to_owned()),
-            Some(endpoint) if endpoint.skip_tls_verify => {
-                failed("skips TLS verification, which is not supported".to_owned())
-            }
-            Some(endpoint) => {
-                let folder = config_dir.join("contexts/tls").join(&id).join("docker");
-                let tls = folder.exists().then_some(TlsFiles { folder: Some(folder) });
-                candidate(&format!("{} (docker context `{name}`)", endpoint.host), &endpoint.host, tls)
-            }
-        },
+    match ContextEndpoint::read(config_dir, name) {
+        Err(cause) => failed(cause),
+        Ok(ContextEndpoint { host, skips_verification, certificates }) => {
+            let verify = if skips_verification { Verify::No } else { Verify::Yes };
+            let tls = (skips_verification || certificates.is_some())
+                .then_some(TlsFiles { folder: certificates, verify });
+            candidate(surroundings, &format!("{host} (docker context `{name}`)"), &host, tls)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use sha2::{Digest as _, Sha256};
 
     fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
         let find =
@@ -388,29 +331,71 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_parsed() {
-        let text = |host: &str, tls: Option<TlsFiles>| match address(host, tls) {
-            Ok(Address::Unix(path)) => format!("unix {}", path.display()),
-            Ok(Address::Tcp { host, port }) => format!("tcp {host} {port}"),
-            Ok(Address::Tls { host, port, .. }) => format!("tls {host} {port}"),
-            Err(cause) => cause,
+    fn a_named_context_is_the_only_engine_and_a_current_one_has_a_stand_in() {
+        let home = tempfile::tempdir().expect("folder");
+        let private = tempfile::NamedTempFile::new().expect("file");
+        let config = home.path().join(".docker");
+        std::fs::create_dir_all(&config).expect("folder");
+        std::fs::write(config.join("config.json"), r#"{"currentContext": "far"}"#).expect("config");
+        let home = home.path().display().to_string();
+        let socket = format!("unix://{}", private.path().display());
+        let of = |variables: &[(&str, &str)]| -> Vec<String> {
+            let mut all = surroundings(variables);
+            all.private_socket = Some(private.path().to_owned());
+            shown(&all).iter().map(|one| one.split(": ").next().unwrap_or_default().to_owned()).collect()
         };
-        assert_eq!(text("unix:///a b/c.sock", None), "unix /a b/c.sock");
-        assert_eq!(text("tcp://1.2.3.4", None), "tcp 1.2.3.4 2375");
-        assert_eq!(text("tcp://1.2.3.4:99/", None), "tcp 1.2.3.4 99");
-        assert_eq!(text("host:99", None), "tcp host 99");
-        assert_eq!(text("tcp://[::1]:99", None), "tcp [::1] 99");
-        assert!(text("tcp://a:b", None).contains("not a port"));
-        assert!(text("npipe:////./pipe/docker_engine", None).contains("npipe"));
-        assert!(text("ssh://a", None).contains("ssh -nNT"));
-        let nowhere = TlsFiles { folder: Some("/nowhere".into()) };
-        assert!(text("tcp://a", Some(nowhere)).contains("/nowhere/ca.pem"));
+        assert_eq!(of(&[("HOME", &home), ("DOCKER_CONTEXT", "far")]), ["docker context `far`"]);
+        assert_eq!(of(&[("HOME", &home)]), ["docker context `far`", &socket]);
+        assert_eq!(
+            of(&[("HOME", &home), ("DOCKER_CONTEXT", "default")])[..2],
+            [socket.as_str(), "unix:///var/run/docker.sock"]
+        );
     }
 
     #[test]
-    fn proxies_are_kept_as_spelled() {
+    fn proxies_are_kept_as_spelled_and_docker_adds_what_is_not_set() {
         let all = surroundings(&[("http_proxy", "http://p"), ("NO_PROXY", "a"), ("HTTPS_PROXY", "")]);
         assert_eq!(all.proxies.keys().collect::<Vec<_>>(), ["NO_PROXY", "http_proxy"]);
+        let home = tempfile::tempdir().expect("folder");
+        let text =
+            r#"{"proxies": {"default": {"httpProxy": "http://q", "httpsProxy": "http://u:hunter2@q"}}}"#;
+        std::fs::write(home.path().join("config.json"), text).expect("config");
+        let all = Surroundings { config_dir: Some(home.path().to_owned()), ..all };
+        let told: Vec<String> = all
+            .build_proxies("unix:///x")
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let hidden = "http://u:hunter2@q";
+        assert_eq!(
+            told,
+            [
+                &format!("HTTPS_PROXY={hidden}"),
+                "NO_PROXY=a",
+                "http_proxy=http://p",
+                &format!("https_proxy={hidden}")
+            ]
+        );
+        assert_eq!(all.secrets.redact(hidden), "http://***@q");
+    }
+
+    #[test]
+    fn tls_is_asked_for_by_either_variable_and_vouched_for_by_one() {
+        let caution = |variables: &[(&str, &str)]| {
+            let mut all = vec![("DOCKER_HOST", "tcp://far"), ("DOCKER_CERT_PATH", "/nowhere")];
+            all.extend_from_slice(variables);
+            let first = candidates(&surroundings(&all)).remove(0);
+            match first.wire {
+                Ok(wire) => wire.caution().unwrap_or_else(|| "none".to_owned()),
+                Err(cause) => cause,
+            }
+        };
+        assert_eq!(caution(&[]), "none");
+        let careless = "nothing vouches for the engine at tcp://far: its certificate is not checked";
+        assert_eq!(caution(&[("DOCKER_TLS", "1")]), careless);
+        let strict = "TLS needs /nowhere/ca.pem, which is not there";
+        assert_eq!(caution(&[("DOCKER_TLS_VERIFY", "1")]), strict);
+        assert_eq!(caution(&[("DOCKER_TLS", "1"), ("DOCKER_TLS_VERIFY", "1")]), strict);
     }
 
     #[tokio::test]

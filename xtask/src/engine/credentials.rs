@@ -12,10 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
+use super::docker_config::credential_key;
 use crate::secrets::Secrets;
-
-/// The key under which Docker Hub's credentials are stored.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Reads credentials from one settings file.
 #[derive(Clone)]
@@ -36,10 +34,7 @@ impl Credentials {
     /// keychain, so this leaves the async threads alone. What is found is hidden from every eye from then on.
     pub(super) async fn find(&self, host: &str) -> Option<Login> {
         let path = self.config_file.clone()?;
-        let key = match host {
-            "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB_KEY.to_owned(),
-            other => other.to_owned(),
-        };
+        let key = credential_key(host).to_owned();
         let found = tokio::task::spawn_blocking(move || {
             let file = File::open(path.as_path()).map_err(|_| CredentialRetrievalError::ConfigNotFound)?;
             docker_credential::get_credential_from_reader(BufReader::new(file), &key)

@@ -24,6 +24,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::EngineError;
 use super::classify::classify;
+use super::ssh::{Opening, Ssh};
+use super::tls::{TlsFiles, Verify};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +41,8 @@ pub(super) enum Address {
     Tcp { host: String, port: u16 },
     /// HTTP over TLS.
     Tls { host: String, port: u16, config: Arc<rustls::ClientConfig> },
+    /// A socket on another machine, through `ssh`.
+    Ssh(Ssh),
 }
 
 /// An endpoint that requests can be sent to. Cheap to clone.
@@ -46,6 +50,8 @@ pub(super) enum Address {
 pub(super) struct Wire {
     address: Address,
     shown: String,
+    /// With TLS: what it was set up from.
+    tls: Option<TlsFiles>,
 }
 
 /// A request body of any kind.
@@ -84,7 +90,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl Wire {
     /// An endpoint, with the text that errors call it by.
     pub(super) fn new(address: Address, shown: impl Into<String>) -> Self {
-        Self { address, shown: shown.into() }
+        Self { address, shown: shown.into(), tls: None }
+    }
+
+    /// The same, knowing what its TLS was set up from.
+    pub(super) fn with_certificates(mut self, tls: Option<TlsFiles>) -> Self {
+        self.tls = tls.filter(|_| matches!(self.address, Address::Tls { .. }));
+        self
     }
 
     /// The text that errors call it by: `unix:///var/run/docker.sock`.
@@ -96,11 +108,37 @@ impl Wire {
     pub(super) fn is_local(&self) -> bool {
         match &self.address {
             Address::Unix(_) => true,
+            Address::Ssh(_) => false,
             Address::Tcp { host, .. } | Address::Tls { host, .. } => {
                 let host = bare(host);
                 host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
             }
         }
+    }
+
+    /// Whether the other end is reached through ssh.
+    pub(super) fn is_ssh(&self) -> bool {
+        matches!(self.address, Address::Ssh(_))
+    }
+
+    /// The variables that lead docker's own programs to this endpoint.
+    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+        let one = |is_set: bool| if is_set { "1" } else { "" }.to_owned();
+        let folder = self.tls.as_ref().and_then(|files| files.folder.as_ref());
+        vec![
+            ("DOCKER_HOST", self.shown.clone()),
+            ("DOCKER_TLS", one(self.tls.is_some())),
+            ("DOCKER_TLS_VERIFY", one(self.tls.as_ref().is_some_and(|files| files.verify == Verify::Yes))),
+            ("DOCKER_CERT_PATH", folder.map(|folder| folder.display().to_string()).unwrap_or_default()),
+        ]
+    }
+
+    /// What somebody who trusts this connection should know.
+    pub(super) fn caution(&self) -> Option<String> {
+        let is_unverified = self.tls.as_ref().is_some_and(|files| files.verify == Verify::No);
+        is_unverified.then(|| {
+            format!("nothing vouches for the engine at {}: its certificate is not checked", self.shown)
+        })
     }
 
     /// Sends one request over a connection of its own. The target is reduced to path and query.
@@ -109,7 +147,7 @@ impl Wire {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let stream = self.open().await.map_err(WireError::Connect)?;
+        let (stream, opening) = self.open().await.map_err(WireError::Connect)?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(WireError::Http)?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
@@ -119,13 +157,16 @@ impl Wire {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         *request.uri_mut() = path.parse::<Uri>().unwrap_or_default();
         let host = match &self.address {
-            Address::Unix(_) => "localhost".to_owned(),
+            Address::Unix(_) | Address::Ssh(_) => "localhost".to_owned(),
             Address::Tcp { host, port } | Address::Tls { host, port, .. } => format!("{host}:{port}"),
         };
         if let Ok(host) = HeaderValue::from_str(&host) {
             request.headers_mut().insert(header::HOST, host);
         }
-        let response = sender.send_request(request).await.map_err(WireError::Http)?;
+        let response = sender.send_request(request).await.map_err(|error| self.unanswered(error))?;
+        if let Some(opening) = opening {
+            opening.done();
+        }
         Ok(Answer { response, connection })
     }
 
@@ -141,6 +182,19 @@ impl Wire {
         Err(classify(Some(status.as_u16()), &answer.error_message().await, about))
     }
 
+    /// Nothing came back. Over ssh that is how an endpoint shows that it cannot be opened.
+    fn unanswered(&self, error: hyper::Error) -> WireError {
+        let Address::Ssh(ssh) = &self.address else { return WireError::Http(error) };
+        if error.is_parse() {
+            return WireError::Connect(ssh.explain_noise());
+        }
+        let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        match cause {
+            Some(cause) => WireError::Connect(ssh.explain(cause)),
+            None => WireError::Http(error),
+        }
+    }
+
     /// The engine does not answer any more.
     pub(super) fn lost(&self, error: &WireError) -> EngineError {
         match error {
@@ -151,32 +205,37 @@ impl Wire {
         }
     }
 
-    async fn open(&self) -> io::Result<Box<dyn Stream>> {
-        let opening = async {
-            Ok(match &self.address {
-                #[cfg(unix)]
-                Address::Unix(path) => {
-                    Box::new(tokio::net::UnixStream::connect(path).await?) as Box<dyn Stream>
-                }
-                #[cfg(not(unix))]
-                Address::Unix(_) => {
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets on this system"));
-                }
-                Address::Tcp { host, port } => Box::new(connect_tcp(host, *port).await?),
-                Address::Tls { host, port, config } => {
-                    let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
-                    let stream = connect_tcp(host, *port).await?;
-                    Box::new(tokio_rustls::TlsConnector::from(config.clone()).connect(name, stream).await?)
-                }
-            })
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
-            Ok(opened) => opened,
+    /// A connection; one through ssh counts as being opened until its first answer.
+    async fn open(&self) -> io::Result<(Box<dyn Stream>, Option<Opening>)> {
+        if let Address::Ssh(ssh) = &self.address {
+            let (conversation, opening) = ssh.open().await?;
+            return Ok((Box::new(conversation), Some(opening)));
+        }
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.open_directly()).await {
+            Ok(opened) => Ok((opened?, None)),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
             )),
         }
+    }
+
+    async fn open_directly(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match &self.address {
+            #[cfg(unix)]
+            Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?) as Box<dyn Stream>,
+            #[cfg(not(unix))]
+            Address::Unix(_) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets on this system"));
+            }
+            Address::Tcp { host, port } => Box::new(connect_tcp(host, *port).await?),
+            Address::Tls { host, port, config } => {
+                let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
+                let stream = connect_tcp(host, *port).await?;
+                Box::new(tokio_rustls::TlsConnector::from(config.clone()).connect(name, stream).await?)
+            }
+            Address::Ssh(ssh) => Box::new(ssh.open().await?.0),
+        })
     }
 }
 

@@ -10,6 +10,8 @@ mod classify;
 mod connect;
 mod container;
 mod credentials;
+mod docker_config;
+mod endpoint;
 mod fake;
 mod filesync;
 mod http;
@@ -17,6 +19,8 @@ mod observe;
 pub mod provision;
 pub mod recipe;
 mod session;
+mod ssh;
+mod tls;
 mod trace;
 mod transfer;
 
@@ -33,7 +37,8 @@ use crate::retry::Retriable;
 
 pub use archive::{ByteStream, Loaded};
 pub use bollard::DockerEngine;
-pub use connect::{Surroundings, connect};
+pub use connect::{Found, Surroundings, connect, find};
+pub use docker_config::{CredentialSource, DockerConfig};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
 
 /// How far a pull, push or build is, or what it prints.
@@ -191,6 +196,23 @@ impl AnyEngine {
         match self {
             Self::Docker(engine) => engine.endpoint(),
             Self::Fake(_) => "fake://",
+        }
+    }
+
+    /// What docker's own programs have to be told to speak to the same engine: names and values of variables. An empty
+    /// value takes away what the environment says.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Docker(engine) => engine.wire.variables(),
+            Self::Fake(_) => Vec::new(),
+        }
+    }
+
+    /// What everybody who uses this engine should know.
+    pub fn caution(&self) -> Option<String> {
+        match self {
+            Self::Docker(engine) => engine.wire.caution(),
+            Self::Fake(_) => None,
         }
     }
 
