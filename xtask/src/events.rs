@@ -6,6 +6,7 @@
 //! In: [`EventKind`]s. Out: stamped, redacted [`Event`]s. The loop knows no sink by name and prints nothing; a sink
 //! that fails is dropped and the others are told by a warning, for showing must never fail doing.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use crate::harmless::neutralise;
 use crate::model::{Event, EventKind, LogStream, Outcome, StepId};
 use crate::secrets::Secrets;
 
@@ -25,6 +27,8 @@ pub const FIRST_TICK: Duration = Duration::from_millis(200);
 pub const TICK: Duration = Duration::from_millis(100);
 /// How many last lines a failed step carries.
 pub const LAST_LINES: usize = 10;
+/// Bytes of one of them: a build can print megabytes without a newline.
+pub const MAX_LAST_LINE: usize = 2000;
 
 /// A moment of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +161,7 @@ impl Delivery {
     }
 
     fn take(&mut self, mut event: Event) {
-        redact(&self.secrets, &mut event.kind);
+        clean(&self.secrets, &mut event.kind);
         self.complete(&mut event.kind);
         self.each(&mut |sink| sink.take(&event));
     }
@@ -177,6 +181,7 @@ impl Delivery {
                 if *outcome == Outcome::Failed && last_lines.is_empty() {
                     last_lines.extend(printed.unwrap_or_default());
                 }
+                last_lines.iter_mut().for_each(shorten);
                 if log.is_none() {
                     *log = self.sinks.iter().find_map(|sink| sink.log_of(step));
                 }
@@ -208,15 +213,14 @@ fn stamp(clock: &dyn Clock, kind: EventKind) -> Event {
     Event { v: VERSION, at: format_time(now.at), elapsed, kind }
 }
 
-/// Hides secrets in every free text of an event. The names of things (`run`, `step`, `subject`, `log`) stay: they
-/// are image names and paths that stand in the tree for everybody to read, and files are found by them.
-fn redact(secrets: &Secrets, kind: &mut EventKind) {
-    let hide = |text: &mut String| secrets.redact_in(text);
-    let hide_some = |text: &mut Option<String>| {
-        if let Some(text) = text {
-            secrets.redact_in(text);
-        }
+/// Makes every free text of an event harmless, and hides secrets in it. The names of things (`run`, `step`, `subject`,
+/// `log`) stay: they are image names and paths that stand in the tree for everybody to read, and files are found by them.
+fn clean(secrets: &Secrets, kind: &mut EventKind) {
+    let hide = |text: &mut String| {
+        neutralise_lines(text);
+        secrets.redact_in(text);
     };
+    let hide_some = |text: &mut Option<String>| text.iter_mut().for_each(hide);
     match kind {
         EventKind::RunStarted { run: _, command, images: _, base_images: _, engine, network } => {
             hide(command);
@@ -228,7 +232,12 @@ fn redact(secrets: &Secrets, kind: &mut EventKind) {
         EventKind::StepStarted { step: _, phase: _, subject: _, why }
         | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why } => hide(why),
         EventKind::StepProgress { step: _, done: _, total: _, unit: _, detail } => hide_some(detail),
-        EventKind::StepLog { step: _, stream: _, line } => hide(line),
+        EventKind::StepLog { step: _, stream: _, line } => {
+            if let Cow::Owned(harmless) = neutralise(line) {
+                *line = harmless;
+            }
+            secrets.redact_line(line);
+        }
         EventKind::StepPart { step: _, part, began: _, took: _, cached: _, failed: _ } => hide(part),
         EventKind::StepWarning { step: _, message } | EventKind::Announced { message } => hide(message),
         EventKind::StepRetrying { step: _, attempt: _, delay: _, cause } => hide(cause),
@@ -250,211 +259,22 @@ fn redact(secrets: &Secrets, kind: &mut EventKind) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::model::Phase;
-
-    /// Advances by 10 ms whenever somebody looks.
-    #[derive(Default)]
-    struct CountingClock(Mutex<u64>);
-
-    impl Clock for CountingClock {
-        fn now(&self) -> Moment {
-            let mut now = self.0.lock().unwrap();
-            *now += 10;
-            let elapsed = Duration::from_millis(*now);
-            Moment { at: SystemTime::UNIX_EPOCH + elapsed, elapsed }
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Collect {
-        seen: Arc<Mutex<Vec<String>>>,
-        fails_at: Option<usize>,
-        keeps_logs: bool,
-    }
-
-    impl Collect {
-        fn note(&self, text: String) -> io::Result<()> {
-            let mut seen = self.seen.lock().unwrap();
-            if self.fails_at == Some(seen.len()) {
-                return Err(io::Error::other("disk full"));
-            }
-            seen.push(text);
-            Ok(())
-        }
-
-        fn text(&self) -> String {
-            self.seen.lock().unwrap().join("\n")
-        }
-    }
-
-    impl Sink for Collect {
-        fn name(&self) -> &'static str {
-            "the collection"
-        }
-
-        fn take(&mut self, event: &Event) -> io::Result<()> {
-            self.note(serde_json::to_string(event).unwrap())
-        }
-
-        fn tick(&mut self, elapsed: Duration) -> io::Result<()> {
-            self.note(format!("tick {}", elapsed.as_millis()))
-        }
-
-        fn log_of(&self, step: &StepId) -> Option<String> {
-            self.keeps_logs.then(|| format!("logs/{}.log", step.file_stem()))
-        }
-
-        fn finish(&mut self) -> io::Result<()> {
-            self.note("finished".to_owned())
-        }
-    }
-
-    fn warning(message: &str) -> EventKind {
-        EventKind::StepWarning { step: None, message: message.to_owned() }
-    }
-
-    async fn deliver(kinds: Vec<EventKind>, secrets: Secrets, sinks: &[&Collect]) {
-        let (emitter, events) = channel(Arc::new(CountingClock::default()));
-        for kind in kinds {
-            emitter.emit(kind);
-        }
-        drop(emitter);
-        events
-            .deliver(secrets, sinks.iter().map(|&sink| Box::new(sink.clone()) as Box<dyn Sink>).collect())
-            .await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn delivers_stamped_events_in_order() {
-        let sink = Collect::default();
-        deliver(vec![warning("one"), warning("two")], Secrets::default(), &[&sink]).await;
-        insta::assert_snapshot!(sink.text(), @r#"
-        {"v":1,"at":"1970-01-01T00:00:00.010Z","elapsed":10,"event":"step-warning","step":null,"message":"one"}
-        {"v":1,"at":"1970-01-01T00:00:00.020Z","elapsed":20,"event":"step-warning","step":null,"message":"two"}
-        finished
-        "#);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failing_sink_is_dropped_and_the_others_are_told() {
-        let (bad, good) = (Collect { fails_at: Some(1), ..Collect::default() }, Collect::default());
-        deliver(vec![warning("one"), warning("two"), warning("three")], Secrets::default(), &[&bad, &good])
-            .await;
-        assert_eq!(bad.seen.lock().unwrap().len(), 1);
-        let text = good.text();
-        assert!(text.contains("the collection is given up for the rest of this run: disk full"), "{text}");
-        assert_eq!(text.matches("given up").count(), 1, "{text}");
-        assert!(text.contains("three") && text.ends_with("finished"), "{text}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn ticks_come_late_and_then_steadily() {
-        let sink = Collect::default();
-        let (emitter, events) = channel(Arc::new(CountingClock::default()));
-        let loop_task = tokio::spawn(events.deliver(Secrets::default(), vec![Box::new(sink.clone())]));
-        tokio::time::sleep(Duration::from_millis(199)).await;
-        assert_eq!(sink.text(), "");
-        tokio::time::sleep(Duration::from_millis(202)).await;
-        assert_eq!(sink.text(), "tick 10\ntick 20\ntick 30");
-        drop(emitter);
-        loop_task.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_free_text_keeps_a_secret() {
-        let secrets = Secrets::default();
-        secrets.add("hunter2");
-        let sink = Collect::default();
-        let step = StepId::new(Phase::Build, "api");
-        let text = || "a hunter2 b".to_owned();
-        let kinds = vec![
-            EventKind::RunStarted {
-                run: "r".to_owned(),
-                command: text(),
-                images: 1,
-                base_images: 1,
-                engine: Some(text()),
-                network: Some(text()),
-            },
-            EventKind::PhaseFinished { phase: Phase::Build, summary: text() },
-            EventKind::StepStarted {
-                step: step.clone(),
-                phase: Phase::Build,
-                subject: "api".to_owned(),
-                why: text(),
-            },
-            EventKind::StepProgress {
-                step: step.clone(),
-                done: 1,
-                total: 2,
-                unit: crate::model::Unit::Steps,
-                detail: Some(text()),
-            },
-            EventKind::StepLog { step: step.clone(), stream: LogStream::Stdout, line: text() },
-            EventKind::StepPart {
-                step: step.clone(),
-                part: text(),
-                began: 0,
-                took: 1,
-                cached: false,
-                failed: false,
-            },
-            EventKind::StepWarning { step: None, message: text() },
-            EventKind::StepRetrying { step: step.clone(), attempt: 1, delay: 1, cause: text() },
-            EventKind::StepFinished {
-                step,
-                phase: Phase::Build,
-                subject: "api".to_owned(),
-                outcome: Outcome::Failed,
-                took: 1,
-                detail: text(),
-                size: None,
-                last_lines: vec![text()],
-                log: None,
-            },
-            EventKind::StepSkipped {
-                phase: Phase::Build,
-                subject: "web".to_owned(),
-                outcome: Outcome::Skipped,
-                why: text(),
-            },
-            EventKind::CancelRequested { cause: text() },
-        ];
-        let count = kinds.len();
-        deliver(kinds, secrets, &[&sink]).await;
-        assert!(!sink.text().contains("hunter2"), "{}", sink.text());
-        assert_eq!(sink.text().matches("a *** b").count(), count + 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failed_step_gets_its_last_lines_and_its_log() {
-        let sink = Collect { keeps_logs: true, ..Collect::default() };
-        let step = StepId::new(Phase::Build, "api");
-        let line = |stream, text: String| EventKind::StepLog { step: step.clone(), stream, line: text };
-        let mut kinds: Vec<_> = (0..12).map(|n| line(LogStream::Stderr, format!("line {n}"))).collect();
-        kinds.push(line(LogStream::Progress, "[2/3] RUN".to_owned()));
-        kinds.push(EventKind::StepFinished {
-            step: step.clone(),
-            phase: Phase::Build,
-            subject: "api".to_owned(),
-            outcome: Outcome::Failed,
-            took: 1,
-            detail: "exit 1".to_owned(),
-            size: None,
-            last_lines: Vec::new(),
-            log: None,
-        });
-        deliver(kinds, Secrets::default(), &[&sink]).await;
-        let seen = sink.seen.lock().unwrap();
-        let event: Event = serde_json::from_str(&seen[13]).unwrap();
-        let EventKind::StepFinished { last_lines, log, .. } = event.kind else { panic!("{event:?}") };
-        assert_eq!(last_lines.len(), LAST_LINES);
-        assert_eq!((last_lines[0].as_str(), last_lines[9].as_str()), ("line 2", "line 11"));
-        assert_eq!(log.as_deref(), Some("logs/build-api.log"));
+/// [`neutralise`] for texts of several lines.
+fn neutralise_lines(text: &mut String) {
+    let cleaned: Vec<_> = text.split('\n').map(neutralise).collect();
+    if cleaned.iter().any(|line| matches!(line, Cow::Owned(_))) {
+        *text = cleaned.join("\n");
     }
 }
+
+/// The log has all of it.
+fn shorten(line: &mut String) {
+    if line.len() > MAX_LAST_LINE {
+        let end = line.floor_char_boundary(MAX_LAST_LINE);
+        line.truncate(end);
+        line.push_str("...");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ pub mod events;
 pub mod execute;
 pub mod fingerprint;
 pub mod graph;
+pub mod harmless;
 pub mod ignorefile;
 pub mod lock;
 pub mod model;

@@ -5,34 +5,55 @@
 //!
 //! * A credential, and the user information of a URL, always; anything shorter than [`MIN_LENGTH`] bytes never, for
 //!   `a` or `1` would blot out every text.
+//! * What is a secret by its shape, whoever printed it ([`shapes`]): a password in a URL, an `_authToken`, a token with
+//!   a well-known beginning.
 //! * A value of `.env` whose name says so (`TOKEN`, `PASSWORD`, …), from [`MIN_LENGTH_UNNAMED`] on, unless it is plainly
 //!   public.
 //! * A build arg whose name says so (`TOKEN`, `PASSWORD`, `SECRET`, `KEY`, `AUTH`, …): from [`MIN_LENGTH`] on.
 //! * Any other build arg: from [`MIN_LENGTH_UNNAMED`] on, unless the value is plainly public: a version, a number,
 //!   a path, a platform, an image reference, a URL without user information or query, or one word of lowercase
 //!   letters and dashes.
+//!
+//! A hidden value is found again as JSON, a URL and base64 write it, and where a long line was cut in the middle of it
+//! ([`Secrets::redact_line`]). What a build makes of it otherwise (its reverse, its hash) is not.
+
+mod shapes;
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// Shorter values are never hidden.
 pub const MIN_LENGTH: usize = 4;
 /// Shorter values of build args with a harmless name are never hidden.
 pub const MIN_LENGTH_UNNAMED: usize = 8;
+/// Builders and we ourselves cut lines that are longer.
+const PROBABLY_CUT: usize = 4096;
+/// Shorter pieces of base64 are not looked for: they stand in innocent texts too.
+const MIN_BASE64: usize = 8;
 /// What stands in place of a secret.
 pub const MASK: &str = "***";
 
 /// The secrets of a run. Clones share one set, so that credentials found late are hidden from then on.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    /// Longest first: a secret inside a longer one must not break it up.
-    values: Arc<RwLock<Vec<String>>>,
+    known: Arc<RwLock<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// As they were given, longest first.
+    values: Vec<String>,
+    /// All that is looked for, longest first: a secret inside a longer one must not break it up.
+    forms: Vec<String>,
 }
 
 /// Counts only; a `{:?}` must not give away what this type is for.
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let count = self.values.read().unwrap_or_else(PoisonError::into_inner).len();
+        let count = self.known.read().unwrap_or_else(PoisonError::into_inner).values.len();
         write!(f, "Secrets({count})")
     }
 }
@@ -40,13 +61,17 @@ impl std::fmt::Debug for Secrets {
 impl Secrets {
     /// Hides a credential (a password, a token), and each of its lines. Shorter than [`MIN_LENGTH`]: not hidden.
     pub fn add(&self, value: &str) {
-        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for value in std::iter::once(value).chain(value.lines()).map(str::trim) {
-            if value.len() >= MIN_LENGTH && value != MASK && !values.iter().any(|known| known == value) {
-                values.push(value.to_owned());
+            if value.len() >= MIN_LENGTH && value != MASK && !known.values.iter().any(|old| old == value) {
+                known.values.push(value.to_owned());
+                known.forms.extend(forms(value));
             }
         }
-        values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        let longest_first = |a: &String, b: &String| b.len().cmp(&a.len()).then_with(|| a.cmp(b));
+        known.values.sort_by(longest_first);
+        known.forms.sort_by(longest_first);
+        known.forms.dedup();
     }
 
     /// Hides a build arg's value if it may be secret (see the module's rules).
@@ -80,14 +105,37 @@ impl Secrets {
 
     /// The text with every secret in it replaced.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut text = Cow::Borrowed(text);
-        for value in values.iter() {
-            if text.contains(value.as_str()) {
-                text = Cow::Owned(text.replace(value.as_str(), MASK));
+        for form in &known.forms {
+            if text.contains(form.as_str()) {
+                text = Cow::Owned(text.replace(form.as_str(), MASK));
             }
         }
-        text
+        match shapes::mask(&text) {
+            Cow::Owned(masked) => Cow::Owned(masked),
+            Cow::Borrowed(_) => text,
+        }
+    }
+
+    /// [`redact`](Self::redact) of a line that may be a piece of a longer one: a secret of which it has only the
+    /// beginning (at its end) or only the end (at its beginning) is hidden too, if that is half of it. In a line so
+    /// long that it was probably cut, [`MIN_LENGTH`] bytes are enough.
+    pub fn redact_line(&self, line: &mut String) {
+        self.redact_in(line);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        for value in &known.values {
+            let least = if line.len() >= PROBABLY_CUT { MIN_LENGTH } else { MIN_LENGTH.max(value.len() / 2) };
+            let cuts = || (least..value.len()).rev();
+            if let Some(head) = cuts().filter_map(|at| value.get(..at)).find(|head| line.ends_with(head)) {
+                line.truncate(line.len() - head.len());
+                line.push_str(MASK);
+            }
+            let tails = cuts().filter_map(|length| value.get(value.len() - length..));
+            if let Some(tail) = tails.into_iter().find(|tail| line.starts_with(tail)) {
+                line.replace_range(..tail.len(), MASK);
+            }
+        }
     }
 
     /// [`redact`](Self::redact) in place; costs nothing where there is nothing to hide.
@@ -96,6 +144,39 @@ impl Secrets {
             *text = redacted;
         }
     }
+}
+
+/// How a value may be written: as it is, in JSON, in a URL, and in base64, where three bytes become four letters, so that
+/// its letters depend on where it begins in what is encoded.
+fn forms(value: &str) -> Vec<String> {
+    let mut forms = vec![value.to_owned()];
+    let json = serde_json::Value::from(value).to_string();
+    forms.push(json[1..json.len() - 1].to_owned());
+    forms.push(percent_encoded(value));
+    for before in 0..3 {
+        let mut bytes = vec![0; before];
+        bytes.extend_from_slice(value.as_bytes());
+        // Letters that other bytes have a part in are left out.
+        let letters = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            let encoded = engine.encode(&bytes);
+            let middle = encoded.get(letters.clone()).filter(|middle| middle.len() >= MIN_BASE64);
+            forms.extend(middle.map(str::to_owned));
+        }
+    }
+    forms
+}
+
+/// As `encodeURIComponent` does it.
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// One of the words that name a secret stands in the name: as a word of its own, or inside for the long ones.
@@ -245,5 +326,47 @@ mod tests {
         clone.add("later");
         assert_eq!(secrets.redact("later"), "***", "clones share one set");
         assert_eq!(format!("{secrets:?}"), "Secrets(6)");
+    }
+
+    #[test]
+    fn finds_a_secret_however_it_is_written() {
+        let secrets = Secrets::default();
+        secrets.add("quo\"te\\back & ash");
+        secrets.add("joe:hunter2-4711");
+        for (text, expect) in [
+            (r#"{"a":"quo\"te\\back & ash"}"#, r#"{"a":"***"}"#),
+            ("?q=quo%22te%5Cback%20%26%20ash&x", "?q=***&x"),
+            ("am9lOmh1bnRlcjItNDcxMQ==", "***Q=="),
+        ] {
+            assert_eq!(secrets.redact(text), expect, "{text}");
+        }
+        for before in ["", "x", "xy", "xyz", "wxyz"] {
+            for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+                let encoded = engine.encode(format!("{before}joe:hunter2-4711\n"));
+                let left = secrets.redact(&encoded).replace(MASK, "").len();
+                assert!(left <= 4 + before.len() * 4 / 3, "{before}: {encoded}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_in_a_secret_keeps_no_half_of_it() {
+        let secrets = Secrets::default();
+        secrets.add("hunter2-4711");
+        let long = "x".repeat(PROBABLY_CUT);
+        for (line, expect) in [
+            ("a hunter2-4711 b".to_owned(), "a *** b".to_owned()),
+            ("a hunter2".to_owned(), "a ***".to_owned()),
+            ("r2-4711 b".to_owned(), "*** b".to_owned()),
+            ("a hunt".to_owned(), "a hunt".to_owned()),
+            ("4711".to_owned(), "4711".to_owned()),
+            (format!("{long}hunt"), format!("{long}***")),
+            (format!("4711{long}"), format!("***{long}")),
+            (format!("711{long}hun"), format!("711{long}hun")),
+        ] {
+            let mut redacted = line.clone();
+            secrets.redact_line(&mut redacted);
+            assert_eq!(redacted, expect, "{line:.40}");
+        }
     }
 }

@@ -254,16 +254,37 @@ impl Trace {
         let partial = seen.partial.entry(log.stream).or_default();
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             partial.extend_from_slice(&rest[..end]);
+            say_pieces(&mut seen.tail, log.stream, partial, progress);
             say(&mut seen.tail, log.stream, partial, progress);
             partial.clear();
             rest = &rest[end + 1..];
         }
         partial.extend_from_slice(rest);
-        if partial.len() > MAX_LINE {
-            say(&mut seen.tail, log.stream, partial, progress);
-            partial.clear();
-        }
+        say_pieces(&mut seen.tail, log.stream, partial, progress);
     }
+}
+
+/// Says what is too long for one line, and leaves the rest.
+fn say_pieces(tail: &mut Tail, stream: i64, partial: &mut Vec<u8>, progress: OnProgress<'_>) {
+    while partial.len() > MAX_LINE {
+        let end = piece_of(&partial[..MAX_LINE]);
+        say(tail, stream, &partial[..end], progress);
+        partial.drain(..end);
+    }
+}
+
+/// Where to cut a line that is too long: behind a word, so that no secret is cut in two; in a line without words at
+/// least not inside a character.
+fn piece_of(bytes: &[u8]) -> usize {
+    let last_words = bytes.len() - bytes.len() / 16;
+    let after_word =
+        bytes[last_words..].iter().rposition(u8::is_ascii_whitespace).map(|at| last_words + at + 1);
+    after_word.unwrap_or_else(|| {
+        let is_inside = |byte: &u8| byte & 0xc0 == 0x80;
+        let tail = bytes.iter().rev().take(3).take_while(|byte| is_inside(byte)).count();
+        // The first byte of the last character, which may have more to come.
+        if bytes[bytes.len() - 1 - tail] >= 0xc0 { bytes.len() - 1 - tail } else { bytes.len() }
+    })
 }
 
 fn say(tail: &mut Tail, stream: i64, bytes: &[u8], progress: OnProgress<'_>) {

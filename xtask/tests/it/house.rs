@@ -12,7 +12,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("os", &["env"]),
     ("lock", &["os"]),
     ("revision", &["os"]),
-    ("events", &["model", "secrets"]),
+    ("harmless", &[]),
+    ("events", &["model", "secrets", "harmless"]),
     ("dotenv", &["model"]),
     ("conf", &["model", "suggest", "config", "dotenv"]),
     ("template", &["model", "suggest"]),
@@ -62,7 +63,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("base_images::artifact", &["model", "config", "engine", "lock", "os", "retry", "secrets", "web"]),
     ("network", &["model", "config", "registry"]),
     ("execute", &["model", "engine", "registry", "events", "retry", "base_images"]),
-    ("report", &["model", "events", "secrets"]),
+    ("report", &["model", "events", "secrets", "harmless"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -191,6 +191,29 @@ fn an_error_that_came_before_a_flood_is_among_the_last_lines() {
 }
 
 #[test]
+fn an_endless_line_is_cut_between_words_and_characters() {
+    for (unit, ends) in [("word-of-some-length ", " "), ("日本", "")] {
+        let text = unit.repeat(300_000 / unit.len());
+        let said = Mutex::new(Vec::new());
+        let progress = |progress: Progress| {
+            if let Progress::Log { line, .. } = progress {
+                said.lock().expect("unpoisoned").push(line);
+            }
+        };
+        let mut trace = Trace::default();
+        // In pieces that end anywhere, as they come through a pipe.
+        for piece in text.as_bytes().chunks(4097) {
+            trace.take(logs(vec![log("a", 1, piece)]), &progress);
+        }
+        trace.take(logs(vec![log("a", 1, b"end\n")]), &progress);
+        let said = said.into_inner().expect("unpoisoned");
+        assert_eq!(said.concat(), format!("{text}end"));
+        assert!(said.len() > 4 && said.iter().all(|line| line.len() <= MAX_LINE));
+        assert!(said[..said.len() - 1].iter().all(|line| line.ends_with(ends)));
+    }
+}
+
+#[test]
 fn names_are_taken_apart() {
     for (vertex, bare, at) in [
         ("[builder 2/5] RUN npm ci", Some("RUN npm ci"), Some(("builder", 2, 5))),
