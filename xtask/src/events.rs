@@ -202,6 +202,11 @@ impl Delivery {
     }
 }
 
+/// An event of no run: of now, and of its beginning.
+pub fn lone(kind: EventKind) -> Event {
+    Event { v: VERSION, at: format_time(SystemTime::now()), elapsed: 0, kind }
+}
+
 fn stamp(clock: &dyn Clock, kind: EventKind) -> Event {
     let now = clock.now();
     let elapsed = u64::try_from(now.elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -226,7 +231,7 @@ fn redact(secrets: &Secrets, kind: &mut EventKind) {
         EventKind::PhaseStarted { .. } | EventKind::RunFinished { .. } => {}
         EventKind::PhaseFinished { phase: _, summary } => hide(summary),
         EventKind::StepStarted { step: _, phase: _, subject: _, why }
-        | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why } => hide(why),
+        | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why, error: _ } => hide(why),
         EventKind::StepProgress { step: _, done: _, total: _, unit: _, detail } => hide_some(detail),
         EventKind::StepLog { step: _, stream: _, line } => hide(line),
         EventKind::StepPart { step: _, part, began: _, took: _, cached: _, failed: _ } => hide(part),
@@ -242,11 +247,16 @@ fn redact(secrets: &Secrets, kind: &mut EventKind) {
             size: _,
             last_lines,
             log: _,
+            error: _,
         } => {
             hide(detail);
             last_lines.iter_mut().for_each(hide);
         }
         EventKind::CancelRequested { cause } => hide(cause),
+        EventKind::Error { error: _, what, causes, last_lines, hints } => {
+            let texts = std::iter::once(what).chain(causes).chain(last_lines).chain(hints);
+            texts.for_each(hide);
+        }
     }
 }
 
@@ -255,7 +265,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::model::Phase;
+    use crate::model::{ErrorKind, Phase};
 
     /// Advances by 10 ms whenever somebody looks.
     #[derive(Default)]
@@ -416,19 +426,29 @@ mod tests {
                 size: None,
                 last_lines: vec![text()],
                 log: None,
+                error: None,
             },
             EventKind::StepSkipped {
                 phase: Phase::Build,
                 subject: "web".to_owned(),
                 outcome: Outcome::Skipped,
                 why: text(),
+                error: None,
             },
             EventKind::CancelRequested { cause: text() },
+            EventKind::Error {
+                error: ErrorKind::NoEngine,
+                what: text(),
+                causes: vec![text()],
+                last_lines: vec![text()],
+                hints: vec![text()],
+            },
         ];
         let count = kinds.len();
         deliver(kinds, secrets, &[&sink]).await;
         assert!(!sink.text().contains("hunter2"), "{}", sink.text());
-        assert_eq!(sink.text().matches("a *** b").count(), count + 3);
+        // Some events have several texts.
+        assert_eq!(sink.text().matches("a *** b").count(), count + 6);
     }
 
     #[tokio::test(start_paused = true)]
@@ -448,6 +468,7 @@ mod tests {
             size: None,
             last_lines: Vec::new(),
             log: None,
+            error: None,
         });
         deliver(kinds, Secrets::default(), &[&sink]).await;
         let seen = sink.seen.lock().unwrap();
