@@ -207,6 +207,11 @@ impl Delivery {
     }
 }
 
+/// An event of no run: of now, and of its beginning.
+pub fn lone(kind: EventKind) -> Event {
+    Event { v: VERSION, at: format_time(SystemTime::now()), elapsed: 0, kind }
+}
+
 fn stamp(clock: &dyn Clock, kind: EventKind) -> Event {
     let now = clock.now();
     let elapsed = u64::try_from(now.elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -230,7 +235,7 @@ fn clean(secrets: &Secrets, kind: &mut EventKind) {
         EventKind::PhaseStarted { .. } | EventKind::RunFinished { .. } => {}
         EventKind::PhaseFinished { phase: _, summary } => hide(summary),
         EventKind::StepStarted { step: _, phase: _, subject: _, why }
-        | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why } => hide(why),
+        | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why, error: _ } => hide(why),
         EventKind::StepProgress { step: _, done: _, total: _, unit: _, detail } => hide_some(detail),
         EventKind::StepLog { step: _, stream: _, line } => {
             if let Cow::Owned(harmless) = neutralise(line) {
@@ -251,11 +256,16 @@ fn clean(secrets: &Secrets, kind: &mut EventKind) {
             size: _,
             last_lines,
             log: _,
+            error: _,
         } => {
             hide(detail);
             last_lines.iter_mut().for_each(hide);
         }
         EventKind::CancelRequested { cause } => hide(cause),
+        EventKind::Error { error: _, what, causes, last_lines, hints } => {
+            let texts = std::iter::once(what).chain(causes).chain(last_lines).chain(hints);
+            texts.for_each(hide);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::session::Session;
 use crate::engine::Progress;
-use crate::error::ExitCode;
+use crate::error::{Error, ExitCode};
 use crate::events::{self, Clock as _, Emitter, Sink, SystemClock};
 use crate::model::{EventKind, Outcome, Phase, RunStats, StepId, Unit};
 use crate::report::{self, record::Recorder};
@@ -162,12 +162,15 @@ impl Activity {
             size: None,
             last_lines: Vec::new(),
             log: None,
+            error: None,
         });
     }
 
-    /// Waits until everybody has heard of everything. A failure is told by whoever called.
-    pub async fn finish(mut self, code: ExitCode) {
+    /// Tells how it ended and waits until everybody has heard of everything: what is left of an error is its kind.
+    pub async fn finish<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.stats.took = self.now();
+        let result = result.map_err(|error| error.tell_by(&self.emitter));
+        let code = result.as_ref().map_or_else(Error::code, |_| ExitCode::Good);
         let outcome = match code {
             ExitCode::Good => Outcome::Done,
             ExitCode::Interrupted => Outcome::Cancelled,
@@ -177,6 +180,7 @@ impl Activity {
         self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats: self.stats });
         drop(self.emitter);
         let _ = self.delivery.await;
+        result
     }
 }
 

@@ -133,7 +133,7 @@ async fn compare(typed: &Typed<'_>, session: &Session, commits: &args::Commits) 
     session.tell_warnings();
     if let (true, Some(changed @ 1..)) = (commits.until == "HEAD", revision::uncommitted(root).await) {
         let files = count(changed, "uncommitted file");
-        super::say(&format!("warning: commits are compared; {files} not looked at"));
+        session.warn(&format!("commits are compared; {files} not looked at"));
     }
     let (old_tree, old_keys) = look(typed, session, &then).await?;
     let (tree, keys) = look(typed, session, &now).await?;

@@ -69,18 +69,11 @@ async fn verify(session: &Session, file: &Path) -> Result<ExitCode, Error> {
     let contents = read(file.to_owned()).await?;
     let (blobs, bytes) = (Inspection::of(&contents).blobs, contents.bundle().size());
     let mut activity = Activity::start(session, Recorded::No, None, &[Phase::Verify]);
-    match prove(&mut activity, contents, Unpack::All).await {
-        Ok(_) => {
-            activity.finish(ExitCode::Good).await;
-            let blobs = counted(blobs, "blob");
-            super::print(&format!("{} is whole: {blobs}, {}", file.display(), size(bytes)));
-            Ok(ExitCode::Good)
-        }
-        Err(error) => {
-            activity.finish(error.code()).await;
-            Err(error)
-        }
-    }
+    let proven = prove(&mut activity, contents, Unpack::All).await;
+    activity.finish(proven).await?;
+    let blobs = counted(blobs, "blob");
+    super::print(&format!("{} is whole: {blobs}, {}", file.display(), size(bytes)));
+    Ok(ExitCode::Good)
 }
 
 /// Reads every blob, shown as the phase that it is.

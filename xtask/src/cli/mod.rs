@@ -25,7 +25,7 @@ mod run;
 mod session;
 mod trials;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use clap::Parser as _;
 use clap::error::ErrorKind as Unparsed;
@@ -34,9 +34,10 @@ use self::args::{Cli, Command};
 use self::session::Typed;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
+use crate::events;
 use crate::report;
 use crate::report::bug::{RunNotes, guard};
-use crate::report::resolve::Colour;
+use crate::report::resolve::{self, Colour, Mode};
 
 /// The whole program: parses, does, tells what went wrong.
 pub fn main() -> std::process::ExitCode {
@@ -54,16 +55,17 @@ fn run(notes: &RunNotes) -> std::process::ExitCode {
             return if is_help { ExitCode::Good } else { ExitCode::Usage }.into();
         }
     };
+    let style = Telling::of(&cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell(&Error::of(ErrorKind::Unexpected, &error), notes).into(),
+        Err(error) => return tell(&Error::of(ErrorKind::Unexpected, &error), style, notes).into(),
     };
     let result = runtime.block_on(dispatch(cli, notes));
     // A blocking task that outlives a cancelled run must not hold up the exit.
     runtime.shutdown_background();
     match result {
         Ok(code) => code.into(),
-        Err(error) => tell(&error, notes).into(),
+        Err(error) => tell(&error, style, notes).into(),
     }
 }
 
@@ -117,11 +119,36 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-fn tell(error: &Error, notes: &RunNotes) -> ExitCode {
-    if let Some(failure) = error.telling(&notes.secrets) {
-        let stderr = std::io::stderr();
-        let plain = !stderr.is_terminal() || Env::from_process().no_color();
-        report::tell(&failure, if plain { Colour::No } else { Colour::Yes });
+/// How an error is told that no run's screen has told.
+#[derive(Clone, Copy, Debug)]
+enum Telling {
+    Text(Colour),
+    /// As the last event: `--progress json` has nothing but events on stderr.
+    Event,
+}
+
+impl Telling {
+    fn of(global: &args::Global) -> Self {
+        let display = resolve::resolve(session::circumstances(global, &Env::from_process(), false));
+        match display.mode {
+            Mode::Json => Self::Event,
+            _ => Self::Text(display.colour),
+        }
+    }
+}
+
+fn tell(error: &Error, how: Telling, notes: &RunNotes) -> ExitCode {
+    match how {
+        Telling::Text(colour) => {
+            if let Some(failure) = error.telling(&notes.secrets) {
+                report::tell(&failure, colour);
+            }
+        }
+        Telling::Event => {
+            if let Some(kind) = error.as_event(&notes.secrets) {
+                report::tell_event(&events::lone(kind));
+            }
+        }
     }
     error.code()
 }

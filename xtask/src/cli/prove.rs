@@ -200,6 +200,7 @@ fn failures(root: &Path) -> BTreeMap<String, String> {
                     subject,
                     outcome: Outcome::Failed | Outcome::Skipped,
                     why,
+                    ..
                 } => {
                     found.entry(subject).or_insert(why);
                 }

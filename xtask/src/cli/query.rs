@@ -35,10 +35,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         PlanFormat::Dot => explain::dot(&document(Inputs::None)),
         PlanFormat::Bake => {
             for step in world.render.steps.iter().filter(|step| step.subject.ends_with("Dockerfile")) {
-                super::say(&format!(
-                    "warning: {} is not written yet: `cargo xtask render` does",
-                    step.subject
-                ));
+                session.warn(&format!("{} is not written yet: `cargo xtask render` does", step.subject));
             }
             let wish = pipeline::build_request(&session, &planned.selected, planned.verdict.as_ref());
             let is_secret = |value: &str| session.secrets.redact(value) != value;

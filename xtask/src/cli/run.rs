@@ -11,7 +11,7 @@ use super::pipeline::{Planned, Request, document, make_plan};
 use super::session::{Session, World};
 use super::{interrupt, provisioning};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::steps::{Failures, Pulls, kind_of_reason, kind_of_step};
+use crate::error::steps::{Failures, KINDS, Pulls, kind_of_reason, kind_of_step};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
 use crate::execute::pull::Puller;
@@ -134,13 +134,15 @@ impl<'a> Run<'a> {
         };
         self.stats.took = u64::try_from(self.clock.now().elapsed.as_millis()).unwrap_or(u64::MAX);
         let exit_code = code.number();
+        // Told on the run's own screen and on record, so nobody tells it again.
+        let told = result.map_err(|error| error.tell_by(&self.emitter));
         self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats: self.stats });
         self.interrupts.abort();
         drop(self.emitter);
         // The emitter of the interrupt watch goes with its task; then the stream ends.
         let _ = self.interrupts.await;
         let _ = self.delivery.await;
-        result.map(|()| code)
+        told.map(|()| code)
     }
 
     /// Does the phases of the request.
@@ -177,6 +179,7 @@ impl<'a> Run<'a> {
             artifacts: &artifacts,
             store: OnceCell::new(),
             ledger: &ledger,
+            kinds: KINDS,
         };
         let session = self.session;
         let again = |world: &World, request: &Request, observed: &Observed| {
@@ -270,6 +273,7 @@ impl<'a> Run<'a> {
             artifacts: &artifacts,
             store: OnceCell::new(),
             ledger: &ledger,
+            kinds: KINDS,
         };
         let of = self.request.phases.len() + self.further;
         for phase in phases.iter().copied() {

@@ -13,10 +13,11 @@ use crate::engine::provision::Home;
 use crate::engine::{self, AnyEngine, Engine as _, EngineError, Surroundings};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
+use crate::events;
 use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, Diagnostic, Digest, Image, ImageName, NetworkVerdict, Observed, Originals, Phase, Platform,
-    Reason, Reference, Severity, Skipped,
+    AliasRules, Diagnostic, Digest, EventKind, Image, ImageName, NetworkVerdict, Observed, Originals, Phase,
+    Platform, Reason, Reference, Severity, Skipped,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::{Assessment, prefetched};
@@ -26,7 +27,7 @@ use crate::rebuild::lineage::{self, Ground, Lineage};
 use crate::registry::Registry;
 use crate::report;
 use crate::report::bug::RunNotes;
-use crate::report::resolve::{self, Circumstances, ColourChoice, Display, resolve};
+use crate::report::resolve::{self, Circumstances, ColourChoice, Display, Mode, resolve};
 use crate::retry::Policy;
 use crate::secrets::{self, Secrets};
 use crate::suggest::did_you_mean;
@@ -231,7 +232,7 @@ impl Session {
     /// Says what is odd about the settings, where no run's report does.
     pub fn tell_warnings(&self) {
         for warning in &self.config.warnings {
-            super::say(&self.secrets.redact(&format!("warning: {warning}")));
+            self.warn(warning);
         }
     }
 
@@ -239,7 +240,19 @@ impl Session {
     pub fn tell_missing_engine(&self, world: &World) {
         if let Err(error) = &world.engine {
             let warning = Error::from(error.clone()).as_warning(&self.secrets);
-            warning.iter().for_each(|warning| report::tell(warning, self.display.colour));
+            warning.iter().for_each(|warning| match self.display.mode {
+                Mode::Json => self.warn(&format!("{}\n{}", warning.what, warning.causes.join("\n"))),
+                _ => report::tell(warning, self.display.colour),
+            });
+        }
+    }
+
+    /// Says that something is odd, where no run's report does.
+    pub fn warn(&self, message: &str) {
+        let message = self.secrets.redact(message).into_owned();
+        match self.display.mode {
+            Mode::Json => report::tell_event(&events::lone(EventKind::StepWarning { step: None, message })),
+            _ => super::say(&format!("warning: {message}")),
         }
     }
 
@@ -306,7 +319,7 @@ impl Session {
     }
 }
 
-fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
+pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
     Circumstances {
         progress: match global.progress {
             ProgressChoice::Auto => resolve::ProgressChoice::Auto,

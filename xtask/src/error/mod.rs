@@ -12,8 +12,9 @@ pub mod steps;
 mod tests;
 
 pub use self::exit_code::ExitCode;
+use crate::events::Emitter;
 pub use crate::model::ErrorKind;
-use crate::model::{Diagnostic, Severity};
+use crate::model::{Diagnostic, EventKind, Severity};
 use crate::report::failure::{Failure, FailureSeverity};
 use crate::secrets::Secrets;
 
@@ -103,6 +104,20 @@ impl Error {
         Some(failure)
     }
 
+    /// Tells a run's eyes of it; what is left is only its kind.
+    pub fn tell_by(self, emitter: &Emitter) -> Self {
+        let kind = self.kind;
+        if let Some(failure) = self.failure {
+            emitter.emit(event(kind, failure));
+        }
+        Self::told(kind)
+    }
+
+    /// The same as an event, for whoever reads events and no run was begun; none if it was told already.
+    pub fn as_event(&self, secrets: &Secrets) -> Option<EventKind> {
+        Some(event(self.kind, self.telling(secrets)?))
+    }
+
     /// The same as something that the command could go on without.
     pub fn as_warning(&self, secrets: &Secrets) -> Option<Failure> {
         let failure = self.telling(secrets)?;
@@ -124,4 +139,9 @@ impl Error {
         }
         self
     }
+}
+
+fn event(error: ErrorKind, failure: Failure) -> EventKind {
+    let Failure { severity: _, what, causes, last_lines, hints } = failure;
+    EventKind::Error { error, what, causes, last_lines, hints }
 }

@@ -3,10 +3,13 @@
 use super::{ErrorKind, ExitCode};
 use crate::base_images::artifact::ArtifactError;
 use crate::engine::EngineError;
-use crate::execute::StepError;
 use crate::execute::pull::PullError;
+use crate::execute::{Kinds, StepError};
 use crate::model::{Phase, Reason};
 use crate::registry::RegistryError;
+
+/// Both of the below, for whoever does the steps.
+pub const KINDS: Kinds = Kinds { of_step: kind_of_step, of_reason: kind_of_reason };
 
 /// The kind of a step's failure. In a build, everything but the engine's own end is a failed build: the log has
 /// what it came from.

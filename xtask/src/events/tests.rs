@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::model::Phase;
+use crate::model::{ErrorKind, Phase};
 
 /// Advances by 10 ms whenever somebody looks.
 #[derive(Default)]
@@ -163,19 +163,29 @@ async fn no_free_text_keeps_a_secret() {
             size: None,
             last_lines: vec![text()],
             log: None,
+            error: None,
         },
         EventKind::StepSkipped {
             phase: Phase::Build,
             subject: "web".to_owned(),
             outcome: Outcome::Skipped,
             why: text(),
+            error: None,
         },
         EventKind::CancelRequested { cause: text() },
+        EventKind::Error {
+            error: ErrorKind::NoEngine,
+            what: text(),
+            causes: vec![text()],
+            last_lines: vec![text()],
+            hints: vec![text()],
+        },
     ];
     let count = kinds.len();
     deliver(kinds, secrets, &[&sink]).await;
     assert!(!sink.text().contains("hunter2"), "{}", sink.text());
-    assert_eq!(sink.text().matches("a *** b").count(), count + 3);
+    // Some events have several texts.
+    assert_eq!(sink.text().matches("a *** b").count(), count + 6);
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,6 +205,7 @@ async fn a_failed_step_gets_its_last_lines_and_its_log() {
         size: None,
         last_lines: Vec::new(),
         log: None,
+        error: None,
     });
     deliver(kinds, Secrets::default(), &[&sink]).await;
     let seen = sink.seen.lock().unwrap();
@@ -232,6 +243,7 @@ async fn hostile_output_reaches_no_sink() {
         size: None,
         last_lines: Vec::new(),
         log: None,
+        error: None,
     });
     deliver(kinds, secrets, &[&sink]).await;
     let seen = sink.seen.lock().unwrap();

@@ -20,7 +20,9 @@ pub use self::trial::{Ledger, Tried};
 use crate::base_images::artifact::Fetcher;
 use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
-use crate::model::{EventKind, Observed, Outcome, Phase, Plan, RunStats, Step, StepId, StepKind};
+use crate::model::{
+    ErrorKind, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, Step, StepId, StepKind,
+};
 pub use crate::retry;
 
 /// Whether the first failure stops the start of further steps.
@@ -63,6 +65,17 @@ pub struct Execution<'a, E, M> {
     pub store: OnceCell<Observed>,
     /// What steps learn for those after them.
     pub ledger: &'a Ledger,
+    /// What kind of failure something is.
+    pub kinds: Kinds,
+}
+
+/// Who says what kind of failure something is; one place knows every module's errors, and it is not here.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds {
+    /// Of a step that failed.
+    pub of_step: fn(Phase, &StepError) -> ErrorKind,
+    /// Of what was not even begun, for a reason that counts as a failure.
+    pub of_reason: fn(Phase, &Reason) -> ErrorKind,
 }
 
 /// A step that failed.
@@ -119,6 +132,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 subject: skipped.subject.clone(),
                 outcome: skipped.why.outcome(),
                 why: skipped.why.to_string(),
+                error: (skipped.why.outcome() == Outcome::Failed)
+                    .then(|| (self.kinds.of_reason)(phase, &skipped.why)),
             });
         }
         let report = self.run_steps(phase, &steps, outcomes).await;
@@ -158,6 +173,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         };
         let ended = |index: usize, (result, took): (Option<Result<Done, StepError>>, std::time::Duration)| {
             let step = &steps[index];
+            let error = result.as_ref().and_then(|result| result.as_ref().err());
+            let error = error.map(|error| (self.kinds.of_step)(phase, error));
             let (outcome, detail, size, last_lines) = match &result {
                 None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new()),
                 Some(Ok(done)) => (done.outcome, done.detail.clone(), done.size, Vec::new()),
@@ -173,6 +190,7 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 size,
                 last_lines,
                 log: None,
+                error,
             });
             outcomes.insert(step.id.clone(), outcome);
             match result {
@@ -205,7 +223,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 }
                 None => (Outcome::Cancelled, "not started".to_owned()),
             };
-            self.emitter.emit(EventKind::StepSkipped { phase, subject: step.subject.clone(), outcome, why });
+            let subject = step.subject.clone();
+            self.emitter.emit(EventKind::StepSkipped { phase, subject, outcome, why, error: None });
             outcomes.insert(step.id.clone(), outcome);
             match outcome {
                 Outcome::Cancelled => report.cancelled += 1,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, StepId};
+use super::{ErrorKind, Phase, StepId};
 
 /// One thing that happened. On the wire: one JSON object a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,6 +149,9 @@ pub enum EventKind {
         last_lines: Vec<String>,
         /// The step's log, relative to the root, if it has one; the run loop fills it.
         log: Option<String>,
+        /// Of a failed step: the kind of its failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<ErrorKind>,
     },
     /// Something was not done.
     StepSkipped {
@@ -161,6 +164,9 @@ pub enum EventKind {
         outcome: Outcome,
         /// Why.
         why: String,
+        /// Of what counts as failed: the kind of its failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<ErrorKind>,
     },
     /// Something was done to the machine: a package installed, an engine started, a base image made.
     Announced {
@@ -171,6 +177,20 @@ pub enum EventKind {
     CancelRequested {
         /// Why.
         cause: String,
+    },
+    /// What ends the run is no failed step: told once, before the run's end.
+    Error {
+        /// Its kind.
+        error: ErrorKind,
+        /// What could not be done.
+        what: String,
+        /// Why, from the outermost cause to the innermost.
+        causes: Vec<String>,
+        /// The last lines that were printed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        last_lines: Vec<String>,
+        /// Commands or files that help.
+        hints: Vec<String>,
     },
     /// The last event.
     RunFinished {

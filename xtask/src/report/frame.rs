@@ -74,7 +74,8 @@ impl Screen {
             EventKind::StepStarted { .. }
             | EventKind::StepProgress { .. }
             | EventKind::StepPart { .. }
-            | EventKind::StepRetrying { .. } => {}
+            | EventKind::StepRetrying { .. }
+            | EventKind::Error { .. } => {}
             EventKind::StepLog { step, line, .. } => {
                 if self.display.verbosity >= Verbosity::Logs {
                     let text = format!("             {} | {}", self.subject_of(step), neutralise(line));
@@ -91,7 +92,7 @@ impl Screen {
                 self.settled.push(Line::Text(format!("  {}", neutralise(message))));
             }
             EventKind::StepFinished { .. } => self.settle_step(event, ended.as_ref()),
-            EventKind::StepSkipped { phase: _, subject, outcome, why } => {
+            EventKind::StepSkipped { subject, outcome, why, .. } => {
                 if *outcome != Outcome::UpToDate || self.display.verbosity >= Verbosity::Verbose {
                     let word = if *outcome == Outcome::UpToDate { Outcome::Skipped } else { *outcome };
                     let subject = pad(&neutralise(subject), 12);

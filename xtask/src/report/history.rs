@@ -97,7 +97,7 @@ pub fn read(id: &str, bytes: &[u8]) -> Option<RunInfo> {
                 let reason = whys.remove(&step).unwrap_or_default();
                 images.push(ImageInfo { image: subject, outcome, took, size, reason });
             }
-            EventKind::StepSkipped { phase: Phase::Build, subject, outcome, why } => {
+            EventKind::StepSkipped { phase: Phase::Build, subject, outcome, why, .. } => {
                 images.push(ImageInfo { image: subject, outcome, took: 0, size: None, reason: why });
             }
             _ => {}

@@ -40,7 +40,7 @@ mod tests {
 
     use super::super::testing::{Paper, failing_story};
     use super::*;
-    use crate::model::{EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
+    use crate::model::{ErrorKind, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
 
     #[test]
     fn what_is_written_reads_back() {
@@ -91,10 +91,24 @@ mod tests {
                 size: Some(1),
                 last_lines: vec![text()],
                 log: Some(text()),
+                error: Some(ErrorKind::BuildFailed),
             },
-            EventKind::StepSkipped { phase, subject, outcome: Outcome::UpToDate, why },
+            EventKind::StepSkipped {
+                phase,
+                subject,
+                outcome: Outcome::Failed,
+                why,
+                error: Some(ErrorKind::NotHere),
+            },
             EventKind::Announced { message: text() },
             EventKind::CancelRequested { cause: text() },
+            EventKind::Error {
+                error: ErrorKind::EngineGone,
+                what: text(),
+                causes: vec![text()],
+                last_lines: vec![text()],
+                hints: vec![text()],
+            },
             EventKind::RunFinished { outcome: Outcome::Done, exit_code: 0, stats: RunStats::default() },
         ];
         let place = |kind: &EventKind| match kind {
@@ -111,9 +125,10 @@ mod tests {
             EventKind::StepSkipped { .. } => 10,
             EventKind::Announced { .. } => 11,
             EventKind::CancelRequested { .. } => 12,
-            EventKind::RunFinished { .. } => 13,
+            EventKind::Error { .. } => 13,
+            EventKind::RunFinished { .. } => 14,
         };
-        assert!(samples.iter().map(place).eq(0..14));
+        assert!(samples.iter().map(place).eq(0..15));
         samples
     }
 

@@ -28,6 +28,7 @@ use std::io::{self, Write};
 use self::failure::Failure;
 use self::resolve::{Colour, Display, Mode};
 use crate::events::Sink;
+use crate::model::Event;
 
 /// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed.
 pub fn eye(display: Display, record: Option<String>) -> Box<dyn Sink> {
@@ -36,6 +37,13 @@ pub fn eye(display: Display, record: Option<String>) -> Box<dyn Sink> {
         Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record)),
         Mode::Json => Box::new(json::Json::new(io::stderr())),
     }
+}
+
+/// Tells on stderr an event of no run.
+pub fn tell_event(event: &Event) {
+    let mut sink = json::Json::new(io::stderr());
+    // As below.
+    let _ = sink.take(event);
 }
 
 /// Tells on stderr what went wrong outside of a run's screen, or after it.

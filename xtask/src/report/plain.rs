@@ -134,7 +134,7 @@ impl<W: Write + Send> Plain<W> {
                 let facts = started_facts(&event.kind);
                 self.line(at, "started", (Style::Plain, &facts), "");
             }
-            EventKind::PhaseStarted { .. } | EventKind::StepProgress { .. } => {}
+            EventKind::PhaseStarted { .. } | EventKind::StepProgress { .. } | EventKind::Error { .. } => {}
             EventKind::PhaseFinished { phase, summary } => {
                 let own = self.summary.phase_sentence(*phase);
                 let sentence = if summary.is_empty() { own } else { neutralise(summary).into_owned() };
@@ -187,7 +187,7 @@ impl<W: Write + Send> Plain<W> {
                 let why = ended.map(|step| step.why).unwrap_or_default();
                 self.take_finished(event, &why);
             }
-            EventKind::StepSkipped { phase, subject, outcome, why } => {
+            EventKind::StepSkipped { phase, subject, outcome, why, .. } => {
                 self.take_skipped(at, *phase, (subject, *outcome), why);
             }
             EventKind::CancelRequested { cause } => {

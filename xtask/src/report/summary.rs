@@ -22,6 +22,8 @@ pub struct Summary {
     pub images: ImageTable,
     /// Everything that failed, in order.
     pub failures: Vec<FailedStep>,
+    /// What ended the run, if that was no failed step.
+    pub ended_by: Option<Failure>,
     /// How many warnings there were.
     pub warnings: usize,
     /// How many tries failed and were followed by another.
@@ -56,7 +58,7 @@ pub struct FailedStep {
 pub struct Told<'a> {
     /// The telling.
     pub failure: Failure,
-    /// At least one.
+    /// None when it was no step that ended the run.
     pub steps: Vec<&'a FailedStep>,
 }
 
@@ -91,7 +93,7 @@ impl Summary {
                     });
                 }
             }
-            EventKind::StepSkipped { phase, subject, outcome, why } => {
+            EventKind::StepSkipped { phase, subject, outcome, why, .. } => {
                 self.phases.entry(*phase).or_default().count(*outcome);
                 if *outcome == Outcome::Failed {
                     self.failures.push(FailedStep {
@@ -102,6 +104,14 @@ impl Summary {
                         log: None,
                     });
                 }
+            }
+            EventKind::Error { error: _, what, causes, last_lines, hints } => {
+                self.ended_by = Some(Failure {
+                    causes: causes.clone(),
+                    last_lines: last_lines.clone(),
+                    hints: hints.clone(),
+                    ..Failure::error(what)
+                });
             }
             EventKind::StepWarning { .. } => self.warnings += 1,
             EventKind::StepRetrying { .. } => self.retries += 1,
@@ -221,6 +231,7 @@ impl Summary {
                     .extend(command_for(phase, &subjects).map(|command| format!("`{command}` {what}")));
             }
         }
+        tellings.extend(self.ended_by.clone().map(|failure| Told { failure, steps: Vec::new() }));
         tellings
     }
 

@@ -154,6 +154,7 @@ mod tests {
             size,
             last_lines: Vec::new(),
             log: None,
+            error: None,
         }
     }
 
@@ -165,6 +166,7 @@ mod tests {
             subject: subject.to_owned(),
             outcome,
             why: String::new(),
+            error: None,
         };
         let mut table = ImageTable::default();
         for kind in [

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::model::{Event, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
+use crate::model::{ErrorKind, Event, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
 
 /// Makes events; the clock is set by hand.
 #[derive(Default)]
@@ -104,6 +104,7 @@ impl Story {
             size,
             last_lines: Vec::new(),
             log: None,
+            error: None,
         })
     }
 
@@ -121,11 +122,14 @@ impl Story {
             size: None,
             last_lines: last_lines.iter().map(|&line| line.to_owned()).collect(),
             log,
+            error: Some(ErrorKind::BuildFailed),
         })
     }
 
     pub fn skip(&mut self, phase: Phase, subject: &str, outcome: Outcome, why: &str) -> &mut Self {
-        self.tell(EventKind::StepSkipped { phase, subject: subject.to_owned(), outcome, why: why.to_owned() })
+        let (subject, why) = (subject.to_owned(), why.to_owned());
+        let error = (outcome == Outcome::Failed).then_some(ErrorKind::NotHere);
+        self.tell(EventKind::StepSkipped { phase, subject, outcome, why, error })
     }
 
     pub fn end(&mut self, outcome: Outcome, exit_code: u8) -> &mut Self {

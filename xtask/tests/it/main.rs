@@ -15,6 +15,7 @@ mod bundle;
 #[cfg(unix)]
 mod calls;
 mod docs;
+mod error_page;
 mod errors;
 mod files;
 mod foreign;

@@ -158,7 +158,7 @@ fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[Co
         platform: &session.platform(&world.observed),
     });
     for warning in &found.warnings {
-        super::super::say(&session.secrets.redact(&format!("warning: {warning}")));
+        session.warn(&warning.to_string());
     }
     found
 }
@@ -270,16 +270,8 @@ impl BlobSource for Blobs {
 async fn save(session: &Session, world: &World, engine: &AnyEngine, goods: &Goods) -> Result<Written, Error> {
     let told = world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version));
     let mut activity = Activity::start(session, Recorded::No, told, &[Phase::Save]);
-    match save_in(&mut activity, session, world, engine, goods).await {
-        Ok(written) => {
-            activity.finish(ExitCode::Good).await;
-            Ok(written)
-        }
-        Err(error) => {
-            activity.finish(error.code()).await;
-            Err(error)
-        }
-    }
+    let saved = save_in(&mut activity, session, world, engine, goods).await;
+    activity.finish(saved).await
 }
 
 async fn save_in(

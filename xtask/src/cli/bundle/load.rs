@@ -46,9 +46,7 @@ pub(super) async fn load(session: &Session, file: PathBuf) -> Result<ExitCode, E
     let mut activity = Activity::start(session, Recorded::Yes, engine, &[Phase::Verify, Phase::Load]);
     let work = work(session, &mut activity, outlook);
     let result = or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)));
-    let code = result.as_ref().map_or_else(Error::code, |_| ExitCode::Good);
-    activity.finish(code).await;
-    crate::cli::print(&result?);
+    crate::cli::print(&activity.finish(result).await?);
     Ok(ExitCode::Good)
 }
 

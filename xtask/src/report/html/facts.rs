@@ -260,7 +260,7 @@ impl Facts {
                 }
             }
             EventKind::StepFinished { .. } => self.take_finished(event, running),
-            EventKind::StepSkipped { phase, subject, outcome, why } => self.skips.push(Skip {
+            EventKind::StepSkipped { phase, subject, outcome, why, .. } => self.skips.push(Skip {
                 phase: *phase,
                 subject: subject.clone(),
                 state: State::from(*outcome),
@@ -281,6 +281,7 @@ impl Facts {
             | EventKind::PhaseFinished { .. }
             | EventKind::StepProgress { .. }
             | EventKind::StepLog { .. }
+            | EventKind::Error { .. }
             | EventKind::RunFinished { .. } => {}
         }
     }

@@ -122,6 +122,7 @@ fn cancelled_runs_say_what_was_done() {
         size: None,
         last_lines: Vec::new(),
         log: None,
+        error: None,
     });
     story.skip(Phase::Build, "web", Outcome::Cancelled, "the run was stopped").end(Outcome::Cancelled, 130);
     insta::assert_snapshot!(screen(&story.events, Verbosity::Normal, Colour::No), @"
