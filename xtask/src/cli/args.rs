@@ -3,6 +3,7 @@
 mod base_images;
 mod bundle;
 mod rebuild;
+mod reporting;
 mod trials;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use base_images::{
 };
 pub use bundle::{Bundle, BundleCommand, Create};
 pub use rebuild::Rebuild;
+pub use reporting::Reporting;
 pub use trials::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
 };
@@ -265,6 +267,9 @@ pub struct BuildAll {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// How a query answers.
@@ -315,6 +320,9 @@ pub struct Prefetch {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `alias`
@@ -372,6 +380,9 @@ pub struct Build {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `verify`
@@ -386,6 +397,9 @@ pub struct Verify {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// How `plan` answers.
@@ -461,6 +475,9 @@ pub struct Push {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `push-all`
@@ -478,6 +495,9 @@ pub struct PushAll {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `engine`

@@ -23,6 +23,7 @@ mod query;
 mod rebuild;
 mod run;
 mod session;
+mod sinks;
 mod trials;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -120,8 +121,9 @@ fn say(text: &str) {
 fn tell(error: &Error, notes: &RunNotes) -> ExitCode {
     if let Some(failure) = error.telling(&notes.secrets) {
         let stderr = std::io::stderr();
-        let plain = !stderr.is_terminal() || Env::from_process().no_color();
-        report::tell(&failure, if plain { Colour::No } else { Colour::Yes });
+        let env = Env::from_process();
+        let plain = !stderr.is_terminal() || env.no_color();
+        report::tell(&failure, if plain { Colour::No } else { Colour::Yes }, session::forge(&env));
     }
     error.code()
 }

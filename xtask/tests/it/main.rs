@@ -18,6 +18,7 @@ mod docs;
 mod errors;
 mod files;
 mod foreign;
+mod forges;
 mod help;
 mod house;
 mod matrix;
