@@ -203,7 +203,7 @@ fn failed(step: &FailedStep) -> End {
 
 /// A run that failed though none of its steps did: the engine went away, a setting was wrong.
 fn of_whole(summary: &Summary) -> Suite {
-    let name = summary.command.clone().unwrap_or_default();
+    let name = summary.full_command();
     let message = match summary.exit_code {
         Some(code) => format!("failed with exit code {code}"),
         None => "failed".to_owned(),
@@ -242,8 +242,7 @@ impl Sink for RunReport {
             return Ok(());
         }
         let events = std::mem::take(&mut self.events);
-        let command = Summary::of(&events).command.unwrap_or_default();
-        write(&self.file, &report(&command, &of_run(&events)))
+        write(&self.file, &report(&Summary::of(&events).full_command(), &of_run(&events)))
     }
 }
 

@@ -59,11 +59,9 @@ impl Page {
     }
 
     fn head(&mut self, summary: &Summary) -> bool {
-        let command = summary.command.as_deref().unwrap_or_default();
-        let command = neutralise(command).replace('`', "'");
-        let command = cut(command.trim_start_matches("cargo xtask").trim(), MAX_CELL);
-        let ending = summary.ending();
-        let mut text = format!("## `cargo xtask {command}` {ending}\n\n");
+        let command = neutralise(&summary.full_command()).replace('`', "'");
+        let (command, ending) = (cut(&command, MAX_CELL), summary.ending());
+        let mut text = format!("## `{command}` {ending}\n\n");
         let exit = summary.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} in {}{exit}", summary.sentence(), took(summary.took));
@@ -85,7 +83,9 @@ impl Page {
         let (idle, busy): (Vec<&Row>, Vec<&Row>) =
             rows.into_iter().partition(|row| row.outcome == Outcome::UpToDate);
         let line = |row: &&Row| {
-            let place = places.of_image(&row.image);
+            let failed = summary.failures.iter().find(|failed| failed.subject == row.image);
+            let place = failed.and_then(|failed| places.of_failure(failed));
+            let place = place.or_else(|| places.of_image(&row.image));
             let address = place.and_then(|place| places.address(&place));
             let name = linked(&cell(&row.image), address);
             let time = row.took.map(took).unwrap_or_default();

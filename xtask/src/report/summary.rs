@@ -154,6 +154,13 @@ impl Summary {
         self.phases.get(&phase).map(|totals| phase.sentence(totals)).unwrap_or_default()
     }
 
+    /// What was typed, from the program's name on.
+    pub fn full_command(&self) -> String {
+        const PROGRAM: &str = "cargo xtask";
+        let words = self.command.as_deref().unwrap_or_default();
+        format!("{PROGRAM} {}", words.strip_prefix(PROGRAM).unwrap_or(words).trim()).trim_end().to_owned()
+    }
+
     /// How the run ended, as a word.
     pub fn ending(&self) -> &'static str {
         match self.outcome {
