@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, FailureSeverity};
 use super::markdown;
@@ -206,16 +206,25 @@ impl Sink for JobSummary {
         if !matches!(event.kind, EventKind::RunFinished { .. }) {
             return Ok(());
         }
-        let about =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.file.display()));
-        let mut file = File::options().create(true).append(true).open(&self.file).map_err(about)?;
-        // Several runs of one step share the room.
-        let used = file.metadata().map_err(about)?.len();
-        let room = usize::try_from(MAX_SUMMARY.saturating_sub(used)).unwrap_or(usize::MAX);
-        let mut text = markdown::page(&self.summary, &self.places, room.saturating_sub(2));
-        text.push('\n');
-        file.write_all(text.as_bytes()).map_err(about)
+        append(&self.file, |room| markdown::page(&self.summary, &self.places, room))
     }
+}
+
+/// Appends a page that keeps to the room that the summary of this step still has.
+///
+/// # Errors
+/// When the file cannot be written; the error names it.
+pub fn append(file: &Path, page: impl FnOnce(usize) -> String) -> io::Result<()> {
+    let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let mut open = File::options().create(true).append(true).open(file).map_err(about)?;
+    // Several runs of one step share the room.
+    let used = open.metadata().map_err(about)?.len();
+    let room = usize::try_from(MAX_SUMMARY.saturating_sub(used)).unwrap_or(usize::MAX);
+    let mut text = page(room.saturating_sub(1));
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    open.write_all(text.as_bytes()).map_err(about)
 }
 
 #[cfg(test)]

@@ -31,6 +31,44 @@ pub fn page(summary: &Summary, places: &Places, room: usize) -> String {
     page.text
 }
 
+/// What one machine of several builds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The images, each with why it is built.
+    pub images: Vec<(String, String)>,
+    /// Milliseconds that it is expected to take.
+    pub estimate: u64,
+}
+
+/// What several machines are going to build, of at most so many bytes.
+pub fn shares(shares: &[Share], room: usize) -> String {
+    let mut page = Page { text: String::new(), room: room.saturating_sub(RESERVE) };
+    let images: usize = shares.iter().map(|share| share.images.len()).sum();
+    let head = match (images, shares.len()) {
+        (0, _) => "## No image is affected\n".to_owned(),
+        (1, _) => "## 1 image is affected\n".to_owned(),
+        (_, 1) => format!("## {images} images are affected, for one machine\n"),
+        (_, machines) => format!("## {images} images are affected, for {machines} machines\n"),
+    };
+    let rows = shares.iter().enumerate().flat_map(|(at, share)| {
+        let first = format!("{}/{} ({})", at + 1, shares.len(), took(share.estimate));
+        share
+            .images
+            .iter()
+            .enumerate()
+            .map(move |(n, (image, why))| {
+                let machine = if n == 0 { first.as_str() } else { "" };
+                format!("| {machine} | {} | {} |\n", cell(image), cell(why))
+            })
+            .collect::<Vec<_>>()
+    });
+    if page.add(&head) {
+        let rows: Vec<String> = rows.collect();
+        page.add_all("\n| machine (estimate) | image | why |\n|---|---|---|\n", &rows, "images");
+    }
+    page.text
+}
+
 struct Page {
     text: String,
     room: usize,

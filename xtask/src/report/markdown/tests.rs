@@ -121,3 +121,23 @@ fn it_keeps_to_its_room() {
         }
     }
 }
+
+#[test]
+fn shares_say_who_builds_what() {
+    let image = |name: &str, why: &str| (name.to_owned(), why.to_owned());
+    let both = [
+        Share { images: vec![image("base", "a|b"), image("api", "base changed: base")], estimate: 90_000 },
+        Share { images: vec![image("web", "new")], estimate: 60_000 },
+    ];
+    insta::assert_snapshot!(shares(&both, ROOM), @r"
+    ## 3 images are affected, for 2 machines
+
+    | machine (estimate) | image | why |
+    |---|---|---|
+    | 1/2 (90s) | base | a\|b |
+    |  | api | base changed: base |
+    | 2/2 (60s) | web | new |
+    ");
+    assert_eq!(shares(&[], ROOM), "## No image is affected\n");
+    assert_eq!(shares(&both, 300), "");
+}
