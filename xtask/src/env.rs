@@ -63,6 +63,35 @@ impl Env {
         self.get("TERM") == Some("dumb")
     }
 
+    /// Whether a GitHub workflow runs us: `GITHUB_ACTIONS=true`.
+    pub fn is_github(&self) -> bool {
+        self.get("GITHUB_ACTIONS") == Some("true")
+    }
+
+    /// Whether a GitLab pipeline runs us: `GITLAB_CI=true`.
+    pub fn is_gitlab(&self) -> bool {
+        self.get("GITLAB_CI") == Some("true")
+    }
+
+    /// The file that takes a GitHub workflow step's part of the job summary: `GITHUB_STEP_SUMMARY`.
+    pub fn github_step_summary(&self) -> Option<PathBuf> {
+        self.absolute("GITHUB_STEP_SUMMARY")
+    }
+
+    /// Where a GitHub workflow has the repository: `GITHUB_WORKSPACE`.
+    pub fn github_workspace(&self) -> Option<PathBuf> {
+        self.absolute("GITHUB_WORKSPACE")
+    }
+
+    /// What the addresses of files begin with that the commit of a GitHub workflow has:
+    /// `https://github.com/owner/repository/blob/COMMIT/`.
+    pub fn github_files(&self) -> Option<String> {
+        let named = |name| self.non_empty(name).filter(|value| !value.contains(char::is_whitespace));
+        let (server, repository) = (named("GITHUB_SERVER_URL")?, named("GITHUB_REPOSITORY")?);
+        let server = server.strip_suffix('/').unwrap_or(server);
+        Some(format!("{server}/{repository}/blob/{}/", named("GITHUB_SHA")?))
+    }
+
     /// The file that takes a GitHub workflow step's outputs: `GITHUB_OUTPUT`.
     pub fn github_output(&self) -> Option<PathBuf> {
         self.absolute("GITHUB_OUTPUT")
@@ -140,6 +169,27 @@ mod tests {
             assert_eq!(env.is_ci(), expected, "CI={value}");
         }
         assert!(!Env::default().is_ci());
+    }
+
+    #[test]
+    fn workflows_say_where_they_are() {
+        let bare: Env = [("GITHUB_ACTIONS", "1"), ("GITLAB_CI", "false"), ("GITHUB_STEP_SUMMARY", "x")]
+            .into_iter()
+            .collect();
+        assert!(!bare.is_github() && !bare.is_gitlab());
+        assert_eq!((bare.github_step_summary(), bare.github_files()), (None, None));
+        let env: Env = [
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_STEP_SUMMARY", "/tmp/s"),
+            ("GITHUB_SERVER_URL", "https://github.example/"),
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("GITHUB_SHA", "abc"),
+        ]
+        .into_iter()
+        .collect();
+        assert!(env.is_github());
+        assert_eq!(env.github_step_summary(), Some("/tmp/s".into()));
+        assert_eq!(env.github_files().as_deref(), Some("https://github.example/o/r/blob/abc/"));
     }
 
     #[test]

@@ -14,13 +14,31 @@ use crate::os::{CommandError, HostCommand};
 pub struct Checkout {
     /// The commit's full id.
     pub commit: String,
+    /// Submodules whose files are not on this machine.
+    pub lacking: Vec<String>,
     folder: TempDir,
 }
 
 /// Why there is no such checkout.
 #[derive(Debug, thiserror::Error)]
 pub enum RevisionError {
-    /// No repository, or no git.
+    /// No git.
+    #[error("git is not installed, or cannot be started")]
+    NoGit {
+        /// What the system said.
+        source: CommandError,
+    },
+    /// The two have nothing in common.
+    #[error("`{since}` and `{until}` have no commit in common here")]
+    Unrelated {
+        /// As it was named.
+        since: String,
+        /// As it was named.
+        until: String,
+        /// What git said.
+        source: CommandError,
+    },
+    /// No repository.
     #[error("{} is not in a git repository", root.display())]
     NoRepository {
         /// The tree's root.
@@ -58,6 +76,10 @@ impl RevisionError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::NoGit { .. } => "`apt-get install git`",
+            Self::Unrelated { .. } => {
+                "a shallow clone lacks the commits in between: `git fetch --unshallow` brings them"
+            }
             Self::NoRepository { .. } => "name the tree's root with --root DIR",
             Self::Unknown { .. } => {
                 "`git fetch --unshallow` brings older commits; in a GitHub workflow, `fetch-depth: 0` of actions/checkout"
@@ -75,40 +97,122 @@ impl Checkout {
     /// # Errors
     /// No repository, no such commit, no space.
     pub async fn of(root: &Path, revision: &str) -> Result<Self, RevisionError> {
-        let git = |args: &[&str]| HostCommand::new("git").args(args.iter().copied()).in_folder(root);
-        let prefix = git(&["rev-parse", "--show-prefix"]).output().await;
-        let prefix =
-            prefix.map_err(|source| RevisionError::NoRepository { root: root.to_owned(), source })?;
-        let commit = format!("{revision}^{{commit}}");
-        let commit = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).output().await;
-        let commit = commit
-            .map_err(|source| RevisionError::Unknown { revision: revision.to_owned(), source })?
-            .trim()
-            .to_owned();
+        let git = |args: &[&str]| git_in(root, args);
+        let prefix = prefix(root).await?;
+        let commit = commit_of(root, revision).await?;
         let no_place = |source| RevisionError::Folder { revision: revision.to_owned(), source };
         let folder = tempfile::Builder::new().prefix("xtask-revision-").tempdir().map_err(no_place)?;
         let files = folder.path().join("tree");
         std::fs::create_dir(&files).map_err(no_place)?;
-        let index = folder.path().join("index").to_string_lossy().into_owned();
-        let failed = |source| RevisionError::Git { revision: revision.to_owned(), source };
-        let tree = format!("{commit}:{}", prefix.trim_end());
-        git(&["read-tree", &tree]).env("GIT_INDEX_FILE", &index).output().await.map_err(failed)?;
-        // From the root of the work tree: elsewhere git would look for the files below the folder's own name.
-        let into = format!("--prefix={}/", files.display());
-        let out = HostCommand::new("git")
-            .args(["checkout-index", "--all", "--force", "--quiet", &into])
-            .env("GIT_INDEX_FILE", &index)
-            .env("GIT_WORK_TREE", files.to_string_lossy())
-            .env("GIT_DIR", git_dir(root).await.map_err(failed)?)
-            .in_folder(&files);
-        out.output().await.map_err(failed)?;
-        Ok(Self { commit, folder })
+        let mut lacking = Vec::new();
+        let tree = format!("{commit}:{prefix}");
+        // The folder may be younger than the commit; then there was nothing.
+        if prefix.is_empty() || git(&["cat-file", "-e", &tree]).output().await.is_ok() {
+            let failed = |source| RevisionError::Git { revision: revision.to_owned(), source };
+            export(root, &tree, &files, folder.path(), &mut lacking).await.map_err(failed)?;
+        }
+        Ok(Self { commit, lacking, folder })
     }
 
     /// Where the files are.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("tree")
     }
+}
+
+fn git_in(folder: &Path, args: &[&str]) -> HostCommand {
+    HostCommand::new("git").args(args.iter().copied()).in_folder(folder)
+}
+
+/// The folder of `root` in its repository, with a slash at its end; empty at the top.
+async fn prefix(root: &Path) -> Result<String, RevisionError> {
+    match git_in(root, &["rev-parse", "--show-prefix"]).output().await {
+        Ok(prefix) => Ok(prefix.trim_end_matches('\n').to_owned()),
+        Err(source @ CommandError::CannotStart { .. }) => Err(RevisionError::NoGit { source }),
+        Err(source) => Err(RevisionError::NoRepository { root: root.to_owned(), source }),
+    }
+}
+
+async fn commit_of(root: &Path, revision: &str) -> Result<String, RevisionError> {
+    let named = format!("{revision}^{{commit}}");
+    let found =
+        git_in(root, &["rev-parse", "--verify", "--quiet", "--end-of-options", &named]).output().await;
+    match found {
+        Ok(commit) => Ok(commit.trim().to_owned()),
+        Err(source) => Err(RevisionError::Unknown { revision: revision.to_owned(), source }),
+    }
+}
+
+/// The last commit that two have in common.
+///
+/// # Errors
+/// No repository, no such commits, nothing in common.
+pub async fn merge_base(root: &Path, since: &str, until: &str) -> Result<String, RevisionError> {
+    prefix(root).await?;
+    let (one, other) = (commit_of(root, since).await?, commit_of(root, until).await?);
+    match git_in(root, &["merge-base", &one, &other]).output().await {
+        Ok(commit) => Ok(commit.trim().to_owned()),
+        Err(source) => {
+            Err(RevisionError::Unrelated { since: since.to_owned(), until: until.to_owned(), source })
+        }
+    }
+}
+
+/// Writes the files of a tree of the repository in `folder` into `files`, those of submodules too where they are here:
+/// `lacking` gets the others. What git needs meanwhile is kept in `desk`.
+async fn export(
+    folder: &Path,
+    tree: &str,
+    files: &Path,
+    desk: &Path,
+    lacking: &mut Vec<String>,
+) -> Result<(), CommandError> {
+    // A submodule may have submodules; a list of what is left to do needs no recursion.
+    let mut left = vec![(folder.to_owned(), tree.to_owned(), files.to_owned(), String::new())];
+    let index = desk.join("index");
+    while let Some((folder, tree, files, name)) = left.pop() {
+        let index_path = index.to_string_lossy().into_owned();
+        let git = |args: &[&str]| git_in(&folder, args).env("GIT_INDEX_FILE", &index_path);
+        // An empty one means that no index is left over.
+        drop(std::fs::remove_file(&index));
+        git(&["read-tree", &tree]).output().await?;
+        // From the root of the work tree: elsewhere git would look for the files below the folder's own name.
+        let into = format!("--prefix={}/", files.display());
+        HostCommand::new("git")
+            .args(["checkout-index", "--all", "--force", "--quiet", &into])
+            .env("GIT_INDEX_FILE", &index_path)
+            .env("GIT_WORK_TREE", files.to_string_lossy())
+            .env("GIT_DIR", git_dir(&folder).await?)
+            .in_folder(&files)
+            .output()
+            .await?;
+        let entries = git(&["ls-files", "--stage", "-z"]).output().await?;
+        for (commit, path) in entries.split('\0').filter_map(submodule) {
+            let (here, there) = (folder.join(path), files.join(path));
+            let name = format!("{name}{path}");
+            let known = format!("{commit}^{{tree}}");
+            // A folder that is no repository of its own would answer for the one around it.
+            let is_here = here.join(".git").exists()
+                && git_in(&here, &["cat-file", "-e", &known]).output().await.is_ok();
+            if is_here {
+                left.push((here, known, there, format!("{name}/")));
+            } else {
+                // Whatever reads the folder reads which commit it stands at.
+                drop(std::fs::create_dir_all(&there));
+                drop(std::fs::write(there.join(".git"), format!("commit {commit}\n")));
+                lacking.push(name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Commit and path of a submodule, of a line of `git ls-files --stage`: `MODE OBJECT STAGE\tPATH`.
+fn submodule(line: &str) -> Option<(&str, &str)> {
+    let (facts, path) = line.split_once('\t')?;
+    let mut facts = facts.split(' ');
+    (facts.next()? == "160000").then_some(())?;
+    Some((facts.next()?, path))
 }
 
 async fn git_dir(root: &Path) -> Result<String, CommandError> {

@@ -6,7 +6,6 @@ pub mod checks;
 pub mod clean;
 pub mod contract;
 mod http;
-pub mod junit;
 pub mod local_registry;
 pub mod matrix;
 pub mod smoke;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::session::Session;
+use super::sinks;
 use crate::engine::Progress;
 use crate::error::{Error, ExitCode};
-use crate::events::{self, Clock as _, Emitter, Sink, SystemClock};
+use crate::events::{self, Clock as _, Emitter, SystemClock};
 use crate::model::{EventKind, Outcome, Phase, RunStats, StepId, Unit};
-use crate::report::{self, record::Recorder};
+use crate::report::places::Places;
+use crate::report::record::Recorder;
 
 /// Whether what happens is kept below `target/xtask/runs/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +46,10 @@ impl Activity {
     pub fn start(session: &Session, recorded: Recorded, engine: Option<String>, phases: &[Phase]) -> Self {
         let clock = SystemClock::start();
         let (emitter, received) = events::channel(Arc::new(clock));
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
-        let mut run = String::new();
-        let mut folder = None;
-        if recorded == Recorded::Yes {
-            let recorder = Recorder::create(&session.config.root, clock.now().at);
-            run = recorder.id().to_owned();
-            folder = recorder.folder();
-            sinks.push(Box::new(recorder));
-        }
-        sinks.push(report::eye(session.display, folder));
+        let recorder =
+            (recorded == Recorded::Yes).then(|| Recorder::create(&session.config.root, clock.now().at));
+        let run = recorder.as_ref().map(|recorder| recorder.id().to_owned()).unwrap_or_default();
+        let sinks = sinks::sinks(session, recorder, &Places::default());
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let command = session.command.clone();
         emitter.emit(EventKind::RunStarted {

@@ -1,8 +1,9 @@
 //! `affected` and `matrix`: what a change means for the images, and how several machines share the work. They build
 //! nothing and ask no engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -11,11 +12,13 @@ use super::session::{Session, Typed};
 use crate::config::{self, Layer};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Image, ImageName, Observed, Outcome, Platform, Severity};
-use crate::plan::affected::{Affected, Side, affected};
+use crate::plan::affected::{Affected, Side, affected, removed};
 use crate::plan::build::{self, Assessment};
 use crate::plan::explain::count;
 use crate::plan::shards::{Shard, share_out};
+use crate::report::github;
 use crate::report::history::{self as records, Filter};
+use crate::report::markdown::{self, Share};
 use crate::report::text::took;
 use crate::revision::{self, Checkout};
 use crate::tree::{self, Tree};
@@ -28,6 +31,7 @@ struct Comparison {
     since: String,
     until: String,
     affected: Vec<Affected>,
+    removed: Vec<ImageName>,
     now: Tree,
     code: ExitCode,
 }
@@ -39,7 +43,13 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Affected) -> Result<ExitC
     let text = match args.format {
         Format::Json => format!(
             "{:#}",
-            json!({ "version": 1, "since": found.since, "until": found.until, "images": found.affected })
+            json!({
+                "version": 1,
+                "since": found.since,
+                "until": found.until,
+                "images": found.affected,
+                "removed": found.removed,
+            })
         ),
         Format::Human if found.affected.is_empty() => "no image is affected".to_owned(),
         Format::Human => {
@@ -48,6 +58,10 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Affected) -> Result<ExitC
             found.affected.iter().map(line).collect::<Vec<_>>().join("\n")
         }
     };
+    if args.format == Format::Human && !found.removed.is_empty() {
+        let names: Vec<&str> = found.removed.iter().map(ImageName::as_str).collect();
+        super::say(&format!("removed, so there is nothing to build: {}", names.join(", ")));
+    }
     super::print(&session.secrets.redact(&text));
     Ok(found.code)
 }
@@ -58,7 +72,7 @@ pub(super) async fn matrix(typed: &Typed<'_>, args: args::Matrix) -> Result<Exit
     let found = compare(typed, &session, &args.commits).await?;
     let is_affected = |image: &&Image| found.affected.iter().any(|a| a.name == image.name);
     let images: Vec<&Image> = found.now.graph.images().iter().filter(is_affected).collect();
-    let times = recorded_times(&session);
+    let times = recorded_times(&session, &args.durations)?;
     let usual = median(times.values().copied().collect()).unwrap_or(UNKNOWN_TIME);
     let shards =
         share_out(&images, |name| times.get(name.as_str()).copied().unwrap_or(usual), args.shards.into());
@@ -78,6 +92,16 @@ pub(super) async fn matrix(typed: &Typed<'_>, args: args::Matrix) -> Result<Exit
             if let Some(file) = session.env.github_output() {
                 tell_github(&file, &matrix, images.len())?;
             }
+            if let Some(file) = session.env.github_step_summary() {
+                let page = |room| {
+                    let page = markdown::shares(&shares(&found, &shards), room);
+                    session.secrets.redact(&page).into_owned()
+                };
+                // As with any sink: what cannot be shown fails nothing.
+                if let Err(error) = github::append(&file, page) {
+                    super::say(&format!("warning: the GitHub job summary cannot be written: {error}"));
+                }
+            }
             super::print(&matrix);
         }
     }
@@ -96,6 +120,17 @@ fn entry(at: usize, of: usize, shard: &Shard) -> serde_json::Value {
     })
 }
 
+/// What each machine builds, and why.
+fn shares(found: &Comparison, shards: &[Shard]) -> Vec<Share> {
+    let why = |name: &ImageName| {
+        let affected = found.affected.iter().find(|affected| affected.name == *name);
+        (name.to_string(), affected.map(|affected| affected.reason.clone()).unwrap_or_default())
+    };
+    let share =
+        |shard: &Shard| Share { images: shard.images.iter().map(why).collect(), estimate: shard.estimate };
+    shards.iter().map(share).collect()
+}
+
 /// For later jobs of the workflow: the matrix, and how many images there are, since GitHub refuses an empty matrix.
 fn tell_github(file: &std::path::Path, matrix: &str, images: usize) -> Result<(), Error> {
     let written = std::fs::File::options()
@@ -110,15 +145,36 @@ fn tell_github(file: &std::path::Path, matrix: &str, images: usize) -> Result<()
     })
 }
 
-/// How long each image took in the runs on record, in milliseconds: the middle of all.
-fn recorded_times(session: &Session) -> BTreeMap<String, u64> {
+/// How long each image took in the runs on record and in these files, in milliseconds: the middle of all.
+fn recorded_times(session: &Session, files: &[PathBuf]) -> Result<BTreeMap<String, u64>, Error> {
+    let mut runs = records::list(&session.config.root, &Filter::default());
+    for file in files {
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            // The first time, whatever keeps it has nothing yet.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                super::say(&format!("warning: there is no {}, so durations are estimated", file.display()));
+                continue;
+            }
+            Err(error) => {
+                return Err(Error::of(ErrorKind::File, &error)
+                    .context(format!("cannot read the durations in {}", file.display())));
+            }
+        };
+        let read = records::parse(&text).map_err(|error| {
+            Error::of(ErrorKind::Usage, &error)
+                .context(format!("{} does not say how long builds took", file.display()))
+                .hint("`cargo xtask history --format json --limit 50` prints such a file")
+        })?;
+        runs.extend(read);
+    }
     let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for run in records::list(&session.config.root, &Filter::default()) {
+    for run in runs {
         for image in run.images.into_iter().filter(|image| image.outcome == Outcome::Done) {
             times.entry(image.image).or_default().push(image.took);
         }
     }
-    times.into_iter().filter_map(|(image, all)| Some((image, median(all)?))).collect()
+    Ok(times.into_iter().filter_map(|(image, all)| Some((image, median(all)?))).collect())
 }
 
 fn median(mut all: Vec<u64>) -> Option<u64> {
@@ -128,9 +184,20 @@ fn median(mut all: Vec<u64>) -> Option<u64> {
 
 async fn compare(typed: &Typed<'_>, session: &Session, commits: &args::Commits) -> Result<Comparison, Error> {
     let root = &session.config.root;
-    let then = Checkout::of(root, &commits.since).await?;
+    let since = match commits.merge_base {
+        true => revision::merge_base(root, &commits.since, &commits.until).await?,
+        false => commits.since.clone(),
+    };
+    let then = Checkout::of(root, &since).await?;
     let now = Checkout::of(root, &commits.until).await?;
     session.tell_warnings();
+    let lacking: BTreeSet<&String> = then.lacking.iter().chain(&now.lacking).collect();
+    for submodule in lacking {
+        super::say(&format!(
+            "warning: the files of the submodule {submodule} are not here; what reads them counts as affected if its \
+             commit changed (`git submodule update --init` brings them)"
+        ));
+    }
     if let (true, Some(changed @ 1..)) = (commits.until == "HEAD", revision::uncommitted(root).await) {
         let files = count(changed, "uncommitted file");
         session.warn(&format!("commits are compared; {files} not looked at"));
@@ -139,13 +206,20 @@ async fn compare(typed: &Typed<'_>, session: &Session, commits: &args::Commits) 
     let (tree, keys) = look(typed, session, &now).await?;
     let before = Side { graph: &old_tree.graph, contexts: &old_tree.contexts, assessments: &old_keys };
     let after = Side { graph: &tree.graph, contexts: &tree.contexts, assessments: &keys };
-    let affected = affected(before, after);
+    let (affected, removed) = (affected(before, after), removed(before, after));
     let mut code = ExitCode::Good;
     for finding in tree.findings.iter().filter(|f| f.diagnostic.severity == Severity::Error) {
         super::say(&session.secrets.redact(&finding.diagnostic.to_string()));
         code = ExitCode::SourceInvalid;
     }
-    Ok(Comparison { since: then.commit.clone(), until: now.commit.clone(), affected, now: tree, code })
+    Ok(Comparison {
+        since: then.commit.clone(),
+        until: now.commit.clone(),
+        affected,
+        removed,
+        now: tree,
+        code,
+    })
 }
 
 /// A commit's images with their keys. Its own settings hold; what was typed and the environment hold for both.

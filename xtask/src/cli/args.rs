@@ -1,8 +1,10 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+mod affected;
 mod base_images;
 mod bundle;
 mod rebuild;
+mod reporting;
 mod trials;
 
 use std::path::PathBuf;
@@ -13,11 +15,13 @@ use crate::config::{ArtifactLayer, Layer, NetworkChoice, OptionalRegistry, Posit
 use crate::model::{ParsePlatformError, Platform};
 use crate::suggest::did_you_mean;
 
+pub use affected::{Affected, Commits, Matrix, MatrixFormat};
 pub use base_images::{
     BaseImages, BaseImagesBuild, BaseImagesBump, BaseImagesCommand, BaseImagesList, Making, Systems,
 };
 pub use bundle::{Bundle, BundleCommand, Create};
 pub use rebuild::Rebuild;
+pub use reporting::Reporting;
 pub use trials::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
 };
@@ -265,6 +269,9 @@ pub struct BuildAll {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// How a query answers.
@@ -315,6 +322,9 @@ pub struct Prefetch {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `alias`
@@ -372,6 +382,9 @@ pub struct Build {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `verify`
@@ -386,6 +399,9 @@ pub struct Verify {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// How `plan` answers.
@@ -461,6 +477,9 @@ pub struct Push {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `push-all`
@@ -478,6 +497,9 @@ pub struct PushAll {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `engine`
@@ -506,52 +528,6 @@ pub enum EngineCommand {
         #[arg(long, default_value = "human")]
         format: Format,
     },
-}
-
-/// Which commits to compare.
-#[derive(Clone, Debug, Args)]
-pub struct Commits {
-    /// The commit to compare with, such as origin/main
-    #[arg(long, value_name = "REV")]
-    pub since: String,
-    /// The commit that is looked at
-    #[arg(long, value_name = "REV", default_value = "HEAD")]
-    pub until: String,
-}
-
-/// `affected`
-#[derive(Debug, Args)]
-pub struct Affected {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
-    pub commits: Commits,
-    /// How to answer
-    #[arg(long, default_value = "human")]
-    pub format: Format,
-}
-
-/// How `matrix` answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum MatrixFormat {
-    /// What `strategy.matrix` of a GitHub workflow takes, on one line; also appended to $GITHUB_OUTPUT
-    #[default]
-    Github,
-    /// One JSON document
-    Json,
-}
-
-/// `matrix`
-#[derive(Debug, Args)]
-pub struct Matrix {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
-    pub commits: Commits,
-    /// At most so many machines; GitHub takes 256
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub shards: u16,
-    /// How to answer
-    #[arg(long, default_value = "github")]
-    pub format: MatrixFormat,
 }
 
 /// `history`

@@ -30,7 +30,8 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
 }
 
 async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Error> {
-    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    opened.session = opened.session.reporting(args.reporting);
     let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Build, Phase::Verify];
     if opened.session.config.base_image.push {
         phases.push(Phase::Push);

@@ -23,6 +23,7 @@ mod query;
 mod rebuild;
 mod run;
 mod session;
+mod sinks;
 mod trials;
 
 use std::io::Write as _;
@@ -37,7 +38,7 @@ use crate::error::{Error, ErrorKind, ExitCode};
 use crate::events;
 use crate::report;
 use crate::report::bug::{RunNotes, guard};
-use crate::report::resolve::{self, Colour, Mode};
+use crate::report::resolve::{self, Colour, Forge, Mode};
 
 /// The whole program: parses, does, tells what went wrong.
 pub fn main() -> std::process::ExitCode {
@@ -122,31 +123,31 @@ fn say(text: &str) {
 /// How an error is told that no run's screen has told.
 #[derive(Clone, Copy, Debug)]
 enum Telling {
-    Text(Colour),
+    Text(Colour, Forge),
     /// As the last event: `--progress json` has nothing but events on stderr.
-    Event,
+    Event(Forge),
 }
 
 impl Telling {
     fn of(global: &args::Global) -> Self {
         let display = resolve::resolve(session::circumstances(global, &Env::from_process(), false));
         match display.mode {
-            Mode::Json => Self::Event,
-            _ => Self::Text(display.colour),
+            Mode::Json => Self::Event(display.forge),
+            _ => Self::Text(display.colour, display.forge),
         }
     }
 }
 
 fn tell(error: &Error, how: Telling, notes: &RunNotes) -> ExitCode {
     match how {
-        Telling::Text(colour) => {
+        Telling::Text(colour, forge) => {
             if let Some(failure) = error.telling(&notes.secrets) {
-                report::tell(&failure, colour);
+                report::tell(&failure, colour, forge);
             }
         }
-        Telling::Event => {
+        Telling::Event(forge) => {
             if let Some(kind) = error.as_event(&notes.secrets) {
-                report::tell_event(&events::lone(kind));
+                report::tell_event(&events::lone(kind), forge);
             }
         }
     }

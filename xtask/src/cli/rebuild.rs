@@ -25,7 +25,8 @@ const PHASES: [Phase; 5] = [Phase::Alias, Phase::Render, Phase::Build, Phase::Ke
 /// `rebuild`
 pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCode, Error> {
     let own = Layer { tag: args.tag.clone(), offline: Some(true), jobs: args.jobs, ..Layer::default() };
-    let session = Session::open(typed, args.naming.over(own), &args.naming.build_arg)?;
+    let session = Session::open(typed, args.naming.over(own), &args.naming.build_arg)?
+        .reporting(args.reporting.clone());
     let request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&PHASES) };
     let _lock = if args.dry_run { None } else { session.lock().await? };
     let looked = async {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipeline::{Planned, Request, document, make_plan};
 use super::session::{Session, World};
-use super::{interrupt, provisioning};
+use super::{interrupt, provisioning, sinks};
 use crate::engine::{AnyEngine, Engine as _};
 use crate::error::steps::{Failures, KINDS, Pulls, kind_of_reason, kind_of_step};
 use crate::error::{Error, ErrorKind, ExitCode};
@@ -21,7 +21,7 @@ use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport}
 use crate::model::{EventKind, Observed, Outcome, Phase, Plan, RunStats, StepId, StepKind, labels};
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
-use crate::report::{self, record::Recorder};
+use crate::report::record::Recorder;
 use crate::tree;
 
 /// A run under way: its events, its record, Ctrl-C.
@@ -60,13 +60,13 @@ impl<'a> Run<'a> {
         // A record that cannot be kept is told by the first event that it cannot take.
         let _ = recorder.write_plan(&session.secrets.redact(&explain::record(&document)));
         let folder = recorder.folder();
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             // A second run of one process would keep the first one's; there is none.
-            let _ = session.notes.record.set(folder.clone());
+            let _ = session.notes.record.set(folder);
         }
         let (emitter, received) = events::channel(Arc::new(clock));
-        let sinks: Vec<Box<dyn events::Sink>> =
-            vec![Box::new(recorder), report::eye(session.display, folder)];
+        let places = sinks::places(session, &document);
+        let sinks = sinks::sinks(session, Some(recorder), &places);
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let cancel = CancellationToken::new();
         let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use super::args::{ColorChoice, Global, ProgressChoice};
+use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
 use super::pipeline::{Request, Subject};
 use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
@@ -27,7 +27,7 @@ use crate::rebuild::lineage::{self, Ground, Lineage};
 use crate::registry::Registry;
 use crate::report;
 use crate::report::bug::RunNotes;
-use crate::report::resolve::{self, Circumstances, ColourChoice, Display, Mode, resolve};
+use crate::report::resolve::{self, Circumstances, ColourChoice, Display, Forge, Mode, resolve};
 use crate::retry::Policy;
 use crate::secrets::{self, Secrets};
 use crate::suggest::did_you_mean;
@@ -51,6 +51,8 @@ pub(super) struct Session {
     pub command: String,
     pub bootstrap: bool,
     pub freshness: Freshness,
+    /// `--junit`
+    pub junit: Option<PathBuf>,
     /// The engine to speak to, whatever the environment says.
     endpoint: Option<String>,
 }
@@ -95,8 +97,14 @@ impl Session {
             command,
             bootstrap: global.bootstrap,
             freshness,
+            junit: None,
             endpoint: None,
         })
+    }
+
+    /// With the reports that were asked for.
+    pub fn reporting(self, reporting: Reporting) -> Self {
+        Self { junit: reporting.junit, ..self }
     }
 
     /// What gets artifacts in this run.
@@ -124,6 +132,8 @@ impl Session {
             command: self.command.clone(),
             bootstrap: false,
             freshness: self.freshness,
+            // A report of this run, not of the one elsewhere.
+            junit: None,
             endpoint: Some(endpoint),
         }
     }
@@ -242,7 +252,7 @@ impl Session {
             let warning = Error::from(error.clone()).as_warning(&self.secrets);
             warning.iter().for_each(|warning| match self.display.mode {
                 Mode::Json => self.warn(&format!("{}\n{}", warning.what, warning.causes.join("\n"))),
-                _ => report::tell(warning, self.display.colour),
+                _ => report::tell(warning, self.display.colour, self.display.forge),
             });
         }
     }
@@ -251,8 +261,11 @@ impl Session {
     pub fn warn(&self, message: &str) {
         let message = self.secrets.redact(message).into_owned();
         match self.display.mode {
-            Mode::Json => report::tell_event(&events::lone(EventKind::StepWarning { step: None, message })),
-            _ => super::say(&format!("warning: {message}")),
+            Mode::Json => report::tell_event(
+                &events::lone(EventKind::StepWarning { step: None, message }),
+                self.display.forge,
+            ),
+            _ => super::say(&self.display.forge.harmless(&format!("warning: {message}"))),
         }
     }
 
@@ -339,6 +352,16 @@ pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circum
         is_ci: env.is_ci(),
         term_is_dumb: env.is_dumb_terminal(),
         no_color: env.no_color(),
+        forge: forge(env),
+    }
+}
+
+/// Whose log takes what is said.
+pub(super) fn forge(env: &Env) -> Forge {
+    match (env.is_github(), env.is_gitlab()) {
+        (true, _) => Forge::GitHub,
+        (false, true) => Forge::GitLab,
+        (false, false) => Forge::Nobody,
     }
 }
 

@@ -2,7 +2,7 @@
 //! that goes on: further phases, and a clean-up that comes whatever happened before it.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -15,7 +15,6 @@ use super::run::Run;
 use super::session::{Session, Typed, World};
 use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
-use crate::base_images::junit::{self, Suite};
 use crate::base_images::local_registry::{self, find_source};
 use crate::base_images::trial::{self, Base, Demands, Http, Leftovers, Mark};
 use crate::engine::{AnyEngine, Engine as _};
@@ -23,6 +22,7 @@ use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::Tried;
 use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
 use crate::os::ProcessId;
+use crate::report::junit::{self, Suite};
 use crate::web::is_loopback;
 
 /// The port of the registry that is only there for a trial.
@@ -409,13 +409,11 @@ impl Trial<'_> {
                     checks.extend(comparison.checks(column));
                 }
                 let took = own.map(|tried| tried.seen.took).unwrap_or_default();
-                Suite { name: base.image.name.to_string(), took, checks }
+                junit::of_checks(base.image.name.as_str(), took, &checks)
             })
             .collect();
         let text = junit::report("base-images", &suites);
-        write_whole(file, &text).map_err(|error| {
-            Error::of(ErrorKind::File, &error).context(format!("cannot write {}", file.display()))
-        })
+        junit::write(file, &text).map_err(|error| Error::of(ErrorKind::File, &error))
     }
 
     fn tell_kept(&self, mark: &Mark) {
@@ -429,17 +427,4 @@ impl Trial<'_> {
         ));
         super::say("`cargo xtask base-images clean` removes both, and the images");
     }
-}
-
-/// Written beside, then renamed.
-fn write_whole(file: &PathBuf, text: &str) -> std::io::Result<()> {
-    let folder = match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => folder.to_owned(),
-        None => PathBuf::from("."),
-    };
-    std::fs::create_dir_all(&folder)?;
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut new, text.as_bytes())?;
-    new.persist(file)?;
-    Ok(())
 }

@@ -96,8 +96,10 @@ impl From<ProvisionError> for Error {
 impl From<RevisionError> for Error {
     fn from(error: RevisionError) -> Self {
         let kind = match error {
-            RevisionError::Unknown { .. } | RevisionError::NoRepository { .. } => ErrorKind::UnknownRevision,
-            RevisionError::Git { .. } => ErrorKind::Command,
+            RevisionError::Unknown { .. }
+            | RevisionError::Unrelated { .. }
+            | RevisionError::NoRepository { .. } => ErrorKind::UnknownRevision,
+            RevisionError::NoGit { .. } | RevisionError::Git { .. } => ErrorKind::Command,
             RevisionError::Folder { .. } => ErrorKind::File,
         };
         Self::of(kind, &error).hint(error.hint())

@@ -58,6 +58,12 @@ pub fn affected(then: Side<'_>, now: Side<'_>) -> Vec<Affected> {
         .collect()
 }
 
+/// The images that `then` made and `now` does not have any more, in build order.
+pub fn removed(then: Side<'_>, now: Side<'_>) -> Vec<ImageName> {
+    let images = then.graph.images().iter().map(|image| &image.name);
+    images.filter(|name| now.graph.get(name).is_none()).cloned().collect()
+}
+
 fn why(
     image: &Image,
     assessment: &Assessment,

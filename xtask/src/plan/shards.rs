@@ -342,6 +342,27 @@ mod tests {
             prop_assert!(made.iter().all(|shard| !shard.images.is_empty()) && made.len() <= shards);
         }
 
+        /// Four equal heaps cut to pieces: the best division is known, however many pieces there are.
+        #[test]
+        fn heaps_that_were_cut_are_put_together_again(
+            cuts in prop::collection::vec(prop::collection::btree_set(1_u64..1000, 1..6), 4),
+        ) {
+            let mut times: Vec<u64> = Vec::new();
+            for heap in &cuts {
+                let mut last = 0;
+                for cut in heap.iter().copied().chain([1000]) {
+                    times.push(cut - last);
+                    last = cut;
+                }
+            }
+            let images: Vec<Image> =
+                (0..times.len()).map(|at| image(&format!("i{at}"), &[], &["a:1"])).collect();
+            let all: Vec<&Image> = images.iter().collect();
+            let made = share_out(&all, |name| times[name.as_str()[1..].parse::<usize>().unwrap()], 4);
+            let longest = made.iter().map(|shard| shard.estimate).max().unwrap_or(0);
+            prop_assert!(longest <= 1100, "{longest} of {times:?}");
+        }
+
         #[test]
         fn many_images_are_shared_out_evenly(times in prop::collection::vec(1_u64..1000, 40..120)) {
             let images: Vec<Image> = (0..times.len()).map(|at| image(&format!("i{at}"), &[], &[])).collect();

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::record::{EVENTS_FILE, RUNS_FOLDER, is_id};
 use super::summary::Summary;
@@ -13,7 +13,8 @@ use super::text::{neutralise, pad, size, took, width};
 use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
 
 /// One former run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunInfo {
     /// Its id.
     pub run: String,
@@ -37,7 +38,7 @@ pub struct RunInfo {
 }
 
 /// What a run did with one image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageInfo {
     /// Which.
     pub image: String,
@@ -144,6 +145,18 @@ pub fn table(runs: &[RunInfo], image: Option<&str>) -> String {
     };
     let head = head.iter().map(|&title| title.to_owned()).collect();
     columns(std::iter::once(head).chain(rows).collect())
+}
+
+/// The runs that [`json`] tells of.
+///
+/// # Errors
+/// When the text is something else.
+pub fn parse(text: &str) -> Result<Vec<RunInfo>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Document {
+        runs: Vec<RunInfo>,
+    }
+    Ok(serde_json::from_str::<Document>(text)?.runs)
 }
 
 /// For programs: `{"version": 1, "runs": […]}`, newest first.

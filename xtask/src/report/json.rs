@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use super::resolve::Forge;
 use crate::events::Sink;
 use crate::model::Event;
 
@@ -10,13 +11,14 @@ use crate::model::Event;
 #[derive(Debug)]
 pub struct Json<W> {
     writer: W,
+    forge: Forge,
     line: Vec<u8>,
 }
 
 impl<W: Write + Send> Json<W> {
-    /// Writes to a writer.
-    pub fn new(writer: W) -> Self {
-        Self { writer, line: Vec::new() }
+    /// Writes to a writer, whose lines somebody may take for more than they are.
+    pub fn new(writer: W, forge: Forge) -> Self {
+        Self { writer, forge, line: Vec::new() }
     }
 }
 
@@ -28,29 +30,75 @@ impl<W: Write + Send> Sink for Json<W> {
     fn take(&mut self, event: &Event) -> io::Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, event)?;
+        if self.forge == Forge::GitHub {
+            escape_brackets(&mut self.line);
+        }
         self.line.push(b'\n');
         self.writer.write_all(&self.line)?;
         self.writer.flush()
     }
 }
 
+/// `##[` anywhere in a line begins a command of GitHub's; in a string of JSON a bracket may be written by its number.
+fn escape_brackets(line: &mut Vec<u8>) {
+    if line.iter().filter(|byte| **byte == b'#').nth(1).is_none() {
+        return;
+    }
+    let mut escaped = Vec::with_capacity(line.len() + 16);
+    let mut is_in_string = false;
+    let mut bytes = line.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => {
+                escaped.push(byte);
+                escaped.extend(bytes.next());
+                continue;
+            }
+            b'"' => is_in_string = !is_in_string,
+            b'[' if is_in_string => {
+                escaped.extend_from_slice(b"\\u005b");
+                continue;
+            }
+            _ => {}
+        }
+        escaped.push(byte);
+    }
+    *line = escaped;
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::testing::{Paper, failing_story};
+    use super::super::testing::{Paper, Story, failing_story};
     use super::*;
     use crate::model::{ErrorKind, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
 
     #[test]
     fn what_is_written_reads_back() {
         let paper = Paper::default();
-        let mut json = Json::new(paper.clone());
+        let mut json = Json::new(paper.clone(), Forge::Nobody);
         for event in &failing_story() {
             json.take(event).unwrap();
         }
         let read: Vec<Event> = paper.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(read, failing_story());
+    }
+
+    #[test]
+    fn no_line_is_a_command_of_githubs() {
+        let paper = Paper::default();
+        let mut json = Json::new(paper.clone(), Forge::GitHub);
+        let mut story = Story::new();
+        story.log(Phase::Build, "api", r###"##[set-env name=A]b "\"##[error]" [x] #"###);
+        story.fail(Phase::Build, "api", "x", &["##[add-mask]a"]);
+        for event in &story.events {
+            json.take(event).unwrap();
+        }
+        let text = paper.text();
+        assert!(!text.contains("##["), "{text}");
+        let read: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, story.events);
     }
 
     /// One event of each kind. A new kind does not compile until it has a sample here.

@@ -6,10 +6,15 @@
 pub mod bug;
 pub mod failure;
 pub mod frame;
+pub mod github;
+pub mod gitlab;
 pub mod history;
 pub mod html;
 pub mod json;
+pub mod junit;
+pub mod markdown;
 mod missing;
+pub mod places;
 pub mod plain;
 pub mod record;
 pub mod resolve;
@@ -17,6 +22,7 @@ pub mod running;
 pub mod summary;
 pub mod table;
 pub mod text;
+pub mod transcript;
 pub mod tty;
 
 #[cfg(test)]
@@ -26,30 +32,39 @@ pub mod testing;
 use std::io::{self, Write};
 
 use self::failure::Failure;
-use self::resolve::{Colour, Display, Mode};
+use self::places::Places;
+use self::resolve::{Colour, Display, Forge, Mode};
 use crate::events::Sink;
 use crate::model::Event;
 
-/// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed.
-pub fn eye(display: Display, record: Option<String>) -> Box<dyn Sink> {
+/// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed;
+/// `places` says where in the repository that is.
+pub fn eye(display: Display, record: Option<String>, places: Places) -> Box<dyn Sink> {
     match display.mode {
         Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record)),
-        Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record)),
-        Mode::Json => Box::new(json::Json::new(io::stderr())),
+        Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record, places)),
+        Mode::Json => Box::new(json::Json::new(io::stderr(), display.forge)),
     }
 }
 
 /// Tells on stderr an event of no run.
-pub fn tell_event(event: &Event) {
-    let mut sink = json::Json::new(io::stderr());
+pub fn tell_event(event: &Event, forge: Forge) {
+    let mut sink = json::Json::new(io::stderr(), forge);
     // As below.
     let _ = sink.take(event);
 }
 
 /// Tells on stderr what went wrong outside of a run's screen, or after it.
-pub fn tell(failure: &Failure, colour: Colour) {
-    let mut text = failure.lines(colour).join("\n");
-    text.push('\n');
+pub fn tell(failure: &Failure, colour: Colour, forge: Forge) {
+    let mut text = String::new();
+    if forge == Forge::GitHub {
+        text.push_str(&github::telling(failure));
+        text.push('\n');
+    }
+    for line in failure.lines(colour) {
+        text.push_str(&forge.harmless(&line));
+        text.push('\n');
+    }
     // Nobody is left to tell that stderr is gone; the exit code still speaks.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

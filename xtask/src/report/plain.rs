@@ -6,10 +6,14 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::resolve::{Display, Table, Verbosity};
+use super::gitlab::Fold;
+use super::places::Places;
+use super::resolve::{Display, Forge, Table, Verbosity};
 use super::running::{Running, retry_text};
 use super::summary::Summary;
 use super::text::{Style, clock, neutralise, pad, paint, shorten_digests, size, took};
+use super::transcript::{Transcript, Transcripts};
+use super::{github, gitlab};
 use crate::events::Sink;
 use crate::model::{Event, EventKind, Outcome, Phase};
 
@@ -27,19 +31,24 @@ pub struct Plain<W> {
     record: Option<String>,
     summary: Summary,
     running: Running,
+    /// Where lines are folded: what running steps printed.
+    transcripts: Transcripts,
+    places: Places,
     last_line: u64,
     text: String,
 }
 
 impl<W: Write + Send> Plain<W> {
-    /// Writes to a writer; `record` is the folder of the run's record.
-    pub fn new(writer: W, display: Display, record: Option<String>) -> Self {
+    /// Writes to a writer; `record` is the folder of the run's record, `places` where annotations belong.
+    pub fn new(writer: W, display: Display, record: Option<String>, places: Places) -> Self {
         Self {
             writer,
             display,
             record,
             summary: Summary::default(),
             running: Running::default(),
+            transcripts: Transcripts::default(),
+            places,
             last_line: 0,
             text: String::new(),
         }
@@ -56,15 +65,56 @@ impl<W: Write + Send> Plain<W> {
         let fact_columns = if rest.is_empty() { 0 } else { 22 };
         let padded = pad(fact, fact_columns);
         let gap = if padded.len() == fact.len() && !rest.is_empty() { "  " } else { gap };
-        self.text.push_str(&paint(colour, Style::Dim, &clock(at)));
-        self.text.push(' ');
-        self.text.push_str(&pad(label, 10));
-        self.text.push(' ');
-        self.text.push_str(&paint(colour, style, &padded));
-        self.text.push_str(gap);
-        self.text.push_str(rest);
-        self.text.push('\n');
+        let (at_text, fact) = (clock(at), paint(colour, style, &padded));
+        let time = paint(colour, Style::Dim, &at_text);
+        self.push(&format!("{time} {} {fact}{gap}{rest}", pad(label, 10)));
         self.last_line = at;
+    }
+
+    /// A line that nobody takes for more.
+    fn push(&mut self, line: &str) {
+        self.text.push_str(&self.display.forge.harmless(line));
+        self.text.push('\n');
+    }
+
+    /// A line that whoever keeps this log takes for a command.
+    fn command(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// What a step printed, in one piece that folds, where such logs are.
+    fn fold(&mut self, event: &Event, transcript: &Transcript) {
+        let EventKind::StepFinished { step, phase, subject, outcome, took: time, log, .. } = &event.kind
+        else {
+            return;
+        };
+        let ended = match outcome {
+            Outcome::Done => format!("{} in {}", phase.done(), took(*time)),
+            outcome => format!("{outcome} after {}", took(*time)),
+        };
+        let heading = format!("{} {ended}", neutralise(subject));
+        let name = step.as_str();
+        match self.display.forge {
+            Forge::Nobody => return,
+            Forge::GitHub => self.command(&github::group(&heading)),
+            Forge::GitLab => {
+                let began = began(event, *time);
+                let fold = if *outcome == Outcome::Failed { Fold::Open } else { Fold::Closed };
+                self.command(&gitlab::section_start(name, &began, fold, &heading));
+            }
+        }
+        if transcript.before > 0 {
+            let place = log.as_ref().map(|log| format!(": {}", neutralise(log))).unwrap_or_default();
+            self.push(&format!("... {} before these{place}", counted(transcript.before, "line")));
+        }
+        for line in &transcript.lines {
+            self.push(line);
+        }
+        match self.display.forge {
+            Forge::GitLab => self.command(&gitlab::section_end(name, &event.at)),
+            _ => self.command(github::END_GROUP),
+        }
     }
 
     fn take_finished(&mut self, event: &Event, why: &str) {
@@ -129,6 +179,10 @@ impl<W: Write + Send> Plain<W> {
     fn take_normal(&mut self, event: &Event) {
         let at = event.elapsed;
         let ended = self.running.take(event);
+        let transcript = match self.display.forge {
+            Forge::Nobody => None,
+            Forge::GitHub | Forge::GitLab => self.transcripts.take(event),
+        };
         match &event.kind {
             EventKind::RunStarted { .. } => {
                 let facts = started_facts(&event.kind);
@@ -149,7 +203,7 @@ impl<W: Write + Send> Plain<W> {
                 }
             }
             EventKind::StepLog { step, line, .. } => {
-                if self.shows(Verbosity::Logs) {
+                if self.shows(Verbosity::Logs) && self.display.forge == Forge::Nobody {
                     let (label, subject) = self.name_of(step);
                     let fact = format!("{subject} | {}", neutralise(line));
                     self.line(at, label, (Style::Plain, &fact), "");
@@ -184,6 +238,9 @@ impl<W: Write + Send> Plain<W> {
                 self.line(at, label, (Style::Warning, &fact), "");
             }
             EventKind::StepFinished { .. } => {
+                if let Some(transcript) = transcript {
+                    self.fold(event, &transcript);
+                }
                 let why = ended.map(|step| step.why).unwrap_or_default();
                 self.take_finished(event, &why);
             }
@@ -207,7 +264,7 @@ impl<W: Write + Send> Plain<W> {
         if let EventKind::StepWarning { step, message } = &event.kind {
             let label = paint(self.display.colour, Style::Warning, "warning:");
             let subject = step.as_ref().map(|step| format!("{}: ", self.name_of(step).1)).unwrap_or_default();
-            self.text.push_str(&format!("{label} {subject}{}\n", neutralise(message)));
+            self.push(&format!("{label} {subject}{}", neutralise(message)));
         }
     }
 
@@ -238,9 +295,13 @@ impl<W: Write + Send> Sink for Plain<W> {
             self.take_quiet(event);
         }
         if matches!(event.kind, EventKind::RunFinished { .. }) {
+            if self.display.forge == Forge::GitHub {
+                for line in github::annotations(&self.summary, &self.places) {
+                    self.command(&line);
+                }
+            }
             for line in closing_lines(&self.summary, self.record.as_deref(), self.display) {
-                self.text.push_str(&line);
-                self.text.push('\n');
+                self.push(&line);
             }
         }
         if self.text.is_empty() { Ok(()) } else { self.write() }
@@ -283,6 +344,14 @@ fn started_facts(kind: &EventKind) -> String {
 /// `1 image`, `2 images`
 pub(super) fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// When a step that ends with this event began, RFC 3339.
+fn began(event: &Event, took: u64) -> String {
+    let took = chrono::Duration::milliseconds(i64::try_from(took).unwrap_or(i64::MAX));
+    let began =
+        chrono::DateTime::parse_from_rfc3339(&event.at).ok().and_then(|at| at.checked_sub_signed(took));
+    began.map_or_else(|| event.at.clone(), |at| at.to_rfc3339())
 }
 
 /// How the last line is coloured.

@@ -1,6 +1,8 @@
 //! What to show, decided from what was typed and where we run. Pure; the doc comment of [`resolve`] is the truth
 //! table and the table is the test.
 
+use std::borrow::Cow;
+
 /// `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProgressChoice {
@@ -48,6 +50,31 @@ pub struct Circumstances {
     pub term_is_dumb: bool,
     /// `NO_COLOR` is set and not empty (no-color.org).
     pub no_color: bool,
+    /// Whose log takes what is shown.
+    pub forge: Forge,
+}
+
+/// Whose log takes what is shown: some give certain lines a meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forge {
+    /// A terminal, a file, a log that takes lines as they are.
+    #[default]
+    Nobody,
+    /// GitHub Actions (`GITHUB_ACTIONS=true`): groups, annotations.
+    GitHub,
+    /// GitLab CI (`GITLAB_CI=true`): sections.
+    GitLab,
+}
+
+impl Forge {
+    /// A line that this log takes for nothing but a line.
+    pub fn harmless(self, line: &str) -> Cow<'_, str> {
+        match self {
+            Self::GitHub => super::github::defuse(line),
+            // What makes a section of it is gone from texts that are neutralised.
+            Self::Nobody | Self::GitLab => Cow::Borrowed(line),
+        }
+    }
 }
 
 /// What is shown.
@@ -61,6 +88,8 @@ pub struct Display {
     pub verbosity: Verbosity,
     /// Whether a table of the images stands at the end.
     pub table: Table,
+    /// Whose language is spoken beside.
+    pub forge: Forge,
 }
 
 /// Whether a table of the images stands at the end of a run.
@@ -125,6 +154,9 @@ pub enum Verbosity {
 ///
 /// Colours: never in json; else `--color always|never` decides; else yes if bars are possible and `NO_COLOR` is not
 /// set. Verbosity: quiet in quiet mode, else by the number of `-v`.
+///
+/// The log whose language is spoken: the one that there is, but none in tty mode, which nobody keeps. In json mode it
+/// is known for one thing only: nothing may be taken for a command of it.
 pub fn resolve(around: Circumstances) -> Display {
     use ProgressChoice as Choice;
     let can_draw = around.stderr_is_terminal && !around.term_is_dumb;
@@ -149,7 +181,8 @@ pub fn resolve(around: Circumstances) -> Display {
         (_, _) => Verbosity::Logs,
     };
     let colour = if is_coloured { Colour::Yes } else { Colour::No };
-    Display { mode, colour, verbosity, table: Table::Hidden }
+    let forge = if mode == Mode::Tty { Forge::Nobody } else { around.forge };
+    Display { mode, colour, verbosity, table: Table::Hidden, forge }
 }
 
 #[cfg(test)]
@@ -240,6 +273,28 @@ mod tests {
             ),
         ] {
             assert_eq!(resolve(around).colour, colour, "{around:?}");
+        }
+    }
+
+    #[test]
+    fn bars_speak_no_language_of_a_log() {
+        for forge in [Forge::Nobody, Forge::GitHub, Forge::GitLab] {
+            for (progress, expected) in [
+                (ProgressChoice::Auto, forge),
+                (ProgressChoice::Plain, forge),
+                (ProgressChoice::Quiet, forge),
+                (ProgressChoice::Json, forge),
+                (ProgressChoice::Tty, Forge::Nobody),
+            ] {
+                let around = Circumstances {
+                    progress,
+                    forge,
+                    is_ci: true,
+                    stderr_is_terminal: true,
+                    ..Circumstances::default()
+                };
+                assert_eq!(resolve(around).forge, expected, "{around:?}");
+            }
         }
     }
 

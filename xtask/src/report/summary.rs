@@ -1,12 +1,10 @@
 //! What came of a run: a pure fold over its events. Replaying a record gives the same summary as the run itself.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use super::failure::{Failure, FailureSeverity};
 use super::missing;
 use super::table::ImageTable;
-use super::text::{neutralise, took};
 use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
 
 /// What came of a run, as far as its events go.
@@ -176,6 +174,13 @@ impl Summary {
         self.phases.get(&phase).map(|totals| phase.sentence(totals)).unwrap_or_default()
     }
 
+    /// What was typed, from the program's name on.
+    pub fn full_command(&self) -> String {
+        const PROGRAM: &str = "cargo xtask";
+        let words = self.command.as_deref().unwrap_or_default();
+        format!("{PROGRAM} {}", words.strip_prefix(PROGRAM).unwrap_or(words).trim()).trim_end().to_owned()
+    }
+
     /// How the run ended, as a word.
     pub fn ending(&self) -> &'static str {
         match self.outcome {
@@ -251,31 +256,6 @@ impl Summary {
         let what = failed.phase.failure(subject);
         Failure { severity, what, causes, last_lines: failed.last_lines.clone(), hints }
     }
-
-    /// `summary.md` of the run's record.
-    pub fn markdown(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# {}\n", code(self.command.as_deref().unwrap_or("cargo xtask")));
-        let _ = write!(text, "{} in {}", self.ending(), took(self.took));
-        if let Some(exit_code) = self.exit_code {
-            let _ = write!(text, ", exit code {exit_code}");
-        }
-        let _ = writeln!(text, ": {}", self.sentence());
-        if let Some(cause) = &self.cancelled {
-            let _ = writeln!(text, "\nCancelled: {}", neutralise(cause));
-        }
-        if !self.phases.is_empty() {
-            text.push_str("\n| phase | result |\n|---|---|\n");
-            for phase in self.phases.keys() {
-                let _ = writeln!(text, "| {} | {} |", phase.title(), self.phase_sentence(*phase));
-            }
-        }
-        for failure in self.tellings() {
-            let _ = writeln!(text, "\n```\n{}\n```", failure.lines(super::resolve::Colour::No).join("\n"));
-        }
-        text
-    }
 }
 
 /// Failures of one phase with one cause, together: what is told of one is told of all.
@@ -331,10 +311,6 @@ fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
     })
 }
 
-fn code(text: &str) -> String {
-    format!("`{}`", neutralise(text).replace('`', "'"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Story, failing_story};
@@ -380,28 +356,5 @@ mod tests {
         assert_eq!(command_for(Phase::Build, &["a; rm -rf $HOME"]).as_deref(), Some("cargo xtask build"));
         assert_eq!(command_for(Phase::Render, &["src/a b/x"]).as_deref(), Some("cargo xtask render"));
         assert_eq!(command_for(Phase::Build, &["x"; 40]).as_deref(), Some("cargo xtask build"));
-    }
-
-    #[test]
-    fn summary_md() {
-        insta::assert_snapshot!(Summary::of(&failing_story()).markdown(), @"
-        # `cargo xtask build-all`
-
-        failed in 93s, exit code 3: 1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning
-
-        | phase | result |
-        |---|---|
-        | Prefetch | 1 pulled |
-        | Build | 1 built, 1 up to date, 1 failed, 1 skipped |
-
-        ```
-        error: cannot build image `frontend`
-          caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
-          last lines:
-            npm ERR! code ENOTFOUND
-        hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
-        hint: `cargo xtask build frontend` tries again
-        ```
-        ");
     }
 }

@@ -1,5 +1,7 @@
 //! The images of a run, a line each: size, time, digest, outcome. Pure: a fold over events, and text.
 
+use std::collections::BTreeMap;
+
 use super::text::{neutralise, pad, size, took, width};
 use crate::model::{Digest, EventKind, Outcome, Phase, StepId};
 
@@ -7,15 +9,24 @@ use crate::model::{Digest, EventKind, Outcome, Phase, StepId};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageTable {
     rows: Vec<Row>,
+    /// Why builds that are not over began.
+    reasons: BTreeMap<String, String>,
 }
 
+/// What became of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    image: String,
-    size: Option<u64>,
-    took: Option<u64>,
+pub struct Row {
+    /// Its name.
+    pub image: String,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Milliseconds that its build took.
+    pub took: Option<u64>,
+    /// Why it was built, or was not.
+    pub why: String,
     digest: String,
-    outcome: Outcome,
+    /// What became of it.
+    pub outcome: Outcome,
     /// What failed, when that was not the build itself.
     failed_at: Option<Phase>,
 }
@@ -29,8 +40,15 @@ impl ImageTable {
                 let took = (*phase == Phase::Build).then_some(*took);
                 self.finished(image, *phase, *outcome, (took, *size, detail));
             }
-            EventKind::StepSkipped { phase: Phase::Build, subject, outcome, .. } => {
-                self.row(subject).outcome = *outcome;
+            EventKind::StepSkipped { phase: Phase::Build, subject, outcome, why, .. } => {
+                let row = self.row(subject);
+                row.outcome = *outcome;
+                row.why.clone_from(why);
+            }
+            EventKind::StepStarted { phase: Phase::Build, step, why, .. } => {
+                if let Some(image) = image_of(step, Phase::Build) {
+                    self.reasons.insert(image.to_owned(), why.clone());
+                }
             }
             _ => {}
         }
@@ -47,7 +65,9 @@ impl ImageTable {
         if phase == Phase::Push && !self.rows.iter().any(|row| row.image == image) {
             return;
         }
+        let why = if phase == Phase::Build { self.reasons.remove(image) } else { None };
         let row = self.row(image);
+        row.why = why.unwrap_or_else(|| std::mem::take(&mut row.why));
         row.took = took.or(row.took);
         row.size = size.or(row.size);
         if phase == Phase::Build {
@@ -74,6 +94,7 @@ impl ImageTable {
                 image: image.to_owned(),
                 size: None,
                 took: None,
+                why: String::new(),
                 digest: String::new(),
                 outcome: Outcome::Done,
                 failed_at: None,
@@ -83,10 +104,16 @@ impl ImageTable {
         &mut self.rows[at]
     }
 
-    /// The table, by image; nothing without images.
-    pub fn lines(&self) -> Vec<String> {
+    /// The images, by name.
+    pub fn rows(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.iter().collect();
         rows.sort_by(|one, other| one.image.cmp(&other.image));
+        rows
+    }
+
+    /// The table, by image; nothing without images.
+    pub fn lines(&self) -> Vec<String> {
+        let rows = self.rows();
         let head = ["image", "size", "time", "digest", "outcome"].map(str::to_owned);
         let cells = rows.iter().map(|row| {
             [
@@ -111,7 +138,8 @@ impl ImageTable {
 }
 
 impl Row {
-    fn word(&self) -> String {
+    /// `built`, `failed at verify`
+    pub fn word(&self) -> String {
         match (self.outcome, self.failed_at) {
             (_, Some(phase)) => format!("failed at {phase}"),
             (Outcome::Done, None) => "built".to_owned(),

@@ -246,8 +246,13 @@ mod tests {
         }
     }
 
-    const DISPLAY: Display =
-        Display { mode: Mode::Tty, colour: Colour::No, verbosity: Verbosity::Normal, table: Table::Hidden };
+    const DISPLAY: Display = Display {
+        mode: Mode::Tty,
+        colour: Colour::No,
+        verbosity: Verbosity::Normal,
+        table: Table::Hidden,
+        forge: crate::report::resolve::Forge::Nobody,
+    };
 
     /// What the terminal shows when it is told everything without a tick in between.
     fn without_ticks(events: &[Event]) -> String {

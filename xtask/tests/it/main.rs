@@ -19,6 +19,7 @@ mod error_page;
 mod errors;
 mod files;
 mod foreign;
+mod forges;
 mod help;
 mod house;
 mod matrix;

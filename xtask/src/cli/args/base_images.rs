@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, given, known_platform,
+    BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, Reporting, given,
+    known_platform,
 };
 use crate::config::{ArtifactLayer, BaseImageLayer, Layer, OptionalRegistry, Positive, Version};
 use crate::model::Platform;
@@ -130,6 +131,9 @@ pub struct BaseImagesBuild {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub making: Making,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }
 
 /// `base-images list`

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Format, Naming};
+use super::{Format, Naming, Reporting};
 use crate::config::{Positive, Tag};
 
 /// `rebuild`
@@ -41,4 +41,7 @@ pub struct Rebuild {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub reporting: Reporting,
 }

@@ -2,12 +2,17 @@
 
 use super::*;
 use crate::model::Unit;
-use crate::report::resolve::Mode;
 use crate::report::resolve::Table;
+use crate::report::resolve::{Forge, Mode};
 use crate::report::testing::{Story, failing_story};
 
-const PLAIN: Display =
-    Display { mode: Mode::Tty, colour: Colour::No, verbosity: Verbosity::Normal, table: Table::Hidden };
+const PLAIN: Display = Display {
+    mode: Mode::Tty,
+    colour: Colour::No,
+    verbosity: Verbosity::Normal,
+    table: Table::Hidden,
+    forge: Forge::Nobody,
+};
 
 fn screen_of(display: Display, events: &[Event]) -> Screen {
     let mut screen = Screen::new(display, Some("target/xtask/runs/8d2".to_owned()));

@@ -9,8 +9,9 @@ use crate::report::testing::{Paper, Story, failing_story};
 fn screen(events: &[Event], verbosity: Verbosity, colour: Colour) -> String {
     let paper = Paper::default();
     let mode = if verbosity == Verbosity::Quiet { Mode::Quiet } else { Mode::Plain };
-    let display = Display { mode, colour, verbosity, table: Table::Hidden };
-    let mut plain = Plain::new(paper.clone(), display, Some("target/xtask/runs/8d2".to_owned()));
+    let display = Display { mode, colour, verbosity, table: Table::Hidden, forge: Forge::Nobody };
+    let mut plain =
+        Plain::new(paper.clone(), display, Some("target/xtask/runs/8d2".to_owned()), Places::default());
     for event in events {
         plain.take(event).unwrap();
     }
@@ -163,9 +164,14 @@ fn colour_carries_nothing_alone() {
 #[test]
 fn a_long_silence_names_what_runs() {
     let paper = Paper::default();
-    let display =
-        Display { mode: Mode::Plain, colour: Colour::No, verbosity: Verbosity::Normal, table: Table::Hidden };
-    let mut plain = Plain::new(paper.clone(), display, None);
+    let display = Display {
+        mode: Mode::Plain,
+        colour: Colour::No,
+        verbosity: Verbosity::Normal,
+        table: Table::Hidden,
+        forge: Forge::Nobody,
+    };
+    let mut plain = Plain::new(paper.clone(), display, None, Places::default());
     let mut story = Story::new();
     story.start(Phase::Build, "api", "not built yet");
     story.progress(Phase::Build, "api", (12, 17, Unit::Steps), "RUN make");
@@ -179,5 +185,112 @@ fn a_long_silence_names_what_runs() {
     00:00 build      api started            (not built yet)
     01:00 build      api running            12/17 RUN make
     02:00 build      api running            12/17 RUN make
+    ");
+}
+
+fn in_log_of(forge: Forge, verbosity: Verbosity, events: &[Event]) -> String {
+    let paper = Paper::default();
+    let mode = if verbosity == Verbosity::Quiet { Mode::Quiet } else { Mode::Plain };
+    let display = Display { mode, colour: Colour::No, verbosity, table: Table::Hidden, forge };
+    let mut plain = Plain::new(paper.clone(), display, None, Places::default());
+    for event in events {
+        plain.take(event).unwrap();
+    }
+    paper.text()
+}
+
+/// Two builds side by side, one of which prints what GitHub could take for commands.
+fn hostile_story() -> Vec<Event> {
+    let mut story = Story::new();
+    story.begin(2, 0).start(Phase::Build, "api", "not built yet").start(Phase::Build, "web", "not built yet");
+    for line in
+        ["::set-env name=PATH::/evil", "  ::stop-commands::x", "a ##[add-mask]b", "\x1b[2J\r::error::x"]
+    {
+        story.log(Phase::Build, "api", line).log(Phase::Build, "web", "fine");
+    }
+    story.at(2).finish(Phase::Build, "web", 2000, Some(5_000_000), "");
+    story.fail(
+        Phase::Build,
+        "api",
+        "::error::cause\nsecond\n::warning::third",
+        &["::add-path::/evil", "##[error]x"],
+    );
+    story.end(Outcome::Failed, 3);
+    story.events
+}
+
+#[test]
+fn githubs_log_folds_each_image_and_obeys_no_build() {
+    insta::assert_snapshot!(in_log_of(Forge::GitHub, Verbosity::Normal, &hostile_story()), @"
+    00:00 started    2 images, 0 base images, engine docker 27.3, network external
+    00:00 build      api started            (not built yet)
+    00:00 build      web started            (not built yet)
+    ::group::web built in 2.0s
+    fine
+    fine
+    fine
+    fine
+    ::endgroup::
+    00:02 build      web built              2.0s  5.0 MB
+    ::group::api failed after 2.0s
+    | ::set-env name=PATH::/evil
+    |   ::stop-commands::x
+    a ## [add-mask]b
+    | ::error::x
+    ::endgroup::
+    00:02 build      api failed             ::error::cause   log target/xtask/runs/8d2/logs/build-api.log
+    00:02 failed     1 built, 1 failed
+    ::error title=cannot build image `api`::::error::cause%0Asecond%0A::warning::third
+    error: cannot build image `api`
+      caused by: ::error::cause
+      caused by: second
+      caused by: ::warning::third
+      last lines:
+    |     ::add-path::/evil
+        ## [error]x
+    hint: full log in target/xtask/runs/8d2/logs/build-api.log
+    hint: `cargo xtask build api` tries again
+    ");
+    for verbosity in [Verbosity::Quiet, Verbosity::Normal, Verbosity::Verbose, Verbosity::Logs] {
+        let text = in_log_of(Forge::GitHub, verbosity, &hostile_story());
+        let ours =
+            ["::group::api failed", "::group::web built", "::endgroup::", "::error title=cannot build image"];
+        for line in text.lines().filter(|line| line.trim_start().starts_with("::") || line.contains("##[")) {
+            assert!(ours.iter().any(|ours| line.starts_with(ours)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn gitlabs_log_folds_what_went_well() {
+    let text = in_log_of(Forge::GitLab, Verbosity::Logs, &hostile_story());
+    insta::assert_snapshot!(text.replace('\x1b', "ESC").replace('\r', "CR"), @"
+    00:00 started    2 images, 0 base images, engine docker 27.3, network external
+    00:00 build      api started            (not built yet)
+    00:00 build      web started            (not built yet)
+    ESC[0Ksection_start:0:build_web[collapsed=true]CRESC[0Kweb built in 2.0s
+    fine
+    fine
+    fine
+    fine
+    ESC[0Ksection_end:2:build_webCRESC[0K
+    00:02 build      web built              2.0s  5.0 MB
+    ESC[0Ksection_start:0:build_apiCRESC[0Kapi failed after 2.0s
+    ::set-env name=PATH::/evil
+      ::stop-commands::x
+    a ##[add-mask]b
+    ::error::x
+    ESC[0Ksection_end:2:build_apiCRESC[0K
+    00:02 build      api failed             ::error::cause   log target/xtask/runs/8d2/logs/build-api.log
+    00:02 failed     1 built, 1 failed
+    error: cannot build image `api`
+      caused by: ::error::cause
+      caused by: second
+      caused by: ::warning::third
+      last lines:
+        ::add-path::/evil
+        ##[error]x
+    hint: full log in target/xtask/runs/8d2/logs/build-api.log
+    hint: `cargo xtask build api` tries again
     ");
 }

@@ -1,0 +1,72 @@
+//! Who hears of a run: its record, the eye, and what CI systems read.
+//!
+//! In: the session, and what was planned. Out: the sinks, the record first. It decides nothing: the environment and
+//! what was typed say who there is.
+
+use std::path::Path;
+
+use super::session::Session;
+use crate::events::Sink;
+use crate::model::Diagnostic;
+use crate::plan::explain::PlanDocument;
+use crate::report;
+use crate::report::github::JobSummary;
+use crate::report::junit::RunReport;
+use crate::report::places::{Places, Repository, TEMPLATE};
+use crate::report::record::Recorder;
+use crate::report::resolve::Forge;
+
+/// Everybody who hears of a run.
+pub(super) fn sinks(session: &Session, recorder: Option<Recorder>, places: &Places) -> Vec<Box<dyn Sink>> {
+    let folder = recorder.as_ref().and_then(Recorder::folder);
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if let Some(recorder) = recorder {
+        sinks.push(Box::new(recorder));
+    }
+    sinks.push(report::eye(session.display, folder, places.clone()));
+    if let Some(file) = session.env.github_step_summary() {
+        sinks.push(Box::new(JobSummary::new(file, places.clone())));
+    }
+    if let Some(file) = &session.junit {
+        sinks.push(Box::new(RunReport::new(file.clone())));
+    }
+    sinks
+}
+
+/// Where the images and the findings of a plan stand in the repository, for those who show it.
+pub(super) fn places(session: &Session, document: &PlanDocument) -> Places {
+    if session.display.forge != Forge::GitHub && session.env.github_step_summary().is_none() {
+        return Places::default();
+    }
+    let root = &session.config.root;
+    let dockerfiles = document.images.iter().filter_map(|image| {
+        let file = image.dockerfile.clone()?;
+        // What is rendered is in no repository; what it is rendered from is, line by line.
+        let template = format!("{file}{TEMPLATE}");
+        let file = if root.join(&template).is_file() { template } else { file };
+        Some((image.name.to_string(), file))
+    });
+    let hidden = |found: &Diagnostic| Diagnostic {
+        message: session.secrets.redact(&found.message).into_owned(),
+        ..found.clone()
+    };
+    let findings = document.diagnostics.iter().map(hidden).collect();
+    Places::new(dockerfiles, findings, repository(session, root))
+}
+
+/// Where the tree lies in the workflow's checkout. Of a tree elsewhere GitHub knows no files.
+fn repository(session: &Session, root: &Path) -> Repository {
+    let real = |path: &Path| path.canonicalize().ok();
+    let workspace = session.env.github_workspace().and_then(|workspace| real(&workspace));
+    let inside = workspace.and_then(|workspace| {
+        let root = real(root)?;
+        Some(root.strip_prefix(workspace).ok()?.to_str()?.to_owned())
+    });
+    match inside {
+        Some(folder) => {
+            let folder = if folder.is_empty() { folder } else { format!("{folder}/") };
+            Repository { folder, files: session.env.github_files() }
+        }
+        None => Repository::default(),
+    }
+}

@@ -1,0 +1,278 @@
+//! A run, or checks, as a JUnit report, which CI systems read.
+//!
+//! In: a run's events, or what was seen of images. Out: one XML file, whole or not at all. One suite is a phase, or an
+//! image that was tried; one case is one step of the phase, or one check. Characters that XML cannot carry and escape
+//! sequences are left out by the writer.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::html::facts::{Facts, Material, State};
+use super::summary::{FailedStep, Summary};
+use super::text::{cut, neutralise};
+use crate::events::Sink;
+use crate::model::{Check, Event, EventKind, Outcome, Phase, Unit, Verdict};
+
+/// Longer lines are cut.
+const MAX_LINE: usize = 1000;
+
+/// Cases that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suite {
+    /// The phase or the image.
+    pub name: String,
+    /// How long all of it took.
+    pub took: Duration,
+    /// What is in it.
+    pub cases: Vec<Case>,
+}
+
+/// One thing that went well or did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// What it is about.
+    pub name: String,
+    /// How long it took, where that is known.
+    pub took: Option<Duration>,
+    /// How it ended.
+    pub end: End,
+    /// What was seen.
+    pub told: String,
+}
+
+/// How a case ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Passed,
+    /// Badly.
+    Failed {
+        /// Why, on one line.
+        message: String,
+        /// All that is known.
+        text: String,
+    },
+    /// It did not come to it.
+    Skipped {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// The report's text. `name` is the command.
+pub fn report(name: &str, suites: &[Suite]) -> String {
+    let mut report = Report::new(harmless(name));
+    for suite in suites {
+        let mut told = TestSuite::new(harmless(&suite.name));
+        told.set_time(suite.took);
+        told.add_test_cases(suite.cases.iter().map(|case| written(&suite.name, case)));
+        report.add_test_suite(told);
+    }
+    // A report of plain texts: writing it to memory cannot fail.
+    report.to_string().unwrap_or_default()
+}
+
+fn written(suite: &str, case: &Case) -> TestCase {
+    let status = match &case.end {
+        End::Passed => TestCaseStatus::success(),
+        End::Failed { message, text } => {
+            let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            failed.set_message(harmless(message));
+            if !text.is_empty() {
+                failed.set_description(harmless(text));
+            }
+            failed
+        }
+        End::Skipped { why } => {
+            let mut skipped = TestCaseStatus::skipped();
+            skipped.set_message(harmless(why));
+            skipped
+        }
+    };
+    let mut written = TestCase::new(harmless(&case.name), status);
+    written.set_classname(harmless(suite));
+    if let Some(took) = case.took {
+        written.set_time(took);
+    }
+    if !case.told.is_empty() {
+        written.set_system_out(harmless(&case.told));
+    }
+    written
+}
+
+/// Line by line without escape sequences and control characters, each line cut.
+fn harmless(text: &str) -> String {
+    let lines = text.lines().map(|line| cut(&neutralise(line), MAX_LINE).into_owned());
+    let is_character = |c: &char| !matches!(c, '\u{fffe}' | '\u{ffff}');
+    lines.collect::<Vec<_>>().join("\n").chars().filter(is_character).collect()
+}
+
+/// One image's checks; none means that it could not be tried.
+pub fn of_checks(image: &str, took: Duration, checks: &[Check]) -> Suite {
+    let untried =
+        Check::that("tried", false, "it was not built, or could not be run: the run's record says why");
+    let all = if checks.is_empty() { std::slice::from_ref(&untried) } else { checks };
+    let case = |check: &Check| Case {
+        name: check.name.clone(),
+        took: None,
+        end: match check.verdict {
+            Verdict::Passed | Verdict::Warned => End::Passed,
+            Verdict::Failed => End::Failed { message: check.detail.clone(), text: String::new() },
+        },
+        told: check.detail.clone(),
+    };
+    Suite { name: image.to_owned(), took, cases: all.iter().map(case).collect() }
+}
+
+/// A run's steps, phase by phase, with what needed nothing and what did not come to be done.
+pub fn of_run(events: &[Event]) -> Vec<Suite> {
+    let facts = Facts::of(&Material { events: events.to_vec(), ..Material::default() });
+    let mut phases: Vec<Phase> =
+        facts.steps.iter().map(|step| step.phase).chain(facts.skips.iter().map(|skip| skip.phase)).collect();
+    phases.sort_unstable();
+    phases.dedup();
+    let mut suites: Vec<Suite> = phases.into_iter().map(|phase| of_phase(&facts, phase)).collect();
+    if facts.summary.outcome == Some(Outcome::Failed) && !suites.iter().any(has_failure) {
+        suites.push(of_whole(&facts.summary));
+    }
+    suites
+}
+
+fn has_failure(suite: &Suite) -> bool {
+    suite.cases.iter().any(|case| matches!(case.end, End::Failed { .. }))
+}
+
+fn of_phase(facts: &Facts, phase: Phase) -> Suite {
+    let mut cases = Vec::new();
+    let (mut began, mut ended) = (u64::MAX, 0);
+    for step in facts.steps.iter().filter(|step| step.phase == phase) {
+        began = began.min(step.span.began);
+        ended = ended.max(step.span.ended);
+        let failure = || FailedStep {
+            phase,
+            subject: step.subject.clone(),
+            detail: step.detail.clone(),
+            last_lines: step.last_lines.clone(),
+            log: step.log.clone(),
+        };
+        let end = match step.state {
+            State::Failed => failed(&failure()),
+            State::Cancelled => End::Skipped { why: cancelled(&step.detail) },
+            State::Skipped | State::Untouched => End::Skipped { why: step.detail.clone() },
+            State::Done | State::UpToDate => End::Passed,
+        };
+        let told = match &end {
+            End::Passed => [step.why.as_str(), step.detail.as_str()].join("\n").trim().to_owned(),
+            _ => step.why.clone(),
+        };
+        let took = Some(Duration::from_millis(step.span.ended - step.span.began));
+        cases.push(Case { name: step.subject.clone(), took, end, told });
+    }
+    for skip in facts.skips.iter().filter(|skip| skip.phase == phase) {
+        let end = match skip.state {
+            State::UpToDate | State::Done => End::Passed,
+            State::Failed => End::Failed { message: skip.why.clone(), text: phase.failure(&skip.subject) },
+            State::Cancelled => End::Skipped { why: cancelled(&skip.why) },
+            State::Skipped | State::Untouched => End::Skipped { why: skip.why.clone() },
+        };
+        let told = if end == End::Passed { skip.why.clone() } else { String::new() };
+        cases.push(Case { name: skip.subject.clone(), took: Some(Duration::ZERO), end, told });
+    }
+    let took = Duration::from_millis(ended.saturating_sub(began.min(ended)));
+    Suite { name: phase.name().to_owned(), took, cases }
+}
+
+fn cancelled(why: &str) -> String {
+    if why.is_empty() { "cancelled".to_owned() } else { format!("cancelled: {why}") }
+}
+
+fn failed(step: &FailedStep) -> End {
+    let mut lines = vec![step.phase.failure(&step.subject)];
+    lines.extend(step.detail.lines().map(str::to_owned));
+    if !step.last_lines.is_empty() {
+        lines.push("last lines:".to_owned());
+        lines.extend(step.last_lines.iter().cloned());
+    }
+    lines.extend(step.log.iter().map(|log| format!("full log in {log}")));
+    let message = step.detail.lines().next().unwrap_or_default().to_owned();
+    End::Failed { message, text: lines.join("\n") }
+}
+
+/// A run that failed though none of its steps did: the engine went away, a setting was wrong.
+fn of_whole(summary: &Summary) -> Suite {
+    let name = summary.full_command();
+    let message = match summary.exit_code {
+        Some(code) => format!("failed with exit code {code}"),
+        None => "failed".to_owned(),
+    };
+    let end = End::Failed { message, text: summary.sentence() };
+    let took = Duration::from_millis(summary.took);
+    let case = Case { name, took: Some(took), end, told: String::new() };
+    Suite { name: "run".to_owned(), took, cases: vec![case] }
+}
+
+/// Writes the report of a run when it is over.
+#[derive(Debug)]
+pub struct RunReport {
+    file: PathBuf,
+    events: Vec<Event>,
+}
+
+impl RunReport {
+    /// Writes to a file, and makes its folders.
+    pub fn new(file: PathBuf) -> Self {
+        Self { file, events: Vec::new() }
+    }
+}
+
+impl Sink for RunReport {
+    fn name(&self) -> &'static str {
+        "the JUnit report"
+    }
+
+    fn take(&mut self, event: &Event) -> io::Result<()> {
+        match &event.kind {
+            EventKind::StepLog { .. } | EventKind::StepProgress { unit: Unit::Bytes, .. } => return Ok(()),
+            _ => self.events.push(event.clone()),
+        }
+        if !matches!(event.kind, EventKind::RunFinished { .. }) {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut self.events);
+        write(&self.file, &report(&Summary::of(&events).full_command(), &of_run(&events)))
+    }
+}
+
+/// Writes a report beside its place, then renames it there.
+///
+/// # Errors
+/// When that is not possible; the error names the file.
+pub fn write(file: &Path, text: &str) -> io::Result<()> {
+    let about =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot write {}: {error}", file.display()));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(about)?;
+    let mut new = tempfile::NamedTempFile::new_in(folder).map_err(about)?;
+    new.write_all(text.as_bytes()).map_err(about)?;
+    allow_reading(new.as_file()).map_err(about)?;
+    new.persist(file).map_err(|error| about(error.error))?;
+    Ok(())
+}
+
+/// Others collect reports; temporary files are for their owner alone.
+#[cfg(unix)]
+fn allow_reading(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn allow_reading(_file: &std::fs::File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Reports of runs and of checks.
+
+use super::*;
+use crate::report::testing::{Story, failing_story};
+
+#[test]
+fn a_run_is_a_suite_for_each_phase() {
+    insta::assert_snapshot!(report("cargo xtask build-all", &of_run(&failing_story())), @r#"
+    <?xml version="1.0" encoding="UTF-8"?>
+    <testsuites name="cargo xtask build-all" tests="5" skipped="1" failures="1" errors="0">
+        <testsuite name="prefetch" tests="1" skipped="0" errors="0" failures="0" time="6.000">
+            <testcase name="alpine:3.20" classname="prefetch" time="6.000">
+                <system-out>not in the local store
+    sha256:1e421e421e421e421e421e421e421e421e421e421e421e421e421e421e421e42</system-out>
+            </testcase>
+        </testsuite>
+        <testsuite name="build" tests="4" skipped="1" errors="0" failures="1" time="84.000">
+            <testcase name="api" classname="build" time="82.000">
+                <system-out>source changed: src/api/Cargo.lock
+    sha256:9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c</system-out>
+            </testcase>
+            <testcase name="frontend" classname="build" time="84.000">
+                <failure message="`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1">cannot build image `frontend`
+    `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+    last lines:
+    npm ERR! code ENOTFOUND
+    full log in target/xtask/runs/8d2/logs/build-frontend.log</failure>
+                <system-out>not built yet</system-out>
+            </testcase>
+            <testcase name="worker" classname="build" time="0.000">
+                <system-out>up to date: 212 inputs unchanged</system-out>
+            </testcase>
+            <testcase name="shop" classname="build" time="0.000">
+                <skipped message="frontend failed"/>
+            </testcase>
+        </testsuite>
+    </testsuites>
+    "#);
+}
+
+#[test]
+fn checks_are_cases_of_their_image() {
+    let checks = vec![
+        Check::that("exists", true, "abc"),
+        Check { name: "size".into(), verdict: Verdict::Warned, detail: "1600 MB".into() },
+        Check::that("fit version", false, "says `<1>` & \u{1b}[31mmore"),
+    ];
+    let suites = [
+        of_checks("fit-framework-debian", Duration::from_millis(1500), &checks),
+        of_checks("fit-framework-alpine", Duration::ZERO, &[]),
+    ];
+    let text = report("base-images test", &suites);
+    assert!(
+        text.starts_with("<?xml") && text.contains(r#"tests="4""#) && text.contains(r#"failures="2""#),
+        "{text}"
+    );
+    assert!(text.contains(r#"message="says `&lt;1&gt;` &amp; "#) && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn nothing_that_xml_cannot_carry() {
+    let hostile = "a\x1b[31mred\x1b[0m \0\u{1}\u{fffe}\u{ffff}]]></testcase><x a=\"&\u{b}\r\nb\u{202e}";
+    let mut story = Story::new();
+    story.begin(1, 0).start(Phase::Build, "api", hostile);
+    story.fail(Phase::Build, "api", hostile, &[hostile, &"x".repeat(70_000)]);
+    story.skip(Phase::Build, hostile, Outcome::Cancelled, hostile).end(Outcome::Failed, 3);
+    let text = report(hostile, &of_run(&story.events));
+    let allowed =
+        |c: char| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    assert!(text.chars().all(allowed), "{text}");
+    assert_eq!(text.matches("<testcase ").count(), 2, "{text}");
+    assert_eq!(text.matches("</testcase>").count(), 2, "{text}");
+    assert!(!text.contains("<x ") && text.len() < 10_000, "{text}");
+}
+
+#[test]
+fn a_run_that_fails_as_a_whole_has_a_failure() {
+    let mut story = Story::new();
+    story.begin(1, 0).skip(Phase::Build, "api", Outcome::UpToDate, "same").end(Outcome::Failed, 12);
+    let suites = of_run(&story.events);
+    let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
+    assert_eq!(names, ["build", "run"]);
+    assert_eq!(suites[0].cases[0].end, End::Passed);
+    assert!(has_failure(&suites[1]));
+}
+
+#[test]
+fn the_file_is_there_when_the_run_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new/report.xml");
+    let mut sink = RunReport::new(file.clone());
+    for event in failing_story() {
+        assert!(!file.exists());
+        sink.take(&event).unwrap();
+    }
+    assert!(std::fs::read_to_string(&file).unwrap().contains("npm ERR! code ENOTFOUND"));
+    let error = write(folder.path(), "x").unwrap_err().to_string();
+    assert!(error.contains(&folder.path().display().to_string()), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+}

@@ -1,0 +1,106 @@
+//! What GitHub and GitLab are told of a run, and the JUnit report.
+
+use crate::repo::TestRepo;
+
+const TREE: &str = "//- .env\nNAME=x\n//- conf.tpl\n{{NAME}}\n";
+
+fn on_github(fixture: &str) -> (TestRepo, std::path::PathBuf) {
+    let repo = TestRepo::new(fixture);
+    let summary = repo.home().join("summary.md");
+    let repo = repo
+        .with("GITHUB_ACTIONS", "true")
+        .with("CI", "true")
+        .with("GITHUB_STEP_SUMMARY", summary.to_str().unwrap());
+    (repo, summary)
+}
+
+#[test]
+fn every_run_of_a_step_adds_to_its_summary() {
+    let (repo, summary) = on_github(TREE);
+    assert_eq!(repo.code("render"), 0);
+    assert_eq!(repo.code("render --progress json"), 0);
+    assert_eq!(repo.code("render --check"), 0, "a look is no run");
+    let text = repo.redact(&std::fs::read_to_string(&summary).unwrap());
+    insta::assert_snapshot!(text, @"
+    ## `cargo xtask render` finished
+
+    1 rendered in 0.0s, exit code 0
+
+    | phase | result |
+    |---|---|
+    | Render | 1 rendered |
+
+    ## `cargo xtask render --progress json` finished
+
+    nothing to do, 1 up to date in 0.0s, exit code 0
+
+    | phase | result |
+    |---|---|
+    | Render | 1 unchanged |
+    ");
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_fails_nothing() {
+    let (repo, summary) = on_github(TREE);
+    std::fs::create_dir(&summary).unwrap();
+    let told = repo.run("render");
+    assert!(told.starts_with("exit 0"), "{told}");
+    assert!(told.contains("the GitHub job summary is given up for the rest of this run: "), "{told}");
+}
+
+#[test]
+fn what_is_wrong_stands_beside_its_line() {
+    let (repo, summary) = on_github("//- conf.tpl\na\n  {{NAME}}\n");
+    let repo = repo.with("GITHUB_WORKSPACE", "/nowhere");
+    insta::assert_snapshot!(repo.run("render"), @"
+    exit 11
+    --- stderr
+    00:00 started    render
+    00:00 warning    conf.tpl:2:3: `NAME` is not defined in .env or .env.example
+    00:00 render     conf.tpl failed        (conf.tpl:2:3: `NAME` is not defined in .env or .env.example)
+    00:00 render     1 failed
+    00:00 failed     1 failed, 1 warning
+    ::error file=conf.tpl,line=2,col=3,title=cannot render `conf.tpl`::`NAME` is not defined in .env or .env.example
+    error: cannot render `conf.tpl`
+      caused by: conf.tpl:2:3: `NAME` is not defined in .env or .env.example
+    hint: `cargo xtask render` tries again
+    report of this run: target/xtask/runs/RUN/report.html
+    ");
+    let text = std::fs::read_to_string(&summary).unwrap();
+    assert!(text.contains("- error: conf.tpl:2:3: "), "{text}");
+    let (repo, _) = on_github("//- .config/xtask.toml\nprefix = 3\n");
+    insta::assert_snapshot!(repo.run("render"), @"
+    exit 10
+    --- stderr
+    ::error file=.config/xtask.toml,line=1,col=10,title=cargo xtask::invalid type: integer `3`, expected a string
+    error: .config/xtask.toml:1:10: invalid type: integer `3`, expected a string
+    hint: edit .config/xtask.toml:1:10
+    ");
+}
+
+#[test]
+fn places_are_those_of_the_repository() {
+    let repo = TestRepo::new("//- conf.tpl\n{{NAME}}\n");
+    let above = repo.root().parent().unwrap().to_owned();
+    let repo = repo.with("GITHUB_ACTIONS", "true").with("GITHUB_WORKSPACE", above.to_str().unwrap());
+    let told = repo.run("render");
+    assert!(told.contains("\n::error file=tree/conf.tpl,line=1,"), "{told}");
+}
+
+#[test]
+fn json_progress_stays_json() {
+    let (repo, _) = on_github(TREE);
+    let output = repo.output("render --progress json");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.lines().count() > 3);
+    assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{text}");
+}
+
+#[test]
+fn a_report_is_written_where_it_is_asked_for() {
+    let repo = TestRepo::new("//- src/a/Dockerfile\nFROM scratch\n");
+    let file = repo.root().join("out/junit.xml");
+    // Nobody is there to look into: what went wrong before a run has no report.
+    assert_eq!((repo.code("verify --junit out/junit.xml"), file.exists()), (12, false));
+}
