@@ -21,6 +21,7 @@ mod files;
 mod foreign;
 mod help;
 mod house;
+mod lock;
 mod matrix;
 mod page;
 mod pages;
