@@ -27,6 +27,7 @@ pub mod fingerprint;
 pub mod graph;
 pub mod harmless;
 pub mod ignorefile;
+pub mod image_lock;
 pub mod lock;
 pub mod model;
 pub mod network;

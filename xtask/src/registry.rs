@@ -16,6 +16,7 @@ use reqwest::{Client, Method, Response, StatusCode, header};
 use sha2::Digest as _;
 
 use crate::model::{Digest, Platform, Reference};
+use crate::retry::Retriable;
 use crate::secrets::Secrets;
 use crate::web::{self, cause, is_loopback, retry_after};
 
@@ -116,6 +117,16 @@ pub enum RegistryError {
     },
 }
 
+impl Retriable for RegistryError {
+    fn worth_retrying_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after, .. } => Some(retry_after.unwrap_or_default()),
+            Self::Status { status, .. } if *status >= 500 => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+}
+
 /// Asks registries. Connections are made on the first question, so holding one costs nothing.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -191,16 +202,50 @@ impl Registry {
             }
         }
         // Some registries say no digest, and an index has to be read.
+        let (digest, body) = self.verified_manifest(reference).await?;
+        match platform {
+            None => Ok(digest),
+            Some(platform) => entry_for(reference, &body, platform).map(|entry| entry.unwrap_or(digest)),
+        }
+    }
+
+    /// The ID that an engine gives the image of a platform: the digest of its configuration (OCI image-spec,
+    /// config.md, "ImageID"). All that is read on the way is held to its digest.
+    ///
+    /// # Errors
+    /// As [`Self::manifest_digest`]; also when there is nothing for the platform, or it is no image.
+    pub async fn image_id(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Digest, RegistryError> {
+        #[derive(serde::Deserialize)]
+        struct Manifest {
+            config: Config,
+        }
+        #[derive(serde::Deserialize)]
+        struct Config {
+            digest: Digest,
+        }
+        let (_, mut body) = self.verified_manifest(reference).await?;
+        if let Some(entry) = entry_for(reference, &body, platform)? {
+            (_, body) = self.verified_manifest(&reference.pinned(&entry)).await?;
+        }
+        let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| RegistryError::Malformed {
+            reference: reference.familiar(),
+            why: format!("its manifest is not that of an image: {error}"),
+        })?;
+        Ok(manifest.config.digest)
+    }
+
+    /// A manifest, held to what the registry says that it is, and to the digest of the reference if it has one.
+    async fn verified_manifest(&self, reference: &Reference) -> Result<(Digest, Vec<u8>), RegistryError> {
         let response = self.manifest(Method::GET, reference).await?;
         let said = promised(response.headers());
         let body = read_manifest(response, reference).await?;
         let digest = Digest::from_sha256(&sha2::Sha256::digest(&body).into());
         let digest = agree(reference, said.as_ref(), digest)?;
-        let digest = agree(reference, reference.digest(), digest)?;
-        match platform {
-            None => Ok(digest),
-            Some(platform) => entry_for(reference, &body, platform).map(|entry| entry.unwrap_or(digest)),
-        }
+        Ok((agree(reference, reference.digest(), digest)?, body))
     }
 
     async fn manifest(&self, method: Method, reference: &Reference) -> Result<Response, RegistryError> {

@@ -3,6 +3,7 @@
 mod affected;
 mod base_images;
 mod bundle;
+mod lock;
 mod rebuild;
 mod reporting;
 mod trials;
@@ -20,6 +21,7 @@ pub use base_images::{
     BaseImages, BaseImagesBuild, BaseImagesBump, BaseImagesCommand, BaseImagesList, Making, Systems,
 };
 pub use bundle::{Bundle, BundleCommand, Create};
+pub use lock::Lock;
 pub use rebuild::Rebuild;
 pub use reporting::Reporting;
 pub use trials::{
@@ -160,6 +162,8 @@ pub enum Command {
     Affected(Affected),
     /// Share the affected images out among several machines
     Matrix(Matrix),
+    /// Write images.lock: the digest of every external image, for --locked
+    Lock(Lock),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
     /// A run as a page for the browser; prints where it is
@@ -219,6 +223,9 @@ pub struct Pulling {
     /// Further tries after a transient failure
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
+    /// Build on nothing but what images.lock says
+    #[arg(long)]
+    pub locked: bool,
 }
 
 /// How builds are made.
@@ -319,6 +326,12 @@ pub struct Prefetch {
     /// Further tries after a transient failure
     #[arg(long, value_name = "N")]
     pub retries: Option<u32>,
+    /// Pull nothing but what images.lock says
+    #[arg(long)]
+    pub locked: bool,
+    /// With --locked: pull also what is another image here, and move its name
+    #[arg(long)]
+    pub fix: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
@@ -639,6 +652,7 @@ impl Pulling {
             skip_prefetch: given(self.no_prefetch),
             strict_prefetch: given(self.strict_prefetch),
             retries: self.retries,
+            locked: given(self.locked),
             ..Layer::default()
         };
         own.or(layer)

@@ -60,8 +60,12 @@ pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCo
 
 /// `prefetch`: a name is a service of the tree if there is one, else a reference.
 pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<ExitCode, Error> {
-    let pulling =
-        Pulling { strict_prefetch: args.strict_prefetch, retries: args.retries, no_prefetch: false };
+    let pulling = Pulling {
+        strict_prefetch: args.strict_prefetch,
+        retries: args.retries,
+        locked: args.locked,
+        no_prefetch: false,
+    };
     let layer = args.naming.over(pulling.over(Layer::default()));
     let session = Session::open(typed, layer, &args.naming.build_arg)?.reporting(args.reporting);
     let (services, references) = session.split_names(&args.what)?;
@@ -70,6 +74,7 @@ pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<
         only: services,
         references,
         dry_run: args.dry_run,
+        fix: args.fix,
         pulls_count: true,
         ..Request::of(&[Phase::Prefetch])
     };

@@ -15,6 +15,8 @@ mod commands;
 mod engine;
 mod interrupt;
 mod local_registry;
+mod lock;
+mod locked;
 mod page;
 mod pipeline;
 mod prove;
@@ -88,6 +90,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Inspect(args) => query::inspect(&args),
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
+        Command::Lock(args) => lock::run(typed, args).await,
         Command::History(args) => query::history(typed, &args),
         Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::interrupt;
 use super::run::Run;
 use super::session::{Session, World};
+use super::{interrupt, locked};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
@@ -18,6 +18,7 @@ use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::keep::{self, KeepInput};
+use crate::plan::locked::{LockFinding, unfit, unmended};
 use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach, Renew};
 use crate::plan::{download, push, verify};
 use crate::rebuild::lineage::NAMESPACE;
@@ -140,10 +141,13 @@ pub(super) struct Planned {
     pub verdict: Option<NetworkVerdict>,
     pub assessments: Vec<Assessment>,
     pub plan: Plan,
+    /// External images that are not as the lock says, and that the plan does not mend.
+    pub off_lock: Vec<LockFinding>,
 }
 
 /// Plans without doing anything.
 pub(super) async fn plan(session: &Session, world: &World, request: &Request) -> Result<Planned, Error> {
+    locked::require(session, world, request)?;
     let selected = if request.references_only {
         BTreeSet::new()
     } else if !request.needs_engine() {
@@ -187,6 +191,7 @@ pub(super) fn make_plan(
     let known = world.base_images(&world.all());
     let originals = Originals::new(session.rules(), known.iter().chain(&request.references));
     let mut wanted = world.wanted(&selected);
+    let comparison = locked::compare(session, world, request, &selected, &originals, observed);
     let platform = session.platform(observed);
     wanted.extend(request.references.iter().map(|r| (originals.original_of(r), platform.clone())));
     let root = config.root.clone();
@@ -212,9 +217,11 @@ pub(super) fn make_plan(
             reach: if config.offline { Reach::Nobody(network) } else { Reach::Registries(network) },
             bootstrap: if session.bootstrap { Bootstrap::Yes } else { Bootstrap::No },
             renew: request.renew,
+            pins: &comparison.pins,
         });
         plan.extend(pulls.clone());
     }
+    let off_lock = unmended(&comparison.found, &pulls);
     if request.has(Phase::Alias) {
         let names: Vec<Reference> = wanted.iter().map(|(reference, _)| reference.clone()).collect();
         plan.extend(alias::plan(&AliasInput {
@@ -260,7 +267,8 @@ pub(super) fn make_plan(
     };
     if request.has(Phase::Build) {
         let kept = keep::kept(&lineages, observed);
-        let wish = BuildRequest { kept, ..build_request(session, &selected, verdict.as_ref()) };
+        let unfit = if config.locked { unfit(&off_lock) } else { BTreeMap::new() };
+        let wish = BuildRequest { kept, unfit, ..build_request(session, &selected, verdict.as_ref()) };
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
         let builds = build::plan(&wish, graph, contexts, &assessments, observed, &plan);
         plan.extend(builds);
@@ -284,7 +292,7 @@ pub(super) fn make_plan(
         let store = (!request.has(Phase::Build)).then_some(observed);
         plan.extend(push::plan(&selected, &world.tree.graph, store));
     }
-    Planned { selected, verdict, assessments, plan }
+    Planned { selected, verdict, assessments, plan, off_lock }
 }
 
 /// Whether stages of some image were kept here.
@@ -307,6 +315,7 @@ pub(super) fn build_request(
         cut_off: config.offline || verdict.is_some_and(|v| v.network == Network::Internal),
         labels: BTreeMap::new(),
         kept: BTreeMap::new(),
+        unfit: BTreeMap::new(),
     }
 }
 
@@ -319,7 +328,7 @@ fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
 }
 
 /// The document that `plan` and `--dry-run` print.
-pub(super) fn document(world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
+pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
     let entries = explain::image_entries(
         &planned.selected,
         &world.tree.graph,
@@ -328,14 +337,20 @@ pub(super) fn document(world: &World, planned: &Planned, inputs: Inputs) -> Plan
         inputs,
     );
     let mut diagnostics = world.diagnostics(&planned.selected);
+    diagnostics.extend(locked::diagnostics(session, world, planned));
     diagnostics.extend(samples(world, planned));
     explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
 }
 
 /// The same for a plan that is only shown. What a run tells at its end, once it has gone wrong, is foreseen here: base
 /// images that nobody is going to give.
-pub(super) fn foreseeing(world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
-    let mut document = document(world, planned, inputs);
+pub(super) fn foreseeing(
+    session: &Session,
+    world: &World,
+    planned: &Planned,
+    inputs: Inputs,
+) -> PlanDocument {
+    let mut document = document(session, world, planned, inputs);
     document.diagnostics.extend(hopeless(world, planned));
     document
 }
@@ -429,6 +444,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
     if request.dry_run {
         session.tell_warnings();
         super::print(&plan_text(session, &world, &planned, request));
+        locked::refuse(session, &planned, request)?;
         return Ok(ExitCode::Good);
     }
     if request.needs_engine()
@@ -442,6 +458,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
         super::print(&plan_text(session, &world, &planned, request));
         return Ok(check(&world, &planned, request));
     }
+    locked::refuse(session, &planned, request)?;
     if request.has(Phase::Build)
         && let Ok(engine) = &world.engine
     {
@@ -452,7 +469,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
 
 /// The plan as people read it, without anything that nobody may see.
 pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, request: &Request) -> String {
-    let mut document = foreseeing(world, planned, Inputs::None);
+    let mut document = foreseeing(session, world, planned, Inputs::None);
     let scope = match (request.needs_images(), request.asks_network()) {
         (true, _) => Scope::Images,
         (false, true) => Scope::BaseImages,

@@ -28,7 +28,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let document = |inputs| pipeline::foreseeing(&world, &planned, inputs);
+    let document = |inputs| pipeline::foreseeing(&session, &world, &planned, inputs);
     let text = match args.format {
         PlanFormat::Text => pipeline::plan_text(&session, &world, &planned, &request),
         PlanFormat::Json => explain::json(&document(Inputs::All)),
@@ -43,6 +43,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         }
     };
     super::print(&session.secrets.redact(&text));
+    super::locked::refuse(&session, &planned, &request)?;
     Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))
 }
 
@@ -74,7 +75,7 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     let originals = Originals::new(session.rules(), &known);
     let network = session.config.network.unwrap_or(Network::External);
     let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };
-    let document = pipeline::document(&world, &planned, inputs);
+    let document = pipeline::document(&session, &world, &planned, inputs);
     let report = StatusReport {
         version: 1,
         images: document.images,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::args::{self, Format};
 use super::interrupt::or_interrupted;
+use super::locked;
 use super::pipeline::{self, Planned, Request};
 use super::prove;
 use super::run::Run;
@@ -24,7 +25,13 @@ const PHASES: [Phase; 5] = [Phase::Alias, Phase::Render, Phase::Build, Phase::Ke
 
 /// `rebuild`
 pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCode, Error> {
-    let own = Layer { tag: args.tag.clone(), offline: Some(true), jobs: args.jobs, ..Layer::default() };
+    let own = Layer {
+        tag: args.tag.clone(),
+        offline: Some(true),
+        jobs: args.jobs,
+        locked: args.locked.then_some(true),
+        ..Layer::default()
+    };
     let session = Session::open(typed, args.naming.over(own), &args.naming.build_arg)?
         .reporting(args.reporting.clone());
     let request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&PHASES) };
@@ -40,6 +47,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     let (world, planned) = looked?;
     let engine = world.engine.clone()?;
     engine.fit_to_build()?;
+    locked::refuse(&session, &planned, &request)?;
     let ahead = look_ahead(&world, &planned);
     let refused =
         if args.prove { Ok(()) } else { refuse(&session, &world, &request, &planned, &ahead, args.r#try) };

@@ -56,7 +56,7 @@ impl<'a> Run<'a> {
         let clock = SystemClock::start();
         let recorder = Recorder::create(&session.config.root, clock.now().at);
         let id = recorder.id().to_owned();
-        let document = document(world, planned, Inputs::OfStale);
+        let document = document(session, world, planned, Inputs::OfStale);
         // A record that cannot be kept is told by the first event that it cannot take.
         let _ = recorder.write_plan(&session.secrets.redact(&explain::record(&document)));
         let folder = recorder.folder();

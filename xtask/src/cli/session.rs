@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
+use super::locked;
 use super::pipeline::{Request, Subject};
 use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
@@ -190,7 +191,7 @@ impl Session {
             files = self.read_files(found.clone()).await?;
         }
         let Reading { sync, render, tree } = files;
-        Ok(World { sync, render, tree, engine, observed })
+        Ok(World { sync, render, tree, engine, observed, lock: locked::read(&self.config) })
     }
 
     /// The same world with its files read again, after something came that they stand on.
@@ -198,7 +199,8 @@ impl Session {
         let platform = world.observed.capabilities.as_ref().map(|c| c.platform.clone());
         let Reading { sync, render, tree } =
             self.read_files(platform.unwrap_or_else(Platform::local)).await?;
-        Ok(World { sync, render, tree, engine: world.engine.clone(), observed: world.observed.clone() })
+        let (engine, observed) = (world.engine.clone(), world.observed.clone());
+        Ok(World { sync, render, tree, engine, observed, lock: world.lock.clone() })
     }
 
     /// Reads the tree off the async threads.
@@ -372,6 +374,7 @@ pub(super) struct World {
     pub tree: Tree,
     pub engine: Result<AnyEngine, EngineError>,
     pub observed: Observed,
+    pub lock: locked::Held,
 }
 
 impl World {

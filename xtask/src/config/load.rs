@@ -362,6 +362,8 @@ fn complete(
         retries: all.retries.unwrap_or_default(),
         strict_prefetch: all.strict_prefetch.unwrap_or_default(),
         skip_prefetch: all.skip_prefetch.unwrap_or_default(),
+        locked: all.locked.unwrap_or_default(),
+        images_lock: all.images_lock.unwrap_or_default(),
         force: all.force.unwrap_or_default(),
         skip_cache_check: all.skip_cache_check.unwrap_or_default(),
         recipes: all.recipes,

@@ -71,6 +71,10 @@ pub struct Config {
     pub strict_prefetch: bool,
     /// Pull nothing in advance.
     pub skip_prefetch: bool,
+    /// Build on nothing but what the lock of images says.
+    pub locked: bool,
+    /// The lock of images, relative to the root.
+    pub images_lock: String,
     /// Rebuild everything, without the builder's cache.
     pub force: bool,
     /// Rebuild without comparing fingerprints, with the builder's cache (`SKIP_CACHE_CHECK`).

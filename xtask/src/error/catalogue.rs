@@ -299,6 +299,16 @@ impl ErrorKind {
                 &["`--check` found a gap", "`--no-build` was given and images are stale"],
                 "The same command without `--check` mends it",
             ),
+            Self::NotLocked => entry(
+                ExitCode::Drift,
+                "With `--locked`, an external image is not what `images.lock` says, so nothing is done",
+                &[
+                    "a Dockerfile names an image that was not locked yet",
+                    "somebody pulled, or named, another image in the meantime",
+                    "there is no `images.lock`",
+                ],
+                "`cargo xtask lock NAME` locks what is there now; `cargo xtask prefetch --locked --fix NAME` brings the locked image back ([lock.md](lock.md))",
+            ),
             Self::Interrupted => entry(
                 ExitCode::Interrupted,
                 "The run was stopped",

@@ -74,7 +74,7 @@ impl ExitCode {
             Self::EngineUnfit => "engine unreachable or lacks a capability",
             Self::PullFailed => "pull or push failed, or missing while offline",
             Self::DigestMismatch => "artifact or bundle digest mismatch",
-            Self::Drift => "drift found by --check",
+            Self::Drift => "drift found by --check, or refused by --locked",
             Self::Interrupted => "interrupted",
         }
     }

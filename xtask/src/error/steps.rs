@@ -31,7 +31,9 @@ pub fn kind_of_step(phase: Phase, error: &StepError) -> ErrorKind {
 pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
     match why {
         Reason::Broken | Reason::Invalid(_) | Reason::AliasClash { .. } => ErrorKind::SourceInvalid,
-        Reason::NothingToPush(_)
+        Reason::NotLocked { .. } | Reason::NotAsLocked { .. } => ErrorKind::NotLocked,
+        Reason::LockedMissing { .. }
+        | Reason::NothingToPush(_)
         | Reason::BaseUnavailable(_)
         | Reason::ArtifactMissing(_)
         | Reason::Offline

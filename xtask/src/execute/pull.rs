@@ -104,7 +104,7 @@ impl<M: MakeBase> Puller<M> {
         let mut failed = Vec::new();
         for source in sources {
             let brought = match source {
-                PullSource::Registry(name) => {
+                PullSource::Registry(name) | PullSource::IfLocked(name, _) => {
                     self.pull_with_retries(engine, name, platform, progress, on_retry).await
                 }
                 PullSource::Recipe(recipe) => self.make.make(recipe, reference, platform, progress).await,
@@ -169,7 +169,9 @@ impl<M: MakeBase> Puller<M> {
         progress: OnProgress<'_>,
     ) -> Result<Pulled, EngineError> {
         let pulled_as = match source {
-            PullSource::Registry(name) => name.without_tag().unwrap_or_else(|| name.clone()),
+            PullSource::Registry(name) | PullSource::IfLocked(name, _) => {
+                name.without_tag().unwrap_or_else(|| name.clone())
+            }
             PullSource::Recipe(_) => reference.clone(),
         };
         let image = engine.inspect(&pulled_as).await?.ok_or_else(|| {
@@ -177,6 +179,13 @@ impl<M: MakeBase> Puller<M> {
         })?;
         if let Some(found) = image.platform.as_ref().filter(|found| !found.serves(platform)) {
             return Err(EngineError::Other(format!("{pulled_as} is {found}, wanted {platform}")));
+        }
+        if let PullSource::IfLocked(_, locked) = source
+            && !locked.is(&image)
+        {
+            let (found, locked) = (image.id.short(), locked.shown());
+            let why = format!("{pulled_as} is image sha256:{found}, but the lock says {locked}");
+            return Err(EngineError::Other(why));
         }
         // An engine gives no name with a digest; the tag beside it, if there is one, is the name to give.
         match reference.without_digest() {
@@ -262,8 +271,14 @@ impl fmt::Display for Pulled {
             None => write!(f, "{}", self.id)?,
         }
         match &self.source {
-            PullSource::Registry(source) if *source == self.reference => Ok(()),
-            PullSource::Registry(source) => write!(f, " from {}", source.familiar()),
+            PullSource::Registry(source) | PullSource::IfLocked(source, _)
+                if source.is_of(&self.reference) =>
+            {
+                Ok(())
+            }
+            PullSource::Registry(source) | PullSource::IfLocked(source, _) => {
+                write!(f, " from {}", source.familiar())
+            }
             PullSource::Recipe(_) => f.write_str(" made here from its recipe"),
         }
     }
@@ -276,7 +291,9 @@ impl fmt::Display for PullError {
         for (source, error) in &self.failed {
             match source {
                 PullSource::Registry(name) if self.failed.len() == 1 && *name == self.reference => {}
-                PullSource::Registry(name) => write!(f, "{between}{}: ", name.familiar())?,
+                PullSource::Registry(name) | PullSource::IfLocked(name, _) => {
+                    write!(f, "{between}{}: ", name.familiar())?;
+                }
                 PullSource::Recipe(_) => write!(f, "{between}its recipe: ")?,
             }
             match error {
@@ -298,10 +315,8 @@ impl std::error::Error for PullError {}
 impl PullError {
     /// The command that shows the trouble by hand: the pull from the last registry that was tried.
     pub fn command(&self) -> Option<String> {
-        self.failed.iter().rev().find_map(|(source, _)| match source {
-            PullSource::Registry(name) => Some(format!("docker pull {}", name.familiar())),
-            PullSource::Recipe(_) => None,
-        })
+        let named = self.failed.iter().rev().find_map(|(source, _)| source.reference());
+        named.map(|name| format!("docker pull {}", name.familiar()))
     }
 }
 

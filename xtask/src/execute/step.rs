@@ -99,10 +99,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
     let engine = || execution.engine();
     match &step.kind {
         StepKind::Pull { reference, platform, sources } => {
-            let from = sources.iter().filter_map(|source| match source {
-                PullSource::Registry(name) => Some(name),
-                PullSource::Recipe(_) => None,
-            });
+            let from = sources.iter().filter_map(PullSource::reference);
             execution.ledger.giving(from.chain([reference]));
             let pulled =
                 execution.puller.pull(engine()?, reference, platform, sources, &tell, &retrying).await?;

@@ -77,13 +77,15 @@ pub enum ErrorKind {
     DigestMismatch,
     /// Something is not as it should be, and was only looked at.
     Drift,
+    /// With `--locked`: an external image is not what `images.lock` says.
+    NotLocked,
     /// Ctrl-C.
     Interrupted,
 }
 
 impl ErrorKind {
     /// All of them, by exit code.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Unexpected,
         Self::File,
         Self::Command,
@@ -118,6 +120,7 @@ impl ErrorKind {
         Self::BundleDamaged,
         Self::DigestMismatch,
         Self::Drift,
+        Self::NotLocked,
         Self::Interrupted,
     ];
 
@@ -158,6 +161,7 @@ impl ErrorKind {
             Self::BundleDamaged => "bundle-damaged",
             Self::DigestMismatch => "digest-mismatch",
             Self::Drift => "drift",
+            Self::NotLocked => "not-locked",
             Self::Interrupted => "interrupted",
         }
     }

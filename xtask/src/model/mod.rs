@@ -12,6 +12,7 @@ mod digest;
 mod error_kind;
 mod event;
 mod image;
+mod image_lock;
 pub mod labels;
 mod local_registry;
 mod observed;
@@ -36,6 +37,7 @@ pub use image::{
     BaseImage, BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
     ImageState, InputKind, InputPattern, LocalImage,
 };
+pub use image_lock::{ImageLock, LockedImage};
 pub use local_registry::{Lasts, RegistryWish};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use phase::Phase;

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageName, Observed, Phase, Platform, Reason, Reference,
-    RegistryWish, SmokeSpec, labels,
+    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageName, LockedImage, Observed, Phase, Platform,
+    Reason, Reference, RegistryWish, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -188,8 +188,21 @@ impl StepKind {
 pub enum PullSource {
     /// Pull this reference: the origin itself, a mirror's or the internal registry's name for it.
     Registry(Reference),
+    /// Pull this reference, and take it only if it is the locked image: the internal registry may have it under
+    /// another digest, which says nothing of the image itself.
+    IfLocked(Reference, Box<LockedImage>),
     /// Make it on this machine (`--bootstrap` only).
     Recipe(Recipe),
+}
+
+impl PullSource {
+    /// What a registry is asked for; none where it is made here.
+    pub fn reference(&self) -> Option<&Reference> {
+        match self {
+            Self::Registry(name) | Self::IfLocked(name, _) => Some(name),
+            Self::Recipe(_) => None,
+        }
+    }
 }
 
 /// How to make a base image that no registry gives.

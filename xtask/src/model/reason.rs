@@ -25,13 +25,46 @@ pub enum Reason {
     Offline,
     /// It is missing, and the internal network has no registry to ask.
     NoInternalRegistry,
+    // -- the lock of images
+    /// The store lacks what this lock says.
+    NotInStoreLocked {
+        /// The lock's file and line.
+        lock: String,
+        /// What is locked, for people.
+        locked: String,
+    },
+    /// The lock says nothing of it.
+    NotLocked {
+        /// The lock's file.
+        lock: String,
+    },
+    /// A name of it stands for another image than the lock says.
+    NotAsLocked {
+        /// The name.
+        name: Reference,
+        /// What it stands for, for people.
+        found: String,
+        /// The lock's file and line.
+        lock: String,
+        /// What is locked, for people.
+        locked: String,
+    },
+    /// The locked image is missing, and nothing is going to bring it.
+    LockedMissing {
+        /// What is missing.
+        name: Reference,
+        /// The lock's file and line.
+        lock: String,
+        /// What is locked, for people.
+        locked: String,
+    },
     // -- artifacts
     /// The cache lacks it.
     NotInCache,
     /// The cache has it.
     InCache,
     /// The cache has it, but this lock file says nothing of it.
-    NotLocked(String),
+    ArtifactNotLocked(String),
     /// The cache lacks it, and no network may be touched.
     ArtifactUnavailable,
     /// The sample stands in for it.
@@ -178,6 +211,9 @@ impl Reason {
             | Self::NothingToPush(_)
             | Self::ArtifactMissing(_)
             | Self::BaseUnavailable(_)
+            | Self::NotLocked { .. }
+            | Self::NotAsLocked { .. }
+            | Self::LockedMissing { .. }
             | Self::ArtifactUnavailable => Outcome::Failed,
             Self::NeedFails(_) | Self::NotSelected | Self::NotPulled | Self::DigestOnly | Self::NoEngine => {
                 Outcome::Skipped
@@ -226,9 +262,21 @@ impl fmt::Display for Reason {
             Self::NoInternalRegistry => {
                 f.write_str("missing, and the internal network has no registry: set INTERNAL_REGISTRY")
             }
+            Self::NotInStoreLocked { lock, locked } => {
+                write!(f, "not in the local store, {lock} says {locked}")
+            }
+            Self::NotLocked { lock } => write!(f, "not in {lock}"),
+            Self::NotAsLocked { name, found, lock, locked } => {
+                write!(f, "{} is {found} here, {lock} says {locked}", name.familiar())
+            }
+            Self::LockedMissing { name, lock, locked } => write!(
+                f,
+                "{} is not here, and --locked takes nothing but what {lock} says, {locked}",
+                name.familiar()
+            ),
             Self::NotInCache => f.write_str("not in the cache"),
             Self::InCache => f.write_str("in the cache"),
-            Self::NotLocked(lock_file) => write!(f, "in the cache, but not in {lock_file} yet"),
+            Self::ArtifactNotLocked(lock_file) => write!(f, "in the cache, but not in {lock_file} yet"),
             Self::ArtifactUnavailable => {
                 f.write_str(
                 "not in the cache, and --offline forbids to download it: run once without it, or carry the file \

@@ -96,6 +96,17 @@ impl Reference {
         (self.tag.is_some() && self.digest.is_some()).then(|| Self { tag: None, ..self.clone() })
     }
 
+    /// The same repository pinned to a digest, without a tag: what a registry cannot give another answer to.
+    #[must_use]
+    pub fn pinned(&self, digest: &Digest) -> Self {
+        Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
+    }
+
+    /// Whether it is `other`, or the same repository pinned to content.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self == other || (self.tag.is_none() && self.domain == other.domain && self.path == other.path)
+    }
+
     /// The reference by its tag alone; none when it has no tag.
     pub fn without_digest(&self) -> Option<Self> {
         self.tag.is_some().then(|| Self { digest: None, ..self.clone() })

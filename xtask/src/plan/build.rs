@@ -236,6 +236,8 @@ pub struct BuildRequest {
     pub skip_cache_check: bool,
     /// No registry may be asked, so a base image that is not here is not going to come.
     pub cut_off: bool,
+    /// External images that nothing may be built on, and why (`--locked`).
+    pub unfit: BTreeMap<Reference, Reason>,
     /// Labels that every image gets: version control, run, time.
     pub labels: BTreeMap<String, String>,
     /// Kept stages of each image that are in the store: their layers need not be made again.
@@ -278,6 +280,11 @@ pub fn plan(
         if matches!(assessment.reason, Reason::Broken | Reason::Invalid(_) | Reason::NeedFails(_)) {
             failing.insert(&image.name);
             skip(assessment.reason.clone());
+            continue;
+        }
+        if let Some(why) = externals(image).into_iter().find_map(|base| request.unfit.get(base)) {
+            failing.insert(&image.name);
+            skip(why.clone());
             continue;
         }
         let forced = request.force || (request.skip_cache_check && assessment.parts.is_some());

@@ -54,7 +54,9 @@ pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
                 plan.skipped.push(skipped(Reason::InCache));
                 continue;
             }
-            (ArtifactKind::Release, Place::Here, None, _) => Reason::NotLocked(spec.lock_file.clone()),
+            (ArtifactKind::Release, Place::Here, None, _) => {
+                Reason::ArtifactNotLocked(spec.lock_file.clone())
+            }
             (ArtifactKind::Release, Place::Away, _, Reach::Nobody) => {
                 plan.skipped.push(skipped(Reason::ArtifactUnavailable));
                 continue;

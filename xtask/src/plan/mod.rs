@@ -11,6 +11,7 @@ pub mod build;
 pub mod download;
 pub mod explain;
 pub mod keep;
+pub mod locked;
 pub mod prefetch;
 pub mod push;
 pub mod render;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{
-    Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
+    LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
     RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
 
@@ -33,6 +33,19 @@ pub struct PrefetchInput<'a> {
     pub bootstrap: Bootstrap,
     /// Whether what is here is pulled too.
     pub renew: Renew,
+    /// What pulls are held to, by original.
+    pub pins: &'a BTreeMap<Reference, Pin>,
+}
+
+/// What `--locked` says of one original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The only image that may be taken.
+    pub locked: LockedImage,
+    /// Where the lock says so: `images.lock:7`.
+    pub place: String,
+    /// Why it is pulled although something of its name is here.
+    pub renew: Option<Reason>,
 }
 
 /// Whether an image that is here is pulled all the same.
@@ -91,7 +104,7 @@ struct Wish {
 }
 
 /// Why an image is not pulled.
-type WhyNot = Box<Reason>;
+pub type WhyNot = Box<Reason>;
 
 fn wishes(input: &PrefetchInput<'_>) -> Vec<Wish> {
     let mut wishes: Vec<Wish> = Vec::new();
@@ -114,9 +127,12 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     if input.observed.capabilities.is_none() {
         return Err(Box::new(Reason::NoEngine));
     }
+    let pin = input.pins.get(&wish.original);
+    let renewed = || pin.and_then(|pin| pin.renew.clone());
     let why = match why_pull(input, wish) {
         Err(_) if input.renew == Renew::Yes => Reason::Asked,
-        why => why?,
+        Err(kept) => renewed().ok_or(kept)?,
+        Ok(why) => why,
     };
     let network = match input.reach {
         // A recipe downloads packages, so it is no way out here.
@@ -125,10 +141,17 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
         }
         Reach::Registries(network) => network,
     };
-    let registries = match network {
-        Network::External => external_sources(input, wish),
-        Network::Internal => internal_sources(input, wish)?,
-    };
+    let registries = registries(input, wish, network)?;
+    if let Some(pin) = pin {
+        let (lock, locked) = (pin.place.clone(), pin.locked.shown());
+        let why = if why == Reason::NotInStore { Reason::NotInStoreLocked { lock, locked } } else { why };
+        let sources = pinned_sources(&registries, &pin.locked, network);
+        return if sources.is_empty() {
+            Err(Box::new(Reason::NoInternalRegistry))
+        } else {
+            Ok((why, sources))
+        };
+    }
     let mut sources: Vec<PullSource> = registries.into_iter().map(PullSource::Registry).collect();
     if input.bootstrap == Bootstrap::Yes {
         sources.extend(input.recipes.get(&wish.original).cloned().map(PullSource::Recipe));
@@ -155,6 +178,45 @@ fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, WhyNot> {
         }
         _ => Ok(Reason::NotInStore),
     }
+}
+
+/// Where `original` is asked for, in order; `written` are its aliases that Dockerfiles name. `observed`, `wanted` and
+/// `pins` of the input say nothing here.
+///
+/// # Errors
+/// Why nobody can be asked.
+pub fn places(
+    input: &PrefetchInput<'_>,
+    original: &Reference,
+    written: impl IntoIterator<Item = Reference>,
+    platform: &Platform,
+    network: Network,
+) -> Result<Vec<Reference>, WhyNot> {
+    let wish = Wish {
+        original: original.clone(),
+        written: written.into_iter().collect(),
+        platform: platform.clone(),
+    };
+    registries(input, &wish, network)
+}
+
+fn registries(input: &PrefetchInput<'_>, wish: &Wish, network: Network) -> Result<Vec<Reference>, WhyNot> {
+    match network {
+        Network::External => Ok(external_sources(input, wish)),
+        Network::Internal => internal_sources(input, wish),
+    }
+}
+
+/// The locked content from the same places. A registry inside may have been given an image by push, under another
+/// digest; the image itself is the same then, and known by its ID. A recipe makes another image each time.
+fn pinned_sources(registries: &[Reference], locked: &LockedImage, network: Network) -> Vec<PullSource> {
+    let by_digest = registries.iter().filter_map(|name| {
+        let pinned = name.pinned(locked.digest.as_ref()?);
+        Some(PullSource::Registry(pinned))
+    });
+    let is_worth_a_look = !locked.ids.is_empty() && (network == Network::Internal || locked.digest.is_none());
+    let by_id = registries.iter().filter(|_| is_worth_a_look);
+    by_digest.chain(by_id.map(|name| PullSource::IfLocked(name.clone(), Box::new(locked.clone())))).collect()
 }
 
 /// Mirrors, the origin, and last the internal name if a Dockerfile names that: it may lie nowhere else.

@@ -92,6 +92,33 @@ async fn lies_are_found_where_the_body_is_read() {
 }
 
 #[tokio::test]
+async fn an_image_is_known_by_the_digest_of_its_configuration() {
+    let proxy = FaultyProxy::start(None).await;
+    let config = format!("sha256:{}", "c".repeat(64));
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{config}"}},"layers":[]}}"#);
+    let digest = Digest::from_sha256(&sha2::Sha256::digest(manifest.as_bytes()).into());
+    let index = format!(
+        r#"{{"manifests":[{{"digest":"{digest}","platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#
+    );
+    proxy.fault("/v2/a/manifests/1", 9, answer(200, &[], &index));
+    proxy.fault("/v2/a/manifests/one", 9, answer(200, &[], &manifest));
+    proxy.fault(&format!("/v2/a/manifests/{digest}"), 2, answer(200, &[], &manifest));
+    let registry = Registry::default();
+    let amd64 = platform("linux/amd64");
+    for name in ["a:1", "a:one"] {
+        let id = registry.image_id(&reference(&proxy, name), &amd64).await;
+        assert_eq!(id.map(|id| id.to_string()), Ok(config.clone()), "{name}");
+    }
+    let none = registry.image_id(&reference(&proxy, "a:1"), &platform("linux/s390x")).await;
+    assert!(matches!(none, Err(RegistryError::NoPlatform { .. })), "{none:?}");
+    // What the index promised is not what comes.
+    proxy.fault("/v2/b/manifests/1", 1, answer(200, &[], &index));
+    proxy.fault(&format!("/v2/b/manifests/{digest}"), 1, answer(200, &[], INDEX));
+    let lie = registry.image_id(&reference(&proxy, "b:1"), &amd64).await;
+    assert!(matches!(lie, Err(RegistryError::DigestMismatch { .. })), "{lie:?}");
+}
+
+#[tokio::test]
 async fn errors_tell_what_is_wrong() {
     let proxy = FaultyProxy::start(None).await;
     let name = reference(&proxy, "a:1");

@@ -14,6 +14,7 @@ mod contract;
 #[path = "../support/faulty_proxy.rs"]
 #[allow(dead_code, reason = "unit tests of the registry's API use the rest")]
 mod faulty_proxy;
+mod lock;
 mod measure;
 mod offline;
 mod real;

@@ -96,6 +96,10 @@ async fn source(kind: ErrorKind) -> Source {
             why: "exited with status 1".to_owned(),
             last_lines: vec!["cannot read /etc/api.conf".to_owned()],
         }])),
+        Kind::NotLocked => {
+            let why = Reason::NotLocked { lock: "images.lock".to_owned() };
+            Source::Reason(Phase::Prefetch, "redis:7-alpine", why)
+        }
         Kind::NothingSelected => {
             Source::Run { fixture: "//- README.md\n", words: "build-all --offline --dry-run" }
         }

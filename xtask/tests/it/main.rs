@@ -22,6 +22,7 @@ mod foreign;
 mod forges;
 mod help;
 mod house;
+mod lock;
 mod matrix;
 mod page;
 mod pages;

@@ -89,6 +89,9 @@ pub struct Create {
     /// Say what would be built and what would go along, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Build on nothing but what images.lock says
+    #[arg(long)]
+    pub locked: bool,
     /// Builds at the same time
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<Positive>,

@@ -35,6 +35,9 @@ pub struct Rebuild {
     /// How to say it
     #[arg(long, default_value = "human")]
     pub format: Format,
+    /// Build on nothing but what images.lock says
+    #[arg(long)]
+    pub locked: bool,
     /// Builds at the same time
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<Positive>,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::super::activity::{Activity, Recorded, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
+use super::super::locked;
 use super::super::pipeline::{self, Planned, Request};
 use super::super::prove;
 use super::super::rebuild::compose_files;
@@ -41,7 +42,12 @@ const TEXT: &str = "text/plain";
 
 /// `bundle create`
 pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<ExitCode, Error> {
-    let layer = Layer { tag: args.tag.clone(), jobs: args.jobs, ..Layer::default() };
+    let layer = Layer {
+        tag: args.tag.clone(),
+        jobs: args.jobs,
+        locked: args.locked.then_some(true),
+        ..Layer::default()
+    };
     let session = Session::open(typed, args.naming.over(layer), &args.naming.build_arg)?;
     let output = output_of(&session, &args)?;
     let compose = compose_files(&session)?;
@@ -65,6 +71,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
     }
     let closure = closure_of(&session, &world, &planned, &compose);
     check_before(&world, &request, &planned, &closure, args.no_build)?;
+    locked::refuse(&session, &planned, &request)?;
     if args.dry_run {
         super::super::print(&pipeline::plan_text(&session, &world, &planned, &request));
         super::super::print(&list(&closure));

@@ -98,6 +98,7 @@ impl World {
             reach: Reach::Registries(self.network),
             bootstrap: Bootstrap::No,
             renew: prefetch::Renew::No,
+            pins: &BTreeMap::new(),
         })
     }
 
@@ -419,6 +420,7 @@ fn a_pull_for_the_right_platform_takes_its_names_along() {
         reach: Reach::Registries(Network::External),
         bootstrap: Bootstrap::No,
         renew: prefetch::Renew::No,
+        pins: &BTreeMap::new(),
     });
     assert_eq!(pulls.steps.len(), 1);
     let plan = world.names(&store, OnConflict::Report, &pulls);

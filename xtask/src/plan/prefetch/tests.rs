@@ -8,6 +8,7 @@ struct World {
     recipes: BTreeMap<Reference, Recipe>,
     bootstrap: Bootstrap,
     store: Vec<LocalImage>,
+    pins: BTreeMap<Reference, Pin>,
 }
 
 fn parse(text: &str) -> Reference {
@@ -40,6 +41,7 @@ fn world(reach: Reach) -> World {
         recipes: BTreeMap::new(),
         bootstrap: Bootstrap::No,
         store: Vec::new(),
+        pins: BTreeMap::new(),
     }
 }
 
@@ -103,6 +105,7 @@ impl World {
             reach: self.reach,
             bootstrap: self.bootstrap,
             renew: Renew::No,
+            pins: &self.pins,
         });
         let steps = plan.steps.iter().map(|step| {
             let StepKind::Pull { reference, sources, .. } = &step.kind else { panic!("not a pull") };
@@ -111,6 +114,7 @@ impl World {
                 .iter()
                 .map(|source| match source {
                     PullSource::Registry(reference) => reference.to_string(),
+                    PullSource::IfLocked(reference, _) => format!("{reference} if locked"),
                     PullSource::Recipe(_) => "recipe".into(),
                 })
                 .collect();
@@ -217,6 +221,53 @@ fn nobody_to_ask_is_said() {
         &["alpine:3"],
         "- MISSING alpine:3 (missing, and the internal network has no registry: set INTERNAL_REGISTRY)",
     );
+}
+
+#[test]
+fn what_is_locked_is_pulled_by_its_digest() {
+    let (digest, id) =
+        (digest(), |fill: &str| format!("sha256:{}", fill.repeat(64)).parse().expect("digest"));
+    let ids = BTreeMap::from([(Platform::new("linux", "amd64", None), id("b"))]);
+    let lock = |world: World, locked: &LockedImage, renew: Option<Reason>| {
+        let pin = Pin { locked: locked.clone(), place: "images.lock:7".into(), renew };
+        World { pins: [(parse("alpine:3"), pin)].into(), ..world }
+    };
+    let both = LockedImage { digest: Some(digest.clone()), ids: ids.clone() };
+    let known = |world| lock(world, &both, None);
+    known(external().mirror("docker.io", "m.example.com").recipe("alpine:3")).check(
+        &["alpine:3", "redis:7"],
+        &format!(
+            "alpine:3 [m.example.com/library/alpine@{digest}, docker.io/library/alpine@{digest}] (not in the local \
+             store, images.lock:7 says sha256:eeeeeeeeeeee)\n\
+             redis:7 [m.example.com/library/redis:7, docker.io/library/redis:7] (not in the local store)"
+        ),
+    );
+    known(internal("h.example.com/p")).check(
+        &["alpine:3"],
+        &format!(
+            "alpine:3 [h.example.com/p/alpine@{digest}, h.example.com/p/alpine:3 if locked] (not in the local store, \
+             images.lock:7 says sha256:eeeeeeeeeeee)"
+        ),
+    );
+    let by_id = LockedImage { digest: None, ids };
+    lock(external(), &by_id, None).check(
+        &["alpine:3"],
+        "alpine:3 [docker.io/library/alpine:3 if locked] (not in the local store, images.lock:7 says image \
+         sha256:bbbbbbbbbbbb)",
+    );
+    known(external().store("alpine:3", None)).check(&["alpine:3"], "- alpine:3 (already here)");
+    let moved = Reason::NotAsLocked {
+        name: parse("alpine:3"),
+        found: "sha256:x".into(),
+        lock: "images.lock:7".into(),
+        locked: "sha256:y".into(),
+    };
+    lock(external().store("alpine:3", None), &both, Some(moved.clone())).check(
+        &["alpine:3"],
+        &format!("alpine:3 [docker.io/library/alpine@{digest}] (alpine:3 is sha256:x here, images.lock:7 says sha256:y)"),
+    );
+    lock(world(Reach::Nobody(Network::Internal)).store("alpine:3", None), &both, Some(moved))
+        .check(&["alpine:3"], "- MISSING alpine:3 (alpine:3 is sha256:x here, images.lock:7 says sha256:y)");
 }
 
 #[test]

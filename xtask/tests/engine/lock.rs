@@ -1,0 +1,194 @@
+//! `images.lock` with a real engine and a real registry: tags that move, digests that stay, and no registry at all.
+
+use std::process::Command;
+
+use xtask::engine::Engine as _;
+use xtask::model::{Platform, Reference};
+
+use crate::testing::TestTree;
+use crate::world::{World, quietly, real_world};
+
+struct Trial {
+    world: World,
+    tree: TestTree,
+    base: Reference,
+}
+
+impl Trial {
+    async fn new(test: &str) -> Option<Self> {
+        let world = real_world(test).await?;
+        let base = world.remote("base:1");
+        let name = base.familiar();
+        let tree = TestTree::new(&format!(
+            "//- src/api/Dockerfile\nFROM {name}\nCOPY a /\n//- src/api/a\n1\n//- src/till/dependency.conf\n{name}\n"
+        ));
+        let trial = Self { world, tree, base };
+        trial.publish("one").await;
+        Some(trial)
+    }
+
+    /// Another image under the tag, here and in the registry.
+    async fn publish(&self, label: &str) {
+        let labels = [("is".to_owned(), label.to_owned())].into();
+        let (engine, base) = (&self.world.engine, &self.base);
+        engine.import(&self.world.rootfs(), base, &Platform::local(), &labels).await.unwrap();
+        engine.push(base, quietly()).await.unwrap();
+    }
+
+    /// What the store has under the base's name.
+    async fn here(&self) -> Option<String> {
+        let image = self.world.engine.inspect(&self.base).await.unwrap()?;
+        image.labels.get("is").cloned()
+    }
+
+    /// Nothing of the base is left here.
+    async fn forget(&self) {
+        let observed = self.world.engine.observe().await.unwrap();
+        let of_test = |name: &&Reference| name.to_string().contains(&self.world.prefix);
+        for image in observed.images() {
+            for name in image.names.iter().chain(&image.digests).filter(of_test) {
+                self.world.engine.remove(name).await.unwrap();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn run(&self, words: &str, code: i32) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(words.split_whitespace())
+            .args(["--progress", "plain", "--root"])
+            .arg(self.tree.root())
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", self.tree.root())
+            .env("DOCKER_HOST", &self.world.host)
+            .env("XTASK_NETWORK", "external")
+            .env("XTASK_PREFIX", format!("{}/", self.world.prefix))
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words}: {out}{err}");
+        format!("{out}{err}")
+    }
+
+    fn lock(&self) -> String {
+        std::fs::read_to_string(self.tree.root().join("images.lock")).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_moves_between_lock_and_build() {
+    let Some(trial) = Trial::new("a_tag_moves_between_lock_and_build").await else { return };
+    let name = trial.base.familiar();
+    trial.run("lock", 0);
+    let first = trial.lock();
+    assert!(
+        first.contains(&format!("name = \"{name}\"\ndigest = \"sha256:")) && first.contains("ids."),
+        "{first}"
+    );
+    assert!(trial.run("lock --check", 0).contains("nothing changed"));
+    trial.run("build-all --locked", 0);
+
+    trial.publish("two").await;
+    let told = trial.run("lock --check", 15);
+    assert!(
+        told.contains("moved") && told.contains("src/api/Dockerfile:1, src/till/dependency.conf:1"),
+        "{told}"
+    );
+    let told = trial.run("build-all --locked", 15);
+    assert!(
+        told.contains(" here, images.lock:6 says sha256:") && told.contains("src/api/Dockerfile:1"),
+        "{told}"
+    );
+    assert_eq!(trial.here().await.as_deref(), Some("two"), "nothing was touched");
+    let told = trial.run("status", 0);
+    assert!(told.contains("warning: src/api/Dockerfile:1:") && told.contains("images.lock:6 says"), "{told}");
+
+    // Whoever says so gets the locked one back, and so does an engine that has nothing.
+    trial.run("prefetch --locked --fix", 0);
+    assert_eq!(trial.here().await.as_deref(), Some("one"));
+    assert!(trial.run("build-all --locked", 0).contains("up to date"));
+    trial.forget().await;
+    let told = trial.run("build-all --locked", 0);
+    assert!(told.contains("(not in the local store, images.lock:6 says sha256:"), "{told}");
+    assert_eq!(trial.here().await.as_deref(), Some("one"), "though its tag has moved");
+    assert_eq!(trial.lock(), first);
+
+    trial.run(&format!("lock {name}"), 0);
+    assert_ne!(trial.lock(), first);
+    trial.run("build-all --locked", 15);
+    trial.run("build-all --locked --fix", 0);
+    assert_eq!(trial.here().await.as_deref(), Some("two"));
+    trial.forget().await;
+    trial.world.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_registry_the_store_speaks() {
+    let Some(trial) = Trial::new("without_a_registry_the_store_speaks").await else { return };
+    let told = trial.run("lock --offline", 0);
+    assert!(told.contains("is locked as the engine has it"), "{told}");
+    let first = trial.lock();
+    trial.run("lock", 0);
+    assert_eq!(trial.lock(), first, "the registry says the same");
+
+    // What came by an archive has no digest, and is known by its ID.
+    let archive = trial.world.engine.save(std::slice::from_ref(&trial.base)).await.unwrap();
+    let bytes: Vec<bytes::Bytes> = futures_util::TryStreamExt::try_collect(archive).await.unwrap();
+    trial.forget().await;
+    let again = futures_util::stream::iter(bytes.into_iter().map(Ok));
+    trial.world.engine.load(Box::pin(again)).await.unwrap();
+    trial.run("build-all --locked --offline", 0);
+    trial.run("lock --offline", 0);
+    assert_eq!(trial.lock(), first, "and it is still known by its digest");
+
+    std::fs::remove_file(trial.tree.root().join("images.lock")).unwrap();
+    let told = trial.run("lock --offline", 0);
+    assert!(told.contains("has no digest, so it is locked by its image ID"), "{told}");
+    assert!(!trial.lock().contains("\ndigest ="), "{}", trial.lock());
+    trial.run("build-all --locked --offline", 0);
+    trial.forget().await;
+    let told = trial.run("build-all --locked --offline", 13);
+    assert!(told.contains("is not here, and --locked takes nothing but what images.lock:6 says"), "{told}");
+    // A registry that has this very image will do.
+    trial.run("build-all --locked", 0);
+    trial.publish("two").await;
+    trial.forget().await;
+    let told = trial.run("build-all --locked", 15);
+    assert!(told.contains("but the lock says image sha256:"), "{told}");
+    trial.forget().await;
+    trial.world.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inside_the_internal_registry_vouches_by_digest_or_by_id() {
+    let Some(trial) = Trial::new("inside_the_internal_registry_vouches_by_digest_or_by_id").await else {
+        return;
+    };
+    // Outside nobody answers; the registry is the internal one, and its project is this test's.
+    let registry = format!("{}/{}", trial.world.registry, trial.world.prefix);
+    trial.tree.write("src/api/Dockerfile", "FROM base:1\nCOPY a /\n");
+    trial.tree.write("src/till/dependency.conf", format!("{registry}/base:1\n"));
+    let inside = format!("--network internal --internal-registry {registry}");
+    trial.run(&format!("lock {inside}"), 0);
+    let lock = trial.lock();
+    assert_eq!(lock.matches("[[image]]").count(), 1, "two names of one image: {lock}");
+    assert!(lock.contains("name = \"base:1\""), "{lock}");
+    trial.forget().await;
+    trial.run(&format!("build-all --locked {inside}"), 0);
+
+    // Pushed anew, the same image may have another digest.
+    let text = lock.replace("digest = \"sha256:", "digest = \"sha256:ffff");
+    let cut: String =
+        text.lines()
+            .map(|line| {
+                if line.starts_with("digest") { format!("{}\"\n", &line[..81]) } else { format!("{line}\n") }
+            })
+            .collect();
+    trial.tree.write("images.lock", &cut);
+    trial.forget().await;
+    let told = trial.run(&format!("build-all --locked {inside}"), 0);
+    assert!(told.contains("3 verified") || told.contains("2 verified"), "{told}");
+    trial.forget().await;
+    trial.world.clean_up().await;
+}
