@@ -17,6 +17,7 @@ pub mod conf;
 pub mod config;
 pub mod discover;
 pub mod dockerfile;
+pub mod doctor;
 pub mod dotenv;
 pub mod engine;
 pub mod env;

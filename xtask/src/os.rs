@@ -59,6 +59,17 @@ pub fn user_and_group() -> (u32, u32) {
     (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw())
 }
 
+/// Bytes that this user may still write on the disk that a path lies on; none when the path cannot be looked at.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// What this machine calls itself.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// What a short host command prints on stdout; none when it is missing or fails. Blocks, so only for
 /// commands that answer at once (git, dpkg-query).
 pub fn query(program: &str, args: &[&str]) -> Option<String> {
@@ -421,6 +432,13 @@ mod tests {
         };
         drop(run);
         assert!(grandchild.ends_within(std::time::Duration::from_secs(5)).await, "it still runs");
+    }
+
+    #[test]
+    fn knows_this_machine() {
+        assert!(free_space(Path::new("/")).expect("a disk") > 0);
+        assert_eq!(free_space(Path::new("/nowhere/at/all")), None);
+        assert!(!host_name().is_empty());
     }
 
     #[test]

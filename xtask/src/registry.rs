@@ -20,6 +20,8 @@ use crate::retry::Retriable;
 use crate::secrets::Secrets;
 use crate::web::{self, cause, is_loopback, retry_after};
 
+pub use auth::LoginAnswer;
+
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";

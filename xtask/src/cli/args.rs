@@ -3,6 +3,7 @@
 mod affected;
 mod base_images;
 mod bundle;
+mod doctor;
 mod lock;
 mod rebuild;
 mod reporting;
@@ -21,6 +22,7 @@ pub use base_images::{
     BaseImages, BaseImagesBuild, BaseImagesBump, BaseImagesCommand, BaseImagesList, Making, Systems,
 };
 pub use bundle::{Bundle, BundleCommand, Create};
+pub use doctor::Doctor;
 pub use lock::Lock;
 pub use rebuild::Rebuild;
 pub use reporting::Reporting;
@@ -125,6 +127,8 @@ pub enum Command {
     /// Say of each image whether it is up to date, and why not
     #[command(visible_alias = "check-status")]
     Status(Status),
+    /// Look at the engine, the registries, this machine and the tree, and say what helps
+    Doctor(Doctor),
     /// Pull the external base images that the images need
     #[command(visible_alias = "prefetch-images")]
     Prefetch(Prefetch),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::args::{self, Format, RegistryCommand};
 use super::provisioning;
 use super::session::{Session, Typed};
+use super::trials::is_on_this_machine;
 use crate::base_images::local_registry::{self, RegistryError, Status};
 use crate::base_images::trial::{Mark, REGISTRIES};
 use crate::config::Layer;
@@ -46,7 +47,8 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
 }
 
 async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
-    let engine = session.connect().await.ok();
+    // A container on another machine would listen there.
+    let engine = session.connect().await.ok().filter(|engine| is_on_this_machine(engine).is_ok());
     match local_registry::status(&home).await {
         Status::Up(record) => {
             super::say(&format!("{} runs already", record.source));

@@ -12,6 +12,7 @@ mod bump;
 mod bundle;
 mod clean;
 mod commands;
+mod doctor;
 mod engine;
 mod interrupt;
 mod local_registry;
@@ -86,6 +87,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Push(args) => commands::push(typed, args).await,
         Command::PushAll(args) => commands::push_all(typed, args).await,
         Command::Status(args) => interruptible(query::status(typed, args)).await,
+        Command::Doctor(args) => interruptible(doctor::run(typed, args)).await,
         Command::Plan(args) => interruptible(query::plan(typed, args)).await,
         Command::Inspect(args) => query::inspect(&args),
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,

@@ -54,6 +54,8 @@ pub(super) struct Session {
     pub freshness: Freshness,
     /// `--junit`
     pub junit: Option<PathBuf>,
+    /// `--color`
+    colour: ColorChoice,
     /// The engine to speak to, whatever the environment says.
     endpoint: Option<String>,
 }
@@ -75,6 +77,27 @@ impl Session {
         }
         let file = global.config.as_ref().map(|path| here.join(path));
         let config = config::load(&root, layer, &env, file.as_deref())?;
+        Ok(Self::of(typed, env, config))
+    }
+
+    /// The same; where the settings cannot be used, with the built-in ones, and why.
+    ///
+    /// # Errors
+    /// When not even these can be had.
+    pub fn open_or_built_in(typed: &Typed<'_>, layer: Layer) -> Result<(Self, Option<Error>), Error> {
+        let trouble = match Self::open(typed, layer.clone(), &[]) {
+            Ok(session) => return Ok((session, None)),
+            Err(trouble) => trouble,
+        };
+        let env = Env::from_process();
+        let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
+        let root = config::find_root(typed.global.root.as_deref(), &here, &env).unwrap_or(here);
+        let config = config::built_in(&root, layer.or(typed.global.layer()), &env)?;
+        Ok((Self::of(typed, env, config), Some(trouble)))
+    }
+
+    fn of(typed: &Typed<'_>, env: Env, config: Config) -> Self {
+        let global = typed.global;
         let secrets = typed.notes.secrets.clone();
         for (name, value) in config.build_args.flags.iter().chain(&config.build_args.settings) {
             secrets.add_build_arg(name, value);
@@ -89,7 +112,7 @@ impl Session {
         let command = secrets.redact(&words.join(" ")).into_owned();
         let display = resolve(circumstances(global, &env, config.verbose));
         let freshness = if global.no_cache_verdict { Freshness::Fresh } else { Freshness::Cached };
-        Ok(Self {
+        Self {
             env,
             config,
             display,
@@ -99,8 +122,18 @@ impl Session {
             bootstrap: global.bootstrap,
             freshness,
             junit: None,
+            colour: global.color,
             endpoint: None,
-        })
+        }
+    }
+
+    /// Whether what goes to stdout is coloured.
+    pub fn colours_stdout(&self, is_terminal: bool) -> bool {
+        match self.colour {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => is_terminal && !self.env.no_color(),
+        }
     }
 
     /// With the reports that were asked for.
@@ -135,13 +168,14 @@ impl Session {
             freshness: self.freshness,
             // A report of this run, not of the one elsewhere.
             junit: None,
+            colour: self.colour,
             endpoint: Some(endpoint),
         }
     }
 
     /// The engine that is there, without starting one. Says what is odd about it.
     pub async fn connect(&self) -> Result<AnyEngine, EngineError> {
-        let found = engine::find(&self.surroundings()).await;
+        let found = engine::find(&self.surroundings(), None).await;
         let engine = found.engine?;
         if let Some((meant, cause)) = found.passed_over.first().filter(|_| found.is_stand_in) {
             let endpoint = engine.endpoint();

@@ -145,7 +145,7 @@ async fn run(
 }
 
 /// Ports of containers are asked here, so they have to be this machine's.
-fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
+pub(super) fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
     let endpoint = engine.endpoint();
     let host = endpoint.split_once("://").filter(|(scheme, _)| *scheme != "unix" && *scheme != "fake");
     match host {

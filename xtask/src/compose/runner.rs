@@ -46,6 +46,31 @@ pub struct Unwell {
     pub last_lines: Vec<String>,
 }
 
+/// A compose that is on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// How it is called: `docker compose`, `docker-compose`.
+    pub words: &'static [&'static str],
+    /// What it says it is: `2.26.1`
+    pub version: String,
+}
+
+/// Compose v2, else v1; `variables` lead it to the engine.
+pub async fn installed(variables: &[(&'static str, String)]) -> Option<Installed> {
+    for words in [&["docker", "compose"][..], &["docker-compose"]] {
+        let (program, rest) = words.split_first()?;
+        let command = HostCommand::new(*program).args(rest.iter().copied()).args(["version", "--short"]);
+        let command = variables.iter().fold(command, |command, (name, value)| command.env(name, value));
+        // `docker` without the plugin prints its help and may still end well, so the answer is looked at.
+        let Ok(printed) = command.output().await else { continue };
+        let version = printed.trim().trim_start_matches('v');
+        if version.starts_with(|c: char| c.is_ascii_digit()) {
+            return Some(Installed { words, version: version.to_owned() });
+        }
+    }
+    None
+}
+
 /// How compose is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compose {
@@ -67,21 +92,8 @@ impl Compose {
         variables: Vec<(&'static str, String)>,
         tag: &str,
     ) -> Result<Self, ComposeError> {
-        for words in [&["docker", "compose"][..], &["docker-compose"]] {
-            let compose = Self {
-                words: words.to_vec(),
-                file: file.to_owned(),
-                variables: variables.clone(),
-                tag: tag.to_owned(),
-            };
-            // `docker` without the plugin prints its help and may still end well, so the answer is looked at.
-            if let Ok(version) = compose.bare().args(["version", "--short"]).output().await
-                && version.trim().trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit())
-            {
-                return Ok(compose);
-            }
-        }
-        Err(ComposeError::Missing)
+        let installed = installed(&variables).await.ok_or(ComposeError::Missing)?;
+        Ok(Self { words: installed.words.to_vec(), file: file.to_owned(), variables, tag: tag.to_owned() })
     }
 
     fn bare(&self) -> HostCommand {

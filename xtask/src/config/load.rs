@@ -134,6 +134,18 @@ pub fn load(root: &Path, flags: Layer, env: &Env, config_file: Option<&Path>) ->
     Ok(complete(root, env, sources, dotenv, env_files, warnings))
 }
 
+/// What was typed over the built-in settings, and nothing else: for looking on where the settings of the tree at `root`
+/// cannot be used.
+///
+/// # Errors
+/// None that a person can cause: the built-in settings are part of the program.
+pub fn built_in(root: &Path, flags: Layer, env: &Env) -> Result<Config, ConfigError> {
+    let mut warnings = Vec::new();
+    let built_in = Source::of_file("default.toml", BUILT_IN, &mut warnings)?;
+    let sources = vec![Source::of_flags(flags), built_in];
+    Ok(complete(root, env, sources, ReadDotenv::default(), EnvFiles::default(), warnings))
+}
+
 /// `K=V` of `--build-arg`; a bare `K` takes its value from the environment, and is left out when that has none
 /// (as docker has it).
 ///

@@ -16,7 +16,7 @@ pub use layer::{
     ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Port, Positive,
     Scalar, Tag, TreeGlob, Version, parse_bool,
 };
-pub use load::{ConfigError, EnvFiles, find_root, load, parse_build_arg};
+pub use load::{ConfigError, EnvFiles, built_in, find_root, load, parse_build_arg};
 pub use settings::{SETTINGS, Setting, settings_table};
 
 use crate::model::{ArtifactKind, Network, Platform, Recipe, Reference, RegistryPrefix};

@@ -169,7 +169,12 @@ impl ContextEndpoint {
         let id: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let path = folder.join("contexts/meta").join(&id).join("meta.json");
         let told = |cause: String| format!("{}: {cause}", path.display());
-        let text = std::fs::read(&path).map_err(|error| told(error.to_string()))?;
+        let text = std::fs::read(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("there is no such context in {}; `docker context ls` lists them", folder.display())
+            }
+            _ => told(error.to_string()),
+        })?;
         let mut meta: Meta = serde_json::from_slice(&text).map_err(|error| told(chain(&error)))?;
         let endpoint = meta.endpoints.remove("docker").ok_or("has no docker endpoint")?;
         let certificates = folder.join("contexts/tls").join(&id).join("docker");

@@ -20,6 +20,7 @@ pub mod provision;
 pub mod recipe;
 mod session;
 mod ssh;
+mod survey;
 mod tls;
 mod trace;
 mod transfer;
@@ -37,9 +38,10 @@ use crate::retry::Retriable;
 
 pub use archive::{ByteStream, Loaded};
 pub use bollard::DockerEngine;
-pub use connect::{Found, Surroundings, connect, find};
+pub use connect::{Found, Surroundings, connect, endpoints, find};
 pub use docker_config::{CredentialSource, DockerConfig};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
+pub use survey::Survey;
 
 /// How far a pull, push or build is, or what it prints.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,6 +207,28 @@ impl AnyEngine {
         match self {
             Self::Docker(engine) => engine.wire.variables(),
             Self::Fake(_) => Vec::new(),
+        }
+    }
+
+    /// What it says of its machine.
+    ///
+    /// # Errors
+    /// When it does not answer, or not in a way that is understood.
+    pub async fn survey(&self) -> Result<Survey, EngineError> {
+        match self {
+            Self::Docker(engine) => survey::survey(engine).await,
+            Self::Fake(_) => Ok(Survey::default()),
+        }
+    }
+
+    /// Bytes of its images and build cache. It may take its time.
+    ///
+    /// # Errors
+    /// When it does not answer, or not in a way that is understood.
+    pub async fn used(&self) -> Result<u64, EngineError> {
+        match self {
+            Self::Docker(engine) => survey::used(engine).await,
+            Self::Fake(_) => Ok(0),
         }
     }
 

@@ -11,7 +11,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, InconsistentKeys, SignatureScheme};
 
 /// The certificates of an endpoint, and how they are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,20 +44,27 @@ impl TlsFiles {
         let builder = match self.verify {
             Verify::Yes => builder.with_root_certificates(self.roots()?),
             Verify::No => {
-                builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider.clone())))
             }
         };
         match (self.at("cert.pem"), self.at("key.pem")) {
             (Some(certificate), Some(key)) => {
-                let chain = read_certificates(&certificate)?;
-                let private = read_key(&key)?;
-                builder.with_client_auth_cert(chain, private).map_err(|error| {
+                let unfit = |error: rustls::Error| {
                     format!(
                         "{} cannot be used with {}: {error} (keys are RSA, P-256, P-384 or Ed25519)",
                         key.display(),
                         certificate.display()
                     )
-                })
+                };
+                let signer = provider.key_provider.load_private_key(read_key(&key)?).map_err(unfit)?;
+                let own = CertifiedKey::new(read_certificates(&certificate)?, signer);
+                // A certificate of X.509 version 1 cannot be compared with its key, and engines take it.
+                if let Err(error @ rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) =
+                    own.keys_match()
+                {
+                    return Err(unfit(error));
+                }
+                Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
             }
             (None, None) => Ok(builder.with_no_client_auth()),
             (Some(lonely), None) | (None, Some(lonely)) => {
@@ -180,6 +188,11 @@ mod tests {
         Some(folder)
     }
 
+    #[expect(clippy::print_stderr, reason = "a test says what it skips")]
+    fn skip(script: &str) {
+        eprintln!("skipped: there is no openssl for `{script}`");
+    }
+
     #[test]
     fn keys_of_every_usual_kind_are_taken() {
         for (kind, script) in [
@@ -193,10 +206,7 @@ mod tests {
             ("BEGIN RSA PRIVATE KEY", "openssl genrsa -traditional -out key.pem"),
         ] {
             let Some(folder) = made(script) else {
-                #[expect(clippy::print_stderr, reason = "a test says what it skips")]
-                {
-                    eprintln!("skipped: {script}: there is no such openssl");
-                }
+                skip(script);
                 continue;
             };
             let key = std::fs::read_to_string(folder.path().join("key.pem")).expect("a key");
@@ -205,6 +215,88 @@ mod tests {
                 let files = TlsFiles { folder: Some(folder.path().to_owned()), verify };
                 files.config().expect(script);
             }
+        }
+    }
+
+    /// A server that wants to see a certificate of `ca.pem`, and answers as an engine would to a ping.
+    async fn serve(listener: tokio::net::TcpListener, folder: PathBuf) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let files = TlsFiles { folder: Some(folder.clone()), verify: Verify::Yes };
+        let roots = Arc::new(files.roots().expect("a CA"));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+        let chain = read_certificates(&folder.join("server.pem")).expect("a certificate");
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(clients.build().expect("a verifier"))
+            .with_single_cert(chain, read_key(&folder.join("key.pem")).expect("a key"))
+            .expect("a server");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let _ = stream.read(&mut [0; 1024]).await;
+            let answer = b"HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\nContent-Length: 2\r\n\r\nOK";
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_is_believed_for_its_certificate_or_by_choice() {
+        const CA: &str = "openssl genpkey -algorithm ed25519 -out key.pem; \
+            openssl req -x509 -key key.pem -out ca.pem -days 9 -subj /CN=ca; \
+            printf 'subjectAltName=IP:127.0.0.1' >san; \
+            for name in server cert; do \
+            openssl req -new -key key.pem -subj /CN=$name -out csr; \
+            openssl x509 -req -in csr -CA ca.pem -CAkey key.pem -CAcreateserial -days 9 -extfile san -out $name.pem; \
+            done; exit 0";
+        let (Some(ours), Some(other)) = (made(CA), made(CA)) else {
+            skip(CA);
+            return;
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = format!("tcp://{}", listener.local_addr().expect("an address"));
+        let server = tokio::spawn(serve(listener, ours.path().to_owned()));
+        let answer = async |folder: &Path, variable: &str| {
+            let folder = folder.display().to_string();
+            let find = |name: &str| match name {
+                "DOCKER_HOST" => Some(host.clone()),
+                "DOCKER_CERT_PATH" => Some(folder.clone()),
+                name => (name == variable).then(|| "1".to_owned()),
+            };
+            match super::super::connect(&super::super::Surroundings::new(&find, None)).await {
+                Ok(engine) => engine.caution().unwrap_or_else(|| "believed".to_owned()),
+                Err(super::super::EngineError::Unreachable { tried }) => tried[0].1.clone(),
+                Err(error) => error.to_string(),
+            }
+        };
+        assert_eq!(answer(ours.path(), "DOCKER_TLS_VERIFY").await, "believed");
+        let told = answer(other.path(), "DOCKER_TLS_VERIFY").await;
+        assert!(told.contains("invalid peer certificate"), "{told}");
+        let careless = format!("nothing vouches for the engine at {host}: its certificate is not checked");
+        assert_eq!(answer(ours.path(), "DOCKER_TLS").await, careless);
+        // The engine looks at ours all the same.
+        let told = answer(other.path(), "DOCKER_TLS").await;
+        assert!(!told.contains("nothing vouches"), "{told}");
+        server.abort();
+    }
+
+    #[test]
+    fn old_certificates_are_taken_and_those_of_another_key_are_not() {
+        // Without extensions openssl makes one of version 1.
+        let old = "openssl genrsa -out key.pem; openssl req -new -key key.pem -subj /CN=test -out csr; \
+            openssl x509 -req -in csr -signkey key.pem -out cert.pem; exit 0";
+        let other = "openssl genrsa -out other.pem; openssl req -x509 -key other.pem -out cert.pem -subj /CN=test; \
+            openssl genrsa -out key.pem; exit 0";
+        for (script, is_good) in [(old, true), (other, false)] {
+            let Some(folder) = made(script) else {
+                skip(script);
+                continue;
+            };
+            let files = TlsFiles { folder: Some(folder.path().to_owned()), verify: Verify::No };
+            let told = files.config().map(drop);
+            assert_eq!(told.is_ok(), is_good, "{told:?}");
         }
     }
 

@@ -4,11 +4,11 @@
 //! ends up in a log or an error: without a usable answer the registry's own "denied" is what people see.
 
 use docker_credential::DockerCredential;
-use reqwest::Url;
 use reqwest::header::{self, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::{Registry, is_loopback};
+use super::{Registry, cause, is_loopback};
 use crate::model::Reference;
 
 /// The key under which Docker's own configuration keeps Docker Hub's credentials.
@@ -24,6 +24,24 @@ pub(super) enum Challenge {
     Bearer { realm: String, service: Option<String>, scope: Option<String> },
 }
 
+/// What came of showing a registry our credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginAnswer {
+    /// It asks for none.
+    NotNeeded,
+    /// There are none to show.
+    NoCredentials {
+        /// It wants a password with each request, rather than a token that strangers may get as well.
+        wants_password: bool,
+    },
+    /// Taken.
+    Accepted,
+    /// Refused, with this HTTP status.
+    Refused(u16),
+    /// Not shown, and why.
+    NotShown(&'static str),
+}
+
 #[derive(Deserialize)]
 struct Token {
     token: Option<String>,
@@ -35,18 +53,10 @@ impl Registry {
     pub(super) async fn authorize(&self, reference: &Reference, response: &HeaderMap) -> Option<HeaderValue> {
         let challenges = response.get_all(header::WWW_AUTHENTICATE).iter();
         let challenge = challenges.filter_map(|value| parse_challenge(value.to_str().ok()?)).next()?;
-        let credential = stored_credential(reference.domain()).await;
-        if let Some(DockerCredential::UsernamePassword(_, secret) | DockerCredential::IdentityToken(secret)) =
-            &credential
-        {
-            self.secrets.add(secret);
-        }
+        let credential = self.credential(reference.domain()).await;
         match (challenge, credential) {
             (Challenge::Basic, Some(DockerCredential::UsernamePassword(user, password))) => {
-                // The request is never sent; it spells the header.
-                let client = self.client(reference.domain()).ok()?;
-                let request = client.get("http://localhost").basic_auth(user, Some(password)).build().ok()?;
-                request.headers().get(header::AUTHORIZATION).cloned()
+                self.basic(reference.domain(), &user, &password).ok()
             }
             (Challenge::Basic, _) => None,
             (Challenge::Bearer { realm, service, scope }, credential) => {
@@ -58,6 +68,61 @@ impl Registry {
         }
     }
 
+    /// Shows the stored credentials, as `docker login` does, and says what came of it. The time limit is the caller's.
+    ///
+    /// # Errors
+    /// What the network said.
+    pub async fn check_login(&self, domain: &str) -> Result<LoginAnswer, String> {
+        let asked = self.send(Method::GET, domain, "", HeaderMap::new()).await?;
+        if asked.status() != StatusCode::UNAUTHORIZED {
+            return Ok(LoginAnswer::NotNeeded);
+        }
+        let challenges = asked.headers().get_all(header::WWW_AUTHENTICATE).iter();
+        let challenge = challenges.filter_map(|value| parse_challenge(value.to_str().ok()?)).next();
+        let Some(credential) = self.credential(domain).await else {
+            let wants_password = challenge == Some(Challenge::Basic);
+            return Ok(LoginAnswer::NoCredentials { wants_password });
+        };
+        let status = match (challenge, credential) {
+            (Some(Challenge::Basic), DockerCredential::UsernamePassword(user, password)) => {
+                let authorization = self.basic(domain, &user, &password)?;
+                let headers = HeaderMap::from_iter([(header::AUTHORIZATION, authorization)]);
+                self.send(Method::GET, domain, "", headers).await?.status()
+            }
+            (Some(Challenge::Bearer { realm, service, .. }), credential) => {
+                let realm =
+                    Url::parse(&realm).map_err(|_| "it names no server that gives tokens".to_owned())?;
+                if !may_carry_credentials(&realm) {
+                    return Ok(LoginAnswer::NotShown("its tokens are given without TLS"));
+                }
+                self.ask_token(realm, service.as_deref(), None, Some(credential)).await?.status()
+            }
+            (Some(Challenge::Basic) | None, _) => {
+                return Ok(LoginAnswer::NotShown("it asks for them in a way that is not known here"));
+            }
+        };
+        Ok(if status.is_success() { LoginAnswer::Accepted } else { LoginAnswer::Refused(status.as_u16()) })
+    }
+
+    /// What is stored for a registry, hidden from every eye from now on.
+    async fn credential(&self, domain: &str) -> Option<DockerCredential> {
+        let credential = stored_credential(domain).await;
+        if let Some(DockerCredential::UsernamePassword(_, secret) | DockerCredential::IdentityToken(secret)) =
+            &credential
+        {
+            self.secrets.add(secret);
+        }
+        credential
+    }
+
+    /// The header of a name and a password.
+    fn basic(&self, domain: &str, user: &str, password: &str) -> Result<HeaderValue, String> {
+        // The request is never sent; it spells the header.
+        let request = self.client(domain)?.get("http://localhost").basic_auth(user, Some(password)).build();
+        let header = request.ok().and_then(|request| request.headers().get(header::AUTHORIZATION).cloned());
+        header.ok_or_else(|| "the stored name cannot be sent".to_owned())
+    }
+
     async fn token(
         &self,
         realm: Url,
@@ -65,13 +130,25 @@ impl Registry {
         scope: &str,
         credential: Option<DockerCredential>,
     ) -> Option<String> {
-        let host = realm.host_str()?.to_owned();
-        // A password goes over TLS, or stays on this machine.
-        let credential = credential.filter(|_| realm.scheme() == "https" || is_loopback(&host));
-        let client = self.client(&host).ok()?;
+        let credential = credential.filter(|_| may_carry_credentials(&realm));
+        let response = self.ask_token(realm, service, Some(scope), credential).await.ok()?;
+        let response = Some(response).filter(|response| response.status().is_success())?;
+        let token: Token = response.json().await.ok()?;
+        token.token.or(token.access_token)
+    }
+
+    /// Asks the server that a registry names for a token; the error is what the network said.
+    async fn ask_token(
+        &self,
+        realm: Url,
+        service: Option<&str>,
+        scope: Option<&str>,
+        credential: Option<DockerCredential>,
+    ) -> Result<Response, String> {
+        let client = self.client(realm.host_str().unwrap_or_default())?;
         let mut query = realm.clone();
         query.query_pairs_mut().extend_pairs(service.map(|service| ("service", service)));
-        query.query_pairs_mut().append_pair("scope", scope);
+        query.query_pairs_mut().extend_pairs(scope.map(|scope| ("scope", scope)));
         let request = match credential {
             None => client.get(query),
             Some(DockerCredential::UsernamePassword(user, password)) => {
@@ -88,10 +165,13 @@ impl Registry {
                 client.post(realm).header(header::CONTENT_TYPE, form).body(body)
             }
         };
-        let response = request.send().await.ok().filter(|response| response.status().is_success())?;
-        let token: Token = response.json().await.ok()?;
-        token.token.or(token.access_token)
+        request.send().await.map_err(|error| cause(&error))
     }
+}
+
+/// A password goes over TLS, or stays on this machine.
+fn may_carry_credentials(realm: &Url) -> bool {
+    realm.scheme() == "https" || realm.host_str().is_some_and(is_loopback)
 }
 
 /// What `docker login` stored for a registry, credential helpers included; none when it stored nothing.

@@ -48,7 +48,7 @@ async fn a_real_engine_keeps_the_contract() {
     }
 }
 
-async fn contract(world: &World) {
+pub async fn contract(world: &World) {
     nothing_is_there(world).await;
     import_makes_a_base_image(world).await;
     tags_are_names(world).await;

@@ -11,6 +11,7 @@
 )]
 
 mod contract;
+mod endpoints;
 #[path = "../support/faulty_proxy.rs"]
 #[allow(dead_code, reason = "unit tests of the registry's API use the rest")]
 mod faulty_proxy;

@@ -14,6 +14,23 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("revision", &["os"]),
     ("harmless", &[]),
     ("events", &["model", "secrets", "harmless"]),
+    // Facts to findings to text; only its rim looks at the machine.
+    ("doctor", &["model", "report::text", "report::resolve"]),
+    (
+        "doctor::gather",
+        &[
+            "doctor",
+            "model",
+            "compose",
+            "config",
+            "engine",
+            "network",
+            "os",
+            "plan::build",
+            "registry",
+            "tree",
+        ],
+    ),
     ("dotenv", &["model"]),
     ("conf", &["model", "suggest", "config", "dotenv"]),
     ("template", &["model", "suggest"]),

@@ -15,6 +15,7 @@ mod bundle;
 #[cfg(unix)]
 mod calls;
 mod docs;
+mod doctor;
 mod error_page;
 mod errors;
 mod files;

@@ -1,0 +1,438 @@
+//! EFFECT: looks at the machine, the engine, the registries and the tree, side by side, and changes nothing.
+//!
+//! In: the settings and the environment. Out: [`Facts`]. It never fails: what does not answer in time, or cannot be read,
+//! is a fact. All of it together takes about [`LIMIT`], whatever hangs; behind ssh, [`FAR_LIMIT`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::facts::{
+    AboutEngine, BootstrapFacts, ComposeFacts, DiskFacts, EngineFacts, Facts, FoundEngine, Login,
+    NetworkFacts, ProxyFacts, RegistryAnswer, RegistryFacts, Role, SettingsFacts, Source, TargetFacts,
+    TreeFacts, Trial,
+};
+use crate::compose::file::FILE_NAMES;
+use crate::compose::runner;
+use crate::config::Config;
+use crate::engine::provision::{FOR_ENGINE, missing_packages};
+use crate::engine::{
+    self, AnyEngine, CredentialSource, DockerConfig, Engine as _, EngineError, Surroundings,
+};
+use crate::model::{
+    AliasRules, BuildSpec, ContextFiles, ImageName, InlineCache, Network, Observed, Originals, Platform,
+    Reference, Severity,
+};
+use crate::network::{self, Probe};
+use crate::os;
+use crate::registry::{LoginAnswer, Registry};
+use crate::tree;
+
+/// About how long it all may take.
+pub const LIMIT: Duration = Duration::from_secs(5);
+/// The same where each question to the engine is a connection through ssh.
+pub const FAR_LIMIT: Duration = Duration::from_secs(12);
+/// How long the engine may take to answer at all; what it is asked then has the rest.
+const ENGINE_LIMIT: Duration = Duration::from_secs(4);
+/// The same behind ssh.
+const FAR_ENGINE_LIMIT: Duration = Duration::from_secs(8);
+/// How long the tree may take; registries are asked after it.
+const TREE_LIMIT: Duration = Duration::from_millis(2_500);
+/// How long a registry may take, credentials included.
+const REGISTRY_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where to look.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The settings, or the built-in ones where they cannot be used.
+    pub config: Config,
+    /// Why, and what to do.
+    pub trouble: Option<(String, String)>,
+    /// The files that the settings come from.
+    pub files: Vec<String>,
+    /// What decides which engine is used.
+    pub surroundings: Surroundings,
+    /// Asks registries.
+    pub registry: Registry,
+}
+
+/// Looks at everything.
+pub async fn gather(inputs: &Inputs) -> Facts {
+    let began = Instant::now();
+    let deadline = began + LIMIT;
+    let read = read_tree(&inputs.config);
+    let registries = async {
+        let (tree, bases) = read.await;
+        let (network, registries) = ask_registries(inputs, &bases).await;
+        (tree, network, registries)
+    };
+    let (registries, engine, compose, target) = tokio::join!(
+        registries,
+        look_at_engine(&inputs.surroundings, began),
+        look_for_compose(&inputs.config, deadline),
+        look_at_target(&inputs.config.root),
+    );
+    let (tree, network, mut registries) = registries;
+    let (engine, observed) = engine;
+    for registry in &mut registries {
+        let is_here =
+            |image: &String| image.parse::<Reference>().is_ok_and(|image| observed.find(&image).is_some());
+        registry.all_here = observed.capabilities.is_some().then(|| registry.images.iter().all(is_here));
+    }
+    let bootstrap = match engine.found {
+        Some(_) => None,
+        None => within(deadline, tokio::task::spawn_blocking(look_for_bootstrap)).await.and_then(Result::ok),
+    };
+    let docker_config = inputs.surroundings.config_dir.as_deref().map(DockerConfig::read);
+    Facts {
+        proxies: proxies(inputs, engine.found.as_ref().map(|found| found.endpoint.as_str())),
+        docker_config_trouble: docker_config.and_then(Result::err),
+        engine,
+        network,
+        registries,
+        compose,
+        settings: SettingsFacts {
+            files: inputs.files.clone(),
+            warnings: inputs.config.warnings.clone(),
+            trouble: inputs.trouble.clone(),
+        },
+        tree,
+        target,
+        bootstrap,
+    }
+}
+
+/// What comes of it in time.
+async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout_at(deadline.into(), work).await.ok()
+}
+
+/// The services, and the base images that they stand on.
+async fn read_tree(config: &Config) -> (Option<Result<TreeFacts, String>>, Vec<Reference>) {
+    let config = config.clone();
+    let read = tokio::task::spawn_blocking(move || tree::look(&config, Platform::local()));
+    let reading = match tokio::time::timeout(TREE_LIMIT, read).await {
+        Err(_) => return (None, Vec::new()),
+        Ok(Err(panic)) => return (Some(Err(panic.to_string())), Vec::new()),
+        Ok(Ok(Err(diagnostic))) => return (Some(Err(diagnostic.to_string())), Vec::new()),
+        Ok(Ok(Ok(reading))) => reading,
+    };
+    let images = reading.tree.graph.images();
+    let mut services: Vec<&str> = images.iter().map(|image| image.service.as_str()).collect();
+    let mut bases: Vec<Reference> = images.iter().flat_map(crate::plan::build::prefetched).cloned().collect();
+    services.sort_unstable();
+    services.dedup();
+    bases.sort();
+    bases.dedup();
+    let of = |severity| {
+        let findings = reading.tree.findings.iter().map(|finding| &finding.diagnostic);
+        findings.filter(move |diagnostic| diagnostic.severity == severity)
+    };
+    let mut errors: Vec<String> =
+        of(Severity::Error).map(|d| format!("{}: {}", d.place(), d.message)).collect();
+    errors.sort();
+    errors.dedup();
+    let facts = TreeFacts {
+        services: services.len(),
+        images: images.len(),
+        errors,
+        warnings: of(Severity::Warning).count(),
+    };
+    (Some(Ok(facts)), bases)
+}
+
+async fn look_at_engine(surroundings: &Surroundings, began: Instant) -> (EngineFacts, Observed) {
+    let is_far = engine::endpoints(surroundings).iter().any(|endpoint| endpoint.starts_with("ssh://"));
+    let (engine_limit, limit) = if is_far { (FAR_ENGINE_LIMIT, FAR_LIMIT) } else { (ENGINE_LIMIT, LIMIT) };
+    let deadline = began + limit;
+    let found = engine::find(surroundings, Some(engine_limit)).await;
+    let named_by = match surroundings {
+        Surroundings { docker_host: Some(_), .. } => Some("DOCKER_HOST"),
+        Surroundings { context: Some(_), .. } => Some("DOCKER_CONTEXT"),
+        _ => None,
+    };
+    let mut facts =
+        EngineFacts { passed_over: found.passed_over, is_stand_in: found.is_stand_in, named_by, found: None };
+    let engine = match found.engine {
+        Ok(engine) => engine,
+        Err(EngineError::Unreachable { .. }) => return (facts, Observed::nothing()),
+        Err(error) => {
+            facts.passed_over.push(("an engine".to_owned(), error.to_string()));
+            return (facts, Observed::nothing());
+        }
+    };
+    let (observed, survey, trial) = tokio::join!(
+        within(deadline, engine.observe()),
+        within(deadline, look_at_machine(&engine, deadline)),
+        within(deadline, try_to_build(&engine)),
+    );
+    let late = || format!("no answer within {} s", limit.as_secs());
+    let trial = match trial {
+        None => Trial::Late(limit),
+        Some(Ok(took)) => Trial::Built(took),
+        Some(Err(cause)) => Trial::Failed(cause),
+    };
+    // An old engine is not asked for its images, but says how old it is.
+    let observed = observed.unwrap_or_else(|| Err(EngineError::Gone(late())));
+    let (about, observed) = match observed {
+        Ok(observed) => (Ok(about(&observed, survey.unwrap_or_default())), observed),
+        Err(EngineError::Unfit { lacks, .. }) => (Err(lacks), Observed::nothing()),
+        Err(error) => (Err(error.to_string()), Observed::nothing()),
+    };
+    facts.found =
+        Some(FoundEngine { endpoint: engine.endpoint().to_owned(), caution: engine.caution(), about, trial });
+    (facts, observed)
+}
+
+fn about(observed: &Observed, (disk, ahead): (DiskFacts, Option<i64>)) -> AboutEngine {
+    let Some(found) = &observed.capabilities else {
+        return AboutEngine { disk, ahead, ..AboutEngine::default() };
+    };
+    AboutEngine {
+        name: found.name.clone(),
+        version: found.version.clone(),
+        api: found.api,
+        platform: found.platform.to_string(),
+        ahead,
+        disk,
+    }
+}
+
+/// The engine's disk, and how far its clock is ahead of ours in seconds.
+async fn look_at_machine(engine: &AnyEngine, deadline: Instant) -> (DiskFacts, Option<i64>) {
+    let asked = chrono::Utc::now();
+    let Ok(survey) = engine.survey().await else { return (DiskFacts::Unknown, None) };
+    let now = asked + (chrono::Utc::now() - asked) / 2;
+    let there = survey.time.as_deref().and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok());
+    let ahead = there.map(|there| there.signed_duration_since(now).num_seconds());
+    // A socket can be that of a virtual machine, or of another one through a tunnel.
+    let is_ours = survey.is_near && survey.host == os::host_name();
+    let disk = match survey.data_root.as_deref().filter(|_| is_ours) {
+        Some(root) => match os::free_space(root) {
+            Some(free) => DiskFacts::Here { path: root.display().to_string(), free },
+            None => DiskFacts::Unknown,
+        },
+        None if survey.host.is_empty() => DiskFacts::Unknown,
+        None => {
+            let soon = deadline - Duration::from_millis(500);
+            let used = within(soon, engine.used()).await.and_then(Result::ok);
+            DiskFacts::Elsewhere { host: survey.host, used }
+        }
+    };
+    (disk, ahead)
+}
+
+/// A build that has to fail at its first instruction, since there is no such file: whoever says so has read the
+/// Dockerfile and asked for files through a session. Nothing is left behind but a line in the engine's log.
+async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
+    engine.fit_to_build().map_err(|error| error.to_string())?;
+    const FILE: &str = "this-file-is-not-there";
+    let spec = BuildSpec {
+        image: ImageName::new("doctor"),
+        tags: Vec::new(),
+        dockerfile: "Dockerfile".to_owned(),
+        text: format!("FROM scratch\nCOPY {FILE} /\n"),
+        context: ".".to_owned(),
+        files: ContextFiles::default(),
+        target: None,
+        platform: Platform::local(),
+        build_args: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        network: Some("none".to_owned()),
+        no_cache: false,
+        cache_from: Vec::new(),
+        inline_cache: InlineCache::default(),
+    };
+    let began = Instant::now();
+    match engine.build(Path::new("/"), &spec, &|_| {}).await {
+        Ok(_) => Ok(began.elapsed()),
+        Err(EngineError::BuildFailed { cause, .. }) if cause.contains(FILE) => Ok(began.elapsed()),
+        Err(EngineError::BuildFailed { cause, .. }) => Err(cause),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Every registry that matters, and which network that means.
+async fn ask_registries(inputs: &Inputs, bases: &[Reference]) -> (NetworkFacts, Vec<RegistryFacts>) {
+    let config = &inputs.config;
+    let mut registries = registries_of(config, bases);
+    let docker_config = inputs
+        .surroundings
+        .config_dir
+        .as_deref()
+        .and_then(|folder| DockerConfig::read(folder).ok())
+        .unwrap_or_default();
+    for registry in &mut registries {
+        registry.source = source(&docker_config, &registry.domain);
+        if config.offline {
+            registry.answer = RegistryAnswer::NotAsked("--offline");
+        } else if config.network == Some(Network::Internal) && registry.role != Role::Internal {
+            registry.answer = RegistryAnswer::NotAsked("not asked in the internal network");
+        }
+    }
+    let asked = join_all(registries.iter().map(|registry| async {
+        let RegistryAnswer::None(_) = registry.answer else { return None };
+        let limit = |seconds: Duration| format!("no answer within {} s", seconds.as_secs());
+        let (probe, login) = tokio::join!(
+            tokio::time::timeout(REGISTRY_LIMIT, inputs.registry.probe(&registry.domain)),
+            tokio::time::timeout(REGISTRY_LIMIT, inputs.registry.check_login(&registry.domain)),
+        );
+        let login = login.unwrap_or_else(|_| Err(limit(REGISTRY_LIMIT)));
+        Some((probe.ok(), login))
+    }));
+    let asked = asked.await;
+    let mut probes = Vec::new();
+    for (registry, asked) in registries.iter_mut().zip(asked) {
+        let Some((probe, login)) = asked else { continue };
+        let side = if registry.role == Role::Internal { Network::Internal } else { Network::External };
+        registry.answer = match &probe {
+            Some(Ok(answer)) => RegistryAnswer::Status { status: answer.status, took: answer.took },
+            Some(Err(error)) => RegistryAnswer::None(error.to_string()),
+            None => RegistryAnswer::None(format!("no answer within {} s", REGISTRY_LIMIT.as_secs())),
+        };
+        if let RegistryAnswer::Status { .. } = registry.answer {
+            registry.login = match login {
+                Ok(LoginAnswer::NotNeeded) => Login::NotNeeded,
+                Ok(LoginAnswer::NoCredentials { wants_password }) => Login::Nothing { wants_password },
+                Ok(LoginAnswer::Accepted) => Login::Accepted,
+                Ok(LoginAnswer::Refused(status)) => Login::Refused(status),
+                Ok(LoginAnswer::NotShown(why)) => Login::Failed(why.to_owned()),
+                Err(cause) => Login::Failed(cause),
+            };
+        }
+        // Where images are pushed says nothing about the world outside.
+        if registry.role != Role::Push {
+            probes.push(Probe { domain: registry.domain.clone(), side, answer: probe });
+        }
+    }
+    let network = verdict(config, &probes);
+    if network.verdict == Some(Network::Internal) && !network.nobody_answered {
+        // Inside, nobody expects an answer from them.
+        let unanswered = registries.iter_mut().filter(|r| r.role != Role::Internal && r.role != Role::Push);
+        for registry in unanswered.filter(|r| matches!(r.answer, RegistryAnswer::None(_))) {
+            registry.answer = RegistryAnswer::NotAsked("does not answer in the internal network");
+        }
+    }
+    if network.verdict == Some(Network::External) {
+        let internal = registries.iter_mut().filter(|r| r.role == Role::Internal);
+        for registry in internal.filter(|r| matches!(r.answer, RegistryAnswer::None(_))) {
+            registry.answer = RegistryAnswer::NotAsked("does not answer in the external network");
+        }
+    }
+    (network, registries)
+}
+
+fn verdict(config: &Config, probes: &[Probe]) -> NetworkFacts {
+    if let Some(forced) = config.network {
+        let evidence = config.network_source.clone().unwrap_or_default();
+        return NetworkFacts {
+            verdict: Some(forced),
+            evidence,
+            is_offline: config.offline,
+            nobody_answered: false,
+        };
+    }
+    if config.offline {
+        return NetworkFacts { is_offline: true, ..NetworkFacts::default() };
+    }
+    let (verdict, evidence) = network::judge(probes);
+    let nobody_answered = !probes.iter().any(|probe| matches!(probe.answer, Some(Ok(_))));
+    NetworkFacts { verdict: Some(verdict), evidence, is_offline: false, nobody_answered }
+}
+
+/// Who is to be asked: whom the Dockerfiles name, Docker Hub if they name nobody, their mirrors, the internal registry,
+/// and where images are pushed.
+fn registries_of(config: &Config, bases: &[Reference]) -> Vec<RegistryFacts> {
+    let rules =
+        AliasRules { internal_registry: config.internal_registry.as_ref(), prefixes: &config.alias_prefixes };
+    let originals = Originals::new(rules, bases);
+    let internal = config.internal_registry.as_ref().map(|registry| registry.domain().to_owned());
+    let mut registries: Vec<RegistryFacts> = Vec::new();
+    let mut add = |domain: &str, role: Role, images: Vec<String>| {
+        if registries.iter().all(|known| known.domain != domain) {
+            registries.push(RegistryFacts {
+                domain: domain.to_owned(),
+                role,
+                images,
+                all_here: None,
+                answer: RegistryAnswer::None(String::new()),
+                source: Source::Nowhere,
+                login: Login::NotTried,
+            });
+        }
+    };
+    let of = |domain: &str| -> Vec<String> {
+        let from_it = bases.iter().filter(|base| originals.original_of(base).domain() == domain);
+        from_it.map(|base| base.familiar()).collect()
+    };
+    if let Some(internal) = &internal {
+        add(internal, Role::Internal, of(internal));
+    }
+    for domain in network::public_domains(bases, &originals, &BTreeMap::new()) {
+        add(&domain, Role::Origin, of(&domain));
+        for mirror in config.mirrors.get(&domain).into_iter().flatten() {
+            add(mirror.domain(), Role::Mirror(domain.clone()), Vec::new());
+        }
+    }
+    if let Some(push) = &config.registry {
+        add(push.domain(), Role::Push, Vec::new());
+    }
+    registries
+}
+
+fn source(docker_config: &DockerConfig, domain: &str) -> Source {
+    match docker_config.credential_source(domain) {
+        CredentialSource::Nowhere => Source::Nowhere,
+        CredentialSource::File => Source::File,
+        CredentialSource::Helper { program, setting } => {
+            let is_there = os::find_program(&program).is_some();
+            Source::Helper { program, setting, is_there }
+        }
+    }
+}
+
+fn proxies(inputs: &Inputs, endpoint: Option<&str>) -> ProxyFacts {
+    let Inputs { config, surroundings, .. } = inputs;
+    ProxyFacts {
+        environment: surroundings.proxies.clone(),
+        builds: surroundings.build_proxies(endpoint.unwrap_or_default()),
+        internal: config.internal_registry.as_ref().map(|registry| registry.domain().to_owned()),
+    }
+}
+
+async fn look_for_compose(config: &Config, deadline: Instant) -> ComposeFacts {
+    let found = FILE_NAMES.iter().find(|name| config.root.join(name).is_file());
+    let files = if config.compose.is_empty() {
+        found.iter().map(|name| (**name).to_owned()).collect()
+    } else {
+        config.compose.clone()
+    };
+    let installed = within(deadline, runner::installed(&[])).await.flatten();
+    let found = installed.map(|installed| (installed.words.join(" "), installed.version));
+    ComposeFacts { files, found }
+}
+
+async fn look_at_target(root: &Path) -> TargetFacts {
+    let path = root.join("target/xtask");
+    let shown = path.display().to_string();
+    let looked = tokio::task::spawn_blocking(move || {
+        // What is not there yet is made where it is going to be.
+        let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
+        let trouble = tempfile::tempfile_in(nearest).err().map(|error| error.to_string());
+        (trouble, os::free_space(nearest))
+    });
+    let (trouble, free) = looked.await.unwrap_or_default();
+    TargetFacts { path: shown, trouble, free }
+}
+
+fn look_for_bootstrap() -> BootstrapFacts {
+    let missing = missing_packages(&FOR_ENGINE);
+    BootstrapFacts {
+        missing: missing.iter().map(|package| package.name.to_owned()).collect(),
+        is_linux: cfg!(target_os = "linux"),
+        may_be_root: os::privilege().is_some(),
+        has_apt: os::find_program("apt-get").is_some(),
+    }
+}
