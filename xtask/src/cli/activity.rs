@@ -53,7 +53,7 @@ impl Activity {
             folder = recorder.folder();
             sinks.push(Box::new(recorder));
         }
-        sinks.push(report::eye(session.display, folder));
+        sinks.push(report::eye(session.display, folder, None));
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let command = session.command.clone();
         emitter.emit(EventKind::RunStarted {

@@ -22,7 +22,10 @@ use crate::model::{EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, 
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
 use crate::registry::RegistryError as ApiError;
-use crate::report::{self, record::Recorder};
+use crate::report::estimate::{Expected, Outlook};
+use crate::report::history::usual_times;
+use crate::report::resolve::Mode;
+use crate::report::{self, Foresight, record::Recorder};
 use crate::tree;
 
 /// A run under way: its events, its record, Ctrl-C.
@@ -67,7 +70,7 @@ impl<'a> Run<'a> {
         }
         let (emitter, received) = events::channel(Arc::new(clock));
         let sinks: Vec<Box<dyn events::Sink>> =
-            vec![Box::new(recorder), report::eye(session.display, folder)];
+            vec![Box::new(recorder), report::eye(session.display, folder, foresight(session, planned))];
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let cancel = CancellationToken::new();
         let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
@@ -473,6 +476,21 @@ impl Trouble {
             ExitCode::Good
         }
     }
+}
+
+/// What the builds of a plan usually take, for whoever wants to know.
+fn foresight(session: &Session, planned: &Planned) -> Option<Foresight> {
+    let builds: Vec<_> = planned.plan.steps.iter().filter(|step| step.phase == Phase::Build).collect();
+    if builds.is_empty() || session.display.mode != Mode::Tty {
+        return None;
+    }
+    let steps: Vec<_> = builds.into_iter().map(|step| (step.id.clone(), step.needs.clone())).collect();
+    let (root, side_by_side) = (session.config.root.clone(), limits(session.config.jobs).builds);
+    Some(Box::new(move || {
+        let times = usual_times(&root);
+        let expected = |(id, needs)| Expected { usually: times.get(&id).copied(), id, needs };
+        Outlook { steps: steps.into_iter().map(expected).collect(), side_by_side }
+    }))
 }
 
 /// Builds wait for the builder most of the time; a few more of them than processors keep it busy.

@@ -4,11 +4,14 @@
 //! here that people read goes to stderr.
 
 pub mod bug;
+pub mod canvas;
+pub mod estimate;
 pub mod failure;
 pub mod frame;
 pub mod history;
 pub mod html;
 pub mod json;
+pub mod line;
 pub mod plain;
 pub mod record;
 pub mod resolve;
@@ -28,10 +31,13 @@ use self::failure::Failure;
 use self::resolve::{Colour, Display, Mode};
 use crate::events::Sink;
 
-/// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed.
-pub fn eye(display: Display, record: Option<String>) -> Box<dyn Sink> {
+pub use self::tty::{Foresight, leave};
+
+/// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed;
+/// `foresight` tells what the run is expected to take.
+pub fn eye(display: Display, record: Option<String>, foresight: Option<Foresight>) -> Box<dyn Sink> {
     match display.mode {
-        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record)),
+        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record, foresight)),
         Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record)),
         Mode::Json => Box::new(json::Json::new(io::stderr())),
     }
