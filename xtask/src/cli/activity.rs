@@ -49,7 +49,7 @@ impl Activity {
         let recorder =
             (recorded == Recorded::Yes).then(|| Recorder::create(&session.config.root, clock.now().at));
         let run = recorder.as_ref().map(|recorder| recorder.id().to_owned()).unwrap_or_default();
-        let sinks = sinks::sinks(session, recorder, &Places::default());
+        let sinks = sinks::sinks(session, recorder, &Places::default(), None);
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let command = session.command.clone();
         emitter.emit(EventKind::RunStarted {

@@ -1,12 +1,11 @@
 //! Ctrl-C: once winds down, twice kills.
 
-use std::io::Write as _;
-
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ExitCode;
 use crate::events::Emitter;
 use crate::model::EventKind;
+use crate::report;
 
 /// Waits for Ctrl-C (or a TERM): the first one cancels what runs, the second one ends the process at once.
 pub(super) async fn watch(cancel: CancellationToken, emitter: Emitter) {
@@ -15,8 +14,7 @@ pub(super) async fn watch(cancel: CancellationToken, emitter: Emitter) {
     emitter.emit(EventKind::CancelRequested { cause: "interrupted; once more ends at once".to_owned() });
     cancel.cancel();
     interrupts.next().await;
-    // The bars stay where they are; the shell's prompt goes below them.
-    let _ = std::io::stderr().write_all(b"\n");
+    report::leave();
     std::process::exit(i32::from(ExitCode::Interrupted.number()));
 }
 

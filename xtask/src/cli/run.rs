@@ -21,7 +21,11 @@ use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport}
 use crate::model::{EventKind, Observed, Outcome, Phase, Plan, RunStats, StepId, StepKind, labels};
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
+use crate::report::Foresight;
+use crate::report::estimate::{Expected, Outlook};
+use crate::report::history::usual_times;
 use crate::report::record::Recorder;
+use crate::report::resolve::Mode;
 use crate::tree;
 
 /// A run under way: its events, its record, Ctrl-C.
@@ -66,7 +70,7 @@ impl<'a> Run<'a> {
         }
         let (emitter, received) = events::channel(Arc::new(clock));
         let places = sinks::places(session, &document);
-        let sinks = sinks::sinks(session, Some(recorder), &places);
+        let sinks = sinks::sinks(session, Some(recorder), &places, foresight(session, planned));
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let cancel = CancellationToken::new();
         let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
@@ -389,6 +393,21 @@ fn phases_of(request: &Request, plan: &Plan) -> Vec<Phase> {
         || plan.skipped.iter().any(|s| s.phase == Phase::Download && !is_success(s.why.outcome()));
     let is_shown = |phase: &Phase| *phase != Phase::Download || has_downloads;
     request.phases.iter().copied().filter(is_shown).collect()
+}
+
+/// What the builds of a plan usually take, for whoever wants to know.
+fn foresight(session: &Session, planned: &Planned) -> Option<Foresight> {
+    let builds: Vec<_> = planned.plan.steps.iter().filter(|step| step.phase == Phase::Build).collect();
+    if builds.is_empty() || session.display.mode != Mode::Tty {
+        return None;
+    }
+    let steps: Vec<_> = builds.into_iter().map(|step| (step.id.clone(), step.needs.clone())).collect();
+    let (root, side_by_side) = (session.config.root.clone(), limits(session.config.jobs).builds);
+    Some(Box::new(move || {
+        let times = usual_times(&root);
+        let expected = |(id, needs)| Expected { usually: times.get(&id).copied(), id, needs };
+        Outlook { steps: steps.into_iter().map(expected).collect(), side_by_side }
+    }))
 }
 
 /// Builds wait for the builder most of the time; a few more of them than processors keep it busy.

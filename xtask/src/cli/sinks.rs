@@ -9,21 +9,26 @@ use super::session::Session;
 use crate::events::Sink;
 use crate::model::Diagnostic;
 use crate::plan::explain::PlanDocument;
-use crate::report;
 use crate::report::github::JobSummary;
 use crate::report::junit::RunReport;
 use crate::report::places::{Places, Repository, TEMPLATE};
 use crate::report::record::Recorder;
 use crate::report::resolve::Forge;
+use crate::report::{self, Foresight};
 
 /// Everybody who hears of a run.
-pub(super) fn sinks(session: &Session, recorder: Option<Recorder>, places: &Places) -> Vec<Box<dyn Sink>> {
+pub(super) fn sinks(
+    session: &Session,
+    recorder: Option<Recorder>,
+    places: &Places,
+    foresight: Option<Foresight>,
+) -> Vec<Box<dyn Sink>> {
     let folder = recorder.as_ref().and_then(Recorder::folder);
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if let Some(recorder) = recorder {
         sinks.push(Box::new(recorder));
     }
-    sinks.push(report::eye(session.display, folder, places.clone()));
+    sinks.push(report::eye(session.display, folder, places.clone(), foresight));
     if let Some(file) = session.env.github_step_summary() {
         sinks.push(Box::new(JobSummary::new(file, places.clone())));
     }

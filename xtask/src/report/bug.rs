@@ -27,6 +27,7 @@ pub struct RunNotes {
 pub fn guard(notes: &RunNotes, program: impl FnOnce() -> ExitCode) -> ExitCode {
     let notes = notes.clone();
     std::panic::set_hook(Box::new(move |info| {
+        super::leave();
         let mut text = describe(info, &notes).lines(Colour::No).join("\n");
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {

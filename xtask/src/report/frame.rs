@@ -2,21 +2,34 @@
 //! the lines on the terminal.
 //!
 //! Lines that will not change any more (finished phases, failures, warnings) settle and scroll away; the frame below
-//! them holds one bar a phase and the running steps, at most [`MAX_STEPS`].
+//! them holds one bar a phase and the running steps, at most [`MAX_STEPS`], and never more than the terminal is high.
 
+use super::estimate::{Estimate, Outlook, rough};
+use super::line::{Line, edge};
 use super::plain::{closing_lines, counted, ending_style};
-use super::resolve::{Colour, Display, Verbosity};
+use super::resolve::{Display, Verbosity};
 use super::running::{Running, RunningStep};
 use super::summary::Summary;
-use super::text::{Style, clock, cut, neutralise, pad, paint, shorten_digests, size, took, width};
-use crate::model::{Event, EventKind, Outcome, Phase};
+use super::text::{Style, clock, cut, neutralise, pad, shorten_digests, size, took, width};
+use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 
 /// At most so many running steps are shown.
 pub const MAX_STEPS: usize = 8;
-/// Times stand in this column at most: on a wide terminal the eye must not lose the line.
-const RIGHT_EDGE: usize = 88;
 /// How long a bar is where there is room.
 const BAR: usize = 30;
+/// Names are aligned, up to this width.
+const NAME: usize = 12;
+/// Narrower terminals are spared the indentation and what is left of each step.
+const NARROW: usize = 60;
+
+/// How large a terminal is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Characters in a line.
+    pub columns: usize,
+    /// Lines.
+    pub rows: usize,
+}
 
 /// The state of a terminal's screen.
 #[derive(Clone, Debug)]
@@ -25,6 +38,7 @@ pub struct Screen {
     record: Option<String>,
     summary: Summary,
     running: Running,
+    estimate: Estimate,
     phases: Vec<PhaseState>,
     settled: Vec<Line>,
 }
@@ -37,15 +51,6 @@ struct PhaseState {
     total: usize,
 }
 
-/// One line before it knows how wide the terminal is.
-#[derive(Clone, Debug)]
-enum Line {
-    /// Cut to the width, with a time at the right.
-    Row { left: Vec<(Style, String)>, right: String },
-    /// Whole, whatever its length: the terminal wraps it.
-    Text(String),
-}
-
 impl Screen {
     /// Nothing happened yet; `record` is the folder of the run's record.
     pub fn new(display: Display, record: Option<String>) -> Self {
@@ -54,6 +59,7 @@ impl Screen {
             record,
             summary: Summary::default(),
             running: Running::default(),
+            estimate: Estimate::default(),
             phases: Vec::new(),
             settled: Vec::new(),
         }
@@ -62,6 +68,7 @@ impl Screen {
     /// One event further.
     pub fn take(&mut self, event: &Event) {
         self.summary.take(event);
+        self.estimate.take(event);
         let ended = self.running.take(event);
         let at = event.elapsed;
         match &event.kind {
@@ -85,11 +92,11 @@ impl Screen {
             EventKind::StepWarning { step, message } => {
                 let subject =
                     step.as_ref().map(|step| format!("{}: ", self.subject_of(step))).unwrap_or_default();
-                let label = self.paint(Style::Warning, "warning:");
-                self.settled.push(Line::Text(format!("  {label} {subject}{}", neutralise(message))));
+                let text = format!("{subject}{}", neutralise(message));
+                self.settled.push(Line::sentence((Style::Warning, "warning:"), &text));
             }
             EventKind::Announced { message } => {
-                self.settled.push(Line::Text(format!("  {}", neutralise(message))));
+                self.settled.push(Line::sentence((Style::Plain, ""), &neutralise(message)));
             }
             EventKind::StepFinished { .. } => self.settle_step(event, ended.as_ref()),
             EventKind::StepSkipped { subject, outcome, why, .. } => {
@@ -97,15 +104,21 @@ impl Screen {
                     let word = if *outcome == Outcome::UpToDate { Outcome::Skipped } else { *outcome };
                     let subject = pad(&neutralise(subject), 12);
                     let text = format!("             {subject} {word} ({})", neutralise(why));
-                    self.settled.push(Line::Text(text));
+                    let left = vec![(Style::Plain, text)];
+                    self.settled.push(Line::Prose { left, right: String::new(), hang: 15 });
                 }
             }
             EventKind::CancelRequested { cause } => {
-                let label = self.paint(Style::Warning, "Cancelling");
-                self.settled.push(Line::Text(format!("  {label} ({})", neutralise(cause))));
+                let text = format!("({})", neutralise(cause));
+                self.settled.push(Line::sentence((Style::Warning, "Cancelling"), &text));
             }
             EventKind::RunFinished { .. } => self.settle_end(at),
         }
+    }
+
+    /// What the run is expected to take becomes known.
+    pub fn expect(&mut self, outlook: Outlook) {
+        self.estimate.expect(outlook);
     }
 
     /// The lines that settled since the last call.
@@ -125,14 +138,14 @@ impl Screen {
             return;
         }
         let mut text = format!(
-            "  Discovered {}, {}",
+            "Discovered {}, {}",
             counted(*images, "image"),
             counted(*base_images, "external base image")
         );
         if let Some(network) = network {
             text.push_str(&format!(", network {}", neutralise(network)));
         }
-        self.settled.push(Line::Text(text));
+        self.settled.push(Line::sentence((Style::Plain, ""), &text));
     }
 
     fn settle_phase(&mut self, phase: Phase, summary: &str, at: u64) {
@@ -148,7 +161,7 @@ impl Screen {
             (style, format!("{} ", phase.title())),
             (Style::Plain, format!("{count}{sentence}")),
         ];
-        self.settled.push(Line::Row { left, right: clock(at) });
+        self.settled.push(Line::Prose { left, right: clock(at), hang: 10 });
     }
 
     fn settle_step(&mut self, event: &Event, ended: Option<&RunningStep>) {
@@ -173,7 +186,7 @@ impl Screen {
             Outcome::Failed => {
                 let failed =
                     vec![head(Style::Bad), (Style::Bad, "failed ".to_owned()), (Style::Plain, first.into())];
-                self.settled.push(Line::Row { left: failed, right: clock(event.elapsed) });
+                self.settled.push(Line::Prose { left: failed, right: clock(event.elapsed), hang: 15 });
                 for line in last_lines {
                     self.settled.push(Line::Text(format!("               {}", neutralise(line))));
                 }
@@ -206,7 +219,7 @@ impl Screen {
             (ending_style(&self.summary), format!("  {title} ")),
             (Style::Plain, self.summary.sentence()),
         ];
-        self.settled.push(Line::Row { left, right: clock(at) });
+        self.settled.push(Line::Prose { left, right: clock(at), hang: 4 });
         let closing = closing_lines(&self.summary, self.record.as_deref(), self.display);
         self.settled.extend(closing.into_iter().map(Line::Text));
     }
@@ -220,33 +233,60 @@ impl Screen {
         self.summary.phases.get(&phase).map_or(0, |totals| totals.failed)
     }
 
-    fn subject_of(&self, step: &crate::model::StepId) -> String {
+    fn subject_of(&self, step: &StepId) -> String {
         match self.running.find(step) {
             Some(step) => step.subject.clone(),
             None => neutralise(step.as_str()).into_owned(),
         }
     }
 
-    fn paint(&self, style: Style, text: &str) -> String {
-        paint(self.display.colour, style, text).into_owned()
+    /// What is left of a phase: of builds by what they took before.
+    fn left(&self, state: &PhaseState, now: u64) -> Option<String> {
+        let todo = state.total.saturating_sub(self.done_of(state.phase));
+        if state.phase != Phase::Build || todo == 0 {
+            return None;
+        }
+        self.estimate.left(todo, now)?.words()
+    }
+
+    /// What is left of a step: by the rate of its bytes, or by what it took before.
+    fn left_of(&self, step: &RunningStep, now: u64) -> Option<String> {
+        let elapsed = now.saturating_sub(step.since);
+        match (step.bytes_left(now), self.estimate.usually(&step.id)) {
+            (Some(left), _) => rough(left).map(|time| format!("~{time} left")),
+            (None, Some(usually)) if elapsed < usually => {
+                rough(usually - elapsed).map(|time| format!("~{time} left"))
+            }
+            (None, Some(usually)) => rough(usually).map(|time| format!("usually {time}")),
+            (None, None) => None,
+        }
     }
 }
 
-/// The part of the screen that still changes, for a terminal of so many columns, at a moment of the run (in
-/// milliseconds). No line is longer than the terminal is wide.
-pub fn frame(screen: &Screen, columns: usize, now: u64) -> Vec<String> {
+/// The part of the screen that still changes, for a terminal of this size, at a moment of the run (in milliseconds).
+/// No line is longer than the terminal is wide, and there is room for the cursor below.
+pub fn frame(screen: &Screen, terminal: Size, now: u64) -> Vec<String> {
+    let Size { columns, rows } = terminal;
     let colour = screen.display.colour;
+    let most = rows.saturating_sub(1).max(1);
+    let phases = &screen.phases[screen.phases.len().saturating_sub(most)..];
     let mut lines = Vec::new();
     let mut room = MAX_STEPS;
-    for state in &screen.phases {
-        let steps = || screen.running.steps().iter().filter(|step| step.phase == state.phase);
-        let count = steps().count();
-        lines.push(bar_line(screen, state, count, columns, now).fit(columns, colour));
-        let shown = count.min(room);
+    for (n, state) in phases.iter().enumerate() {
+        let steps: Vec<_> = screen.running.steps().iter().filter(|step| step.phase == state.phase).collect();
+        lines.push(bar_line(screen, state, steps.len(), columns, now).fit(columns, colour));
+        let other_bars = phases.len() - n - 1;
+        let space = most.saturating_sub(lines.len() + other_bars);
+        let mut shown = steps.len().min(room);
+        if shown + usize::from(shown < steps.len()) > space {
+            shown = space.saturating_sub(1);
+        }
         room -= shown;
-        lines.extend(steps().take(shown).map(|step| step_line(step, now).fit(columns, colour)));
-        if shown < count {
-            let left = vec![(Style::Dim, format!("             ... and {} more", count - shown))];
+        let rows = step_lines(screen, &steps[..shown], columns, now);
+        lines.extend(rows.into_iter().map(|row| row.fit(columns, colour)));
+        if shown < steps.len() && space > shown {
+            let more = format!("{}... and {} more", indent(columns), steps.len() - shown);
+            let left = vec![(Style::Dim, more)];
             lines.push(Line::Row { left, right: String::new() }.fit(columns, colour));
         }
     }
@@ -263,27 +303,62 @@ fn bar_line(screen: &Screen, state: &PhaseState, running: usize, columns: usize,
         tail.push_str(&format!("   {running} running"));
     }
     let failed = screen.failed_of(state.phase);
-    let mut left = vec![(Style::Dim, position(state)), (Style::Bold, format!("{} ", state.phase.title()))];
-    let taken = 8 + state.phase.title().len() + 1 + 2 + count.len() + tail.len() + 7;
-    let room = edge(columns).saturating_sub(taken).min(BAR);
+    let failures = if failed > 0 { format!("   {failed} failed") } else { String::new() };
+    let texts = count.len() + tail.len() + failures.len();
+    // On the narrowest of terminals how many there are tells more than which phase it is.
+    let position = if columns < 30 { "  ".to_owned() } else { position(state) };
+    let taken = position.len() + state.phase.title().len() + 1 + 2 + texts + 7;
+    let left_over = screen.left(state, now).map(|left| format!("   {left}"));
+    let left_over = left_over.filter(|text| taken + text.len() <= edge(columns)).unwrap_or_default();
+    let room = edge(columns).saturating_sub(taken + left_over.len()).min(BAR);
+    let mut left = vec![(Style::Dim, position), (Style::Bold, format!("{} ", state.phase.title()))];
     if room >= 6 {
         left.push((Style::Good, format!("[{}]", bar(done, total, room))));
     }
     left.push((Style::Plain, count));
     left.push((Style::Plain, tail));
-    if failed > 0 {
-        left.push((Style::Bad, format!("   {failed} failed")));
-    }
+    left.push((Style::Bad, failures));
+    left.push((Style::Dim, left_over));
     Line::Row { left, right: clock(now) }
 }
 
-fn step_line(step: &RunningStep, now: u64) -> Line {
-    let mut left = vec![(Style::Plain, format!("             {} ", pad(&step.subject, 12)))];
-    if !step.count.is_empty() {
-        left.push((Style::Plain, format!("{} ", step.count)));
-    }
-    left.push((Style::Dim, step.detail.clone()));
-    Line::Row { left, right: clock(now.saturating_sub(step.since)) }
+/// The running steps, in columns: name, how far, what, what is left.
+fn step_lines(screen: &Screen, steps: &[&RunningStep], columns: usize, now: u64) -> Vec<Line> {
+    let indent = indent(columns);
+    let widest = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
+    let names = widest(&mut steps.iter().map(|step| width(&step.subject)));
+    let names = names.clamp(NAME, (edge(columns) * 3 / 10).max(NAME));
+    let counts = widest(&mut steps.iter().map(|step| width(&step.count)));
+    let left_over: Vec<_> = steps
+        .iter()
+        .map(|step| screen.left_of(step, now).filter(|_| columns >= NARROW).unwrap_or_default())
+        .collect();
+    let lefts = widest(&mut left_over.iter().map(|text| width(text)));
+    let rows = steps.iter().zip(left_over).map(|(step, left_over)| {
+        let mut left = vec![(Style::Plain, format!("{indent}{} ", pad(&cut(&step.subject, names), names)))];
+        if counts > 0 {
+            left.push((Style::Plain, format!("{} ", pad(&step.count, counts))));
+        }
+        if let Some(rate) = step.rate(now) {
+            left.push((Style::Plain, format!("{}/s ", size(rate))));
+        }
+        let time = clock(now.saturating_sub(step.since));
+        let taken: usize = left.iter().map(|(_, part)| width(part)).sum();
+        let beside = if lefts > 0 { lefts + 2 } else { 0 };
+        let room = edge(columns).saturating_sub(taken + beside + width(&time) + 1);
+        if lefts > 0 && room > 0 {
+            left.push((Style::Dim, pad(&cut(&step.detail, room), room)));
+            left.push((Style::Plain, format!("  {}", pad(&left_over, lefts))));
+        } else {
+            left.push((Style::Dim, step.detail.clone()));
+        }
+        Line::Row { left, right: time }
+    });
+    rows.collect()
+}
+
+fn indent(columns: usize) -> &'static str {
+    if columns >= NARROW { "             " } else { "    " }
 }
 
 /// `=================>            `
@@ -297,37 +372,6 @@ fn bar(done: usize, total: usize, columns: usize) -> String {
 
 fn position(state: &PhaseState) -> String {
     pad(&format!("  {}/{}", state.position, state.of), 8)
-}
-
-/// The last column that lines use. The terminal's very last one stays free: some terminals wrap there.
-fn edge(columns: usize) -> usize {
-    columns.saturating_sub(1).min(RIGHT_EDGE)
-}
-
-impl Line {
-    fn fit(self, columns: usize, colour: Colour) -> String {
-        let (left, right) = match self {
-            Self::Text(text) => return text,
-            Self::Row { left, right } => (left, right),
-        };
-        let edge = edge(columns);
-        // A terminal too narrow for a time does without.
-        let right = if width(&right) + 12 > edge { String::new() } else { right };
-        let reserved = if right.is_empty() { 0 } else { width(&right) + 1 };
-        let mut room = edge.saturating_sub(reserved);
-        let mut text = String::new();
-        for (style, part) in &left {
-            let part = cut(part, room);
-            room -= width(&part);
-            text.push_str(&paint(colour, *style, &part));
-        }
-        if !right.is_empty() {
-            text.push_str(&" ".repeat(room + 1));
-            text.push_str(&paint(colour, Style::Dim, &right));
-        }
-        text.truncate(text.trim_end().len());
-        text
-    }
 }
 
 #[cfg(test)]

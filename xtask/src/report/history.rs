@@ -2,6 +2,7 @@
 //!
 //! A record may be cut off (a killed run), half foreign (another version) or unreadable: what can be read counts.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::record::{EVENTS_FILE, RUNS_FOLDER, is_id};
 use super::summary::Summary;
 use super::text::{neutralise, pad, size, took, width};
-use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
+use crate::model::{Event, EventKind, Outcome, Phase, RunStats, StepId};
+
+/// So many runs are looked at for [`usual_times`].
+const USUAL_RUNS: usize = 30;
+/// So many times count.
+const USUAL_TIMES: usize = 5;
 
 /// One former run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -64,13 +70,8 @@ pub struct Filter {
 /// The runs that are on record below `root`, newest first. No records, no runs; what cannot be read is left out.
 pub fn list(root: &Path, filter: &Filter) -> Vec<RunInfo> {
     let runs = root.join(RUNS_FOLDER);
-    let Ok(entries) = fs::read_dir(&runs) else { return Vec::new() };
-    let mut ids: Vec<String> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_id(name))
-        .collect();
-    ids.sort_unstable_by(|a, b| b.cmp(a));
-    ids.into_iter()
+    ids(&runs)
+        .into_iter()
         .filter_map(|id| {
             let bytes = fs::read(runs.join(&id).join(EVENTS_FILE)).ok()?;
             select(read(&id, &bytes)?, filter.image.as_deref())
@@ -79,11 +80,49 @@ pub fn list(root: &Path, filter: &Filter) -> Vec<RunInfo> {
         .collect()
 }
 
+/// What builds usually take, in milliseconds: the median of the last few times that each was done, by its step.
+pub fn usual_times(root: &Path) -> HashMap<StepId, u64> {
+    let runs = root.join(RUNS_FOLDER);
+    let mut times: HashMap<StepId, Vec<u64>> = HashMap::new();
+    for id in ids(&runs).into_iter().take(USUAL_RUNS) {
+        let Ok(text) = fs::read_to_string(runs.join(id).join(EVENTS_FILE)) else { continue };
+        // Most lines are of another kind, and need not be understood.
+        for line in text.lines().filter(|line| line.contains(r#""event":"step-finished""#)) {
+            let Ok(event) = serde_json::from_str::<Event>(line) else { continue };
+            if let EventKind::StepFinished {
+                step, phase: Phase::Build, outcome: Outcome::Done, took, ..
+            } = event.kind
+            {
+                let times = times.entry(step).or_default();
+                if times.len() < USUAL_TIMES {
+                    times.push(took);
+                }
+            }
+        }
+    }
+    let median = |mut times: Vec<u64>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    times.into_iter().map(|(step, times)| (step, median(times))).collect()
+}
+
+/// The runs that are on record, newest first.
+fn ids(runs: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
+    let mut ids: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| is_id(name))
+        .collect();
+    ids.sort_unstable_by(|a, b| b.cmp(a));
+    ids
+}
+
 /// One run from the bytes of its `events.ndjson`; lines that are no events of ours are passed over. None if there is
 /// no event at all.
 pub fn read(id: &str, bytes: &[u8]) -> Option<RunInfo> {
     let mut summary = Summary::default();
-    let mut whys = std::collections::HashMap::new();
+    let mut whys = HashMap::new();
     let mut images = Vec::new();
     let mut at = None;
     let events = bytes.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
@@ -294,5 +333,21 @@ mod tests {
         let runs = list(root.path(), &Filter::default());
         insta::assert_snapshot!(table(&runs, None), @"no run on record in target/xtask/runs");
         insta::assert_snapshot!(table(&runs, Some("x")), @"no run on record dealt with `x`");
+    }
+
+    #[test]
+    fn a_usual_time_is_the_median_of_the_last_ones() {
+        let run = |seconds: &[u64]| {
+            let mut story = Story::new();
+            for seconds in seconds {
+                story.finish(Phase::Build, "api", seconds * 1000, None, "");
+            }
+            story.finish(Phase::Prefetch, "redis:7", 1, None, "").fail(Phase::Build, "web", "no", &[]);
+            ndjson(&story.events)
+        };
+        let (old, new) = (run(&[90, 90, 90]), run(&[5, 1, 2, 3]));
+        let root = root_with(&[("00000001", old.as_bytes()), ("00000002", new.as_bytes())]);
+        let times = usual_times(root.path());
+        assert_eq!(times, HashMap::from([(StepId::new(Phase::Build, "api"), 3_000)]));
     }
 }

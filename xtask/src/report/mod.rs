@@ -4,6 +4,8 @@
 //! here that people read goes to stderr.
 
 pub mod bug;
+pub mod canvas;
+pub mod estimate;
 pub mod failure;
 pub mod frame;
 pub mod github;
@@ -12,6 +14,7 @@ pub mod history;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod line;
 pub mod markdown;
 mod missing;
 pub mod places;
@@ -37,11 +40,18 @@ use self::resolve::{Colour, Display, Forge, Mode};
 use crate::events::Sink;
 use crate::model::Event;
 
+pub use self::tty::{Foresight, leave};
+
 /// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed;
-/// `places` says where in the repository that is.
-pub fn eye(display: Display, record: Option<String>, places: Places) -> Box<dyn Sink> {
+/// `places` says where in the repository that is, `foresight` what the run is expected to take.
+pub fn eye(
+    display: Display,
+    record: Option<String>,
+    places: Places,
+    foresight: Option<Foresight>,
+) -> Box<dyn Sink> {
     match display.mode {
-        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record)),
+        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record, foresight)),
         Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record, places)),
         Mode::Json => Box::new(json::Json::new(io::stderr(), display.forge)),
     }

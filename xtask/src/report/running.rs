@@ -1,7 +1,14 @@
 //! The steps that are running now. Pure; the lines and the bars both look things up here.
 
+use std::collections::VecDeque;
+
 use super::text::{neutralise, size};
 use crate::model::{Event, EventKind, Phase, StepId, Unit};
+
+/// A rate is that of the last five seconds.
+const WINDOW: u64 = 5_000;
+/// A shorter time tells no rate.
+const SHORTEST: u64 = 500;
 
 /// The steps that are running, in the order in which they began.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +33,10 @@ pub struct RunningStep {
     pub count: String,
     /// What is going on, harmless.
     pub detail: String,
+    /// Bytes that came, by moment of the run, of the last [`WINDOW`].
+    bytes: VecDeque<(u64, u64)>,
+    /// Of how many bytes; 0 when nobody knows.
+    total: u64,
 }
 
 impl Running {
@@ -41,17 +52,23 @@ impl Running {
                     since: event.elapsed,
                     count: String::new(),
                     detail: String::new(),
+                    bytes: VecDeque::new(),
+                    total: 0,
                 });
             }
             EventKind::StepProgress { step, done, total, unit, detail } => {
                 if let Some(step) = self.find_mut(step) {
                     step.count = count(*done, *total, *unit);
-                    step.detail = detail.as_deref().map(neutralise).unwrap_or_default().into_owned();
+                    step.detail = detail.as_deref().map(one_line).unwrap_or_default();
+                    if *unit == Unit::Bytes {
+                        step.count_bytes(event.elapsed, *done, *total);
+                    }
                 }
             }
             EventKind::StepRetrying { step, attempt, delay, cause } => {
                 if let Some(step) = self.find_mut(step) {
                     step.detail = retry_text(*attempt, *delay, cause);
+                    step.bytes.clear();
                 }
             }
             EventKind::StepFinished { step, .. } => {
@@ -79,6 +96,40 @@ impl Running {
     }
 }
 
+impl RunningStep {
+    fn count_bytes(&mut self, now: u64, done: u64, total: u64) {
+        // A new try begins anew.
+        if self.bytes.back().is_some_and(|(_, before)| *before > done) {
+            self.bytes.clear();
+        }
+        self.bytes.push_back((now, done));
+        self.total = total;
+        // The first one stays that is older, so that what is left spans the window.
+        while self.bytes.get(1).is_some_and(|(at, _)| at + WINDOW <= now) {
+            self.bytes.pop_front();
+        }
+    }
+
+    /// Bytes a second at a moment of the run; none while nobody knows.
+    pub fn rate(&self, now: u64) -> Option<u64> {
+        let ((since, before), (_, done)) = (self.bytes.front()?, self.bytes.back()?);
+        let time = now.checked_sub(*since).filter(|time| *time >= SHORTEST)?;
+        Some(((done - before) * 1000).checked_div(time)?).filter(|rate| *rate > 0)
+    }
+
+    /// Milliseconds until all bytes are there, at this rate; none while nobody knows.
+    pub fn bytes_left(&self, now: u64) -> Option<u64> {
+        let (rate, (_, done)) = (self.rate(now)?, self.bytes.back()?);
+        let rest = self.total.checked_sub(*done).filter(|rest| *rest > 0)?;
+        (rest * 1000).checked_div(rate)
+    }
+}
+
+/// Harmless, and without the gaps that the broken lines of an instruction leave.
+fn one_line(text: &str) -> String {
+    neutralise(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// `try 1 failed, again in 2.0s (TLS handshake timeout)`
 pub fn retry_text(attempt: u32, delay: u64, cause: &str) -> String {
     format!("try {attempt} failed, again in {} ({})", super::text::took(delay), neutralise(cause))
@@ -90,5 +141,57 @@ fn count(done: u64, total: u64, unit: Unit) -> String {
         (Unit::Steps, total) => format!("{done:>2}/{total:<2}"),
         (Unit::Bytes, 0) => size(done),
         (Unit::Bytes, total) => format!("{}/{}", size(done), size(total)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Story;
+    use super::*;
+
+    #[test]
+    fn a_rate_is_that_of_the_last_seconds() {
+        let mut story = Story::new();
+        story.start(Phase::Prefetch, "a", "");
+        let mut told = |at, done| {
+            story.now = at;
+            story.progress(Phase::Prefetch, "a", (done, 50_000_000, Unit::Bytes), "downloading");
+        };
+        told(0, 0);
+        told(1_000, 10_000_000);
+        told(9_000, 10_000_000);
+        told(10_000, 20_000_000);
+        let mut running = Running::default();
+        let rates: Vec<_> = story
+            .events
+            .iter()
+            .map(|event| {
+                running.take(event);
+                let step = &running.steps()[0];
+                (step.rate(event.elapsed), step.bytes_left(event.elapsed))
+            })
+            .collect();
+        let expect = [
+            (None, None),
+            (None, None),
+            (Some(10_000_000), Some(4_000)),
+            (None, None),
+            (Some(1_111_111), Some(27_000)),
+        ];
+        assert_eq!(rates, expect);
+        assert_eq!(running.steps()[0].rate(100_000), Some(101_010), "nothing came for a long time");
+        story.retry(Phase::Prefetch, "a", "reset");
+        running.take(&story.events[5]);
+        assert_eq!(running.steps()[0].rate(11_000), None);
+    }
+
+    #[test]
+    fn an_instruction_of_several_lines_is_one() {
+        let mut story = Story::new();
+        story.start(Phase::Build, "a", "");
+        story.progress(Phase::Build, "a", (1, 2, Unit::Steps), "RUN apt-get update     && \tx\n y");
+        let mut running = Running::default();
+        story.events.iter().for_each(|event| drop(running.take(event)));
+        assert_eq!(running.steps()[0].detail, "RUN apt-get update && x y");
     }
 }

@@ -1,27 +1,36 @@
-//! Bars that move: a thin driver that puts the lines of [`frame`] on the terminal. The only user of indicatif.
+//! Bars that move: a thin driver that puts the lines of [`frame`] on the terminal.
 //!
 //! Until the first tick (200 ms into the run) it has drawn nothing and started nothing: a run that is over by then
-//! prints its settled lines and that is all. It redraws on ticks only, so a flood of events costs no drawing, and it
-//! takes its lines away when it is finished or dropped.
+//! prints its settled lines and that is all. It redraws on ticks only, so a flood of events costs no drawing, and
+//! writes nothing where nothing changed. It takes its lines away when it is finished or dropped; [`leave`] does it from
+//! anywhere else: before a panic is told, before the process ends at once, while it is stopped by Ctrl-Z.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use super::frame::{Screen, frame};
+use super::canvas::Canvas;
+use super::estimate::Outlook;
+use super::frame::{Screen, Size, frame};
 use super::resolve::Display;
 use crate::events::Sink;
 use crate::model::{Event, EventKind};
 
+/// Gives what a run is expected to take. It reads former runs, so it is asked on a thread of its own, and only when a run
+/// has become long enough to be shown.
+pub type Foresight = Box<dyn FnOnce() -> Outlook + Send>;
+
+/// What is drawn on the terminal of this process.
+static DRAWN: Mutex<Option<Arc<Mutex<Canvas>>>> = Mutex::new(None);
+
 /// Where the bars go.
 pub trait Terminal: Send {
-    /// How wide it is now.
-    fn columns(&self) -> usize;
-    /// Takes whole lines that stay.
+    /// How large it is now.
+    fn size(&self) -> Size;
+    /// Writes.
     fn write(&mut self, text: &str) -> io::Result<()>;
-    /// Takes the bars.
-    fn draw_target(&self) -> ProgressDrawTarget;
+    /// The first bars are drawn now.
+    fn begin(&mut self, canvas: &Arc<Mutex<Canvas>>);
 }
 
 /// The terminal on stderr.
@@ -35,51 +44,101 @@ impl Default for Stderr {
 }
 
 impl Terminal for Stderr {
-    fn columns(&self) -> usize {
-        usize::from(self.0.size().1)
+    fn size(&self) -> Size {
+        let (rows, columns) = self.0.size();
+        Size { columns: columns.into(), rows: rows.into() }
     }
 
     fn write(&mut self, text: &str) -> io::Result<()> {
         io::stderr().lock().write_all(text.as_bytes())
     }
 
-    fn draw_target(&self) -> ProgressDrawTarget {
-        // Our ticks are the rate limit; a drawing must not be dropped by a second one.
-        ProgressDrawTarget::stderr_with_hz(u8::MAX)
+    fn begin(&mut self, canvas: &Arc<Mutex<Canvas>>) {
+        *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(canvas.clone());
+        #[cfg(unix)]
+        watch_for_stops();
     }
+}
+
+/// Takes away what is drawn on this process's terminal, from any thread; what is drawn next is drawn anew. Does nothing
+/// where nothing is drawn, or where somebody is drawing: it must not wait in a panic.
+pub fn leave() {
+    let Ok(drawn) = DRAWN.try_lock() else { return };
+    let Some(Ok(mut canvas)) = drawn.as_ref().map(|canvas| canvas.try_lock()) else { return };
+    // Nobody is left to tell that stderr is gone.
+    let _ = io::stderr().lock().write_all(canvas.clear(Stderr::default().size().columns).as_bytes());
+}
+
+/// Ctrl-Z: the terminal is left as it should be before the process stops; `fg` draws anew.
+#[cfg(unix)]
+fn watch_for_stops() {
+    use rustix::process::{Signal, getpid, kill_process};
+    use tokio::signal::unix::{SignalKind, signal};
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        let kind = SignalKind::from_raw(Signal::TSTP.as_raw());
+        let Some(mut stops) = tokio::runtime::Handle::try_current().ok().and_then(|_| signal(kind).ok())
+        else {
+            return;
+        };
+        tokio::spawn(async move {
+            while stops.recv().await.is_some() {
+                leave();
+                let _ = kill_process(getpid(), Signal::STOP);
+            }
+        });
+    });
 }
 
 /// Draws a run on a terminal.
 pub struct Tty<T: Terminal> {
     screen: Screen,
     terminal: T,
-    bar: Option<ProgressBar>,
+    canvas: Arc<Mutex<Canvas>>,
+    foresight: Option<Foresight>,
+    outlook: Arc<Mutex<Option<Outlook>>>,
+    is_begun: bool,
     is_over: bool,
 }
 
 impl<T: Terminal> Tty<T> {
     /// Draws on a terminal; `record` is the folder of the run's record.
-    pub fn new(terminal: T, display: Display, record: Option<String>) -> Self {
-        Self { screen: Screen::new(display, record), terminal, bar: None, is_over: false }
-    }
-
-    fn settle(&mut self) -> io::Result<()> {
-        if !self.screen.has_settled() {
-            return Ok(());
-        }
-        let mut text = self.screen.take_settled(self.terminal.columns()).join("\n");
-        text.push('\n');
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.terminal.write(&text)),
-            None => self.terminal.write(&text),
+    pub fn new(terminal: T, display: Display, record: Option<String>, foresight: Option<Foresight>) -> Self {
+        Self {
+            screen: Screen::new(display, record),
+            terminal,
+            canvas: Arc::default(),
+            foresight,
+            outlook: Arc::default(),
+            is_begun: false,
+            is_over: false,
         }
     }
 
-    fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
+    fn draw(&mut self, lines: Vec<String>) -> io::Result<()> {
+        let columns = self.terminal.size().columns;
+        let mut settled = self.screen.take_settled(columns).join("\n");
+        if !settled.is_empty() {
+            settled.push('\n');
+        }
+        // Nothing was drawn yet, and nothing will be: a plain text does.
+        let mut canvas = locked(&self.canvas);
+        let text = if self.is_begun { canvas.draw(&settled, lines, columns) } else { settled };
+        if text.is_empty() { Ok(()) } else { self.terminal.write(&text) }
+    }
+
+    fn begin(&mut self) {
+        self.is_begun = true;
+        self.terminal.begin(&self.canvas);
+        if let Some(foresight) = self.foresight.take() {
+            let outlook = self.outlook.clone();
+            std::thread::spawn(move || *locked(&outlook) = Some(foresight()));
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T: Terminal> Sink for Tty<T> {
@@ -91,46 +150,39 @@ impl<T: Terminal> Sink for Tty<T> {
         self.screen.take(event);
         if matches!(event.kind, EventKind::RunFinished { .. }) {
             self.is_over = true;
-            self.clear();
-            self.settle()?;
+            self.draw(Vec::new())?;
         }
         Ok(())
     }
 
     fn tick(&mut self, elapsed: Duration) -> io::Result<()> {
         if self.is_over {
-            return self.settle();
+            return self.draw(Vec::new());
         }
-        self.settle()?;
+        if let Some(outlook) = locked(&self.outlook).take() {
+            self.screen.expect(outlook);
+        }
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let lines = frame(&self.screen, self.terminal.columns(), now);
-        if lines.is_empty() {
-            self.clear();
-            return Ok(());
+        let lines = frame(&self.screen, self.terminal.size(), now);
+        if !self.is_begun && !lines.is_empty() {
+            self.begin();
         }
-        let terminal = &self.terminal;
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(None, terminal.draw_target());
-            // The template is constant and right; were it not, indicatif's own look would do.
-            bar.set_style(
-                ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar
-        });
-        bar.set_message(lines.join("\n"));
-        Ok(())
+        self.draw(lines)
     }
 
     fn finish(&mut self) -> io::Result<()> {
         self.is_over = true;
-        self.clear();
-        self.settle()
+        self.draw(Vec::new())
     }
 }
 
 impl<T: Terminal> Drop for Tty<T> {
     fn drop(&mut self) {
-        self.clear();
+        let text = locked(&self.canvas).clear(self.terminal.size().columns);
+        if !text.is_empty() {
+            // Nobody is left to tell that stderr is gone.
+            let _ = self.terminal.write(&text);
+        }
     }
 }
 
@@ -138,112 +190,42 @@ impl<T: Terminal> Drop for Tty<T> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use indicatif::TermLike;
-
     use super::super::resolve::{Colour, Mode, Table, Verbosity};
     use super::super::testing::{Story, failing_story};
     use super::*;
     use crate::model::Phase;
 
-    /// A terminal of 80 columns that understands the few movements that bars need.
-    #[derive(Clone, Debug, Default)]
-    struct Glass(Arc<Mutex<Cells>>);
+    /// A terminal of 80 columns.
+    #[derive(Clone)]
+    struct Glass(Arc<Mutex<(vt100::Parser, usize)>>);
 
-    #[derive(Debug, Default)]
-    struct Cells {
-        lines: Vec<Vec<char>>,
-        row: usize,
-        column: usize,
-        writes: usize,
-    }
-
-    impl Cells {
-        fn put(&mut self, text: &str) {
-            self.writes += 1;
-            for c in text.chars() {
-                match c {
-                    '\n' => (self.row, self.column) = (self.row + 1, 0),
-                    '\r' => self.column = 0,
-                    c => {
-                        if self.column == 80 {
-                            (self.row, self.column) = (self.row + 1, 0);
-                        }
-                        while self.lines.len() <= self.row {
-                            self.lines.push(vec![' '; 80]);
-                        }
-                        self.lines[self.row][self.column] = c;
-                        self.column += 1;
-                    }
-                }
-            }
+    impl Default for Glass {
+        fn default() -> Self {
+            Self(Arc::new(Mutex::new((vt100::Parser::new(40, 80, 0), 0))))
         }
     }
 
     impl Glass {
         fn text(&self) -> String {
-            let cells = self.0.lock().unwrap();
-            let lines = cells.lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_owned());
-            lines.collect::<Vec<_>>().join("\n")
+            self.0.lock().unwrap().0.screen().contents().trim_end().to_owned()
         }
 
         fn writes(&self) -> usize {
-            self.0.lock().unwrap().writes
-        }
-    }
-
-    impl TermLike for Glass {
-        fn width(&self) -> u16 {
-            80
-        }
-        fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().row -= n;
-            Ok(())
-        }
-        fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().row += n;
-            Ok(())
-        }
-        fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().column += n;
-            Ok(())
-        }
-        fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().column -= n;
-            Ok(())
-        }
-        fn write_line(&self, s: &str) -> io::Result<()> {
-            self.0.lock().unwrap().put(&format!("{s}\n"));
-            Ok(())
-        }
-        fn write_str(&self, s: &str) -> io::Result<()> {
-            self.0.lock().unwrap().put(s);
-            Ok(())
-        }
-        fn clear_line(&self) -> io::Result<()> {
-            let mut cells = self.0.lock().unwrap();
-            cells.column = 0;
-            let row = cells.row;
-            if let Some(line) = cells.lines.get_mut(row) {
-                line.fill(' ');
-            }
-            Ok(())
-        }
-        fn flush(&self) -> io::Result<()> {
-            Ok(())
+            self.0.lock().unwrap().1
         }
     }
 
     impl Terminal for Glass {
-        fn columns(&self) -> usize {
-            80
+        fn size(&self) -> Size {
+            Size { columns: 80, rows: 40 }
         }
         fn write(&mut self, text: &str) -> io::Result<()> {
-            self.0.lock().unwrap().put(text);
+            let mut glass = self.0.lock().unwrap();
+            glass.0.process(text.replace('\n', "\r\n").as_bytes());
+            glass.1 += 1;
             Ok(())
         }
-        fn draw_target(&self) -> ProgressDrawTarget {
-            ProgressDrawTarget::term_like(Box::new(self.clone()))
-        }
+        fn begin(&mut self, _: &Arc<Mutex<Canvas>>) {}
     }
 
     const DISPLAY: Display = Display {
@@ -257,7 +239,7 @@ mod tests {
     /// What the terminal shows when it is told everything without a tick in between.
     fn without_ticks(events: &[Event]) -> String {
         let glass = Glass::default();
-        let mut tty = Tty::new(glass.clone(), DISPLAY, None);
+        let mut tty = Tty::new(glass.clone(), DISPLAY, None, None);
         for event in events {
             tty.take(event).unwrap();
         }
@@ -268,7 +250,7 @@ mod tests {
     #[test]
     fn bars_leave_nothing_behind() {
         let glass = Glass::default();
-        let mut tty = Tty::new(glass.clone(), DISPLAY, None);
+        let mut tty = Tty::new(glass.clone(), DISPLAY, None, None);
         for event in &failing_story() {
             tty.take(event).unwrap();
             tty.tick(Duration::from_millis(event.elapsed)).unwrap();
@@ -282,7 +264,7 @@ mod tests {
     #[test]
     fn a_screen_in_the_middle_of_a_run() {
         let glass = Glass::default();
-        let mut tty = Tty::new(glass.clone(), DISPLAY, None);
+        let mut tty = Tty::new(glass.clone(), DISPLAY, None, None);
         for event in failing_story().iter().take(14) {
             tty.take(event).unwrap();
             tty.tick(Duration::from_millis(event.elapsed)).unwrap();
@@ -303,7 +285,7 @@ mod tests {
     #[test]
     fn nothing_before_the_first_tick() {
         let glass = Glass::default();
-        let mut tty = Tty::new(glass.clone(), DISPLAY, None);
+        let mut tty = Tty::new(glass.clone(), DISPLAY, None, None);
         let mut story = Story::new();
         story.begin(3, 1).phase(Phase::Build, 5, 1, 0).start(Phase::Build, "api", "not built yet");
         for event in &story.events {

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::model::Unit;
+use crate::report::estimate::Expected;
 use crate::report::resolve::Table;
-use crate::report::resolve::{Forge, Mode};
+use crate::report::resolve::{Colour, Forge, Mode};
 use crate::report::testing::{Story, failing_story};
 
 const PLAIN: Display = Display {
@@ -22,11 +23,15 @@ fn screen_of(display: Display, events: &[Event]) -> Screen {
     screen
 }
 
+fn size_of(columns: usize) -> Size {
+    Size { columns, rows: 40 }
+}
+
 /// Everything that the terminal shows: what settled, then the frame.
 fn show(events: &[Event], columns: usize, now: u64) -> String {
     let mut screen = screen_of(PLAIN, events);
     let mut lines = screen.take_settled(columns);
-    lines.extend(frame(&screen, columns, now));
+    lines.extend(frame(&screen, size_of(columns), now));
     lines.join("\n")
 }
 
@@ -74,8 +79,8 @@ fn drawn_for_200_columns() {
     Discovered 14 images, 9 external base images, network external (docker.io answered in 38 ms)
     1/6   Prefetch 9/9   2 pulled, 7 already here                                    00:06
     5/6   Build [============>                 ]  6/14   3 running                   01:42
-               api          12/17 RUN cargo build --release                          00:51
-               frontend      4/9  RUN npm ci                                         00:38
+               api                      12/17 RUN cargo build --release              00:51
+               frontend                  4/9  RUN npm ci                             00:38
                gateway-with-a-long-name  1/9  RUN apt-get update && apt-get insta... 00:37
     ");
 }
@@ -83,24 +88,155 @@ fn drawn_for_200_columns() {
 #[test]
 fn drawn_for_80_columns() {
     insta::assert_snapshot!(show(&drawn_story(), 80, 102_000), @"
-    Discovered 14 images, 9 external base images, network external (docker.io answered in 38 ms)
+    Discovered 14 images, 9 external base images, network external (docker.io
+      answered in 38 ms)
     1/6   Prefetch 9/9   2 pulled, 7 already here                           00:06
     5/6   Build [============>                 ]  6/14   3 running          01:42
-               api          12/17 RUN cargo build --release                 00:51
-               frontend      4/9  RUN npm ci                                00:38
-               gateway-with-a-long-name  1/9  RUN apt-get update && apt-... 00:37
+               api                     12/17 RUN cargo build --release      00:51
+               frontend                 4/9  RUN npm ci                     00:38
+               gateway-with-a-long-...  1/9  RUN apt-get update && apt-g... 00:37
     ");
 }
 
 #[test]
 fn drawn_for_60_columns() {
     insta::assert_snapshot!(show(&drawn_story(), 60, 102_000), @"
-    Discovered 14 images, 9 external base images, network external (docker.io answered in 38 ms)
+    Discovered 14 images, 9 external base images, network
+      external (docker.io answered in 38 ms)
     1/6   Prefetch 9/9   2 pulled, 7 already here       00:06
     5/6   Build [=======>          ]  6/14   3 running  01:42
+               api               12/17 RUN cargo bui... 00:51
+               frontend           4/9  RUN npm ci       00:38
+               gateway-with-a...  1/9  RUN apt-get u... 00:37
+    ");
+}
+
+#[test]
+fn drawn_for_40_columns() {
+    insta::assert_snapshot!(show(&drawn_story(), 40, 102_000), @"
+    Discovered 14 images, 9 external base
+      images, network external (docker.io
+      answered in 38 ms)
+    1/6   Prefetch 9/9   2 pulled,  00:06
+            7 already here
+    5/6   Build   6/14   3 running  01:42
+      api          12/17 RUN car... 00:51
+      frontend      4/9  RUN npm ci 00:38
+      gateway-w...  1/9  RUN apt... 00:37
+    ");
+}
+
+#[test]
+fn drawn_for_20_columns() {
+    insta::assert_snapshot!(show(&drawn_story(), 20, 102_000), @"
+    Discovered 14
+      images, 9
+      external base
+      images, network
+      external
+      (docker.io
+      answered in 38
+      ms)
+    1/6   Prefetch
+            9/9   2
+            pulled, 7
+            already
+            here
+    Build   6/14   3
+      api          12
+      frontend      4
+      gateway-w...  1
+    ");
+}
+
+/// The same moment, when it is known what the builds took before.
+#[test]
+fn what_is_left_is_told_where_there_is_room() {
+    let mut screen = screen_of(PLAIN, &drawn_story());
+    let expected = |(name, usually): (&str, Option<u64>)| Expected {
+        id: StepId::new(Phase::Build, name),
+        needs: Vec::new(),
+        usually,
+    };
+    let mut steps: Vec<_> = [
+        ("web", Some(30_000)),
+        ("api", Some(90_000)),
+        ("frontend", Some(31_000)),
+        ("gateway-with-a-long-name", None),
+    ]
+    .map(expected)
+    .into();
+    for n in 0..5 {
+        steps.push(expected((["a", "b", "c", "d", "e"][n], Some(20_000))));
+    }
+    screen.expect(Outlook { steps, side_by_side: 4 });
+    let show = |columns: usize| frame(&screen, size_of(columns), 102_000).join("\n");
+    insta::assert_snapshot!(show(100), @"
+    5/6   Build [============>                 ]  6/14   3 running   over 40 s left  01:42
+               api                      12/17 RUN cargo build --rel...  ~40 s left   00:51
+               frontend                  4/9  RUN npm ci                usually 35 s 00:38
+               gateway-with-a-long-name  1/9  RUN apt-get update &&...               00:37
+    ");
+    insta::assert_snapshot!(show(80), @"
+    5/6   Build [=========>           ]  6/14   3 running   over 40 s left  01:42
+               api                     12/17 RUN cargo bui...  ~40 s left   00:51
+               frontend                 4/9  RUN npm ci        usually 35 s 00:38
+               gateway-with-a-long-...  1/9  RUN apt-get u...               00:37
+    ");
+    insta::assert_snapshot!(show(50), @"
+    5/6   Build [===>    ]  6/14   3 running  01:42
+      api            12/17 RUN cargo build... 00:51
+      frontend        4/9  RUN npm ci         00:38
+      gateway-wit...  1/9  RUN apt-get upd... 00:37
+    ");
+}
+
+#[test]
+fn a_low_terminal_has_room_for_the_cursor() {
+    let screen = screen_of(PLAIN, &drawn_story());
+    let show = |rows: usize| frame(&screen, Size { columns: 60, rows }, 102_000).join("\n");
+    insta::assert_snapshot!(show(4), @"
+    5/6   Build [=======>          ]  6/14   3 running  01:42
                api          12/17 RUN cargo build --... 00:51
-               frontend      4/9  RUN npm ci            00:38
-               gateway-with-a-long-name  1/9  RUN ap... 00:37
+               ... and 2 more
+    ");
+    insta::assert_snapshot!(show(3), @"
+    5/6   Build [=======>          ]  6/14   3 running  01:42
+               ... and 3 more
+    ");
+    insta::assert_snapshot!(show(1), @"  5/6   Build [=======>          ]  6/14   3 running  01:42");
+    let mut story = Story::new();
+    for n in 0..20 {
+        story.start(Phase::Build, &format!("b{n}"), "x").start(Phase::Render, &format!("r{n}"), "x");
+    }
+    story.phase(Phase::SyncConfig, 3, 30, 0).phase(Phase::Render, 4, 30, 0).phase(Phase::Build, 5, 1000, 0);
+    let screen = screen_of(PLAIN, &story.events);
+    for rows in 0..40 {
+        let lines = frame(&screen, Size { columns: 80, rows }, 1);
+        assert!(lines.len() < rows.max(2), "{rows}: {lines:#?}");
+    }
+}
+
+#[test]
+fn bytes_have_a_rate() {
+    let mut story = Story::new();
+    story.phase(Phase::Prefetch, 1, 2, 0).start(Phase::Prefetch, "debian:12-slim", "missing");
+    story.start(Phase::Prefetch, "redis:7", "missing");
+    for (second, done) in [(1, 1_000_000), (2, 9_000_000), (3, 17_000_000)] {
+        let at = (done, 49_000_000, Unit::Bytes);
+        story.at(second).progress(Phase::Prefetch, "debian:12-slim", at, "downloading");
+    }
+    story.progress(Phase::Prefetch, "redis:7", (512_000, 0, Unit::Bytes), "downloading");
+    let screen = screen_of(PLAIN, &story.events);
+    insta::assert_snapshot!(frame(&screen, size_of(80), 3_000).join("\n"), @"
+    1/6   Prefetch [>                             ] 0/2   2 running         00:03
+               debian:12-slim 17 MB/49 MB 8.0 MB/s downloading    ~4 s left 00:03
+               redis:7        512 kB      downloading                       00:03
+    ");
+    insta::assert_snapshot!(frame(&screen, size_of(200), 3_000).join("\n"), @"
+    1/6   Prefetch [>                             ] 0/2   2 running                  00:03
+               debian:12-slim 17 MB/49 MB 8.0 MB/s downloading             ~4 s left 00:03
+               redis:7        512 kB      downloading                                00:03
     ");
 }
 
@@ -134,7 +270,8 @@ fn the_end_of_a_failing_run() {
       Discovered 14 images, 9 external base images, network external
       1/6   Prefetch 1/1   1 pulled                                           00:06
       warning: api: base image debian:12-slim is a year old
-                 frontend     failed `RUN npm ci` at src/frontend/Dockerfi... 01:33
+                 frontend     failed `RUN npm ci` at                          01:33
+                   src/frontend/Dockerfile:12 exited with status 1
                    npm ERR! code ENOTFOUND
                    log target/xtask/runs/8d2/logs/build-frontend.log
                  shop         skipped (frontend failed)
@@ -166,13 +303,15 @@ fn no_frame_line_is_wider_than_the_terminal() {
     let screen = screen_of(PLAIN, &story.events);
     let coloured = screen_of(Display { colour: Colour::Yes, ..PLAIN }, &story.events);
     for columns in 0..220 {
-        for line in frame(&screen, columns, 3_600_000) {
+        for line in frame(&screen, size_of(columns), 3_600_000) {
             assert!(width(&line) <= columns.saturating_sub(1), "{columns}: {line:?}");
             assert!(!line.contains('\x1b'), "{line:?}");
         }
-        let stripped: Vec<_> =
-            frame(&coloured, columns, 9).iter().map(|line| neutralise(line).trim_end().to_owned()).collect();
-        assert_eq!(stripped, frame(&screen, columns, 9), "{columns}");
+        let stripped: Vec<_> = frame(&coloured, size_of(columns), 9)
+            .iter()
+            .map(|line| neutralise(line).trim_end().to_owned())
+            .collect();
+        assert_eq!(stripped, frame(&screen, size_of(columns), 9), "{columns}");
     }
 }
 
