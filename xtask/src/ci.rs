@@ -225,6 +225,10 @@ fn cargo(root: &Path, check: CargoCheck, engine: &DisposableEngine) -> HostComma
         .env("RUSTDOCFLAGS", "-D warnings")
         // A test that finds no engine fails then, rather than being skipped.
         .env("CI", "true")
+        // What tests start speaks to the tests, not to the log or the job summary around them.
+        .env("GITHUB_ACTIONS", "")
+        .env("GITHUB_STEP_SUMMARY", "")
+        .env("GITLAB_CI", "")
         .env("XTASK_TEST_DOCKER_HOST", engine.endpoint())
 }
 
