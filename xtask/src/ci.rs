@@ -5,6 +5,8 @@
 //! and disposable, and so is the copy of the tree that is built: nothing outside `target/` is touched, and
 //! nothing is left running, on failure and on Ctrl-C too.
 
+mod web;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,15 @@ pub enum Bootstrap {
     Yes,
     /// Say what is missing.
     No,
+}
+
+/// What it means that a check cannot be made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// It is skipped, and said so: a person's machine.
+    Skips,
+    /// It fails: a CI system is there to make all of them.
+    Fails,
 }
 
 /// A check that is one cargo command.
@@ -113,7 +124,12 @@ pub enum CiError {
 ///
 /// # Errors
 /// When something is missing, or any check failed.
-pub async fn run(root: &Path, bootstrap: Bootstrap, announce: Announce<'_>) -> Result<Vec<Checked>, CiError> {
+pub async fn run(
+    root: &Path,
+    bootstrap: Bootstrap,
+    lacking: Lacking,
+    announce: Announce<'_>,
+) -> Result<Vec<Checked>, CiError> {
     match bootstrap {
         Bootstrap::Yes => ensure_packages(&PACKAGES, announce).await?,
         Bootstrap::No => {
@@ -138,8 +154,16 @@ pub async fn run(root: &Path, bootstrap: Bootstrap, announce: Announce<'_>) -> R
         DisposableEngine::start(&folder.join("engine"), &EngineSettings::default(), announce).await?;
 
     let mut checks = Checks { announce, done: Vec::new() };
+    let packages = folder.join("web");
+    match (web::fetch(root, &packages, bootstrap, announce).await, lacking) {
+        (Ok(()), _) => checks.check("workflows", web::lint_workflows(root, &packages)).await,
+        (Err(why), Lacking::Fails) => checks.check("workflows", async { Err::<(), _>(why) }).await,
+        (Err(why), Lacking::Skips) => announce(format!("workflows skipped ({why})")),
+    }
     for check in CARGO_CHECKS {
-        checks.check(check.name, cargo(root, check, &engine).pass_through()).await;
+        let command =
+            cargo(root, check, &engine).env("XTASK_TEST_NODE_MODULES", text(&packages.join("node_modules")));
+        checks.check(check.name, command.pass_through()).await;
     }
     if os::find_program("cargo-deny").is_some() {
         checks.check(DENY.name, cargo(root, DENY, &engine).pass_through()).await;
@@ -190,6 +214,10 @@ fn told(checked: &Checked) -> String {
     }
 }
 
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 fn cargo(root: &Path, check: CargoCheck, engine: &DisposableEngine) -> HostCommand {
     HostCommand::new("cargo")
         .args(check.args.iter().copied())
@@ -197,6 +225,10 @@ fn cargo(root: &Path, check: CargoCheck, engine: &DisposableEngine) -> HostComma
         .env("RUSTDOCFLAGS", "-D warnings")
         // A test that finds no engine fails then, rather than being skipped.
         .env("CI", "true")
+        // What tests start speaks to the tests, not to the log or the job summary around them.
+        .env("GITHUB_ACTIONS", "")
+        .env("GITHUB_STEP_SUMMARY", "")
+        .env("GITLAB_CI", "")
         .env("XTASK_TEST_DOCKER_HOST", engine.endpoint())
 }
 

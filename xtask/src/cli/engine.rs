@@ -2,7 +2,7 @@
 
 use super::args::{self, EngineCommand, Format};
 use super::session::{Session, Typed};
-use crate::ci::{self, CiError};
+use crate::ci::{self, CiError, Lacking};
 use crate::config::Layer;
 use crate::engine::provision::{self, Data, EngineSettings, FOR_ENGINE, Home, Status};
 use crate::error::{Error, ErrorKind, ExitCode};
@@ -49,7 +49,8 @@ pub(super) async fn ci(typed: &Typed<'_>) -> Result<ExitCode, Error> {
     let bootstrap = if session.bootstrap { ci::Bootstrap::Yes } else { ci::Bootstrap::No };
     let announce = |message: String| super::say(&message);
     // Dropping the checks on Ctrl-C stops their engine.
-    let checks = ci::run(&session.config.root, bootstrap, &announce);
+    let lacking = if session.env.is_ci() { Lacking::Fails } else { Lacking::Skips };
+    let checks = ci::run(&session.config.root, bootstrap, lacking, &announce);
     match super::interrupt::or_interrupted(checks).await {
         None => Ok(ExitCode::Interrupted),
         Some(Ok(_)) => Ok(ExitCode::Good),

@@ -42,6 +42,7 @@ use crate::events;
 use crate::report;
 use crate::report::bug::{RunNotes, guard};
 use crate::report::resolve::{self, Colour, Forge, Mode};
+use crate::report::{github, markdown};
 
 /// The whole program: parses, does, tells what went wrong.
 pub fn main() -> std::process::ExitCode {
@@ -144,6 +145,7 @@ impl Telling {
 }
 
 fn tell(error: &Error, how: Telling, notes: &RunNotes) -> ExitCode {
+    add_to_job_summary(error, notes);
     match how {
         Telling::Text(colour, forge) => {
             if let Some(failure) = error.telling(&notes.secrets) {
@@ -157,4 +159,15 @@ fn tell(error: &Error, how: Telling, notes: &RunNotes) -> ExitCode {
         }
     }
     error.code()
+}
+
+/// What ends a command belongs into the job summary too: there may have been no run that told it there.
+fn add_to_job_summary(error: &Error, notes: &RunNotes) {
+    let file = Env::from_process().github_step_summary();
+    if let (Some(file), Some(failure)) = (file, error.telling(&notes.secrets)) {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let command = notes.secrets.redact(&words.join(" ")).into_owned();
+        // The exit code speaks, and so does what follows; a summary that cannot be written stops neither.
+        let _ = github::append(&file, |room| markdown::failure(&command, &failure, room));
+    }
 }

@@ -31,6 +31,13 @@ pub fn page(summary: &Summary, places: &Places, room: usize) -> String {
     page.text
 }
 
+/// What ended a command, of at most so many bytes.
+pub fn failure(command: &str, failure: &Failure, room: usize) -> String {
+    let summary = Summary { command: Some(command.to_owned()), ..Summary::default() };
+    let text = format!("## {} failed\n{}", title(&summary), block(failure));
+    if text.len() <= room { text } else { String::new() }
+}
+
 /// What one machine of several builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Share {
@@ -97,9 +104,7 @@ impl Page {
     }
 
     fn head(&mut self, summary: &Summary) -> bool {
-        let command = neutralise(&summary.full_command()).replace('`', "'");
-        let (command, ending) = (cut(&command, MAX_CELL), summary.ending());
-        let mut text = format!("## `{command}` {ending}\n\n");
+        let mut text = format!("## {} {}\n\n", title(summary), summary.ending());
         let exit = summary.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} in {}{exit}", summary.sentence(), took(summary.took));
@@ -160,6 +165,12 @@ impl Page {
         let lines: Vec<String> = summary.phases.keys().map(line).collect();
         self.add_all("\n| phase | result |\n|---|---|\n", &lines, "phases");
     }
+}
+
+/// What was typed, as code.
+fn title(summary: &Summary) -> String {
+    let command = neutralise(&summary.full_command()).replace('`', "'");
+    format!("`{}`", cut(&command, MAX_CELL))
 }
 
 /// What failed comes first.

@@ -69,13 +69,22 @@ fn what_is_wrong_stands_beside_its_line() {
     ");
     let text = std::fs::read_to_string(&summary).unwrap();
     assert!(text.contains("- error: conf.tpl:2:3: "), "{text}");
-    let (repo, _) = on_github("//- .config/xtask.toml\nprefix = 3\n");
+    let (repo, summary) = on_github("//- .config/xtask.toml\nprefix = 3\n");
     insta::assert_snapshot!(repo.run("render"), @"
     exit 10
     --- stderr
     ::error file=.config/xtask.toml,line=1,col=10,title=cargo xtask::invalid type: integer `3`, expected a string
     error: .config/xtask.toml:1:10: invalid type: integer `3`, expected a string
     hint: edit .config/xtask.toml:1:10
+    ");
+    let text = std::fs::read_to_string(&summary).unwrap();
+    insta::assert_snapshot!(text, @"
+    ## `cargo xtask render` failed
+
+    ```text
+    error: .config/xtask.toml:1:10: invalid type: integer `3`, expected a string
+    hint: edit .config/xtask.toml:1:10
+    ```
     ");
 }
 

@@ -33,3 +33,4 @@ mod repo;
 mod testing;
 mod trials;
 mod truth;
+mod workflows;

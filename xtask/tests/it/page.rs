@@ -1,7 +1,7 @@
 //! `report`: finding and making the page of a run, and the page in a browser.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use crate::repo::TestRepo;
 
@@ -116,6 +116,20 @@ fn browser() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// What a browser makes of an address.
+fn shown(browser: &Path, address: &str, options: &[&str]) -> Output {
+    let profile = tempfile::tempdir().unwrap();
+    Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--disable-dev-shm-usage", "--enable-logging=stderr", "--dump-dom"])
+        .args(options)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(address)
+        .output()
+        .unwrap()
+}
+
 #[test]
 fn a_browser_shows_a_hundred_images_without_complaint() {
     let Some(browser) = browser() else {
@@ -125,15 +139,7 @@ fn a_browser_shows_a_hundred_images_without_complaint() {
     let repo = TestRepo::new("");
     record(&repo, "0000000a", 100);
     let page = page(&repo, "report");
-    let profile = tempfile::tempdir().unwrap();
-    let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--disable-dev-shm-usage", "--enable-logging=stderr", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("file://{}#image-svc-042", page.display()))
-        .output()
-        .unwrap();
+    let output = shown(&browser, &format!("file://{}#image-svc-042", page.display()), &[]);
     let (dom, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(dom.contains("</html>"), "{said}");
     assert!(!said.contains("CONSOLE"), "{said}");
@@ -150,4 +156,69 @@ fn a_browser_shows_a_hundred_images_without_complaint() {
     assert!(!dom.contains("id=\"filter\" hidden"), "the filter is there");
     assert_eq!(dom.matches("<script").count(), 1, "no output became a script");
     assert!(!dom.contains("<img"), "no output became an image");
+}
+
+/// Runs axe-core in the page and tells the page around it what it finds.
+const ASK: &str = "
+addEventListener('load', async () => {
+  const found = await axe.run(document, { resultTypes: ['violations'] });
+  const bad = found.violations.filter(rule => ['serious', 'critical'].includes(rule.impact));
+  const told = bad.flatMap(rule => rule.nodes.map(node => `${rule.id}: ${node.target} ${node.failureSummary}`));
+  const scheme = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
+  const asked = found.passes.length > 9 ? 'asked' : 'not asked';
+  parent.postMessage([`${innerWidth} ${scheme} ${asked}`, ...told].join(' | '), '*');
+});
+";
+
+/// Shows it at three widths, and keeps what it hears.
+const AROUND: &str = "<!doctype html><ul></ul><script>
+addEventListener('message', event => {
+  const line = document.createElement('li');
+  line.textContent = event.data;
+  document.querySelector('ul').append(line);
+});
+for (const width of [360, 1280, 1920]) {
+  const frame = document.createElement('iframe');
+  frame.width = width;
+  frame.height = 900;
+  frame.src = 'asking.html';
+  document.body.append(frame);
+}
+</script>";
+
+#[test]
+fn everybody_can_read_the_page() {
+    let modules = std::env::var_os("XTASK_TEST_NODE_MODULES").map(PathBuf::from);
+    let axe = modules.map(|folder| folder.join("axe-core/axe.min.js")).filter(|file| file.is_file());
+    let (Some(browser), Some(axe)) = (browser(), axe) else {
+        eprintln!("skipped: no chromium in PATH, or no axe-core (`cargo xtask ci` gets it)");
+        return;
+    };
+    let repo = TestRepo::new("");
+    record(&repo, "0000000a", 9);
+    let page = std::fs::read_to_string(page(&repo, "report")).unwrap();
+    // The page's own policy lets no other script in; what is looked at is the page, not the policy.
+    let policy = page.find("<meta http-equiv=\"Content-Security-Policy\"").expect("a policy");
+    let end = policy + page[policy..].find('>').unwrap() + 1;
+    let open = format!("{}{}", &page[..policy], &page[end..]);
+    let axe = std::fs::read_to_string(axe).unwrap();
+    let around = repo.home().join("around.html");
+    std::fs::write(&around, AROUND).unwrap();
+    std::fs::write(
+        repo.home().join("asking.html"),
+        format!("{open}<script>{axe}</script><script>{ASK}</script>"),
+    )
+    .unwrap();
+    for scheme in ["light", "dark"] {
+        let setting = format!("--blink-settings=preferredColorScheme={}", u8::from(scheme == "light"));
+        let options = [setting.as_str(), "--window-size=2000,1000", "--virtual-time-budget=60000"];
+        let output = shown(&browser, &format!("file://{}", around.display()), &options);
+        let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut told: Vec<&str> =
+            dom.split("<li>").skip(1).filter_map(|rest| rest.split("</li>").next()).collect();
+        told.sort_by_key(|line| line.split(' ').next().and_then(|width| width.parse::<u32>().ok()));
+        let expected = [360, 1280, 1920].map(|width| format!("{width} {scheme} asked"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(told, expected, "{said}");
+    }
 }

