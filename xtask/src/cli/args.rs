@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{ArtifactLayer, Layer, NetworkChoice, OptionalRegistry, Positive, Tag};
-use crate::model::{ParsePlatformError, Platform};
+use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
 use crate::suggest::did_you_mean;
 
 pub use affected::{Affected, Commits, Matrix, MatrixFormat};
@@ -254,6 +254,12 @@ pub struct Building {
     /// Push what was built, and what is up to date
     #[arg(long)]
     pub push: bool,
+    /// Look for build caches in this registry and path; repeat for more
+    #[arg(long, value_name = "REF", value_delimiter = ',')]
+    pub cache_from: Vec<RegistryPrefix>,
+    /// Store the stages of what was built in this registry and path, as cache
+    #[arg(long, value_name = "REF")]
+    pub cache_to: Option<OptionalRegistry>,
 }
 
 /// `build-all`
@@ -670,6 +676,8 @@ impl Building {
             force: given(self.force),
             skip_cache_check: given(self.skip_cache_check),
             jobs: self.jobs,
+            cache_from: (!self.cache_from.is_empty()).then(|| self.cache_from.clone()),
+            cache_to: self.cache_to.clone(),
             ..Layer::default()
         };
         own.or(layer)

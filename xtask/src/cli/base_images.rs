@@ -36,6 +36,7 @@ async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Err
     if opened.session.config.base_image.push {
         phases.push(Phase::Push);
     }
+    opened.session.with_cache(&mut phases);
     let request = Request {
         dry_run: args.dry_run,
         fail_fast: if args.fail_fast { FailFast::Yes } else { FailFast::No },

@@ -29,6 +29,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
     if args.building.push {
         phases.push(Phase::Push);
     }
+    session.with_cache(&mut phases);
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
@@ -48,6 +49,7 @@ pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCo
     if args.building.push {
         phases.push(Phase::Push);
     }
+    session.with_cache(&mut phases);
     let request = Request {
         only: [args.services, args.selection.only].concat(),
         skip: args.selection.skip,

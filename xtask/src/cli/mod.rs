@@ -10,6 +10,7 @@ mod base_images;
 mod bench;
 mod bump;
 mod bundle;
+mod caches;
 mod clean;
 mod commands;
 mod doctor;

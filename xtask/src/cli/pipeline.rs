@@ -11,11 +11,12 @@ use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
 use crate::model::{
     ArtifactKind, Diagnostic, Image, ImageName, ImageSource, Network, NetworkVerdict, Observed, Originals,
-    Outcome, Phase, Plan, PullSource, Reason, Reference, Skipped, StepId, StepKind,
+    Outcome, Phase, Plan, Platform, PullSource, Reason, Reference, RegistryPrefix, Skipped, StepId, StepKind,
 };
 use crate::network;
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
+use crate::plan::cache::{self, StoreInput};
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::keep::{self, KeepInput};
 use crate::plan::locked::{LockFinding, unfit, unmended};
@@ -260,13 +261,24 @@ pub(super) fn make_plan(
         }
     }
     // Thousands of images are read in vain where nothing of theirs is kept.
-    let lineages = if request.has(Phase::Keep) || (request.has(Phase::Build) && keeps_stages(observed)) {
+    let lineages = if request.has(Phase::Keep)
+        || (request.has(Phase::Build) && (keeps_stages(observed) || !config.cache_from.is_empty()))
+    {
         world.lineages(observed, &assessments)
     } else {
         BTreeMap::new()
     };
+    let around = surroundings(session, verdict.as_ref());
+    let platforms: BTreeMap<ImageName, Platform> =
+        world.tree.graph.images().iter().map(|image| (image.name.clone(), image.platform.clone())).collect();
+    let caches: Vec<RegistryPrefix> =
+        config.cache_from.iter().filter(|cache| around.forbid(cache).is_none()).cloned().collect();
+    let offers = cache::offers(&caches, &lineages, &platforms, observed);
     if request.has(Phase::Build) {
-        let kept = keep::kept(&lineages, observed);
+        let mut kept = keep::kept(&lineages, observed);
+        for (image, names) in &offers {
+            kept.entry(image.clone()).or_default().extend(names.iter().cloned());
+        }
         let unfit = if config.locked { unfit(&off_lock) } else { BTreeMap::new() };
         let wish = BuildRequest { kept, unfit, ..build_request(session, &selected, verdict.as_ref()) };
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
@@ -278,10 +290,28 @@ pub(super) fn make_plan(
     }
     if request.has(Phase::Keep) {
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
-        let input =
-            KeepInput { selected: &selected, graph, contexts, lineages: &lineages, observed, builds: &plan };
-        let keeps = keep::plan(&input);
+        let mut keeps = keep::plan(&KeepInput {
+            selected: &selected,
+            graph,
+            contexts,
+            lineages: &lineages,
+            observed,
+            builds: &plan,
+            offers: &offers,
+        });
+        let stored = config.cache_to.as_ref().filter(|_| request.has(Phase::Cache)).map(|to| {
+            let input = StoreInput {
+                cache: to,
+                selected: &selected,
+                lineages: &lineages,
+                platforms: &platforms,
+                observed,
+                forbidden: around.forbid(to),
+            };
+            cache::store(&input, &mut keeps)
+        });
         plan.extend(keeps);
+        plan.extend(stored.unwrap_or_default());
     }
     if request.has(Phase::Verify) {
         plan.extend(verify::plan(&selected, &world.tree.graph, &assessments));
@@ -299,6 +329,16 @@ pub(super) fn make_plan(
 fn keeps_stages(observed: &Observed) -> bool {
     let is_kept = |name: &Reference| name.path().split('/').next() == Some(NAMESPACE);
     observed.images().iter().any(|image| image.names.iter().any(is_kept))
+}
+
+/// What decides which caches may be asked.
+pub(super) fn surroundings<'a>(
+    session: &'a Session,
+    verdict: Option<&NetworkVerdict>,
+) -> cache::Surroundings<'a> {
+    let config = &session.config;
+    let network = verdict.map(|verdict| verdict.network).or(config.network);
+    cache::Surroundings { offline: config.offline, network, internal: config.internal_registry.as_ref() }
 }
 
 /// What a command wants of the builds.

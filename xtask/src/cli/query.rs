@@ -25,6 +25,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     if args.building.push {
         phases.push(Phase::Push);
     }
+    session.with_cache(&mut phases);
     let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::pipeline::{Planned, Request, document, make_plan};
+use super::caches::Caches;
+use super::pipeline::{Planned, Request, document, make_plan, surroundings};
 use super::session::{Session, World};
 use super::{interrupt, provisioning, sinks};
 use crate::engine::{AnyEngine, Engine as _};
@@ -192,6 +193,8 @@ impl<'a> Run<'a> {
         let mut plan = if world.engine.is_err() { again(world, self.request, &observed) } else { plan };
         let phases = phases_of(self.request, &plan);
         let of = phases.len() + self.further;
+        let mut caches = Caches::default();
+        let around = surroundings(session, verdict.as_ref());
         // The tree once what was downloaded is part of it.
         let mut reread: Option<World> = None;
         for phase in phases.iter().copied() {
@@ -218,10 +221,14 @@ impl<'a> Run<'a> {
                 // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
                 let world = reread.as_ref().unwrap_or(world);
                 let now = again(world, &self.request.after_prefetch(), &observed);
-                plan.steps.retain(|step| step.phase != Phase::Keep);
-                plan.skipped.retain(|skipped| skipped.phase != Phase::Keep);
-                plan.steps.extend(now.steps.into_iter().filter(|step| step.phase == Phase::Keep));
-                plan.skipped.extend(now.skipped.into_iter().filter(|skipped| skipped.phase == Phase::Keep));
+                let is_kept = |phase: Phase| matches!(phase, Phase::Keep | Phase::Cache);
+                plan.steps.retain(|step| !is_kept(step.phase));
+                plan.skipped.retain(|skipped| !is_kept(skipped.phase));
+                plan.steps.extend(now.steps.into_iter().filter(|step| is_kept(step.phase)));
+                plan.skipped.extend(now.skipped.into_iter().filter(|skipped| is_kept(skipped.phase)));
+            }
+            if matches!(phase, Phase::Build | Phase::Keep) {
+                caches.withdraw_absent(session, around, &emitter, &mut plan).await;
             }
             if phase == Phase::Verify {
                 if is_fresh {

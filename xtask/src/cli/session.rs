@@ -359,6 +359,17 @@ impl Session {
         Ok(split)
     }
 
+    /// Adds the phases that store a cache, where there is one to store in.
+    pub fn with_cache(&self, phases: &mut Vec<Phase>) {
+        if self.config.cache_to.is_none() {
+            return;
+        }
+        let after_build =
+            phases.iter().position(|phase| *phase == Phase::Build).map_or(phases.len(), |at| at + 1);
+        phases.insert(after_build, Phase::Keep);
+        phases.push(Phase::Cache);
+    }
+
     /// How names of base images are made.
     pub fn rules(&self) -> AliasRules<'_> {
         AliasRules {

@@ -375,6 +375,8 @@ fn complete(
         strict_prefetch: all.strict_prefetch.unwrap_or_default(),
         skip_prefetch: all.skip_prefetch.unwrap_or_default(),
         locked: all.locked.unwrap_or_default(),
+        cache_from: all.cache_from.unwrap_or_default(),
+        cache_to: all.cache_to.and_then(|registry| registry.0),
         images_lock: all.images_lock.unwrap_or_default(),
         force: all.force.unwrap_or_default(),
         skip_cache_check: all.skip_cache_check.unwrap_or_default(),

@@ -71,6 +71,10 @@ pub struct Config {
     pub strict_prefetch: bool,
     /// Pull nothing in advance.
     pub skip_prefetch: bool,
+    /// Registries that hold build caches.
+    pub cache_from: Vec<RegistryPrefix>,
+    /// The registry that gets the stages of what was built.
+    pub cache_to: Option<RegistryPrefix>,
     /// Build on nothing but what the lock of images says.
     pub locked: bool,
     /// The lock of images, relative to the root.

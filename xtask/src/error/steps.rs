@@ -104,9 +104,13 @@ fn of_phase(phase: Phase) -> ErrorKind {
     match phase {
         Phase::Build | Phase::Keep => ErrorKind::BuildFailed,
         Phase::Download => ErrorKind::DownloadFailed,
-        Phase::Prefetch | Phase::Alias | Phase::Push | Phase::Rehearse | Phase::Pull | Phase::Confirm => {
-            ErrorKind::PullFailed
-        }
+        Phase::Prefetch
+        | Phase::Alias
+        | Phase::Push
+        | Phase::Cache
+        | Phase::Rehearse
+        | Phase::Pull
+        | Phase::Confirm => ErrorKind::PullFailed,
         Phase::Verify => ErrorKind::VerifyFailed,
         Phase::Test => ErrorKind::Unhealthy,
         Phase::Registry | Phase::CleanUp | Phase::Save | Phase::Load => ErrorKind::EngineRefused,
@@ -137,7 +141,13 @@ impl Failures {
     /// before sources that cannot be taken, those before builds, builds before pulls, pulls before looks.
     pub fn worst(&self, pulls: Pulls) -> Option<ErrorKind> {
         let counts = |phase: Phase, kind: ErrorKind| {
-            pulls == Pulls::Count || !matches!(phase, Phase::Prefetch | Phase::Alias) || severity(kind) < 3
+            let only_warns = match phase {
+                Phase::Prefetch | Phase::Alias => pulls == Pulls::Warn,
+                // What was built is as good without it.
+                Phase::Cache => true,
+                _ => false,
+            };
+            !only_warns || severity(kind) < 3
         };
         let counted = self.0.iter().filter(|(phase, kind)| counts(*phase, *kind));
         counted.map(|(_, kind)| *kind).min_by_key(|kind| severity(*kind))

@@ -31,6 +31,8 @@ pub enum Phase {
     Verify,
     /// Push what was built.
     Push,
+    /// Give a registry the stages that were kept, for builders elsewhere.
+    Cache,
     /// Start a registry on this machine.
     Registry,
     /// Push to it and pull back, before anybody else's registry is told.
@@ -51,7 +53,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -62,6 +64,7 @@ impl Phase {
         Self::Keep,
         Self::Verify,
         Self::Push,
+        Self::Cache,
         Self::Registry,
         Self::Rehearse,
         Self::Pull,
@@ -90,6 +93,7 @@ impl Phase {
             Self::Keep => ["keep", "Keep", "kept", "kept already", "cannot keep stage `{}`"],
             Self::Verify => ["verify", "Verify", "verified", "up to date", "image `{}` is not as planned"],
             Self::Push => ["push", "Push", "pushed", "already there", "cannot push `{}`"],
+            Self::Cache => ["cache", "Cache", "stored", "already there", "cannot store `{}`, so builds elsewhere do without it"],
             Self::Registry => ["registry", "Registry", "started", "runs already", "cannot start a registry on this machine"],
             Self::Rehearse => ["rehearse", "Rehearse", "rehearsed", "not needed", "the rehearsal with a registry on this machine failed at `{}`"],
             Self::Pull => ["pull", "Pull", "pulled", "already here", "cannot pull back `{}`"],

@@ -154,6 +154,13 @@ pub enum Reason {
     NoEngine,
     /// A name that the image should have is missing.
     NameMissing(Reference),
+    // -- a registry as cache
+    /// The registry was never given it.
+    NotPushed,
+    /// The registry has been given it.
+    InRegistry,
+    /// The registry may not be asked, and why not.
+    CacheNotAsked(&'static str),
     // -- the rest
     /// The image that it is a stage of was built since.
     ImageBuiltSince(ImageName),
@@ -215,9 +222,12 @@ impl Reason {
             | Self::NotAsLocked { .. }
             | Self::LockedMissing { .. }
             | Self::ArtifactUnavailable => Outcome::Failed,
-            Self::NeedFails(_) | Self::NotSelected | Self::NotPulled | Self::DigestOnly | Self::NoEngine => {
-                Outcome::Skipped
-            }
+            Self::NeedFails(_)
+            | Self::CacheNotAsked(_)
+            | Self::NotSelected
+            | Self::NotPulled
+            | Self::DigestOnly
+            | Self::NoEngine => Outcome::Skipped,
             _ => Outcome::UpToDate,
         }
     }
@@ -337,6 +347,9 @@ impl fmt::Display for Reason {
             }
             Self::NoEngine => f.write_str("no engine to ask"),
             Self::NameMissing(name) => write!(f, "lacks the name {}", name.familiar()),
+            Self::NotPushed => f.write_str("not pushed yet"),
+            Self::InRegistry => f.write_str("already in the registry"),
+            Self::CacheNotAsked(why) => write!(f, "not asked: {why}"),
             Self::ImageBuiltSince(name) => write!(f, "{name} was built since"),
             Self::Built => f.write_str("just built"),
             Self::Asked => f.write_str("asked for"),

@@ -28,6 +28,13 @@ impl RegistryPrefix {
         if rest.starts_with(&own) { rest.parse() } else { format!("{own}{rest}").parse() }
     }
 
+    /// Whether it is served on this machine, as Docker tells it: `localhost` and 127.0.0.0/8.
+    pub fn is_on_this_machine(&self) -> bool {
+        let host = self.domain.rsplit_once(':').map_or(self.domain.as_str(), |(host, _)| host);
+        let host = host.trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// What follows the prefix in a reference that lies under it: `redis:7-alpine`.
     pub fn strip(&self, reference: &Reference) -> Option<String> {
         if reference.domain() != self.domain {

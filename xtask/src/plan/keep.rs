@@ -28,6 +28,8 @@ pub struct KeepInput<'a> {
     pub observed: &'a Observed,
     /// What is going to be built first.
     pub builds: &'a Plan,
+    /// What caches elsewhere may have of each image.
+    pub offers: &'a BTreeMap<ImageName, Vec<Reference>>,
 }
 
 /// The keep phase.
@@ -129,7 +131,11 @@ fn spec(
         network: target.network.clone(),
         labels: all,
         no_cache: false,
-        cache_from: all_of_image.filter(is_here).map(|other| other.reference.clone()).collect(),
+        cache_from: all_of_image
+            .filter(is_here)
+            .map(|other| other.reference.clone())
+            .chain(input.offers.get(&image.name).into_iter().flatten().cloned())
+            .collect(),
         inline_cache: InlineCache::Yes,
     }
 }
@@ -188,6 +194,7 @@ mod tests {
             lineages,
             observed: &observed,
             builds: &builds,
+            offers: &BTreeMap::new(),
         };
         let keeps = plan(&input);
         Looked { builds, keeps }

@@ -8,6 +8,7 @@ pub mod affected;
 pub mod alias;
 pub mod bake;
 pub mod build;
+pub mod cache;
 pub mod download;
 pub mod explain;
 pub mod keep;

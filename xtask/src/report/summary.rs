@@ -241,8 +241,9 @@ impl Summary {
     }
 
     fn telling(&self, failed: &FailedStep, subject: &str) -> Failure {
-        // A failed pull does not stop a run, unless the run says so by its exit code.
+        // A failed pull does not stop a run, unless the run says so by its exit code; a cache never does.
         let is_harmless = self.exit_code == Some(0)
+            || failed.phase == Phase::Cache
             || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
         let severity = if is_harmless { FailureSeverity::Warning } else { FailureSeverity::Error };
         let mut causes: Vec<String> = Vec::new();
@@ -295,7 +296,7 @@ fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
         Phase::Verify => Phase::Build,
         Phase::Test => return Some("cargo xtask base-images test".to_owned()),
         Phase::CleanUp => return Some("cargo xtask base-images clean".to_owned()),
-        Phase::Registry | Phase::Rehearse | Phase::Pull | Phase::Confirm => return None,
+        Phase::Registry | Phase::Rehearse | Phase::Pull | Phase::Confirm | Phase::Cache => return None,
         phase => phase,
     };
     let takes_names = matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Push);

@@ -7,7 +7,7 @@ use super::{
     known_platform,
 };
 use crate::config::{ArtifactLayer, BaseImageLayer, Layer, OptionalRegistry, Positive, Version};
-use crate::model::Platform;
+use crate::model::{Platform, RegistryPrefix};
 use crate::suggest::did_you_mean;
 
 /// `base-images`
@@ -125,6 +125,12 @@ pub struct BaseImagesBuild {
     /// Push what was built, and what is up to date
     #[arg(long, help_heading = "Builds")]
     pub push: bool,
+    /// Look for build caches in this registry and path; repeat for more
+    #[arg(long, help_heading = "Builds", value_name = "REF", value_delimiter = ',')]
+    pub cache_from: Vec<RegistryPrefix>,
+    /// Store the stages of what was built in this registry and path, as cache
+    #[arg(long, help_heading = "Builds", value_name = "REF")]
+    pub cache_to: Option<OptionalRegistry>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
@@ -207,6 +213,8 @@ impl BaseImagesBuild {
             BaseImageLayer { jobs: self.jobs, push: given(self.push), ..BaseImageLayer::default() };
         let own = Layer {
             force: given(self.force),
+            cache_from: (!self.cache_from.is_empty()).then(|| self.cache_from.clone()),
+            cache_to: self.cache_to.clone(),
             registry: self.only_registry.clone(),
             base_image,
             ..Layer::default()
