@@ -48,7 +48,8 @@ impl Activity {
         let mut run = String::new();
         let mut folder = None;
         if recorded == Recorded::Yes {
-            let recorder = Recorder::create(&session.config.root, clock.now().at);
+            let recorder =
+                Recorder::create(&session.config.root, clock.now().at).keeping(session.config.keep_runs);
             run = recorder.id().to_owned();
             folder = recorder.folder();
             sinks.push(Box::new(recorder));

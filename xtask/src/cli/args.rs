@@ -2,6 +2,7 @@
 
 mod base_images;
 mod bundle;
+mod clean;
 mod rebuild;
 mod trials;
 
@@ -17,6 +18,7 @@ pub use base_images::{
     BaseImages, BaseImagesBuild, BaseImagesBump, BaseImagesCommand, BaseImagesList, Making, Systems,
 };
 pub use bundle::{Bundle, BundleCommand, Create};
+pub use clean::Clean;
 pub use rebuild::Rebuild;
 pub use trials::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
@@ -156,6 +158,8 @@ pub enum Command {
     Affected(Affected),
     /// Share the affected images out among several machines
     Matrix(Matrix),
+    /// Remove images, records and caches that nothing needs, after showing them
+    Clean(Clean),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
     /// A run as a page for the browser; prints where it is

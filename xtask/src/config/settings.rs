@@ -109,6 +109,7 @@ pub const SETTINGS: &[Setting] = &[
     both("skip_prefetch", ["--no-prefetch", "XTASK_SKIP_PREFETCH", "SKIP_PREFETCH"], "`false`", |l, t| flag(&mut l.skip_prefetch, t), "Pull nothing in advance"),
     both("force", ["--force", "XTASK_FORCE", "FORCE_REBUILD"], "`false`", |l, t| flag(&mut l.force, t), "Rebuild everything, without the builder's cache"),
     both("skip_cache_check", ["--skip-cache-check", "XTASK_SKIP_CACHE_CHECK", "SKIP_CACHE_CHECK"], "`false`", |l, t| flag(&mut l.skip_cache_check, t), "Rebuild without comparing fingerprints, with the builder's cache"),
+    both("keep_runs", ["--keep-runs", "XTASK_KEEP_RUNS", ""], "`50`", |l, t| put(&mut l.keep_runs, t), "Records of runs that are kept below `target/xtask/runs`, the newest ones"),
     both("templates", ["", "XTASK_TEMPLATES", ""], "empty", |l, t| list(&mut l.templates, t), "Globs of templates beyond those in the services' folders and directly at the root"),
     both("compose", ["", "XTASK_COMPOSE", ""], "what compose finds at the root", |l, t| list(&mut l.compose, t), "Compose files, relative to the root: what they start goes into a bundle, and `rebuild --up` starts it"),
     both("dollar_names", ["", "XTASK_DOLLAR_NAMES", ""], "empty", |l, t| list(&mut l.dollar_names, t), "Names for which templates have `${NAME}` replaced too"),

@@ -10,6 +10,7 @@
     reason = "tests say what they skip, panic where something is wrong, and start the programs that they need"
 )]
 
+mod clean;
 mod contract;
 #[path = "../support/faulty_proxy.rs"]
 #[allow(dead_code, reason = "unit tests of the registry's API use the rest")]

@@ -54,6 +54,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("base_images::smoke", &["model", "engine"]),
     ("engine", &["model", "env", "os", "dockerfile", "secrets", "retry"]),
     ("bundle", &["model", "engine", "compose::file", "dockerfile", "graph", "rebuild"]),
+    ("clean", &["model", "fingerprint::canonical", "rebuild"]),
     ("registry", &["model", "env", "engine", "secrets", "web"]),
     ("web", &[]),
     ("retry", &[]),
