@@ -103,7 +103,7 @@ fn judge(input: &ImageInput<'_>, image: &LocalImage) -> Option<Result<Vec<Reason
         match judge_name(input, image, name) {
             Ok(why) => reasons.push(why),
             Err(why) => {
-                stays.get_or_insert(why);
+                stays.get_or_insert(*why);
             }
         }
     }
@@ -121,14 +121,17 @@ fn judge(input: &ImageInput<'_>, image: &LocalImage) -> Option<Result<Vec<Reason
     Some(stays.map_or(Ok(reasons), Err))
 }
 
-fn judge_name(input: &ImageInput<'_>, image: &LocalImage, name: &Reference) -> Result<Reason, Reason> {
+/// Why a name stays.
+type WhyNot = Box<Reason>;
+
+fn judge_name(input: &ImageInput<'_>, image: &LocalImage, name: &Reference) -> Result<Reason, WhyNot> {
     if let Some(who) = input.needed.get(name) {
-        return Err(Reason::InUse(format!("it is {} too, {who}", name.familiar())));
+        return Err(Box::new(Reason::InUse(format!("it is {} too, {who}", name.familiar()))));
     }
-    let other = || Reason::InUse(format!("it is {} too", name.familiar()));
+    let other = || Box::new(Reason::InUse(format!("it is {} too", name.familiar())));
     if name.path().split('/').next() == Some(NAMESPACE) {
         return match input.stages {
-            Err(what) => Err(Reason::TreeBroken(what.to_owned())),
+            Err(what) => Err(Box::new(Reason::TreeBroken(what.to_owned()))),
             Ok(stages) if stages.contains(name) => Err(other()),
             Ok(_) => Ok(Reason::StageUnused),
         };

@@ -192,9 +192,8 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::RemoveFiles { paths } => {
             let paths: Vec<PathBuf> = paths.iter().map(|path| execution.root.join(path)).collect();
             let removed = tokio::task::spawn_blocking(move || remove_files(&paths)).await;
-            removed.unwrap_or_else(|panic| {
-                Err(StepError::Remove { path: PathBuf::new(), cause: panic.to_string() })
-            })?;
+            let removed = removed.unwrap_or_else(|panic| Err((PathBuf::new(), panic.to_string())));
+            removed.map_err(|(path, cause)| StepError::Remove { path, cause })?;
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
@@ -230,7 +229,7 @@ fn write_file(path: &Path, contents: &str, was: Option<&str>, mode: Option<u32>)
 }
 
 /// Removes files, and folders with all that is in them; a symlink goes, what it leads to stays.
-fn remove_files(paths: &[PathBuf]) -> Result<(), StepError> {
+fn remove_files(paths: &[PathBuf]) -> Result<(), (PathBuf, String)> {
     for path in paths {
         let removed = match std::fs::symlink_metadata(path) {
             Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
@@ -239,7 +238,7 @@ fn remove_files(paths: &[PathBuf]) -> Result<(), StepError> {
         };
         match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StepError::Remove { path: path.clone(), cause: error.to_string() });
+                return Err((path.clone(), error.to_string()));
             }
             _ => {}
         }
