@@ -11,6 +11,7 @@ pub mod base_images;
 pub mod bench_tree;
 pub mod bundle;
 pub mod ci;
+pub mod clean;
 pub mod cli;
 pub mod compose;
 pub mod conf;

@@ -26,7 +26,7 @@ use crate::plan::render::{RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::template::Rendered;
 
-pub use memory::{recall, remember};
+pub use memory::{LISTS, list_of, recall, remember};
 use service::{ReadService, Reader, is_below};
 
 /// All that a command starts from.
@@ -38,6 +38,15 @@ pub struct Reading {
     pub render: RenderPlan,
     /// The tree as it will be once both are written.
     pub tree: Tree,
+}
+
+/// Which tree this is among those that share an engine, for labels: a digest of where it lies, which says nothing of
+/// the place itself. Another clone, and the same tree moved elsewhere, is another tree.
+pub fn identity(root: &Path) -> String {
+    use sha2::Digest as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let digest = sha2::Sha256::digest(root.as_os_str().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads everything. Blocking: call it off the async threads.

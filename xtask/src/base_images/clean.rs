@@ -11,6 +11,8 @@ use crate::model::{Digest, LocalImage, Observed, Phase, Plan, Reason, Reference,
 pub struct CleanInput<'a> {
     /// The store.
     pub observed: &'a Observed,
+    /// Which tree this is, as labels say it; images of other trees are not spoken of.
+    pub tree: &'a str,
     /// What base images are called, without registry and tag.
     pub name: &'a str,
     /// The systems that are meant; empty is all.
@@ -28,7 +30,10 @@ pub struct CleanInput<'a> {
 pub fn names(input: &CleanInput<'_>) -> (Vec<Reference>, Plan) {
     let mut names = Vec::new();
     let mut kept = Plan::default();
-    let ours = |image: &&LocalImage| image.labels.contains_key(labels::FINGERPRINT);
+    let ours = |image: &&LocalImage| {
+        let is_of_tree = image.labels.get(labels::TREE).is_none_or(|tree| tree == input.tree);
+        image.labels.contains_key(labels::FINGERPRINT) && is_of_tree
+    };
     for image in input.observed.images().iter().filter(ours) {
         let (mine, others): (Vec<_>, Vec<_>) = image.names.iter().partition(|name| is_base(name, input.name));
         if !mine.iter().any(|name| is_meant(name, input)) {
@@ -92,6 +97,9 @@ mod tests {
             if !names[0].starts_with("foreign") {
                 image.labels.insert(labels::FINGERPRINT.to_owned(), "x".to_owned());
             }
+            if names[0].starts_with("elsewhere") {
+                image.labels.insert(labels::TREE.to_owned(), "other".to_owned());
+            }
             image
         };
         Observed::new(capabilities, images.iter().map(image).collect())
@@ -105,12 +113,14 @@ mod tests {
             &["fit-framework:9.9.9-debian"],
             &["my-fit-framework:1"],
             &["foreign/fit-framework:1.2.3-debian"],
+            &["elsewhere/fit-framework:1.2.3-debian"],
         ]);
         let used = [observed.images()[2].id.clone()].into();
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let (only, versions) = (owned(only), owned(versions));
         let input = CleanInput {
             observed: &observed,
+            tree: "this",
             name: "fit-framework",
             only: &only,
             skip: &[],

@@ -31,12 +31,16 @@ pub struct Mark {
     pub run: String,
     /// The process, as `PID@STARTED`.
     pub owner: String,
+    /// Which tree it works in.
+    pub tree: String,
 }
 
 impl Mark {
     /// What is on its containers.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        [(labels::RUN.to_owned(), self.run.clone()), (labels::OWNER.to_owned(), self.owner.clone())].into()
+        [(labels::RUN, &self.run), (labels::OWNER, &self.owner), (labels::TREE, &self.tree)]
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .into()
     }
 
     /// The label that finds its containers.
@@ -365,7 +369,7 @@ mod tests {
     }
 
     fn mark() -> Mark {
-        Mark { run: "r1".to_owned(), owner: "1@x".to_owned() }
+        Mark { run: "r1".to_owned(), owner: "1@x".to_owned(), tree: "t".to_owned() }
     }
 
     /// `id kind <- needs`, a line each.

@@ -309,12 +309,16 @@ impl Drop for TemporaryName {
     }
 }
 
+/// Whether a name is one that an image has only while it is pushed to the registry of a bundle's making.
+pub fn is_temporary(name: &Reference) -> bool {
+    name.domain().starts_with("127.0.0.1:") && name.path().starts_with(REPOSITORY)
+}
+
 /// Names that killed runs left: nobody listens where they say.
 async fn remove_leftovers(engine: &AnyEngine) {
     let Ok(observed) = engine.observe().await else { return };
     for name in observed.images().iter().flat_map(|image| &image.names) {
-        let is_ours = name.domain().starts_with("127.0.0.1:") && name.path().starts_with(REPOSITORY);
-        if is_ours && tokio::net::TcpStream::connect(name.domain()).await.is_err() {
+        if is_temporary(name) && tokio::net::TcpStream::connect(name.domain()).await.is_err() {
             // It does no harm where it is.
             let _ = engine.remove(name).await;
         }

@@ -6,6 +6,9 @@
 //! ```
 //! [`manifest`] has the nouns, [`layout`] the bytes that follow from them, [`inventory`] what a receiver has already.
 
+/// Where layers are kept between runs, relative to the root.
+pub const BLOBS: &str = "target/xtask/cache/blobs";
+
 pub mod archive;
 pub mod closure;
 pub mod contents;

@@ -46,8 +46,9 @@ impl Activity {
     pub fn start(session: &Session, recorded: Recorded, engine: Option<String>, phases: &[Phase]) -> Self {
         let clock = SystemClock::start();
         let (emitter, received) = events::channel(Arc::new(clock));
-        let recorder =
-            (recorded == Recorded::Yes).then(|| Recorder::create(&session.config.root, clock.now().at));
+        let recorder = (recorded == Recorded::Yes).then(|| {
+            Recorder::create(&session.config.root, clock.now().at).keeping(session.config.keep_runs)
+        });
         let run = recorder.as_ref().map(|recorder| recorder.id().to_owned()).unwrap_or_default();
         let sinks = sinks::sinks(session, recorder, &Places::default(), None);
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));

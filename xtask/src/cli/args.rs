@@ -3,6 +3,7 @@
 mod affected;
 mod base_images;
 mod bundle;
+mod clean;
 mod doctor;
 mod lock;
 mod rebuild;
@@ -22,6 +23,7 @@ pub use base_images::{
     BaseImages, BaseImagesBuild, BaseImagesBump, BaseImagesCommand, BaseImagesList, Making, Systems,
 };
 pub use bundle::{Bundle, BundleCommand, Create};
+pub use clean::Clean;
 pub use doctor::Doctor;
 pub use lock::Lock;
 pub use rebuild::Rebuild;
@@ -168,6 +170,8 @@ pub enum Command {
     Matrix(Matrix),
     /// Write images.lock: the digest of every external image, for --locked
     Lock(Lock),
+    /// Remove images, records and caches that nothing needs, after showing them
+    Clean(Clean),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
     /// A run as a page for the browser; prints where it is

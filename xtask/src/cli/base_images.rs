@@ -25,7 +25,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
         Some(BaseImagesCommand::Test(args)) => trials::test(typed, args).await,
         Some(BaseImagesCommand::E2e(args)) => trials::e2e(typed, args).await,
         Some(BaseImagesCommand::Publish(args)) => trials::publish(typed, args).await,
-        Some(BaseImagesCommand::Clean(args)) => super::clean::run(typed, args).await,
+        Some(BaseImagesCommand::Clean(args)) => super::clean::base_images::run(typed, args).await,
     }
 }
 

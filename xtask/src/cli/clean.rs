@@ -1,100 +1,252 @@
-//! `base-images clean`: base images of ours, and what broken-off or kept trials left. Lists first with `--dry-run`.
+//! `clean`: images, records and caches that nothing needs, and what broken-off runs left. Shows first, removes then.
 
-use std::collections::BTreeSet;
+pub(super) mod base_images;
+mod leftovers;
+mod listing;
+mod needs;
 
-use super::args::BaseImagesClean;
-use super::base_images::{open, request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use self::listing::{Listing, Section};
+use super::args::{self, Format};
+use super::interrupt;
 use super::pipeline::{self, Request};
 use super::run::Run;
 use super::session::{Session, Typed, World};
-use crate::base_images::clean::{self, CleanInput};
-use crate::base_images::local_registry;
-use crate::base_images::trial::{self, Leftovers, REGISTRIES};
-use crate::config::Layer;
+use crate::base_images::trial;
+use crate::bundle::BLOBS;
+use crate::clean::files;
+use crate::clean::images::{self, Going, ImageInput, Tags};
+use crate::clean::reclaim::{self, Stack};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Digest, Phase, Plan, labels};
-use crate::os::ProcessId;
+use crate::fingerprint::canonical::Parts;
+use crate::model::{Digest, Phase, Plan, Reason, Step, StepId, StepKind, labels};
+use crate::report::record::{LATEST, RUNS_FOLDER, is_id};
+use crate::tree;
 
-/// `base-images clean`
-pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Result<ExitCode, Error> {
-    let opened = open(typed, args.systems.over(Layer::default()), &[], &[])?;
-    let session = &opened.session;
-    let _lock = if args.dry_run { None } else { session.lock().await? };
-    let request = Request { dry_run: args.dry_run, ..request(session, &[]) };
+/// `clean`
+pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, args.layer(), &[])?;
+    let may_ask =
+        args.format == Format::Human && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let may_remove = !args.dry_run && (args.yes || may_ask);
+    // What is shown has to be true still when it is removed.
+    let _lock = if may_remove { session.lock().await? } else { None };
     let looked = async {
         let world = session.look().await?;
-        let engine = world.engine.as_ref().map_err(|error| Error::from(error.clone()))?.clone();
-        let found = find(session, &world, &engine).await?;
-        Ok::<_, Error>((world, found))
+        let listing = look(&session, &world, &args).await?;
+        Ok::<_, Error>((world, listing))
     };
-    let Some(looked) = super::interrupt::or_interrupted(looked).await else {
+    let Some(looked) = interrupt::or_interrupted(looked).await else {
         return Err(Error::told(ErrorKind::Interrupted));
     };
-    let (world, plan) = looked?;
-    // Broken or missing systems are no reason to keep what they left.
-    let mut planned = pipeline::make_plan(session, &world, &world.observed, &request, BTreeSet::new(), None);
-    if args.dry_run {
-        planned.plan.extend(plan);
+    let (world, listing) = looked?;
+    if args.format == Format::Human {
         session.tell_warnings();
-        super::print(&pipeline::plan_text(session, &world, &planned, &request));
+        if args.wants_images() || args.wants_left() {
+            session.tell_missing_engine(&world);
+        }
+        super::print(&session.secrets.redact(&listing.text()));
+    }
+    let is_wanted = if listing.is_empty() || !may_remove {
+        if !listing.is_empty() && !args.dry_run && args.format == Format::Human {
+            super::say("nothing was removed: --yes removes it");
+        }
+        false
+    } else {
+        args.yes || asked().await?
+    };
+    if !is_wanted {
+        if args.format == Format::Json {
+            super::print(&session.secrets.redact(&listing.json(false)));
+        }
         return Ok(ExitCode::Good);
     }
-    let mut run = Run::start(session, &request, &world, &planned);
+    let code = remove(&session, &world, &listing.plan()).await?;
+    if args.format == Format::Json {
+        super::print(&session.secrets.redact(&listing.json(true)));
+    }
+    Ok(code)
+}
+
+async fn remove(session: &Session, world: &World, plan: &Plan) -> Result<ExitCode, Error> {
+    let request = Request::of(&[]);
+    let planned = pipeline::make_plan(session, world, &world.observed, &request, BTreeSet::new(), None);
+    let mut run = Run::start(session, &request, world, &planned);
     run.expect_further(1);
-    let result = run.phases(&world, planned).await;
+    let result = run.phases(world, planned).await;
     if result.is_ok() {
         let cancel = run.cancel().clone();
-        run.also(&[Phase::CleanUp], &plan, &cancel).await;
+        run.also(&[Phase::CleanUp], plan, &cancel).await;
     }
     run.finish(None, result).await
 }
 
-/// What can go, and what is kept with the reason.
-async fn find(session: &Session, world: &World, engine: &AnyEngine) -> Result<Plan, EngineError> {
-    let root = &session.config.root;
-    let mut left = Leftovers::default();
-    let mut of_registries = BTreeSet::new();
-    // Nobody else runs in this tree while we hold its lock.
-    let entries = std::fs::read_dir(root.join(REGISTRIES)).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("run-") {
-            of_registries.extend(local_registry::recorded(&entry.path()).and_then(|record| record.container));
-            left.registries.push(format!("{REGISTRIES}/{name}"));
-        }
-    }
-    left.registries.sort();
-    let mut used: BTreeSet<Digest> = BTreeSet::new();
-    for id in engine.containers("").await? {
-        let Some(state) = engine.container(&id).await? else { continue };
-        if of_registries.contains(id.as_str()) {
-            continue;
-        }
-        match state.labels.get(labels::OWNER) {
-            Some(owner) if is_over(owner) => left.containers.push((id, state.name)),
-            _ => used.extend(state.image),
-        }
-    }
-    let settings = &session.config.base_image;
-    let input = CleanInput {
-        observed: &world.observed,
-        name: &settings.name,
-        only: &settings.only,
-        skip: &settings.skip,
-        versions: &settings.versions,
-        used: &used,
+/// Whether the person at the terminal agrees. What is no answer means no.
+async fn asked() -> Result<bool, Error> {
+    super::ask("Remove all this? [y/N] ");
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let Some(answer) = interrupt::or_interrupted(answer).await else {
+        // The prompt of the shell goes below the question.
+        super::say("");
+        return Err(Error::told(ErrorKind::Interrupted));
     };
-    let (names, kept) = clean::names(&input);
-    left.names = names;
-    let mut plan = trial::clean_up(&left);
-    plan.extend(kept);
-    Ok(plan)
+    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
+    let agrees = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !agrees {
+        super::say("nothing was removed");
+    }
+    Ok(agrees)
 }
 
-/// Whether the process that made a container is no more; one that nobody in particular owns is for its own command.
-fn is_over(owner: &str) -> bool {
-    let Some((pid, started)) = owner.split_once('@') else { return false };
-    let Ok(pid) = pid.parse() else { return false };
-    !ProcessId { pid, started: started.to_owned() }.is_alive()
+/// Everything that was asked for and can go.
+async fn look(session: &Session, world: &World, args: &args::Clean) -> Result<Listing, Error> {
+    let root = &session.config.root;
+    let mut listing = Listing::default();
+    match &world.engine {
+        Ok(engine) if args.wants_images() || args.wants_left() => {
+            let (left, containers) = leftovers::find(session, engine).await?;
+            if args.wants_left() {
+                let names = leftovers::temporary_names(&world.observed).await;
+                let mut plan = trial::clean_up(&trial::Leftovers { names, ..left });
+                plan.steps.iter_mut().for_each(|step| step.why = Reason::LeftBehind);
+                listing.add(Section::Left, plan, BTreeMap::new());
+            }
+            if args.wants_images() {
+                let (plan, bytes) = look_at_images(session, world, args, engine, &containers).await?;
+                listing.add(Section::Images, plan, bytes);
+            }
+        }
+        // Whoever asks for images alone has to be told that they cannot be had.
+        Err(error) if args.images || args.left => return Err(error.clone().into()),
+        _ => {}
+    }
+    let (runs, caches) = (args.wants_runs(), args.wants_caches());
+    let (root, keep, downloads) =
+        (root.clone(), session.config.keep_runs, session.config.artifact.cache.clone());
+    let lists: BTreeSet<String> = parts_of(world).map(|parts| tree::list_of(&parts.files)).collect();
+    let found = tokio::task::spawn_blocking(move || {
+        let mut found = Vec::new();
+        if runs {
+            found.push((Section::Runs, records(&root, keep)));
+        }
+        if caches {
+            found.push((Section::Caches, cached(&root, &downloads, &lists)));
+        }
+        found
+    });
+    let found = found.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
+    for (section, (plan, bytes)) in found {
+        listing.add(section, plan, bytes);
+    }
+    Ok(listing)
+}
+
+/// What the labels of all images here say that they were made of.
+fn parts_of(world: &World) -> impl Iterator<Item = Parts> {
+    let labelled = world.observed.images().iter().filter_map(|image| image.labels.get(labels::PARTS));
+    labelled.filter_map(|label| serde_json::from_str(label).ok())
+}
+
+type Weighed = (Plan, BTreeMap<StepId, u64>);
+
+async fn look_at_images(
+    session: &Session,
+    world: &World,
+    args: &args::Clean,
+    engine: &AnyEngine,
+    containers: &BTreeMap<Digest, String>,
+) -> Result<Weighed, EngineError> {
+    let needed = needs::names(session, world);
+    let stages = needs::stages(session, world);
+    let tags = Tags {
+        named: args.tag.iter().map(|tag| tag.0.clone()).collect(),
+        older_than: args.older_than,
+        ages: needs::ages(&world.observed),
+    };
+    let (plan, going) = images::plan(&ImageInput {
+        observed: &world.observed,
+        tree: &tree::identity(&session.config.root),
+        needed: &needed,
+        stages: stages.as_ref().map_err(String::as_str),
+        containers,
+        tags: &tags,
+    });
+    let bytes = weigh(world, engine, &going).await?;
+    Ok((plan, bytes))
+}
+
+/// What each image that goes may free, at the step that it goes with.
+async fn weigh(
+    world: &World,
+    engine: &AnyEngine,
+    going: &[Going],
+) -> Result<BTreeMap<StepId, u64>, EngineError> {
+    let mut bytes = BTreeMap::new();
+    if going.is_empty() {
+        return Ok(bytes);
+    }
+    let (mut leaving, mut staying) = (BTreeMap::new(), Vec::new());
+    for image in world.observed.images() {
+        let layers = engine.layers(&image.id).await?.unwrap_or_default();
+        let stack = Stack { layers, size: image.size };
+        if going.iter().any(|going| going.id == image.id) {
+            leaving.insert(&image.id, stack);
+        } else {
+            staying.push(stack);
+        }
+    }
+    let (last, stacks): (Vec<_>, Vec<_>) =
+        going.iter().filter_map(|going| Some((going.steps.last()?, leaving.get(&going.id)?.clone()))).unzip();
+    bytes.extend(last.into_iter().cloned().zip(reclaim::at_most(&stacks, &staying)));
+    Ok(bytes)
+}
+
+/// Records beyond the last ones.
+fn records(root: &Path, keep: usize) -> Weighed {
+    let old = files::old_runs(root, RUNS_FOLDER, LATEST, keep, &is_id);
+    let (Some(first), Some(last)) = (old.first(), old.last()) else { return Weighed::default() };
+    let subject = match old.as_slice() {
+        [one] => format!("record of run {}", one.id),
+        all => format!("records of {} runs, {} to {}", all.len(), first.id, last.id),
+    };
+    let bytes = old.iter().map(|run| run.bytes).sum();
+    let paths = old.into_iter().map(|run| run.path).collect();
+    one_step(subject, paths, Reason::BeyondKept(keep), bytes)
+}
+
+/// What lies in caches.
+fn cached(root: &Path, downloads: &Path, lists: &BTreeSet<String>) -> Weighed {
+    let found = [
+        ("layers kept for bundles", files::whole(root, BLOBS), Reason::Remade),
+        (
+            "lists of files of images that are gone",
+            files::context_lists(root, tree::LISTS, lists),
+            Reason::Unreferenced,
+        ),
+        ("broken-off downloads", files::partial_downloads(downloads), Reason::Remade),
+    ];
+    let mut all = Weighed::default();
+    for (subject, found, why) in found {
+        if let Some(found) = found {
+            let (plan, bytes) = one_step(subject.to_owned(), found.paths, why, found.bytes);
+            all.0.extend(plan);
+            all.1.extend(bytes);
+        }
+    }
+    all
+}
+
+fn one_step(subject: String, paths: Vec<String>, why: Reason, bytes: u64) -> Weighed {
+    let id = StepId::new(Phase::CleanUp, &subject);
+    let kind = StepKind::RemoveFiles { paths };
+    let (needs, after) = (Vec::new(), Vec::new());
+    let step = Step { id: id.clone(), phase: Phase::CleanUp, subject, kind, needs, after, why };
+    (Plan { steps: vec![step], skipped: Vec::new() }, [(id, bytes)].into())
 }

@@ -12,6 +12,7 @@ use crate::config::Layer;
 use crate::engine::{AnyEngine, Engine as _};
 use crate::error::{Error, ExitCode};
 use crate::model::{Lasts, Observed, RegistryWish};
+use crate::tree;
 
 /// Its folder's name, beside those of runs.
 const NAME: &str = "local";
@@ -65,7 +66,11 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
     }
     let source = local_registry::find_source(&observed).ok_or(RegistryError::NoSource)?;
     let port = session.config.registry_port.unwrap_or(PORT);
-    let mark = Mark { run: format!("registry-{NAME}"), owner: String::new() };
+    let mark = Mark {
+        run: format!("registry-{NAME}"),
+        owner: String::new(),
+        tree: tree::identity(&session.config.root),
+    };
     let wish = RegistryWish {
         home: home.display().to_string(),
         port,

@@ -95,6 +95,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Affected(args) => interruptible(affected::run(typed, args)).await,
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::Lock(args) => lock::run(typed, args).await,
+        Command::Clean(args) => clean::run(typed, args).await,
         Command::History(args) => query::history(typed, &args),
         Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
@@ -120,6 +121,11 @@ fn print(text: &str) {
         let _ = stdout.write_all(b"\n");
     }
     let _ = stdout.flush();
+}
+
+/// Puts a question to the person at the terminal; the answer follows on the same line.
+fn ask(question: &str) {
+    eprint!("{question}");
 }
 
 /// Says something to people before a run's report begins, or without one.

@@ -428,18 +428,26 @@ fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
             _ => None,
         }
     };
-    let mut found: Vec<(&Reference, &str, Vec<(&str, u32)>)> = Vec::new();
+    struct Found<'a> {
+        base: &'a Reference,
+        why: &'static str,
+        places: Vec<(&'a str, u32)>,
+    }
+    let mut found: Vec<Found<'_>> = Vec::new();
     for image in world.tree.graph.images().iter().filter(|i| planned.selected.contains(&i.name)) {
         let ImageSource::Build(target) = &image.source else { continue };
         for base in &image.base_images {
             let place = (target.dockerfile.as_str(), base.line);
-            match found.iter_mut().find(|(reference, ..)| **reference == base.reference) {
-                Some((_, _, places)) => places.push(place),
-                None => found.extend(why(&base.reference).map(|why| (&base.reference, why, vec![place]))),
+            match found.iter_mut().find(|found| *found.base == base.reference) {
+                Some(found) => found.places.push(place),
+                None => {
+                    let base = &base.reference;
+                    found.extend(why(base).map(|why| Found { base, why, places: vec![place] }));
+                }
             }
         }
     }
-    let told = found.into_iter().filter_map(|(base, why, places)| {
+    let told = found.into_iter().filter_map(|Found { base, why, places }| {
         let (file, line) = *places.first()?;
         let name = base.familiar();
         let others = match places.len() - 1 {

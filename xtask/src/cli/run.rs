@@ -59,7 +59,8 @@ impl<'a> Run<'a> {
     /// Begins: from here on everything is an event.
     pub fn start(session: &'a Session, request: &'a Request, world: &World, planned: &Planned) -> Self {
         let clock = SystemClock::start();
-        let recorder = Recorder::create(&session.config.root, clock.now().at);
+        let recorder =
+            Recorder::create(&session.config.root, clock.now().at).keeping(session.config.keep_runs);
         let id = recorder.id().to_owned();
         let document = document(session, world, planned, Inputs::OfStale);
         // A record that cannot be kept is told by the first event that it cannot take.
@@ -226,6 +227,12 @@ impl<'a> Run<'a> {
                 plan.skipped.retain(|skipped| !is_kept(skipped.phase));
                 plan.steps.extend(now.steps.into_iter().filter(|step| is_kept(step.phase)));
                 plan.skipped.extend(now.skipped.into_iter().filter(|skipped| is_kept(skipped.phase)));
+                let tree = tree::identity(&config.root);
+                for step in plan.steps.iter_mut().filter(|step| step.phase == Phase::Keep) {
+                    if let StepKind::Build(spec) = &mut step.kind {
+                        spec.labels.insert(labels::TREE.to_owned(), tree.clone());
+                    }
+                }
             }
             if matches!(phase, Phase::Build | Phase::Keep) {
                 caches.withdraw_absent(session, around, &emitter, &mut plan).await;
@@ -339,6 +346,7 @@ impl<'a> Run<'a> {
         }
         let now = events::format_time(self.clock.now().at);
         let mut all = BTreeMap::from([
+            (labels::TREE.to_owned(), tree::identity(&self.session.config.root)),
             (labels::BUILD_ID.to_owned(), self.id.clone()),
             (labels::BUILD_TIMESTAMP.to_owned(), now.clone()),
             ("org.opencontainers.image.created".to_owned(), now),

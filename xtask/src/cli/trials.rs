@@ -23,6 +23,7 @@ use crate::execute::Tried;
 use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
 use crate::os::ProcessId;
 use crate::report::junit::{self, Suite};
+use crate::tree;
 use crate::web::is_loopback;
 
 /// The port of the registry that is only there for a trial.
@@ -127,7 +128,7 @@ async fn run(
         port: session.config.registry_port.unwrap_or(PORT),
     };
     if dry_run {
-        let mark = mark("DRY-RUN");
+        let mark = mark(session, "DRY-RUN");
         planned.plan.extend(trial.foreseen(&mark)?);
         session.tell_warnings();
         super::print(&pipeline::plan_text(session, &world, &planned, &request));
@@ -158,10 +159,10 @@ pub(super) fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
     }
 }
 
-fn mark(run: &str) -> Mark {
+fn mark(session: &Session, run: &str) -> Mark {
     let owner = ProcessId::of(std::process::id());
     let owner = owner.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
-    Mark { run: run.to_owned(), owner }
+    Mark { run: run.to_owned(), owner, tree: tree::identity(&session.config.root) }
 }
 
 /// The contract beside the systems' folders, else the built-in one.
@@ -236,7 +237,7 @@ impl Trial<'_> {
         let trouble = world.trouble(request, &planned.selected);
         let mut run = Run::start(self.session, request, world, &planned);
         run.expect_further(self.aim.phases().len());
-        let mark = mark(run.id());
+        let mark = mark(self.session, run.id());
         let work = AssertUnwindSafe(self.work(&mut run, world, planned, &mark));
         let result = work.catch_unwind().await;
         if self.aim != Aim::E2e(Afterwards::Keep) {

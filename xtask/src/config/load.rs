@@ -384,6 +384,7 @@ fn complete(
         base_image: BaseImageSettings { only_source, skip_source, ..base_image_settings(all.base_image) },
         artifact: artifact_settings(root, env, all.artifact),
         registry_port: all.registry_port.map(|port| port.0),
+        keep_runs: all.keep_runs.map_or(1, |runs| runs.0),
         verbose: all.verbose.unwrap_or_default(),
         dotenv: values,
         env_files,

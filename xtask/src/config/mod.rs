@@ -91,6 +91,8 @@ pub struct Config {
     pub artifact: ArtifactSettings,
     /// Where a registry on this machine listens; none leaves it to the command.
     pub registry_port: Option<u16>,
+    /// How many records of runs are kept.
+    pub keep_runs: usize,
     /// `-v`, `DEBUG`: say more.
     pub verbose: bool,
     /// `.env`, or `.env.example` where there is no `.env` yet, as sync-config would leave it, in file order.

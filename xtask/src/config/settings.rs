@@ -113,6 +113,7 @@ pub const SETTINGS: &[Setting] = &[
     both("images_lock", ["", "XTASK_IMAGES_LOCK", ""], "`images.lock`", |l, t| put(&mut l.images_lock, t), "The file that `lock` writes, relative to the root"),
     both("cache_from", ["--cache-from", "XTASK_CACHE_FROM", ""], "none", |l, t| list(&mut l.cache_from, t), "Registries whose paths hold build caches, such as `harbor.example.com/ci/cache`; builds look there"),
     both("cache_to", ["--cache-to", "XTASK_CACHE_TO", ""], "none", |l, t| put(&mut l.cache_to, t), "The registry and path that get the stages of what was built, as cache; empty means none"),
+    both("keep_runs", ["--keep-runs", "XTASK_KEEP_RUNS", ""], "`50`", |l, t| put(&mut l.keep_runs, t), "Records of runs that are kept below `target/xtask/runs`, the newest ones"),
     both("templates", ["", "XTASK_TEMPLATES", ""], "empty", |l, t| list(&mut l.templates, t), "Globs of templates beyond those in the services' folders and directly at the root"),
     both("compose", ["", "XTASK_COMPOSE", ""], "what compose finds at the root", |l, t| list(&mut l.compose, t), "Compose files, relative to the root: what they start goes into a bundle, and `rebuild --up` starts it"),
     both("dollar_names", ["", "XTASK_DOLLAR_NAMES", ""], "empty", |l, t| list(&mut l.dollar_names, t), "Names for which templates have `${NAME}` replaced too"),

@@ -204,6 +204,14 @@ impl Engine for DockerEngine {
         }
     }
 
+    async fn remove_unnamed(&self, id: &Digest) -> Result<(), EngineError> {
+        container::remove_unnamed(self, id).await
+    }
+
+    async fn layers(&self, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+        container::layers(self, id).await
+    }
+
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         container::details(self, reference).await
     }

@@ -272,6 +272,7 @@ struct Image {
     #[serde(default)]
     size: u64,
     repo_digests: Option<Vec<String>>,
+    repo_tags: Option<Vec<String>>,
     config: Option<Config>,
     #[serde(rename = "RootFS")]
     root: Option<RootFs>,
@@ -323,6 +324,32 @@ pub(super) async fn details(
     let path = format!("/images/{name}/json");
     match absent_is_fine(ask(engine, Method::GET, &path, &[], None, &name).await)? {
         Some(answer) => Ok(Some(described(read(answer).await?))),
+        None => Ok(None),
+    }
+}
+
+/// Removes an image by its ID. Engines take an ID for the one name that it may have got since it was listed, so that
+/// is looked at first. Parents without a name are not ours to judge.
+pub(super) async fn remove_unnamed(engine: &DockerEngine, id: &Digest) -> Result<(), EngineError> {
+    let path = format!("/images/{id}");
+    let about = format!("image {}", id.short());
+    let looked = ask(engine, Method::GET, &format!("{path}/json"), &[], None, &about).await;
+    let Some(answer) = absent_is_fine(looked)? else { return Ok(()) };
+    let image: Image = read(answer).await?;
+    if let Some(name) = image.repo_tags.unwrap_or_default().first() {
+        return Err(EngineError::Other(format!("{about} is {name} by now")));
+    }
+    let query = [("noprune", "1".to_owned())];
+    absent_is_fine(ask(engine, Method::DELETE, &path, &query, None, &about).await).map(drop)
+}
+
+/// The layers of an image, lowest first.
+pub(super) async fn layers(engine: &DockerEngine, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+    let path = format!("/images/{id}/json");
+    match absent_is_fine(ask(engine, Method::GET, &path, &[], None, id.short()).await)? {
+        Some(answer) => {
+            Ok(Some(read::<Image>(answer).await?.root.map(|root| root.layers).unwrap_or_default()))
+        }
         None => Ok(None),
     }
 }

@@ -46,6 +46,10 @@ pub enum Verb {
     Load,
     /// [`Engine::remove`]
     Remove,
+    /// [`Engine::remove_unnamed`]
+    RemoveUnnamed,
+    /// [`Engine::layers`]
+    Layers,
     /// [`Engine::details`]
     Details,
     /// [`Engine::run`]
@@ -413,6 +417,26 @@ impl Engine for FakeEngine {
             had == image.names.len() || !image.names.is_empty()
         });
         Ok(())
+    }
+
+    async fn remove_unnamed(&self, id: &Digest) -> Result<(), EngineError> {
+        self.enter(Verb::RemoveUnnamed, id.short().to_owned()).await?;
+        let mut state = self.state();
+        let named = state.images.iter().find(|image| image.id == *id).and_then(|image| image.names.first());
+        if let Some(name) = named {
+            return Err(EngineError::Other(format!("image {} is {} by now", id.short(), name.familiar())));
+        }
+        if state.containers.use_image(id) {
+            return Err(EngineError::Other(format!("conflict: a container uses {}", id.short())));
+        }
+        state.images.retain(|image| image.id != *id);
+        Ok(())
+    }
+
+    async fn layers(&self, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+        self.enter(Verb::Layers, id.short().to_owned()).await?;
+        let state = self.state();
+        Ok(state.images.iter().any(|image| image.id == *id).then(|| state.layers(id)))
     }
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {

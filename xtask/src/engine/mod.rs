@@ -144,6 +144,13 @@ pub trait Engine: Send + Sync {
     /// Takes a name away; the image goes with its last name. Absent is fine.
     fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Removes an image that has no name; one that has got a name, or that a container uses, is an error. Absent is
+    /// fine.
+    fn remove_unnamed(&self, id: &Digest) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The digests of an image's layers, uncompressed, lowest first; none when the store lacks it.
+    fn layers(&self, id: &Digest) -> impl Future<Output = Result<Option<Vec<Digest>>, EngineError>> + Send;
+
     /// What an image says about itself; none when the store lacks it.
     fn details(
         &self,
@@ -351,6 +358,20 @@ impl Engine for AnyEngine {
         match self {
             Self::Docker(engine) => engine.remove(reference).await,
             Self::Fake(engine) => engine.remove(reference).await,
+        }
+    }
+
+    async fn remove_unnamed(&self, id: &Digest) -> Result<(), EngineError> {
+        match self {
+            Self::Docker(engine) => engine.remove_unnamed(id).await,
+            Self::Fake(engine) => engine.remove_unnamed(id).await,
+        }
+    }
+
+    async fn layers(&self, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.layers(id).await,
+            Self::Fake(engine) => engine.layers(id).await,
         }
     }
 

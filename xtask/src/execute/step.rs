@@ -55,6 +55,14 @@ pub enum StepError {
         /// Why not.
         cause: String,
     },
+    /// A file or folder could not be removed.
+    #[error("cannot remove {}: {cause}", path.display())]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
     /// The store is not as planned.
     #[error("{0}")]
     Unverified(String),
@@ -174,6 +182,17 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             engine()?.remove(reference).await?;
             Ok(Done::because("removed"))
         }
+        StepKind::RemoveImage { id } => {
+            engine()?.remove_unnamed(id).await?;
+            Ok(Done::because("removed"))
+        }
+        StepKind::RemoveFiles { paths } => {
+            let paths: Vec<PathBuf> = paths.iter().map(|path| execution.root.join(path)).collect();
+            let removed = tokio::task::spawn_blocking(move || remove_files(&paths)).await;
+            let removed = removed.unwrap_or_else(|panic| Err((PathBuf::new(), panic.to_string())));
+            removed.map_err(|(path, cause)| StepError::Remove { path, cause })?;
+            Ok(Done::because("removed"))
+        }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
     }
 }
@@ -203,6 +222,24 @@ fn write_file(path: &Path, contents: &str, was: Option<&str>, mode: Option<u32>)
     let mode = mode.or(kept).unwrap_or(0o644);
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
     file.persist(&path)?;
+    Ok(())
+}
+
+/// Removes files, and folders with all that is in them; a symlink goes, what it leads to stays.
+fn remove_files(paths: &[PathBuf]) -> Result<(), (PathBuf, String)> {
+    for path in paths {
+        let removed = match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
+            Ok(_) => std::fs::remove_file(path),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err((path.clone(), error.to_string()));
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }
 

@@ -12,6 +12,9 @@ pub const LINEAGE: &str = "dev.xtask.lineage";
 pub const BUILDER: &str = "dev.xtask.builder";
 /// On a kept stage: the ID of the image that it was built beside.
 pub const KEPT_BESIDE: &str = "dev.xtask.kept-beside";
+/// Which tree an image or a container was made for, as `tree::identity` tells trees apart. Images of other trees are
+/// never cleaned away.
+pub const TREE: &str = "dev.xtask.tree";
 /// How a base image was made that no registry gave.
 pub const RECIPE: &str = "dev.xtask.recipe";
 /// On an image that stands in for a release: `sample`.

@@ -155,6 +155,16 @@ pub enum StepKind {
         /// Which.
         reference: Reference,
     },
+    /// Remove an image that has no name.
+    RemoveImage {
+        /// Which.
+        id: Digest,
+    },
+    /// Remove files and folders of ours.
+    RemoveFiles {
+        /// Relative to the root, or absolute. What is gone already is fine.
+        paths: Vec<String>,
+    },
     /// Remove a container of ours; what it printed is kept first.
     RemoveContainer {
         /// Which.
@@ -178,6 +188,8 @@ impl StepKind {
             Self::Smoke(_) => "smoke",
             Self::Confirm { .. } => "confirm",
             Self::Untag { .. } => "untag",
+            Self::RemoveImage { .. } => "remove-image",
+            Self::RemoveFiles { .. } => "remove-files",
             Self::RemoveContainer { .. } => "remove-container",
         }
     }

@@ -168,6 +168,26 @@ pub enum Reason {
     Built,
     /// Asked for on the command line.
     Asked,
+    // -- cleaning
+    /// It was built again, or its name went to another image.
+    Superseded(String),
+    /// No image of the tree has this stage.
+    StageUnused,
+    /// Built so many days ago.
+    Old {
+        /// Days.
+        days: u64,
+    },
+    /// A run that is over left it.
+    LeftBehind,
+    /// Older than the last runs, of which so many are kept.
+    BeyondKept(usize),
+    /// It is made again when it is needed.
+    Remade,
+    /// Nothing that is here refers to it.
+    Unreferenced,
+    /// Whether it is needed cannot be told while something is wrong with the tree: what.
+    TreeBroken(String),
     /// Somebody uses it: who.
     InUse(String),
     /// Not among what `--only` and `--skip` leave.
@@ -353,6 +373,15 @@ impl fmt::Display for Reason {
             Self::ImageBuiltSince(name) => write!(f, "{name} was built since"),
             Self::Built => f.write_str("just built"),
             Self::Asked => f.write_str("asked for"),
+            Self::Superseded(name) => write!(f, "superseded: {name} was built again"),
+            Self::StageUnused => f.write_str("no image of this tree has this stage"),
+            Self::Old { days: 1 } => f.write_str("built 1 day ago"),
+            Self::Old { days } => write!(f, "built {days} days ago"),
+            Self::LeftBehind => f.write_str("left by a run that is over"),
+            Self::BeyondKept(kept) => write!(f, "older than the last {kept} runs"),
+            Self::Remade => f.write_str("made again when it is needed"),
+            Self::Unreferenced => f.write_str("nothing here refers to it"),
+            Self::TreeBroken(what) => write!(f, "it may be needed: {what}"),
             Self::InUse(who) => write!(f, "in use: {who}"),
             Self::NotSelected => f.write_str("not selected"),
         }

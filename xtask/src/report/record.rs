@@ -3,7 +3,8 @@
 //!
 //! In: events, first of all sinks. Out: files. A folder is made at the start, each file when something goes into it,
 //! so that a run that does nothing costs next to nothing. `events.ndjson` leaves out what a step printed (that is in
-//! `logs/<step>.log`, which `StepFinished` names) and how many bytes of a pull have come. The last [`KEEP`] runs stay.
+//! `logs/<step>.log`, which `StepFinished` names) and how many bytes of a pull have come. Of all runs only the
+//! last stay, as many as [`Recorder::keeping`] says.
 //! What cannot be written is said once; it never fails a run.
 
 use std::collections::HashMap;
@@ -28,8 +29,6 @@ pub const EVENTS_FILE: &str = "events.ndjson";
 pub const PLAN_FILE: &str = "plan.json";
 /// Bytes that `summary.md` may have.
 const MAX_SUMMARY: usize = 1024 * 1024;
-/// How many runs are kept.
-pub const KEEP: usize = 50;
 
 /// Longer file names are refused by some file systems (255 bytes, with room for `.log` and a number).
 const MAX_STEM: usize = 200;
@@ -44,6 +43,7 @@ const ID_LENGTH: usize = 8;
 pub struct Recorder {
     id: String,
     runs: PathBuf,
+    keep: Option<usize>,
     /// Why there is no folder to write into; given away as the first event's error.
     broken: Option<io::Error>,
     has_folder: bool,
@@ -72,6 +72,7 @@ impl Recorder {
         Self {
             id,
             runs,
+            keep: None,
             has_folder: broken.is_none(),
             broken,
             events: None,
@@ -79,6 +80,11 @@ impl Recorder {
             logs: HashMap::new(),
             summary: Summary::default(),
         }
+    }
+
+    /// At its end only so many runs are kept, this one and the newest; otherwise all are.
+    pub fn keeping(self, runs: usize) -> Self {
+        Self { keep: Some(runs), ..self }
     }
 
     /// The run's id.
@@ -176,7 +182,9 @@ impl Sink for Recorder {
         if matches!(event.kind, EventKind::RunFinished { .. }) {
             self.flush()?;
             write(&self.path("summary.md"), &markdown::page(&self.summary, &Places::default(), MAX_SUMMARY))?;
-            prune(&self.runs, &self.id);
+            if let Some(keep) = self.keep {
+                prune(&self.runs, &self.id, keep);
+            }
             // A run that did nothing must cost nothing; `report` makes its page when somebody asks.
             if self.summary.has_news() {
                 html::read::write(&self.runs, &self.id)
@@ -247,8 +255,8 @@ fn link(_target: &str, _link: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Removes the oldest runs beyond [`KEEP`], never this one. What cannot be removed is tried again by the next run.
-fn prune(runs: &Path, current: &str) {
+/// Removes the oldest runs beyond the last `keep`, never this one. What cannot be removed is tried again by the next run.
+fn prune(runs: &Path, current: &str, keep: usize) {
     let Ok(entries) = fs::read_dir(runs) else { return };
     let mut ids: Vec<String> = entries
         .filter_map(|entry| {
@@ -258,7 +266,7 @@ fn prune(runs: &Path, current: &str) {
         })
         .collect();
     ids.sort_unstable();
-    let surplus = ids.len().saturating_sub(KEEP);
+    let surplus = ids.len().saturating_sub(keep);
     for id in ids.iter().take(surplus).filter(|id| *id != current) {
         let _ = fs::remove_dir_all(runs.join(id));
     }
@@ -298,7 +306,7 @@ mod tests {
     }
 
     fn record(root: &Path, moment: u64, events: &[Event]) -> Recorder {
-        let mut recorder = Recorder::create(root, at(moment));
+        let mut recorder = Recorder::create(root, at(moment)).keeping(5);
         for event in events {
             recorder.take(event).unwrap();
         }
@@ -383,6 +391,7 @@ mod tests {
     fn old_runs_go_and_nothing_else_does() {
         let root = tempfile::tempdir().unwrap();
         let runs = root.path().join(RUNS_FOLDER);
+        const KEEP: usize = 5;
         for n in 0..KEEP as u64 + 3 {
             fs::create_dir_all(runs.join(format_id(n))).unwrap();
         }

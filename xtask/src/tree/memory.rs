@@ -10,12 +10,20 @@ use crate::plan::build::Prepared;
 /// How many lists are kept; enough for the last builds of a few hundred images.
 const KEPT: usize = 500;
 
+/// Where the lists lie, relative to the root.
+pub const LISTS: &str = "target/xtask/cache/contexts";
+
+/// The name of the list that a digest stands for.
+pub fn list_of(digest: &Digest) -> String {
+    format!("{}.json", digest.short())
+}
+
 fn folder(root: &Path) -> PathBuf {
-    root.join("target/xtask/cache/contexts")
+    root.join(LISTS)
 }
 
 fn path_of(root: &Path, digest: &Digest) -> PathBuf {
-    folder(root).join(format!("{}.json", digest.short()))
+    folder(root).join(list_of(digest))
 }
 
 /// The files that a digest stood for, if an image was built from them in this tree.

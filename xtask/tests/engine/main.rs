@@ -10,6 +10,7 @@
     reason = "tests say what they skip, panic where something is wrong, and start the programs that they need"
 )]
 
+mod clean;
 mod contract;
 mod endpoints;
 #[path = "../support/faulty_proxy.rs"]

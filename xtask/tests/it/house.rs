@@ -81,6 +81,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("base_images::smoke", &["model", "engine"]),
     ("engine", &["model", "env", "os", "dockerfile", "secrets", "retry"]),
     ("bundle", &["model", "engine", "compose::file", "dockerfile", "graph", "rebuild"]),
+    ("clean", &["model", "fingerprint::canonical", "rebuild"]),
     ("registry", &["model", "env", "engine", "retry", "secrets", "web"]),
     ("image_lock", &["model", "suggest"]),
     ("image_lock::find", &["model", "registry", "retry"]),

@@ -15,6 +15,7 @@ use super::super::rebuild::compose_files;
 use super::super::run::Run;
 use super::super::session::{Session, Typed, World};
 use crate::base_images::artifact;
+use crate::bundle::BLOBS;
 use crate::bundle::archive::{self, Output, Written};
 use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
 use crate::bundle::deliver::{Parcel, Present, deliver};
@@ -289,7 +290,7 @@ async fn save_in(
     goods: &Goods,
 ) -> Result<Written, Error> {
     let root = &session.config.root;
-    let store = Store::open(&root.join("target/xtask/cache/blobs"))
+    let store = Store::open(&root.join(BLOBS))
         .map_err(|error| Error::of(ErrorKind::File, &error).context("cannot keep blobs"))?;
     activity.begin_phase(Phase::Save, 2);
     let count = goods.closure.images.len();

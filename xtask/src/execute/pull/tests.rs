@@ -125,6 +125,14 @@ impl Engine for Double {
         unused()
     }
 
+    async fn remove_unnamed(&self, _: &Digest) -> Result<(), EngineError> {
+        unused()
+    }
+
+    async fn layers(&self, _: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+        unused()
+    }
+
     async fn details(&self, _: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         unused()
     }

@@ -1,0 +1,73 @@
+//! `base-images clean`: base images of ours, and what broken-off or kept trials left. Lists first with `--dry-run`.
+
+use std::collections::BTreeSet;
+
+use super::super::args::BaseImagesClean;
+use super::super::base_images::{open, request};
+use super::super::interrupt;
+use super::super::pipeline::{self, Request};
+use super::super::run::Run;
+use super::super::session::{Session, Typed, World};
+use super::leftovers;
+use crate::base_images::clean::{self, CleanInput};
+use crate::base_images::trial;
+use crate::config::Layer;
+use crate::engine::{AnyEngine, EngineError};
+use crate::error::{Error, ErrorKind, ExitCode};
+use crate::model::{Digest, Phase, Plan};
+use crate::tree;
+
+/// `base-images clean`
+pub(in crate::cli) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Result<ExitCode, Error> {
+    let opened = open(typed, args.systems.over(Layer::default()), &[], &[])?;
+    let session = &opened.session;
+    let _lock = if args.dry_run { None } else { session.lock().await? };
+    let request = Request { dry_run: args.dry_run, ..request(session, &[]) };
+    let looked = async {
+        let world = session.look().await?;
+        let engine = world.engine.as_ref().map_err(|error| Error::from(error.clone()))?.clone();
+        let found = find(session, &world, &engine).await?;
+        Ok::<_, Error>((world, found))
+    };
+    let Some(looked) = interrupt::or_interrupted(looked).await else {
+        return Err(Error::told(ErrorKind::Interrupted));
+    };
+    let (world, plan) = looked?;
+    // Broken or missing systems are no reason to keep what they left.
+    let mut planned = pipeline::make_plan(session, &world, &world.observed, &request, BTreeSet::new(), None);
+    if args.dry_run {
+        planned.plan.extend(plan);
+        session.tell_warnings();
+        super::super::print(&pipeline::plan_text(session, &world, &planned, &request));
+        return Ok(ExitCode::Good);
+    }
+    let mut run = Run::start(session, &request, &world, &planned);
+    run.expect_further(1);
+    let result = run.phases(&world, planned).await;
+    if result.is_ok() {
+        let cancel = run.cancel().clone();
+        run.also(&[Phase::CleanUp], &plan, &cancel).await;
+    }
+    run.finish(None, result).await
+}
+
+/// What can go, and what is kept with the reason.
+async fn find(session: &Session, world: &World, engine: &AnyEngine) -> Result<Plan, EngineError> {
+    let (mut left, used) = leftovers::find(session, engine).await?;
+    let used: BTreeSet<Digest> = used.into_keys().collect();
+    let settings = &session.config.base_image;
+    let input = CleanInput {
+        observed: &world.observed,
+        tree: &tree::identity(&session.config.root),
+        name: &settings.name,
+        only: &settings.only,
+        skip: &settings.skip,
+        versions: &settings.versions,
+        used: &used,
+    };
+    let (names, kept) = clean::names(&input);
+    left.names = names;
+    let mut plan = trial::clean_up(&left);
+    plan.extend(kept);
+    Ok(plan)
+}

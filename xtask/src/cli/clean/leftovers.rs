@@ -1,0 +1,67 @@
+//! What runs that are over left: containers, folders of registries, names that images had only while they were pushed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::session::Session;
+use crate::base_images::local_registry;
+use crate::base_images::trial::{Leftovers, REGISTRIES};
+use crate::bundle::fetch::is_temporary;
+use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::model::{Digest, Observed, Reference, labels};
+use crate::os::ProcessId;
+use crate::tree;
+
+/// What is left, and the images that containers of others use, each with a container's name.
+pub(super) async fn find(
+    session: &Session,
+    engine: &AnyEngine,
+) -> Result<(Leftovers, BTreeMap<Digest, String>), EngineError> {
+    let root = &session.config.root;
+    let this_tree = tree::identity(root);
+    let mut left = Leftovers::default();
+    let mut of_registries = BTreeSet::new();
+    // Nobody else runs in this tree while we hold its lock.
+    let entries = std::fs::read_dir(root.join(REGISTRIES)).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("run-") {
+            of_registries.extend(local_registry::recorded(&entry.path()).and_then(|record| record.container));
+            left.registries.push(format!("{REGISTRIES}/{name}"));
+        }
+    }
+    left.registries.sort();
+    let mut used = BTreeMap::new();
+    for id in engine.containers("").await? {
+        let Some(state) = engine.container(&id).await? else { continue };
+        if of_registries.contains(id.as_str()) {
+            continue;
+        }
+        // Containers of older versions do not say their tree. A container has its image's labels too, but of these
+        // two only its own.
+        let owner = state.labels.get(labels::OWNER).filter(|_| state.labels.contains_key(labels::RUN));
+        let is_of_tree = state.labels.get(labels::TREE).is_none_or(|tree| *tree == this_tree);
+        match owner {
+            Some(owner) if is_of_tree && is_over(owner) => left.containers.push((id, state.name)),
+            _ => used.extend(state.image.map(|image| (image, state.name))),
+        }
+    }
+    Ok((left, used))
+}
+
+/// Names that an image had only while it was pushed to a registry of ours that nobody answers for any more.
+pub(super) async fn temporary_names(observed: &Observed) -> Vec<Reference> {
+    let mut left = Vec::new();
+    for name in observed.images().iter().flat_map(|image| &image.names).filter(|name| is_temporary(name)) {
+        if tokio::net::TcpStream::connect(name.domain()).await.is_err() {
+            left.push(name.clone());
+        }
+    }
+    left
+}
+
+/// Whether the process that made a container is no more; one that nobody in particular owns is for its own command.
+fn is_over(owner: &str) -> bool {
+    let Some((pid, started)) = owner.split_once('@') else { return false };
+    let Ok(pid) = pid.parse() else { return false };
+    !ProcessId { pid, started: started.to_owned() }.is_alive()
+}
