@@ -282,7 +282,7 @@ impl ErrorKind {
                 ExitCode::DigestMismatch,
                 "A bundle, or a layer that was kept for one, is not what it says it is",
                 &["it was copied in part", "the medium is broken", "it is another kind of file"],
-                "Copy it again from where it was made, and compare with `cargo xtask bundle verify` there. Nothing was loaded",
+                "Copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there. Nothing was loaded",
             ),
             Self::DigestMismatch => entry(
                 ExitCode::DigestMismatch,
