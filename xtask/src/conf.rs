@@ -11,6 +11,7 @@ use crate::config::{ContextChoice, Scalar};
 use crate::dotenv::Dotenv;
 use crate::model::{BuildGroup, Diagnostic, Platform, Reference};
 use crate::suggest::did_you_mean;
+use crate::toml_words;
 
 /// `dependency.conf`: an external image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,13 +175,7 @@ impl From<String> for ServiceContext {
 /// Invalid TOML, a value of the wrong kind, an image name that no reference can have.
 pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Diagnostic> {
     const KEYS: [&str; 7] = ["context", "target", "image", "args", "platforms", "needs", "inputs"];
-    let invalid = |error: &toml::de::Error| {
-        let found = Diagnostic::error(file, 0, error.message().trim_end().replace('\n', ", "));
-        match error.span() {
-            Some(span) => found.at_offset(text, span.start),
-            None => found,
-        }
-    };
+    let invalid = |error: &toml::de::Error| toml_words::finding(file, text, error);
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
     let mut settings: ServiceSettings = toml::from_str(text).map_err(|error| invalid(&error))?;
     for (key, value) in table.get_ref() {
@@ -355,7 +350,7 @@ mod tests {
         error: service.toml:1:9: `A` is not an image reference: a repository is lowercase letters and digits, separated by `/`, `.`, `_`, `__` or dashes
         error: service.toml:1:9: `a:1` carries a tag or a port: an image name has neither
         error: service.toml:2:13: `amd64` is not a platform: expected `os/arch` or `os/arch/variant`, for example `linux/amd64`
-        error: service.toml:1:9: invalid type: string "x", expected a sequence
+        error: service.toml:1:9: expected a list: `["..."]`, found "x"
         error: service.toml:1:9: string values must be quoted, expected literal string
         "#);
     }

@@ -46,5 +46,6 @@ pub mod suggest;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod toml_words;
 pub mod tree;
 pub mod web;

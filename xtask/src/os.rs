@@ -325,7 +325,7 @@ pub enum Stream {
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It is not there, or may not be run.
-    #[error("cannot start `{program}`: {source}")]
+    #[error("{}", why_not_started(program, source))]
     CannotStart {
         /// Its name.
         program: String,
@@ -342,6 +342,13 @@ pub enum CommandError {
         /// What it printed last.
         last_lines: Vec<String>,
     },
+}
+
+fn why_not_started(program: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no program `{program}` on this machine"),
+        _ => format!("cannot start `{program}`: {error}"),
+    }
 }
 
 fn how_it_ended(code: Option<i32>) -> String {
@@ -411,7 +418,7 @@ mod tests {
         assert!(text.starts_with("`sh -c …` exited with status 7\n"), "{text}");
         assert!(text.contains("why") && text.contains("    30") && !text.contains("    2\n"), "{text}");
         let error = HostCommand::new("no-such-program-here").output().await.expect_err("is not there");
-        assert!(error.to_string().starts_with("cannot start `no-such-program-here`"), "{error}");
+        assert!(error.to_string().starts_with("there is no program `no-such-program-here`"), "{error}");
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::checks::FIT_VERSION;
 use crate::model::Diagnostic;
+use crate::toml_words;
 
 pub use compare::{Comparison, Row, System, compare};
 
@@ -107,14 +108,7 @@ pub struct Differs {
 /// # Errors
 /// What is wrong, with file, line and column: no TOML, an unknown key, a value of another kind.
 pub fn parse(file: &str, text: &str) -> Result<Contract, Diagnostic> {
-    toml::from_str(text).map_err(|error| {
-        let message = error.message().trim_end().replace('\n', ", ");
-        let found = Diagnostic::error(file, 0, message);
-        match error.span() {
-            Some(span) => found.at_offset(text, span.start),
-            None => found,
-        }
-    })
+    toml::from_str(text).map_err(|error| toml_words::finding(file, text, &error))
 }
 
 impl Contract {
@@ -197,7 +191,7 @@ mod tests {
         );
         refused(
             "[run]\nuid = \"fit\"\n",
-            "docker/base-images/contract.toml:2:7: invalid type: string \"fit\", expected u32",
+            "docker/base-images/contract.toml:2:7: expected a whole number, 0 or more, found \"fit\"",
         );
         refused(
             "[image]\nuser = 'fit\n",

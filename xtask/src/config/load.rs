@@ -11,6 +11,7 @@ use crate::dotenv::{self, Dotenv};
 use crate::env::Env;
 use crate::model::{ArtifactKind, Diagnostic};
 use crate::suggest::did_you_mean;
+use crate::toml_words;
 
 use super::layer::{ArtifactLayer, BaseImageLayer, Layer, NetworkChoice};
 use super::settings::{Refused, SETTINGS};
@@ -238,14 +239,7 @@ impl Source {
 }
 
 fn parse_file(file: &str, text: &str, warnings: &mut Vec<String>) -> Result<Layer, ConfigError> {
-    let invalid = |error: &toml::de::Error| {
-        let message = error.message().trim_end().replace('\n', ", ");
-        let found = Diagnostic::error(file, 0, message);
-        ConfigError::Invalid(match error.span() {
-            Some(span) => found.at_offset(text, span.start),
-            None => found,
-        })
-    };
+    let invalid = |error: &toml::de::Error| ConfigError::Invalid(toml_words::finding(file, text, error));
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
     let mut keys: Vec<(String, usize)> = Vec::new();
     for (key, value) in table.get_ref() {

@@ -64,7 +64,7 @@ impl ExitCode {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Good => "all good",
-            Self::Unexpected => "unexpected, a bug",
+            Self::Unexpected => "unexpected: a file or a program of this machine, or a bug",
             Self::Usage => "wrong usage of the command line",
             Self::BuildFailed => "some image failed to build",
             Self::VerifyFailed => "built, but verify or smoke failed",

@@ -48,30 +48,36 @@ impl From<EngineError> for Error {
                 }))
             }
             EngineError::Unfit { .. } => engine_hints(told),
+            EngineError::BuildFailed { last_lines, .. } => told.last_lines(last_lines),
+            EngineError::Transient { .. } => told.hint("run the same command again in a while"),
             EngineError::NotFound(_) => {
                 told.hint("see whether the name and the tag are right, and who may pull it")
             }
-            EngineError::Denied(_) => told.hint("`docker login REGISTRY` stores credentials"),
-            EngineError::Transient { .. } => told.hint("run the same command again in a while"),
-            EngineError::RegistryUnreachable(_) => {
-                told.hint("`--network internal` asks the internal registry only, `--offline` asks none")
-            }
-            EngineError::BuildFailed { last_lines, .. } => told.last_lines(last_lines),
-            EngineError::PortTaken(_) => {
-                told.hint("`ss -ltnp` shows who listens where; another `--port` is another port")
-            }
-            EngineError::DiskFull(_) => told.hint(
-                "`docker system df` shows what takes the space, `docker builder prune` frees some of it",
-            ),
-            EngineError::Gone(_) => told.hint(
-                "`cargo xtask engine status` shows whether it is back; the same command goes on from here",
-            ),
-            EngineError::ContextChanged { .. } => {
-                told.hint("run the same command again when nothing else writes to the tree")
-            }
             EngineError::Other(_) => told.hint("the engine's own log says more"),
+            _ => hint_for(&error).into_iter().fold(told, Self::hint),
         }
     }
+}
+
+/// What helps whatever was being done; none where the command that tries again is all there is to say.
+pub(super) fn hint_for(error: &EngineError) -> Option<&'static str> {
+    Some(match error {
+        EngineError::Denied(_) => "`docker login REGISTRY` stores credentials",
+        EngineError::RegistryUnreachable(_) => {
+            "`--network internal` asks the internal registry only, `--offline` asks none"
+        }
+        EngineError::PortTaken(_) => "`ss -ltnp` shows who listens where; another `--port` is another port",
+        EngineError::DiskFull(_) => {
+            "`docker system df` shows what takes the space, `docker builder prune` frees some of it"
+        }
+        EngineError::Gone(_) => {
+            "`cargo xtask doctor` shows whether it is back; the same command goes on from here"
+        }
+        EngineError::ContextChanged { .. } => {
+            "run the same command again when nothing else writes to the tree"
+        }
+        _ => return None,
+    })
 }
 
 fn engine_hints(error: Error) -> Error {
@@ -148,7 +154,13 @@ impl From<ArtifactError> for Error {
 
 impl From<CommandError> for Error {
     fn from(error: CommandError) -> Self {
-        Self::of(ErrorKind::Command, &error)
+        let told = Self::new(ErrorKind::Command, error.to_string());
+        match error {
+            CommandError::CannotStart { program, .. } => {
+                told.hint(format!("`command -v {program}` shows whether a shell finds it"))
+            }
+            CommandError::Failed { .. } => told,
+        }
     }
 }
 
@@ -173,7 +185,7 @@ impl From<BundleError> for Error {
                     error = error.because(format!("and {} more", findings.len() - MOST_FINDINGS));
                 }
                 error
-                    .hint("copy it again from where it was made, and compare with `cargo xtask bundle verify` there")
+                    .hint("copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there")
             }
         }
     }

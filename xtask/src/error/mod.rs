@@ -61,7 +61,11 @@ impl Error {
     /// One more cause, below those that are there.
     pub fn because(mut self, cause: impl Into<String>) -> Self {
         if let Some(failure) = &mut self.failure {
-            failure.causes.push(cause.into());
+            let cause = cause.into();
+            // An error whose own text ends with its source's says it once.
+            if !failure.causes.last().unwrap_or(&failure.what).ends_with(&cause) {
+                failure.causes.push(cause);
+            }
         }
         self
     }
@@ -78,7 +82,9 @@ impl Error {
     pub fn context(mut self, what: impl Into<String>) -> Self {
         if let Some(failure) = &mut self.failure {
             let cause = std::mem::replace(&mut failure.what, what.into());
-            failure.causes.insert(0, cause);
+            if !failure.what.ends_with(&cause) {
+                failure.causes.insert(0, cause);
+            }
         }
         self
     }

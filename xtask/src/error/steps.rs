@@ -1,15 +1,16 @@
 //! What failed in a run: the kind of each failure, and which of them decides the exit code.
 
+use super::mapping::hint_for;
 use super::{ErrorKind, ExitCode};
 use crate::base_images::artifact::ArtifactError;
 use crate::engine::EngineError;
 use crate::execute::pull::PullError;
 use crate::execute::{Kinds, StepError};
-use crate::model::{Phase, Reason};
+use crate::model::{Phase, PullSource, Reason};
 use crate::registry::RegistryError;
 
-/// Both of the below, for whoever does the steps.
-pub const KINDS: Kinds = Kinds { of_step: kind_of_step, of_reason: kind_of_reason };
+/// All of the below, for whoever does the steps.
+pub const KINDS: Kinds = Kinds { of_step: kind_of_step, of_reason: kind_of_reason, hint_for: hint_for_step };
 
 /// The kind of a step's failure. In a build, everything but the engine's own end is a failed build: the log has
 /// what it came from.
@@ -24,6 +25,22 @@ pub fn kind_of_step(phase: Phase, error: &StepError) -> ErrorKind {
         StepError::Registry(_) => ErrorKind::LocalRegistry,
         StepError::Lookup(error) => of_registry(error),
         StepError::Differs { .. } => ErrorKind::DigestMismatch,
+    }
+}
+
+/// What helps against a step's failure, beside the command that tries again.
+pub fn hint_for_step(error: &StepError) -> Option<String> {
+    match error {
+        StepError::Engine(error) | StepError::Build(error, _) => hint_for(error).map(str::to_owned),
+        StepError::Pull(error) => error.failed.iter().find_map(|(source, error)| match (source, error) {
+            (PullSource::Registry(name), EngineError::Denied(_)) => {
+                Some(format!("`docker login {}` stores credentials", name.domain()))
+            }
+            (_, error @ EngineError::DiskFull(_)) => hint_for(error).map(str::to_owned),
+            _ => None,
+        }),
+        StepError::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
+        _ => None,
     }
 }
 

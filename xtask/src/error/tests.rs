@@ -95,9 +95,9 @@ fn diagnostics_name_their_places() {
 fn secrets_stay_out_and_what_was_told_stays_told() {
     let secrets = Secrets::default();
     secrets.add("hunter2");
-    let error = Error::new(ErrorKind::PullFailed, "hunter2").because("hunter2").hint("hunter2");
+    let error = Error::new(ErrorKind::PullFailed, "hunter2").because("of hunter2").hint("hunter2");
     let failure = error.telling(&secrets).unwrap();
-    assert_eq!(failure.lines(Colour::No).join(" "), "error: ***   caused by: *** hint: ***");
+    assert_eq!(failure.lines(Colour::No).join(" "), "error: ***   caused by: of *** hint: ***");
     let told = Error::told(ErrorKind::BuildFailed).because("x").context("y");
     assert_eq!((told.telling(&secrets), told.code().number()), (None, 3));
 }
@@ -111,7 +111,7 @@ fn a_damaged_bundle_names_its_blobs() {
     insta::assert_snapshot!(told(BundleError::Refused { path: path.clone(), findings: vec![finding] }), @"
     error: b.tar is refused
       caused by: blob sha256:0707070707070707070707070707070707070707070707070707070707070707 (needed by shop-api:v1): it is missing
-    hint: copy it again from where it was made, and compare with `cargo xtask bundle verify` there
+    hint: copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there
     exit 14 (artifact or bundle digest mismatch)
     ");
     let findings = vec![Finding::new("x"); 22];

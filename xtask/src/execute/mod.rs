@@ -76,6 +76,8 @@ pub struct Kinds {
     pub of_step: fn(Phase, &StepError) -> ErrorKind,
     /// Of what was not even begun, for a reason that counts as a failure.
     pub of_reason: fn(Phase, &Reason) -> ErrorKind,
+    /// What helps, where more does than trying again.
+    pub hint_for: fn(&StepError) -> Option<String>,
 }
 
 /// A step that failed.
@@ -178,7 +180,11 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
             let (outcome, detail, size, last_lines) = match &result {
                 None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new()),
                 Some(Ok(done)) => (done.outcome, done.detail.clone(), done.size, Vec::new()),
-                Some(Err(error)) => (Outcome::Failed, error.to_string(), None, error.last_lines()),
+                Some(Err(error)) => {
+                    let hint = (self.kinds.hint_for)(error).map(|hint| format!("\nhint: {hint}"));
+                    let detail = format!("{error}{}", hint.unwrap_or_default());
+                    (Outcome::Failed, detail, None, error.last_lines())
+                }
             };
             self.emitter.emit(EventKind::StepFinished {
                 step: step.id.clone(),

@@ -232,7 +232,7 @@ mod tests {
         program.read_to_string(&mut heard).await.expect("ends");
         assert_eq!(heard, "bye");
         let error = HostCommand::new("no-such-program-here").converse().err().expect("is not there");
-        assert!(error.to_string().starts_with("cannot start `no-such-program-here`"), "{error}");
+        assert!(error.to_string().starts_with("there is no program `no-such-program-here`"), "{error}");
     }
 
     #[cfg(target_os = "linux")]

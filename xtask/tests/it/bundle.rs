@@ -92,7 +92,7 @@ fn a_whole_one_and_a_damaged_one() {
     00:00 failed     nothing done
     error: b.tar is refused
       caused by: blob sha256:DIGEST (needed by shop-api:v1): its content is another one: the digest differs
-    hint: copy it again from where it was made, and compare with `cargo xtask bundle verify` there
+    hint: copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there
     ");
     std::fs::write(&path, &bytes[..1000]).unwrap();
     insta::assert_snapshot!(repo.run("bundle verify b.tar"), @"
@@ -100,7 +100,7 @@ fn a_whole_one_and_a_damaged_one() {
     --- stderr
     error: b.tar is refused
       caused by: blob sha256:DIGEST: it ends too early, at byte 1000: blobs/sha256/1962ca5fd947979bfe82fd830335f440d3479a3c4e4f0a9dee774fa8595ee6fb should have 320 bytes from byte 512 on; b.tar is cut off
-    hint: copy it again from where it was made, and compare with `cargo xtask bundle verify` there
+    hint: copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there
     ");
     insta::assert_snapshot!(repo.run("bundle verify nothing.tar"), @"
     exit 2

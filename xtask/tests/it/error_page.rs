@@ -9,7 +9,7 @@ use xtask::base_images::local_registry::RegistryError as LocalRegistryError;
 use xtask::compose::runner::{ComposeError, Unwell};
 use xtask::engine::EngineError;
 use xtask::engine::provision::ProvisionError;
-use xtask::error::steps::{kind_of_reason, kind_of_step};
+use xtask::error::steps::{hint_for_step, kind_of_reason, kind_of_step};
 use xtask::error::{Error, ErrorKind, ExitCode};
 use xtask::execute::StepError;
 use xtask::execute::pull::PullError;
@@ -154,7 +154,7 @@ async fn source(kind: ErrorKind) -> Source {
                     "https://example.com/1.2.3.zip".to_owned(),
                     "answered with status 404".to_owned(),
                 )],
-                by_hand: PathBuf::from("/home/me/.cache/xtask/artifacts"),
+                by_hand: PathBuf::from("/home/me/.cache/xtask/artifacts/1.2.3.zip"),
             }),
         ),
         Kind::PullFailed => {
@@ -223,7 +223,8 @@ async fn example(kind: ErrorKind) -> Option<String> {
                 subject: subject.to_owned(),
                 outcome: Outcome::Failed,
                 took: 1,
-                detail: error.to_string(),
+                detail: hint_for_step(&error)
+                    .map_or(error.to_string(), |hint| format!("{error}\nhint: {hint}")),
                 size: None,
                 last_lines,
                 log,
@@ -283,7 +284,7 @@ async fn page() -> String {
         let _ = write!(page, "\n## {}: {}\n", code.number(), code.meaning());
         for kind in kinds {
             let entry = kind.entry();
-            let _ = write!(page, "\n### `{kind}`\n\n{}. It comes from:\n\n", entry.meaning);
+            let _ = write!(page, "\n### `{kind}`\n\n{}. Usual causes:\n\n", entry.meaning);
             for cause in entry.causes {
                 let _ = writeln!(page, "- {cause}");
             }

@@ -176,20 +176,20 @@ fn errors_name_their_place() {
     assert_snapshot!(said.join("\n"), @r#"
     .config/xtask.toml:2:7: string values must be quoted, expected literal string | edit .config/xtask.toml:2:7
     .config/xtask.toml:2:1: duplicate key | edit .config/xtask.toml:2:1
-    .config/xtask.toml:1:11: invalid type: string "many", expected u32 | edit .config/xtask.toml:1:11
+    .config/xtask.toml:1:11: expected a whole number, 0 or more, found "many" | edit .config/xtask.toml:1:11
     .config/xtask.toml:2:12: `../x` leads out of the tree: globs are relative to the root | edit .config/xtask.toml:2:12
     .config/xtask.toml:1:12: `src/[` is not a glob: unclosed character class; missing ']' | edit .config/xtask.toml:1:12
     .config/xtask.toml:1:8: `0` is out of range: expected 1 or more | edit .config/xtask.toml:1:8
-    .config/xtask.toml:1:8: invalid value: integer `-1`, expected u64 | edit .config/xtask.toml:1:8
+    .config/xtask.toml:1:8: expected a whole number, 0 or more, found -1 | edit .config/xtask.toml:1:8
     .config/xtask.toml:1:11: `office` is not a network: expected `internal`, `external` or `auto` | edit .config/xtask.toml:1:11
     .config/xtask.toml:1:12: `not a host` is not a registry: expected a host such as `harbor.example.com/project` | edit .config/xtask.toml:1:12
     .config/xtask.toml:1:12: `amd64` is not a platform: expected `os/arch` or `os/arch/variant`, for example `linux/amd64` | edit .config/xtask.toml:1:12
     .config/xtask.toml:1:7: `-x` is not a tag: up to 128 letters, digits, `_`, `.` and `-`, the first no `.` or `-` | edit .config/xtask.toml:1:7
-    .config/xtask.toml:1:11: unknown variant `here`, expected one of `auto`, `service`, `root` | edit .config/xtask.toml:1:11
-    .config/xtask.toml:2:15: invalid type: string "m.example.com", expected a sequence | edit .config/xtask.toml:2:15
+    .config/xtask.toml:1:11: `here` is none of the values that it can have: `auto`, `service`, `root` | edit .config/xtask.toml:1:11
+    .config/xtask.toml:2:15: expected a list: `["..."]`, found "m.example.com" | edit .config/xtask.toml:2:15
     .config/xtask.toml:3:5: expected a text, a number or true/false | edit .config/xtask.toml:3:5
     .config/xtask.toml:1:1: unknown field `suit`, expected one of `suite`, `mirror`, `variant`, `include` | edit .config/xtask.toml:1:1
-    .config/xtask.toml:2:8: unknown variant `buildah`, expected `debootstrap` | edit .config/xtask.toml:2:8
+    .config/xtask.toml:2:8: `buildah` is none of the values that it can have: `debootstrap` | edit .config/xtask.toml:2:8
     .config/xtask.toml:2:10: `Debian 12` is not an image reference: a repository is lowercase letters and digits, separated by `/`, `.`, `_`, `__` or dashes | edit .config/xtask.toml:2:10
     .env:2:3: expected `=` after `B`; a comment begins with `#` | edit .env:2:3
     .env:2:2: FORCE_REBUILD: `maybe` is neither yes nor no: expected `true` or `false` | edit .env:2:2
