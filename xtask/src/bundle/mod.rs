@@ -7,6 +7,7 @@
 //! [`manifest`] has the nouns, [`layout`] the bytes that follow from them, [`inventory`] what a receiver has already.
 
 pub mod archive;
+mod aside;
 pub mod closure;
 pub mod contents;
 pub mod deliver;
@@ -21,8 +22,10 @@ pub mod manifest;
 pub mod open;
 mod parts;
 mod piped;
+pub mod proven;
 mod receiver;
 mod saved;
+mod settle;
 pub mod store;
 mod tarball;
 #[cfg(test)]
