@@ -4,6 +4,7 @@
 //! when every byte of them has been hashed, found right and reached the disk. Entries are sorted and carry no times
 //! and owners, so the same images give the same bytes. It reads blobs as a stream and keeps none of them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -16,6 +17,8 @@ use super::layout::{self, AssembleError, EntryName, Piece};
 use super::manifest::{BundleManifest, StoredImage};
 use super::open::BlobSource;
 use super::parts::{self, MOST_PARTS};
+use super::proven::ProvenFile;
+use super::settle::Settler;
 use super::tarball;
 use crate::model::Digest;
 
@@ -34,6 +37,9 @@ pub enum Output {
     /// A folder.
     Folder(PathBuf),
 }
+
+/// Bytes of a file that are brought to the disk while more are written.
+const SETTLED_AT_ONCE: u64 = 64 << 20;
 
 /// The smallest part that makes sense.
 pub const SMALLEST_PART: u64 = 1 << 20;
@@ -147,7 +153,7 @@ pub fn write(
     let count = pieces.keys().filter(|name| matches!(name, EntryName::Blob(_))).count();
     let source = Pieces { pieces, blobs, moved };
     let (paths, size) = match output {
-        Output::File(path) => (vec![path.clone()], write_file(&source, path)?),
+        Output::File(path) => (vec![path.clone()], write_file(source, path)?),
         Output::Parts { file, size } => write_parts(&source, file, *size)?,
         Output::Folder(path) => (vec![path.clone()], write_folder(&source, path)?),
     };
@@ -173,6 +179,9 @@ impl Pieces<'_> {
             Piece::Blob(descriptor) => descriptor,
         };
         let digest = &wanted.digest;
+        if let Some(file) = self.blobs.proven_file(digest).filter(|file| file.size() == wanted.size) {
+            return self.copy_proven(digest, file, to, path);
+        }
         let read_error = |source| WriteError::Blob { digest: digest.clone(), source };
         let damaged = |what: String| WriteError::Damaged { digest: digest.clone(), what };
         let mut from = self.blobs.open_blob(digest).map_err(read_error)?;
@@ -203,6 +212,32 @@ impl Pieces<'_> {
         Ok(())
     }
 
+    /// A blob that this run has hashed on its way into the file.
+    fn copy_proven(
+        &self,
+        digest: &Digest,
+        mut file: ProvenFile,
+        to: &mut impl Write,
+        path: &Path,
+    ) -> Result<(), WriteError> {
+        let write_error = |source| WriteError::Write { path: path.to_owned(), source };
+        let mut size = 0;
+        loop {
+            match file.copy_some(to).map_err(write_error)? {
+                0 => break,
+                some => {
+                    size += some;
+                    (self.moved)(some);
+                }
+            }
+        }
+        if size != file.size() || !file.is_untouched() {
+            let what = "it was changed while it was copied".to_owned();
+            return Err(WriteError::Damaged { digest: digest.clone(), what });
+        }
+        Ok(())
+    }
+
     /// All of it as a tar.
     fn write_tar(&self, to: &mut impl Write, path: &Path) -> Result<(), WriteError> {
         let write_error = |source| WriteError::Write { path: path.to_owned(), source };
@@ -217,16 +252,27 @@ impl Pieces<'_> {
     }
 }
 
-fn write_file(source: &Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
+fn write_file(source: Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
     let write_error = |source| WriteError::Write { path: path.to_owned(), source };
     if path.is_dir() {
         return Err(WriteError::InTheWay { path: path.to_owned(), what: "it is a folder" });
     }
     let (file, temporary) = new_beside(path).map_err(write_error)?;
-    let mut to = BufWriter::with_capacity(64 << 10, file);
-    source.write_tar(&mut to, path)?;
-    let file = to.into_inner().map_err(|error| write_error(error.into_error()))?;
-    file.sync_all().map_err(write_error)?;
+    let settler = Settler::begin().map_err(write_error)?;
+    let (told, unsettled) = (source.moved, Cell::new(0));
+    let moved = |bytes| {
+        told(bytes);
+        unsettled.set(unsettled.get() + bytes);
+        if unsettled.get() >= SETTLED_AT_ONCE {
+            unsettled.set(0);
+            // What cannot be settled early is settled in the end.
+            let _ = settler.settle(&file);
+        }
+    };
+    let mut to = BufWriter::with_capacity(64 << 10, &file);
+    Pieces { moved: &moved, ..source }.write_tar(&mut to, path)?;
+    to.into_inner().map_err(|error| write_error(error.into_error()))?;
+    settler.settle(&file).and_then(|()| settler.finish()).map_err(write_error)?;
     let size = file.metadata().map_err(write_error)?.len();
     temporary.persist(path).map_err(|error| write_error(error.error))?;
     sync_folder_of(path);
@@ -235,17 +281,20 @@ fn write_file(source: &Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
 
 fn write_parts(source: &Pieces<'_>, whole: &Path, size: u64) -> Result<(Vec<PathBuf>, u64), WriteError> {
     let write_error = |path: &Path, source| WriteError::Write { path: path.to_owned(), source };
-    let mut to = PartsWriter { whole, size, written: 0, parts: Vec::new() };
+    let settler = Settler::begin().map_err(|error| write_error(whole, error))?;
+    let mut to = PartsWriter { whole, size, written: 0, parts: Vec::new(), settler: &settler };
     match source.write_tar(&mut to, whole) {
         Err(WriteError::Write { source, .. }) if source.kind() == io::ErrorKind::QuotaExceeded => {
             return Err(WriteError::TooManyParts { size });
         }
         other => other?,
     }
-    let count = to.parts.len();
+    let (new_parts, written) = (to.parts, to.written);
+    let count = new_parts.len();
+    let settled = new_parts.last().map_or(Ok(()), |last| settler.settle(&last.file));
+    settled.and_then(|()| settler.finish()).map_err(|error| write_error(whole, error))?;
     let mut sums = String::new();
-    for (number, part) in (1..).zip(&to.parts) {
-        part.file.sync_all().map_err(|error| write_error(&parts::part_path(whole, number), error))?;
+    for (number, part) in (1..).zip(&new_parts) {
         let digest = Digest::from_sha256(&part.hash.clone().finalize().into());
         let name = parts::part_path(whole, number);
         let name = name.file_name().unwrap_or_default().to_string_lossy();
@@ -260,9 +309,8 @@ fn write_parts(source: &Pieces<'_>, whole: &Path, size: u64) -> Result<(Vec<Path
     for number in count + 1..=MOST_PARTS {
         remove(&parts::part_path(whole, number))?;
     }
-    let written = to.written;
     let mut paths = Vec::new();
-    for (at, part) in to.parts.into_iter().enumerate().rev() {
+    for (at, part) in new_parts.into_iter().enumerate().rev() {
         let number = at + 1;
         let path = parts::part_path(whole, number);
         if number == 1 {
@@ -291,6 +339,7 @@ struct PartsWriter<'a> {
     size: u64,
     written: u64,
     parts: Vec<NewPart>,
+    settler: &'a Settler,
 }
 
 struct NewPart {
@@ -306,6 +355,7 @@ impl Write for PartsWriter<'_> {
             if self.parts.len() == MOST_PARTS {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
+            self.parts.last().map_or(Ok(()), |full| self.settler.settle(&full.file))?;
             let (file, temporary) = new_beside(&parts::part_path(self.whole, self.parts.len() + 1))?;
             self.parts.push(NewPart { file, temporary, hash: Sha256::new(), left: self.size });
         }
@@ -334,14 +384,16 @@ fn write_folder(source: &Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
     remove_left_over(path);
     let new = new_folder_beside(path).map_err(write_error)?;
     std::fs::create_dir_all(new.path().join("blobs/sha256")).map_err(write_error)?;
+    let settler = Settler::begin().map_err(write_error)?;
     let mut size = 0;
     for (name, piece) in &source.pieces {
         let inside = new.path().join(name.path());
         let mut file = File::create(&inside).map_err(write_error)?;
         source.copy(piece, &mut file, path)?;
-        file.sync_all().map_err(write_error)?;
+        settler.settle(&file).map_err(write_error)?;
         size += piece.size();
     }
+    settler.finish().map_err(write_error)?;
     open_to_others(new.path()).map_err(write_error)?;
     // A folder cannot be replaced in one go. In between there is none, which nobody takes for a bundle.
     let old = new_folder_beside(path).map_err(write_error)?;

@@ -10,6 +10,7 @@
 pub const BLOBS: &str = "target/xtask/cache/blobs";
 
 pub mod archive;
+mod aside;
 pub mod closure;
 pub mod contents;
 pub mod deliver;
@@ -24,8 +25,10 @@ pub mod manifest;
 pub mod open;
 mod parts;
 mod piped;
+pub mod proven;
 mod receiver;
 mod saved;
+mod settle;
 pub mod store;
 mod tarball;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 /// Batches under way.
@@ -70,30 +70,44 @@ pub(super) struct Reader {
     chunk: Bytes,
 }
 
+/// Bytes that are read, or taken without being copied.
+pub(super) trait Pieces: Read {
+    /// The next bytes, at most so many; none at the end.
+    fn piece(&mut self, most: usize) -> io::Result<Bytes>;
+}
+
+impl Pieces for Reader {
+    fn piece(&mut self, most: usize) -> io::Result<Bytes> {
+        while self.chunk.is_empty() {
+            self.chunk = match self.chunks.next() {
+                Some(chunk) => chunk,
+                None => match self.receiver.blocking_recv() {
+                    Some(chunks) => {
+                        self.chunks = chunks?.into_iter();
+                        continue;
+                    }
+                    None => break,
+                },
+            };
+        }
+        Ok(self.chunk.split_to(self.chunk.len().min(most)))
+    }
+}
+
+#[cfg(test)]
+impl Pieces for &[u8] {
+    fn piece(&mut self, most: usize) -> io::Result<Bytes> {
+        let (piece, rest) = self.split_at(self.len().min(most));
+        *self = rest;
+        Ok(Bytes::copy_from_slice(piece))
+    }
+}
+
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut length = 0;
-        while length < buffer.len() {
-            if self.chunk.is_empty() {
-                self.chunk = match self.chunks.next() {
-                    Some(chunk) => chunk,
-                    // Whoever has something does not wait for more.
-                    None if length > 0 => break,
-                    None => match self.receiver.blocking_recv() {
-                        Some(chunks) => {
-                            self.chunks = chunks?.into_iter();
-                            continue;
-                        }
-                        None => break,
-                    },
-                };
-            }
-            let part = self.chunk.len().min(buffer.len() - length);
-            buffer[length..length + part].copy_from_slice(&self.chunk[..part]);
-            self.chunk.advance(part);
-            length += part;
-        }
-        Ok(length)
+        let piece = self.piece(buffer.len())?;
+        buffer[..piece.len()].copy_from_slice(&piece);
+        Ok(piece.len())
     }
 }
 

@@ -5,16 +5,19 @@
 //! and indexes do not matter. Everything here blocks.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 
+use bytes::Bytes;
+
+use super::piped::Pieces;
 use super::store::{MAX_CONFIG, Store, digest_of};
 use crate::model::Digest;
 
 const BLOCK: usize = 512;
 /// Longest path, or PAX record, that is read. Engines write 80 bytes.
 const MAX_NAME: u64 = 64 << 10;
-/// How much is read at once.
-const BUFFER: usize = 256 << 10;
+/// How much is taken at once.
+const MOST: usize = 256 << 10;
 /// How much of a layer has to be as that of a known one of the same length for it to be taken for that.
 pub(super) const ALIKE: u64 = 256 << 10;
 
@@ -64,18 +67,18 @@ impl Wanted {
 /// # Errors
 /// The archive is no tar, or ends too early, or a blob is not what its name says; or the store's.
 pub(super) fn take(
-    archive: impl Read,
+    archive: impl Pieces,
     store: &Store,
     wanted: &Wanted,
     moved: &dyn Fn(u64),
 ) -> io::Result<()> {
-    let mut tar = Tar { archive, at: 0, buffer: vec![0; BUFFER], moved };
+    let mut tar = Tar { archive, at: 0, moved };
     while let Some(entry) = tar.next()? {
         let misnamed = || odd(format!("{} is not what its name says", entry.name));
         match wanted.kind(&entry.name) {
             Kind::Named(diff_id) => {
                 let mut layer = store.begin_layer()?;
-                tar.content(entry.size, &mut |piece| layer.write_all(piece))?;
+                tar.content(entry.size, &mut |piece| layer.push(piece))?;
                 layer.finish(|found| *found == diff_id)?.ok_or_else(misnamed)?;
             }
             Kind::Layer => {
@@ -87,7 +90,7 @@ pub(super) fn take(
                     let mut layer = store.begin_layer()?;
                     layer.write_all(&start)?;
                     drop(start);
-                    tar.content(rest, &mut |piece| layer.write_all(piece))?;
+                    tar.content(rest, &mut |piece| layer.push(piece))?;
                     layer.finish(|found| wanted.layers.contains(found))?;
                 }
             }
@@ -129,11 +132,10 @@ struct Entry {
 struct Tar<'a, R> {
     archive: R,
     at: u64,
-    buffer: Vec<u8>,
     moved: &'a dyn Fn(u64),
 }
 
-impl<R: Read> Tar<'_, R> {
+impl<R: Pieces> Tar<'_, R> {
     /// The next regular file; none at the end.
     fn next(&mut self) -> io::Result<Option<Entry>> {
         let (mut name, mut size) = (None, None);
@@ -192,30 +194,24 @@ impl<R: Read> Tar<'_, R> {
     fn read(&mut self, size: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.content(size, &mut |piece| {
-            bytes.extend_from_slice(piece);
+            bytes.extend_from_slice(&piece);
             Ok(())
         })?;
         Ok(bytes)
     }
 
-    fn content(&mut self, size: u64, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn content(&mut self, size: u64, take: &mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()> {
         let mut left = size;
-        let mut buffer = std::mem::take(&mut self.buffer);
         while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            let read = match self.archive.read(&mut buffer[..most]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 {
+            let piece = self.archive.piece(usize::try_from(left).unwrap_or(usize::MAX).min(MOST))?;
+            if piece.is_empty() {
                 return Err(self.truncated());
             }
-            take(&buffer[..read])?;
-            left -= read as u64;
-            self.at += read as u64;
+            left -= piece.len() as u64;
+            self.at += piece.len() as u64;
+            take(piece)?;
             (self.moved)(self.at);
         }
-        self.buffer = buffer;
         Ok(())
     }
 

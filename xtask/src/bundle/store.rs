@@ -11,20 +11,22 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, SyncSender};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use zstd::zstd_safe::CParameter;
 
+use super::aside::{Aside, Pieces};
 use super::layout::{CONFIG, LAYER};
 use super::manifest::{Descriptor, StoredLayer};
 use super::open::BlobSource;
+use super::proven::{ProvenFile, Stamp};
 use crate::model::Digest;
 
 /// Bytes that the store may keep when nobody says otherwise.
@@ -43,15 +45,13 @@ const OVERLAP: u32 = 6;
 /// Each worker holds two jobs in memory, and no engine gives more than eight can compress.
 const MOST_WORKERS: u32 = 8;
 
-/// Bytes that go to another thread at once, and how many such pieces may wait there.
-const PIECE: usize = 64 << 10;
-const PIECES: usize = 32;
-
 /// A folder of blobs. A clone is the same folder.
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
     workers: u32,
+    /// Blobs that this process hashed as it wrote them.
+    proven: Arc<Mutex<HashMap<Digest, Stamp>>>,
 }
 
 /// What is noted of a layer, under its diff ID.
@@ -83,7 +83,7 @@ impl Store {
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = u32::try_from(cores).unwrap_or(MOST_WORKERS).clamp(1, MOST_WORKERS);
-        Ok(Self { folder: folder.to_owned(), workers })
+        Ok(Self { folder: folder.to_owned(), workers, proven: Arc::default() })
     }
 
     /// The same folder, with so many threads that compress.
@@ -133,7 +133,7 @@ impl Store {
     /// The file system's.
     pub fn begin_layer(&self) -> io::Result<LayerWriter> {
         let file = self.new_file()?;
-        let blob = BufWriter::with_capacity(PIECE, Aside::begin(|pieces| written(file, pieces))?);
+        let blob = Aside::begin(|pieces| written(file, pieces))?;
         let mut encoder = zstd::stream::write::Encoder::new(blob, LEVEL)?;
         for parameter in [
             CParameter::NbWorkers(self.workers),
@@ -216,18 +216,33 @@ impl Store {
     fn new_file(&self) -> io::Result<NamedTempFile> {
         NamedTempFile::new_in(self.folder.join("new"))
     }
+
+    fn keep_proven(&self, blob: Blob) -> io::Result<()> {
+        let file = keep(blob.file, &self.blob(&blob.digest))?;
+        // After the rename, which changes it.
+        let stamp = Stamp::of(&file)?;
+        if stamp.size() == blob.size {
+            self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, stamp);
+        }
+        Ok(())
+    }
 }
 
 impl BlobSource for Store {
     fn open_blob(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(BufReader::with_capacity(256 << 10, File::open(self.blob(digest))?)))
     }
+
+    fn proven_file(&self, digest: &Digest) -> Option<ProvenFile> {
+        let stamp = *self.proven.lock().unwrap_or_else(PoisonError::into_inner).get(digest)?;
+        ProvenFile::open(&self.blob(digest), stamp)
+    }
 }
 
 /// A layer on its way into the store: what is written is hashed and compressed in the same pass, on all cores.
 pub struct LayerWriter {
     store: Store,
-    encoder: zstd::stream::write::Encoder<'static, BufWriter<Aside<io::Result<Blob>>>>,
+    encoder: zstd::stream::write::Encoder<'static, Aside<io::Result<Blob>>>,
     hash: Aside<Digest>,
     raw: u64,
 }
@@ -239,6 +254,17 @@ impl std::fmt::Debug for LayerWriter {
 }
 
 impl LayerWriter {
+    /// Takes some bytes in, without a copy of them for each who works on them.
+    ///
+    /// # Errors
+    /// The compressor's.
+    pub fn push(&mut self, piece: Bytes) -> io::Result<()> {
+        self.encoder.write_all(&piece)?;
+        self.raw += piece.len() as u64;
+        self.hash.push(piece);
+        Ok(())
+    }
+
     /// Keeps the layer if `wanted` takes its diff ID; else it is gone.
     ///
     /// # Errors
@@ -248,10 +274,9 @@ impl LayerWriter {
         if !wanted(&diff_id) {
             return Ok(None);
         }
-        let blob =
-            self.encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.finish()??;
-        let note = Note { blob: blob.digest, size: blob.size, raw: self.raw };
-        keep(blob.file, &self.store.blob(&note.blob))?;
+        let blob = self.encoder.finish()?.finish()??;
+        let note = Note { blob: blob.digest.clone(), size: blob.size, raw: self.raw };
+        self.store.keep_proven(blob)?;
         let mut file = self.store.new_file()?;
         serde_json::to_writer(&mut file, &note)?;
         keep(file, &self.store.note(&diff_id))?;
@@ -262,46 +287,12 @@ impl LayerWriter {
 
 impl Write for LayerWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hash.write_all(bytes)?;
-        self.encoder.write_all(bytes)?;
-        self.raw += bytes.len() as u64;
+        self.push(Bytes::copy_from_slice(bytes))?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         // A flush of the compressor would cut its job short, and so change the bytes.
-        Ok(())
-    }
-}
-
-/// Work on a stream that goes on beside it, in a thread of its own: hashing and writing take as long as compressing.
-struct Aside<T> {
-    pieces: SyncSender<Vec<u8>>,
-    thread: JoinHandle<T>,
-}
-
-impl<T: Send + 'static> Aside<T> {
-    fn begin(work: impl FnOnce(mpsc::Receiver<Vec<u8>>) -> T + Send + 'static) -> io::Result<Self> {
-        let (pieces, receiver) = mpsc::sync_channel(PIECES);
-        let thread = std::thread::Builder::new().spawn(move || work(receiver))?;
-        Ok(Self { pieces, thread })
-    }
-
-    fn finish(self) -> io::Result<T> {
-        drop(self.pieces);
-        self.thread.join().map_err(|_| io::Error::other("a thread panicked"))
-    }
-}
-
-impl<T> Write for Aside<T> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // It has failed, and says why in the end; until then nobody is to stop.
-        let length = bytes.len().min(PIECE);
-        let _ = self.pieces.send(bytes[..length].to_vec());
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -313,9 +304,9 @@ struct Blob {
     size: u64,
 }
 
-fn written(mut file: NamedTempFile, pieces: mpsc::Receiver<Vec<u8>>) -> io::Result<Blob> {
+fn written(mut file: NamedTempFile, pieces: Pieces) -> io::Result<Blob> {
     let (mut hash, mut size) = (Sha256::new(), 0);
-    for piece in pieces {
+    for piece in pieces.each() {
         file.write_all(&piece)?;
         hash.update(&piece);
         size += piece.len() as u64;
@@ -323,9 +314,9 @@ fn written(mut file: NamedTempFile, pieces: mpsc::Receiver<Vec<u8>>) -> io::Resu
     Ok(Blob { file, digest: Digest::from_sha256(&hash.finalize().into()), size })
 }
 
-fn hashed(pieces: mpsc::Receiver<Vec<u8>>) -> Digest {
+fn hashed(pieces: Pieces) -> Digest {
     let mut hash = Sha256::new();
-    for piece in pieces {
+    for piece in pieces.each() {
         hash.update(&piece);
     }
     Digest::from_sha256(&hash.finalize().into())
@@ -364,8 +355,8 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn keep(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.persist(path).map(drop).map_err(|error| error.error)
+fn keep(file: NamedTempFile, path: &Path) -> io::Result<File> {
+    file.persist(path).map_err(|error| error.error)
 }
 
 /// SHA-256 of some bytes.

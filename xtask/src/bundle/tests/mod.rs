@@ -3,6 +3,7 @@
 mod carried;
 mod delta;
 mod hostile;
+mod proven;
 mod written;
 
 use std::collections::BTreeMap;

@@ -26,6 +26,7 @@ use crate::bundle::manifest::{
     ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Proof, Role, ServiceRecord, StoredImage,
 };
 use crate::bundle::open::BlobSource;
+use crate::bundle::proven::ProvenFile;
 use crate::bundle::store::Store;
 use crate::compose::file::ComposeFile;
 use crate::config::Layer;
@@ -272,6 +273,10 @@ impl BlobSource for Blobs {
             Some(path) => Ok(Box::new(File::open(path)?)),
             None => self.store.open_blob(digest),
         }
+    }
+
+    fn proven_file(&self, digest: &Digest) -> Option<ProvenFile> {
+        self.store.proven_file(digest)
     }
 }
 
