@@ -441,7 +441,7 @@ mod tests {
         let Err(EngineError::Unreachable { tried }) = connect(&nowhere).await else {
             panic!("no ssh, no engine")
         };
-        assert!(tried[0].1.starts_with("cannot start `ssh`: No such file"), "{tried:?}");
+        assert!(tried[0].1.starts_with("there is no program `ssh` on this machine"), "{tried:?}");
     }
 
     #[tokio::test]
