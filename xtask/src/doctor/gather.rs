@@ -176,9 +176,12 @@ async fn look_at_engine(surroundings: &Surroundings, began: Instant) -> (EngineF
     };
     // An old engine is not asked for its images, but says how old it is.
     let observed = observed.unwrap_or_else(|| Err(EngineError::Gone(late())));
+    let seen = survey.unwrap_or_default();
     let (about, observed) = match observed {
-        Ok(observed) => (Ok(about(&observed, survey.unwrap_or_default())), observed),
-        Err(EngineError::Unfit { lacks, .. }) => (Err(lacks), Observed::nothing()),
+        Ok(observed) => (Ok(about(&observed, seen)), observed),
+        Err(EngineError::Unfit { .. }) => {
+            (Ok(AboutEngine { api: engine.api().unwrap_or_default(), ..seen }), Observed::nothing())
+        }
         Err(error) => (Err(error.to_string()), Observed::nothing()),
     };
     facts.found =
@@ -186,24 +189,22 @@ async fn look_at_engine(surroundings: &Surroundings, began: Instant) -> (EngineF
     (facts, observed)
 }
 
-fn about(observed: &Observed, (disk, ahead): (DiskFacts, Option<i64>)) -> AboutEngine {
-    let Some(found) = &observed.capabilities else {
-        return AboutEngine { disk, ahead, ..AboutEngine::default() };
-    };
+/// What is seen of its machine, with what it says of itself in the listing's words.
+fn about(observed: &Observed, seen: AboutEngine) -> AboutEngine {
+    let Some(found) = &observed.capabilities else { return seen };
     AboutEngine {
         name: found.name.clone(),
         version: found.version.clone(),
         api: found.api,
         platform: found.platform.to_string(),
-        ahead,
-        disk,
+        ..seen
     }
 }
 
-/// The engine's disk, and how far its clock is ahead of ours in seconds.
-async fn look_at_machine(engine: &AnyEngine, deadline: Instant) -> (DiskFacts, Option<i64>) {
+/// The engine's version, its disk, and how far its clock is ahead of ours in seconds: whatever its API.
+async fn look_at_machine(engine: &AnyEngine, deadline: Instant) -> AboutEngine {
     let asked = chrono::Utc::now();
-    let Ok(survey) = engine.survey().await else { return (DiskFacts::Unknown, None) };
+    let Ok(survey) = engine.survey().await else { return AboutEngine::default() };
     let now = asked + (chrono::Utc::now() - asked) / 2;
     let there = survey.time.as_deref().and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok());
     let ahead = there.map(|there| there.signed_duration_since(now).num_seconds());
@@ -218,10 +219,17 @@ async fn look_at_machine(engine: &AnyEngine, deadline: Instant) -> (DiskFacts, O
         None => {
             let soon = deadline - Duration::from_millis(500);
             let used = within(soon, engine.used()).await.and_then(Result::ok);
-            DiskFacts::Elsewhere { host: survey.host, used }
+            DiskFacts::Elsewhere { host: survey.host.clone(), used }
         }
     };
-    (disk, ahead)
+    AboutEngine {
+        name: "docker".to_owned(),
+        version: survey.version,
+        platform: survey.machine,
+        ahead,
+        disk,
+        ..AboutEngine::default()
+    }
 }
 
 /// A build that has to fail at its first instruction, since there is no such file: whoever says so has read the

@@ -330,10 +330,19 @@ fn proxies(facts: &Facts) -> Vec<Finding> {
     {
         return vec![
             warning(format!("{seen}; the internal registry {internal} would be asked through the proxy"))
-                .fix(format!("add it to NO_PROXY: NO_PROXY={internal},localhost,127.0.0.1")),
+                .fix(format!(
+                    "add it to NO_PROXY: {}",
+                    with(value("NO_PROXY").unwrap_or_default(), internal)
+                )),
         ];
     }
     vec![ok(seen)]
+}
+
+/// A list of exceptions with one more host.
+fn with(list: &str, host: &str) -> String {
+    let list = if list.is_empty() { "localhost,127.0.0.1" } else { list };
+    format!("NO_PROXY={list},{host}")
 }
 
 fn is_loopback_url(url: &str) -> bool {

@@ -8,6 +8,10 @@ use crate::report::text::{Style, neutralise, pad, paint, width};
 const GAP: usize = 2;
 /// Below that many columns for what was seen, it goes on a line of its own.
 const ROOM: usize = 28;
+/// Where there is little room, titles that are longer than this stick out.
+const TITLE: usize = 16;
+/// From here on there is room.
+const WIDE: usize = 120;
 
 /// What it is written on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,76 +25,83 @@ pub struct Screen {
 /// The whole report.
 pub fn text(report: &Report, screen: Screen) -> String {
     let verdicts = report.checks.iter().map(|check| check.verdict.as_str().len()).max().unwrap_or(0) + GAP;
-    let titles = report.checks.iter().map(|check| width(&check.title)).max().unwrap_or(0) + GAP;
-    let mut lines = Vec::new();
-    for check in &report.checks {
-        lines.extend(lines_of(check, verdicts, titles, screen));
-    }
+    let titles = report.checks.iter().map(|check| width(&neutralise(&check.title)));
+    let titles = match screen.columns {
+        Some(columns) if columns < WIDE => titles.filter(|title| *title <= TITLE).max(),
+        _ => titles.max(),
+    };
+    let table = Table { verdicts, titles: titles.unwrap_or(0) + GAP, screen };
+    let mut lines: Vec<String> = report.checks.iter().flat_map(|check| table.lines_of(check)).collect();
     lines.push(String::new());
-    lines.extend(wrapped(&summary(report), 0, screen.columns));
+    lines.extend(wrapped(&summary(report), 0, 0, screen.columns));
     lines.join("\n")
 }
 
-fn lines_of(check: &Check, verdicts: usize, titles: usize, screen: Screen) -> Vec<String> {
-    let style = match check.verdict {
-        Verdict::Ok => Style::Good,
-        Verdict::Warning => Style::Warning,
-        Verdict::Failed => Style::Bad,
-        Verdict::Skipped => Style::Dim,
-    };
-    let verdict = check.verdict.as_str();
-    let verdict = format!(
-        "{}{}",
-        paint(screen.colour, style, verdict),
-        " ".repeat(verdicts.saturating_sub(verdict.len()))
-    );
-    let is_narrow = screen.columns.is_some_and(|columns| columns < verdicts + titles + ROOM);
-    let indent = if is_narrow { verdicts } else { verdicts + titles };
-    let mut seen = wrapped(&check.evidence, indent, screen.columns);
-    let title = neutralise(&check.title);
-    let mut lines = Vec::new();
-    if is_narrow {
-        lines.push(format!("{verdict}{title}"));
-    } else if !seen.is_empty() {
-        let first = seen.remove(0);
-        lines.push(format!("{verdict}{}{}", pad(&title, titles), first.trim_start()));
-    }
-    lines.append(&mut seen);
-    if let Some(fix) = &check.fix {
-        let label = "fix: ";
-        let fix = wrapped(fix, indent + label.len(), screen.columns);
-        lines.extend(fix.into_iter().enumerate().map(|(index, line)| match index {
-            0 => format!(
-                "{}{}{}",
-                " ".repeat(indent),
-                paint(screen.colour, Style::Bold, label.trim_end()),
-                &line[indent + label.len() - 1..]
-            ),
-            _ => line,
-        }));
-    }
-    lines
+struct Table {
+    /// How wide the verdicts' column is, its gap included.
+    verdicts: usize,
+    /// The same of the titles'.
+    titles: usize,
+    screen: Screen,
 }
 
-/// Words, broken at spaces into lines that begin with so many spaces. A word that is too long stays whole: it may be a
-/// path that somebody copies.
-fn wrapped(text: &str, indent: usize, columns: Option<usize>) -> Vec<String> {
-    let margin = " ".repeat(indent);
-    let text = neutralise(text);
-    let room = columns.map_or(usize::MAX, |columns| columns.saturating_sub(indent).max(1));
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if !line.is_empty() && width(&line) + 1 + width(word) > room {
-            lines.push(format!("{margin}{line}"));
-            line.clear();
+impl Table {
+    fn lines_of(&self, check: &Check) -> Vec<String> {
+        let Self { verdicts, titles, screen: Screen { columns, colour } } = *self;
+        let style = match check.verdict {
+            Verdict::Ok => Style::Good,
+            Verdict::Warning => Style::Warning,
+            Verdict::Failed => Style::Bad,
+            Verdict::Skipped => Style::Dim,
+        };
+        let verdict = check.verdict.as_str();
+        let gap = " ".repeat(verdicts.saturating_sub(verdict.len()));
+        let verdict = format!("{}{gap}", paint(colour, style, verdict));
+        let title = neutralise(&check.title);
+        let mut lines = Vec::new();
+        if columns.is_some_and(|columns| columns < verdicts + titles + ROOM) {
+            lines.push(format!("{verdict}{title}"));
+            lines.extend(wrapped(&check.evidence, verdicts, verdicts, columns));
+        } else {
+            let indent = verdicts + titles;
+            let begins = verdicts + titles.max(width(&title) + GAP);
+            let mut seen = wrapped(&check.evidence, begins, indent, columns).into_iter();
+            let first = seen.next().unwrap_or_default();
+            lines.push(format!("{verdict}{}{}", pad(&title, begins - verdicts), first.trim_start()));
+            lines.extend(seen);
         }
-        if !line.is_empty() {
+        if let Some(fix) = &check.fix {
+            let label = "fix:";
+            let indent = verdicts + label.len() + 1;
+            let mut fix = wrapped(fix, indent, indent, columns).into_iter();
+            let first = fix.next().unwrap_or_default();
+            let margin = " ".repeat(verdicts);
+            lines.push(format!("{margin}{} {}", paint(colour, Style::Bold, label), first.trim_start()));
+            lines.extend(fix);
+        }
+        lines
+    }
+}
+
+/// Words, broken at spaces into lines that begin with `indent` spaces, the first one with `begins`. A word that is too
+/// long stays whole: it may be a path that somebody copies.
+fn wrapped(text: &str, begins: usize, indent: usize, columns: Option<usize>) -> Vec<String> {
+    let text = neutralise(text);
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = " ".repeat(begins);
+    let mut is_empty = true;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        if !is_empty && columns.is_some_and(|columns| width(&line) + 1 + width(word) > columns) {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            is_empty = true;
+        }
+        if !is_empty {
             line.push(' ');
         }
         line.push_str(word);
+        is_empty = false;
     }
-    lines.push(format!("{margin}{line}"));
+    lines.push(line);
     lines
 }
 

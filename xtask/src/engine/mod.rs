@@ -217,6 +217,14 @@ impl AnyEngine {
         }
     }
 
+    /// The API that is spoken with it.
+    pub fn api(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Docker(engine) => Some(engine.api),
+            Self::Fake(_) => None,
+        }
+    }
+
     /// What it says of its machine.
     ///
     /// # Errors

@@ -197,6 +197,7 @@ fn explain(spec: &Spec, ended: &Ended) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{EngineError, Surroundings, connect};
     use super::*;
 
     #[track_caller]
@@ -271,6 +272,77 @@ mod tests {
             let last_line = Some(line.to_owned()).filter(|line| !line.is_empty());
             let ended = Ended { program: "ssh".to_owned(), code: Some(code), last_line };
             assert_eq!(explain(&spec, &ended), told);
+        }
+    }
+
+    fn surroundings(host: &str, path: &str) -> Surroundings {
+        let find = |name: &str| match name {
+            "DOCKER_HOST" => Some(host.to_owned()),
+            "PATH" => Some(path.to_owned()),
+            _ => None,
+        };
+        Surroundings::new(&find, None)
+    }
+
+    /// `DOCKER_HOST=ssh://ada@far` with a program called `ssh` that does what a script says.
+    fn through_ssh(folder: &std::path::Path, script: &str) -> Surroundings {
+        let program = folder.join("ssh");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("runs");
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        surroundings("ssh://ada@far", &path)
+    }
+
+    #[tokio::test]
+    async fn ssh_that_fails_says_why() {
+        let folder = tempfile::tempdir().expect("folder");
+        for (script, told) in [
+            (
+                "echo 'ada@far: Permission denied (publickey).' >&2; exit 255",
+                "ssh to far: ada@far: Permission denied (publickey) (exited with status 255); load your key \
+                 (`ssh-add`), and see that `ssh -l ada far true` asks for nothing",
+            ),
+            (
+                "cat >/dev/null & echo Welcome; sleep 5",
+                "ssh to far: something else than the engine speaks there; see that `ssh -l ada far true` prints nothing",
+            ),
+        ] {
+            let Err(EngineError::Unreachable { tried }) = connect(&through_ssh(folder.path(), script)).await
+            else {
+                panic!("an engine behind {script}?");
+            };
+            assert_eq!(tried, [("ssh://ada@far (DOCKER_HOST)".to_owned(), told.to_owned())]);
+        }
+        let nowhere = surroundings("ssh://far", "/nowhere");
+        let Err(EngineError::Unreachable { tried }) = connect(&nowhere).await else {
+            panic!("no ssh, no engine")
+        };
+        assert!(tried[0].1.starts_with("there is no program `ssh` on this machine"), "{tried:?}");
+    }
+
+    #[tokio::test]
+    async fn an_engine_answers_through_ssh_and_no_ssh_is_left() {
+        let folder = tempfile::tempdir().expect("folder");
+        let words = folder.path().join("words");
+        let pid = folder.path().join("pid");
+        let script = format!(
+            "echo $$ > {}; printf '%s ' \"$@\" > {}; read -r _; \
+             printf 'HTTP/1.1 200 OK\\r\\nApi-Version: 1.43\\r\\nContent-Length: 2\\r\\n\\r\\nOK'; \
+             exec cat >/dev/null",
+            pid.display(),
+            words.display()
+        );
+        let engine = connect(&through_ssh(folder.path(), &script)).await.expect("answers");
+        assert_eq!(engine.endpoint(), "ssh://ada@far");
+        assert!(!engine.may_share_loopback(), "its 127.0.0.1 is another one");
+        assert_eq!(
+            std::fs::read_to_string(&words).expect("is called"),
+            "-T -o BatchMode=yes -o ConnectTimeout=15 -l ada -- far docker system dial-stdio "
+        );
+        let pid = std::fs::read_to_string(&pid).expect("has run").trim().parse().expect("a number");
+        if let Some(process) = crate::os::ProcessId::of(pid) {
+            assert!(process.ends_within(Duration::from_secs(5)).await, "ssh still runs");
         }
     }
 

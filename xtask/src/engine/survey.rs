@@ -18,6 +18,10 @@ const MAX_ANSWER: usize = 32 << 20;
 pub struct Survey {
     /// Its host name.
     pub host: String,
+    /// The engine's own version.
+    pub version: String,
+    /// `linux/x86_64`, in the machine's own words.
+    pub machine: String,
     /// Where the engine's data lies, on that machine.
     pub data_root: Option<PathBuf>,
     /// What time it is there, as RFC 3339.
@@ -31,6 +35,10 @@ pub struct Survey {
 #[derive(Default)]
 struct Info {
     name: String,
+    server_version: String,
+    #[serde(rename = "OSType")]
+    os_type: String,
+    architecture: String,
     docker_root_dir: Option<PathBuf>,
     system_time: Option<String>,
 }
@@ -56,6 +64,8 @@ pub(super) async fn survey(engine: &DockerEngine) -> Result<Survey, EngineError>
     let info: Info = ask(engine, "/info").await?;
     Ok(Survey {
         host: info.name,
+        version: info.server_version,
+        machine: format!("{}/{}", info.os_type, info.architecture),
         data_root: info.docker_root_dir.filter(|path| path.is_absolute()),
         time: info.system_time,
         is_near: engine.wire.is_local(),

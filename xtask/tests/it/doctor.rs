@@ -124,3 +124,44 @@ fn proxies_of_docker_are_seen_without_their_passwords() {
     let document = repo.json("doctor --offline --format json");
     assert!(check(&document, "docker-config")["evidence"].as_str().unwrap().contains("config.json:2:"));
 }
+
+/// An engine of long ago: it answers a ping, says a little of itself, and knows nothing else.
+fn old_engine() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("tcp://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let (status, body) = match first.split(' ').nth(1) {
+                Some("/_ping") => ("200 OK", "OK"),
+                Some("/v1.38/info") => (
+                    "200 OK",
+                    r#"{"Name":"attic","ServerVersion":"18.06.3","OSType":"linux","Architecture":"x86_64"}"#,
+                ),
+                _ => ("404 Not Found", "{}"),
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nApi-Version: 1.38\r\nContent-Length: {length}\r\n");
+            let _ = write!(&stream, "{head}Connection: close\r\n\r\n{body}");
+        }
+    });
+    host
+}
+
+#[test]
+fn an_old_engine_is_told_as_such() {
+    let host = old_engine();
+    let repo = TestRepo::new(SERVICE).with("DOCKER_HOST", &host);
+    assert_eq!(repo.code("doctor --offline"), 12);
+    let document = repo.json("doctor --offline --format json");
+    let told = |id: &str| {
+        let check = check(&document, id);
+        format!("{}: {}", check["verdict"].as_str().unwrap(), check["evidence"].as_str().unwrap())
+    };
+    assert_eq!(told("engine"), format!("ok: docker 18.06.3 at {host}, linux/x86_64"));
+    assert_eq!(told("api"), "failed: 1.38; 1.41 is needed");
+    assert!(told("buildkit").starts_with("failed: "), "{}", told("buildkit"));
+    assert!(told("engine-disk").starts_with("skipped: the engine is on attic, whose disk"));
+}
