@@ -19,8 +19,10 @@ pub const MAX_STEPS: usize = 8;
 const BAR: usize = 30;
 /// Names are aligned, up to this width.
 const NAME: usize = 12;
-/// Narrower terminals are spared the indentation and what is left of each step.
+/// Narrower terminals are spared the indentation.
 const NARROW: usize = 60;
+/// Narrower ones are not told what is left of each step: what runs is more to know.
+const ROOMY: usize = 76;
 
 /// How large a terminal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,7 +332,7 @@ fn step_lines(screen: &Screen, steps: &[&RunningStep], columns: usize, now: u64)
     let counts = widest(&mut steps.iter().map(|step| width(&step.count)));
     let left_over: Vec<_> = steps
         .iter()
-        .map(|step| screen.left_of(step, now).filter(|_| columns >= NARROW).unwrap_or_default())
+        .map(|step| screen.left_of(step, now).filter(|_| columns >= ROOMY).unwrap_or_default())
         .collect();
     let lefts = widest(&mut left_over.iter().map(|text| width(text)));
     let rows = steps.iter().zip(left_over).map(|(step, left_over)| {
