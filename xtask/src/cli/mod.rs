@@ -25,18 +25,18 @@ mod run;
 mod session;
 mod trials;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{Cli, Command};
-use self::session::Typed;
+use self::session::{Typed, circumstances};
 use crate::env::Env;
 use crate::error::{Error, ExitCode};
 use crate::report;
 use crate::report::bug::{RunNotes, guard};
-use crate::report::resolve::Colour;
+use crate::report::resolve::{Colour, resolve};
 
 /// The whole program: parses, does, tells what went wrong.
 pub fn main() -> std::process::ExitCode {
@@ -54,16 +54,17 @@ fn run(notes: &RunNotes) -> std::process::ExitCode {
             return if is_help { ExitCode::Good } else { ExitCode::Usage }.into();
         }
     };
+    let colour = resolve(circumstances(&cli.global, &Env::from_process(), false)).colour;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell(&Error::of(ExitCode::Unexpected, &error), notes).into(),
+        Err(error) => return tell(&Error::of(ExitCode::Unexpected, &error), notes, colour).into(),
     };
     let result = runtime.block_on(dispatch(cli, notes));
     // A blocking task that outlives a cancelled run must not hold up the exit.
     runtime.shutdown_background();
     match result {
         Ok(code) => code.into(),
-        Err(error) => tell(&error, notes).into(),
+        Err(error) => tell(&error, notes, colour).into(),
     }
 }
 
@@ -117,11 +118,9 @@ fn say(text: &str) {
     eprintln!("{text}");
 }
 
-fn tell(error: &Error, notes: &RunNotes) -> ExitCode {
+fn tell(error: &Error, notes: &RunNotes, colour: Colour) -> ExitCode {
     if let Some(failure) = error.telling(&notes.secrets) {
-        let stderr = std::io::stderr();
-        let plain = !stderr.is_terminal() || Env::from_process().no_color();
-        report::tell(&failure, if plain { Colour::No } else { Colour::Yes });
+        report::tell(&failure, colour);
     }
     error.code()
 }

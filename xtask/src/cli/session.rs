@@ -291,7 +291,8 @@ impl Session {
     }
 }
 
-fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
+/// What was typed, and where it was.
+pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
     Circumstances {
         progress: match global.progress {
             ProgressChoice::Auto => resolve::ProgressChoice::Auto,
@@ -311,6 +312,7 @@ fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
         is_ci: env.is_ci(),
         term_is_dumb: env.is_dumb_terminal(),
         no_color: env.no_color(),
+        forces_color: env.forces_color(),
     }
 }
 

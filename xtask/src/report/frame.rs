@@ -10,7 +10,7 @@ use super::plain::{closing_lines, counted, ending_style};
 use super::resolve::{Display, Verbosity};
 use super::running::{Running, RunningStep};
 use super::summary::Summary;
-use super::text::{Style, clock, cut, neutralise, pad, shorten_digests, size, took, width};
+use super::text::{Style, clock, cut, cut_name, neutralise, pad, shorten_digests, size, took, width};
 use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 
 /// At most so many running steps are shown.
@@ -336,7 +336,8 @@ fn step_lines(screen: &Screen, steps: &[&RunningStep], columns: usize, now: u64)
         .collect();
     let lefts = widest(&mut left_over.iter().map(|text| width(text)));
     let rows = steps.iter().zip(left_over).map(|(step, left_over)| {
-        let mut left = vec![(Style::Plain, format!("{indent}{} ", pad(&cut(&step.subject, names), names)))];
+        let mut left =
+            vec![(Style::Plain, format!("{indent}{} ", pad(&cut_name(&step.subject, names), names)))];
         if counts > 0 {
             left.push((Style::Plain, format!("{} ", pad(&step.count, counts))));
         }
