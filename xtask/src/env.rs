@@ -53,9 +53,14 @@ impl Env {
         self.non_empty("CI").is_some_and(|value| !matches!(value, "0" | "false" | "no" | "off"))
     }
 
-    /// Whether colour is unwanted: `NO_COLOR` not empty (no-color.org) or a terminal that has none.
+    /// Whether colour is unwanted: `NO_COLOR` not empty (no-color.org).
     pub fn no_color(&self) -> bool {
-        self.non_empty("NO_COLOR").is_some() || self.is_dumb_terminal()
+        self.non_empty("NO_COLOR").is_some()
+    }
+
+    /// Whether colour is wanted where there is no terminal too: `CLICOLOR_FORCE` set to anything but `0`.
+    pub fn forces_color(&self) -> bool {
+        self.non_empty("CLICOLOR_FORCE").is_some_and(|value| value != "0")
     }
 
     /// Whether the terminal cannot move its cursor.
@@ -219,7 +224,9 @@ mod tests {
             [("NO_COLOR", ""), ("https_proxy", "http://p:1"), ("HTTP_PROXY", "")].into_iter().collect();
         assert!(!env.no_color(), "an empty NO_COLOR means nothing");
         assert_eq!(env.proxies(), BTreeMap::from([("https_proxy".to_owned(), "http://p:1".to_owned())]));
-        let dumb: Env = [("TERM", "dumb")].into_iter().collect();
-        assert!(dumb.no_color());
+        let dumb: Env = [("TERM", "dumb"), ("CLICOLOR_FORCE", "0")].into_iter().collect();
+        assert!(dumb.is_dumb_terminal() && !dumb.no_color() && !dumb.forces_color());
+        let forced: Env = [("CLICOLOR_FORCE", "1")].into_iter().collect();
+        assert!(forced.forces_color());
     }
 }

@@ -129,7 +129,7 @@ pub async fn deliver<B: BlobSource + Clone + Send + 'static>(
         Ok(())
     };
     tokio::select! {
-        never = tell(&at, "load", progress) => match never {},
+        never = tell(&at, "taken by the engine", progress) => match never {},
         result = all => result?,
     }
     done.sent = at.load(Ordering::Relaxed);

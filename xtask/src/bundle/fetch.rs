@@ -217,7 +217,7 @@ async fn save(
         feeder.finish(ended).await;
         Ok(())
     };
-    let told = tell(&at, "save", progress);
+    let told = tell(&at, "saved by the engine", progress);
     tokio::select! {
         never = told => match never {},
         done = async { tokio::join!(sending, reading) } => {
@@ -258,7 +258,7 @@ async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnPro
         }
     };
     tokio::select! {
-        never = tell(&at, "push", progress) => match never {},
+        never = tell(&at, "pushed by the engine", progress) => match never {},
         () = idle => warn(&format!("nothing came for {} s", PATIENCE.as_secs())),
         pushed = pushing => if let Err(error) = pushed { warn(&error) },
     }
@@ -330,7 +330,9 @@ pub(super) async fn tell(at: &AtomicU64, way: &str, progress: OnProgress<'_>) ->
     let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;
-        let (done, detail) = (at.load(Ordering::Relaxed), Some(way.to_owned()));
+        let done = at.load(Ordering::Relaxed);
+        // An engine writes an archive to its own disk before it sends the first byte of it.
+        let detail = Some(if done == 0 { "waiting for the engine".to_owned() } else { way.to_owned() });
         progress(Progress::Moved { done, total: 0, unit: Unit::Bytes, detail });
     }
 }

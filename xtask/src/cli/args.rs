@@ -113,7 +113,7 @@ pub enum ProgressChoice {
 /// `--color`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal or with CLICOLOR_FORCE, unless NO_COLOR is set
     Auto,
     /// Always
     Always,

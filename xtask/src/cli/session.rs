@@ -379,6 +379,7 @@ impl Session {
     }
 }
 
+/// What was typed, and where it was.
 pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
     Circumstances {
         progress: match global.progress {
@@ -399,6 +400,7 @@ pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circum
         is_ci: env.is_ci(),
         term_is_dumb: env.is_dumb_terminal(),
         no_color: env.no_color(),
+        forces_color: env.forces_color(),
         forge: forge(env),
     }
 }

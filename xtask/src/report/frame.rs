@@ -10,7 +10,7 @@ use super::plain::{closing_lines, counted, ending_style};
 use super::resolve::{Display, Verbosity};
 use super::running::{Running, RunningStep};
 use super::summary::Summary;
-use super::text::{Style, clock, cut, neutralise, pad, shorten_digests, size, took, width};
+use super::text::{Style, clock, cut, cut_name, neutralise, pad, shorten_digests, size, took, width};
 use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 
 /// At most so many running steps are shown.
@@ -19,8 +19,10 @@ pub const MAX_STEPS: usize = 8;
 const BAR: usize = 30;
 /// Names are aligned, up to this width.
 const NAME: usize = 12;
-/// Narrower terminals are spared the indentation and what is left of each step.
+/// Narrower terminals are spared the indentation.
 const NARROW: usize = 60;
+/// Narrower ones are not told what is left of each step: what runs is more to know.
+const ROOMY: usize = 76;
 
 /// How large a terminal is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -331,11 +333,12 @@ fn step_lines(screen: &Screen, steps: &[&RunningStep], columns: usize, now: u64)
     let counts = widest(&mut steps.iter().map(|step| width(&step.count)));
     let left_over: Vec<_> = steps
         .iter()
-        .map(|step| screen.left_of(step, now).filter(|_| columns >= NARROW).unwrap_or_default())
+        .map(|step| screen.left_of(step, now).filter(|_| columns >= ROOMY).unwrap_or_default())
         .collect();
     let lefts = widest(&mut left_over.iter().map(|text| width(text)));
     let rows = steps.iter().zip(left_over).map(|(step, left_over)| {
-        let mut left = vec![(Style::Plain, format!("{indent}{} ", pad(&cut(&step.subject, names), names)))];
+        let mut left =
+            vec![(Style::Plain, format!("{indent}{} ", pad(&cut_name(&step.subject, names), names)))];
         if counts > 0 {
             left.push((Style::Plain, format!("{} ", pad(&step.count, counts))));
         }

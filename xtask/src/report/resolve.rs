@@ -50,6 +50,8 @@ pub struct Circumstances {
     pub term_is_dumb: bool,
     /// `NO_COLOR` is set and not empty (no-color.org).
     pub no_color: bool,
+    /// `CLICOLOR_FORCE` is set and not `0` (bixense.com/clicolors).
+    pub forces_color: bool,
     /// Whose log takes what is shown.
     pub forge: Forge,
 }
@@ -152,8 +154,19 @@ pub enum Verbosity {
 ///
 /// (1) stderr is a terminal and not a dumb one.
 ///
-/// Colours: never in json; else `--color always|never` decides; else yes if bars are possible and `NO_COLOR` is not
-/// set. Verbosity: quiet in quiet mode, else by the number of `-v`.
+/// The colours:
+///
+/// | `--color` | mode | `NO_COLOR` | `CLICOLOR_FORCE` | bars possible (1) | colours |
+/// |---|---|---|---|---|---|
+/// | any | json | any | any | any | no |
+/// | never | tty, plain, quiet | any | any | any | no |
+/// | always | tty, plain, quiet | any | any | any | yes |
+/// | auto | tty, plain, quiet | yes | any | any | no |
+/// | auto | tty, plain, quiet | no | yes | any | yes |
+/// | auto | tty, plain, quiet | no | no | yes | yes |
+/// | auto | tty, plain, quiet | no | no | no | no |
+///
+/// Verbosity: quiet in quiet mode, else by the number of `-v`.
 ///
 /// The log whose language is spoken: the one that there is, but none in tty mode, which nobody keeps. In json mode it
 /// is known for one thing only: nothing may be taken for a command of it.
@@ -172,7 +185,7 @@ pub fn resolve(around: Circumstances) -> Display {
         && match around.colour {
             ColourChoice::Always => true,
             ColourChoice::Never => false,
-            ColourChoice::Auto => can_draw && !around.no_color,
+            ColourChoice::Auto => !around.no_color && (around.forces_color || can_draw),
         };
     let verbosity = match (mode, around.verbose) {
         (Mode::Quiet, _) => Verbosity::Quiet,
@@ -197,11 +210,11 @@ mod tests {
         ("quiet", ProgressChoice::Quiet),
     ];
 
-    /// The rows of the table in the doc comment of `resolve`.
-    fn table() -> Vec<Vec<String>> {
+    /// The rows of a table in the doc comment of `resolve`, by its head.
+    fn table(head: &str) -> Vec<Vec<String>> {
         include_str!("resolve.rs")
             .lines()
-            .skip_while(|line| !line.contains("| `--progress` |"))
+            .skip_while(|line| !line.starts_with(head))
             .skip(2)
             .take_while(|line| line.starts_with("/// |"))
             .map(|line| {
@@ -220,7 +233,7 @@ mod tests {
 
     #[test]
     fn every_case_has_one_row_and_the_row_is_right() {
-        let table = table();
+        let table = table("/// | `--progress` |");
         assert_eq!(table.len(), 9);
         for (name, progress) in CHOICES {
             for bits in 0..16u8 {
@@ -253,26 +266,44 @@ mod tests {
 
     #[test]
     fn colours_are_for_those_who_can_see_them() {
-        let terminal = Circumstances { stderr_is_terminal: true, ..Circumstances::default() };
-        for (around, colour) in [
-            (terminal, Colour::Yes),
-            (Circumstances { is_ci: true, ..terminal }, Colour::Yes),
-            (Circumstances { no_color: true, ..terminal }, Colour::No),
-            (Circumstances { term_is_dumb: true, ..terminal }, Colour::No),
-            (Circumstances { colour: ColourChoice::Never, ..terminal }, Colour::No),
-            (Circumstances { colour: ColourChoice::Always, no_color: true, ..terminal }, Colour::Yes),
-            (Circumstances::default(), Colour::No),
-            (Circumstances { colour: ColourChoice::Always, ..Circumstances::default() }, Colour::Yes),
-            (
-                Circumstances {
-                    colour: ColourChoice::Always,
-                    progress: ProgressChoice::Json,
+        let table = table("/// | `--color` |");
+        assert_eq!(table.len(), 7);
+        let choices =
+            [("auto", ColourChoice::Auto), ("always", ColourChoice::Always), ("never", ColourChoice::Never)];
+        for ((_, progress), (name, colour)) in
+            CHOICES.iter().flat_map(|progress| choices.iter().map(move |choice| (*progress, *choice)))
+        {
+            for bits in 0..32u8 {
+                let [no_color, forces_color, stderr_is_terminal, term_is_dumb, is_ci] =
+                    [1, 2, 4, 8, 16].map(|bit| bits & bit != 0);
+                let around = Circumstances {
+                    progress,
+                    colour,
+                    no_color,
+                    forces_color,
+                    stderr_is_terminal,
+                    term_is_dumb,
+                    is_ci,
                     ..Circumstances::default()
-                },
-                Colour::No,
-            ),
-        ] {
-            assert_eq!(resolve(around).colour, colour, "{around:?}");
+                };
+                let display = resolve(around);
+                let mode = format!("{:?}", display.mode).to_lowercase();
+                let is_one_of =
+                    |cell: &str, value: &str| cell == "any" || cell.split(", ").any(|one| one == value);
+                let rows: Vec<_> = table
+                    .iter()
+                    .filter(|row| {
+                        is_one_of(&row[0], name)
+                            && is_one_of(&row[1], &mode)
+                            && matches(&row[2], no_color)
+                            && matches(&row[3], forces_color)
+                            && matches(&row[4], stderr_is_terminal && !term_is_dumb)
+                    })
+                    .collect();
+                assert_eq!(rows.len(), 1, "{around:?}");
+                let expect = if rows[0][5] == "yes" { Colour::Yes } else { Colour::No };
+                assert_eq!(display.colour, expect, "{around:?}");
+            }
         }
     }
 

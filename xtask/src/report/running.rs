@@ -139,6 +139,7 @@ fn count(done: u64, total: u64, unit: Unit) -> String {
     match (unit, total) {
         (Unit::Steps, 0) => String::new(),
         (Unit::Steps, total) => format!("{done:>2}/{total:<2}"),
+        (Unit::Bytes, 0) if done == 0 => String::new(),
         (Unit::Bytes, 0) => size(done),
         (Unit::Bytes, total) => format!("{}/{}", size(done), size(total)),
     }

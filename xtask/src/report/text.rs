@@ -51,6 +51,16 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     console::truncate_str(text, columns, tail)
 }
 
+/// The same for a name: of a reference, the end is what tells it from others.
+pub fn cut_name(name: &str, columns: usize) -> Cow<'_, str> {
+    if width(name) <= columns || columns < 8 || !name.contains('/') {
+        return cut(name, columns);
+    }
+    let fits = |(at, _): &(usize, char)| width(&name[*at..]) <= columns - 3;
+    let start = name.char_indices().rev().take_while(fits).last().map_or(name.len(), |(at, _)| at);
+    Cow::Owned(format!("...{}", &name[start..]))
+}
+
 /// Filled with spaces up to so many columns.
 pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
@@ -148,9 +158,22 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_is_told_by_its_end() {
+        for (name, columns, cut) in [
+            ("registry.example.com/team/base:1.2.3", 20, "...m/team/base:1.2.3"),
+            ("gateway-with-a-long-name", 20, "gateway-with-a-lo..."),
+            ("a/b", 20, "a/b"),
+            ("a/bcdefgh", 5, "a/bcd"),
+        ] {
+            assert_eq!(cut_name(name, columns), cut);
+        }
+    }
+
+    #[test]
     fn wide_characters_count_twice() {
         assert_eq!(width("日本"), 4);
         assert_eq!(cut("日本語日本語", 9), "日本語...");
         assert_eq!(pad("日本", 6), "日本  ");
+        assert_eq!(cut_name("日本/日本語", 8), "...本語");
     }
 }

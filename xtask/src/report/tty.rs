@@ -54,7 +54,7 @@ impl Terminal for Stderr {
     }
 
     fn begin(&mut self, canvas: &Arc<Mutex<Canvas>>) {
-        *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(canvas.clone());
+        *locked(&DRAWN) = Some(canvas.clone());
         #[cfg(unix)]
         watch_for_stops();
     }
@@ -83,7 +83,11 @@ fn watch_for_stops() {
         };
         tokio::spawn(async move {
             while stops.recv().await.is_some() {
-                leave();
+                let drawn = locked(&DRAWN);
+                let mut canvas = drawn.as_ref().map(|canvas| locked(canvas));
+                let text = canvas.as_mut().map(|canvas| canvas.clear(Stderr::default().size().columns));
+                let _ = io::stderr().lock().write_all(text.unwrap_or_default().as_bytes());
+                // Nobody draws before it goes on: the canvas is still held.
                 let _ = kill_process(getpid(), Signal::STOP);
             }
         });

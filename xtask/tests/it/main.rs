@@ -29,6 +29,8 @@ mod page;
 mod pages;
 mod plan;
 mod repo;
+#[cfg(unix)]
+mod terminal;
 #[path = "../../src/testing.rs"]
 mod testing;
 mod trials;
