@@ -8,7 +8,7 @@ use super::pipeline::{self, Planned};
 use super::session::{Session, World};
 use crate::error::{Error, ErrorKind};
 use crate::model::StepKind;
-use crate::plan::bake::{self, BakeInput, Content};
+use crate::plan::bake::{self, Aside, BakeInput, Content};
 
 /// Where files are put that do not stand in the tree.
 const ASIDE: &str = "target/xtask/bake";
@@ -37,8 +37,8 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
         cache_to: config.cache_to.as_ref(),
         aside: ASIDE,
     });
-    for (path, content) in &baked.aside {
-        put(&config.root.join(path), content).map_err(|error| {
+    for (path, file) in &baked.aside {
+        put(&config.root.join(path), file).map_err(|error| {
             Error::of(ErrorKind::File, &error).context(format!("cannot put {path} beside the tree"))
         })?;
     }
@@ -49,16 +49,16 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
 }
 
 /// The file appears whole or not at all.
-fn put(path: &Path, content: &Content) -> io::Result<()> {
+fn put(path: &Path, aside: &Aside) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let file = tempfile::NamedTempFile::new_in(folder)?;
-    match content {
+    match &aside.content {
         Content::Text(text) => std::fs::write(file.path(), text)?,
         Content::File(source) => drop(std::fs::copy(source, file.path())?),
     }
     use std::os::unix::fs::PermissionsExt as _;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(aside.mode))?;
     file.persist(path)?;
     Ok(())
 }

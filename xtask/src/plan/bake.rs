@@ -91,9 +91,18 @@ pub struct Bake {
     /// The file's text. Paths in it are relative to the root, where bake has to be run.
     pub text: String,
     /// Files to be put beside the tree, by path relative to the root.
-    pub aside: BTreeMap<String, Content>,
+    pub aside: BTreeMap<String, Aside>,
     /// What cannot be baked, and why.
     pub left_out: Vec<(ImageName, String)>,
+}
+
+/// A file beside the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// What it holds.
+    pub content: Content,
+    /// Unix permission bits, as a build would see them.
+    pub mode: u32,
 }
 
 /// What a file beside the tree holds.
@@ -173,19 +182,20 @@ fn built(
     image: &Image,
     spec: BuildSpec,
     names: &BTreeMap<ImageName, String>,
-    aside: &mut BTreeMap<String, Content>,
+    aside: &mut BTreeMap<String, Aside>,
 ) -> Result<Target, String> {
     let context =
         |(name, need): (&Reference, &ImageName)| (context_name(name), format!("target:{}", names[need]));
     let mut contexts: BTreeMap<String, String> = image.asks_for.iter().map(context).collect();
     let in_tree =
         |path: &str| if spec.context == "." { path.to_owned() } else { format!("{}/{path}", spec.context) };
-    let apart: Vec<(&str, Content)> = spec
+    let apart: Vec<(&str, Aside)> = spec
         .files
         .counted()
         .filter_map(|file| {
             let pending = || input.pending.get(&in_tree(&file.path)).cloned().map(Content::Text);
-            Some((file.path.as_str(), file.source.clone().map(Content::File).or_else(pending)?))
+            let content = file.source.clone().map(Content::File).or_else(pending)?;
+            Some((file.path.as_str(), Aside { content, mode: file.mode }))
         })
         .collect();
     let mut inline = input.pending.contains_key(&spec.dockerfile).then(|| spec.text.clone());
@@ -197,8 +207,8 @@ fn built(
         })?;
         inline = Some(pointed);
         let folder = format!("{}/{}", input.aside, names[&image.name]);
-        for (path, content) in &apart {
-            aside.insert(format!("{folder}/{path}"), content.clone());
+        for (path, file) in &apart {
+            aside.insert(format!("{folder}/{path}"), file.clone());
         }
         contexts.insert(apart::CONTEXT.to_owned(), folder);
     }
