@@ -6,6 +6,7 @@
 mod activity;
 mod affected;
 pub mod args;
+mod bake;
 mod base_images;
 mod bench;
 mod bump;

@@ -20,7 +20,7 @@ use crate::plan::cache::{self, StoreInput};
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::keep::{self, KeepInput};
 use crate::plan::locked::{LockFinding, unfit, unmended};
-use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach, Renew};
+use crate::plan::prefetch::{self, Bootstrap, Pin, PrefetchInput, Reach, Renew};
 use crate::plan::{download, push, verify};
 use crate::rebuild::lineage::NAMESPACE;
 use crate::tree;
@@ -144,6 +144,8 @@ pub(super) struct Planned {
     pub plan: Plan,
     /// External images that are not as the lock says, and that the plan does not mend.
     pub off_lock: Vec<LockFinding>,
+    /// What external images are held to, by every name that Dockerfiles use.
+    pub pins: BTreeMap<Reference, Pin>,
 }
 
 /// Plans without doing anything.
@@ -322,7 +324,7 @@ pub(super) fn make_plan(
         let store = (!request.has(Phase::Build)).then_some(observed);
         plan.extend(push::plan(&selected, &world.tree.graph, store));
     }
-    Planned { selected, verdict, assessments, plan, off_lock }
+    Planned { selected, verdict, assessments, plan, off_lock, pins: comparison.pins }
 }
 
 /// Whether stages of some image were kept here.

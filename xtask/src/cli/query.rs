@@ -10,8 +10,8 @@ use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Network, Originals, Phase, Platform, Severity};
+use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
-use crate::plan::{alias, bake};
 use crate::report::history as records;
 use crate::status::{self, StatusReport};
 
@@ -34,14 +34,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         PlanFormat::Text => pipeline::plan_text(&session, &world, &planned, &request),
         PlanFormat::Json => explain::json(&document(Inputs::All)),
         PlanFormat::Dot => explain::dot(&document(Inputs::None)),
-        PlanFormat::Bake => {
-            for step in world.render.steps.iter().filter(|step| step.subject.ends_with("Dockerfile")) {
-                session.warn(&format!("{} is not written yet: `cargo xtask render` does", step.subject));
-            }
-            let wish = pipeline::build_request(&session, &planned.selected, planned.verdict.as_ref());
-            let is_secret = |value: &str| session.secrets.redact(value) != value;
-            bake::bake(&wish, &world.tree.graph, &world.tree.contexts, &planned.assessments, &is_secret)
-        }
+        PlanFormat::Bake => super::bake::write(&session, &world, &planned)?,
     };
     super::print(&session.secrets.redact(&text));
     super::locked::refuse(&session, &planned, &request)?;

@@ -5,14 +5,18 @@
 //! as named contexts. A target has the same content and the same key as what `build` makes, so what bake built and
 //! loaded is up to date here. Format: <https://docs.docker.com/build/bake/reference/>.
 
+mod apart;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::build::{Assessment, BuildRequest, build_spec};
 use crate::graph::ImageGraph;
-use crate::model::{BuildSpec, Image, ImageName, ImageSource, Reference};
+use crate::model::{BuildSpec, Image, ImageName, ImageSource, Reference, RegistryPrefix};
 use crate::plan::build::Contexts;
+use crate::plan::prefetch::Pin;
 
 #[derive(Serialize)]
 struct BakeFile {
@@ -48,39 +52,114 @@ struct Target {
     platforms: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     contexts: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cache_from: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cache_to: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_cache: bool,
 }
 
-/// The bake file of the images that the request selects. Paths are relative to the root, where bake has to be run.
-/// Images that cannot be planned are left out, and so is whatever builds on them. A build arg whose value `is_secret`
-/// becomes a variable of the same name, which bake takes from the environment.
-pub fn bake(
-    request: &BuildRequest,
-    graph: &ImageGraph,
-    contexts: &Contexts,
-    assessments: &[Assessment],
-    is_secret: &dyn Fn(&str) -> bool,
-) -> String {
+/// What a bake file is made of.
+#[derive(Clone, Copy)]
+pub struct BakeInput<'a> {
+    /// Which images, and how.
+    pub request: &'a BuildRequest,
+    /// The images.
+    pub graph: &'a ImageGraph,
+    /// Their contexts.
+    pub contexts: &'a Contexts,
+    /// Their keys.
+    pub assessments: &'a [Assessment],
+    /// A build arg whose value is one becomes a variable of the same name, which bake takes from the environment.
+    pub is_secret: &'a dyn Fn(&str) -> bool,
+    /// Files that are going to be written, relative to the root.
+    pub pending: &'a BTreeMap<String, String>,
+    /// What external images are held to.
+    pub pins: &'a BTreeMap<Reference, Pin>,
+    /// `--cache-from`
+    pub cache_from: &'a [RegistryPrefix],
+    /// `--cache-to`
+    pub cache_to: Option<&'a RegistryPrefix>,
+    /// The folder that files which do not stand in the tree are put into, relative to the root.
+    pub aside: &'a str,
+}
+
+/// A bake file, and what has to be beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Bake {
+    /// The file's text. Paths in it are relative to the root, where bake has to be run.
+    pub text: String,
+    /// Files to be put beside the tree, by path relative to the root.
+    pub aside: BTreeMap<String, Aside>,
+    /// What cannot be baked, and why.
+    pub left_out: Vec<(ImageName, String)>,
+}
+
+/// A file beside the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aside {
+    /// What it holds.
+    pub content: Content,
+    /// Unix permission bits, as a build would see them.
+    pub mode: u32,
+}
+
+/// What a file beside the tree holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The same as another file, absolute.
+    File(PathBuf),
+    /// This text.
+    Text(String),
+}
+
+/// The bake file of the images that the request selects. Images that cannot be planned are left out, and so is whatever
+/// builds on them.
+pub fn bake(input: &BakeInput<'_>) -> Bake {
+    let BakeInput { request, graph, contexts, assessments, .. } = *input;
     let names = target_names(graph);
+    let mut baked = Bake::default();
     let mut targets: BTreeMap<String, Target> = BTreeMap::new();
     let mut variables = BTreeMap::new();
     let mut made = BTreeSet::new();
     let all = graph.images().iter().zip(assessments);
     for (image, assessment) in all.filter(|(image, _)| request.selected.contains(&image.name)) {
-        if !image.needs.iter().all(|need| made.contains(need)) {
+        if let Some(need) = image.needs.iter().find(|need| !made.contains(*need)) {
+            baked.left_out.push((image.name.clone(), format!("it builds on {need}")));
             continue;
         }
-        let mut target = match &image.source {
-            ImageSource::External(source) => external(image, source),
-            ImageSource::Build(_) if assessment.key.is_none() => continue,
+        let name = &names[&image.name];
+        let target = match &image.source {
+            ImageSource::External(source) => Ok(external(image, source)),
+            ImageSource::Build(_) if assessment.key.is_none() => Err(assessment.reason.to_string()),
             ImageSource::Build(_) => match build_spec(request, image, assessment, contexts) {
-                Some(spec) => built(image, spec, &names),
+                Some(spec) => built(input, image, spec, &names, &mut baked.aside),
                 None => continue,
             },
         };
+        let mut target = match target {
+            Ok(target) => target,
+            Err(why) => {
+                baked.left_out.push((image.name.clone(), why));
+                continue;
+            }
+        };
+        for base in image.base_images.iter().map(|base| &base.reference) {
+            if let Some(digest) = input.pins.get(base).and_then(|pin| pin.locked.digest.as_ref()) {
+                let pinned = format!("docker-image://{}", base.pinned(digest));
+                target.contexts.insert(context_name(base), pinned);
+            }
+        }
+        let cache = |cache: &RegistryPrefix| {
+            let name = cache.join(&format!("{}:bake-{}", image.name, image.platform.arch)).ok()?;
+            Some(format!("type=registry,ref={}", name.familiar()))
+        };
+        target.cache_from = input.cache_from.iter().filter_map(cache).collect();
+        target.cache_to =
+            input.cache_to.and_then(cache).map(|to| format!("{to},mode=max")).into_iter().collect();
         for (name, value) in &mut target.args {
-            if is_secret(value) {
+            if (input.is_secret)(value) {
                 *value = format!("${{{name}}}");
                 variables.insert(name.clone(), Variable {});
             } else {
@@ -88,30 +167,65 @@ pub fn bake(
             }
         }
         made.insert(image.name.clone());
-        targets.insert(names[&image.name].clone(), target);
+        targets.insert(name.clone(), target);
     }
     let group = Group { targets: targets.keys().cloned().collect() };
     separate(&mut targets);
     let file = BakeFile { variable: variables, group: BTreeMap::from([("default", group)]), target: targets };
     // Strings and maps with string keys: serialising them cannot fail.
-    serde_json::to_string_pretty(&file).unwrap_or_default()
+    baked.text = serde_json::to_string_pretty(&file).unwrap_or_default();
+    baked
 }
 
-fn built(image: &Image, spec: BuildSpec, names: &BTreeMap<ImageName, String>) -> Target {
+fn built(
+    input: &BakeInput<'_>,
+    image: &Image,
+    spec: BuildSpec,
+    names: &BTreeMap<ImageName, String>,
+    aside: &mut BTreeMap<String, Aside>,
+) -> Result<Target, String> {
     let context =
         |(name, need): (&Reference, &ImageName)| (context_name(name), format!("target:{}", names[need]));
-    Target {
-        dockerfile: Some(relative(&spec.context, &spec.dockerfile)),
-        dockerfile_inline: None,
+    let mut contexts: BTreeMap<String, String> = image.asks_for.iter().map(context).collect();
+    let in_tree =
+        |path: &str| if spec.context == "." { path.to_owned() } else { format!("{}/{path}", spec.context) };
+    let apart: Vec<(&str, Aside)> = spec
+        .files
+        .counted()
+        .filter_map(|file| {
+            let pending = || input.pending.get(&in_tree(&file.path)).cloned().map(Content::Text);
+            let content = file.source.clone().map(Content::File).or_else(pending)?;
+            Some((file.path.as_str(), Aside { content, mode: file.mode }))
+        })
+        .collect();
+    let mut inline = input.pending.contains_key(&spec.dockerfile).then(|| spec.text.clone());
+    if !apart.is_empty() {
+        let paths: Vec<&str> = apart.iter().map(|(path, _)| *path).collect();
+        let pointed = apart::point_to_folder(&spec, &paths).map_err(|line| {
+            let (files, at) = (paths.join(", "), &spec.dockerfile);
+            format!("{at}:{line} copies {files} with other files, and {files} does not stand in the tree")
+        })?;
+        inline = Some(pointed);
+        let folder = format!("{}/{}", input.aside, names[&image.name]);
+        for (path, file) in &apart {
+            aside.insert(format!("{folder}/{path}"), file.clone());
+        }
+        contexts.insert(apart::CONTEXT.to_owned(), folder);
+    }
+    Ok(Target {
+        dockerfile: inline.is_none().then(|| relative(&spec.context, &spec.dockerfile)),
+        dockerfile_inline: inline.as_deref().map(literal),
         context: spec.context,
         target: spec.target,
         args: spec.build_args,
         labels: spec.labels.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
         tags: spec.tags.iter().map(Reference::familiar).collect(),
         platforms: vec![spec.platform.to_string()],
-        contexts: image.asks_for.iter().map(context).collect(),
+        contexts,
+        cache_from: Vec::new(),
+        cache_to: Vec::new(),
         no_cache: spec.no_cache,
-    }
+    })
 }
 
 /// One target cannot stand behind two contexts of another (buildx 0.13: "unsupported context source target"), so a
@@ -150,6 +264,8 @@ fn external(image: &Image, source: &Reference) -> Target {
         tags: image.names().map(Reference::familiar).collect(),
         platforms: vec![image.platform.to_string()],
         contexts: BTreeMap::new(),
+        cache_from: Vec::new(),
+        cache_to: Vec::new(),
         no_cache: false,
     }
 }

@@ -70,6 +70,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "suggest",
             "rebuild",
             "image_lock",
+            "dockerfile",
         ],
     ),
     ("compose", &["model", "engine", "os"]),

@@ -256,3 +256,53 @@ FORM x
         keys["images"].as_array().unwrap().iter().find(|i| i["name"] == "api.v1").unwrap()["key"].clone();
     assert_eq!(of("api-v1", "labels")["dev.xtask.fingerprint"], key);
 }
+
+#[test]
+fn bake_files_need_nothing_to_be_rendered_or_downloaded_before() {
+    let repo = TestRepo::new(
+        "
+//- .env
+PORT=80
+//- src/web/Dockerfile.tpl
+FROM nginx:{{PORT}}
+COPY nginx.conf /etc/
+COPY page ${HOME}/
+//- src/web/page
+hello
+//- src/web/nginx.conf.tpl
+listen {{PORT}};
+//- src/all/Dockerfile
+FROM nginx
+COPY . /
+//- src/all/made.tpl
+{{PORT}}
+//- src/on-all/Dockerfile
+FROM all
+",
+    );
+    let told =
+        repo.run("plan --format bake --offline --cache-from r.example.com/c --cache-to r.example.com/c");
+    for said in [
+        "all is not in the bake file: src/all/Dockerfile:2 copies made with other files",
+        "on-all is not in the bake file: it builds on all",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
+    let file =
+        repo.json("plan --format bake --offline --cache-from r.example.com/c --cache-to r.example.com/c");
+    let web = &file["target"]["web"];
+    let inline = "FROM nginx:80\nCOPY --from=xtask-files nginx.conf /etc/\nCOPY page $${HOME}/\n";
+    assert_eq!(web["dockerfile-inline"], inline);
+    assert_eq!(web["contexts"], serde_json::json!({ "xtask-files": "target/xtask/bake/web" }));
+    assert_eq!(repo.read("target/xtask/bake/web/nginx.conf"), "listen 80;\n");
+    assert!(
+        !repo.root().join("src/web/nginx.conf").exists() && !repo.root().join("src/web/Dockerfile").exists()
+    );
+    let (from, to) = (web["cache-from"][0].as_str().unwrap(), web["cache-to"][0].as_str().unwrap());
+    assert!(from.starts_with("type=registry,ref=r.example.com/c/web:bake-"), "{from}");
+    assert_eq!(to, format!("{from},mode=max"));
+    assert_eq!(repo.code("render"), 0);
+    let rendered = repo.json("plan --format bake --offline");
+    assert_eq!(rendered["target"]["web"]["dockerfile"], "Dockerfile");
+    assert_eq!(rendered["group"]["default"]["targets"], serde_json::json!(["all", "on-all", "web"]));
+}
