@@ -6,6 +6,7 @@ mod bundle;
 mod clean;
 mod doctor;
 mod lock;
+mod manual;
 mod rebuild;
 mod reporting;
 mod trials;
@@ -26,6 +27,7 @@ pub use bundle::{Bundle, BundleCommand, Create};
 pub use clean::Clean;
 pub use doctor::Doctor;
 pub use lock::Lock;
+pub use manual::{Completions, Man, Shell};
 pub use rebuild::Rebuild;
 pub use reporting::Reporting;
 pub use trials::{
@@ -178,6 +180,10 @@ pub enum Command {
     Report(Report),
     /// All checks of this repository, on a private engine and registry of their own
     Ci,
+    /// Print a script that completes `cargo xtask` in a shell
+    Completions(Completions),
+    /// Print or write manual pages
+    Man(Man),
     /// Measure this program on trees made for it, beside `docker buildx bake`
     Bench(Bench),
 }

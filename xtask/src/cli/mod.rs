@@ -14,12 +14,14 @@ mod bundle;
 mod caches;
 mod clean;
 mod commands;
+mod completions;
 mod doctor;
 mod engine;
 mod interrupt;
 mod local_registry;
 mod lock;
 mod locked;
+mod man;
 mod page;
 mod pipeline;
 mod prove;
@@ -105,6 +107,8 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci => engine::ci(typed).await,
+        Command::Completions(args) => completions::run(typed, &args),
+        Command::Man(args) => man::run(typed, &args),
         Command::Bench(args) => bench::run(typed, args).await,
     }
 }

@@ -14,6 +14,7 @@ mod bump;
 mod bundle;
 #[cfg(unix)]
 mod calls;
+mod completions;
 mod docs;
 mod doctor;
 mod error_page;
