@@ -19,7 +19,9 @@ use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
 use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport};
-use crate::model::{EventKind, Observed, Outcome, Phase, Plan, RunStats, StepId, StepKind, labels};
+use crate::model::{
+    Diagnostic, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels,
+};
 use crate::os::HostCommand;
 use crate::plan::explain::{self, Inputs};
 use crate::report::Foresight;
@@ -87,7 +89,11 @@ impl<'a> Run<'a> {
         for message in &session.config.warnings {
             emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
         }
-        for diagnostic in &document.diagnostics {
+        // What fails for it is told as a failure, with this very text.
+        let is_told = |found: &&Diagnostic| {
+            planned.plan.skipped.iter().any(|s| matches!(&s.why, Reason::Invalid(why) if **why == **found))
+        };
+        for diagnostic in document.diagnostics.iter().filter(|found| !is_told(found)) {
             let message = format!("{}: {}", diagnostic.place(), diagnostic.message);
             emitter.emit(EventKind::StepWarning { step: None, message });
         }

@@ -225,7 +225,8 @@ impl Session {
             files = self.read_files(found.clone()).await?;
         }
         let Reading { sync, render, tree } = files;
-        Ok(World { sync, render, tree, engine, observed, lock: locked::read(&self.config) })
+        let (places, lock) = (self.places(), locked::read(&self.config));
+        Ok(World { places, sync, render, tree, engine, observed, lock })
     }
 
     /// The same world with its files read again, after something came that they stand on.
@@ -234,7 +235,11 @@ impl Session {
         let Reading { sync, render, tree } =
             self.read_files(platform.unwrap_or_else(Platform::local)).await?;
         let (engine, observed) = (world.engine.clone(), world.observed.clone());
-        Ok(World { sync, render, tree, engine, observed, lock: world.lock.clone() })
+        Ok(World { places: self.places(), sync, render, tree, engine, observed, lock: world.lock.clone() })
+    }
+
+    fn places(&self) -> Places {
+        Places { services: self.config.services.clone(), base_images: self.config.base_images.clone() }
     }
 
     /// Reads the tree off the async threads.
@@ -414,8 +419,15 @@ pub(super) fn forge(env: &Env) -> Forge {
     }
 }
 
+/// Where the folders of images are looked for: globs, relative to the root.
+struct Places {
+    services: Vec<String>,
+    base_images: Vec<String>,
+}
+
 /// The tree, and the engine's store as it was when the command began.
 pub(super) struct World {
+    places: Places,
     pub sync: SyncConfigPlan,
     pub render: RenderPlan,
     pub tree: Tree,
@@ -490,7 +502,12 @@ impl World {
             }
         };
         if !has_any {
+            let (globs, files) = match request.subject {
+                Subject::Services => (&self.places.services, "Dockerfile, Dockerfile.tpl or dependency.conf"),
+                Subject::BaseImages => (&self.places.base_images, "Dockerfile"),
+            };
             return Error::new(ErrorKind::NothingSelected, none)
+                .because(format!("no folder `{}` has a {files}", globs.join("`, `")))
                 .hint(format!("`{key}` in .config/xtask.toml says where they lie"));
         }
         let (only, skip) = match request.subject {

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::bollard::DockerEngine;
-use super::classify::{classify, says_disk_full};
+use super::classify::{classify, says_disk_full, without_stations};
 use super::filesync::Tree;
 use super::http::{empty, target};
 use super::session::{Served, Session};
@@ -205,6 +205,7 @@ fn failure(spec: &BuildSpec, failed: Option<Failure>, cause: String) -> EngineEr
         return error;
     }
     let vertex = failed.map(|failed| failed.vertex);
+    let cause = without_stations(&cause).to_owned();
     EngineError::BuildFailed {
         instruction: vertex.as_deref().and_then(instruction).map(str::to_owned),
         line: vertex.and_then(|vertex| dockerfile_line(spec, &vertex)),

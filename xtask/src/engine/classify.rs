@@ -87,7 +87,8 @@ pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
     let text = message.to_ascii_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
     let said = || {
-        if message.is_empty() { "the engine gave no reason".to_owned() } else { message.trim().to_owned() }
+        let said = without_stations(message.trim());
+        if said.is_empty() { "the engine gave no reason".to_owned() } else { said.to_owned() }
     };
     if says(FULL) {
         EngineError::DiskFull(said())
@@ -107,6 +108,26 @@ pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
     } else {
         EngineError::Other(said())
     }
+}
+
+/// Through which parts of an engine, or of this program, a message came: nothing that a person could mend.
+const STATIONS: &[&str] = &[
+    "Error response from daemon: ",
+    "error reading a body from connection: ",
+    "failed to solve with frontend dockerfile.v0: ",
+    "failed to solve with frontend gateway.v0: ",
+    "failed to solve: ",
+    "rpc error: code = Unknown desc = ",
+    "failed to create LLB definition: ",
+    "failed to do request: ",
+];
+
+/// What was said, without the stations that it came through.
+pub(super) fn without_stations(mut message: &str) -> &str {
+    while let Some(rest) = STATIONS.iter().find_map(|station| message.strip_prefix(station)) {
+        message = rest;
+    }
+    message
 }
 
 /// Whether a process in a build complained about a full disk.
@@ -142,6 +163,17 @@ mod tests {
         };
         assert_eq!(is, kind, "{message}");
         assert!(!error.to_string().is_empty());
+    }
+
+    #[test]
+    fn the_way_that_a_message_took_is_not_told() {
+        let said = "failed to solve with frontend dockerfile.v0: failed to create LLB definition: failed to do request: \
+                    Head \"https://r/v2/x/manifests/1\": dial tcp: lookup r: no such host";
+        assert_eq!(
+            without_stations(said),
+            "Head \"https://r/v2/x/manifests/1\": dial tcp: lookup r: no such host"
+        );
+        assert_eq!(without_stations("no: failed to solve: x"), "no: failed to solve: x");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::EngineError;
-use super::classify::classify;
+use super::classify::{classify, without_stations};
 use super::ssh::{Opening, Ssh};
 use super::tls::{TlsFiles, Verify};
 
@@ -289,7 +289,8 @@ impl Answer {
         let mut body = self.response.into_body();
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| EngineError::Gone(chain(&error)))?;
+            let frame =
+                frame.map_err(|error| EngineError::Gone(without_stations(&chain(&error)).to_owned()))?;
             if let Some(data) = frame.data_ref() {
                 let room = limit.saturating_sub(bytes.len()).min(data.len());
                 bytes.extend_from_slice(&data[..room]);
@@ -355,7 +356,9 @@ impl JsonLines {
                         self.buffer.extend_from_slice(data);
                     }
                 }
-                Some(Err(error)) => return Err(EngineError::Gone(chain(&error))),
+                Some(Err(error)) => {
+                    return Err(EngineError::Gone(without_stations(&chain(&error)).to_owned()));
+                }
                 None if self.buffer.trim_ascii().is_empty() => return Ok(None),
                 None => {
                     let line = std::mem::take(&mut self.buffer);

@@ -19,7 +19,7 @@ pub fn kind_of_step(phase: Phase, error: &StepError) -> ErrorKind {
         StepError::Engine(error) | StepError::Build(error, _) => of_engine(phase, error),
         StepError::Pull(error) => of_pull(phase, error),
         StepError::Artifact(error) => kind_of_artifact(error),
-        StepError::File { .. } | StepError::Remove { .. } => ErrorKind::File,
+        StepError::File(_) | StepError::Remove { .. } => ErrorKind::File,
         StepError::Unverified(_) => ErrorKind::VerifyFailed,
         StepError::Smoke(_) => ErrorKind::Unhealthy,
         StepError::Registry(_) => ErrorKind::LocalRegistry,

@@ -47,14 +47,9 @@ pub enum StepError {
     /// An artifact cannot be had, or is not what it was.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// A file could not be written.
-    #[error("cannot write {}: {cause}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        cause: String,
-    },
+    /// The file that the step is about could not be written: what the system said.
+    #[error("{0}")]
+    File(String),
     /// A file or folder could not be removed.
     #[error("cannot remove {}: {cause}", path.display())]
     Remove {
@@ -125,12 +120,12 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         }
         StepKind::WriteFile { path, contents, was, mode } => {
             let full = execution.root.join(path);
-            let (target, contents, was, mode) = (full.clone(), contents.clone(), was.clone(), *mode);
+            let (target, contents, was, mode) = (full, contents.clone(), was.clone(), *mode);
             let written = tokio::task::spawn_blocking(move || {
                 write_file(&target, &contents, was.as_deref(), mode).map_err(|e| e.to_string())
             });
             let result = written.await.unwrap_or_else(|panic| Err(panic.to_string()));
-            result.map_err(|cause| StepError::File { path: full, cause })?;
+            result.map_err(|cause| StepError::File(on_one_path(&cause)))?;
             Ok(Done::because("written"))
         }
         StepKind::Build(spec) => {
@@ -195,6 +190,11 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
     }
+}
+
+/// What the system said, without the name of the file that was written beside the one that it is about.
+fn on_one_path(cause: &str) -> String {
+    cause.split_once(" at path \"").map_or(cause, |(cause, _)| cause).to_owned()
 }
 
 /// Writes a text whole or not at all, and only over the text that the plan saw.

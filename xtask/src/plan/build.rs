@@ -272,11 +272,7 @@ pub fn plan(
         let mut skip = |why: Reason| {
             plan.skipped.push(Skipped { phase: Phase::Build, subject: subject.to_owned(), why });
         };
-        if let Some(need) = image.needs.iter().find(|need| failing.contains(need)) {
-            failing.insert(&image.name);
-            skip(Reason::NeedFails(need.clone()));
-            continue;
-        }
+        // What is wrong with an image itself comes before what is wrong with others: on a cycle, one of them says so.
         if matches!(assessment.reason, Reason::Broken | Reason::Invalid(_) | Reason::NeedFails(_)) {
             failing.insert(&image.name);
             skip(assessment.reason.clone());
@@ -285,6 +281,11 @@ pub fn plan(
         if let Some(why) = externals(image).into_iter().find_map(|base| request.unfit.get(base)) {
             failing.insert(&image.name);
             skip(why.clone());
+            continue;
+        }
+        if let Some(need) = image.needs.iter().find(|need| failing.contains(need)) {
+            failing.insert(&image.name);
+            skip(Reason::NeedFails(need.clone()));
             continue;
         }
         let forced = request.force || (request.skip_cache_check && assessment.parts.is_some());
