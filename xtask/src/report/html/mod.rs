@@ -44,24 +44,34 @@ pub fn page(material: &Material) -> String {
     head(&mut page, &facts, material);
     page.raw("<body>").raw(SIGNS).raw(r##"<a class="skip" href="#main">To the content</a>"##);
     mast(&mut page, &facts, &images, material);
-    page.raw(r#"<nav aria-label="Sections"><ul>"#);
+    if !sections.is_empty() {
+        contents(&mut page, &sections);
+    }
+    page.raw(r#"<main id="main">"#);
     for section in &sections {
+        let heading = format!("{}-title", section.id);
+        page.open("section", &[("id", section.id), ("aria-labelledby", &heading)]);
+        page.element("h2", &[("id", &heading)], section.title).piece(&section.body).close("section");
+    }
+    if sections.is_empty() {
+        page.raw("<p>Nothing was done, and nothing was left undone.</p>");
+    }
+    page.raw("</main>");
+    foot(&mut page, material);
+    page.raw("<script>").raw(SCRIPT).raw("</script></body></html>\n");
+    page.finish()
+}
+
+fn contents(page: &mut Markup, sections: &[Section]) {
+    page.raw(r#"<nav aria-label="Sections"><ul>"#);
+    for section in sections {
         page.raw("<li>").open("a", &[("href", &format!("#{}", section.id))]).text(section.title);
         if let Some(count) = section.count {
             page.element("span", &[("class", "count")], &count.to_string());
         }
         page.raw("</a></li>");
     }
-    page.raw(r#"</ul></nav><main id="main">"#);
-    for section in &sections {
-        let heading = format!("{}-title", section.id);
-        page.open("section", &[("id", section.id), ("aria-labelledby", &heading)]);
-        page.element("h2", &[("id", &heading)], section.title).piece(&section.body).close("section");
-    }
-    page.raw("</main>");
-    foot(&mut page, material);
-    page.raw("<script>").raw(SCRIPT).raw("</script></body></html>\n");
-    page.finish()
+    page.raw("</ul></nav>");
 }
 
 struct Section {

@@ -265,6 +265,43 @@ fn pages_are_well_formed() {
 }
 
 #[test]
+fn a_run_without_anything_says_so() {
+    let page = page(&Material::default());
+    assert!(page.contains("<p>Nothing was done, and nothing was left undone.</p>") && !page.contains("<nav"));
+}
+
+#[test]
+fn an_interrupted_run_says_what_a_reader_can_use() {
+    let mut story = Story::new();
+    story.begin(1, 0).start(Phase::Build, "api", "not built yet");
+    story.tell(crate::model::EventKind::CancelRequested {
+        cause: "interrupted; once more ends at once".to_owned(),
+    });
+    story.end(Outcome::Cancelled, 130);
+    let page = page(&Material { events: story.events, ..Material::default() });
+    assert!(page.contains(">Cancelled: interrupted</p>"));
+    assert!(!page.contains("once more"), "that is for the terminal");
+}
+
+#[test]
+fn what_is_up_to_date_has_its_size_and_what_it_was() {
+    let mut material = failing_material();
+    let mut story = Story::new();
+    story.start(Phase::Verify, "worker", "up to date").finish(
+        Phase::Verify,
+        "worker",
+        1,
+        Some(5_000_000),
+        "",
+    );
+    material.events.extend(story.events);
+    material.sizes.insert("worker".to_owned(), FormerSize { run: "8d1".to_owned(), bytes: 5_000_000 });
+    let page = page(&material);
+    let told = text_of(&page, "id=\"image-worker\"", "</details>");
+    assert!(told.contains("5.0 MB, same size as in run\n8d1"), "{told}");
+}
+
+#[test]
 fn asks_nobody_for_anything() {
     let page = page(&failing_material());
     for word in ["http://", "https://", "//www", "@import", "url(h", " src=", "style=\"", "onclick"] {

@@ -334,7 +334,7 @@ impl Bar<'_> {
 mod tests {
     use super::*;
     use crate::report::html::facts::Material;
-    use crate::report::testing::failing_story;
+    use crate::report::testing::{Story, failing_story};
 
     #[test]
     fn the_axis_has_few_round_moments() {
@@ -376,5 +376,49 @@ mod tests {
         <text x="6" y="14" class="in">frontend</text>
         </svg>
         "#);
+    }
+
+    #[test]
+    fn many_short_steps_are_one_bar() {
+        let mut story = Story::new();
+        story.start(Phase::Build, "slow", "not built yet").at(90);
+        story.finish(Phase::Build, "slow", 90_000, None, "");
+        for n in 0..9 {
+            story.start(Phase::Verify, &format!("image-{n}"), "just built");
+        }
+        for n in 0..8 {
+            story.finish(Phase::Verify, &format!("image-{n}"), 3, None, "");
+        }
+        story.fail(Phase::Verify, "image-8", "moved", &[]);
+        let facts = Facts::of(&Material { events: story.events, ..Material::default() });
+        let told: Vec<(usize, State)> = pieces(&facts, Phase::Verify, 90_000)
+            .iter()
+            .map(|piece| (piece.steps.len(), piece.steps[0].state))
+            .collect();
+        assert_eq!(told, [(8, State::Done), (1, State::Failed)], "what failed stands alone");
+        let mut markup = Markup::new();
+        timeline(&mut markup, &facts, &|_| None);
+        let text = markup.finish();
+        assert!(text.contains("<title>8 short steps verified, from 01:30 to 01:30</title>"), "{text}");
+        assert!(text.contains("href=\"#phase-verify\""), "{text}");
+    }
+
+    #[test]
+    fn the_sentence_says_what_would_be_quicker() {
+        let mut story = Story::new();
+        for (began, name) in [(0, "a"), (20, "b"), (40, "c")] {
+            story.at(began).start(Phase::Build, name, "not built yet").at(began + 20);
+            story.finish(Phase::Build, name, 20_000, None, "");
+        }
+        let told = |plan: &str| {
+            let plan = serde_json::from_str(plan).unwrap();
+            let facts = Facts::of(&Material { events: story.events.clone(), plan, ..Material::default() });
+            let mut markup = Markup::new();
+            timeline(&mut markup, &facts, &|_| None);
+            markup.finish().split("</p>").next().unwrap_or_default().to_owned()
+        };
+        insta::assert_snapshot!(told("{}"), @"<p>The critical path: 3 steps took 60s of 60s. All but the first waited for a place, not for what they build on: with more at a time (--jobs), and a machine that bears it, the same steps would take 20s at best.");
+        let chain = r#"{"steps": [{"id": "build:b", "needs": ["build:a"]}, {"id": "build:c", "needs": ["build:b"]}]}"#;
+        insta::assert_snapshot!(told(chain), @"<p>The critical path: 3 steps took 60s of 60s. Making these quicker makes the run quicker.");
     }
 }
