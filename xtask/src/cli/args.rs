@@ -580,7 +580,7 @@ pub struct History {
 /// `report`
 #[derive(Debug, Args)]
 pub struct Report {
-    /// A run, as `history` names it [default: the latest]
+    /// A run: its id, or how that begins; latest, previous; or its folder [default: the latest]
     #[arg(value_name = "RUN", default_value = "latest", hide_default_value = true)]
     pub run: String,
     /// Open it in the browser

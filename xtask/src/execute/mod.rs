@@ -223,10 +223,7 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         for (index, needed) in not_done {
             let step = &steps[index];
             let (outcome, why) = match needed {
-                Some(needed) => {
-                    let name = needed.as_str().split_once(':').map_or(needed.as_str(), |(_, name)| name);
-                    (Outcome::Skipped, format!("needs {name}, which failed"))
-                }
+                Some(needed) => lost(&needed, outcomes.get(&needed).copied()),
                 None => (Outcome::Cancelled, "not started".to_owned()),
             };
             let subject = step.subject.clone();
@@ -239,6 +236,17 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         }
         report
     }
+}
+
+/// What becomes of a step that needed another which did not end well, and why.
+fn lost(needed: &StepId, ended: Option<Outcome>) -> (Outcome, String) {
+    let name = needed.as_str().split_once(':').map_or(needed.as_str(), |(_, name)| name);
+    let (outcome, end) = match ended {
+        Some(Outcome::Cancelled) => (Outcome::Cancelled, "was cancelled"),
+        Some(Outcome::Skipped) => (Outcome::Skipped, "was skipped"),
+        _ => (Outcome::Skipped, "failed"),
+    };
+    (outcome, format!("needs {name}, which {end}"))
 }
 
 /// `2 pulled, 7 already here`, `3 built, 1 failed, 2 skipped`.
@@ -264,4 +272,22 @@ fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outc
 /// Whether a plan changes the store or the tree at all.
 pub fn changes_anything(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| !matches!(step.kind, StepKind::Verify(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_says_how_its_need_ended() {
+        let id = StepId::new(Phase::Build, "base");
+        for (ended, expect) in [
+            (Some(Outcome::Failed), (Outcome::Skipped, "needs base, which failed")),
+            (Some(Outcome::Cancelled), (Outcome::Cancelled, "needs base, which was cancelled")),
+            (Some(Outcome::Skipped), (Outcome::Skipped, "needs base, which was skipped")),
+            (None, (Outcome::Skipped, "needs base, which failed")),
+        ] {
+            assert_eq!(lost(&id, ended), (expect.0, expect.1.to_owned()));
+        }
+    }
 }

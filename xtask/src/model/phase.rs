@@ -120,6 +120,11 @@ impl Phase {
         self.words()[2]
     }
 
+    /// `up to date`, `already here`: what a thing of the phase is that needed nothing.
+    pub fn idle(self) -> &'static str {
+        self.words()[3]
+    }
+
     /// `cannot pull redis:7`: what it means that a step of the phase failed.
     pub fn failure(self, subject: &str) -> String {
         self.words()[4].replace("{}", subject)

@@ -87,6 +87,20 @@ fn says_where_the_page_of_a_run_is() {
     for bad in ["report 0000000c", "report ../../etc", "report ''"] {
         assert_eq!(repo.code(bad), 2, "{bad}");
     }
+    // The beginning of an id, the one before the latest, a folder, a file in it, and the same from the root.
+    assert_eq!(page(&repo, "report previous"), old);
+    assert_eq!(page(&repo, "report ./target/xtask/runs/0000000a"), old);
+    assert_eq!(page(&repo, "report target/xtask/runs/0000000a/report.html"), old);
+    record(&repo, "1000000c", 1);
+    assert!(page(&repo, "report 1").ends_with("1000000c/report.html"));
+    insta::assert_snapshot!(repo.run("report 0"), @"
+    exit 2
+    --- stderr
+    error: 2 runs begin with `0`
+      caused by: newest first: 0000000b, 0000000a
+    hint: `cargo xtask report RUN` with more letters of one of them
+    ");
+    std::fs::remove_dir_all(repo.root().join("target/xtask/runs/1000000c")).unwrap();
     let told = repo.run("report 0000000c").replace("0000000", "");
     insta::assert_snapshot!(told, @"
     exit 2
@@ -95,6 +109,17 @@ fn says_where_the_page_of_a_run_is() {
       caused by: on record, newest first: b, a
     hint: `cargo xtask history` shows them with what they did
     ");
+}
+
+#[test]
+fn a_page_that_nothing_opens_says_what_to_do() {
+    // The environment of these runs has neither a screen nor a browser.
+    let repo = TestRepo::new("");
+    record(&repo, "0000000a", 1);
+    let output = repo.output("report --open");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.starts_with("it cannot be opened from here ("), "{said}");
+    assert!(said.contains("open that file in a browser"), "{said}");
 }
 
 #[test]
@@ -139,7 +164,7 @@ fn a_browser_shows_a_hundred_images_without_complaint() {
     let repo = TestRepo::new("");
     record(&repo, "0000000a", 100);
     let page = page(&repo, "report");
-    let output = shown(&browser, &format!("file://{}#image-svc-042", page.display()), &[]);
+    let output = shown(&browser, &format!("file://{}#image=svc-042", page.display()), &[]);
     let (dom, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(dom.contains("</html>"), "{said}");
     assert!(!said.contains("CONSOLE"), "{said}");

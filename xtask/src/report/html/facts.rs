@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use super::lanes::{Link, Span, critical_path};
+use super::lanes::{Link, Span, Stop, critical_path, longest_chain};
 use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 use crate::report::summary::Summary;
 
@@ -21,6 +21,8 @@ pub struct Material {
     pub tails: BTreeMap<String, Tail>,
     /// Of each image that was built: when it was built before.
     pub earlier: BTreeMap<String, Earlier>,
+    /// Of each image: its size the last time that a run before this one saw it.
+    pub sizes: BTreeMap<String, FormerSize>,
 }
 
 /// The end of a log.
@@ -32,15 +34,22 @@ pub struct Tail {
     pub before: u64,
 }
 
-/// What a former run made of an image.
+/// A former run that built an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
     /// Which run.
     pub run: String,
-    /// Bytes of the image.
-    pub size: Option<u64>,
     /// Milliseconds that it took.
     pub took: u64,
+}
+
+/// How large an image was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerSize {
+    /// In which run.
+    pub run: String,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// What of `plan.json` is looked at; whatever is not there is left empty.
@@ -199,7 +208,9 @@ pub struct Facts {
     /// Everything odd.
     pub notes: Vec<Note>,
     /// The steps that decided how long it took, first to last.
-    pub critical: Vec<usize>,
+    pub critical: Vec<Stop>,
+    /// Milliseconds that it would take with a place for every step that could work.
+    pub longest_chain: u64,
 }
 
 impl Facts {
@@ -215,8 +226,15 @@ impl Facts {
         for &at in running.values() {
             facts.steps[at].span.ended = end.max(facts.steps[at].span.began);
         }
-        facts.critical = critical_path(&facts.links(&material.plan));
+        let links = facts.links(&material.plan);
+        facts.critical = critical_path(&links);
+        facts.longest_chain = longest_chain(&links);
         facts
+    }
+
+    /// Whether a step is among those that decided how long the run took.
+    pub fn is_critical(&self, step: usize) -> bool {
+        self.critical.iter().any(|stop| stop.at == step)
     }
 
     /// The step that built this image.
@@ -275,7 +293,7 @@ impl Facts {
             }
             EventKind::Announced { message } => self.note(event.elapsed, "machine", None, message.clone()),
             EventKind::CancelRequested { cause } => {
-                self.note(event.elapsed, "cancelled", None, cause.clone())
+                self.note(event.elapsed, "cancelled", None, what_cancelled(cause).to_owned());
             }
             EventKind::PhaseStarted { .. }
             | EventKind::PhaseFinished { .. }
@@ -357,13 +375,18 @@ impl Facts {
     }
 }
 
+/// Why a run was cancelled, without what only somebody at its terminal could do about it.
+pub fn what_cancelled(cause: &str) -> &str {
+    cause.split("; once more").next().unwrap_or(cause)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::testing::failing_story;
 
     fn names(facts: &Facts) -> Vec<&str> {
-        facts.critical.iter().map(|&at| facts.steps[at].id.as_str()).collect()
+        facts.critical.iter().map(|stop| facts.steps[stop.at].id.as_str()).collect()
     }
 
     #[test]

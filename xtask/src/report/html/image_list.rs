@@ -3,16 +3,13 @@
 use super::facts::{Material, State, Step, Tail};
 use super::images::{Base, Image};
 use super::markup::Markup;
-use super::pieces::{
-    badge, change, counted, digest, log_address, percent, percentage, prose, shorten, sign, time, wide,
-};
+use super::parts::instructions;
+use super::pieces::{badge, change, counted, full_digest, log_address, prose, sign, time};
 use crate::model::Phase;
 use crate::report::text::size;
 
 /// Logs beyond this many bytes in all are only linked.
 const ALL_LOGS: usize = 400_000;
-/// More than this many instructions of one image are only counted.
-const MOST_PARTS: usize = 200;
 /// More than this many changes of one image are only counted.
 const MOST_CHANGES: usize = 40;
 
@@ -22,7 +19,9 @@ pub fn image_list(markup: &mut Markup, images: &[Image<'_>], bases: &[Base], mat
     let mut order: Vec<&Image<'_>> = images.iter().collect();
     order.sort_by_key(|image| image.state);
     let mut logs = 0;
-    markup.raw(r#"<div class="images" id="image-list">"#);
+    let has_moved = images.iter().any(|image| image.has_moved());
+    let class = if has_moved { "images moved" } else { "images" };
+    markup.open("div", &[("class", class), ("id", "image-list")]);
     for image in order {
         let before = markup.len();
         one(markup, image, (images, bases), material, logs < ALL_LOGS);
@@ -77,14 +76,17 @@ fn one(
     }
     markup.open("details", &attributes).raw("<summary>");
     badge(markup, image.state, Phase::Build);
-    markup.element("span", &[("class", "name")], image.name).open("span", &[("class", "why")]);
+    markup.element("h3", &[("class", "name")], image.name).open("span", &[("class", "why")]);
     prose(markup, image.why);
     markup.close("span").raw(r#"<span class="figures">"#);
     if let Some(build) = image.build() {
         markup.element("span", &[("class", "took")], &time(build.span.length()));
-        if let Some(bytes) = build.size {
-            markup.element("span", &[("class", "size")], &size(bytes));
-        }
+    }
+    if let Some(now) = image.size() {
+        markup.element("span", &[("class", "size")], &size(now));
+        let moved = image.former_size.filter(|_| image.has_moved());
+        let moved = moved.map(|former| change(now, former.bytes)).unwrap_or_default();
+        markup.element("span", &[("class", "change")], &moved);
     }
     markup.raw("</span></summary>").raw(r#"<div class="inside">"#);
     changes(markup, image);
@@ -95,8 +97,13 @@ fn one(
     if let Some(build) = image.build() {
         instructions(markup, build);
         if let Some(path) = &build.log {
-            let tail = material.tails.get(path).filter(|_| has_room);
-            log(markup, build, path, tail);
+            let tail = material.tails.get(path);
+            if tail.is_some() && !has_room {
+                markup.raw(
+                    r#"<p class="muted">The end of the log is left out: too many logs for one page.</p>"#,
+                );
+            }
+            log(markup, build, path, tail.filter(|_| has_room));
         }
     }
     markup.raw("</div></details>");
@@ -104,7 +111,7 @@ fn one(
 
 fn changes(markup: &mut Markup, image: &Image<'_>) {
     let Some(planned) = image.planned.filter(|planned| planned.changes.len() > 1) else { return };
-    markup.raw(r#"<h3>What changed</h3><ul class="changes">"#);
+    markup.raw(r#"<h4>What changed</h4><ul class="changes">"#);
     for change in planned.changes.iter().take(MOST_CHANGES) {
         markup.element("li", &[], change);
     }
@@ -121,25 +128,24 @@ fn facts(markup: &mut Markup, image: &Image<'_>, (images, bases): (&[Image<'_>],
         fill(markup);
         markup.raw("</dd></div>");
     };
-    if let Some(build) = image.build() {
-        let before = image.earlier.and_then(|earlier| earlier.size.map(|size| (size, earlier)));
-        let is_known = build.size.is_some() || before.is_some();
-        let mut of_size = |m: &mut Markup| match (build.size, before) {
-            (Some(now), Some((before, earlier))) => {
-                m.text(&format!("{}, {} since run ", size(now), change(now, before)));
-                m.element("code", &[], &earlier.run);
-            }
-            (Some(now), None) => {
-                m.text(&format!("{}, first build on record", size(now)));
-            }
-            (None, Some((before, earlier))) => {
-                m.text(&format!("was {} in run ", size(before))).element("code", &[], &earlier.run);
-            }
-            (None, None) => {}
-        };
-        if is_known {
-            row(markup, "Size", &mut of_size);
+    let mut of_size = |m: &mut Markup| match (image.size(), image.former_size) {
+        (Some(now), Some(former)) => {
+            let word = if now == former.bytes { "as in" } else { "since" };
+            m.text(&format!("{}, {} {word} run ", size(now), change(now, former.bytes)));
+            m.element("code", &[], &former.run);
         }
+        (Some(now), None) => {
+            m.text(&format!("{}, seen for the first time", size(now)));
+        }
+        (None, Some(former)) => {
+            m.text(&format!("was {} in run ", size(former.bytes))).element("code", &[], &former.run);
+        }
+        (None, None) => {}
+    };
+    if image.size().is_some() || image.former_size.is_some() {
+        row(markup, "Size", &mut of_size);
+    }
+    if let Some(build) = image.build() {
         row(markup, "Time", &mut |m| {
             m.text(&time(build.span.length()));
             if let Some(earlier) = image.earlier {
@@ -147,7 +153,7 @@ fn facts(markup: &mut Markup, image: &Image<'_>, (images, bases): (&[Image<'_>],
             }
         });
         if build.state == State::Done && build.detail.starts_with("sha256:") {
-            row(markup, "Image ID", &mut |m| digest(m, build.detail.lines().next().unwrap_or_default()));
+            row(markup, "Image ID", &mut |m| full_digest(m, build.detail.lines().next().unwrap_or_default()));
         }
     }
     if let Some(planned) = image.planned {
@@ -168,7 +174,7 @@ fn facts(markup: &mut Markup, image: &Image<'_>, (images, bases): (&[Image<'_>],
             }
         }
         if let Some(key) = &planned.key {
-            row(markup, "Fingerprint", &mut |m| digest(m, key));
+            row(markup, "Fingerprint", &mut |m| full_digest(m, key));
         }
         if !planned.inputs.is_empty() {
             row(markup, "Inputs", &mut |m| {
@@ -228,65 +234,12 @@ pub(super) fn causes(markup: &mut Markup, detail: &str) {
     markup.raw("</ul>");
 }
 
-fn instructions(markup: &mut Markup, build: &Step) {
-    let parts = &build.parts;
-    if parts.is_empty() {
-        return;
-    }
-    let whole = parts.iter().map(|part| part.span.ended).max().unwrap_or(0).max(1);
-    let cached = parts.iter().filter(|part| part.cached).count();
-    let caption = format!("{}, {cached} from the cache", counted(parts.len(), "instruction"));
-    wide(markup, &format!("Instructions of {}", build.subject));
-    markup.raw(r#"<table class="parts">"#).element("caption", &[], &caption).raw(concat!(
-        r#"<thead><tr><th scope="col">Stage</th><th scope="col">Instruction</th><th scope="col">Result</th>"#,
-        r#"<th scope="col" class="n">Time</th><th scope="col" class="when">When</th></tr></thead><tbody>"#
-    ));
-    for part in parts.iter().take(MOST_PARTS) {
-        let (stage, what) = taken_apart(&part.name);
-        let (word, state) = match (part.failed, part.cached) {
-            (true, _) => ("failed", State::Failed),
-            (false, true) => ("cached", State::UpToDate),
-            (false, false) => ("ran", State::Done),
-        };
-        markup.raw("<tr>").element("td", &[("class", "stage")], stage).raw("<td>");
-        markup.element("code", &[("title", what)], &shorten(what, 160)).raw("</td><td>");
-        markup.open("span", &[("class", &format!("badge {}", state.class()))]);
-        sign(markup, state);
-        markup.text(word).raw("</span></td>");
-        let took = if part.cached { String::new() } else { time(part.span.length()) };
-        markup.element("td", &[("class", "n")], &took).raw(r#"<td class="when">"#);
-        let class = format!("gauge {}", state.class());
-        markup.open("svg", &[("class", &class), ("height", "8"), ("aria-hidden", "true")]);
-        let x = percentage(percent(part.span.began, whole).min(99.0));
-        let width = percentage(percent(part.span.length(), whole).max(1.0));
-        markup.empty("rect", &[("class", "track"), ("width", "100%"), ("height", "8"), ("rx", "2")]);
-        markup
-            .empty("rect", &[("class", "fill"), ("x", &x), ("width", &width), ("height", "8"), ("rx", "2")]);
-        markup.raw("</svg></td></tr>");
-    }
-    markup.raw("</tbody></table></div>");
-    if parts.len() > MOST_PARTS {
-        let rest = counted(parts.len() - MOST_PARTS, "more instruction");
-        markup.element("p", &[("class", "muted")], &format!("{rest} in the log"));
-    }
-}
-
-/// `builder 2/5` and `RUN npm ci` of `[builder 2/5] RUN npm ci`; what the builder does for itself has no stage.
-fn taken_apart(name: &str) -> (&str, &str) {
-    let apart = name.strip_prefix('[').and_then(|rest| rest.split_once("] "));
-    match apart {
-        Some((stage, what)) if stage != "internal" => (stage, what),
-        Some((_, what)) => ("", what),
-        None => ("", name),
-    }
-}
-
 fn log(markup: &mut Markup, step: &Step, path: &str, tail: Option<&Tail>) {
     if let Some(tail) = tail.filter(|tail| !tail.lines.is_empty()) {
-        markup.raw("<h3>Log");
+        markup.raw("<h4>Log");
         let lines = counted(tail.lines.len(), "line");
         let all = if tail.before > 0 { format!(", the last {lines}") } else { format!(", {lines}") };
-        markup.element("span", &[("class", "muted")], &all).raw("</h3>");
+        markup.element("span", &[("class", "muted")], &all).raw("</h4>");
         let label = format!("Log of {}", step.subject);
         // It begins at its end, without a script: that is where the failing lines are.
         let frame = [("class", "log"), ("role", "region"), ("tabindex", "0"), ("aria-label", label.as_str())];
@@ -315,22 +268,4 @@ pub(super) fn log_link(markup: &mut Markup, path: &str) {
         None => markup.element("code", &[], path),
     };
     markup.raw("</p>");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instructions_are_taken_apart() {
-        for (name, apart) in [
-            ("[builder 2/5] RUN npm ci", ("builder 2/5", "RUN npm ci")),
-            ("[2/3] COPY [a, b] /", ("2/3", "COPY [a, b] /")),
-            ("[internal] load metadata", ("", "load metadata")),
-            ("exporting to image", ("", "exporting to image")),
-            ("[", ("", "[")),
-        ] {
-            assert_eq!(taken_apart(name), apart);
-        }
-    }
 }

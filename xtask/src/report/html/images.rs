@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::facts::{Earlier, Facts, Material, PlannedImage, State, Step};
+use super::facts::{Earlier, Facts, FormerSize, Material, PlannedImage, State, Step};
 use super::markup::anchor;
 use crate::model::{Phase, Reference};
 
@@ -23,6 +23,8 @@ pub struct Image<'a> {
     pub steps: Vec<&'a Step>,
     /// When it was built before.
     pub earlier: Option<&'a Earlier>,
+    /// How large it was before.
+    pub former_size: Option<&'a FormerSize>,
     /// What it builds on, by place among the images.
     pub needs: Vec<usize>,
     /// What it stands on, by place among the base images.
@@ -35,6 +37,16 @@ impl Image<'_> {
     /// The step that built it.
     pub fn build(&self) -> Option<&Step> {
         self.steps.iter().find(|step| step.phase == Phase::Build).copied()
+    }
+
+    /// Whether it is larger or smaller than before.
+    pub fn has_moved(&self) -> bool {
+        matches!((self.size(), self.former_size), (Some(now), Some(former)) if now != former.bytes)
+    }
+
+    /// Bytes, as the run saw it last.
+    pub fn size(&self) -> Option<u64> {
+        self.steps.iter().rev().find_map(|step| step.size)
     }
 }
 
@@ -101,6 +113,7 @@ pub fn images<'a>(facts: &'a Facts, material: &'a Material) -> (Vec<Image<'a>>, 
                 why,
                 steps,
                 earlier: material.earlier.get(name),
+                former_size: material.sizes.get(name),
                 needs: planned.map_or(vec![], |p| places(&p.needs, &|n| seen.get(n).copied())),
                 bases: planned.map_or(vec![], |p| places(&p.base_images, &|n| base_at.get(n).copied())),
                 needed_by: Vec::new(),

@@ -11,6 +11,7 @@ pub mod images;
 pub mod lanes;
 pub mod layout;
 pub mod markup;
+pub mod parts;
 pub mod pieces;
 pub mod read;
 pub mod tables;
@@ -20,7 +21,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use self::facts::{Facts, Material, State, Step};
+use self::facts::{Facts, Material, State, Step, what_cancelled};
 use self::images::{Base, Image};
 use self::markup::Markup;
 use self::pieces::{SIGNS, counted, percent, percentage, prose, sign, time};
@@ -43,24 +44,34 @@ pub fn page(material: &Material) -> String {
     head(&mut page, &facts, material);
     page.raw("<body>").raw(SIGNS).raw(r##"<a class="skip" href="#main">To the content</a>"##);
     mast(&mut page, &facts, &images, material);
-    page.raw(r#"<nav aria-label="Sections"><ul>"#);
+    if !sections.is_empty() {
+        contents(&mut page, &sections);
+    }
+    page.raw(r#"<main id="main">"#);
     for section in &sections {
+        let heading = format!("{}-title", section.id);
+        page.open("section", &[("id", section.id), ("aria-labelledby", &heading)]);
+        page.element("h2", &[("id", &heading)], section.title).piece(&section.body).close("section");
+    }
+    if sections.is_empty() {
+        page.raw("<p>Nothing was done, and nothing was left undone.</p>");
+    }
+    page.raw("</main>");
+    foot(&mut page, material);
+    page.raw("<script>").raw(SCRIPT).raw("</script></body></html>\n");
+    page.finish()
+}
+
+fn contents(page: &mut Markup, sections: &[Section]) {
+    page.raw(r#"<nav aria-label="Sections"><ul>"#);
+    for section in sections {
         page.raw("<li>").open("a", &[("href", &format!("#{}", section.id))]).text(section.title);
         if let Some(count) = section.count {
             page.element("span", &[("class", "count")], &count.to_string());
         }
         page.raw("</a></li>");
     }
-    page.raw(r#"</ul></nav><main id="main">"#);
-    for section in &sections {
-        let heading = format!("{}-title", section.id);
-        page.open("section", &[("id", section.id), ("aria-labelledby", &heading)]);
-        page.element("h2", &[("id", &heading)], section.title).piece(&section.body).close("section");
-    }
-    page.raw("</main>");
-    foot(&mut page, material);
-    page.raw("<script>").raw(SCRIPT).raw("</script></body></html>\n");
-    page.finish()
+    page.raw("</ul></nav>");
 }
 
 struct Section {
@@ -94,10 +105,7 @@ fn sections(facts: &Facts, images: &[Image<'_>], bases: &[Base], material: &Mate
         add("timeline", "Timeline", None, &mut |m| timeline::timeline(m, facts, &place));
     }
     if !images.is_empty() {
-        add("graph", "Graph", None, &mut |m| {
-            m.raw("<p>What builds on what, from left to right; base images from elsewhere are dashed.</p>");
-            graph::graph(m, images, bases);
-        });
+        add("graph", "Graph", None, &mut |m| graph::graph(m, images, bases));
         add("images", "Images", Some(images.len()), &mut |m| {
             image_list::image_list(m, images, bases, material);
         });
@@ -128,9 +136,17 @@ fn head(page: &mut Markup, facts: &Facts, material: &Material) {
         r#"<meta name="color-scheme" content="light dark"><meta name="robots" content="noindex">"#,
         r#"<link rel="icon" href="data:,">"#
     ));
-    let command = facts.summary.command.as_deref().unwrap_or("cargo xtask");
-    page.element("title", &[], &format!("{}: {command} ({})", facts.summary.ending(), material.run));
+    let title = format!("{}: {} ({})", facts.summary.ending(), command(facts), material.run);
+    page.element("title", &[], &title);
     page.raw("<style>").raw(STYLE).raw("</style></head>");
+}
+
+/// What was typed, as it can be typed again.
+fn command(facts: &Facts) -> String {
+    match facts.summary.command.as_deref().unwrap_or_default() {
+        typed if typed.starts_with("cargo xtask") => typed.to_owned(),
+        words => format!("cargo xtask {words}").trim_end().to_owned(),
+    }
 }
 
 /// How the whole run counts.
@@ -159,7 +175,7 @@ fn mast(page: &mut Markup, facts: &Facts, images: &[Image<'_>], material: &Mater
     page.text(&format!("{ending} in {}", time(summary.took))).raw("</h1>");
     page.element("p", &[("class", "sentence")], &summary.sentence());
     if let Some(cause) = &summary.cancelled {
-        page.element("p", &[("class", "sentence")], &format!("Cancelled: {cause}"));
+        page.element("p", &[("class", "sentence")], &format!("Cancelled: {}", what_cancelled(cause)));
     }
     if summary.outcome.is_none() {
         page.raw(
@@ -167,16 +183,24 @@ fn mast(page: &mut Markup, facts: &Facts, images: &[Image<'_>], material: &Mater
         );
     }
     shares(page, images);
-    page.raw(r#"<dl class="facts">"#);
+    page.raw(r#"<dl class="facts"><div><dt>Command</dt><dd>"#);
+    page.element("code", &[("class", "command")], &command(facts)).raw("</dd></div>");
     let mut row = |term: &'static str, value: Option<&str>| {
         if let Some(value) = value {
             page.raw("<div>").element("dt", &[], term).element("dd", &[], value).raw("</div>");
         }
     };
-    row("Command", summary.command.as_deref());
     row("Engine", facts.engine.as_deref());
     row("Network", facts.network.as_deref());
     row("Exit code", summary.exit_code.map(|code| code.to_string()).as_deref());
+    let work: u64 = facts.steps.iter().map(|step| step.span.length()).sum();
+    let work = (summary.took > 0 && !facts.steps.is_empty())
+        .then(|| format!("{} of steps in {}", time(work), time(summary.took)));
+    row("Work", work.as_deref());
+    let parts = facts.steps.iter().map(|step| parts::counts(&step.parts));
+    let (count, cached) = parts.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let instructions = (count > 0).then(|| format!("{count}, {cached} from the cache"));
+    row("Instructions", instructions.as_deref());
     page.raw("</dl></header>");
 }
 

@@ -5,8 +5,17 @@
   const find = (id) => document.getElementById(id);
 
   // What is linked to opens, with whatever it is folded into.
-  const open = (id) => {
-    const target = id && find(decodeURIComponent(id));
+  // An address may name an image, too: #image=api.
+  const named = (hash) => {
+    let text = hash;
+    try { text = decodeURIComponent(hash); } catch { /* Half an escape stands for itself. */ }
+    const [kind, ...rest] = text.split("=");
+    const name = rest.join("=");
+    return find(text) || find(`${kind}-${name}`)
+      || (kind === "image" && all(".image").find((image) => image.querySelector(".name").textContent === name));
+  };
+  const open = (hash) => {
+    const target = hash && named(hash);
     if (!target) return;
     target.hidden = false;
     for (let at = target; at; at = at.parentElement) if (at.tagName === "DETAILS") at.open = true;
@@ -67,22 +76,54 @@
     });
   }
 
-  // In the pictures: one stop for the tab key, then the arrow keys.
+  // In the pictures: one stop for the tab key, then the arrow keys go to what is nearest in their direction.
+  const directions = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
+  const middle = (link) => {
+    const box = link.getBoundingClientRect();
+    return [box.left + box.width / 2, box.top + box.height / 2];
+  };
+  const nearest = (links, from, [right, down]) => {
+    const [x, y] = middle(from);
+    let best, least = Infinity;
+    for (const link of links) {
+      const [dx, dy] = [middle(link)[0] - x, middle(link)[1] - y];
+      const along = dx * right + dy * down, aside = Math.abs(dx * down) + Math.abs(dy * right);
+      const distance = along + 3 * aside;
+      if (link !== from && along > 1 && distance < least) [best, least] = [link, distance];
+    }
+    return best;
+  };
   for (const picture of all(".timeline, .graph")) {
     const links = all("a", picture);
     if (!links.length) continue;
-    links[0].setAttribute("tabindex", "0");
+    let current = links.find((link) => link.matches(".s-failed")) || links[0];
+    current.setAttribute("tabindex", "0");
     picture.addEventListener("keydown", (event) => {
-      const at = links.indexOf(document.activeElement);
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      const next = at >= 0 && step && links[at + step];
+      if (!links.includes(document.activeElement)) return;
+      const ends = { Home: links[0], End: links[links.length - 1], Escape: picture };
+      const direction = directions[event.key];
+      const next = direction ? nearest(links, current, direction) : ends[event.key];
       if (!next) return;
       event.preventDefault();
-      links[at].setAttribute("tabindex", "-1");
-      next.setAttribute("tabindex", "0");
       next.focus();
+      if (next === picture) return;
       next.scrollIntoView({ block: "nearest", inline: "nearest" });
     });
+    picture.addEventListener("focusin", (event) => {
+      const link = event.target.closest("a");
+      if (!link) return;
+      current.setAttribute("tabindex", "-1");
+      current = link;
+      current.setAttribute("tabindex", "0");
+    });
+  }
+  // What failed is in view from the start.
+  for (const graph of all(".graph")) {
+    const failed = graph.querySelector(".node.s-failed:not(.external)") || graph.querySelector(".node.s-failed");
+    if (!failed) continue;
+    const [frame, node] = [graph.getBoundingClientRect(), failed.getBoundingClientRect()];
+    if (node.bottom > frame.bottom) graph.scrollTop += node.top - frame.top - graph.clientHeight / 2;
+    if (node.right > frame.right) graph.scrollLeft += node.left - frame.left - graph.clientWidth / 2;
   }
 
   // What an image needs, and what needs it.

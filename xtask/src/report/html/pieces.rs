@@ -22,7 +22,7 @@ impl State {
     pub fn word(self, phase: Phase) -> &'static str {
         match self {
             Self::Done => phase.done(),
-            Self::UpToDate => "up to date",
+            Self::UpToDate => phase.idle(),
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
@@ -99,6 +99,11 @@ pub fn digest(markup: &mut Markup, digest: &str) {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
     let short: String = hex.chars().take(12).collect();
     markup.element("code", &[("title", digest)], &short);
+}
+
+/// All of a digest, to be compared and copied.
+pub fn full_digest(markup: &mut Markup, digest: &str) {
+    markup.element("code", &[("class", "digest")], digest);
 }
 
 /// Where a log is, from the page's own folder; none for a path that is no log of a run.

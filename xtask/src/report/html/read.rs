@@ -7,10 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::facts::{Earlier, Material, PlanRecord, Tail};
+use super::facts::{Earlier, FormerSize, Material, PlanRecord, Tail};
 use super::pieces::log_address;
 use crate::model::{Event, EventKind, Outcome, Phase};
-use crate::report::history;
 use crate::report::record::{EVENTS_FILE, LATEST, PLAN_FILE, is_id};
 
 /// How much of a log is looked at, and how many lines of it are shown: of a step that failed, and of any other.
@@ -98,7 +97,10 @@ pub fn material(runs: &Path, id: &str) -> io::Result<Material> {
             tails.insert(log.clone(), tail);
         }
     }
-    Ok(Material { run: id.to_owned(), events, plan, tails, earlier: earlier(runs, id, built) })
+    let mut sized = built.clone();
+    sized.extend(plan.images.iter().map(|image| image.name.clone()));
+    let (earlier, sizes) = before(runs, id, built, sized);
+    Ok(Material { run: id.to_owned(), events, plan, tails, earlier, sizes })
 }
 
 fn tail(path: &Path, (bytes, lines): (u64, usize)) -> io::Result<Tail> {
@@ -127,23 +129,37 @@ fn tail(path: &Path, (bytes, lines): (u64, usize)) -> io::Result<Tail> {
     })
 }
 
-/// When each of these images was built last before this run.
-fn earlier(runs: &Path, id: &str, mut wanted: BTreeSet<String>) -> BTreeMap<String, Earlier> {
-    let mut earlier = BTreeMap::new();
-    for before in ids(runs).into_iter().filter(|before| before.as_str() < id) {
-        if wanted.is_empty() {
+/// When each of `built` was built last before this run, and how large each of `sized` was seen to be last.
+fn before(
+    runs: &Path,
+    id: &str,
+    mut built: BTreeSet<String>,
+    mut sized: BTreeSet<String>,
+) -> (BTreeMap<String, Earlier>, BTreeMap<String, FormerSize>) {
+    let (mut earlier, mut sizes) = (BTreeMap::new(), BTreeMap::new());
+    for run in ids(runs).into_iter().filter(|before| before.as_str() < id) {
+        if built.is_empty() && sized.is_empty() {
             break;
         }
-        let Ok(bytes) = fs::read(runs.join(&before).join(EVENTS_FILE)) else { continue };
-        let Some(run) = history::read(&before, &bytes) else { continue };
-        for image in run.images.into_iter().filter(|image| image.outcome == Outcome::Done) {
-            if wanted.remove(&image.image) {
-                let known = Earlier { run: before.clone(), size: image.size, took: image.took };
-                earlier.insert(image.image, known);
+        let Ok(bytes) = fs::read(runs.join(&run).join(EVENTS_FILE)) else { continue };
+        // The last word of a run on an image counts.
+        for line in bytes.rsplit(|&b| b == b'\n') {
+            let Ok(Event { kind, .. }) = serde_json::from_slice::<Event>(line) else { continue };
+            let EventKind::StepFinished { phase, subject, outcome: Outcome::Done, took, size, .. } = kind
+            else {
+                continue;
+            };
+            if phase == Phase::Build && built.remove(&subject) {
+                earlier.insert(subject.clone(), Earlier { run: run.clone(), took });
+            }
+            if let (Phase::Build | Phase::Verify, Some(bytes)) = (phase, size)
+                && sized.remove(&subject)
+            {
+                sizes.insert(subject, FormerSize { run: run.clone(), bytes });
             }
         }
     }
-    earlier
+    (earlier, sizes)
 }
 
 #[cfg(test)]
@@ -196,15 +212,16 @@ mod tests {
 
         let found = material(&runs, "00000002").unwrap();
         assert_eq!(found.tails.len(), 1);
-        let api = found.earlier.get("api").unwrap();
-        assert_eq!((api.run.as_str(), api.size, found.earlier.len()), ("00000001", Some(1_200_000_000), 1));
+        let api = (&found.earlier["api"], &found.sizes["api"]);
+        assert_eq!((api.0.run.as_str(), api.0.took, found.earlier.len()), ("00000001", 82_000, 1));
+        assert_eq!((api.1.run.as_str(), api.1.bytes, found.sizes.len()), ("00000001", 1_200_000_000, 1));
         assert!(material(&runs, "00000001").unwrap().earlier.is_empty());
 
         assert_eq!(made(&runs, "00000002"), None);
         let path = write(&runs, "00000002").unwrap();
         assert_eq!(made(&runs, "00000002").as_ref(), Some(&path));
         let page = fs::read_to_string(path).unwrap();
-        assert!(page.contains("same size since run <code>00000001</code>"));
+        assert!(page.contains("same size as in run <code>00000001</code>"));
         assert_eq!(fs::read_dir(runs.join("00000002")).unwrap().count(), 4, "nothing is left beside it");
     }
 

@@ -4,7 +4,7 @@ use super::facts::{Facts, Skip, State, Step};
 use super::image_list::links;
 use super::images::{Base, Image};
 use super::markup::Markup;
-use super::pieces::{badge, counted, digest, prose, sign, time, wide};
+use super::pieces::{badge, counted, digest, full_digest, prose, sign, time, wide};
 use crate::model::Phase;
 use crate::report::text::clock;
 
@@ -12,7 +12,7 @@ use crate::report::text::clock;
 pub fn base_images(markup: &mut Markup, bases: &[Base], images: &[Image<'_>]) {
     wide(markup, "Base images");
     markup.raw(concat!(
-        r#"<table><thead><tr><th scope="col">State</th><th scope="col">Base image</th>"#,
+        r#"<table class="bases"><caption class="unseen">Base images and what stands on them</caption><thead><tr><th scope="col">State</th><th scope="col">Base image</th>"#,
         r#"<th scope="col">Image ID or digest</th><th scope="col">Why</th><th scope="col">Used by</th>"#,
         r#"<th scope="col" class="n">Time</th></tr></thead><tbody>"#
     ));
@@ -21,7 +21,7 @@ pub fn base_images(markup: &mut Markup, bases: &[Base], images: &[Image<'_>]) {
         badge(markup, base.state, Phase::Prefetch);
         markup.raw("</td>").open("th", &[("scope", "row")]).element("code", &[], &base.name).raw("</th><td>");
         match &base.id {
-            Some(id) => digest(markup, id),
+            Some(id) => full_digest(markup, id),
             None => {
                 markup.raw(r#"<span class="muted">not known</span>"#);
             }
@@ -51,19 +51,20 @@ pub fn steps(markup: &mut Markup, facts: &Facts, place: &dyn Fn(&str) -> Option<
         markup
             .open("details", &[("class", "phase-table"), ("id", &format!("phase-{phase}"))])
             .raw("<summary>");
-        markup.element("span", &[("class", "name")], phase.title()).raw(" ");
+        markup.element("h3", &[("class", "name")], phase.title()).raw(" ");
         markup.element("span", &[("class", "muted")], &facts.summary.phase_sentence(phase));
         markup.raw("</summary>");
         wide(markup, &format!("Steps of {}", phase.title()));
-        markup.raw(concat!(
-            r#"<table><thead><tr><th scope="col">State</th><th scope="col">What</th>"#,
+        markup.raw(r#"<table class="steps"><caption class="unseen">"#);
+        markup.text(&format!("Steps of {}", phase.title())).raw(concat!(
+            r#"</caption><thead><tr><th scope="col">State</th><th scope="col">What</th>"#,
             r#"<th scope="col">Why, and what came of it</th><th scope="col" class="n">From</th>"#,
             r#"<th scope="col" class="n">Time</th></tr></thead><tbody>"#
         ));
         for (at, step) in done {
             markup.raw("<tr><td>");
             badge(markup, step.state, phase);
-            if facts.critical.contains(&at) {
+            if facts.is_critical(at) {
                 markup.raw(r#" <span class="tag">critical path</span>"#);
             }
             markup.raw("</td>");

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::facts::{Earlier, PlanRecord, Tail};
+use super::facts::{Earlier, FormerSize, PlanRecord, Tail};
 use super::*;
 use crate::model::Event;
 use crate::report::testing::{Story, big_story, failing_story};
@@ -26,8 +26,9 @@ fn failing_material() -> Material {
         Material { run: "8d2".to_owned(), events: failing_story(), plan, ..Material::default() };
     let lines = ["#7 [4/9] RUN npm ci", "npm ERR! code ENOTFOUND"].map(str::to_owned).to_vec();
     material.tails.insert(LOG.to_owned(), Tail { lines, before: 4_000 });
-    let earlier = Earlier { run: "8d1".to_owned(), size: Some(1_000_000_000), took: 90_000 };
-    material.earlier.insert("api".to_owned(), earlier);
+    let run = "8d1".to_owned();
+    material.sizes.insert("api".to_owned(), FormerSize { run: run.clone(), bytes: 1_000_000_000 });
+    material.earlier.insert("api".to_owned(), Earlier { run, took: 90_000 });
     material
 }
 
@@ -68,6 +69,10 @@ fn says_how_it_went_before_all_else() {
     external
     Exit code
     3
+    Work
+    2m52s of steps in 93s
+    Instructions
+    3, 1 from the cache
     "#);
     insta::assert_snapshot!(text_of(&page, "<nav", "</nav>"), @r#"
     aria-label="Sections">
@@ -109,6 +114,7 @@ fn says_all_about_an_image() {
     source changed: src/api/Cargo.lock
     82s
     1.2 GB
+    +200 MB (+20%)
     What changed
     source changed: src/api/Cargo.lock
     Dockerfile changed
@@ -118,7 +124,7 @@ fn says_all_about_an_image() {
     Time
     82s, 90s the time before
     Image ID
-    9f0c9f0c9f0c
+    sha256:9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c
     Reference
     api:v1
     Dockerfile
@@ -132,15 +138,18 @@ fn says_all_about_an_image() {
     Base images
     alpine:3.20
     2 instructions, 1 from the cache
-    Stage
+    Place
     Instruction
     Result
     Time
     When
-    builder 1/2
+    Stage
+    builder
+    80s, 1 of 2 from the cache
+    1/2
     FROM docker.io/library/rust:1.80
     cached
-    builder 2/2
+    2/2
     RUN cargo build --release
     ran
     80s
@@ -162,11 +171,13 @@ fn says_all_about_an_image() {
     RUN npm ci
     at src/frontend/Dockerfile:12 exited with status 1
     1 instruction, 0 from the cache
-    Stage
+    Place
     Instruction
     Result
     Time
     When
+    Stage without a name
+    1.9s
     4/9
     RUN npm ci
     failed
@@ -190,7 +201,7 @@ fn says_all_about_an_image() {
     ">
     pulled
     alpine:3.20
-    1e421e421e42
+    sha256:1e421e421e421e421e421e421e421e421e421e421e421e421e421e421e421e42
     not in the local store
     api
     6.0s
@@ -251,6 +262,43 @@ fn pages_are_well_formed() {
         material.events.truncate(count);
         check_structure(&page(&material));
     }
+}
+
+#[test]
+fn a_run_without_anything_says_so() {
+    let page = page(&Material::default());
+    assert!(page.contains("<p>Nothing was done, and nothing was left undone.</p>") && !page.contains("<nav"));
+}
+
+#[test]
+fn an_interrupted_run_says_what_a_reader_can_use() {
+    let mut story = Story::new();
+    story.begin(1, 0).start(Phase::Build, "api", "not built yet");
+    story.tell(crate::model::EventKind::CancelRequested {
+        cause: "interrupted; once more ends at once".to_owned(),
+    });
+    story.end(Outcome::Cancelled, 130);
+    let page = page(&Material { events: story.events, ..Material::default() });
+    assert!(page.contains(">Cancelled: interrupted</p>"));
+    assert!(!page.contains("once more"), "that is for the terminal");
+}
+
+#[test]
+fn what_is_up_to_date_has_its_size_and_what_it_was() {
+    let mut material = failing_material();
+    let mut story = Story::new();
+    story.start(Phase::Verify, "worker", "up to date").finish(
+        Phase::Verify,
+        "worker",
+        1,
+        Some(5_000_000),
+        "",
+    );
+    material.events.extend(story.events);
+    material.sizes.insert("worker".to_owned(), FormerSize { run: "8d1".to_owned(), bytes: 5_000_000 });
+    let page = page(&material);
+    let told = text_of(&page, "id=\"image-worker\"", "</details>");
+    assert!(told.contains("5.0 MB, same size as in run\n8d1"), "{told}");
 }
 
 #[test]

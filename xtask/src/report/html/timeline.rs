@@ -2,8 +2,8 @@
 //!
 //! Bars stand in percent of the run, so the picture is as wide as the page and its texts keep their size.
 
-use super::facts::{Facts, Step};
-use super::lanes::{Span, lanes};
+use super::facts::{Facts, State, Step};
+use super::lanes::{Span, Waited, lanes};
 use super::markup::Markup;
 use super::pieces::{counted, percent, percentage, shorten, time};
 use crate::model::Phase;
@@ -16,6 +16,14 @@ const LANE: u32 = 25;
 const THINNEST: f64 = 0.3;
 /// What a letter takes, in percent of the picture at its usual width.
 const LETTER: f64 = 0.72;
+/// Steps below this many percent of the run are short: they have no room for a name.
+const SHORT: f64 = 1.5;
+/// So many short steps beside or upon each other become one bar.
+const MANY: usize = 4;
+/// A name that has to be cut is worth showing from so many letters on.
+const MANY_LETTERS: usize = 7;
+/// A longer critical path is told without the steps that took next to no time.
+const LONG_PATH: usize = 40;
 
 /// The whole section but its heading. `place` gives the address on the page of what a step is about.
 pub fn timeline(markup: &mut Markup, facts: &Facts, place: &dyn Fn(&Step) -> Option<String>) {
@@ -39,23 +47,20 @@ pub fn timeline(markup: &mut Markup, facts: &Facts, place: &dyn Fn(&Step) -> Opt
     }
     markup.close("div").close("div");
     markup.raw(concat!(
-        r#"<p class="legend"><span class="key key-critical"></span>on the critical path"#,
-        r#"<span class="key s-done"></span>done<span class="key s-failed key-hatched"></span>failed"#,
-        r#"<span class="key s-cancelled"></span>cancelled</p>"#
+        r#"<ul class="legend"><li><span class="key key-critical"></span>on the critical path</li>"#,
+        r#"<li><span class="key s-done"></span>done</li>"#,
+        r#"<li><span class="key s-failed key-hatched"></span>failed</li>"#,
+        r#"<li><span class="key s-cancelled"></span>cancelled</li></ul>"#
     ));
 }
 
 fn critical_path(markup: &mut Markup, facts: &Facts, place: &dyn Fn(&Step) -> Option<String>) {
-    let steps: Vec<&Step> = facts.critical.iter().filter_map(|&at| facts.steps.get(at)).collect();
-    let length: u64 = steps.iter().map(|step| step.span.length()).sum();
-    let sentence = format!(
-        "The critical path: {} took {} of {}. Making these quicker makes the run quicker.",
-        counted(steps.len(), "step"),
-        time(length),
-        time(facts.summary.took)
-    );
-    markup.element("p", &[], &sentence).open("ol", &[("class", "chain")]);
-    for step in steps {
+    let steps: Vec<(&Step, Waited)> =
+        facts.critical.iter().filter_map(|stop| Some((facts.steps.get(stop.at)?, stop.waited))).collect();
+    let length: u64 = steps.iter().map(|(step, _)| step.span.length()).sum();
+    markup.raw("<p>").text(&sentence(facts, length, &steps)).raw(r#"</p><ol class="chain">"#);
+    let is_told = |step: &Step| steps.len() <= LONG_PATH || step.span.length() * 1_000 >= length;
+    for (step, _) in steps.iter().filter(|(step, _)| is_told(step)) {
         markup.open("li", &[]).element("span", &[("class", "phase")], step.phase.name()).raw(" ");
         match place(step) {
             Some(address) => markup.element("a", &[("href", &address)], &step.subject),
@@ -63,7 +68,42 @@ fn critical_path(markup: &mut Markup, facts: &Facts, place: &dyn Fn(&Step) -> Op
         };
         markup.raw(" ").element("b", &[], &time(step.span.length())).close("li");
     }
+    let left_out = steps.iter().filter(|(step, _)| !is_told(step)).count();
+    if left_out > 0 {
+        markup.element("li", &[], &format!("and {} that took next to no time", counted(left_out, "step")));
+    }
     markup.close("ol");
+}
+
+/// What the critical path is worth, and what would make the run quicker.
+fn sentence(facts: &Facts, length: u64, steps: &[(&Step, Waited)]) -> String {
+    let whole = facts.summary.took;
+    let mut sentence = format!(
+        "The critical path: {} took {} of {}.",
+        counted(steps.len(), "step"),
+        time(length),
+        time(whole)
+    );
+    let placed = steps.iter().filter(|(_, waited)| *waited == Waited::Place).count();
+    // Of a run that was over at once there is nothing to say.
+    if length < 1_000 {
+        return sentence;
+    }
+    if placed > 0 && facts.longest_chain * 10 < length * 9 {
+        sentence.push_str(&format!(
+            " {} waited for a place, not for what they build on: with more at a time (--jobs), and a machine \
+             that bears it, the same steps would take {} at best.",
+            if placed + 1 == steps.len() {
+                "All but the first".to_owned()
+            } else {
+                format!("{placed} of them")
+            },
+            time(facts.longest_chain)
+        ));
+    } else {
+        sentence.push_str(" Making these quicker makes the run quicker.");
+    }
+    sentence
 }
 
 /// The moments that the axis names: a round number of seconds apart, at most eight.
@@ -105,18 +145,14 @@ fn band(
     whole: u64,
     place: &dyn Fn(&Step) -> Option<String>,
 ) {
-    let steps: Vec<(usize, &Step)> =
-        facts.steps.iter().enumerate().filter(|(_, step)| step.phase == phase).collect();
-    let thinnest = (whole as f64 * THINNEST / 100.0) as u64;
-    let spans: Vec<Span> = steps
-        .iter()
-        .map(|(_, s)| Span { began: s.span.began, ended: s.span.ended.max(s.span.began + thinnest) })
-        .collect();
+    let pieces = pieces(facts, phase, whole);
+    let spans: Vec<Span> = pieces.iter().map(|piece| piece.span).collect();
     let lanes = lanes(&spans);
     let count = u32::try_from(lanes.iter().max().map_or(0, |last| last + 1)).unwrap_or(u32::MAX);
-    let height = (count * LANE + 5).to_string();
+    let height = count.saturating_mul(LANE).saturating_add(5).to_string();
     markup.raw(r#"<div class="band">"#).element("span", &[("class", "band-name")], phase.title());
-    let label = format!("{}: {}", phase.title(), counted(steps.len(), "step"));
+    let all: usize = pieces.iter().map(|piece| piece.steps.len()).sum();
+    let label = format!("{}: {}", phase.title(), counted(all, "step"));
     let svg =
         [("class", "lanes"), ("height", height.as_str()), ("role", "group"), ("aria-label", label.as_str())];
     markup.open("svg", &svg);
@@ -124,57 +160,100 @@ fn band(
         let x = percentage(percent(at, whole));
         markup.empty("line", &[("class", "grid"), ("x1", &x), ("x2", &x), ("y1", "0"), ("y2", "100%")]);
     }
-    for (n, (at, step)) in steps.iter().enumerate() {
-        let room = lanes
-            .iter()
-            .zip(&spans)
-            .filter(|(lane, span)| **lane == lanes[n] && span.began >= spans[n].ended)
-            .map(|(_, span)| span.began)
-            .min()
-            .unwrap_or(whole);
-        let bar = Bar {
-            step,
-            x: percent(spans[n].began, whole).min(100.0 - THINNEST),
-            width: percent(spans[n].length(), whole).max(THINNEST),
-            y: u32::try_from(lanes[n]).unwrap_or(u32::MAX).saturating_mul(LANE) + 3,
-            room: percent(room.saturating_sub(spans[n].ended), whole),
-            is_critical: facts.critical.contains(at),
+    for (n, piece) in pieces.iter().enumerate() {
+        let beside = || lanes.iter().zip(&spans).filter(|(lane, _)| **lane == lanes[n]).map(|(_, span)| span);
+        let after = beside().map(|span| span.began).filter(|began| *began >= spans[n].ended).min();
+        let before = beside().map(|span| span.ended).filter(|ended| *ended <= spans[n].began).max();
+        let address = match piece.steps[..] {
+            [step] => place(step),
+            _ => Some(format!("#phase-{phase}")),
         };
-        bar.draw(markup, place(step));
+        let x = percent(piece.span.began, whole).min(100.0 - THINNEST);
+        let bar = Bar {
+            piece,
+            x,
+            width: percent(piece.span.length(), whole).max(THINNEST).min(100.0 - x),
+            y: u32::try_from(lanes[n]).unwrap_or(u32::MAX).saturating_mul(LANE).saturating_add(3),
+            room: percent(after.unwrap_or(whole).saturating_sub(piece.span.ended), whole),
+            room_before: percent(piece.span.began.saturating_sub(before.unwrap_or(0)), whole),
+        };
+        bar.draw(markup, address.as_deref());
     }
     markup.close("svg").close("div");
 }
 
+/// What becomes one bar: a step, or many short ones that went well at about the same time.
+struct Piece<'a> {
+    steps: Vec<&'a Step>,
+    /// Not thinner than can be seen.
+    span: Span,
+    is_critical: bool,
+}
+
+fn pieces(facts: &Facts, phase: Phase, whole: u64) -> Vec<Piece<'_>> {
+    let thinnest = (whole as f64 * THINNEST / 100.0) as u64;
+    let visible =
+        |span: Span| Span { began: span.began, ended: span.ended.max(span.began.saturating_add(thinnest)) };
+    let is_short = |step: &Step| step.state == State::Done && percent(step.span.length(), whole) < SHORT;
+    let of_phase = facts.steps.iter().enumerate().filter(|(_, step)| step.phase == phase);
+    let (mut short, rest): (Vec<_>, Vec<_>) = of_phase.partition(|(_, step)| is_short(step));
+    short.sort_by_key(|(_, step)| step.span.began);
+    let mut groups: Vec<(Span, Vec<(usize, &Step)>)> = Vec::new();
+    for (at, step) in short {
+        let span = visible(step.span);
+        match groups.last_mut() {
+            Some((so_far, group)) if span.began <= so_far.ended => {
+                so_far.ended = so_far.ended.max(span.ended);
+                group.push((at, step));
+            }
+            _ => groups.push((span, vec![(at, step)])),
+        }
+    }
+    let mut pieces = Vec::new();
+    for (span, group) in groups {
+        if group.len() >= MANY {
+            let is_critical = group.iter().any(|(at, _)| facts.is_critical(*at));
+            pieces.push(Piece {
+                steps: group.into_iter().map(|(_, step)| step).collect(),
+                span,
+                is_critical,
+            });
+        } else {
+            pieces.extend(group.into_iter().map(|(at, step)| single(facts, at, step, visible(step.span))));
+        }
+    }
+    pieces.extend(rest.into_iter().map(|(at, step)| single(facts, at, step, visible(step.span))));
+    pieces.sort_by_key(|piece| piece.span.began);
+    pieces
+}
+
+fn single<'a>(facts: &Facts, at: usize, step: &'a Step, span: Span) -> Piece<'a> {
+    Piece { steps: vec![step], span, is_critical: facts.is_critical(at) }
+}
+
 struct Bar<'a> {
-    step: &'a Step,
+    piece: &'a Piece<'a>,
     /// In percent.
     x: f64,
     width: f64,
     /// How much is free on its right.
     room: f64,
     y: u32,
-    is_critical: bool,
+    /// How much is free on its left.
+    room_before: f64,
 }
 
 impl Bar<'_> {
-    fn draw(&self, markup: &mut Markup, address: Option<String>) {
-        let step = self.step;
-        let critical = if self.is_critical { ", on the critical path" } else { "" };
-        let title = format!(
-            "{} {} in {}, from {} to {}{critical}",
-            step.subject,
-            step.state.word(step.phase),
-            time(step.span.length()),
-            clock(step.span.began),
-            clock(step.span.ended)
-        );
+    fn draw(&self, markup: &mut Markup, address: Option<&str>) {
+        let Some(step) = self.piece.steps.first() else { return };
+        let is_critical = self.piece.is_critical;
         let class = format!(
             "bar {}{}{}",
             step.state.class(),
-            if self.is_critical { " critical" } else { "" },
+            if is_critical { " critical" } else { "" },
             if address.is_some() { " link" } else { "" }
         );
-        match &address {
+        match address {
             Some(address) => {
                 markup.open("a", &[("href", address), ("class", &class), ("tabindex", "-1")]);
             }
@@ -182,32 +261,72 @@ impl Bar<'_> {
                 markup.open("g", &[("class", &class)]);
             }
         }
-        markup.element("title", &[], &title);
+        markup.element("title", &[], &self.title(step));
         let (x, y, width, height) =
             (percentage(self.x), self.y.to_string(), percentage(self.width), BAR.to_string());
-        let name = shorten(&step.subject, 40);
-        let text = name.chars().count() as f64 * LETTER + 1.0;
-        let fits = text <= self.width;
-        let is_outside = !fits && text <= self.room;
         // What sticks out of the inner picture is cut off.
         markup.open("svg", &[("x", &x), ("y", &y), ("width", &width), ("height", &height)]);
         let whole = [("width", "100%"), ("height", "100%"), ("rx", "3")];
         markup.empty("rect", &[&[("class", "fill")], &whole[..]].concat());
-        if step.state == super::facts::State::Failed {
+        if step.state == State::Failed {
             markup.empty("rect", &[&[("fill", "url(#hatch)")], &whole[..]].concat());
         }
-        if self.is_critical {
+        if is_critical {
             markup.empty("rect", &[("class", "edge"), ("y", "17"), ("width", "100%"), ("height", "3")]);
         }
-        if fits || (!is_outside && self.width > 6.0) {
-            markup.element("text", &[("x", "6"), ("y", "14"), ("class", "in")], &name);
-        }
-        markup.close("svg");
-        if is_outside {
-            let (x, y) = (percentage(self.x + self.width + 0.4), (self.y + 14).to_string());
-            markup.element("text", &[("x", &x), ("y", &y), ("class", "out")], &name);
+        let full = match self.piece.steps.len() {
+            1 => step.subject.clone(),
+            many => counted(many, "short step"),
+        };
+        let name = shorten(&full, 40);
+        let text = |name: &str| name.chars().count() as f64 * LETTER + 1.0;
+        let fits = text(&name) <= self.width;
+        let letters = ((self.width - 1.0) / LETTER).max(0.0) as usize;
+        let text_y = (self.y + 14).to_string();
+        let inside = [("x", "6"), ("y", "14"), ("class", "in")];
+        if fits {
+            markup.element("text", &inside, &name).close("svg");
+        } else if text(&name) <= self.room {
+            let x = percentage(self.x + self.width + 0.4);
+            markup.close("svg").element(
+                "text",
+                &[("x", &x), ("y", text_y.as_str()), ("class", "out")],
+                &name,
+            );
+        } else if letters < MANY_LETTERS && text(&name) <= self.room_before {
+            let x = percentage(self.x - 0.4);
+            let end = [("x", x.as_str()), ("y", text_y.as_str()), ("class", "out"), ("text-anchor", "end")];
+            markup.close("svg").element("text", &end, &name);
+        } else {
+            if letters >= MANY_LETTERS {
+                markup.element("text", &inside, &shorten(&full, letters));
+            }
+            markup.close("svg");
         }
         markup.close(if address.is_some() { "a" } else { "g" });
+    }
+
+    /// What it says when it is pointed at, and read aloud.
+    fn title(&self, step: &Step) -> String {
+        let critical = if self.piece.is_critical { ", on the critical path" } else { "" };
+        if let [step] = self.piece.steps[..] {
+            return format!(
+                "{} {} in {}, from {} to {}{critical}",
+                step.subject,
+                step.state.word(step.phase),
+                time(step.span.length()),
+                clock(step.span.began),
+                clock(step.span.ended)
+            );
+        }
+        let ended = self.piece.steps.iter().map(|step| step.span.ended).max().unwrap_or_default();
+        format!(
+            "{} {}, from {} to {}{critical}",
+            counted(self.piece.steps.len(), "short step"),
+            step.state.word(step.phase),
+            clock(self.piece.span.began),
+            clock(ended)
+        )
     }
 }
 
@@ -215,7 +334,7 @@ impl Bar<'_> {
 mod tests {
     use super::*;
     use crate::report::html::facts::Material;
-    use crate::report::testing::failing_story;
+    use crate::report::testing::{Story, failing_story};
 
     #[test]
     fn the_axis_has_few_round_moments() {
@@ -257,5 +376,49 @@ mod tests {
         <text x="6" y="14" class="in">frontend</text>
         </svg>
         "#);
+    }
+
+    #[test]
+    fn many_short_steps_are_one_bar() {
+        let mut story = Story::new();
+        story.start(Phase::Build, "slow", "not built yet").at(90);
+        story.finish(Phase::Build, "slow", 90_000, None, "");
+        for n in 0..9 {
+            story.start(Phase::Verify, &format!("image-{n}"), "just built");
+        }
+        for n in 0..8 {
+            story.finish(Phase::Verify, &format!("image-{n}"), 3, None, "");
+        }
+        story.fail(Phase::Verify, "image-8", "moved", &[]);
+        let facts = Facts::of(&Material { events: story.events, ..Material::default() });
+        let told: Vec<(usize, State)> = pieces(&facts, Phase::Verify, 90_000)
+            .iter()
+            .map(|piece| (piece.steps.len(), piece.steps[0].state))
+            .collect();
+        assert_eq!(told, [(8, State::Done), (1, State::Failed)], "what failed stands alone");
+        let mut markup = Markup::new();
+        timeline(&mut markup, &facts, &|_| None);
+        let text = markup.finish();
+        assert!(text.contains("<title>8 short steps verified, from 01:30 to 01:30</title>"), "{text}");
+        assert!(text.contains("href=\"#phase-verify\""), "{text}");
+    }
+
+    #[test]
+    fn the_sentence_says_what_would_be_quicker() {
+        let mut story = Story::new();
+        for (began, name) in [(0, "a"), (20, "b"), (40, "c")] {
+            story.at(began).start(Phase::Build, name, "not built yet").at(began + 20);
+            story.finish(Phase::Build, name, 20_000, None, "");
+        }
+        let told = |plan: &str| {
+            let plan = serde_json::from_str(plan).unwrap();
+            let facts = Facts::of(&Material { events: story.events.clone(), plan, ..Material::default() });
+            let mut markup = Markup::new();
+            timeline(&mut markup, &facts, &|_| None);
+            markup.finish().split("</p>").next().unwrap_or_default().to_owned()
+        };
+        insta::assert_snapshot!(told("{}"), @"<p>The critical path: 3 steps took 60s of 60s. All but the first waited for a place, not for what they build on: with more at a time (--jobs), and a machine that bears it, the same steps would take 20s at best.");
+        let chain = r#"{"steps": [{"id": "build:b", "needs": ["build:a"]}, {"id": "build:c", "needs": ["build:b"]}]}"#;
+        insta::assert_snapshot!(told(chain), @"<p>The critical path: 3 steps took 60s of 60s. Making these quicker makes the run quicker.");
     }
 }
