@@ -73,8 +73,8 @@ fn what_is_wrong_stands_beside_its_line() {
     insta::assert_snapshot!(repo.run("render"), @"
     exit 10
     --- stderr
-    ::error file=.config/xtask.toml,line=1,col=10,title=cargo xtask::invalid type: integer `3`, expected a string
-    error: .config/xtask.toml:1:10: invalid type: integer `3`, expected a string
+    ::error file=.config/xtask.toml,line=1,col=10,title=cargo xtask::expected a text in quotes, found 3
+    error: .config/xtask.toml:1:10: expected a text in quotes, found 3
     hint: edit .config/xtask.toml:1:10
     ");
     let text = std::fs::read_to_string(&summary).unwrap();
@@ -82,7 +82,7 @@ fn what_is_wrong_stands_beside_its_line() {
     ## `cargo xtask render` failed
 
     ```text
-    error: .config/xtask.toml:1:10: invalid type: integer `3`, expected a string
+    error: .config/xtask.toml:1:10: expected a text in quotes, found 3
     hint: edit .config/xtask.toml:1:10
     ```
     ");
