@@ -30,6 +30,7 @@ mod query;
 mod rebuild;
 mod run;
 mod session;
+mod shown;
 mod sinks;
 mod trials;
 

@@ -5,19 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::run::Run;
 use super::session::{Session, World};
+pub(super) use super::shown::{document, foreseeing, plan_text};
 use super::{interrupt, locked};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
 use crate::model::{
-    ArtifactKind, Diagnostic, Image, ImageName, ImageSource, Network, NetworkVerdict, Observed, Originals,
-    Outcome, Phase, Plan, Platform, PullSource, Reason, Reference, RegistryPrefix, Skipped, StepId, StepKind,
+    ImageName, Network, NetworkVerdict, Observed, Originals, Outcome, Phase, Plan, Platform, Reason,
+    Reference, RegistryPrefix, Skipped, StepKind,
 };
-use crate::network;
 use crate::plan::alias::{self, AliasInput, OnConflict};
 use crate::plan::build::{self, Assessment, BuildRequest};
 use crate::plan::cache::{self, StoreInput};
-use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::keep::{self, KeepInput};
 use crate::plan::locked::{LockFinding, unfit, unmended};
 use crate::plan::prefetch::{self, Bootstrap, Pin, PrefetchInput, Reach, Renew};
@@ -108,7 +107,7 @@ impl Request {
     }
 
     /// Whether the network decides anything.
-    fn asks_network(&self) -> bool {
+    pub fn asks_network(&self) -> bool {
         self.has(Phase::Prefetch) || self.has(Phase::Alias)
     }
 
@@ -369,115 +368,6 @@ fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
     plan.skipped.iter().filter(bad).map(|s| s.subject.clone()).collect()
 }
 
-/// The document that `plan` and `--dry-run` print.
-pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
-    let entries = explain::image_entries(
-        &planned.selected,
-        &world.tree.graph,
-        &world.tree.contexts,
-        &planned.assessments,
-        inputs,
-    );
-    let mut diagnostics = world.diagnostics(&planned.selected);
-    diagnostics.extend(locked::diagnostics(session, world, planned));
-    diagnostics.extend(samples(world, planned));
-    explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
-}
-
-/// The same for a plan that is only shown. What a run tells at its end, once it has gone wrong, is foreseen here: base
-/// images that nobody is going to give.
-pub(super) fn foreseeing(
-    session: &Session,
-    world: &World,
-    planned: &Planned,
-    inputs: Inputs,
-) -> PlanDocument {
-    let mut document = document(session, world, planned, inputs);
-    document.diagnostics.extend(hopeless(world, planned));
-    document
-}
-
-/// Where the sample goes into an image in place of the release.
-fn samples(world: &World, planned: &Planned) -> Vec<Diagnostic> {
-    let is_to_build = |image: &&Image| {
-        let id = StepId::new(Phase::Build, image.name.as_str());
-        planned.plan.steps.iter().any(|step| step.id == id && matches!(step.kind, StepKind::Build(_)))
-    };
-    let images = world.tree.graph.images().iter().filter(is_to_build);
-    let samples = images.filter_map(|image| {
-        let ImageSource::Build(target) = &image.source else { return None };
-        let artifact = image.base_image()?.artifact.as_ref()?;
-        let message = || format!("{} is the sample artifact, not the release", artifact.file);
-        (artifact.kind == ArtifactKind::Sample).then(|| Diagnostic::warning(&target.dockerfile, 0, message()))
-    });
-    samples.collect()
-}
-
-/// Base images that are not here and that nobody is going to give, each once, at the first place that names it.
-fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
-    let nobody_answers = planned.verdict.as_ref().is_some_and(network::nobody_answered);
-    let why = |base: &Reference| {
-        let name = base.familiar();
-        let mut skipped = planned.plan.skipped.iter();
-        let skipped = skipped.find(|skipped| skipped.phase == Phase::Prefetch && skipped.subject == name);
-        match skipped.map(|skipped| &skipped.why) {
-            Some(Reason::Offline) => Some("--offline forbids to pull it"),
-            Some(Reason::NoInternalRegistry) => Some("no registry answers"),
-            _ if nobody_answers => {
-                let mut steps = planned.plan.steps.iter();
-                steps.any(|step| is_hopeless_pull(&step.kind, base)).then_some("no registry answers")
-            }
-            _ => None,
-        }
-    };
-    struct Found<'a> {
-        base: &'a Reference,
-        why: &'static str,
-        places: Vec<(&'a str, u32)>,
-    }
-    let mut found: Vec<Found<'_>> = Vec::new();
-    for image in world.tree.graph.images().iter().filter(|i| planned.selected.contains(&i.name)) {
-        let ImageSource::Build(target) = &image.source else { continue };
-        for base in &image.base_images {
-            let place = (target.dockerfile.as_str(), base.line);
-            match found.iter_mut().find(|found| *found.base == base.reference) {
-                Some(found) => found.places.push(place),
-                None => {
-                    let base = &base.reference;
-                    found.extend(why(base).map(|why| Found { base, why, places: vec![place] }));
-                }
-            }
-        }
-    }
-    let told = found.into_iter().filter_map(|Found { base, why, places }| {
-        let (file, line) = *places.first()?;
-        let name = base.familiar();
-        let others = match places.len() - 1 {
-            0 => String::new(),
-            1 => ", which another image needs too,".to_owned(),
-            n => format!(", which {n} other images need too,"),
-        };
-        let out = if why == "no registry answers" {
-            "name a mirror below [mirrors], or a registry inside (--internal-registry), or load a bundle that has it \
-             (`cargo xtask bundle load FILE`)"
-                .to_owned()
-        } else {
-            format!(
-                "load a bundle that has it (`cargo xtask bundle load FILE`), or run `cargo xtask prefetch {name}` \
-                 without --offline where there is a network"
-            )
-        };
-        Some(Diagnostic::warning(file, line, format!("{name}{others} is not here and {why}: {out}")))
-    });
-    told.collect()
-}
-
-/// A pull that only registries could satisfy.
-fn is_hopeless_pull(kind: &StepKind, wanted: &Reference) -> bool {
-    let StepKind::Pull { reference, sources, .. } = kind else { return false };
-    reference == wanted && sources.iter().all(|source| matches!(source, PullSource::Registry(_)))
-}
-
 /// Looks, plans and does.
 pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode, Error> {
     let changes_things = !request.dry_run && !request.check;
@@ -515,23 +405,6 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
         engine.fit_to_build()?;
     }
     Run::start(session, request, &world, &planned).go(&world, planned).await
-}
-
-/// The plan as people read it, without anything that nobody may see.
-pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, request: &Request) -> String {
-    let mut document = foreseeing(session, world, planned, Inputs::None);
-    let scope = match (request.needs_images(), request.asks_network()) {
-        (true, _) => Scope::Images,
-        (false, true) => Scope::BaseImages,
-        (false, false) => Scope::Files,
-    };
-    if scope == Scope::Files {
-        let is_rendering = request.has(Phase::Render);
-        document.diagnostics.retain(|found| is_rendering && world.render.problems.contains(found));
-    }
-    let verdict = planned.verdict.as_ref();
-    let text = explain::text(&document, &planned.plan, verdict, scope, &|text| session.hide_in_files(text));
-    session.secrets.redact(&text).into_owned()
 }
 
 /// `--check`: nothing is changed, and a gap is exit 15.

@@ -1,0 +1,136 @@
+//! A plan as it is shown: the document that `plan`, `--dry-run` and records have, and what is foreseen with it.
+
+use super::locked;
+use super::pipeline::{Planned, Request};
+use super::session::{Session, World};
+use crate::model::{
+    ArtifactKind, Diagnostic, Image, ImageSource, Phase, PullSource, Reason, Reference, StepId, StepKind,
+};
+use crate::network;
+use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
+
+/// The document that `plan` and `--dry-run` print.
+pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
+    let entries = explain::image_entries(
+        &planned.selected,
+        &world.tree.graph,
+        &world.tree.contexts,
+        &planned.assessments,
+        inputs,
+    );
+    let mut diagnostics = world.diagnostics(&planned.selected);
+    diagnostics.extend(locked::diagnostics(session, world, planned));
+    diagnostics.extend(samples(world, planned));
+    explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
+}
+
+/// The same for a plan that is only shown. What a run tells at its end, once it has gone wrong, is foreseen here: base
+/// images that nobody is going to give.
+pub(super) fn foreseeing(
+    session: &Session,
+    world: &World,
+    planned: &Planned,
+    inputs: Inputs,
+) -> PlanDocument {
+    let mut document = document(session, world, planned, inputs);
+    document.diagnostics.extend(hopeless(world, planned));
+    document
+}
+
+/// Where the sample goes into an image in place of the release.
+fn samples(world: &World, planned: &Planned) -> Vec<Diagnostic> {
+    let is_to_build = |image: &&Image| {
+        let id = StepId::new(Phase::Build, image.name.as_str());
+        planned.plan.steps.iter().any(|step| step.id == id && matches!(step.kind, StepKind::Build(_)))
+    };
+    let images = world.tree.graph.images().iter().filter(is_to_build);
+    let samples = images.filter_map(|image| {
+        let ImageSource::Build(target) = &image.source else { return None };
+        let artifact = image.base_image()?.artifact.as_ref()?;
+        let message = || format!("{} is the sample artifact, not the release", artifact.file);
+        (artifact.kind == ArtifactKind::Sample).then(|| Diagnostic::warning(&target.dockerfile, 0, message()))
+    });
+    samples.collect()
+}
+
+/// Base images that are not here and that nobody is going to give, each once, at the first place that names it.
+fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
+    let nobody_answers = planned.verdict.as_ref().is_some_and(network::nobody_answered);
+    let why = |base: &Reference| {
+        let name = base.familiar();
+        let mut skipped = planned.plan.skipped.iter();
+        let skipped = skipped.find(|skipped| skipped.phase == Phase::Prefetch && skipped.subject == name);
+        match skipped.map(|skipped| &skipped.why) {
+            Some(Reason::Offline) => Some("--offline forbids to pull it"),
+            Some(Reason::NoInternalRegistry) => Some("no registry answers"),
+            _ if nobody_answers => {
+                let mut steps = planned.plan.steps.iter();
+                steps.any(|step| is_hopeless_pull(&step.kind, base)).then_some("no registry answers")
+            }
+            _ => None,
+        }
+    };
+    struct Found<'a> {
+        base: &'a Reference,
+        why: &'static str,
+        places: Vec<(&'a str, u32)>,
+    }
+    let mut found: Vec<Found<'_>> = Vec::new();
+    for image in world.tree.graph.images().iter().filter(|i| planned.selected.contains(&i.name)) {
+        let ImageSource::Build(target) = &image.source else { continue };
+        for base in &image.base_images {
+            let place = (target.dockerfile.as_str(), base.line);
+            match found.iter_mut().find(|found| *found.base == base.reference) {
+                Some(found) => found.places.push(place),
+                None => {
+                    let base = &base.reference;
+                    found.extend(why(base).map(|why| Found { base, why, places: vec![place] }));
+                }
+            }
+        }
+    }
+    let told = found.into_iter().filter_map(|Found { base, why, places }| {
+        let (file, line) = *places.first()?;
+        let name = base.familiar();
+        let others = match places.len() - 1 {
+            0 => String::new(),
+            1 => ", which another image needs too,".to_owned(),
+            n => format!(", which {n} other images need too,"),
+        };
+        let out = if why == "no registry answers" {
+            "name a mirror below [mirrors], or a registry inside (--internal-registry), or load a bundle that has it \
+             (`cargo xtask bundle load FILE`)"
+                .to_owned()
+        } else {
+            format!(
+                "load a bundle that has it (`cargo xtask bundle load FILE`), or run `cargo xtask prefetch {name}` \
+                 without --offline where there is a network"
+            )
+        };
+        Some(Diagnostic::warning(file, line, format!("{name}{others} is not here and {why}: {out}")))
+    });
+    told.collect()
+}
+
+/// A pull that only registries could satisfy.
+fn is_hopeless_pull(kind: &StepKind, wanted: &Reference) -> bool {
+    let StepKind::Pull { reference, sources, .. } = kind else { return false };
+    reference == wanted && sources.iter().all(|source| matches!(source, PullSource::Registry(_)))
+}
+
+/// The plan as people read it, without anything that nobody may see.
+pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, request: &Request) -> String {
+    let mut document = foreseeing(session, world, planned, Inputs::None);
+    let scope = match (request.needs_images(), request.asks_network()) {
+        (true, _) => Scope::Images,
+        (false, true) => Scope::BaseImages,
+        (false, false) => Scope::Files,
+    };
+    if scope == Scope::Files {
+        let is_rendering = request.has(Phase::Render);
+        document.diagnostics.retain(|found| is_rendering && world.render.problems.contains(found));
+    }
+    let verdict = planned.verdict.as_ref();
+    let text = explain::text(&document, &planned.plan, verdict, scope, &|text| session.hide_in_files(text));
+    session.secrets.redact(&text).into_owned()
+}
