@@ -221,8 +221,25 @@ pub struct ProxyFacts {
 pub struct ComposeFacts {
     /// The tree's compose files.
     pub files: Vec<String>,
-    /// The program and its version.
-    pub found: Option<(String, String)>,
+    /// The program.
+    pub program: ComposeProgram,
+}
+
+/// The program that starts what a compose file describes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ComposeProgram {
+    /// There is none.
+    #[default]
+    Missing,
+    /// There may be one, which takes its time.
+    Late,
+    /// This one.
+    Found {
+        /// `docker compose`
+        name: String,
+        /// `2.26.1`
+        version: String,
+    },
 }
 
 /// The settings.

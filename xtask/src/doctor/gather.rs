@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::facts::{
-    AboutEngine, BootstrapFacts, ComposeFacts, DiskFacts, EngineFacts, Facts, FoundEngine, Login,
-    NetworkFacts, ProxyFacts, RegistryAnswer, RegistryFacts, Role, SettingsFacts, Source, TargetFacts,
+    AboutEngine, BootstrapFacts, ComposeFacts, ComposeProgram, DiskFacts, EngineFacts, Facts, FoundEngine,
+    Login, NetworkFacts, ProxyFacts, RegistryAnswer, RegistryFacts, Role, SettingsFacts, Source, TargetFacts,
     TreeFacts, Trial,
 };
 use crate::compose::file::FILE_NAMES;
@@ -417,9 +417,12 @@ async fn look_for_compose(config: &Config, deadline: Instant) -> ComposeFacts {
     } else {
         config.compose.clone()
     };
-    let installed = within(deadline, runner::installed(&[])).await.flatten();
-    let found = installed.map(|installed| (installed.words.join(" "), installed.version));
-    ComposeFacts { files, found }
+    let program = match within(deadline, runner::installed(&[])).await {
+        None => ComposeProgram::Late,
+        Some(None) => ComposeProgram::Missing,
+        Some(Some(found)) => ComposeProgram::Found { name: found.words.join(" "), version: found.version },
+    };
+    ComposeFacts { files, program }
 }
 
 async fn look_at_target(root: &Path) -> TargetFacts {

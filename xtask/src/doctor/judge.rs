@@ -1,7 +1,8 @@
 //! Facts to findings: one table, pure. Each check says what was seen, whether that will do, and what to do if not.
 
 use super::facts::{
-    AboutEngine, BootstrapFacts, DiskFacts, EngineFacts, Facts, FoundEngine, ProxyFacts, Trial,
+    AboutEngine, BootstrapFacts, ComposeProgram, DiskFacts, EngineFacts, Facts, FoundEngine, ProxyFacts,
+    Trial,
 };
 use super::registries;
 use super::{Area, Check, Report, Verdict};
@@ -97,7 +98,7 @@ fn skipped(evidence: impl Into<String>) -> Finding {
 }
 
 /// The checks of an engine that does not answer, or says nothing of itself.
-fn about<'a>(facts: &'a Facts) -> Result<(&'a FoundEngine, &'a AboutEngine), Vec<Finding>> {
+fn about(facts: &Facts) -> Result<(&FoundEngine, &AboutEngine), Vec<Finding>> {
     let found = facts.engine.found.as_ref().ok_or_else(|| vec![skipped("no engine answers")])?;
     let about = found.about.as_ref().map_err(|_| vec![skipped("the engine says nothing of itself")])?;
     Ok((found, about))
@@ -367,14 +368,17 @@ fn exempts(list: &str, host: &str) -> bool {
 
 fn compose(facts: &Facts) -> Vec<Finding> {
     let files = facts.compose.files.join(", ");
-    vec![match (&facts.compose.found, facts.compose.files.is_empty()) {
-        (Some((program, version)), false) => ok(format!("`{program}` {version}, for {files}")),
-        (Some((program, version)), true) => {
-            ok(format!("`{program}` {version}; the tree has no compose file"))
+    vec![match (&facts.compose.program, facts.compose.files.is_empty()) {
+        (ComposeProgram::Found { name, version }, false) => ok(format!("`{name}` {version}, for {files}")),
+        (ComposeProgram::Found { name, version }, true) => {
+            ok(format!("`{name}` {version}; the tree has no compose file"))
         }
-        (None, true) => skipped("not installed, and the tree has no compose file"),
-        (None, false) => warning(format!("neither `docker compose` nor `docker-compose`; {files} is there"))
-            .fix("`apt-get install docker-compose` on Debian; only `rebuild --up` and `--down` need it"),
+        (ComposeProgram::Late, _) => skipped("it did not say in time which one it is"),
+        (ComposeProgram::Missing, true) => skipped("not installed, and the tree has no compose file"),
+        (ComposeProgram::Missing, false) => {
+            warning(format!("neither `docker compose` nor `docker-compose`; {files} is there"))
+                .fix("`apt-get install docker-compose` on Debian; only `rebuild --up` and `--down` need it")
+        }
     }]
 }
 

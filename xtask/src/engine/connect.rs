@@ -143,7 +143,8 @@ pub async fn find(surroundings: &Surroundings, limit: Option<Duration>) -> Found
         };
         match (candidate.wire, pong) {
             (Ok(wire), Ok(pong)) => {
-                let engine = DockerEngine::new(wire, pong, surroundings).map(AnyEngine::Docker);
+                let engine = DockerEngine::new(wire, pong, surroundings)
+                    .map(|engine| AnyEngine::Docker(Box::new(engine)));
                 return Found { engine, is_stand_in: is_chosen && !passed_over.is_empty(), passed_over };
             }
             (_, Err(cause)) | (Err(cause), _) => passed_over.push((shown, cause)),

@@ -194,7 +194,7 @@ pub trait Engine: Send + Sync {
 #[derive(Clone, Debug)]
 pub enum AnyEngine {
     /// One that runs containers.
-    Docker(DockerEngine),
+    Docker(Box<DockerEngine>),
     /// One in memory, for tests.
     Fake(FakeEngine),
 }

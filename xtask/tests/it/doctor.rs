@@ -56,9 +56,10 @@ fn guarded_registry() -> String {
         for stream in listener.incoming().flatten() {
             let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
             // tester:hunter2-x
-            let knows = lines.by_ref().take_while(|line| !line.is_empty()).fold(false, |knows, line| {
-                knows || line.eq_ignore_ascii_case("authorization: Basic dGVzdGVyOmh1bnRlcjIteA==")
-            });
+            let is_ours =
+                |line: &String| line.eq_ignore_ascii_case("authorization: Basic dGVzdGVyOmh1bnRlcjIteA==");
+            // All of them are read: who closes a connection early resets it.
+            let knows = lines.by_ref().take_while(|line| !line.is_empty()).filter(is_ours).count() > 0;
             let head = if knows {
                 "200 OK\r\n"
             } else {

@@ -35,7 +35,10 @@ fn good() -> Facts {
         registries: vec![registry("docker.io")],
         compose: ComposeFacts {
             files: vec!["compose.yaml".to_owned()],
-            found: Some(("docker compose".to_owned(), "2.26.1".to_owned())),
+            program: ComposeProgram::Found {
+                name: "docker compose".to_owned(),
+                version: "2.26.1".to_owned(),
+            },
         },
         settings: SettingsFacts { files: vec![".config/xtask.toml".to_owned()], ..SettingsFacts::default() },
         tree: Some(Ok(TreeFacts { services: 8, images: 9, errors: Vec::new(), warnings: 0 })),
@@ -411,6 +414,28 @@ fn settings_services_and_folders() {
         "warning: 1 service, 1 image, 1 warning -> `cargo xtask plan` shows them",
     );
     assert_eq!(judge(&tree(&[], 0, 0)).verdict, Verdict::Warning);
+}
+
+#[test]
+fn compose_is_missed_only_where_there_is_a_file_for_it() {
+    let told = |program: ComposeProgram, file: Option<&str>| {
+        let files = file.map(str::to_owned).into_iter().collect();
+        let facts = Facts { compose: ComposeFacts { files, program }, ..good() };
+        let check = judge(&facts).checks.into_iter().find(|check| check.id == "compose").expect("is checked");
+        format!("{}: {}", check.verdict.as_str(), check.evidence)
+    };
+    assert_eq!(
+        told(ComposeProgram::Missing, None),
+        "skipped: not installed, and the tree has no compose file"
+    );
+    assert_eq!(
+        told(ComposeProgram::Missing, Some("compose.yaml")),
+        "warning: neither `docker compose` nor `docker-compose`; compose.yaml is there"
+    );
+    assert_eq!(
+        told(ComposeProgram::Late, Some("compose.yaml")),
+        "skipped: it did not say in time which one it is"
+    );
 }
 
 #[test]
