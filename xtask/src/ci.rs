@@ -33,9 +33,9 @@ pub enum Bootstrap {
 /// What it means that a check cannot be made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lacking {
-    /// It is skipped, and said so: a person's machine.
+    /// It is skipped, and said so.
     Skips,
-    /// It fails: a CI system is there to make all of them.
+    /// It fails: where this repository's own workflow runs, all of them are made.
     Fails,
 }
 

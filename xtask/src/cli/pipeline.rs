@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::run::Run;
 use super::session::{Session, World};
 pub(super) use super::shown::{document, foreseeing, plan_text};
-use super::{interrupt, locked};
+use super::{interrupt, locked, sinks};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
@@ -370,6 +370,13 @@ fn broken_subjects(plan: &Plan) -> BTreeSet<String> {
 
 /// Looks, plans and does.
 pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode, Error> {
+    look_and_do(session, request).await.map_err(|error| match sinks::report_early(session, &error) {
+        Ok(()) => error,
+        Err(unwritten) => error.because(unwritten.to_string()),
+    })
+}
+
+async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, Error> {
     let changes_things = !request.dry_run && !request.check;
     let _lock = if changes_things { session.lock().await? } else { None };
     let looked = async {

@@ -3,14 +3,16 @@
 //! In: the session, and what was planned. Out: the sinks, the record first. It decides nothing: the environment and
 //! what was typed say who there is.
 
+use std::io;
 use std::path::Path;
 
 use super::session::Session;
+use crate::error::Error;
 use crate::events::Sink;
 use crate::model::Diagnostic;
 use crate::plan::explain::PlanDocument;
 use crate::report::github::JobSummary;
-use crate::report::junit::RunReport;
+use crate::report::junit::{self, RunReport};
 use crate::report::places::{Places, Repository, TEMPLATE};
 use crate::report::record::Recorder;
 use crate::report::resolve::Forge;
@@ -36,6 +38,19 @@ pub(super) fn sinks(
         sinks.push(Box::new(RunReport::new(file.clone())));
     }
     sinks
+}
+
+/// Reports a command that ended before its run began, which no sink has heard of.
+///
+/// # Errors
+/// When the report cannot be written.
+pub(super) fn report_early(session: &Session, error: &Error) -> io::Result<()> {
+    let has_begun = session.notes.record.get().is_some();
+    let (Some(file), Some(failure), false) = (&session.junit, error.telling(&session.secrets), has_begun)
+    else {
+        return Ok(());
+    };
+    junit::write(file, &junit::of_error(&session.command, &failure))
 }
 
 /// Where the images and the findings of a plan stand in the repository, for those who show it.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::failure::Failure;
 use super::html::facts::{Facts, Material, State};
+use super::resolve::Colour;
 use super::summary::{FailedStep, Summary};
 use super::text::{cut, neutralise};
 use crate::events::Sink;
@@ -212,6 +214,15 @@ fn of_whole(summary: &Summary) -> Suite {
     let took = Duration::from_millis(summary.took);
     let case = Case { name, took: Some(took), end, told: String::new() };
     Suite { name: "run".to_owned(), took, cases: vec![case] }
+}
+
+/// The report of a command that ended before its run began.
+pub fn of_error(command: &str, failure: &Failure) -> String {
+    let name = Summary { command: Some(command.to_owned()), ..Summary::default() }.full_command();
+    let text = failure.lines(Colour::No).join("\n");
+    let end = End::Failed { message: failure.what.clone(), text };
+    let case = Case { name: name.clone(), took: Some(Duration::ZERO), end, told: String::new() };
+    report(&name, &[Suite { name: "run".to_owned(), took: Duration::ZERO, cases: vec![case] }])
 }
 
 /// Writes the report of a run when it is over.

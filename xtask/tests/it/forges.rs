@@ -110,6 +110,15 @@ fn json_progress_stays_json() {
 fn a_report_is_written_where_it_is_asked_for() {
     let repo = TestRepo::new("//- src/a/Dockerfile\nFROM scratch\n");
     let file = repo.root().join("out/junit.xml");
-    // Nobody is there to look into: what went wrong before a run has no report.
-    assert_eq!((repo.code("verify --junit out/junit.xml"), file.exists()), (12, false));
+    // No engine answers: there is no run, and the report says why.
+    assert_eq!(repo.code("verify --junit out/junit.xml"), 12);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains(r#"<testcase name="cargo xtask verify --junit out/junit.xml" classname="run""#),
+        "{text}"
+    );
+    assert!(text.contains("<failure message=\"no container engine answers"), "{text}");
+    // A run that has nothing to do is a report too.
+    let repo = TestRepo::new("");
+    assert_eq!((repo.code("build --junit report.xml"), repo.root().join("report.xml").exists()), (5, true));
 }
