@@ -36,7 +36,7 @@ if [ -n "${BASE:-}" ]; then
     docker -H "unix://$tree/target/xtask/engine/docker.sock" import "$BASE" debian:12-slim
 fi
 "$program" --root "$tree" build-all --bootstrap --progress plain
-docker -H "unix://$tree/target/xtask/engine/docker.sock" builder prune --all --force >/dev/null
+docker -H "unix://$tree/target/xtask/engine/docker.sock" builder prune --all --force >/dev/null 2>&1
 docker -H "unix://$tree/target/xtask/engine/docker.sock" images --format '{{.Repository}}:{{.Tag}}' |
     grep -v debian:12-slim | xargs docker -H "unix://$tree/target/xtask/engine/docker.sock" rmi --force >/dev/null
 
@@ -65,7 +65,7 @@ for _ in $(seq 1 1200); do
     sleep 0.2
 done
 sleep 0.3
-"${session[@]}" capture-pane -e -p | sed '/^\$ *$/d' >"$work/done"
+"${session[@]}" capture-pane -e -p >"$work/done"
 
 python3 "$here/screen2svg.py" 'cargo xtask build-all, while it runs' <"$work/running" >"$here/build-all-running.svg"
 python3 "$here/screen2svg.py" 'cargo xtask build-all, when it is done' <"$work/done" >"$here/build-all-done.svg"

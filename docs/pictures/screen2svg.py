@@ -19,9 +19,9 @@ def width(text):
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 0 if unicodedata.combining(c) else 1 for c in text)
 
 
-def spans(line):
-    """Pieces of a line: column, text, style."""
-    column, style = 0, {}
+def spans(line, style):
+    """Pieces of a line: column, text, style. The style goes on in the next line, so it is kept in its last piece."""
+    column = 0
     for part in re.split(r"(\x1b\[[0-9;]*m)", line):
         if part.startswith("\x1b"):
             for code in (int(code or 0) for code in part[2:-1].split(";")):
@@ -42,13 +42,15 @@ def spans(line):
         for word in re.finditer(r"\S+(?: \S+)*", part):
             yield column + width(part[: word.start()]), word.group(), style
         column += width(part)
+    yield column, "", style
 
 
 def main():
     title = sys.argv[1] if len(sys.argv) > 1 else "cargo xtask"
     lines = sys.stdin.read().rstrip("\n").split("\n")
     bare = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in lines]
-    while bare and not bare[-1]:
+    # The shell's prompt, which is there again.
+    while bare and bare[-1] in ("", "$"):
         bare.pop()
     lines = lines[: len(bare)]
     wide = 2 * PAD + CELL * max(width(line) for line in bare)
@@ -58,9 +60,12 @@ def main():
     print(f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>')
     family = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
     print(f'<g font-family="{family}" font-size="{SIZE}" fill="{INK}" xml:space="preserve">')
+    style = {}
     for row, line in enumerate(lines):
         y = PAD + LINE * row + SIZE
-        for column, text, style in spans(line):
+        for column, text, style in spans(line, style):
+            if not text:
+                continue
             look = "".join(f' {key}="{value}"' for key, value in style.items())
             length = f' textLength="{CELL * width(text):.1f}" lengthAdjust="spacingAndGlyphs"'
             print(f'<text x="{PAD + CELL * column:.1f}" y="{y}"{length}{look}>{escape(text)}</text>')

@@ -299,4 +299,39 @@ mod tests {
         tty.tick(Duration::from_millis(200)).unwrap();
         assert!(glass.text().contains("1 running"), "{}", glass.text());
     }
+
+    /// A run with nothing to do costs the terminal one write, and a screen that stays as it is none.
+    #[test]
+    fn what_is_not_new_is_not_written() {
+        let glass = Glass::default();
+        let mut tty = Tty::new(glass.clone(), DISPLAY, None, Some(Box::new(|| panic!("nobody is asked"))));
+        let mut story = Story::new();
+        story.begin(1000, 0).phase(Phase::Build, 5, 0, 1000);
+        for n in 0..1000 {
+            story.skip(Phase::Build, &format!("s{n}"), crate::model::Outcome::UpToDate, "up to date");
+        }
+        story.phase_end(Phase::Build).end(crate::model::Outcome::UpToDate, 0);
+        for event in &story.events {
+            tty.take(event).unwrap();
+        }
+        tty.finish().unwrap();
+        assert_eq!(glass.writes(), 1);
+
+        let glass = Glass::default();
+        let mut tty = Tty::new(glass.clone(), DISPLAY, None, None);
+        let mut story = Story::new();
+        story.begin(3, 1).phase(Phase::Build, 5, 1, 0).start(Phase::Build, "api", "not built yet");
+        for n in 0..1000 {
+            story.log(Phase::Build, "api", &format!("line {n}"));
+        }
+        for event in &story.events {
+            tty.take(event).unwrap();
+        }
+        for tick in 0..10 {
+            tty.tick(Duration::from_millis(1000 + tick)).unwrap();
+        }
+        assert_eq!(glass.writes(), 1);
+        tty.tick(Duration::from_secs(2)).unwrap();
+        assert_eq!(glass.writes(), 2);
+    }
 }
