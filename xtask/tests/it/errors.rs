@@ -131,6 +131,21 @@ fn dockerfiles() {
             "ok:latest  unknown",
         ],
     );
+    // One image of a cycle fails, so that the end of a run tells of it; the others wait for it.
+    check(
+        "//- src/a/Dockerfile\nFROM b\n//- src/b/Dockerfile\nFROM scratch\nCOPY --from=a / /\n",
+        "build-all --dry-run",
+        0,
+        &["failed     a  (src/a/Dockerfile:1: images need each other: a -> b -> a", "skipped    b  (needs a"],
+    );
+    let empty = TestRepo::new("//- README.md\n");
+    insta::assert_snapshot!(empty.run("plan --offline"), @"
+    exit 5
+    --- stderr
+    error: there are no images in this tree
+      caused by: no folder `src/*` has a Dockerfile, Dockerfile.tpl or dependency.conf
+    hint: `services` in .config/xtask.toml says where they lie
+    ");
 }
 
 #[test]

@@ -86,6 +86,57 @@ fn every_command_that_a_page_shows_can_be_typed() {
     assert!(seen > 100, "only {seen} commands found: the pages are read wrongly");
 }
 
+/// The anchor that a heading gets on GitHub: lowercase, no marks, dashes for spaces.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase().replace(' ', "-");
+    kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+}
+
+/// The links of a page to files of this repository, with their lines: `[text](path#anchor)`, outside of blocks.
+fn links(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut is_block = false;
+    for (number, line) in text.lines().enumerate() {
+        is_block ^= line.trim_start().starts_with("```");
+        let targets = line.match_indices("](").filter_map(|(at, _)| line[at + 2..].split(')').next());
+        let is_ours = |target: &&str| !is_block && !target.contains("://");
+        found.extend(targets.filter(is_ours).map(|target| (number + 1, target.to_owned())));
+    }
+    found
+}
+
+/// What is wrong with a link of a page, which lies in a folder.
+fn broken(page: &str, folder: &Path, target: &str) -> Option<String> {
+    let (path, wanted) = target.split_once('#').unwrap_or((target, ""));
+    let file = if path.is_empty() { root().join(page) } else { folder.join(path) };
+    if !file.exists() {
+        return Some("there is no such file".to_owned());
+    }
+    if wanted.is_empty() {
+        return None;
+    }
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
+    (!anchors.any(|anchor| anchor == wanted)).then(|| "there is no such heading".to_owned())
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        let folder = root().join(&page).parent().unwrap().to_owned();
+        for (line, target) in links(&text) {
+            wrong.extend(
+                broken(&page, &folder, &target).map(|why| format!("{page}:{line}: ({target}): {why}")),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(links("a [b](c.md#d) e\n```\n[f](g)\n```\n[h](https://i)"), [(1, "c.md#d".to_owned())]);
+    assert_eq!(anchor("12: engine unreachable, or `x`"), "12-engine-unreachable-or-x");
+}
+
 #[test]
 fn the_chinese_page_knows_every_old_variable_and_its_flag() {
     let page = std::fs::read_to_string(root().join("README.zh-CN.md")).unwrap();

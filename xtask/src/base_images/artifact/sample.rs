@@ -120,12 +120,12 @@ fn pack(version: &str, entries: &[Entry]) -> zip::result::ZipResult<Vec<u8>> {
 
 macro_rules! sample_file {
     ($path:literal) => {
-        include_bytes!(concat!("../../../../docker/base-images/sample-artifact/", $path))
+        include_bytes!(concat!("embedded/", $path))
     };
 }
 
-/// The copy in this program, for trees that have no sample: path, whether it is executable, content. A test compares it
-/// with the tree's folder.
+/// The copy in this program, for trees that have no sample and for copies of this folder alone: path, whether it is
+/// executable, content. A test compares it with the tree's folder.
 const EMBEDDED: &[(&str, bool, &[u8])] = &[
     ("README.md", false, sample_file!("README.md")),
     ("bin/fit", true, sample_file!("bin/fit")),
