@@ -53,6 +53,9 @@ pub enum ProbeError {
     Status(u16),
 }
 
+/// Words of a connection that was there and broke, or was too slow.
+const BROKEN: &[&str] = &["reset", "closed", "eof", "broken pipe", "timed out"];
+
 /// A question about an image was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
@@ -123,7 +126,14 @@ impl Retriable for RegistryError {
     fn worth_retrying_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after, .. } => Some(retry_after.unwrap_or_default()),
-            Self::Status { status, .. } if *status >= 500 => Some(Duration::ZERO),
+            // Not what the server will never do: 501 and 505.
+            Self::Status { status: 500 | 502..=504 | 506..=599, .. } => Some(Duration::ZERO),
+            // Who is out of reach stays so; a connection that broke may not.
+            Self::Unreachable { cause, .. } => {
+                let cause = cause.to_ascii_lowercase();
+                let is_broken = BROKEN.iter().any(|word| cause.contains(word));
+                is_broken.then_some(Duration::ZERO)
+            }
             _ => None,
         }
     }
@@ -209,6 +219,14 @@ impl Registry {
             None => Ok(digest),
             Some(platform) => entry_for(reference, &body, platform).map(|entry| entry.unwrap_or(digest)),
         }
+    }
+
+    /// The digest of the manifest that the registry really sends for a reference; no header is believed.
+    ///
+    /// # Errors
+    /// As [`Self::manifest_digest`].
+    pub async fn sent_digest(&self, reference: &Reference) -> Result<Digest, RegistryError> {
+        Ok(self.verified_manifest(reference).await?.0)
     }
 
     /// The ID that an engine gives the image of a platform: the digest of its configuration (OCI image-spec,

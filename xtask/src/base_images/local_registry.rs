@@ -42,6 +42,9 @@ pub enum Source {
     Program(PathBuf),
 }
 
+/// A disk with less has no room for a layer. Bytes.
+const LEAST_SPACE: u64 = 1 << 20;
+
 /// A registry that answers.
 #[derive(Debug)]
 pub struct Running {
@@ -358,6 +361,13 @@ pub async fn said<E: Engine>(engine: Option<&E>, home: &Path) -> Vec<String> {
             String::from_utf8_lossy(&log).lines().map(str::to_owned).collect()
         }
     }
+}
+
+/// Whether a registry cannot store any more: all that an engine is told then is status 500.
+pub async fn has_no_space<E: Engine>(engine: Option<&E>, home: &Path) -> bool {
+    // Its log lies on the same disk, so it may be silent.
+    let is_full = rustix::fs::statvfs(home).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < LEAST_SPACE);
+    is_full || said(engine, home).await.iter().any(|line| line.contains("no space left on device"))
 }
 
 async fn take_away<E: Engine>(engine: Option<&E>, record: &Record, home: &Path) -> Result<(), RegistryError> {

@@ -130,3 +130,14 @@ async fn a_container_takes_the_next_free_port_and_is_removed() {
     assert_eq!(engine.containers("").await.expect("listed"), []);
     assert!(!home.exists());
 }
+
+#[tokio::test]
+async fn a_registry_whose_disk_is_full_is_known_by_what_it_says() {
+    let home = tempfile::tempdir().expect("a folder");
+    let is_full = async || has_no_space(None::<&FakeEngine>, home.path()).await;
+    assert!(!is_full().await);
+    let log =
+        "level=error msg=\"unknown error reading request payload: write /r/data: no space left on device\"";
+    std::fs::write(home.path().join("log"), log).expect("writable");
+    assert!(is_full().await);
+}

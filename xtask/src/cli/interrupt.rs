@@ -1,5 +1,7 @@
 //! Ctrl-C: once winds down, twice kills.
 
+use std::time::{Duration, Instant};
+
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ExitCode;
@@ -13,9 +15,23 @@ pub(super) async fn watch(cancel: CancellationToken, emitter: Emitter) {
     interrupts.next().await;
     emitter.emit(EventKind::CancelRequested { cause: "interrupted; once more ends at once".to_owned() });
     cancel.cancel();
-    interrupts.next().await;
+    let first = Instant::now();
+    loop {
+        interrupts.next().await;
+        if !is_echo(first.elapsed()) {
+            break;
+        }
+    }
     report::leave();
     std::process::exit(i32::from(ExitCode::Interrupted.number()));
+}
+
+/// What comes so soon after the first is the same wish: `timeout` sends its signal to a program and then to the group
+/// that it is in.
+const ECHO: Duration = Duration::from_millis(300);
+
+fn is_echo(since_the_first: Duration) -> bool {
+    since_the_first < ECHO
 }
 
 struct Interrupts {
@@ -45,5 +61,16 @@ pub(super) async fn or_interrupted<T>(work: impl Future<Output = T>) -> Option<T
     tokio::select! {
         result = work => Some(result),
         () = interrupts.next() => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_signals_at_once_are_one_wish() {
+        assert!(is_echo(Duration::from_millis(1)));
+        assert!(!is_echo(Duration::from_millis(400)));
     }
 }

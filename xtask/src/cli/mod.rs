@@ -17,6 +17,7 @@ mod commands;
 mod completions;
 mod doctor;
 mod engine;
+mod foreign;
 mod interrupt;
 mod local_registry;
 mod lock;

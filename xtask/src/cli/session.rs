@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
+use super::foreign;
 use super::locked;
 use super::pipeline::{Request, Subject};
 use crate::base_images::artifact::Fetcher;
@@ -216,7 +217,7 @@ impl Session {
         let guess = Platform::local();
         let (files, store) = tokio::join!(self.read_files(guess.clone()), store);
         let mut files = files?;
-        let (engine, observed) = match store {
+        let (engine, mut observed) = match store {
             Ok((engine, observed)) => (Ok(engine), observed),
             Err(error) => (Err(error), Observed::nothing()),
         };
@@ -225,6 +226,15 @@ impl Session {
             files = self.read_files(found.clone()).await?;
         }
         let Reading { sync, render, tree } = files;
+        if let Ok(engine) = &engine {
+            let wanted = tree.graph.images().iter().flat_map(|image| {
+                image
+                    .base_images
+                    .iter()
+                    .map(|base| (&base.reference, base.platform.as_ref().unwrap_or(&image.platform)))
+            });
+            foreign::learn_platforms(engine, &mut observed, wanted).await;
+        }
         let (places, lock) = (self.places(), locked::read(&self.config));
         Ok(World { places, sync, render, tree, engine, observed, lock })
     }

@@ -98,7 +98,7 @@ pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
         EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
     } else if says(OUT_OF_REACH) {
         EngineError::RegistryUnreachable(said())
-    } else if says(DENIED) || matches!(status, Some(401 | 403)) {
+    } else if says(DENIED) || text.trim() == "denied" || matches!(status, Some(401 | 403)) {
         EngineError::Denied(said())
     } else if says(TRANSIENT) || text.trim_end().ends_with(": eof") || matches!(status, Some(502..=504)) {
         EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
@@ -191,6 +191,7 @@ mod tests {
             ),
             (Some(500), "Get \"https://r.example/v2/\": unauthorized: authentication required", "denied"),
             (None, "no basic auth credentials", "denied"),
+            (None, "denied", "denied"),
             (
                 Some(500),
                 "toomanyrequests: You have reached your pull rate limit. You may increase the limit",

@@ -527,17 +527,28 @@ impl Retriable for EngineError {
     }
 }
 
+/// What the kernel says of a program for another processor.
+const OTHER_PROCESSOR: &str = "exec format error";
+const EMULATION: &str = "
+its program is for another processor than the engine's, which needs emulation (binfmt) to run it
+hint: `apt-get install qemu-user-static binfmt-support` on the engine's machine lets it run such programs
+hint: only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it";
+
 impl EngineError {
     /// The text, with the place of the failed instruction in the Dockerfile that was built:
     /// `` `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1 ``.
     pub fn told_at(&self, dockerfile: &str) -> String {
         match self {
-            Self::BuildFailed { instruction: Some(instruction), line, exit_code, cause, .. } => {
+            Self::BuildFailed { instruction: Some(instruction), line, exit_code, cause, last_lines } => {
                 let place = line.map_or_else(|| dockerfile.to_owned(), |line| format!("{dockerfile}:{line}"));
-                match exit_code {
+                let mut told = match exit_code {
                     Some(code) => format!("`{instruction}` at {place} exited with status {code}"),
                     None => format!("`{instruction}` at {place} failed: {cause}"),
+                };
+                if last_lines.iter().chain([cause]).any(|line| line.contains(OTHER_PROCESSOR)) {
+                    told.push_str(EMULATION);
                 }
+                told
             }
             other => other.to_string(),
         }

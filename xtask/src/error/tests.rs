@@ -117,3 +117,21 @@ fn a_damaged_bundle_names_its_blobs() {
     let findings = vec![Finding::new("x"); 22];
     assert!(told(BundleError::Refused { path, findings }).contains("caused by: and 2 more"));
 }
+
+#[test]
+fn a_program_for_another_processor_is_told_as_that() {
+    let failed = |line: &str| EngineError::BuildFailed {
+        instruction: Some("RUN make".to_owned()),
+        line: Some(2),
+        exit_code: Some(1),
+        cause: "process did not complete".to_owned(),
+        last_lines: vec![line.to_owned()],
+    };
+    insta::assert_snapshot!(failed("exec /bin/sh: exec format error").told_at("src/api/Dockerfile"), @"
+    `RUN make` at src/api/Dockerfile:2 exited with status 1
+    its program is for another processor than the engine's, which needs emulation (binfmt) to run it
+    hint: `apt-get install qemu-user-static binfmt-support` on the engine's machine lets it run such programs
+    hint: only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it
+    ");
+    assert!(!failed("make: no rule").told_at("src/api/Dockerfile").contains("hint"));
+}

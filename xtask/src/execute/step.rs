@@ -165,7 +165,9 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::Push { reference } => {
             let engine = engine()?;
             let policy = execution.puller.policy();
-            let digest = retry::run(policy, || engine.push(reference, &tell), &retrying).await?;
+            let pushed =
+                retry::run(policy, || execution.push_once(engine, reference, &tell), &retrying).await;
+            let digest = pushed.map_err(|error| saying_who_may_push(error, reference))?;
             execution.ledger.pushed(reference, &digest);
             Ok(Done::because(digest.to_string()))
         }
@@ -195,6 +197,19 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
 /// What the system said, without the name of the file that was written beside the one that it is about.
 fn on_one_path(cause: &str) -> String {
     cause.split_once(" at path \"").map_or(cause, |(cause, _)| cause).to_owned()
+}
+
+/// A registry that says no: what lets somebody in.
+fn saying_who_may_push(error: EngineError, reference: &Reference) -> EngineError {
+    match error {
+        EngineError::Denied(why) => {
+            let (domain, path) = (reference.domain(), reference.path());
+            EngineError::Denied(format!(
+                "{why}\nhint: `docker login {domain}` stores the credentials of an account that may push to {path}"
+            ))
+        }
+        other => other,
+    }
 }
 
 /// Writes a text whole or not at all, and only over the text that the plan saw.

@@ -73,6 +73,13 @@ impl Ledger {
         self.entries().tried.clone()
     }
 
+    /// The folder of the registry that listens there, if this run started it.
+    fn registry_of(&self, domain: &str) -> Option<PathBuf> {
+        let entries = self.entries();
+        let found = entries.registries.iter().find(|(_, running)| running.record.domain() == domain);
+        found.map(|(home, _)| home.clone())
+    }
+
     /// Where the registry of a folder below the root listens; none when it was not started.
     pub fn registry_port(&self, home: &std::path::Path) -> Option<u16> {
         self.entries().registries.get(home).map(|running| running.record.port)
@@ -96,6 +103,27 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
         };
         self.ledger.entries().registries.insert(self.root.join(&wish.home), running);
         Ok(Done::because(detail))
+    }
+
+    /// Pushes once. Of a registry that this run started it is seen why it failed, and whether it would again.
+    pub(super) async fn push_once(
+        &self,
+        engine: &E,
+        reference: &Reference,
+        tell: OnProgress<'_>,
+    ) -> Result<Digest, EngineError> {
+        let error = match engine.push(reference, tell).await {
+            Err(error @ EngineError::Transient { .. }) => error,
+            pushed => return pushed,
+        };
+        let home = self.ledger.registry_of(reference.domain());
+        match home {
+            Some(home) if local_registry::has_no_space(self.engine, &home).await => {
+                let home = home.display();
+                Err(EngineError::Other(format!("the registry on this machine has no space left in {home}")))
+            }
+            _ => Err(error),
+        }
     }
 
     pub(super) async fn stop_registry(&self, home: &str, tell: OnProgress<'_>) -> Result<Done, StepError> {
@@ -147,7 +175,8 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
         let pushed = self.ledger.entries().pushed.get(reference).cloned();
         let pushed = pushed
             .ok_or_else(|| EngineError::NotFound(format!("what was pushed as {}", reference.familiar())))?;
-        let found = registry.manifest_digest(reference, None).await?;
+        let policy = self.puller.policy();
+        let found = retry::run(policy, || registry.sent_digest(reference), retrying).await?;
         let differs = |found: String, expected: &str| StepError::Differs {
             reference: reference.clone(),
             found,
@@ -162,7 +191,7 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
             .parse()
             .map_err(|_| EngineError::Other(format!("{reference} cannot be pinned to {pushed}")))?;
         let platform = here.platform.clone().unwrap_or_else(Platform::local);
-        let policy = self.puller.policy();
+        // An engine that still has what it pushed may ask for nothing, so this alone would prove nothing.
         retry::run(policy, || engine.pull(&pinned, &platform, tell), retrying).await?;
         let back = engine.inspect(&pinned).await?.map(|image| image.id);
         if back.as_ref() != Some(&here.id) {

@@ -33,6 +33,14 @@ impl Observed {
         Self::default()
     }
 
+    /// What the image of this name runs on, for a listing does not say.
+    pub fn learn_platform(&mut self, name: &Reference, platform: Platform) {
+        let index = self.by_name.get(name).or_else(|| self.by_name.get(&name.without_tag()?)).copied();
+        if let Some(image) = index.and_then(|index| self.images.get_mut(index)) {
+            image.platform = Some(platform);
+        }
+    }
+
     /// All images of the store.
     pub fn images(&self) -> &[LocalImage] {
         &self.images

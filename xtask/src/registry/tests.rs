@@ -92,6 +92,48 @@ async fn lies_are_found_where_the_body_is_read() {
 }
 
 #[tokio::test]
+async fn what_is_sent_counts_and_not_what_is_said() {
+    let proxy = FaultyProxy::start(None).await;
+    let registry = Registry::default();
+    let said = body_digest();
+    proxy.fault("HEAD", 9, answer(200, &[("Docker-Content-Digest", said.as_str())], ""));
+    proxy.fault("GET", 1, answer(200, &[], &format!("{INDEX} ")));
+    let name = reference(&proxy, "a:1");
+    assert_eq!(registry.manifest_digest(&name, None).await, Ok(said.clone()));
+    let sent = registry.sent_digest(&name).await.expect("a manifest");
+    assert_ne!(sent, said);
+    proxy.fault("GET", 1, answer(200, &[], INDEX));
+    assert_eq!(registry.sent_digest(&name).await, Ok(said));
+}
+
+#[test]
+fn what_may_be_over_a_moment_later_is_tried_again() {
+    let domain = || "r.example".to_owned();
+    let unreachable = |cause: &str| RegistryError::Unreachable { domain: domain(), cause: cause.to_owned() };
+    let status = |status| RegistryError::Status { domain: domain(), status };
+    let throttled = |seconds: Option<u64>| RegistryError::Throttled {
+        domain: domain(),
+        retry_after: seconds.map(Duration::from_secs),
+    };
+    for (error, after) in [
+        (throttled(Some(7)), Some(7)),
+        (throttled(None), Some(0)),
+        (status(500), Some(0)),
+        (status(503), Some(0)),
+        (status(501), None),
+        (status(418), None),
+        (unreachable("connection reset by peer"), Some(0)),
+        (unreachable("operation timed out"), Some(0)),
+        (unreachable("no such host"), None),
+        (unreachable("connection refused"), None),
+        (RegistryError::NotFound("a:1".to_owned()), None),
+        (RegistryError::Denied { domain: domain(), path: "a".to_owned() }, None),
+    ] {
+        assert_eq!(error.worth_retrying_after(), after.map(Duration::from_secs), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_image_is_known_by_the_digest_of_its_configuration() {
     let proxy = FaultyProxy::start(None).await;
     let config = format!("sha256:{}", "c".repeat(64));

@@ -196,6 +196,15 @@ impl Summary {
         self.told().into_iter().map(|told| told.failure).collect()
     }
 
+    /// The command that does again what failed in a phase: of what is only a part of others, the one that was typed.
+    fn command_for(&self, phase: Phase, subjects: &[&str]) -> Option<String> {
+        let typed = self.full_command();
+        // `push` knows the names of services; a release is published by whoever tests it too.
+        let is_release = phase == Phase::Push && typed.starts_with("cargo xtask base-images");
+        let own = if is_release { None } else { command_for(phase, subjects) };
+        own.or_else(|| self.command.is_some().then_some(typed))
+    }
+
     /// The same with the steps that each is about: base images that are missing with all that they hit, then the
     /// rest, what has one cause told once. The last one carries the commands that try again.
     pub fn told(&self) -> Vec<Told<'_>> {
@@ -231,9 +240,8 @@ impl Summary {
             last.failure.hints.extend(unasked.iter().flat_map(|(why, names)| why.hints(names)));
             for (phase, subjects) in by_phase {
                 let what = if phase == Phase::Verify { "mends it" } else { "tries again" };
-                last.failure
-                    .hints
-                    .extend(command_for(phase, &subjects).map(|command| format!("`{command}` {what}")));
+                let hint = self.command_for(phase, &subjects).map(|command| format!("`{command}` {what}"));
+                last.failure.hints.extend(hint.filter(|hint| !last.failure.hints.contains(hint)));
             }
         }
         tellings.extend(self.ended_by.clone().map(|failure| Told { failure, steps: Vec::new() }));
@@ -289,7 +297,7 @@ fn push_count(parts: &mut Vec<String>, count: usize, word: &str) {
 }
 
 /// The command that does again what failed in a phase; with the names while they fit on a line. None for what is
-/// only a part of other commands: what was typed tries it again.
+/// only a part of other commands.
 fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
     let phase = match phase {
         // What is not as planned is mended by building it.
@@ -348,6 +356,33 @@ mod tests {
             assert_eq!(tellings[0].severity, severity, "{exit_code}");
             assert_eq!(tellings[0].causes, ["i/o timeout", "connection reset"]);
             assert_eq!(tellings[0].hints, ["`cargo xtask prefetch redis:7` tries again"]);
+        }
+    }
+
+    #[test]
+    fn what_a_release_could_not_push_is_tried_again_as_a_release() {
+        for (typed, hint) in [
+            ("cargo xtask push api", "`cargo xtask push r.example/fit:1` tries again"),
+            (
+                "cargo xtask base-images publish 1 r.example",
+                "`cargo xtask base-images publish 1 r.example` tries again",
+            ),
+        ] {
+            let mut story = Story::new();
+            story.begin(1, 1).fail(
+                Phase::Push,
+                "r.example/fit:1",
+                "denied\nhint: `docker login r.example`",
+                &[],
+            );
+            story.fail(Phase::Confirm, "r.example/fit:1", "it is not in the registry", &[]);
+            story.end(Outcome::Failed, 13);
+            let mut summary = Summary::of(&story.events);
+            summary.command = Some(typed.to_owned());
+            let hints: Vec<String> = summary.tellings().into_iter().flat_map(|told| told.hints).collect();
+            assert_eq!(hints[..2], ["`docker login r.example`".to_owned(), hint.to_owned()]);
+            let whole = format!("`{typed}` tries again");
+            assert_eq!(hints.iter().filter(|hint| **hint == whole).count(), 1, "{hints:?}");
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! A try has a thread and a runtime of its own: what comes from the network is written while it is still in that
 //! processor's cache, which halves the cost of a copy through the runtime's workers, and a slow disk holds up nobody else.
-//! A second thread hashes.
+//! A second thread hashes, a third reads the archive's entries.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -190,8 +190,14 @@ impl Try<'_> {
             return Err(TryError::Refused(format!("more than {} GiB, which no release is", MAX_SIZE >> 30)));
         }
         let (to_hasher, pieces) = mpsc::channel::<Bytes>(PIECES);
-        let (hasher, is_start) = (open(partial).hasher(), done == 0);
-        let reader = tokio::task::spawn_blocking(move || stream::read(hasher, pieces, is_start));
+        let hasher = open(partial).hasher();
+        let hashing = tokio::task::spawn_blocking(move || stream::hash(hasher, pieces));
+        let (to_reader, pieces) = mpsc::channel::<Bytes>(PIECES);
+        let is_start = done == 0;
+        let reading = tokio::task::spawn_blocking(move || {
+            // From the middle of an archive nothing can be read.
+            if is_start { stream::entries(pieces) } else { stream::Seen::new() }
+        });
         let mut head = Head::after(done);
         let mut rate = Rate::from(done);
         let mut pace = Pace::from(done, self.ask.limits.stall);
@@ -209,6 +215,8 @@ impl Try<'_> {
                     if let Err(error) = write(partial, &piece) {
                         break Err(error);
                     }
+                    // It may have seen enough.
+                    let _ = to_reader.send(piece.clone()).await;
                     if to_hasher.send(piece).await.is_err() {
                         break Err(TryError::again("the hasher is gone"));
                     }
@@ -225,10 +233,11 @@ impl Try<'_> {
                 Err(error) => break Err(self.broken(&error, done, total)),
             }
         };
-        drop(to_hasher);
-        let read = reader.await.map_err(io::Error::other);
+        drop((to_hasher, to_reader));
+        let (hasher, seen) = tokio::join!(hashing, reading);
         let mut ours = open(partial);
-        let (hasher, seen) = read.map_err(|error| here(&ours, &error))?;
+        let failed = |panic| here(&ours, &io::Error::other::<tokio::task::JoinError>(panic));
+        let (hasher, seen) = (hasher.map_err(failed)?, seen.map_err(failed)?);
         ours.hashed(hasher, seen);
         drop(ours);
         ended?;

@@ -1,5 +1,5 @@
-//! Hashes an artifact while it comes, and reads the entries of the archive on the way, so that neither has to be done
-//! once more from the disk.
+//! Hashes an artifact while it comes, and reads the entries of the archive on the way, each in a thread of its own, so
+//! that neither has to be done once more from the disk.
 //!
 //! What cannot be read on the way (a size that the archive says only behind an entry, the end of a download that was
 //! resumed) is left to [`check`](super::check::check).
@@ -14,29 +14,32 @@ use tokio::sync::mpsc;
 /// Entries whose content was compared with their checksum: where each begins, its checksum and its size.
 pub(super) type Seen = BTreeMap<u64, (u32, u64)>;
 
-/// Reads all pieces. `is_start` says whether the first of them is the first of the file. Blocks.
-pub(super) fn read(mut hasher: Sha256, pieces: mpsc::Receiver<Bytes>, is_start: bool) -> (Sha256, Seen) {
-    let mut stream = Stream { hasher: &mut hasher, pieces, piece: Bytes::new(), at: 0 };
-    let mut seen = Seen::new();
-    if is_start {
-        while let Some((at, checked)) = stream.next_entry() {
-            seen.insert(at, checked);
-        }
+/// Hashes all pieces. Blocks.
+pub(super) fn hash(mut hasher: Sha256, mut pieces: mpsc::Receiver<Bytes>) -> Sha256 {
+    while let Some(piece) = pieces.blocking_recv() {
+        hasher.update(&piece);
     }
-    // To the end, for the digest.
-    let _ = io::copy(&mut stream, &mut io::sink());
-    (hasher, seen)
+    hasher
 }
 
-/// The pieces as a file that can only be read forwards; what is read is hashed.
-struct Stream<'a> {
-    hasher: &'a mut Sha256,
+/// Reads the entries of an archive whose first piece is the first of these, as far as they can be. Blocks.
+pub(super) fn entries(pieces: mpsc::Receiver<Bytes>) -> Seen {
+    let mut stream = Stream { pieces, piece: Bytes::new(), at: 0 };
+    let mut seen = Seen::new();
+    while let Some((at, checked)) = stream.next_entry() {
+        seen.insert(at, checked);
+    }
+    seen
+}
+
+/// The pieces as a file that can only be read forwards.
+struct Stream {
     pieces: mpsc::Receiver<Bytes>,
     piece: Bytes,
     at: u64,
 }
 
-impl Stream<'_> {
+impl Stream {
     /// The next entry if there is one and it is what it says.
     fn next_entry(&mut self) -> Option<(u64, (u32, u64))> {
         let at = self.at;
@@ -47,11 +50,10 @@ impl Stream<'_> {
     }
 }
 
-impl Read for Stream<'_> {
+impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() {
             let Some(piece) = self.pieces.blocking_recv() else { return Ok(0) };
-            self.hasher.update(&piece);
             self.piece = piece;
         }
         let read = buffer.len().min(self.piece.len());
@@ -68,34 +70,30 @@ mod tests {
     use super::super::check::tests::zip_of;
     use super::*;
 
-    fn read_all(bytes: &[u8], step: usize, is_start: bool) -> (Sha256, Seen) {
+    fn pieces(bytes: &[u8], step: usize) -> mpsc::Receiver<Bytes> {
         let (sender, pieces) = mpsc::channel(bytes.len() + 1);
         for piece in bytes.chunks(step) {
             sender.try_send(Bytes::copy_from_slice(piece)).expect("room");
         }
-        drop(sender);
-        read(Sha256::new(), pieces, is_start)
+        pieces
     }
 
     #[test]
     fn entries_are_seen_however_the_bytes_come() {
         let bytes = zip_of(&[("a/b", b"content"), ("a/empty", b""), ("a/c", &[9; 70_000])]);
-        let digest = digest_of(Sha256::new_with_prefix(&bytes));
         for step in [1, 7, 4096, bytes.len()] {
-            let (hasher, seen) = read_all(&bytes, step, true);
-            assert_eq!(digest_of(hasher), digest);
+            let hasher = hash(Sha256::new(), pieces(&bytes, step));
+            assert_eq!(digest_of(hasher), digest_of(Sha256::new_with_prefix(&bytes)));
+            let seen = entries(pieces(&bytes, step));
             assert_eq!(seen.values().map(|(_, size)| *size).collect::<Vec<_>>(), [7, 0, 70_000], "{step}");
         }
-        let (hasher, seen) = read_all(&bytes, 100, false);
-        assert_eq!((digest_of(hasher), seen.len()), (digest, 0));
     }
 
     #[test]
-    fn a_damaged_entry_is_not_seen_and_hashing_goes_on() {
+    fn a_damaged_entry_is_not_seen() {
         let mut bytes = zip_of(&[("a", b"content"), ("b", &[9; 5000])]);
         let at = bytes.windows(4).position(|window| window == [9; 4]).expect("content");
         bytes[at + 100] = 1;
-        let (hasher, seen) = read_all(&bytes, 300, true);
-        assert_eq!((seen.len(), digest_of(hasher)), (1, digest_of(Sha256::new_with_prefix(&bytes))));
+        assert_eq!(entries(pieces(&bytes, 300)).len(), 1);
     }
 }

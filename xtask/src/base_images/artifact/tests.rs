@@ -28,7 +28,7 @@ impl Lab {
         let at = |name: &str| folder.path().join(name);
         let policy = Policy::new(3).pausing(Duration::from_millis(1));
         let mut fetcher = Fetcher::new(at("tree"), at("cache"), at("old"), policy);
-        fetcher.limits = Limits { connect: Duration::from_secs(5), stall: Duration::from_millis(150) };
+        fetcher.limits = Limits { connect: Duration::from_secs(5), stall: Duration::from_millis(600) };
         Self { folder, fetcher, told: Mutex::default(), retries: Mutex::default() }
     }
 
@@ -348,7 +348,7 @@ async fn silence_has_an_end() {
     })
     .await;
     is_good(&result, &content);
-    assert!(lab.retries()[0].contains("no bytes for 0.15 s after 50000 of"), "{:?}", lab.retries());
+    assert!(lab.retries()[0].contains("no bytes for 0.6 s after 50000 of"), "{:?}", lab.retries());
 }
 
 #[tokio::test]
