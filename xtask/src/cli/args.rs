@@ -566,8 +566,11 @@ pub enum EngineCommand {
 /// `history`
 #[derive(Debug, Args)]
 pub struct History {
-    /// Only runs that touched this image
-    #[arg(long, value_name = "NAME")]
+    /// Only runs that dealt with this image, and how it fared
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// The same
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
     pub image: Option<String>,
     /// At most so many runs, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]

@@ -13,6 +13,7 @@ use crate::model::{Network, Originals, Phase, Platform, Severity};
 use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
 use crate::report::history as records;
+use crate::report::trends::{self, WINDOW};
 use crate::status::{self, StatusReport};
 
 /// `plan`
@@ -135,11 +136,23 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
 pub(super) fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
     let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
     let root = find_root(typed.global.root.as_deref(), &here, &Env::from_process())?;
-    let filter = records::Filter { image: args.image.clone(), limit: Some(args.limit) };
-    let runs = records::list(&root, &filter);
-    match args.format {
-        Format::Human => super::print(&records::table(&runs, args.image.as_deref())),
-        Format::Json => super::print(&format!("{:#}", records::json(&runs))),
+    let image = args.name.as_ref().or(args.image.as_ref());
+    let filter = records::Filter { image: image.cloned(), limit: Some(args.limit.max(WINDOW)) };
+    let mut runs = records::list(&root, &filter);
+    let trends = trends::trends(&runs);
+    runs.truncate(args.limit);
+    if args.format == Format::Json {
+        super::print(&format!("{:#}", records::json(&runs, &trends)));
+        return Ok(ExitCode::Good);
     }
+    let stdout = console::Term::stdout();
+    let screen = stdout.is_term().then(|| usize::from(stdout.size().1));
+    let mut text = records::table(&runs, image.map(String::as_str), screen);
+    match image {
+        Some(_) => text.extend(trends.iter().map(|trend| format!("\n{}\n", trends::sentence(trend)))),
+        None if trends.is_empty() => {}
+        None => text.extend(["\n", trends::table(&trends, screen).as_str()]),
+    }
+    super::print(&text);
     Ok(ExitCode::Good)
 }

@@ -180,7 +180,7 @@ fn refuse(
         }
     }
     error = error.hint(
-        "where there is a network: `cargo xtask bundle create`, and here `cargo xtask bundle load` of what it writes",
+        "where there is a network, and an engine of this one's generation: `cargo xtask bundle create`; here `cargo xtask bundle load` of what it writes",
     );
     if !is_hopeless {
         error = error

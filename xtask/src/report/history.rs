@@ -8,9 +8,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::columns::{Room, columns};
 use super::record::{EVENTS_FILE, RUNS_FOLDER, is_id};
 use super::summary::Summary;
-use super::text::{neutralise, pad, size, took, width};
+use super::text::{neutralise, size, took};
+use super::trends::{Trend, size_change};
 use crate::model::{Event, EventKind, Outcome, Phase, RunStats, StepId};
 
 /// So many runs are looked at for [`usual_times`].
@@ -56,6 +58,12 @@ pub struct ImageInfo {
     pub size: Option<u64>,
     /// Why it was built, or was not.
     pub reason: String,
+    /// Instructions of its build whose result was there already.
+    #[serde(default)]
+    pub cached: usize,
+    /// All instructions of its build, as far as the builder told them.
+    #[serde(default)]
+    pub parts: usize,
 }
 
 /// Which runs to show.
@@ -74,6 +82,11 @@ pub fn list(root: &Path, filter: &Filter) -> Vec<RunInfo> {
         .into_iter()
         .filter_map(|id| {
             let bytes = fs::read(runs.join(&id).join(EVENTS_FILE)).ok()?;
+            // Most runs of many know nothing of an image that is rarely built.
+            let speaks_of = |image: &str| String::from_utf8_lossy(&bytes).contains(image);
+            if filter.image.as_deref().is_some_and(|image| !speaks_of(image)) {
+                return None;
+            }
             select(read(&id, &bytes)?, filter.image.as_deref())
         })
         .take(filter.limit.unwrap_or(usize::MAX))
@@ -123,6 +136,7 @@ fn ids(runs: &Path) -> Vec<String> {
 pub fn read(id: &str, bytes: &[u8]) -> Option<RunInfo> {
     let mut summary = Summary::default();
     let mut whys = HashMap::new();
+    let mut parts: HashMap<StepId, (usize, usize)> = HashMap::new();
     let mut images = Vec::new();
     let mut at = None;
     let events = bytes.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
@@ -135,10 +149,17 @@ pub fn read(id: &str, bytes: &[u8]) -> Option<RunInfo> {
             }
             EventKind::StepFinished { step, phase: Phase::Build, subject, outcome, took, size, .. } => {
                 let reason = whys.remove(&step).unwrap_or_default();
-                images.push(ImageInfo { image: subject, outcome, took, size, reason });
+                let (cached, parts) = parts.remove(&step).unwrap_or_default();
+                images.push(ImageInfo { image: subject, outcome, took, size, reason, cached, parts });
             }
             EventKind::StepSkipped { phase: Phase::Build, subject, outcome, why, .. } => {
-                images.push(ImageInfo { image: subject, outcome, took: 0, size: None, reason: why });
+                let (took, size, reason) = (0, None, why);
+                images.push(ImageInfo { image: subject, outcome, took, size, reason, cached: 0, parts: 0 });
+            }
+            EventKind::StepPart { step, cached, .. } => {
+                let (hits, all) = parts.entry(step).or_default();
+                *hits += usize::from(cached);
+                *all += 1;
             }
             _ => {}
         }
@@ -167,10 +188,11 @@ fn select(mut run: RunInfo, image: Option<&str>) -> Option<RunInfo> {
 }
 
 /// For people: a line a run; with an image, a line for each time that it was dealt with.
-pub fn table(runs: &[RunInfo], image: Option<&str>) -> String {
+/// `screen` is how many columns there are to show it in; none is as many as it takes.
+pub fn table(runs: &[RunInfo], image: Option<&str>, screen: Option<usize>) -> String {
     let rows: Vec<Vec<String>> = match image {
         None => runs.iter().map(run_row).collect(),
-        Some(_) => runs.iter().flat_map(|run| run.images.iter().map(|image| image_row(run, image))).collect(),
+        Some(_) => image_rows(runs),
     };
     if rows.is_empty() {
         return match image {
@@ -180,10 +202,15 @@ pub fn table(runs: &[RunInfo], image: Option<&str>) -> String {
     }
     let head: &[&str] = match image {
         None => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "RESULT", "COMMAND"],
-        Some(_) => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "SIZE", "REASON"],
+        Some(_) => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "SIZE", "CHANGE", "CACHED", "REASON"],
+    };
+    use Room::{Cut, Drop, Keep};
+    let rooms: &[Room] = match image {
+        None => &[Keep, Drop(1), Keep, Keep, Drop(2), Cut],
+        Some(_) => &[Keep, Drop(1), Keep, Keep, Drop(2), Drop(3), Drop(4), Cut],
     };
     let head = head.iter().map(|&title| title.to_owned()).collect();
-    columns(std::iter::once(head).chain(rows).collect())
+    columns(rooms, &std::iter::once(head).chain(rows).collect::<Vec<_>>(), screen)
 }
 
 /// The runs that [`json`] tells of.
@@ -198,9 +225,9 @@ pub fn parse(text: &str) -> Result<Vec<RunInfo>, serde_json::Error> {
     Ok(serde_json::from_str::<Document>(text)?.runs)
 }
 
-/// For programs: `{"version": 1, "runs": […]}`, newest first.
-pub fn json(runs: &[RunInfo]) -> serde_json::Value {
-    serde_json::json!({ "version": 1, "runs": runs })
+/// For programs: `{"version": 1, "runs": […], "images": […]}`, newest first, images by name.
+pub fn json(runs: &[RunInfo], trends: &[Trend]) -> serde_json::Value {
+    serde_json::json!({ "version": 1, "runs": runs, "images": trends })
 }
 
 fn run_row(run: &RunInfo) -> Vec<String> {
@@ -209,29 +236,35 @@ fn run_row(run: &RunInfo) -> Vec<String> {
     vec![run.run.clone(), when(&run.at), outcome, took(run.took), run.sentence.clone(), command]
 }
 
-fn image_row(run: &RunInfo, image: &ImageInfo) -> Vec<String> {
-    let (outcome, bytes) = (image.outcome.to_string(), image.size.map(size).unwrap_or_default());
-    let reason = neutralise(&image.reason).into_owned();
-    vec![run.run.clone(), when(&run.at), outcome, took(image.took), bytes, reason]
+/// Newest first, each beside the build before it.
+fn image_rows(runs: &[RunInfo]) -> Vec<Vec<String>> {
+    let all: Vec<(&RunInfo, &ImageInfo)> =
+        runs.iter().flat_map(|run| run.images.iter().map(move |image| (run, image))).collect();
+    let row = |(at, (run, image)): (usize, &(&RunInfo, &ImageInfo))| {
+        let before = all.iter().skip(at + 1).find_map(|(_, image)| image.size);
+        let change = image
+            .size
+            .zip(before)
+            .and_then(|(now, before)| Some(i64::try_from(now).ok()? - i64::try_from(before).ok()?));
+        let cached =
+            if image.parts > 0 { format!("{} of {}", image.cached, image.parts) } else { String::new() };
+        vec![
+            run.run.clone(),
+            when(&run.at),
+            image.outcome.to_string(),
+            took(image.took),
+            image.size.map(size).unwrap_or_default(),
+            change.map(size_change).unwrap_or_default(),
+            cached,
+            neutralise(&image.reason).into_owned(),
+        ]
+    };
+    all.iter().enumerate().map(row).collect()
 }
 
 /// `2024-11-21 00:08:30` of `2024-11-21T00:08:30.123Z`
 fn when(at: &str) -> String {
     neutralise(at.get(..19).unwrap_or(at)).replace('T', " ")
-}
-
-fn columns(rows: Vec<Vec<String>>) -> String {
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..count)
-        .map(|n| rows.iter().filter_map(|row| row.get(n)).map(|s| width(s)).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| pad(cell, width)).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -279,21 +312,21 @@ mod tests {
             ("not-a-run", full.as_bytes()),
         ]);
         let runs = list(root.path(), &Filter::default());
-        insta::assert_snapshot!(table(&runs, None), @"
+        insta::assert_snapshot!(table(&runs, None, None), @"
         RUN       WHEN (UTC)           OUTCOME     TOOK  RESULT                                                           COMMAND
         00000003  1970-01-01 00:00:00  up-to-date  1.0s  nothing to do, 1 up to date                                      cargo xtask build-all
         00000002  1970-01-01 00:00:00  unfinished  93s   1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning  cargo xtask build-all
         00000001  1970-01-01 00:00:00  failed      93s   1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning  cargo xtask build-all
         ");
         let image = Filter { image: Some("api".to_owned()), limit: None };
-        insta::assert_snapshot!(table(&list(root.path(), &image), Some("api")), @"
-        RUN       WHEN (UTC)           OUTCOME     TOOK  SIZE    REASON
-        00000003  1970-01-01 00:00:00  up-to-date  0.0s          up to date: 3 inputs unchanged
-        00000002  1970-01-01 00:00:00  done        82s   1.2 GB  source changed: src/api/Cargo.lock
-        00000001  1970-01-01 00:00:00  done        82s   1.2 GB  source changed: src/api/Cargo.lock
+        insta::assert_snapshot!(table(&list(root.path(), &image), Some("api"), None), @"
+        RUN       WHEN (UTC)           OUTCOME     TOOK  SIZE    CACHED  REASON
+        00000003  1970-01-01 00:00:00  up-to-date  0.0s                  up to date: 3 inputs unchanged
+        00000002  1970-01-01 00:00:00  done        82s   1.2 GB  1 of 2  source changed: src/api/Cargo.lock
+        00000001  1970-01-01 00:00:00  done        82s   1.2 GB  1 of 2  source changed: src/api/Cargo.lock
         ");
         let limited = list(root.path(), &Filter { image: None, limit: Some(1) });
-        insta::assert_snapshot!(serde_json::to_string_pretty(&json(&limited)).unwrap(), @r#"
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json(&limited, &[])).unwrap(), @r#"
         {
           "version": 1,
           "runs": [
@@ -318,11 +351,14 @@ mod tests {
                   "outcome": "up-to-date",
                   "took": 0,
                   "size": null,
-                  "reason": "up to date: 3 inputs unchanged"
+                  "reason": "up to date: 3 inputs unchanged",
+                  "cached": 0,
+                  "parts": 0
                 }
               ]
             }
-          ]
+          ],
+          "images": []
         }
         "#);
     }
@@ -331,8 +367,8 @@ mod tests {
     fn nothing_on_record_is_said() {
         let root = tempfile::tempdir().unwrap();
         let runs = list(root.path(), &Filter::default());
-        insta::assert_snapshot!(table(&runs, None), @"no run on record in target/xtask/runs");
-        insta::assert_snapshot!(table(&runs, Some("x")), @"no run on record dealt with `x`");
+        insta::assert_snapshot!(table(&runs, None, None), @"no run on record in target/xtask/runs");
+        insta::assert_snapshot!(table(&runs, Some("x"), None), @"no run on record dealt with `x`");
     }
 
     #[test]

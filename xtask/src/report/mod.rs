@@ -5,6 +5,7 @@
 
 pub mod bug;
 pub mod canvas;
+mod columns;
 pub mod estimate;
 pub mod failure;
 pub mod frame;
@@ -26,6 +27,7 @@ pub mod summary;
 pub mod table;
 pub mod text;
 pub mod transcript;
+pub mod trends;
 pub mod tty;
 
 #[cfg(test)]

@@ -204,7 +204,8 @@ fn nothing_to_see() {
     --- stdout
     {
       "version": 1,
-      "runs": []
+      "runs": [],
+      "images": []
     }
     "#);
     insta::assert_snapshot!(repo.run("engine status"), @"
