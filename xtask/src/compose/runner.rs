@@ -221,6 +221,8 @@ fn last_lines(log: Vec<(LogStream, String)>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{FakeBehaviour, FakeEngine, fake_image};
+    use crate::model::{ContainerSpec, Reference};
 
     fn state(running: bool, exit_code: Option<i64>, health: Health) -> ContainerState {
         ContainerState {
@@ -257,5 +259,29 @@ mod tests {
         check(Some(state(false, Some(0), Health::Unchecked)), false, "well");
         check(Some(state(false, Some(3), Health::Unchecked)), false, "exited with status 3");
         check(None, false, "is gone");
+    }
+
+    /// Compose v2 as far as this file goes: `ps` is silent about what does not run any more, unless it is asked for all.
+    #[tokio::test]
+    async fn a_service_that_has_failed_already_is_seen() {
+        let engine = FakeEngine::new();
+        let image: Reference = "shop:1".parse().expect("a reference");
+        engine.store(fake_image("shop", &[&image]));
+        engine.behave("shop", FakeBehaviour { exits: Some(3), ..FakeBehaviour::default() });
+        let id = engine.run(&ContainerSpec::of(image)).await.expect("started");
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("compose");
+        let script = format!("case \" $* \" in *' ps --all '*) echo {id} ;; esac\n");
+        std::fs::write(&program, script).expect("written");
+        let program: &'static str = Box::leak(program.display().to_string().into_boxed_str());
+        let compose = Compose {
+            words: vec!["sh", program],
+            file: folder.path().join("compose.yaml"),
+            variables: Vec::new(),
+            tag: "1".to_owned(),
+        };
+        let error = compose.up(&engine, &[], Duration::from_secs(1)).await.expect_err("it has failed");
+        let ComposeError::Unwell(unwell) = error else { panic!("{error}") };
+        assert_eq!(unwell.iter().map(|one| one.why.as_str()).collect::<Vec<_>>(), ["exited with status 3"]);
     }
 }
