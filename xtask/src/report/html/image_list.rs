@@ -238,7 +238,10 @@ fn log(markup: &mut Markup, step: &Step, path: &str, tail: Option<&Tail>) {
     if let Some(tail) = tail.filter(|tail| !tail.lines.is_empty()) {
         markup.raw("<h4>Log");
         let lines = counted(tail.lines.len(), "line");
-        let all = if tail.before > 0 { format!(", the last {lines}") } else { format!(", {lines}") };
+        let all = match tail.before {
+            0 => format!(", {lines}"),
+            before => format!(", the last {lines}; {} before them only in the file", size(before)),
+        };
         markup.element("span", &[("class", "muted")], &all).raw("</h4>");
         let label = format!("Log of {}", step.subject);
         // It begins at its end, without a script: that is where the failing lines are.

@@ -183,7 +183,7 @@ fn says_all_about_an_image() {
     failed
     1.9s
     Log
-    , the last 2 lines
+    , the last 2 lines; 4.0 kB before them only in the file
     #7 [4/9] RUN npm ci
     npm ERR! code ENOTFOUND
     Whole log:
