@@ -57,10 +57,9 @@ fn what_is_wrong_stands_beside_its_line() {
     exit 11
     --- stderr
     00:00 started    render
-    00:00 warning    conf.tpl:2:3: `NAME` is not defined in .env or .env.example
     00:00 render     conf.tpl failed        (conf.tpl:2:3: `NAME` is not defined in .env or .env.example)
     00:00 render     1 failed
-    00:00 failed     1 failed, 1 warning
+    00:00 failed     1 failed
     ::error file=conf.tpl,line=2,col=3,title=cannot render `conf.tpl`::`NAME` is not defined in .env or .env.example
     error: cannot render `conf.tpl`
       caused by: conf.tpl:2:3: `NAME` is not defined in .env or .env.example

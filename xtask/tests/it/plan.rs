@@ -186,12 +186,14 @@ fn nothing_to_see() {
     exit 5
     --- stderr
     error: there are no images in this tree
+      caused by: no folder `src/*` has a Dockerfile, Dockerfile.tpl or dependency.conf
     hint: `services` in .config/xtask.toml says where they lie
     ");
     insta::assert_snapshot!(repo.run("status --offline"), @"
     exit 5
     --- stderr
     error: there are no images in this tree
+      caused by: no folder `src/*` has a Dockerfile, Dockerfile.tpl or dependency.conf
     hint: `services` in .config/xtask.toml says where they lie
     ");
     insta::assert_snapshot!(repo.run("history"), @"

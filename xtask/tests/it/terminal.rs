@@ -171,7 +171,7 @@ fn what_is_seen_while_it_works_and_after_ctrl_c() {
       Discovered 1 image, 1 external base image, network
         external (--network)
       1/1   Prefetch [>                ] 0/1   1 running  MM:SS
-                 127.0.0.1:1/te... 17 MB/49 MB layer 4... MM:SS
+                 ...eam/base:1.2.3 17 MB/49 MB layer 4... MM:SS
     --- after Ctrl-C
     $ cargo xtask prefetch
       Discovered 1 image, 1 external base image, network
@@ -185,7 +185,7 @@ fn what_is_seen_while_it_works_and_after_ctrl_c() {
     $ cargo xtask prefetch
       Discovered 1 image, 1 external base image, network external (--network)
       1/1   Prefetch [>                             ] 0/1   1 running         MM:SS
-                 127.0.0.1:1/team/bas... 17 MB/49 MB layer 4f4fb700ef54       MM:SS
+                 ....1:1/team/base:1.2.3 17 MB/49 MB layer 4f4fb700ef54       MM:SS
     --- after Ctrl-C
     $ cargo xtask prefetch
       Discovered 1 image, 1 external base image, network external (--network)
@@ -198,7 +198,7 @@ fn what_is_seen_while_it_works_and_after_ctrl_c() {
     $ cargo xtask prefetch
       Discovered 1 image, 1 external base image, network external (--network)
       1/1   Prefetch [>                             ] 0/1   1 running                  MM:SS
-                 127.0.0.1:1/team/base:1... 17 MB/49 MB layer 4f4fb700ef54             MM:SS
+                 ...0.0.1:1/team/base:1.2.3 17 MB/49 MB layer 4f4fb700ef54             MM:SS
     --- after Ctrl-C
     $ cargo xtask prefetch
       Discovered 1 image, 1 external base image, network external (--network)
