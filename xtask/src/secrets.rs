@@ -5,7 +5,7 @@
 //!
 //! * A credential, and the user information of a URL, always; anything shorter than [`MIN_LENGTH`] bytes never, for
 //!   `a` or `1` would blot out every text.
-//! * What is a secret by its shape, whoever printed it ([`shapes`]): a password in a URL, an `_authToken`, a token with
+//! * What is a secret by its shape, whoever printed it (`shapes`): a password in a URL, an `_authToken`, a token with
 //!   a well-known beginning.
 //! * A value of `.env` whose name says so (`TOKEN`, `PASSWORD`, …), from [`MIN_LENGTH_UNNAMED`] on, unless it is plainly
 //!   public.

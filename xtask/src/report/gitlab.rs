@@ -1,7 +1,7 @@
 //! What a GitLab job's log understands: sections that fold. Pure.
 //!
 //! Markers count only with escape sequences around them, which nothing from outside keeps
-//! ([`neutralise`](super::text::neutralise)). Source: <https://docs.gitlab.com/ci/jobs/job_logs/>.
+//! ([`neutralise`]). Source: <https://docs.gitlab.com/ci/jobs/job_logs/>.
 
 use chrono::DateTime;
 

@@ -1,4 +1,4 @@
-//! Shows and keeps what happens. In: [`Event`](crate::model::Event)s. Out: bars, lines, JSON, files.
+//! Shows and keeps what happens. In: [`Event`]s. Out: bars, lines, JSON, files.
 //!
 //! It never starts, stops or decides anything, and knows neither engine nor executor. stdout is data; everything in
 //! here that people read goes to stderr.

@@ -1,0 +1,167 @@
+//! Groups of options that several commands take, and the settings that they stand for.
+
+use clap::Args;
+
+use super::given;
+use crate::config::{ArtifactLayer, Layer, OptionalRegistry, Positive};
+use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
+use crate::suggest::did_you_mean;
+
+/// Which images.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Selection {
+    /// Only these services or images, and what they build on
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Not these services or images
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub skip: Vec<String>,
+}
+
+/// How images are named and what they are made for.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Images")]
+pub struct Naming {
+    /// Name images after this registry; the plain name stays as a local alias
+    #[arg(long, value_name = "REGISTRY")]
+    pub registry: Option<OptionalRegistry>,
+    /// The registry that answers inside the company network
+    #[arg(long, value_name = "REGISTRY")]
+    pub internal_registry: Option<OptionalRegistry>,
+    /// What every image name begins with
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// What the images run on, such as linux/amd64
+    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform)]
+    pub platform: Option<Platform>,
+    /// A build arg; repeat for more
+    #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
+    pub build_arg: Vec<String>,
+    /// Put the sample into base images, not the framework's release
+    #[arg(long)]
+    pub sample_artifact: bool,
+}
+
+/// How pulls are made.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Pulls")]
+pub struct Pulling {
+    /// Pull nothing in advance
+    #[arg(long)]
+    pub no_prefetch: bool,
+    /// A failed pull fails the run
+    #[arg(long)]
+    pub strict_prefetch: bool,
+    /// Further tries after a transient failure
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u32>,
+    /// Build on nothing but what images.lock says
+    #[arg(long)]
+    pub locked: bool,
+}
+
+/// How builds are made.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Builds")]
+pub struct Building {
+    /// Rebuild everything, without the builder's cache
+    #[arg(long)]
+    pub force: bool,
+    /// Rebuild without comparing fingerprints, with the builder's cache
+    #[arg(long)]
+    pub skip_cache_check: bool,
+    /// Builds at the same time
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<Positive>,
+    /// Start nothing more after the first failure
+    #[arg(long, overrides_with = "keep_going")]
+    pub fail_fast: bool,
+    /// Go on with what does not depend on a failure (the default)
+    #[arg(long, overrides_with = "fail_fast")]
+    pub keep_going: bool,
+    /// Push what was built, and what is up to date
+    #[arg(long)]
+    pub push: bool,
+    /// Look for build caches in this registry and path; repeat for more
+    #[arg(long, value_name = "REF", value_delimiter = ',')]
+    pub cache_from: Vec<RegistryPrefix>,
+    /// Store the stages of what was built in this registry and path, as cache
+    #[arg(long, value_name = "REF")]
+    pub cache_to: Option<OptionalRegistry>,
+}
+
+impl Naming {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let own = Layer {
+            registry: self.registry.clone(),
+            internal_registry: self.internal_registry.clone(),
+            prefix: self.prefix.clone(),
+            platform: self.platform.clone(),
+            artifact: ArtifactLayer { sample: given(self.sample_artifact), ..ArtifactLayer::default() },
+            ..Layer::default()
+        };
+        own.or(layer)
+    }
+}
+
+impl Pulling {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let own = Layer {
+            skip_prefetch: given(self.no_prefetch),
+            strict_prefetch: given(self.strict_prefetch),
+            retries: self.retries,
+            locked: given(self.locked),
+            ..Layer::default()
+        };
+        own.or(layer)
+    }
+}
+
+impl Building {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let own = Layer {
+            force: given(self.force),
+            skip_cache_check: given(self.skip_cache_check),
+            jobs: self.jobs,
+            cache_from: (!self.cache_from.is_empty()).then(|| self.cache_from.clone()),
+            cache_to: self.cache_to.clone(),
+            ..Layer::default()
+        };
+        own.or(layer)
+    }
+}
+
+/// What images are made for: Go's names, as engines and registries use them.
+const PLATFORMS: [&str; 15] = [
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/arm/v6",
+    "linux/arm/v5",
+    "linux/386",
+    "linux/loong64",
+    "linux/mips64le",
+    "linux/mipsle",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+    "windows/amd64",
+    "windows/arm64",
+    "freebsd/amd64",
+];
+
+/// A platform that somebody makes images for; `linux/x86_64` and the like are understood.
+pub(super) fn known_platform(text: &str) -> Result<Platform, String> {
+    let platform: Platform = text.parse().map_err(|error: ParsePlatformError| error.to_string())?;
+    let known =
+        |name: &&str| name.parse::<Platform>().is_ok_and(|p| p.os == platform.os && p.arch == platform.arch);
+    if PLATFORMS.iter().any(known) {
+        return Ok(platform);
+    }
+    let meant = did_you_mean(text, PLATFORMS);
+    Err(format!("nothing runs on `{text}`{meant} (there are {})", PLATFORMS.join(", ")))
+}
