@@ -60,7 +60,10 @@ pub fn text(report: &StatusReport) -> String {
     let _ = match report.aliases.len() {
         0 => Ok(()),
         all if all == unknown => writeln!(out, "{bases}: {unknown} unknown (no engine to ask)"),
-        all => writeln!(out, "{bases}: {} agree, {} do not", all - unwell.len() - unknown, unwell.len()),
+        all => match (unwell.len(), unknown) {
+            (0, 0) => writeln!(out, "{bases}: all names agree"),
+            (bad, _) => writeln!(out, "{bases}: names of {} agree, of {bad} do not", all - bad - unknown),
+        },
     };
     for health in unwell {
         let _ = writeln!(out, "  {health}");

@@ -571,7 +571,13 @@ impl World {
             if found.len() == before && !self.is_known(name) {
                 let known: BTreeSet<&str> =
                     self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
-                let meant = did_you_mean(name, known.iter().copied());
+                let names = || self.tree.graph.images().iter().map(|i| i.name.as_str());
+                let ending = format!("-{name}");
+                // The name without the prefix that the settings give to all.
+                let meant = match names().find(|image| image.ends_with(&ending)) {
+                    Some(image) => format!(", did you mean `{image}`?"),
+                    None => did_you_mean(name, known.iter().copied().chain(names())),
+                };
                 let list = known.into_iter().collect::<Vec<_>>().join(", ");
                 return Err(Error::new(
                     ErrorKind::UnknownName,

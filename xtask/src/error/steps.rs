@@ -3,6 +3,7 @@
 use super::mapping::hint_for;
 use super::{ErrorKind, ExitCode};
 use crate::base_images::artifact::ArtifactError;
+use crate::base_images::local_registry::RegistryError as LocalRegistryError;
 use crate::engine::EngineError;
 use crate::execute::pull::PullError;
 use crate::execute::{Kinds, StepError};
@@ -39,6 +40,9 @@ pub fn hint_for_step(error: &StepError) -> Option<String> {
             (_, error @ EngineError::DiskFull(_)) => hint_for(error).map(str::to_owned),
             _ => None,
         }),
+        StepError::Registry(LocalRegistryError::NoSource) => {
+            Some("the same command with `--bootstrap` installs docker-registry".to_owned())
+        }
         StepError::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
         _ => None,
     }
@@ -242,5 +246,16 @@ mod tests {
         let why = Reason::NoInternalRegistry;
         assert_eq!(kind_of_reason(Phase::Prefetch, &why), ErrorKind::NotHere);
         assert_eq!(kind_of_reason(Phase::Alias, &Reason::NotInStore), ErrorKind::PullFailed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_registry_to_run_it_is_said_how_to_get_one() {
+        let hint = hint_for_step(&StepError::Registry(LocalRegistryError::NoSource));
+        assert!(hint.is_some_and(|hint| hint.contains("--bootstrap")));
     }
 }

@@ -71,6 +71,13 @@ fn usage_errors_say_what_is_meant() {
     error: there is no service or image `apii`, did you mean `api`?
     hint: the services are api, web
     ");
+    let prefixed = TestRepo::new(
+        "//- .config/xtask.toml\nprefix = \"shop-\"\n//- src/links/Dockerfile\nFROM scratch AS api\nFROM scratch AS sweeper\n//- src/links/build-targets.conf\napi api\nsweeper sweeper\n",
+    );
+    let text = prefixed.run("status --explain links2");
+    assert!(text.contains("did you mean `links`?"), "{text}");
+    let text = prefixed.run("build sweeper");
+    assert!(text.contains("no service or image `sweeper`, did you mean `shop-sweeper`?"), "{text}");
     insta::assert_snapshot!(repo.run("build-all --only nope"), @"
     exit 2
     --- stderr

@@ -34,7 +34,7 @@ fn without_an_engine_and_offline_there_is_nothing_to_lock_from() {
     error: nobody knows what 2 images stand for; images.lock keeps what it says of them
       caused by: alpine:3 (src/api/Dockerfile:1, src/web/Dockerfile:1): no engine answers, and --offline asks no registry
       caused by: redis:7 (src/api/Dockerfile:2, src/cache/dependency.conf:2): no engine answers, and --offline asks no registry
-    hint: `cargo xtask prefetch NAME` shows whether it can be pulled at all
+    hint: `cargo xtask prefetch alpine:3 redis:7` shows whether it can be pulled at all
     ");
     assert!(!repo.root().join("images.lock").exists(), "nothing is known, so nothing is written");
     repo.write("images.lock", LOCK);

@@ -282,22 +282,46 @@ impl BlobSource for Blobs {
 
 async fn save(session: &Session, world: &World, engine: &AnyEngine, goods: &Goods) -> Result<Written, Error> {
     let told = world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version));
-    let mut activity = Activity::start(session, Recorded::No, told, &[Phase::Save]);
-    let saved = save_in(&mut activity, session, world, engine, goods).await;
-    activity.finish(saved).await
+    let start = || Activity::start(session, Recorded::No, told.clone(), &[Phase::Save]);
+    let mut activity = start();
+    let gathered = gather(&mut activity, session, world, engine, goods).await;
+    let Some(selected) = &goods.selected else {
+        let written = match gathered {
+            Ok(gathered) => write(&mut activity, gathered, goods).await,
+            Err(error) => Err(error),
+        };
+        return activity.finish(written).await;
+    };
+    // A proof is a run of its own with an eye of its own: two would draw over each other.
+    let mut gathered = activity.finish(gathered).await?;
+    let Gathered { manifest, images, store, .. } = &gathered;
+    gathered.manifest.proof = Some(prove_store(session, world, manifest, images, store, selected).await?);
+    let mut activity = start();
+    activity.begin_phase(Phase::Save, 1);
+    let written = write(&mut activity, gathered, goods).await;
+    activity.finish(written).await
 }
 
-async fn save_in(
+/// What goes into a bundle.
+struct Gathered {
+    manifest: BundleManifest,
+    images: Vec<StoredImage>,
+    store: Store,
+    files: BTreeMap<Digest, PathBuf>,
+}
+
+/// Brings the images out of the engine, and finds the rest.
+async fn gather(
     activity: &mut Activity,
     session: &Session,
     world: &World,
     engine: &AnyEngine,
     goods: &Goods,
-) -> Result<Written, Error> {
+) -> Result<Gathered, Error> {
     let root = &session.config.root;
     let store = Store::open(&root.join(BLOBS))
         .map_err(|error| Error::of(ErrorKind::File, &error).context("cannot keep blobs"))?;
-    activity.begin_phase(Phase::Save, 2);
+    activity.begin_phase(Phase::Save, if goods.selected.is_some() { 1 } else { 2 });
     let count = goods.closure.images.len();
     let step =
         activity.begin(Phase::Save, "images", "out of the engine, what is not in the store of blobs yet");
@@ -330,9 +354,16 @@ async fn save_in(
         let version = version.map(|(known, _)| known.version.clone()).unwrap_or_default();
         manifest.artifacts.push(ArtifactRecord { file, version, needed_by: needed_by.clone(), blob });
     }
-    if let Some(selected) = &goods.selected {
-        manifest.proof = Some(prove_store(session, world, &manifest, &images, &store, selected).await?);
+    if goods.selected.is_some() {
+        activity.end_phase(Phase::Save, format!("{count} images"));
     }
+    Ok(Gathered { manifest, images, store, files })
+}
+
+/// Writes the bundle.
+async fn write(activity: &mut Activity, gathered: Gathered, goods: &Goods) -> Result<Written, Error> {
+    let Gathered { mut manifest, images, store, files } = gathered;
+    let count = images.len();
     if let Some(has) = &goods.has {
         leave_out(&mut manifest, &images, has);
     }

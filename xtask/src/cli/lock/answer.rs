@@ -55,7 +55,11 @@ pub(super) fn verdict(session: &Session, outcome: &Outcome, is_check: bool) -> R
                 };
                 error.because(format!("{} ({who}): {why}", name.familiar()))
             });
-        return Err(error.hint("`cargo xtask prefetch NAME` shows whether it can be pulled at all"));
+        let names: Vec<String> = outcome.failed.iter().map(|(name, _)| name.familiar().to_string()).collect();
+        let names = names.join(" ");
+        return Err(
+            error.hint(format!("`cargo xtask prefetch {names}` shows whether it can be pulled at all"))
+        );
     }
     if !is_check || outcome.changes.is_empty() {
         return Ok(ExitCode::Good);
