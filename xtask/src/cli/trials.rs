@@ -254,7 +254,10 @@ impl Trial<'_> {
             }
         };
         if !is_cancelled && !comparison.systems.is_empty() {
-            super::print(&self.session.secrets.redact(&comparison.to_string()));
+            let stdout = console::Term::stdout();
+            let screen =
+                stdout.size_checked().filter(|_| stdout.is_term()).map(|(_, columns)| columns.into());
+            super::print(&self.session.secrets.redact(&comparison.fitted(screen)));
         }
         published.iter().for_each(|line| super::print(line));
         self.write_junit(&tried, &comparison)?;

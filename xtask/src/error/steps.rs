@@ -247,11 +247,6 @@ mod tests {
         assert_eq!(kind_of_reason(Phase::Prefetch, &why), ErrorKind::NotHere);
         assert_eq!(kind_of_reason(Phase::Alias, &Reason::NotInStore), ErrorKind::PullFailed);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn without_a_registry_to_run_it_is_said_how_to_get_one() {

@@ -103,6 +103,15 @@ fn finds(change: impl Fn(&mut Seen), expected: &[&str]) {
 }
 
 #[test]
+fn a_screen_is_never_too_narrow_for_a_row() {
+    let comparison = compared(&contract(), &[good("alpine"), good("debian")]);
+    let text = comparison.fitted(Some(80));
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert_eq!(text.lines().count(), comparison.to_string().lines().count());
+    assert!(text.lines().any(|line| line.contains('…')), "{text}");
+}
+
+#[test]
 fn systems_side_by_side() {
     let comparison = compared(&contract(), &[good("alpine"), good("debian")]);
     assert!(comparison.holds());

@@ -11,9 +11,18 @@ const NOT_LOOKED_AT: &str = "-";
 const SILENT: &str = "(the same)";
 /// A longer promise or value is cut: the findings have it whole.
 const WIDEST: usize = 48;
+/// No column is made narrower than this to fit a screen.
+const NARROWEST: usize = 8;
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.fitted(None))
+    }
+}
+
+impl Comparison {
+    /// The table on a screen of so many columns, whose widest ones give way; none is as many as it takes.
+    pub fn fitted(&self, screen: Option<usize>) -> String {
         let mut lines = vec![vec!["contract".to_owned(), "promised".to_owned()]];
         lines[0].extend(self.systems.iter().cloned());
         for row in &self.rows {
@@ -26,13 +35,18 @@ impl fmt::Display for Comparison {
         }
         let columns = lines[0].len();
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        for line in &lines {
-            let padded: Vec<String> =
-                line.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
-            writeln!(f, "{}", padded.join("  ").trim_end())?;
+        let mut widths: Vec<usize> = (0..columns).map(width).collect();
+        while screen.is_some_and(|screen| widths.iter().sum::<usize>() + 2 * (columns - 1) > screen) {
+            let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST) else { break };
+            *widest -= 1;
         }
-        Ok(())
+        let row = |line: &Vec<String>| {
+            let cells = line.iter().zip(&widths);
+            let padded: Vec<String> =
+                cells.map(|(text, width)| format!("{:<width$}", cut_to(text, *width))).collect();
+            format!("{}\n", padded.join("  ").trim_end())
+        };
+        lines.iter().map(row).collect()
     }
 }
 
@@ -46,9 +60,13 @@ fn said(cell: Option<&Cell>, keeps_value: bool) -> String {
 }
 
 fn cut(text: &str) -> String {
-    if text.chars().count() <= WIDEST {
+    cut_to(text, WIDEST)
+}
+
+fn cut_to(text: &str, widest: usize) -> String {
+    if text.chars().count() <= widest {
         return text.to_owned();
     }
-    let head: String = text.chars().take(WIDEST - 1).collect();
+    let head: String = text.chars().take(widest - 1).collect();
     format!("{head}…")
 }
