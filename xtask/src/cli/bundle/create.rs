@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::super::activity::{Activity, Recorded, file_name};
+use super::super::activity::{Work, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
 use super::super::locked;
@@ -79,24 +79,62 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
         super::super::print(&list(&closure));
         return Ok(ExitCode::Good);
     }
-    let code = Run::start(&session, &request, &world, &planned).go(&world, planned).await?;
-    if code != ExitCode::Good {
-        return Ok(code);
+    closure.warnings.iter().for_each(|warning| session.warn(&warning.to_string()));
+    let trouble = world.trouble(&request, &planned.selected);
+    let mut run = Run::start(&session, &request, &world, &planned);
+    run.expect_further(1);
+    let wish = Wish { compose, has, output, is_proven: args.prove };
+    let result = build_and_save(&session, &mut run, &request, (world, planned), wish).await;
+    let (result, written) = match result {
+        Ok(written) => (Ok(()), written),
+        Err(error) => (Err(error), None),
+    };
+    let code = run.finish(trouble, result).await?;
+    if let Some(written) = written {
+        let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
+        super::super::print(&paths.join("\n"));
     }
+    Ok(code)
+}
+
+/// What is to be written, but for the images.
+struct Wish {
+    compose: Vec<ComposeFile>,
+    has: Option<Inventory>,
+    output: Output,
+    is_proven: bool,
+}
+
+/// All phases of the command, in one run. None is written when something went wrong before: that is told.
+async fn build_and_save(
+    session: &Session,
+    run: &mut Run<'_>,
+    request: &Request,
+    (world, planned): (World, Planned),
+    wish: Wish,
+) -> Result<Option<Written>, Error> {
+    run.phases(&world, planned).await?;
+    if !run.is_well() {
+        return Ok(None);
+    }
+    let cancel = run.cancel().clone();
+    let mut work = run.work(&[Phase::Save]);
     // What was pulled and built is looked at once more: nothing is written of what was only planned.
-    let world = session.look().await?;
-    let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request };
-    let planned = pipeline::plan(&session, &world, &after).await?;
-    let closure = closure_of(&session, &world, &planned, &compose);
-    refuse_missing(&missing(&closure, &world.observed))?;
-    let engine = world.engine.clone()?;
-    let selected = args.prove.then(|| planned.selected.clone());
-    let goods = Goods { closure, selected, files: files_of(&session, &compose), has, output };
-    let written = or_interrupted(save(&session, &world, &engine, &goods)).await;
-    let written = written.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))?;
-    let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
-    super::super::print(&paths.join("\n"));
-    Ok(ExitCode::Good)
+    let saving = async {
+        let world = session.look().await?;
+        let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request.clone() };
+        let planned = pipeline::plan(session, &world, &after).await?;
+        let closure = closure_of(session, &world, &planned, &wish.compose);
+        refuse_missing(&missing(&closure, &world.observed))?;
+        let engine = world.engine.clone()?;
+        let selected = wish.is_proven.then(|| planned.selected.clone());
+        let files = files_of(session, &wish.compose);
+        let goods = Goods { closure, selected, files, has: wish.has, output: wish.output };
+        save(&mut work, session, &world, &engine, &goods).await.map(Some)
+    };
+    let saved = cancel.run_until_cancelled(saving).await.unwrap_or(Ok(None));
+    run.add(work);
+    saved
 }
 
 fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
@@ -157,7 +195,7 @@ fn request(
 
 fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeFile]) -> Closure {
     let lineages = world.lineages(&world.observed, &planned.assessments);
-    let found = closure(&ClosureInput {
+    closure(&ClosureInput {
         selected: &planned.selected,
         graph: &world.tree.graph,
         lineages: &lineages,
@@ -165,11 +203,7 @@ fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[Co
         rules: session.rules(),
         observed: &world.observed,
         platform: &session.platform(&world.observed),
-    });
-    for warning in &found.warnings {
-        session.warn(&warning.to_string());
-    }
-    found
+    })
 }
 
 /// Everything that is sure to go wrong is told before anything is built.
@@ -280,15 +314,8 @@ impl BlobSource for Blobs {
     }
 }
 
-async fn save(session: &Session, world: &World, engine: &AnyEngine, goods: &Goods) -> Result<Written, Error> {
-    let told = world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version));
-    let mut activity = Activity::start(session, Recorded::No, told, &[Phase::Save]);
-    let saved = save_in(&mut activity, session, world, engine, goods).await;
-    activity.finish(saved).await
-}
-
-async fn save_in(
-    activity: &mut Activity,
+async fn save(
+    activity: &mut Work,
     session: &Session,
     world: &World,
     engine: &AnyEngine,
