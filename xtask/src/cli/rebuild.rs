@@ -32,8 +32,12 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
         locked: args.locked.then_some(true),
         ..Layer::default()
     };
-    let session = Session::open(typed, args.naming.over(own), &args.naming.build_arg)?
-        .reporting(args.reporting.clone());
+    let session = Session::open_reporting(
+        typed,
+        args.naming.over(own),
+        &args.naming.build_arg,
+        args.reporting.clone(),
+    )?;
     let request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&PHASES) };
     let _lock = if args.dry_run { None } else { session.lock().await? };
     let looked = async {

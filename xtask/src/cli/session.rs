@@ -137,6 +137,22 @@ impl Session {
         }
     }
 
+    /// The same, with the reports that were asked for. Settings that are wrong are in them too.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_reporting(
+        typed: &Typed<'_>,
+        layer: Layer,
+        build_args: &[String],
+        reporting: Reporting,
+    ) -> Result<Self, Error> {
+        match Self::open(typed, layer, build_args) {
+            Ok(session) => Ok(session.reporting(reporting)),
+            Err(error) => Err(super::sinks::report_unopened(typed, reporting.junit.as_deref(), error)),
+        }
+    }
+
     /// With the reports that were asked for.
     pub fn reporting(self, reporting: Reporting) -> Self {
         Self { junit: reporting.junit, ..self }
