@@ -48,6 +48,10 @@ impl Dotenv {
     /// # Errors
     /// The first line that is no assignment, with file, line and column.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostic> {
+        if let Some(at) = text.find('\0') {
+            let message = "there is a NUL byte; is the file saved as UTF-16, or no text at all?";
+            return Err(Diagnostic::error(file, 0, message.to_owned()).at_offset(text, at));
+        }
         let mut parsed = Self::default();
         let mut known: BTreeMap<String, String> = BTreeMap::new();
         let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };

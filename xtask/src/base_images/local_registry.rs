@@ -376,7 +376,7 @@ async fn take_away<E: Engine>(engine: Option<&E>, record: &Record, home: &Path) 
     }
     match (&record.container, engine) {
         (Some(id), Some(engine)) => engine.remove_container(&ContainerId::new(id.clone())).await?,
-        (Some(_), None) => return Err(EngineError::Unreachable { tried: Vec::new() }.into()),
+        (Some(_), None) => return Err(EngineError::Unreachable { tried: Vec::new(), named_by: None }.into()),
         (None, _) => {}
     }
     remove_folder(home);

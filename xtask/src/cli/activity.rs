@@ -24,13 +24,21 @@ pub(super) enum Recorded {
     No,
 }
 
-/// Work under way.
+/// A command of nothing but such work.
 pub(super) struct Activity {
+    /// What is done.
+    pub work: Work,
+    delivery: tokio::task::JoinHandle<()>,
+}
+
+/// Work under way, in a command of its own or as a part of a run.
+pub(super) struct Work {
     clock: SystemClock,
     emitter: Emitter,
-    delivery: tokio::task::JoinHandle<()>,
     stats: RunStats,
     phases: Vec<Phase>,
+    /// Phases before these, and all phases.
+    place: (usize, usize),
 }
 
 /// A step of it under way.
@@ -64,7 +72,36 @@ impl Activity {
         for message in &session.config.warnings {
             emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
         }
-        Self { clock, emitter, delivery, stats: RunStats::default(), phases: phases.to_vec() }
+        Self { work: Work::new(clock, emitter, phases, (0, phases.len())), delivery }
+    }
+
+    /// Tells how it ended and waits until everybody has heard of everything: what is left of an error is its kind.
+    pub async fn finish<T>(self, result: Result<T, Error>) -> Result<T, Error> {
+        let Self { work, delivery } = self;
+        let result = result.map_err(|error| error.tell_by(&work.emitter));
+        let code = result.as_ref().map_or_else(Error::code, |_| ExitCode::Good);
+        let outcome = match code {
+            ExitCode::Good => Outcome::Done,
+            ExitCode::Interrupted => Outcome::Cancelled,
+            _ => Outcome::Failed,
+        };
+        let (exit_code, stats) = (code.number(), RunStats { took: work.now(), ..work.stats() });
+        work.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats });
+        drop(work);
+        let _ = delivery.await;
+        result
+    }
+}
+
+impl Work {
+    /// Phases that come after so many others, of so many in all.
+    pub fn new(clock: SystemClock, emitter: Emitter, phases: &[Phase], place: (usize, usize)) -> Self {
+        Self { clock, emitter, stats: RunStats::default(), phases: phases.to_vec(), place }
+    }
+
+    /// What came of it so far.
+    pub fn stats(&self) -> RunStats {
+        self.stats.clone()
     }
 
     fn now(&self) -> u64 {
@@ -73,8 +110,8 @@ impl Activity {
 
     /// A phase of so many steps begins.
     pub fn begin_phase(&self, phase: Phase, steps: usize) {
-        let position = self.phases.iter().position(|p| *p == phase).map_or(1, |at| at + 1);
-        let of = self.phases.len();
+        let (before, of) = self.place;
+        let position = before + self.phases.iter().position(|p| *p == phase).map_or(1, |at| at + 1);
         self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps, skipped: 0 });
     }
 
@@ -94,6 +131,12 @@ impl Activity {
         let (id, subject, why) = (step.id.clone(), subject.to_owned(), why.to_owned());
         self.emitter.emit(EventKind::StepStarted { step: id, phase, subject, why });
         step
+    }
+
+    /// Tells what is done on this machine, beyond the steps.
+    pub fn announcer(&self) -> impl Fn(String) + Send + Sync + 'static {
+        let emitter = self.emitter.clone();
+        move |message| emitter.emit(EventKind::Announced { message })
     }
 
     /// Takes how many bytes more were moved, from any thread, and tells how far a step is.
@@ -161,23 +204,6 @@ impl Activity {
             log: None,
             error: None,
         });
-    }
-
-    /// Tells how it ended and waits until everybody has heard of everything: what is left of an error is its kind.
-    pub async fn finish<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
-        self.stats.took = self.now();
-        let result = result.map_err(|error| error.tell_by(&self.emitter));
-        let code = result.as_ref().map_or_else(Error::code, |_| ExitCode::Good);
-        let outcome = match code {
-            ExitCode::Good => Outcome::Done,
-            ExitCode::Interrupted => Outcome::Cancelled,
-            _ => Outcome::Failed,
-        };
-        let exit_code = code.number();
-        self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats: self.stats });
-        drop(self.emitter);
-        let _ = self.delivery.await;
-        result
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Format};
 use super::pipeline::{self, Request, Subject};
 use super::session::{Session, Typed, World};
+use super::sinks;
 use super::trials;
 use crate::config::{DockerArgs, Layer, parse_build_arg};
 use crate::error::{Error, ErrorKind, ExitCode};
@@ -30,7 +31,8 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
 }
 
 async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Error> {
-    let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)
+        .map_err(|error| sinks::report_unopened(typed, args.reporting.junit.as_deref(), error))?;
     opened.session = opened.session.reporting(args.reporting);
     let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Build, Phase::Verify];
     if opened.session.config.base_image.push {

@@ -6,7 +6,7 @@ mod load;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::activity::{Activity, Recorded, file_name};
+use super::activity::{Activity, Recorded, Work, file_name};
 use super::args::{BundleCommand, Format};
 use super::interruptible;
 use super::session::{Session, Typed};
@@ -69,7 +69,7 @@ async fn verify(session: &Session, file: &Path) -> Result<ExitCode, Error> {
     let contents = read(file.to_owned()).await?;
     let (blobs, bytes) = (Inspection::of(&contents).blobs, contents.bundle().size());
     let mut activity = Activity::start(session, Recorded::No, None, &[Phase::Verify]);
-    let proven = prove(&mut activity, contents, Unpack::All).await;
+    let proven = prove(&mut activity.work, contents, Unpack::All).await;
     activity.finish(proven).await?;
     let blobs = counted(blobs, "blob");
     super::print(&format!("{} is whole: {blobs}, {}", file.display(), size(bytes)));
@@ -78,7 +78,7 @@ async fn verify(session: &Session, file: &Path) -> Result<ExitCode, Error> {
 
 /// Reads every blob, shown as the phase that it is.
 pub(super) async fn prove(
-    activity: &mut Activity,
+    activity: &mut Work,
     contents: Contents,
     unpack: Unpack,
 ) -> Result<Verified, Error> {

@@ -24,7 +24,7 @@ fn build_layer(tag: Option<Tag>, building: &Building, pulling: &Pulling, naming:
 /// `build-all`
 pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.reporting(args.reporting);
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
         phases.push(Phase::Push);
@@ -44,7 +44,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
 /// `build`: the selected images, and whatever they need first.
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.reporting(args.reporting);
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
     if args.building.push {
         phases.push(Phase::Push);
@@ -69,7 +69,7 @@ pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<
         no_prefetch: false,
     };
     let layer = args.naming.over(pulling.over(Layer::default()));
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.reporting(args.reporting);
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let (services, references) = session.split_names(&args.what)?;
     let request = Request {
         references_only: services.is_empty() && !references.is_empty(),
@@ -122,8 +122,12 @@ async fn files(typed: &Typed<'_>, args: &args::Files, phase: Phase) -> Result<Ex
 
 /// `verify`
 pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
-    let session = Session::open(typed, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?
-        .reporting(args.reporting);
+    let session = Session::open_reporting(
+        typed,
+        args.naming.over(tagged(args.tag)),
+        &args.naming.build_arg,
+        args.reporting,
+    )?;
     let request =
         Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
     pipeline::run(&session, &request).await
@@ -131,8 +135,12 @@ pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<Exit
 
 /// `push`
 pub(super) async fn push(typed: &Typed<'_>, args: args::Push) -> Result<ExitCode, Error> {
-    let session = Session::open(typed, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?
-        .reporting(args.reporting);
+    let session = Session::open_reporting(
+        typed,
+        args.naming.over(tagged(args.tag)),
+        &args.naming.build_arg,
+        args.reporting,
+    )?;
     let request =
         Request { only: args.services, dry_run: args.dry_run, no_needs: true, ..Request::of(&[Phase::Push]) };
     pipeline::run(&session, &request).await
@@ -140,8 +148,12 @@ pub(super) async fn push(typed: &Typed<'_>, args: args::Push) -> Result<ExitCode
 
 /// `push-all`
 pub(super) async fn push_all(typed: &Typed<'_>, args: args::PushAll) -> Result<ExitCode, Error> {
-    let session = Session::open(typed, args.naming.over(tagged(args.tag)), &args.naming.build_arg)?
-        .reporting(args.reporting);
+    let session = Session::open_reporting(
+        typed,
+        args.naming.over(tagged(args.tag)),
+        &args.naming.build_arg,
+        args.reporting,
+    )?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

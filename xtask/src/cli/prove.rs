@@ -10,24 +10,28 @@ use super::session::{Session, World};
 use crate::bundle::manifest::{Proof, ProvenImage};
 use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
-use crate::engine::provision::{DisposableEngine, EngineReach, EngineSettings};
+use crate::engine::provision::{Announce, DisposableEngine, EngineReach, EngineSettings};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{
     ContextFile, ContextFileKind, Event, EventKind, Image, ImageName, ImageSource, ImageState, Outcome,
     Phase, Platform,
 };
 use crate::rebuild::network::{Need, need_of};
+use crate::report::resolve::Mode;
 
 /// Larger files are no sources that somebody edits.
 const LARGEST: u64 = 1 << 20;
 /// What of a tree is never part of a build.
 const LEFT_BEHIND: [&str; 2] = ["target", ".git"];
 
-/// An empty engine without any network, in the tree's own folder; gone when dropped.
-pub(super) async fn closed_engine(session: &Session) -> Result<(DisposableEngine, AnyEngine), Error> {
+/// An empty engine without any network, in the tree's own folder; gone when dropped. `announce` hears what is done.
+pub(super) async fn closed_engine(
+    session: &Session,
+    announce: Announce<'_>,
+) -> Result<(DisposableEngine, AnyEngine), Error> {
     let folder = session.config.root.join("target/xtask/prove");
     let settings = EngineSettings { reach: EngineReach::Nothing, ..EngineSettings::default() };
-    let engine = DisposableEngine::start(&folder, &settings, &|message| super::say(&message)).await?;
+    let engine = DisposableEngine::start(&folder, &settings, announce).await?;
     let connected = session.elsewhere(&session.config.root, engine.endpoint()).connect().await?;
     Ok((engine, connected))
 }
@@ -51,7 +55,11 @@ pub(super) async fn prove(
         append_line(&copy.path().join(&file)).map_err(|error| unexpected(&error))?;
         changed.insert(image.name.clone(), file);
     }
-    let there = session.elsewhere(copy.path(), endpoint);
+    let mut there = session.elsewhere(copy.path(), endpoint);
+    if there.display.mode == Mode::Tty {
+        // The command that asks for a proof draws; two would draw over each other.
+        there.display.mode = Mode::Quiet;
+    }
     let request = Request {
         only: selected.iter().map(ToString::to_string).collect(),
         ..Request::of(&[Phase::Alias, Phase::Render, Phase::Build])

@@ -70,7 +70,8 @@ impl MakeBase for Maker {
         platform: &Platform,
         progress: OnProgress<'_>,
     ) -> Result<(), EngineError> {
-        let engine = self.engine.as_ref().ok_or(EngineError::Unreachable { tried: Vec::new() })?;
+        let engine =
+            self.engine.as_ref().ok_or(EngineError::Unreachable { tried: Vec::new(), named_by: None })?;
         let announce = announcer(&self.emitter);
         let other = |error: ProvisionError| EngineError::Other(format!("{error}; {}", error.hint()));
         provision::ensure_packages(&[DEBOOTSTRAP], &announce).await.map_err(other)?;

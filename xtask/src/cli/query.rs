@@ -122,10 +122,16 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
             }
             Err(cause) => {
                 let error = wrong.take().unwrap_or_else(|| {
-                    Error::new(ErrorKind::SourceInvalid, "not every file could be read")
-                        .hint("see whether the path is right")
+                    let what = match args.files.as_slice() {
+                        [_] => format!("cannot read {shown}"),
+                        _ => "not every file could be read".to_owned(),
+                    };
+                    Error::new(ErrorKind::SourceInvalid, what).hint("see whether the path is right")
                 });
-                wrong = Some(error.because(format!("{shown}: {cause}")));
+                wrong = Some(error.because(match args.files.as_slice() {
+                    [_] => cause.to_string(),
+                    _ => format!("{shown}: {cause}"),
+                }));
             }
         }
     }

@@ -13,11 +13,11 @@ use super::run::Run;
 use super::session::{Session, Typed, World};
 use crate::bundle::closure::{ClosureInput, closure};
 use crate::compose::file::{self, ComposeFile};
-use crate::compose::runner::{Compose, ComposeError};
+use crate::compose::runner::Compose;
 use crate::config::{ConfigError, Layer};
 use crate::engine::{AnyEngine, Engine as _};
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Diagnostic, Phase};
+use crate::model::{Diagnostic, Outcome, Phase};
 use crate::rebuild::outlook::{Action, Outlook, outlook};
 
 /// The phases: nothing is pulled, and stages are kept again, for the next change.
@@ -32,8 +32,12 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
         locked: args.locked.then_some(true),
         ..Layer::default()
     };
-    let session = Session::open(typed, args.naming.over(own), &args.naming.build_arg)?
-        .reporting(args.reporting.clone());
+    let session = Session::open_reporting(
+        typed,
+        args.naming.over(own),
+        &args.naming.build_arg,
+        args.reporting.clone(),
+    )?;
     let request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&PHASES) };
     let _lock = if args.dry_run { None } else { session.lock().await? };
     let looked = async {
@@ -70,29 +74,94 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     }
     let compose = find_compose(&session, &engine, &files).await?;
     let services = services_of(&world, &planned, &files, !args.services.is_empty());
-    if args.down {
-        for (compose, services) in compose.iter().zip(&services) {
-            super::say("stopping the compose services");
-            interruptible(compose.down(services)).await?;
+    let mut run = Run::start(&session, &request, &world, &planned);
+    run.expect_further(usize::from(args.down) + usize::from(args.up));
+    let trouble = world.trouble(&request, &planned.selected);
+    let served = Served { files: &files, compose: &compose, services: &services };
+    let work = async {
+        if args.down {
+            served.stop(&mut run).await?;
         }
-    }
-    let code = Run::start(&session, &request, &world, &planned).go(&world, planned).await?;
-    if code != ExitCode::Good || !args.up {
-        return Ok(code);
-    }
-    for (compose, services) in compose.iter().zip(&services) {
-        super::say("starting the compose services");
-        let wait = Duration::from_secs(args.wait);
-        let well = interruptible(compose.up(&engine, services, wait)).await?;
+        run.phases(&world, planned).await?;
+        if args.up && run.is_well() {
+            return served.start(&mut run, &engine, Duration::from_secs(args.wait)).await;
+        }
+        Ok(Vec::new())
+    };
+    let (result, up) = match work.await {
+        Ok(up) => (Ok(()), up),
+        Err(error) => (Err(error), Vec::new()),
+    };
+    let code = run.finish(trouble, result).await?;
+    for well in up {
         super::say(&format!("up: {}", well.join(", ")));
     }
-    Ok(ExitCode::Good)
+    Ok(code)
 }
 
-async fn interruptible<T>(work: impl Future<Output = Result<T, ComposeError>>) -> Result<T, Error> {
-    match or_interrupted(work).await {
-        Some(result) => Ok(result?),
-        None => Err(Error::told(ErrorKind::Interrupted)),
+/// What compose files start, as phases of a run.
+struct Served<'a> {
+    files: &'a [ComposeFile],
+    compose: &'a [Compose],
+    /// The services of each file.
+    services: &'a [Vec<String>],
+}
+
+impl Served<'_> {
+    fn each(&self) -> impl Iterator<Item = (&str, &Compose, &[String])> {
+        let files = self.files.iter().map(|file| file.path.as_str());
+        files.zip(self.compose).zip(self.services).map(|((path, compose), names)| (path, compose, &names[..]))
+    }
+
+    async fn stop(&self, run: &mut Run<'_>) -> Result<(), Error> {
+        let cancel = run.cancel().clone();
+        let mut work = run.work(&[Phase::Stop]);
+        work.begin_phase(Phase::Stop, self.files.len());
+        let mut result = Ok(());
+        for (path, compose, services) in self.each() {
+            let step = work.begin(Phase::Stop, path, "asked for");
+            match cancel.run_until_cancelled(compose.down(services)).await {
+                Some(Ok(())) => work.end(step, Outcome::Done, services.join(", ")),
+                Some(Err(error)) => result = Err(error.into()),
+                None => work.end(step, Outcome::Cancelled, String::new()),
+            }
+            if cancel.is_cancelled() || result.is_err() {
+                break;
+            }
+        }
+        work.end_phase(Phase::Stop, Phase::Stop.sentence(&work.stats()));
+        run.add(work);
+        result
+    }
+
+    /// Which services came up, of each file.
+    async fn start(
+        &self,
+        run: &mut Run<'_>,
+        engine: &AnyEngine,
+        wait: Duration,
+    ) -> Result<Vec<Vec<String>>, Error> {
+        let cancel = run.cancel().clone();
+        let mut work = run.work(&[Phase::Start]);
+        work.begin_phase(Phase::Start, self.files.len());
+        let (mut result, mut up) = (Ok(()), Vec::new());
+        for (path, compose, services) in self.each() {
+            let step = work.begin(Phase::Start, path, "asked for");
+            match cancel.run_until_cancelled(compose.up(engine, services, wait)).await {
+                Some(Ok(well)) => {
+                    work.end(step, Outcome::Done, well.join(", "));
+                    up.push(well);
+                }
+                Some(Err(error)) => result = Err(error.into()),
+                None => work.end(step, Outcome::Cancelled, String::new()),
+            }
+            if cancel.is_cancelled() || result.is_err() {
+                break;
+            }
+        }
+        work.end_phase(Phase::Start, Phase::Start.sentence(&work.stats()));
+        run.add(work);
+        result.map(|()| up)
     }
 }
 
@@ -117,7 +186,7 @@ async fn prove_here(
         all.images.iter().flat_map(|wanted| std::iter::once(&wanted.reference).chain(&wanted.further_names));
     let here: Vec<_> = here.filter(|name| world.observed.find(name).is_some()).cloned().collect();
     let proving = async {
-        let (disposable, closed) = prove::closed_engine(session).await?;
+        let (disposable, closed) = prove::closed_engine(session, &|message| super::say(&message)).await?;
         closed.load(engine.save(&here).await?).await?;
         let proof = prove::prove(session, world, disposable.endpoint(), &planned.selected).await;
         disposable.stop(&|_| {}).await?;

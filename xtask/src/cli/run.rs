@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::activity::Work;
 use super::caches::Caches;
 use super::pipeline::{Planned, Request, document, make_plan, surroundings};
 use super::session::{Session, World};
@@ -53,7 +54,9 @@ pub(super) struct Run<'a> {
     ledger: Arc<Ledger>,
     /// Phases that are over.
     position: usize,
-    /// Phases that follow those of the request.
+    /// Phases of the request that are shown.
+    own: usize,
+    /// Phases before and after those of the request.
     further: usize,
 }
 
@@ -113,6 +116,7 @@ impl<'a> Run<'a> {
             before: Observed::nothing(),
             ledger: Arc::default(),
             position: 0,
+            own: phases_of(request, &planned.plan).len(),
             further: 0,
         }
     }
@@ -199,7 +203,8 @@ impl<'a> Run<'a> {
         };
         let mut plan = if world.engine.is_err() { again(world, self.request, &observed) } else { plan };
         let phases = phases_of(self.request, &plan);
-        let of = phases.len() + self.further;
+        self.own = phases.len();
+        let of = self.of();
         let mut caches = Caches::default();
         let around = surroundings(session, verdict.as_ref());
         // The tree once what was downloaded is part of it.
@@ -299,7 +304,7 @@ impl<'a> Run<'a> {
             ledger: &ledger,
             kinds: KINDS,
         };
-        let of = self.request.phases.len() + self.further;
+        let of = self.of();
         for phase in phases.iter().copied() {
             self.position += 1;
             let report = execution.run_phase(phase, (self.position, of), plan, &mut self.outcomes).await;
@@ -310,9 +315,30 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// So many phases follow those of the request.
+    /// So many phases come before or after those of the request.
     pub fn expect_further(&mut self, phases: usize) {
         self.further = phases;
+    }
+
+    /// Phases whose work is no plan, before or after those of the request. [`Run::add`] takes what came of them.
+    pub fn work(&mut self, phases: &[Phase]) -> Work {
+        let place = (self.position, self.of());
+        self.position += phases.len();
+        Work::new(self.clock, self.emitter.clone(), phases, place)
+    }
+
+    /// Such work is over.
+    pub fn add(&mut self, work: Work) {
+        self.stats.add(&work.stats());
+    }
+
+    /// Whether nothing went wrong so far, and nobody pressed Ctrl-C.
+    pub fn is_well(&self) -> bool {
+        !self.cancel.is_cancelled() && self.exit_code() == ExitCode::Good
+    }
+
+    fn of(&self) -> usize {
+        self.own + self.further
     }
 
     /// The engine, once the phases of the request are done.

@@ -18,8 +18,8 @@ use crate::error::{Error, ErrorKind};
 use crate::events;
 use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, Diagnostic, Digest, EventKind, Image, ImageName, NetworkVerdict, Observed, Originals, Phase,
-    Platform, Reason, Reference, Severity, Skipped,
+    AliasRules, Diagnostic, Digest, EventKind, Image, ImageName, ImageSource, NetworkVerdict, Observed,
+    Originals, Phase, Platform, Reason, Reference, Severity, Skipped,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::{Assessment, prefetched};
@@ -134,6 +134,22 @@ impl Session {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto => is_terminal && !self.env.no_color(),
+        }
+    }
+
+    /// The same, with the reports that were asked for. Settings that are wrong are in them too.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_reporting(
+        typed: &Typed<'_>,
+        layer: Layer,
+        build_args: &[String],
+        reporting: Reporting,
+    ) -> Result<Self, Error> {
+        match Self::open(typed, layer, build_args) {
+            Ok(session) => Ok(session.reporting(reporting)),
+            Err(error) => Err(super::sinks::report_unopened(typed, reporting.junit.as_deref(), error)),
         }
     }
 
@@ -257,7 +273,27 @@ impl Session {
         let config = self.config.clone();
         let read = tokio::task::spawn_blocking(move || tree::look(&config, engine_platform));
         let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
-        Ok(read.map_err(ConfigError::Invalid)?)
+        let reading = read.map_err(ConfigError::Invalid)?;
+        self.hide_build_args(&reading.tree);
+        Ok(reading)
+    }
+
+    /// Build args that stand in the tree, in a `service.toml`, are hidden as those that are typed. Those of `.env` are
+    /// variables, and what base images are built with is their version.
+    fn hide_build_args(&self, tree: &Tree) {
+        for image in tree.graph.images() {
+            let ImageSource::Build(target) = &image.source else { continue };
+            for (name, value) in &target.build_args {
+                let mut variables = self.config.dotenv.iter();
+                let is_variable =
+                    image.base_image().is_some() || variables.any(|(known, of)| known == name && of == value);
+                if is_variable {
+                    self.secrets.add_variable(name, value);
+                } else {
+                    self.secrets.add_build_arg(name, value);
+                }
+            }
+        }
     }
 
     /// Which network this is; probes only when nothing else decides.

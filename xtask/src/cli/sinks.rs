@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use super::session::Session;
+use super::session::{Session, Typed};
 use crate::error::Error;
 use crate::events::Sink;
 use crate::model::Diagnostic;
@@ -51,6 +51,18 @@ pub(super) fn report_early(session: &Session, error: &Error) -> io::Result<()> {
         return Ok(());
     };
     junit::write(file, &junit::of_error(&session.command, &failure))
+}
+
+/// Reports a command whose settings cannot be used: there is no session yet. The error comes back, with a cause more
+/// when the report cannot be written.
+pub(super) fn report_unopened(typed: &Typed<'_>, file: Option<&Path>, error: Error) -> Error {
+    let (Some(file), Some(failure)) = (file, error.telling(&typed.notes.secrets)) else { return error };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let command = typed.notes.secrets.redact(&words.join(" ")).into_owned();
+    match junit::write(file, &junit::of_error(&command, &failure)) {
+        Ok(()) => error,
+        Err(cause) => error.because(format!("nor can {} be written: {cause}", file.display())),
+    }
 }
 
 /// Where the images and the findings of a plan stand in the repository, for those who show it.

@@ -148,11 +148,7 @@ async fn look_at_engine(surroundings: &Surroundings, began: Instant) -> (EngineF
     let (engine_limit, limit) = if is_far { (FAR_ENGINE_LIMIT, FAR_LIMIT) } else { (ENGINE_LIMIT, LIMIT) };
     let deadline = began + limit;
     let found = engine::find(surroundings, Some(engine_limit)).await;
-    let named_by = match surroundings {
-        Surroundings { docker_host: Some(_), .. } => Some("DOCKER_HOST"),
-        Surroundings { context: Some(_), .. } => Some("DOCKER_CONTEXT"),
-        _ => None,
-    };
+    let named_by = surroundings.named_by();
     let mut facts =
         EngineFacts { passed_over: found.passed_over, is_stand_in: found.is_stand_in, named_by, found: None };
     let engine = match found.engine {

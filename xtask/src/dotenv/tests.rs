@@ -76,6 +76,7 @@ fn variables_come_from_further_up_only() {
 #[test]
 fn bad_lines_have_a_place() {
     assert_snapshot!(errors("A=1\nnot a line\n"), @"error: .env:2:5: expected `=` after `not`; a comment begins with `#`");
+    assert_snapshot!(errors("A=1\nB=x\0y\n"), @"error: .env:2:4: there is a NUL byte; is the file saved as UTF-16, or no text at all?");
     assert_snapshot!(errors("A=1\n =x\n"), @"error: .env:2:2: expected `KEY=value`: a key begins with a letter or `_`");
     assert_snapshot!(errors("1A=x"), @"error: .env:1:1: expected `KEY=value`: a key begins with a letter or `_`");
     assert_snapshot!(errors("export A"), @"error: .env:1:9: expected `=` after `A`; a comment begins with `#`");

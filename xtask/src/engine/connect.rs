@@ -85,6 +85,15 @@ impl Surroundings {
         }
     }
 
+    /// The variable that names the engine, so that no other one is tried.
+    pub fn named_by(&self) -> Option<&'static str> {
+        match self {
+            Self { docker_host: Some(_), .. } => Some("DOCKER_HOST"),
+            Self { context: Some(name), .. } if is_context(name) => Some("DOCKER_CONTEXT"),
+            _ => None,
+        }
+    }
+
     /// docker's settings file, where credentials are.
     pub(super) fn config_file(&self) -> Option<PathBuf> {
         self.config_dir.as_ref().map(|dir| dir.join("config.json"))
@@ -150,7 +159,8 @@ pub async fn find(surroundings: &Surroundings, limit: Option<Duration>) -> Found
             (_, Err(cause)) | (Err(cause), _) => passed_over.push((shown, cause)),
         }
     }
-    let engine = Err(EngineError::Unreachable { tried: passed_over.clone() });
+    let named_by = surroundings.named_by();
+    let engine = Err(EngineError::Unreachable { tried: passed_over.clone(), named_by });
     Found { engine, passed_over, is_stand_in: false }
 }
 
@@ -214,13 +224,12 @@ fn candidates(surroundings: &Surroundings) -> Vec<Candidate> {
     };
     // A tree without a private engine has no such socket: that is no news.
     let private = surroundings.private_socket.clone().filter(|path| path.exists()).map(socket);
-    let is_named = |name: &String| !name.is_empty() && name != "default";
     if let Some(name) = &surroundings.context {
-        // Somebody who names an engine does not mean another one. `default` means the usual sockets.
-        if is_named(name) {
+        // Somebody who names an engine does not mean another one.
+        if is_context(name) {
             return vec![context_candidate(surroundings, name)];
         }
-    } else if let Some(name) = surroundings.docker_config().current_context.filter(is_named) {
+    } else if let Some(name) = surroundings.docker_config().current_context.filter(|name| is_context(name)) {
         return std::iter::once(context_candidate(surroundings, &name)).chain(private).collect();
     }
     let mut list: Vec<Candidate> = private.into_iter().collect();
@@ -238,6 +247,11 @@ fn candidates(surroundings: &Surroundings) -> Vec<Candidate> {
         .map(socket),
     );
     list
+}
+
+/// `default` means the usual sockets.
+fn is_context(name: &str) -> bool {
+    !name.is_empty() && name != "default"
 }
 
 fn candidate(surroundings: &Surroundings, shown: &str, host: &str, tls: Option<TlsFiles>) -> Candidate {
@@ -413,7 +427,9 @@ mod tests {
         let error = connect(&surroundings(&[("DOCKER_HOST", "unix:///nowhere/docker.sock")]))
             .await
             .expect_err("no engine there");
-        let EngineError::Unreachable { tried } = error else { panic!("{error:?}") };
+        let EngineError::Unreachable { tried, named_by: Some("DOCKER_HOST") } = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(tried.len(), 1);
         assert!(tried[0].1.contains("No such file"), "{tried:?}");
     }

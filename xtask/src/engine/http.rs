@@ -198,9 +198,10 @@ impl Wire {
     /// The engine does not answer any more.
     pub(super) fn lost(&self, error: &WireError) -> EngineError {
         match error {
-            WireError::Connect(cause) => {
-                EngineError::Unreachable { tried: vec![(self.shown.clone(), cause.to_string())] }
-            }
+            WireError::Connect(cause) => EngineError::Unreachable {
+                tried: vec![(self.shown.clone(), cause.to_string())],
+                named_by: None,
+            },
             WireError::Http(_) => EngineError::Gone(error.to_string()),
         }
     }

@@ -448,6 +448,8 @@ pub enum EngineError {
     Unreachable {
         /// Each endpoint that was tried and what it said.
         tried: Vec<(String, String)>,
+        /// The variable that names the only one.
+        named_by: Option<&'static str>,
     },
     /// The engine answers but lacks something that is needed.
     #[error("the engine at {endpoint} {lacks}")]

@@ -308,14 +308,15 @@ mod tests {
                 "ssh to far: something else than the engine speaks there; see that `ssh -l ada far true` prints nothing",
             ),
         ] {
-            let Err(EngineError::Unreachable { tried }) = connect(&through_ssh(folder.path(), script)).await
+            let Err(EngineError::Unreachable { tried, .. }) =
+                connect(&through_ssh(folder.path(), script)).await
             else {
                 panic!("an engine behind {script}?");
             };
             assert_eq!(tried, [("ssh://ada@far (DOCKER_HOST)".to_owned(), told.to_owned())]);
         }
         let nowhere = surroundings("ssh://far", "/nowhere");
-        let Err(EngineError::Unreachable { tried }) = connect(&nowhere).await else {
+        let Err(EngineError::Unreachable { tried, .. }) = connect(&nowhere).await else {
             panic!("no ssh, no engine")
         };
         assert!(tried[0].1.starts_with("there is no program `ssh` on this machine"), "{tried:?}");

@@ -267,7 +267,7 @@ mod tests {
             };
             match super::super::connect(&super::super::Surroundings::new(&find, None)).await {
                 Ok(engine) => engine.caution().unwrap_or_else(|| "believed".to_owned()),
-                Err(super::super::EngineError::Unreachable { tried }) => tried[0].1.clone(),
+                Err(super::super::EngineError::Unreachable { tried, .. }) => tried[0].1.clone(),
                 Err(error) => error.to_string(),
             }
         };

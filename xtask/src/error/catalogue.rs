@@ -150,7 +150,7 @@ impl ErrorKind {
                 ExitCode::EngineUnfit,
                 "No container engine answers",
                 &["none is started", "it listens elsewhere", "you may not use its socket"],
-                "`cargo xtask build-all --bootstrap` starts one for this tree; `DOCKER_HOST=unix:///path/to/docker.sock` names one that runs already",
+                "Where `DOCKER_HOST` or `DOCKER_CONTEXT` names it, see whether that is right; `cargo xtask doctor` looks closer. `cargo xtask build-all --bootstrap` starts one for this tree; `DOCKER_HOST=unix:///path/to/docker.sock` names one that runs already",
             ),
             Self::EngineUnfit => entry(
                 ExitCode::EngineUnfit,

@@ -42,10 +42,16 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         let told = Self::new(kind_of_engine(&error), error.to_string());
         match &error {
-            EngineError::Unreachable { tried } => {
-                engine_hints(tried.iter().fold(told, |told, (endpoint, cause)| {
+            EngineError::Unreachable { tried, named_by } => {
+                let told = tried.iter().fold(told, |told, (endpoint, cause)| {
                     told.because(format!("no answer at {endpoint}: {cause}"))
-                }))
+                });
+                match named_by {
+                    Some(name) => told
+                        .hint(format!("see whether {name} is right"))
+                        .hint("`cargo xtask doctor` looks closer"),
+                    None => engine_hints(told),
+                }
             }
             EngineError::Unfit { .. } => engine_hints(told),
             EngineError::BuildFailed { last_lines, .. } => told.last_lines(last_lines),

@@ -134,7 +134,9 @@ fn of_phase(phase: Phase) -> ErrorKind {
         | Phase::Confirm => ErrorKind::PullFailed,
         Phase::Verify => ErrorKind::VerifyFailed,
         Phase::Test => ErrorKind::Unhealthy,
-        Phase::Registry | Phase::CleanUp | Phase::Save | Phase::Load => ErrorKind::EngineRefused,
+        Phase::Registry | Phase::CleanUp | Phase::Save | Phase::Load | Phase::Stop | Phase::Start => {
+            ErrorKind::EngineRefused
+        }
         Phase::Bump | Phase::SyncConfig | Phase::Render => ErrorKind::File,
     }
 }

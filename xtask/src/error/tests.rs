@@ -18,6 +18,7 @@ fn an_unreachable_engine_says_where_it_looked_and_what_helps() {
             ("unix:///var/run/docker.sock".to_owned(), "No such file or directory".to_owned()),
             ("unix:///run/user/1000/docker.sock".to_owned(), "connection refused".to_owned()),
         ],
+        named_by: None,
     };
     insta::assert_snapshot!(told(error), @"
     error: no container engine answers

@@ -146,7 +146,7 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
 
     /// The engine, where there is one.
     fn engine(&self) -> Result<&E, EngineError> {
-        self.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new() })
+        self.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new(), named_by: None })
     }
 
     async fn run_steps(&self, phase: Phase, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {

@@ -281,4 +281,13 @@ impl RunStats {
             Outcome::Cancelled => self.cancelled += 1,
         }
     }
+
+    /// Those of others too; the time is this one's.
+    pub fn add(&mut self, others: &Self) {
+        self.done += others.done;
+        self.up_to_date += others.up_to_date;
+        self.skipped += others.skipped;
+        self.failed += others.failed;
+        self.cancelled += others.cancelled;
+    }
 }

@@ -49,11 +49,15 @@ pub enum Phase {
     Save,
     /// Give the engine what a bundle holds.
     Load,
+    /// Stop what compose files start.
+    Stop,
+    /// Start it, and wait until it is well.
+    Start,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -73,6 +77,8 @@ impl Phase {
         Self::CleanUp,
         Self::Save,
         Self::Load,
+        Self::Stop,
+        Self::Start,
     ];
 
     /// The six steps of `build-all`.
@@ -102,6 +108,8 @@ impl Phase {
             Self::CleanUp => ["clean-up", "Clean-up", "removed", "kept", "cannot remove `{}`"],
             Self::Save => ["save", "Save", "saved", "already there", "cannot save `{}`"],
             Self::Load => ["load", "Load", "loaded", "already here", "cannot load `{}`"],
+            Self::Stop => ["stop", "Stop", "stopped", "stopped already", "cannot stop `{}`"],
+            Self::Start => ["start", "Start", "up", "up already", "cannot start `{}`"],
         }
     }
 
@@ -130,6 +138,16 @@ impl Phase {
         self.words()[4].replace("{}", subject)
     }
 
+    /// The same of several at once; `subjects` is `a` and `b`, quoted but for its ends.
+    pub fn failure_of_all(self, subjects: &str) -> String {
+        match self {
+            Self::Build => format!("cannot build images `{subjects}`"),
+            Self::Verify => format!("images `{subjects}` are not as planned"),
+            Self::Test => format!("images `{subjects}` do not pass their tests"),
+            _ => self.failure(subjects),
+        }
+    }
+
     /// `2 pulled, 7 already here`: one phase's totals; empty when there is nothing to say.
     pub fn sentence(self, totals: &RunStats) -> String {
         let [_, _, done, idle, _] = self.words();
@@ -149,5 +167,24 @@ impl Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_that_failed_are_told_in_the_plural() {
+        let told = [Phase::Build, Phase::Verify, Phase::Test].map(|phase| phase.failure_of_all("a` and `b"));
+        assert_eq!(
+            told,
+            [
+                "cannot build images `a` and `b`",
+                "images `a` and `b` are not as planned",
+                "images `a` and `b` do not pass their tests",
+            ]
+        );
+        assert_eq!(Phase::Push.failure_of_all("a` and `b"), "cannot push `a` and `b`");
     }
 }

@@ -211,7 +211,7 @@ impl Summary {
         let (bases, rest) = missing::sort(&self.failures);
         let of_base = |base: &missing::MissingBase<'_>| {
             base.telling(|pull, severity| {
-                let told = self.telling(pull, &pull.subject);
+                let told = self.telling(pull, pull.phase.failure(&pull.subject));
                 Failure { severity: severity.unwrap_or(told.severity), ..told }
             })
         };
@@ -222,7 +222,12 @@ impl Summary {
             let all = missing::list(&subjects);
             // The words around it quote it already.
             let named = all.strip_prefix('`').and_then(|all| all.strip_suffix('`')).unwrap_or(&all);
-            let failure = steps.first().map(|failed| self.telling(failed, named));
+            let failure = steps.first().map(|failed| {
+                let is_one = steps.len() == 1;
+                let phase = failed.phase;
+                let what = if is_one { phase.failure(named) } else { phase.failure_of_all(named) };
+                self.telling(failed, what)
+            });
             tellings.extend(failure.map(|failure| Told { failure, steps }));
         }
         if let Some(last) = tellings.last_mut() {
@@ -248,7 +253,7 @@ impl Summary {
         tellings
     }
 
-    fn telling(&self, failed: &FailedStep, subject: &str) -> Failure {
+    fn telling(&self, failed: &FailedStep, what: String) -> Failure {
         // A failed pull does not stop a run, unless the run says so by its exit code; a cache never does.
         let is_harmless = self.exit_code == Some(0)
             || failed.phase == Phase::Cache
@@ -262,7 +267,6 @@ impl Summary {
                 None => causes.push(line.to_owned()),
             }
         }
-        let what = failed.phase.failure(subject);
         Failure { severity, what, causes, last_lines: failed.last_lines.clone(), hints }
     }
 }
@@ -304,7 +308,13 @@ fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
         Phase::Verify => Phase::Build,
         Phase::Test => return Some("cargo xtask base-images test".to_owned()),
         Phase::CleanUp => return Some("cargo xtask base-images clean".to_owned()),
-        Phase::Registry | Phase::Rehearse | Phase::Pull | Phase::Confirm | Phase::Cache => return None,
+        Phase::Registry
+        | Phase::Rehearse
+        | Phase::Pull
+        | Phase::Confirm
+        | Phase::Cache
+        | Phase::Stop
+        | Phase::Start => return None,
         phase => phase,
     };
     let takes_names = matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Push);

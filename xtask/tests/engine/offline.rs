@@ -60,6 +60,14 @@ fn run(world: &World, root: &Path, args: &[&str], expect: i32) -> String {
     told
 }
 
+/// The phase that the newest record ends with.
+fn last_phase(root: &Path) -> String {
+    let events = std::fs::read_to_string(root.join("target/xtask/runs/latest/events.ndjson")).unwrap();
+    let mut phases = events.lines().filter(|line| line.contains("phase-finished"));
+    let last: serde_json::Value = serde_json::from_str(phases.next_back().unwrap()).unwrap();
+    last["phase"].as_str().unwrap().to_owned()
+}
+
 async fn layers(world: &World, name: &str) -> Vec<Digest> {
     let name: Reference = name.parse().unwrap();
     world.engine.details(&name).await.unwrap().unwrap().layers
@@ -96,6 +104,11 @@ async fn a_bundle_is_rebuilt_where_nothing_can_be_installed() {
     let file = sent.root().join("shop.tar");
     let bundle = file.to_str().unwrap();
     run(&here, &sent.root(), &["bundle", "create", "-o", bundle], 0);
+    assert_eq!(
+        last_phase(&sent.root()),
+        "save",
+        "all of the command is on record, the part that takes longest too"
+    );
     let told = run(&there, &received.root(), &["rebuild"], 13);
     assert!(told.contains("base:1"), "{told}");
 
@@ -103,6 +116,14 @@ async fn a_bundle_is_rebuilt_where_nothing_can_be_installed() {
     run(&there, &received.root(), &["bundle", "load", bundle], 0);
     received.write("src/shop/main.txt", "second\n");
     run(&there, &received.root(), &["rebuild"], 0);
+    if crate::support::find_program("docker-compose").is_some() {
+        received.write("compose.yml", "services: {shop: {image: 'shop:latest'}}\n");
+        run(&there, &received.root(), &["rebuild", "--down", "--up"], 0);
+        assert_eq!(last_phase(&received.root()), "start", "what it started is on record too");
+        run(&there, &received.root(), &["rebuild", "--down"], 0);
+    } else {
+        eprintln!("skipped: {test}: rebuild --up needs docker-compose");
+    }
     let (old, new) = (layers(&here, "shop:latest").await, layers(&there, "shop:latest").await);
     assert_eq!(old[..old.len() - 1], new[..new.len() - 1], "the install step of the last stage ran again");
     assert_ne!(old.last(), new.last());

@@ -23,9 +23,8 @@ fn without_an_engine() {
     --- stderr
     error: no container engine answers
       caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
-    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
-    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
-    hint: `sudo systemctl start docker` starts the one of this machine
+    hint: see whether DOCKER_HOST is right
+    hint: `cargo xtask doctor` looks closer
     ");
     assert!(!repo.root().join("target").join("xtask/runs").exists(), "nothing changed");
     for words in ["build", "prefetch", "alias", "alias --check", "verify", "push ok", "push-all"] {
@@ -42,9 +41,8 @@ fn without_an_engine() {
     --- stderr
     warning: no container engine answers
       caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
-    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
-    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
-    hint: `sudo systemctl start docker` starts the one of this machine
+    hint: see whether DOCKER_HOST is right
+    hint: `cargo xtask doctor` looks closer
     ");
 }
 
@@ -217,7 +215,8 @@ fn hostile_trees_are_named_and_never_a_panic() {
 #[test]
 fn secrets_are_never_shown() {
     let repo = TestRepo::new(
-        "//- src/a/Dockerfile\nFROM scratch\nARG TOKEN\nCOPY app.conf /\n\
+        "//- src/a/Dockerfile\nFROM scratch\nARG TOKEN\nARG SIGNING_KEY\nARG PLAIN\nCOPY app.conf $SIGNING_KEY $PLAIN /\n\
+         //- src/a/service.toml\nargs = { SIGNING_KEY = \"K4711\", PLAIN = \"Anna4711-x\" }\n\
          //- src/a/app.conf.tpl\nkey={{JWT_SECRET}}\n\
          //- .env\nJWT_SECRET=in-env-4711\n\
          //- .env.example\nJWT_SECRET=\nNEW_PASSWORD=in-example-4711\n",

@@ -117,6 +117,13 @@ fn a_report_is_written_where_it_is_asked_for() {
         "{text}"
     );
     assert!(text.contains("<failure message=\"no container engine answers"), "{text}");
+    // Nor is there one where the settings are wrong.
+    let repo = TestRepo::new("//- .config/xtask.toml\njobs = \"many\"\n");
+    for command in ["build-all", "base-images"] {
+        assert_eq!(repo.code(&format!("{command} --junit {command}.xml")), 10);
+        let text = std::fs::read_to_string(repo.root().join(format!("{command}.xml"))).unwrap();
+        assert!(text.contains("<failure message") && text.contains("xtask.toml:1:8"), "{text}");
+    }
     // A run that has nothing to do is a report too.
     let repo = TestRepo::new("");
     assert_eq!((repo.code("build --junit report.xml"), repo.root().join("report.xml").exists()), (5, true));

@@ -53,9 +53,8 @@ fn status_as_text_and_json() {
     --- stderr
     warning: no container engine answers
       caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
-    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
-    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
-    hint: `sudo systemctl start docker` starts the one of this machine
+    hint: see whether DOCKER_HOST is right
+    hint: `cargo xtask doctor` looks closer
     ");
     let status = repo.json("status v2 --offline --format json");
     let keys =
@@ -94,9 +93,8 @@ fn status_as_text_and_json() {
     --- stderr
     warning: no container engine answers
       caused by: no answer at unix://TMP/no-engine.sock (DOCKER_HOST): No such file or directory (os error 2)
-    hint: `cargo xtask build-all --bootstrap` starts a private engine for this tree
-    hint: `DOCKER_HOST=unix:///path/to/docker.sock` names an engine that runs already
-    hint: `sudo systemctl start docker` starts the one of this machine
+    hint: see whether DOCKER_HOST is right
+    hint: `cargo xtask doctor` looks closer
     ");
 }
 
@@ -177,6 +175,13 @@ fn inspect_tells_one_object_a_line() {
       caused by: B:2: unknown instruction `RUNN`; did you mean `RUN`?
       caused by: nope: No such file or directory (os error 2)
     "#);
+    insta::assert_snapshot!(repo.run("inspect nope"), @"
+    exit 11
+    --- stderr
+    error: cannot read nope
+      caused by: No such file or directory (os error 2)
+    hint: see whether the path is right
+    ");
 }
 
 #[test]

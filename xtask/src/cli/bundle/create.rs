@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::super::activity::{Activity, Recorded, file_name};
+use super::super::activity::{Work, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
 use super::super::locked;
@@ -31,6 +31,7 @@ use crate::bundle::store::Store;
 use crate::compose::file::ComposeFile;
 use crate::config::Layer;
 use crate::engine::AnyEngine;
+use crate::engine::provision::Announce;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
 use crate::report::text::size;
@@ -79,24 +80,62 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
         super::super::print(&list(&closure));
         return Ok(ExitCode::Good);
     }
-    let code = Run::start(&session, &request, &world, &planned).go(&world, planned).await?;
-    if code != ExitCode::Good {
-        return Ok(code);
+    closure.warnings.iter().for_each(|warning| session.warn(&warning.to_string()));
+    let trouble = world.trouble(&request, &planned.selected);
+    let mut run = Run::start(&session, &request, &world, &planned);
+    run.expect_further(1);
+    let wish = Wish { compose, has, output, is_proven: args.prove };
+    let result = build_and_save(&session, &mut run, &request, (world, planned), wish).await;
+    let (result, written) = match result {
+        Ok(written) => (Ok(()), written),
+        Err(error) => (Err(error), None),
+    };
+    let code = run.finish(trouble, result).await?;
+    if let Some(written) = written {
+        let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
+        super::super::print(&paths.join("\n"));
     }
+    Ok(code)
+}
+
+/// What is to be written, but for the images.
+struct Wish {
+    compose: Vec<ComposeFile>,
+    has: Option<Inventory>,
+    output: Output,
+    is_proven: bool,
+}
+
+/// All phases of the command, in one run. None is written when something went wrong before: that is told.
+async fn build_and_save(
+    session: &Session,
+    run: &mut Run<'_>,
+    request: &Request,
+    (world, planned): (World, Planned),
+    wish: Wish,
+) -> Result<Option<Written>, Error> {
+    run.phases(&world, planned).await?;
+    if !run.is_well() {
+        return Ok(None);
+    }
+    let cancel = run.cancel().clone();
+    let mut work = run.work(&[Phase::Save]);
     // What was pulled and built is looked at once more: nothing is written of what was only planned.
-    let world = session.look().await?;
-    let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request };
-    let planned = pipeline::plan(&session, &world, &after).await?;
-    let closure = closure_of(&session, &world, &planned, &compose);
-    refuse_missing(&missing(&closure, &world.observed))?;
-    let engine = world.engine.clone()?;
-    let selected = args.prove.then(|| planned.selected.clone());
-    let goods = Goods { closure, selected, files: files_of(&session, &compose), has, output };
-    let written = or_interrupted(save(&session, &world, &engine, &goods)).await;
-    let written = written.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))?;
-    let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
-    super::super::print(&paths.join("\n"));
-    Ok(ExitCode::Good)
+    let saving = async {
+        let world = session.look().await?;
+        let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request.clone() };
+        let planned = pipeline::plan(session, &world, &after).await?;
+        let closure = closure_of(session, &world, &planned, &wish.compose);
+        refuse_missing(&missing(&closure, &world.observed))?;
+        let engine = world.engine.clone()?;
+        let selected = wish.is_proven.then(|| planned.selected.clone());
+        let files = files_of(session, &wish.compose);
+        let goods = Goods { closure, selected, files, has: wish.has, output: wish.output };
+        save(&mut work, session, &world, &engine, &goods).await.map(Some)
+    };
+    let saved = cancel.run_until_cancelled(saving).await.unwrap_or(Ok(None));
+    run.add(work);
+    saved
 }
 
 fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
@@ -157,7 +196,7 @@ fn request(
 
 fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeFile]) -> Closure {
     let lineages = world.lineages(&world.observed, &planned.assessments);
-    let found = closure(&ClosureInput {
+    closure(&ClosureInput {
         selected: &planned.selected,
         graph: &world.tree.graph,
         lineages: &lineages,
@@ -165,11 +204,7 @@ fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[Co
         rules: session.rules(),
         observed: &world.observed,
         platform: &session.platform(&world.observed),
-    });
-    for warning in &found.warnings {
-        session.warn(&warning.to_string());
-    }
-    found
+    })
 }
 
 /// Everything that is sure to go wrong is told before anything is built.
@@ -280,48 +315,17 @@ impl BlobSource for Blobs {
     }
 }
 
-async fn save(session: &Session, world: &World, engine: &AnyEngine, goods: &Goods) -> Result<Written, Error> {
-    let told = world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version));
-    let start = || Activity::start(session, Recorded::No, told.clone(), &[Phase::Save]);
-    let mut activity = start();
-    let gathered = gather(&mut activity, session, world, engine, goods).await;
-    let Some(selected) = &goods.selected else {
-        let written = match gathered {
-            Ok(gathered) => write(&mut activity, gathered, goods).await,
-            Err(error) => Err(error),
-        };
-        return activity.finish(written).await;
-    };
-    // A proof is a run of its own with an eye of its own: two would draw over each other.
-    let mut gathered = activity.finish(gathered).await?;
-    let Gathered { manifest, images, store, .. } = &gathered;
-    gathered.manifest.proof = Some(prove_store(session, world, manifest, images, store, selected).await?);
-    let mut activity = start();
-    activity.begin_phase(Phase::Save, 1);
-    let written = write(&mut activity, gathered, goods).await;
-    activity.finish(written).await
-}
-
-/// What goes into a bundle.
-struct Gathered {
-    manifest: BundleManifest,
-    images: Vec<StoredImage>,
-    store: Store,
-    files: BTreeMap<Digest, PathBuf>,
-}
-
-/// Brings the images out of the engine, and finds the rest.
-async fn gather(
-    activity: &mut Activity,
+async fn save(
+    activity: &mut Work,
     session: &Session,
     world: &World,
     engine: &AnyEngine,
     goods: &Goods,
-) -> Result<Gathered, Error> {
+) -> Result<Written, Error> {
     let root = &session.config.root;
     let store = Store::open(&root.join(BLOBS))
         .map_err(|error| Error::of(ErrorKind::File, &error).context("cannot keep blobs"))?;
-    activity.begin_phase(Phase::Save, if goods.selected.is_some() { 1 } else { 2 });
+    activity.begin_phase(Phase::Save, if goods.selected.is_some() { 3 } else { 2 });
     let count = goods.closure.images.len();
     let step =
         activity.begin(Phase::Save, "images", "out of the engine, what is not in the store of blobs yet");
@@ -354,16 +358,13 @@ async fn gather(
         let version = version.map(|(known, _)| known.version.clone()).unwrap_or_default();
         manifest.artifacts.push(ArtifactRecord { file, version, needed_by: needed_by.clone(), blob });
     }
-    if goods.selected.is_some() {
-        activity.end_phase(Phase::Save, format!("{count} images"));
+    if let Some(selected) = &goods.selected {
+        let step = activity.begin(Phase::Save, "proof", "rebuilt in an empty engine without a network");
+        let announce = activity.announcer();
+        let proof = prove_store(session, world, &manifest, &images, &store, selected, &announce).await?;
+        activity.end(step, Outcome::Done, format!("{} images rebuilt", proof.images.len()));
+        manifest.proof = Some(proof);
     }
-    Ok(Gathered { manifest, images, store, files })
-}
-
-/// Writes the bundle.
-async fn write(activity: &mut Activity, gathered: Gathered, goods: &Goods) -> Result<Written, Error> {
-    let Gathered { mut manifest, images, store, files } = gathered;
-    let count = images.len();
     if let Some(has) = &goods.has {
         leave_out(&mut manifest, &images, has);
     }
@@ -424,6 +425,7 @@ async fn prove_store(
     images: &[StoredImage],
     store: &Store,
     selected: &BTreeSet<ImageName>,
+    announce: Announce<'_>,
 ) -> Result<Proof, Error> {
     let parcels: Vec<Parcel> = manifest
         .members
@@ -434,7 +436,7 @@ async fn prove_store(
     let layers = images.iter().flat_map(|image| &image.layers);
     let sizes: BTreeMap<Digest, u64> =
         layers.filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw))).collect();
-    let (disposable, closed) = prove::closed_engine(session).await?;
+    let (disposable, closed) = prove::closed_engine(session, announce).await?;
     deliver(&closed, store, &parcels, Present::default(), &sizes, &|_| {})
         .await
         .map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))?;

@@ -12,7 +12,7 @@ use crate::bundle::inventory::{self, Inventory};
 use crate::bundle::layout::EntryName;
 use crate::bundle::load::LoadPlan;
 use crate::bundle::verify::{Unpack, Verified};
-use crate::cli::activity::{Activity, Recorded, file_name};
+use crate::cli::activity::{Activity, Recorded, Work, file_name};
 use crate::cli::interrupt::or_interrupted;
 use crate::cli::session::Session;
 use crate::engine::{AnyEngine, Progress};
@@ -44,7 +44,7 @@ pub(super) async fn load(session: &Session, file: PathBuf) -> Result<ExitCode, E
     let outlook = look(session, file).await?;
     let engine = outlook.has.engine.clone();
     let mut activity = Activity::start(session, Recorded::Yes, engine, &[Phase::Verify, Phase::Load]);
-    let work = work(session, &mut activity, outlook);
+    let work = work(session, &mut activity.work, outlook);
     let result = or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)));
     crate::cli::print(&activity.finish(result).await?);
     Ok(ExitCode::Good)
@@ -71,7 +71,7 @@ async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
 }
 
 /// Proves, delivers, and says what was done.
-async fn work(session: &Session, activity: &mut Activity, outlook: Outlook) -> Result<String, Error> {
+async fn work(session: &Session, activity: &mut Work, outlook: Outlook) -> Result<String, Error> {
     let Outlook { contents, engine, has, plan } = outlook;
     let name = file_name(contents.bundle().path());
     let verified = prove(activity, contents, Unpack::Only(plan.layers.clone())).await?;
