@@ -17,7 +17,7 @@ use crate::model::{
     Phase, Platform,
 };
 use crate::rebuild::network::{Need, need_of};
-use crate::report::resolve::Mode;
+use crate::report::resolve::{Mode, Verbosity};
 
 /// Larger files are no sources that somebody edits.
 const LARGEST: u64 = 1 << 20;
@@ -59,6 +59,7 @@ pub(super) async fn prove(
     if there.display.mode == Mode::Tty {
         // The command that asks for a proof draws; two would draw over each other.
         there.display.mode = Mode::Quiet;
+        there.display.verbosity = Verbosity::Quiet;
     }
     let request = Request {
         only: selected.iter().map(ToString::to_string).collect(),
