@@ -297,7 +297,7 @@ async fn images_come_out_and_go_in(world: &World) {
 }
 
 async fn a_dropped_build_is_over(world: &World) {
-    let spec = world.spec("sleepy:1", "FROM BASE\nRUN echo asleep && sleep 300\n", Vec::new());
+    let spec = world.spec("sleepy:1", "FROM BASE\nRUN echo asleep && sleep 30\n", Vec::new());
     let (asleep, wake) = tokio::sync::oneshot::channel();
     let asleep = std::sync::Mutex::new(Some(asleep));
     let progress = |progress| {

@@ -55,7 +55,8 @@ async fn an_engine_that_dies_is_gone() {
         }
     };
     import_base(&world).await;
-    let spec = world.spec("sleepy:1", "FROM BASE\nRUN echo asleep && sleep 300\n", Vec::new());
+    // What runs outlives an engine that is killed, but not for long.
+    let spec = world.spec("sleepy:1", "FROM BASE\nRUN echo asleep && sleep 30\n", Vec::new());
     let (asleep, wake) = tokio::sync::oneshot::channel();
     let asleep = std::sync::Mutex::new(Some(asleep));
     let progress = |progress| {
