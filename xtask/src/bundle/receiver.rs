@@ -21,7 +21,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -111,7 +111,11 @@ async fn serve(listener: TcpListener, pushes: Arc<Pushes>) {
                         let pushes = pushes.clone();
                         async move { Ok::<_, Infallible>(pushes.answer(request).await) }
                     });
-                    // An engine tries TLS first, which is no HTTP; what else goes wrong, the engine tells.
+                    // What goes wrong, the engine tells.
+                    if matches!(speaks_tls(&stream).await, Ok(true)) {
+                        let _ = refuse_tls(stream).await;
+                        return;
+                    }
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -120,6 +124,23 @@ async fn serve(listener: TcpListener, pushes: Arc<Pushes>) {
             Some(_) = connections.join_next() => {}
         }
     }
+}
+
+/// Whether a client begins with a TLS handshake (RFC 8446, 5.1: a record of type 22). Engines try that first.
+async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0] == 22)
+}
+
+/// Says in plain HTTP that this is plain HTTP. An engine that keeps images in containerd goes on without TLS only
+/// when the answer to its handshake begins with `HTTP/` (containerd, `core/remotes/docker/registry.go`,
+/// `HTTPFallback`); one that is just hung up on gives the push up.
+async fn refuse_tls(mut stream: TcpStream) -> io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut hello = [0; 4096];
+    stream.read(&mut hello).await?;
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await?;
+    stream.shutdown().await
 }
 
 impl Pushes {

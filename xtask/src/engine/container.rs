@@ -15,8 +15,8 @@ use super::EngineError;
 use super::bollard::DockerEngine;
 use super::http::{Answer, empty, full, target};
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, ImageDetails,
-    LogStream, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, Identity,
+    ImageDetails, LogStream, Platform, Reference, RunConfig, RunHealthcheck,
 };
 
 /// No more of what a command or a container printed is kept.
@@ -84,7 +84,7 @@ struct Inspected {
     name: String,
     #[serde(default)]
     image: String,
-    config: Option<Config>,
+    config: Option<RunConfig>,
     state: State,
     network_settings: Option<NetworkSettings>,
 }
@@ -155,7 +155,7 @@ fn told(found: Inspected) -> ContainerState {
     ContainerState {
         name: found.name.trim_start_matches('/').to_owned(),
         image: found.image.parse().ok(),
-        labels: found.config.and_then(|config| config.labels).unwrap_or_default(),
+        labels: found.config.unwrap_or_default().labels,
         running,
         exit_code: (!running).then_some(exit_code),
         out_of_memory,
@@ -273,7 +273,7 @@ struct Image {
     size: u64,
     repo_digests: Option<Vec<String>>,
     repo_tags: Option<Vec<String>>,
-    config: Option<Config>,
+    config: Option<RunConfig>,
     #[serde(rename = "RootFS")]
     root: Option<RootFs>,
     #[serde(default)]
@@ -281,31 +281,6 @@ struct Image {
     #[serde(default)]
     architecture: String,
     variant: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Config {
-    user: Option<String>,
-    working_dir: Option<String>,
-    env: Option<Vec<String>>,
-    entrypoint: Option<Vec<String>>,
-    cmd: Option<Vec<String>>,
-    exposed_ports: Option<BTreeMap<String, Value>>,
-    healthcheck: Option<HealthcheckConfig>,
-    labels: Option<BTreeMap<String, String>>,
-    volumes: Option<BTreeMap<String, Value>>,
-    stop_signal: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct HealthcheckConfig {
-    test: Option<Vec<String>>,
-    interval: i64,
-    timeout: i64,
-    start_period: i64,
-    retries: i64,
 }
 
 #[derive(Deserialize)]
@@ -356,24 +331,25 @@ pub(super) async fn layers(engine: &DockerEngine, id: &Digest) -> Result<Option<
 
 fn described(image: Image) -> ImageDetails {
     let config = image.config.unwrap_or_default();
-    let names = |set: Option<BTreeMap<String, Value>>| set.unwrap_or_default().into_keys().collect();
+    let layers = image.root.map(|root| root.layers).unwrap_or_default();
     let os = if image.os.is_empty() { "linux" } else { &image.os };
     let platform = Platform::new(os, &image.architecture, image.variant.as_deref());
     let digests = image.repo_digests.unwrap_or_default();
     ImageDetails {
         id: image.id,
+        identity: Identity::of(&platform, &layers, &config),
         platform,
-        user: config.user.unwrap_or_default(),
-        workdir: config.working_dir.unwrap_or_default(),
-        env: config.env.unwrap_or_default().iter().map(|text| variable(text)).collect(),
-        entrypoint: config.entrypoint.unwrap_or_default(),
-        cmd: config.cmd.unwrap_or_default(),
-        exposed_ports: names(config.exposed_ports),
-        healthcheck: config.healthcheck.and_then(healthcheck),
-        labels: config.labels.unwrap_or_default(),
-        volumes: names(config.volumes),
-        stop_signal: config.stop_signal.filter(|signal| !signal.is_empty()),
-        layers: image.root.map(|root| root.layers).unwrap_or_default(),
+        user: config.user,
+        workdir: config.working_dir,
+        env: config.env.iter().map(|text| variable(text)).collect(),
+        entrypoint: config.entrypoint,
+        cmd: config.cmd,
+        exposed_ports: config.exposed_ports.into_keys().collect(),
+        healthcheck: healthcheck(config.healthcheck),
+        labels: config.labels,
+        volumes: config.volumes.into_keys().collect(),
+        stop_signal: Some(config.stop_signal).filter(|signal| !signal.is_empty()),
+        layers,
         size: image.size,
         repo_digests: digests.iter().filter_map(|digest| digest.parse().ok()).collect(),
     }
@@ -385,9 +361,8 @@ fn variable(text: &str) -> (String, String) {
 }
 
 /// `["NONE"]` switches an inherited check off.
-fn healthcheck(config: HealthcheckConfig) -> Option<Healthcheck> {
-    let test =
-        config.test.filter(|test| !test.is_empty() && test.first().is_none_or(|word| word != "NONE"))?;
+fn healthcheck(config: RunHealthcheck) -> Option<Healthcheck> {
+    let test = Some(config.test).filter(|test| test.first().is_some_and(|word| word != "NONE"))?;
     // Zero is "as the engine likes".
     let number = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
     let time = |nanoseconds: i64| number(nanoseconds).map(Duration::from_nanos);
@@ -546,7 +521,7 @@ mod tests {
         assert!(details.exposed_ports.iter().eq(["8080/tcp", "8090/tcp"]));
         let check = details.healthcheck.expect("a check");
         assert_eq!((check.interval, check.retries), (Some(Duration::from_secs(2)), None));
-        let off = HealthcheckConfig { test: Some(vec!["NONE".to_owned()]), ..HealthcheckConfig::default() };
+        let off = RunHealthcheck { test: vec!["NONE".to_owned()], ..RunHealthcheck::default() };
         assert_eq!(healthcheck(off), None);
     }
 }

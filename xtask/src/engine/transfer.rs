@@ -32,6 +32,18 @@ struct Line {
     aux: Option<Aux>,
 }
 
+impl Line {
+    /// The digest that a push ended with. Engines that keep images in containerd have no `aux` and say it in words:
+    /// `v1: digest: sha256:… size: 405` (moby, `daemon/containerd/image_push.go`).
+    fn pushed(&self) -> Option<Digest> {
+        let in_words = || {
+            let (_, said) = self.status.as_deref()?.split_once(": digest: ")?;
+            said.split_whitespace().next()?.parse().ok()
+        };
+        self.aux.as_ref().and_then(|aux| aux.digest.clone()).or_else(in_words)
+    }
+}
+
 #[derive(Clone, Copy, Deserialize)]
 struct Detail {
     #[serde(default)]
@@ -81,7 +93,7 @@ pub(super) async fn pull(
     Ok(())
 }
 
-/// Pushes; the digest is the registry's.
+/// Pushes; the digest is that of the manifest which the registry took.
 pub(super) async fn push(
     engine: &DockerEngine,
     reference: &Reference,
@@ -100,7 +112,7 @@ pub(super) async fn push(
     while let Some(line) = lines.next::<Line>().await? {
         check(&line, reference)?;
         layers.take(&line, progress);
-        digest = line.aux.and_then(|aux| aux.digest).or(digest);
+        digest = line.pushed().or(digest);
     }
     digest.ok_or_else(|| EngineError::Gone(format!("the push of {reference} ended without a digest")))
 }
@@ -254,6 +266,21 @@ mod tests {
         assert!(matches!(error, EngineError::Transient { .. }));
         let push = r#"{"progressDetail":{},"aux":{"Tag":"1","Digest":"sha256:zz","Size":5}}"#;
         assert!(serde_json::from_str::<Line>(push).is_err(), "a digest that is none is refused");
+    }
+
+    #[test]
+    fn a_push_says_its_digest_in_a_field_or_in_words() {
+        let digest = Digest::from_sha256(&[7; 32]);
+        for (line, expected) in [
+            (format!(r#"{{"progressDetail":{{}},"aux":{{"Tag":"1","Digest":"{digest}","Size":5}}}}"#), true),
+            (format!(r#"{{"status":"v1: digest: {digest} size: 405"}}"#), true),
+            (r#"{"status":"The push refers to repository [r.example/a]"}"#.to_owned(), false),
+            (r#"{"status":"v1: digest: unknown size: 405"}"#.to_owned(), false),
+            (r#"{"status":"Pushed","progressDetail":{},"id":"f86b03832f0f"}"#.to_owned(), false),
+        ] {
+            let pushed = serde_json::from_str::<Line>(&line).expect("line").pushed();
+            assert_eq!(pushed, expected.then(|| digest.clone()), "{line}");
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub enum StepError {
     #[error(transparent)]
     Lookup(#[from] ApiError),
     /// A registry has something else than was pushed.
-    #[error("{}: the registry {found}, but {expected} was pushed: nothing is published", reference.familiar())]
+    #[error("{}: the registry {found}, but {expected} was pushed", reference.familiar())]
     Differs {
         /// What was pushed.
         reference: Reference,
@@ -168,6 +168,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             let pushed =
                 retry::run(policy, || execution.push_once(engine, reference, &tell), &retrying).await;
             let digest = pushed.map_err(|error| saying_who_may_push(error, reference))?;
+            execution.arrived(reference, &digest).await?;
             execution.ledger.pushed(reference, &digest);
             Ok(Done::because(digest.to_string()))
         }

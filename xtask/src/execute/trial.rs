@@ -126,6 +126,20 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
         }
     }
 
+    /// Asks the registry what it has under a name that was pushed. Another digest is an error; one that cannot be
+    /// asked from here (the engine may be elsewhere) is not.
+    pub(super) async fn arrived(&self, reference: &Reference, pushed: &Digest) -> Result<(), StepError> {
+        let Some(registry) = self.puller.registry() else { return Ok(()) };
+        match registry.manifest_digest(reference, None).await {
+            Ok(found) if found != *pushed => Err(StepError::Differs {
+                reference: reference.clone(),
+                found: format!("has {found}"),
+                expected: pushed.to_string(),
+            }),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     pub(super) async fn stop_registry(&self, home: &str, tell: OnProgress<'_>) -> Result<Done, StepError> {
         let home = self.root.join(home);
         let said = local_registry::said(self.engine, &home).await;

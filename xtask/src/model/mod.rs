@@ -11,6 +11,7 @@ mod diagnostic;
 mod digest;
 mod error_kind;
 mod event;
+mod identity;
 mod image;
 mod image_lock;
 pub mod labels;
@@ -33,6 +34,7 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
+pub use identity::{Identity, RunConfig, RunHealthcheck};
 pub use image::{
     BaseImage, BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
     ImageState, InputKind, InputPattern, LocalImage,

@@ -457,6 +457,20 @@ async fn a_push_leaves_what_is_new_and_is_told_early_what_is_not() {
     assert!(store.layer(&digest_of(&new)).is_some() && store.config(&digest_of(&config)).is_some());
 }
 
+#[tokio::test]
+async fn a_client_that_begins_with_tls_is_answered_in_plain_http() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let (_folder, store) = store();
+    let receiver = Receiver::start(&store).await.unwrap();
+    let name = receiver.expect("repo", Wanted::default());
+    let mut client = tokio::net::TcpStream::connect(name.split_once('/').unwrap().0).await.unwrap();
+    client.write_all(&[22, 3, 1, 0, 2, 1, 0]).await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();

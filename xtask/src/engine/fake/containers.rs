@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::engine::EngineError;
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, ImageDetails, LocalImage,
-    LogStream, Platform,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity, ImageDetails,
+    LocalImage, LogStream, Platform, RunConfig,
 };
 
 /// How containers of an image behave.
@@ -168,10 +168,14 @@ impl Containers {
     }
 
     pub(super) fn details(&self, name: &str, image: &LocalImage) -> ImageDetails {
+        let platform = image.platform.clone().unwrap_or_else(Platform::local);
+        // Its images are told apart by their IDs alone.
+        let identity = Identity::of(&platform, std::slice::from_ref(&image.id), &RunConfig::default());
         self.behaviour(name).details.map_or_else(
             || ImageDetails {
                 id: image.id.clone(),
-                platform: image.platform.clone().unwrap_or_else(Platform::local),
+                identity: identity.clone(),
+                platform: platform.clone(),
                 user: String::new(),
                 workdir: String::new(),
                 env: BTreeMap::new(),
@@ -189,6 +193,7 @@ impl Containers {
             },
             |details| ImageDetails {
                 id: image.id.clone(),
+                identity: identity.clone(),
                 size: image.size.max(details.size),
                 repo_digests: image.digests.clone(),
                 ..details
