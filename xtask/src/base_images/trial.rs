@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::checks::FIT_VERSION;
 use super::contract::Contract;
 use crate::model::{
-    Afterwards, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lasts, LocalImage, Observed,
-    ParseReferenceError, Phase, Plan, Platform, PullSource, Reason, Reference, RegistryPrefix, RegistryWish,
-    SmokeSpec, Step, StepId, StepKind, labels,
+    Afterwards, Anew, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lasts, LocalImage, Observed,
+    ParseReferenceError, Phase, Plan, Platform, Proof, PullSource, Reason, Reference, RegistryPrefix,
+    RegistryWish, SmokeSpec, Step, StepId, StepKind, labels,
 };
 
 /// The port of the framework's HTTP server.
@@ -162,21 +162,15 @@ pub fn there_and_back(
     let mut plan = Plan::default();
     for base in bases {
         let remote = remote(*base, port)?;
-        let pushed = push_to(&mut plan, Phase::Push, *base, &remote, &[Phase::Build, Phase::Verify]);
+        let before = [Phase::Build, Phase::Verify];
+        let pushed = push_to(Phase::Push, *base, &remote, &before, Proof::Word);
         let full = remote.familiar();
-        let removed = step(
-            Phase::Pull,
-            &format!("untag {full}"),
-            &full,
-            StepKind::Untag { reference: remote.clone() },
-            vec![pushed],
-        );
-        let pulled =
-            step(Phase::Pull, &full, &full, pull(&remote, &base.image.platform), vec![removed.id.clone()]);
+        let pull = pull(&remote, &base.image.platform);
+        let pulled = step(Phase::Pull, &full, &full, pull, vec![pushed.id.clone()]);
         let spec = SmokeSpec { afterwards, ..smoke(*base, &remote, mark, demands, Http::Asked) };
         let name = base.image.name.as_str();
         let tried = step(Phase::Test, name, name, StepKind::Smoke(Box::new(spec)), vec![pulled.id.clone()]);
-        plan.steps.extend([removed, pulled, tried]);
+        plan.steps.extend([pushed, pulled, tried]);
     }
     Ok(plan)
 }
@@ -189,28 +183,20 @@ pub fn rehearse(bases: &[Base<'_>], port: u16) -> Result<Plan, ParseReferenceErr
     let mut plan = Plan::default();
     for base in bases {
         let remote = remote(*base, port)?;
-        let pushed =
-            push_to(&mut plan, Phase::Rehearse, *base, &remote, &[Phase::Build, Phase::Verify, Phase::Test]);
-        let full = remote.familiar();
-        let kind = StepKind::Confirm { reference: remote };
-        plan.steps.push(step(Phase::Rehearse, &format!("confirm {full}"), &full, kind, vec![pushed]));
+        let before = [Phase::Build, Phase::Verify, Phase::Test];
+        plan.steps.push(push_to(Phase::Rehearse, *base, &remote, &before, Proof::PulledBack));
     }
     Ok(plan)
 }
 
 /// Gives an image its name in a registry and pushes it, if what was done to it before went well.
-fn push_to(plan: &mut Plan, phase: Phase, base: Base<'_>, remote: &Reference, before: &[Phase]) -> StepId {
+fn push_to(phase: Phase, base: Base<'_>, remote: &Reference, before: &[Phase], proof: Proof) -> Step {
     let name = base.image.name.as_str();
     let full = remote.familiar();
     let mut needs = vec![StepId::new(Phase::Registry, "local")];
     needs.extend(before.iter().map(|phase| StepId::new(*phase, name)));
-    let kind = StepKind::Tag { source: base.plain().clone(), target: remote.clone() };
-    let tagged = step(phase, &format!("tag {full}"), &full, kind, needs);
-    let push = StepKind::Push { reference: remote.clone() };
-    let pushed = step(phase, &full, &full, push, vec![tagged.id.clone()]);
-    let id = pushed.id.clone();
-    plan.steps.extend([tagged, pushed]);
-    id
+    let push = StepKind::Push { reference: remote.clone(), from: Some(base.plain().clone()), proof };
+    step(phase, &full, &full, push, needs)
 }
 
 fn pull(reference: &Reference, platform: &Platform) -> StepKind {
@@ -218,6 +204,7 @@ fn pull(reference: &Reference, platform: &Platform) -> StepKind {
         reference: reference.clone(),
         platform: platform.clone(),
         sources: vec![PullSource::Registry(reference.clone())],
+        anew: Anew::Yes,
     }
 }
 
@@ -232,25 +219,16 @@ pub fn publish(bases: &[Base<'_>], rehearsed_at: u16) -> Result<Plan, ParseRefer
     for base in bases {
         let name = base.image.name.as_str();
         let rehearsed = remote(*base, rehearsed_at)?.familiar();
-        let mut needs = vec![
-            StepId::new(Phase::Test, name),
-            StepId::new(Phase::Rehearse, &format!("confirm {rehearsed}")),
-        ];
+        let mut needs = vec![StepId::new(Phase::Test, name), StepId::new(Phase::Rehearse, &rehearsed)];
         for (at, (reference, _)) in base.image.pushed_names().enumerate() {
             let full = reference.familiar();
-            let push = StepKind::Push { reference: reference.clone() };
+            let proof = if at == 0 { Proof::PulledBack } else { Proof::Word };
+            let push = StepKind::Push { reference: reference.clone(), from: None, proof };
             let push = step(Phase::Push, &full, &full, push, needs.clone());
-            let mut arrived = push.id.clone();
-            plan.steps.push(push);
             let confirm = StepKind::Confirm { reference: reference.clone() };
-            if at == 0 {
-                let seen =
-                    step(Phase::Push, &format!("confirm {full}"), &full, confirm.clone(), vec![arrived]);
-                arrived = seen.id.clone();
-                plan.steps.push(seen);
-            }
-            needs.push(arrived.clone());
-            plan.steps.push(step(Phase::Confirm, &full, &full, confirm, vec![arrived]));
+            needs.push(push.id.clone());
+            plan.steps.push(step(Phase::Confirm, &full, &full, confirm, vec![push.id.clone()]));
+            plan.steps.push(push);
         }
     }
     // Steps stand in an order that respects what they need.
@@ -392,13 +370,11 @@ mod tests {
         let demands = Demands { contract: &contract, plugins: 1 };
         let plan = there_and_back(&bases, 15001, &mark(), demands, Afterwards::Remove).expect("names");
         insta::assert_snapshot!(told(&plan), @r"
-        push:tag 127.0.0.1:15001/fit-framework:1.2.3-debian | tag <- registry:local, build:fit-framework-debian, verify:fit-framework-debian
-        push:127.0.0.1:15001/fit-framework:1.2.3-debian | push <- push:tag 127.0.0.1:15001/fit-framework:1.2.3-debian
-        pull:untag 127.0.0.1:15001/fit-framework:1.2.3-debian | untag <- push:127.0.0.1:15001/fit-framework:1.2.3-debian
-        pull:127.0.0.1:15001/fit-framework:1.2.3-debian | pull <- pull:untag 127.0.0.1:15001/fit-framework:1.2.3-debian
+        push:127.0.0.1:15001/fit-framework:1.2.3-debian | push <- registry:local, build:fit-framework-debian, verify:fit-framework-debian
+        pull:127.0.0.1:15001/fit-framework:1.2.3-debian | pull <- push:127.0.0.1:15001/fit-framework:1.2.3-debian
         test:fit-framework-debian | smoke <- pull:127.0.0.1:15001/fit-framework:1.2.3-debian
         ");
-        let StepKind::Smoke(spec) = &plan.steps[4].kind else { panic!("{:?}", plan.steps[4]) };
+        let StepKind::Smoke(spec) = &plan.steps[2].kind else { panic!("{:?}", plan.steps[2]) };
         assert_eq!(spec.reference.familiar(), "127.0.0.1:15001/fit-framework:1.2.3-debian");
         assert_eq!(spec.expected.version.as_deref(), Some("1.2.3"));
     }
@@ -409,15 +385,12 @@ mod tests {
         let bases = Base::among([&image]);
         let rehearsal = rehearse(&bases, 15000).expect("names");
         insta::assert_snapshot!(told(&rehearsal), @r"
-        rehearse:tag 127.0.0.1:15000/fit-framework:1.2.3-debian | tag <- registry:local, build:fit-framework-debian, verify:fit-framework-debian, test:fit-framework-debian
-        rehearse:127.0.0.1:15000/fit-framework:1.2.3-debian | push <- rehearse:tag 127.0.0.1:15000/fit-framework:1.2.3-debian
-        rehearse:confirm 127.0.0.1:15000/fit-framework:1.2.3-debian | confirm <- rehearse:127.0.0.1:15000/fit-framework:1.2.3-debian
+        rehearse:127.0.0.1:15000/fit-framework:1.2.3-debian | push <- registry:local, build:fit-framework-debian, verify:fit-framework-debian, test:fit-framework-debian
         ");
         insta::assert_snapshot!(told(&publish(&bases, 15000).expect("names")), @r"
-        push:r.example/a/fit-framework:1.2.3-debian | push <- test:fit-framework-debian, rehearse:confirm 127.0.0.1:15000/fit-framework:1.2.3-debian
-        push:confirm r.example/a/fit-framework:1.2.3-debian | confirm <- push:r.example/a/fit-framework:1.2.3-debian
-        push:r.example/a/fit-framework:debian | push <- test:fit-framework-debian, rehearse:confirm 127.0.0.1:15000/fit-framework:1.2.3-debian, push:confirm r.example/a/fit-framework:1.2.3-debian
-        confirm:r.example/a/fit-framework:1.2.3-debian | confirm <- push:confirm r.example/a/fit-framework:1.2.3-debian
+        push:r.example/a/fit-framework:1.2.3-debian | push <- test:fit-framework-debian, rehearse:127.0.0.1:15000/fit-framework:1.2.3-debian
+        push:r.example/a/fit-framework:debian | push <- test:fit-framework-debian, rehearse:127.0.0.1:15000/fit-framework:1.2.3-debian, push:r.example/a/fit-framework:1.2.3-debian
+        confirm:r.example/a/fit-framework:1.2.3-debian | confirm <- push:r.example/a/fit-framework:1.2.3-debian
         confirm:r.example/a/fit-framework:debian | confirm <- push:r.example/a/fit-framework:debian
         ");
     }

@@ -1,4 +1,8 @@
 //! What failed in a run: the kind of each failure, and which of them decides the exit code.
+//!
+//! Whatever can fail is named here: nothing new passes for something else, or for a success.
+
+#![deny(clippy::wildcard_enum_match_arm)]
 
 use super::mapping::hint_for;
 use super::{ErrorKind, ExitCode};
@@ -44,7 +48,13 @@ pub fn hint_for_step(error: &StepError) -> Option<String> {
             Some("the same command with `--bootstrap` installs docker-registry".to_owned())
         }
         StepError::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
-        _ => None,
+        StepError::Artifact(_)
+        | StepError::File(_)
+        | StepError::Remove { .. }
+        | StepError::Unverified(_)
+        | StepError::Smoke(_)
+        | StepError::Registry(_)
+        | StepError::Lookup(_) => None,
     }
 }
 
@@ -60,7 +70,53 @@ pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
         | Reason::Offline
         | Reason::ArtifactUnavailable
         | Reason::NoInternalRegistry => ErrorKind::NotHere,
-        _ => of_phase(phase),
+        Reason::NotInStore
+        | Reason::NotInStoreLocked { .. }
+        | Reason::WrongPlatform { .. }
+        | Reason::AliasConflict { .. } => of_phase(phase),
+        // No failures: whoever asks has not looked at the outcome.
+        Reason::InStore
+        | Reason::OtherName(_)
+        | Reason::NotInCache
+        | Reason::InCache
+        | Reason::ArtifactNotLocked(_)
+        | Reason::SampleArtifact
+        | Reason::NamesVersion { .. }
+        | Reason::AliasMissing { .. }
+        | Reason::AliasesAgree
+        | Reason::AliasFixed { .. }
+        | Reason::NotPulled
+        | Reason::DigestOnly
+        | Reason::FileMissing
+        | Reason::TextChanged
+        | Reason::Unchanged
+        | Reason::KeysMissing(_)
+        | Reason::NotBuilt
+        | Reason::NoFingerprint
+        | Reason::Empty
+        | Reason::Changed(_)
+        | Reason::BaseMissing(_)
+        | Reason::Forced
+        | Reason::NeedFails(_)
+        | Reason::UpToDate { .. }
+        | Reason::NoEngine
+        | Reason::NameMissing(_)
+        | Reason::NotPushed
+        | Reason::InRegistry
+        | Reason::CacheNotAsked(_)
+        | Reason::ImageBuiltSince(_)
+        | Reason::Built
+        | Reason::Asked
+        | Reason::Superseded(_)
+        | Reason::StageUnused
+        | Reason::Old { .. }
+        | Reason::LeftBehind
+        | Reason::BeyondKept(_)
+        | Reason::Remade
+        | Reason::Unreferenced
+        | Reason::TreeBroken(_)
+        | Reason::InUse(_)
+        | Reason::NotSelected => ErrorKind::Unexpected,
     }
 }
 
@@ -97,11 +153,8 @@ pub(super) fn kind_of_engine(error: &EngineError) -> ErrorKind {
 fn of_engine(phase: Phase, error: &EngineError) -> ErrorKind {
     let kind = kind_of_engine(error);
     let general = of_phase(phase);
-    match kind {
-        ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone => kind,
-        _ if kind.code() == general.code() => kind,
-        _ => general,
-    }
+    let is_the_engine = matches!(kind, ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone);
+    if is_the_engine || kind.code() == general.code() { kind } else { general }
 }
 
 fn of_pull(phase: Phase, error: &PullError) -> ErrorKind {
@@ -164,12 +217,9 @@ impl Failures {
     /// before sources that cannot be taken, those before builds, builds before pulls, pulls before looks.
     pub fn worst(&self, pulls: Pulls) -> Option<ErrorKind> {
         let counts = |phase: Phase, kind: ErrorKind| {
-            let only_warns = match phase {
-                Phase::Prefetch | Phase::Alias => pulls == Pulls::Warn,
-                // What was built is as good without it.
-                Phase::Cache => true,
-                _ => false,
-            };
+            // What was built is as good without a cache.
+            let only_warns = phase == Phase::Cache
+                || (matches!(phase, Phase::Prefetch | Phase::Alias) && pulls == Pulls::Warn);
             !only_warns || severity(kind) < 3
         };
         let counted = self.0.iter().filter(|(phase, kind)| counts(*phase, *kind));
@@ -184,17 +234,26 @@ impl Failures {
 
 /// The lower, the more it says about the run as a whole. Below 3 it fails a run in whatever phase it happens.
 fn severity(kind: ErrorKind) -> u8 {
-    match kind {
-        ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone | ErrorKind::LocalRegistry => 0,
-        kind => match kind.code() {
-            ExitCode::DigestMismatch => 1,
-            ExitCode::ConfigInvalid => 2,
-            ExitCode::SourceInvalid => 3,
-            ExitCode::BuildFailed => 4,
-            ExitCode::PullFailed => 5,
-            ExitCode::VerifyFailed => 6,
-            _ => 7,
-        },
+    if matches!(
+        kind,
+        ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone | ErrorKind::LocalRegistry
+    ) {
+        return 0;
+    }
+    match kind.code() {
+        ExitCode::DigestMismatch => 1,
+        ExitCode::ConfigInvalid => 2,
+        ExitCode::SourceInvalid => 3,
+        ExitCode::BuildFailed => 4,
+        ExitCode::PullFailed => 5,
+        ExitCode::VerifyFailed => 6,
+        ExitCode::Good
+        | ExitCode::Unexpected
+        | ExitCode::Usage
+        | ExitCode::NothingSelected
+        | ExitCode::EngineUnfit
+        | ExitCode::Drift
+        | ExitCode::Interrupted => 7,
     }
 }
 

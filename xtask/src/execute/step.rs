@@ -12,7 +12,7 @@ use crate::base_images::artifact::{ArtifactError, How};
 use crate::base_images::local_registry::RegistryError;
 use crate::engine::{Engine, EngineError, Progress};
 use crate::events::Emitter;
-use crate::model::{EventKind, Outcome, PullSource, Reference, Step, StepId, StepKind, Unit};
+use crate::model::{Anew, EventKind, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind, Unit};
 use crate::registry::RegistryError as ApiError;
 
 /// Progress of one step is told at most this often.
@@ -101,9 +101,12 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
     let retrying = |attempt, delay, cause| teller.retrying(attempt, delay, cause);
     let engine = || execution.engine();
     match &step.kind {
-        StepKind::Pull { reference, platform, sources } => {
+        StepKind::Pull { reference, platform, sources, anew } => {
             let from = sources.iter().filter_map(PullSource::reference);
             execution.ledger.giving(from.chain([reference]));
+            if *anew == Anew::Yes {
+                engine()?.remove(reference).await?;
+            }
             let pulled =
                 execution.puller.pull(engine()?, reference, platform, sources, &tell, &retrying).await?;
             Ok(Done::because(pulled.to_string()))
@@ -113,10 +116,14 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             let outcome = if fetched.how == How::Cached { Outcome::UpToDate } else { Outcome::Done };
             Ok(Done { outcome, size: Some(fetched.found.size), ..Done::because(fetched.to_string()) })
         }
-        StepKind::Tag { source, target } => {
-            execution.ledger.giving([target]);
-            engine()?.tag(source, target).await?;
-            Ok(Done::because(format!("{} -> {}", source.familiar(), target.familiar())))
+        StepKind::Tag { source, targets } => {
+            execution.ledger.giving(targets);
+            let engine = engine()?;
+            for target in targets {
+                engine.tag(source, target).await?;
+            }
+            let names: Vec<String> = targets.iter().map(Reference::familiar).collect();
+            Ok(Done::because(format!("{} -> {}", source.familiar(), names.join(", "))))
         }
         StepKind::WriteFile { path, contents, was, mode } => {
             let full = execution.root.join(path);
@@ -162,15 +169,22 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
                 }
             }
         }
-        StepKind::Push { reference } => {
+        StepKind::Push { reference, from, proof } => {
             let engine = engine()?;
+            if let Some(from) = from {
+                execution.ledger.giving([reference]);
+                engine.tag(from, reference).await?;
+            }
             let policy = execution.puller.policy();
             let pushed =
                 retry::run(policy, || execution.push_once(engine, reference, &tell), &retrying).await;
             let digest = pushed.map_err(|error| saying_who_may_push(error, reference))?;
             execution.arrived(reference, &digest).await?;
             execution.ledger.pushed(reference, &digest);
-            Ok(Done::because(digest.to_string()))
+            match proof {
+                Proof::PulledBack => execution.confirm(reference, &tell, &retrying).await,
+                Proof::Word => Ok(Done::because(digest.to_string())),
+            }
         }
         StepKind::StartRegistry(wish) => execution.start_registry(wish).await,
         StepKind::StopRegistry { home } => execution.stop_registry(home, &tell).await,

@@ -44,7 +44,8 @@ pub use local_registry::{Lasts, RegistryWish};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
-    BuildSpec, Expectation, InlineCache, Plan, PullSource, Recipe, Skipped, Step, StepId, StepKind,
+    Anew, BuildSpec, Expectation, InlineCache, Plan, Proof, PullSource, Recipe, Skipped, Step, StepId,
+    StepKind,
 };
 pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason, unavailable_base};

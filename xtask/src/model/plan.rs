@@ -108,13 +108,15 @@ pub enum StepKind {
         platform: Platform,
         /// Where to try, in order.
         sources: Vec<PullSource>,
+        /// Whether what is here under the name may stand for what a registry gives.
+        anew: Anew,
     },
-    /// Give an image of the store a further name, taking it from another image if need be.
+    /// Give an image of the store further names, taking them from other images if need be.
     Tag {
         /// A name that the store has (or has once `needs` are done).
         source: Reference,
-        /// The further name.
-        target: Reference,
+        /// The further names.
+        targets: Vec<Reference>,
     },
     /// Write a text file, whole or not at all.
     WriteFile {
@@ -135,6 +137,10 @@ pub enum StepKind {
     Push {
         /// What to push.
         reference: Reference,
+        /// Whose image gets the name first, where it lacks it.
+        from: Option<Reference>,
+        /// Whether it is looked up again.
+        proof: Proof,
     },
     /// Start a registry on this machine.
     StartRegistry(RegistryWish),
@@ -193,6 +199,25 @@ impl StepKind {
             Self::RemoveContainer { .. } => "remove-container",
         }
     }
+}
+
+/// Whether a pull begins with nothing. What only prepares a step, or proves what it did, is a part of it and no step of its
+/// own: a run counts what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// The name is taken away first.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// Whether a push is over only when the registry has what was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// It is pulled back by its digest and compared.
+    PulledBack,
+    /// The registry's word is taken.
+    Word,
 }
 
 /// One place to get an external image from.

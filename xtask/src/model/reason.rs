@@ -224,10 +224,13 @@ pub enum Change {
 }
 
 impl Reason {
-    /// How something ends that is not done for this reason.
+    /// How something ends that is not done for this reason. Each reason says so itself: one that was forgotten would pass
+    /// for a success.
+    #[deny(clippy::wildcard_enum_match_arm)]
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::NotInStore
+            | Self::NotInStoreLocked { .. }
             | Self::WrongPlatform { .. }
             | Self::Offline
             | Self::NoInternalRegistry
@@ -248,7 +251,43 @@ impl Reason {
             | Self::NotPulled
             | Self::DigestOnly
             | Self::NoEngine => Outcome::Skipped,
-            _ => Outcome::UpToDate,
+            // What is asked for or missing is a reason to do something; where nothing is done for it, nothing is owed.
+            Self::InStore
+            | Self::OtherName(_)
+            | Self::NotInCache
+            | Self::InCache
+            | Self::ArtifactNotLocked(_)
+            | Self::SampleArtifact
+            | Self::NamesVersion { .. }
+            | Self::AliasMissing { .. }
+            | Self::AliasesAgree
+            | Self::AliasFixed { .. }
+            | Self::FileMissing
+            | Self::TextChanged
+            | Self::Unchanged
+            | Self::KeysMissing(_)
+            | Self::NotBuilt
+            | Self::NoFingerprint
+            | Self::Empty
+            | Self::Changed(_)
+            | Self::BaseMissing(_)
+            | Self::Forced
+            | Self::UpToDate { .. }
+            | Self::NameMissing(_)
+            | Self::NotPushed
+            | Self::InRegistry
+            | Self::ImageBuiltSince(_)
+            | Self::Built
+            | Self::Asked
+            | Self::Superseded(_)
+            | Self::StageUnused
+            | Self::Old { .. }
+            | Self::LeftBehind
+            | Self::BeyondKept(_)
+            | Self::Remade
+            | Self::Unreferenced
+            | Self::TreeBroken(_)
+            | Self::InUse(_) => Outcome::UpToDate,
         }
     }
 }

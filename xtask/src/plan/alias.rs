@@ -389,7 +389,7 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
             id: StepId::new(Phase::Alias, &subject),
             phase: Phase::Alias,
             subject,
-            kind: StepKind::Tag { source: winner.reference.clone(), target: name.reference.clone() },
+            kind: StepKind::Tag { source: winner.reference.clone(), targets: vec![name.reference.clone()] },
             needs: needs.clone(),
             after: Vec::new(),
             why,

@@ -323,12 +323,9 @@ pub fn plan(
         let why = if forced { Reason::Forced } else { assessment.reason.clone() };
         let id = StepId::new(Phase::Build, subject);
         planned.insert(&image.name, id.clone());
-        let kinds = step_kinds(request, image, assessment, contexts, &why);
-        for (position, (subject, kind)) in kinds.into_iter().enumerate() {
-            let id = if position == 0 { id.clone() } else { StepId::new(Phase::Build, &subject) };
-            let (needs, after, why) = (needs.clone(), after.clone(), why.clone());
-            plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
-        }
+        let kind = step_kind(request, image, assessment, contexts, &why);
+        let subject = subject.to_owned();
+        plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
     }
     plan
 }
@@ -370,39 +367,26 @@ pub fn externals(image: &Image) -> Vec<&Reference> {
     source.into_iter().chain(image.base_images.iter().map(|b| &b.reference)).collect()
 }
 
-/// What brings one image up to date, each with what it is about; the first is about the image itself.
-fn step_kinds(
+/// What brings one image up to date.
+fn step_kind(
     request: &BuildRequest,
     image: &Image,
     assessment: &Assessment,
     contexts: &Contexts,
     why: &Reason,
-) -> Vec<(String, StepKind)> {
-    let subject = image.name.to_string();
-    let tag = |source: &Reference, target: &Reference| StepKind::Tag {
-        source: source.clone(),
-        target: target.clone(),
-    };
-    let further = |source: &Reference| -> Vec<(String, StepKind)> {
-        image.further_names().map(|name| (name.familiar(), tag(source, name))).collect()
-    };
+) -> StepKind {
+    let further = image.further_names().cloned();
     match (&image.source, why) {
         (ImageSource::External(source), _) => {
-            let mut all = vec![(subject, tag(source, &image.reference))];
-            all.extend(further(source));
-            all
+            let targets = std::iter::once(image.reference.clone()).chain(further).collect();
+            StepKind::Tag { source: source.clone(), targets }
         }
         (ImageSource::Build(_), Reason::NameMissing(_)) => {
-            let mut all = further(&image.reference);
-            if let Some((first, _)) = all.first_mut() {
-                *first = subject;
-            }
-            all
+            StepKind::Tag { source: image.reference.clone(), targets: further.collect() }
         }
         (ImageSource::Build(target), why) => {
             let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();
-            let spec = spec(request, image, target, assessment, files, why);
-            vec![(subject, StepKind::Build(Box::new(spec)))]
+            StepKind::Build(Box::new(spec(request, image, target, assessment, files, why)))
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Capabilities, ImageName, LocalImage, Network, Observed, Phase, Plan, Platform, Reason, Reference,
+    Capabilities, ImageName, LocalImage, Network, Observed, Phase, Plan, Platform, Proof, Reason, Reference,
     RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
 use crate::rebuild::lineage::{Lineage, NAMESPACE};
@@ -125,24 +125,26 @@ pub fn store(input: &StoreInput<'_>, keeps: &mut Plan) -> Plan {
         let keep = StepId::new(Phase::Keep, &lineage.reference.familiar());
         let here = input.observed.find(&lineage.reference);
         let subject = name.familiar();
-        let push = StepKind::Push { reference: name.clone() };
+        let push = |from: Option<&Reference>| StepKind::Push {
+            reference: name.clone(),
+            from: from.cloned(),
+            proof: Proof::Word,
+        };
         let id = StepId::new(Phase::Cache, &subject);
         match (keeps.steps.iter_mut().find(|step| step.id == keep), here) {
             (Some(kept), _) => {
+                plan.steps.push(step(id, &subject, push(None), vec![keep], Reason::Built));
                 if let StepKind::Build(spec) = &mut kept.kind {
                     spec.tags.push(name);
                 }
-                plan.steps.push(step(id, &subject, push, vec![keep], Reason::Built));
             }
             (None, None) => {}
             (None, Some(kept)) if was_pushed(kept, &name, input.observed) => {
                 plan.skipped.push(Skipped { phase: Phase::Cache, subject, why: Reason::InRegistry });
             }
             (None, Some(_)) => {
-                let tag = StepId::new(Phase::Cache, &format!("tag {subject}"));
-                let kind = StepKind::Tag { source: lineage.reference.clone(), target: name };
-                plan.steps.push(step(tag.clone(), &subject, kind, Vec::new(), Reason::NotPushed));
-                plan.steps.push(step(id, &subject, push, vec![tag], Reason::NotPushed));
+                let push = push(Some(&lineage.reference));
+                plan.steps.push(step(id, &subject, push, Vec::new(), Reason::NotPushed));
             }
         }
     }
@@ -279,9 +281,9 @@ mod tests {
         let platforms = BTreeMap::from([(name.clone(), Platform::new("linux", "amd64", None))]);
         for (images, forbidden, expected) in [
             (vec![], None, ""),
-            (vec![image(&[&kept], None)], None, "tag push"),
-            (vec![image(&[&kept, &there], None)], None, "tag push"),
-            (vec![image(&[&kept], Some('b'))], None, "tag push"),
+            (vec![image(&[&kept], None)], None, "push"),
+            (vec![image(&[&kept, &there], None)], None, "push"),
+            (vec![image(&[&kept], Some('b'))], None, "push"),
             (vec![image(&[&kept, &there], Some('b'))], None, "- already in the registry"),
             (vec![image(&[&kept], None)], Some("no"), "- not asked: no"),
         ] {

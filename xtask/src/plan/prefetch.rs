@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{
-    LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
-    RegistryPrefix, Skipped, Step, StepId, StepKind,
+    Anew, LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe,
+    Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
 
 use super::alias;
@@ -85,7 +85,12 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
                 id: StepId::new(Phase::Prefetch, &subject),
                 phase: Phase::Prefetch,
                 subject,
-                kind: StepKind::Pull { reference: wish.original, platform: wish.platform, sources },
+                kind: StepKind::Pull {
+                    reference: wish.original,
+                    platform: wish.platform,
+                    sources,
+                    anew: Anew::No,
+                },
                 needs: Vec::new(),
                 after: Vec::new(),
                 why,

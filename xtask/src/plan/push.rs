@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::graph::ImageGraph;
-use crate::model::{ImageName, Observed, Phase, Plan, Reason, Skipped, Step, StepId, StepKind};
+use crate::model::{ImageName, Observed, Phase, Plan, Proof, Reason, Skipped, Step, StepId, StepKind};
 
 /// One push for each selected image, under its full name and each of its tags. An image that was to be built is pushed only if it was.
 /// Where nothing is built before (`store` is what there is), a missing name is made of the plain one.
@@ -14,6 +14,7 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, store: Option<&O
         for (reference, plain) in image.pushed_names() {
             let (name, full) = (image.name.as_str(), reference.familiar());
             let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
+            let mut from = None;
             let is_missing =
                 |store: &&Observed| store.capabilities.is_some() && store.find(reference).is_none();
             if let Some(store) = store.filter(is_missing) {
@@ -22,23 +23,26 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, store: Option<&O
                     plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
                     continue;
                 };
-                let id = StepId::new(Phase::Push, &format!("tag {full}"));
-                needs.push(id.clone());
-                let kind = StepKind::Tag { source: plain.clone(), target: reference.clone() };
-                let why = Reason::AliasMissing { from: plain.clone(), fell_back_past: Vec::new() };
-                plan.steps.push(step(id, full.clone(), kind, Vec::new(), why));
+                from = Some(plain.clone());
             }
             // Further tags cost next to nothing once the registry has the layers, and would be sent twice before.
             needs.extend(first.clone());
             let id = StepId::new(Phase::Push, if first.is_none() { name } else { &full });
             first.get_or_insert_with(|| id.clone());
-            let kind = StepKind::Push { reference: reference.clone() };
-            plan.steps.push(step(id, full, kind, needs, Reason::Asked));
+            let why = from
+                .clone()
+                .map_or(Reason::Asked, |from| Reason::AliasMissing { from, fell_back_past: Vec::new() });
+            let kind = StepKind::Push { reference: reference.clone(), from, proof: Proof::Word };
+            plan.steps.push(Step {
+                id,
+                phase: Phase::Push,
+                subject: full,
+                kind,
+                needs,
+                after: Vec::new(),
+                why,
+            });
         }
     }
     plan
-}
-
-fn step(id: StepId, subject: String, kind: StepKind, needs: Vec<StepId>, why: Reason) -> Step {
-    Step { id, phase: Phase::Push, subject, kind, needs, after: Vec::new(), why }
 }

@@ -20,6 +20,7 @@ mod faulty_proxy;
 mod lock;
 mod measure;
 mod offline;
+mod push;
 mod real;
 mod registry_trouble;
 mod selection;

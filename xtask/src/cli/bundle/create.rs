@@ -240,10 +240,10 @@ fn check_before(
         .plan
         .steps
         .iter()
-        .filter_map(|step| match &step.kind {
-            StepKind::Pull { reference, .. } => Some(reference),
-            StepKind::Tag { target, .. } => Some(target),
-            _ => None,
+        .flat_map(|step| match &step.kind {
+            StepKind::Pull { reference, .. } => std::slice::from_ref(reference),
+            StepKind::Tag { targets, .. } => targets,
+            _ => &[],
         })
         .collect();
     let mut lacking = missing(closure, &world.observed);

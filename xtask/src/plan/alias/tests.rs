@@ -56,10 +56,10 @@ fn apply(plan: &Plan, store: &mut Store) {
                 store.insert(source.familiar(), 'd');
                 store.insert(reference.familiar(), 'd');
             }
-            StepKind::Tag { source, target } => {
+            StepKind::Tag { source, targets } => {
                 let image =
                     *store.get(&source.familiar()).unwrap_or_else(|| panic!("no {source} in {store:?}"));
-                store.insert(target.familiar(), image);
+                store.extend(targets.iter().map(|target| (target.familiar(), image)));
             }
             other => panic!("{} in a plan of names", other.name()),
         }
@@ -274,10 +274,11 @@ fn prefetch_and_alias_together_leave_nothing_to_do() {
 /// The plan as lines: `source -> target (why)`, `- subject (why not)`.
 fn lines(plan: &Plan) -> String {
     let steps = plan.steps.iter().map(|step| match &step.kind {
-        StepKind::Tag { source, target } => {
+        StepKind::Tag { source, targets } => {
+            let targets: Vec<String> = targets.iter().map(|target| target.familiar()).collect();
             let needs: Vec<&str> = step.needs.iter().map(StepId::as_str).collect();
             let needs = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
-            format!("{} -> {}{needs} ({})", source.familiar(), target.familiar(), step.why)
+            format!("{} -> {}{needs} ({})", source.familiar(), targets.join(", "), step.why)
         }
         other => other.name().to_owned(),
     });

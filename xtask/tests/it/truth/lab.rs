@@ -150,7 +150,9 @@ impl Lab {
                     wait(self.engine.build(&look.config.root, spec, &|_| {})).unwrap();
                     tree::remember(&look.config.root, look.reading.tree.contexts.get(&spec.image)).unwrap();
                 }
-                StepKind::Tag { source, target } => wait(self.engine.tag(source, target)).unwrap(),
+                StepKind::Tag { source, targets } => {
+                    targets.iter().for_each(|target| wait(self.engine.tag(source, target)).unwrap());
+                }
                 other => panic!("{other:?} is no step of a build"),
             }
         }

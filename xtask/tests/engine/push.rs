@@ -1,0 +1,54 @@
+//! What a push counts: images, and never what was done for them on the way.
+
+use std::process::Command;
+
+use xtask::engine::Engine as _;
+use xtask::model::Platform;
+
+use crate::support::free_address;
+use crate::testing::TestTree;
+use crate::world::{World, real_world};
+
+/// Runs the program in a tree; what it told, and its exit code.
+fn run(world: &World, tree: &TestTree, words: &str) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(words.split_whitespace())
+        .args(["--progress", "plain"])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", tree.root())
+        .env("DOCKER_HOST", &world.host)
+        .env("XTASK_ROOT", tree.root())
+        .env("XTASK_PREFIX", format!("{}/", world.prefix))
+        .output()
+        .unwrap();
+    (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_are_counted_and_not_their_names() {
+    let Some(world) = real_world("images_are_counted_and_not_their_names").await else { return };
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    let base = base.familiar();
+    let tree = TestTree::new(&format!(
+        "//- src/till/Dockerfile\nFROM {base}\nCOPY x /\n//- src/till/x\n1\n\
+         //- src/desk/Dockerfile\nFROM {base}\nCOPY x /\n//- src/desk/x\n2\n\
+         //- src/lent/dependency.conf\n{base}\n"
+    ));
+    let (told, code) = run(&world, &tree, "build-all --offline");
+    assert_eq!(code, Some(0), "{told}");
+    let nobody = free_address();
+    for (words, expect, sentence) in [
+        (format!("push till --registry {nobody}"), 13, " 1 failed"),
+        (format!("push-all --registry {}/a", world.registry), 0, " 3 pushed"),
+        // A further name of an image is no image.
+        (format!("build-all --offline --registry {}/b", world.registry), 0, " 3 built, "),
+    ] {
+        let (told, code) = run(&world, &tree, &format!("{words} --junit report.xml"));
+        assert_eq!(code, Some(expect), "{words}: {told}");
+        let last = told.lines().find(|line| line.contains(" finished ") || line.contains(" failed    "));
+        assert!(last.is_some_and(|line| line.contains(sentence)), "{words}: {told}");
+    }
+    world.clean_up().await;
+}
