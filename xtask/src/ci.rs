@@ -16,6 +16,7 @@ use crate::engine::provision::{
     Announce, BUSYBOX, DEBOOTSTRAP, DOCKER, Data, DisposableEngine, EngineSettings, Home, IPROUTE, IPTABLES,
     Package, ProvisionError, REGISTRY, down, ensure_packages, missing_packages,
 };
+use crate::inside::Folder;
 use crate::os::{self, CommandError, HostCommand};
 
 /// What the checks need beyond Rust.
@@ -320,9 +321,9 @@ fn still_to_do(plan: &str) -> Result<(), String> {
 
 /// What a fresh clone with today's changes would hold: everything but what is made here.
 fn copy_tree(root: &Path, to: &Path) -> std::io::Result<()> {
-    if to.exists() {
-        std::fs::remove_dir_all(to)?;
-    }
+    let own = Folder::open(root)?;
+    own.remove(to)?;
+    own.below(to)?;
     let is_made_here = |entry: &walkdir::DirEntry| {
         entry.depth() == 1 && ["target", ".git", ".env"].iter().any(|name| entry.file_name() == *name)
     };

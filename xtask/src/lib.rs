@@ -30,6 +30,7 @@ pub mod graph;
 pub mod harmless;
 pub mod ignorefile;
 pub mod image_lock;
+pub mod inside;
 pub mod lock;
 pub mod model;
 pub mod network;

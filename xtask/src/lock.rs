@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::inside::Folder;
+
+/// The lock of a tree, below its root.
+const LOCK_FILE: &str = "target/xtask/lock";
 /// How often a waiting run looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -57,20 +61,23 @@ impl Lock {
         command: &str,
         on_wait: &(dyn Fn(Option<&Holder>) + Send + Sync),
     ) -> Result<Self, LockError> {
-        Self::acquire_file(&root.join("target/xtask/lock"), command, on_wait).await
+        let failed = |source| LockError { path: root.join(LOCK_FILE), source };
+        let folder = Folder::open(root).map_err(failed)?;
+        Self::acquire_file(&folder, Path::new(LOCK_FILE), command, on_wait).await
     }
 
-    /// The same with a lock of its own in `path`, which must be nothing but a lock.
+    /// The same with a lock of its own in `path`, below `folder`, which must be nothing but a lock.
     ///
     /// # Errors
     /// When the file cannot be made, or the file system knows no locks.
     pub async fn acquire_file(
+        folder: &Folder,
         path: &Path,
         command: &str,
         on_wait: &(dyn Fn(Option<&Holder>) + Send + Sync),
     ) -> Result<Self, LockError> {
-        let failed = |source| LockError { path: path.to_owned(), source };
-        let mut file = open(path).map_err(failed)?;
+        let failed = |source| LockError { path: folder.path().join(path), source };
+        let mut file = folder.read_write(path).map_err(failed)?;
         let mut told = None;
         loop {
             match file.try_lock() {
@@ -102,13 +109,6 @@ impl Drop for Lock {
         // So that nobody reads our name between us and the next holder's.
         let _ = self.file.set_len(0);
     }
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 fn read_holder(file: &mut File) -> Option<Holder> {

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 
+use crate::inside::Folder;
 use crate::model::{Network, NetworkVerdict, Originals, Reference, RegistryPrefix};
 use crate::registry::{Answer, ProbeError};
 
@@ -34,7 +34,7 @@ pub struct NetworkInput {
     pub public: Vec<String>,
     /// The internal registry.
     pub internal: Option<RegistryPrefix>,
-    /// Where the last verdict is kept; none neither reads nor writes one.
+    /// The root of the tree that keeps the last verdict; none neither reads nor writes one.
     pub cache: Option<PathBuf>,
     /// Whether the kept verdict may answer.
     pub freshness: Freshness,
@@ -51,9 +51,7 @@ pub enum Freshness {
 }
 
 /// Where the verdict is kept, below the root.
-pub fn cache_path(root: &Path) -> PathBuf {
-    root.join("target/xtask/cache/network.json")
-}
+const CACHE_FILE: &str = "target/xtask/cache/network.json";
 
 /// Whom to ask: the domains of the external base images, Docker Hub if there are none, and the mirrors that
 /// stand for those domains. What lies in the internal registry says nothing about the world outside.
@@ -100,13 +98,13 @@ where
     }
     let now = SystemTime::now();
     let kept = input.cache.as_deref().filter(|_| input.freshness == Freshness::Cached);
-    if let Some(kept) = kept.and_then(|path| Kept::read(path, input, now, CACHE_LIMIT)) {
+    if let Some(kept) = kept.and_then(|root| Kept::read(root, input, now, CACHE_LIMIT)) {
         return kept.verdict(input, now);
     }
     let probes = probe_all(input, probe).await;
     let (network, evidence) = judge(&probes);
-    if let Some(path) = input.cache.as_deref() {
-        Kept::new(input, network, &evidence, now).write(path);
+    if let Some(root) = input.cache.as_deref() {
+        Kept::new(input, network, &evidence, now).write(root);
     }
     verdict(network, evidence)
 }
@@ -230,8 +228,8 @@ impl Kept {
     }
 
     /// The kept verdict, if it is one, about the same question, and neither older than `limit` nor from the future.
-    fn read(path: &Path, input: &NetworkInput, now: SystemTime, limit: Duration) -> Option<Self> {
-        let kept: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    fn read(root: &Path, input: &NetworkInput, now: SystemTime, limit: Duration) -> Option<Self> {
+        let kept: Self = serde_json::from_slice(&std::fs::read(root.join(CACHE_FILE)).ok()?).ok()?;
         let same = kept.public == input.public && kept.internal == input.internal;
         let at = UNIX_EPOCH.checked_add(Duration::from_secs(kept.at))?;
         let fresh = now.duration_since(at).is_ok_and(|age| age < limit);
@@ -252,17 +250,10 @@ impl Kept {
     }
 
     /// Keeps it, whole or not at all. A tree that cannot be written to is asked about again next time.
-    fn write(&self, path: &Path) {
-        let write = || -> std::io::Result<()> {
-            let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(&serde_json::to_vec(self)?)?;
-            file.persist(path)?;
-            Ok(())
-        };
+    fn write(&self, root: &Path) {
+        let write = || Folder::open(root)?.write(CACHE_FILE, &serde_json::to_vec(self)?, None);
         if let Err(error) = write() {
-            tracing::debug!(%error, path = %path.display(), "the network verdict was not kept");
+            tracing::debug!(%error, "the network verdict was not kept");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::inside::Folder;
 use crate::os::{CommandError, HostCommand};
 
 /// The files of one commit.
@@ -174,7 +175,7 @@ async fn export(
         let index_path = index.to_string_lossy().into_owned();
         let git = |args: &[&str]| git_in(&folder, args).env("GIT_INDEX_FILE", &index_path);
         // An empty one means that no index is left over.
-        drop(std::fs::remove_file(&index));
+        drop(Folder::open(desk).and_then(|desk| desk.remove("index")));
         git(&["read-tree", &tree]).output().await?;
         // From the root of the work tree: elsewhere git would look for the files below the folder's own name.
         let into = format!("--prefix={}/", files.display());
@@ -198,8 +199,9 @@ async fn export(
                 left.push((here, known, there, format!("{name}/")));
             } else {
                 // Whatever reads the folder reads which commit it stands at.
-                drop(std::fs::create_dir_all(&there));
-                drop(std::fs::write(there.join(".git"), format!("commit {commit}\n")));
+                let stands = format!("commit {commit}\n");
+                let note = Path::new(path).join(".git");
+                drop(Folder::open(&files).and_then(|own| own.write(note, stands.as_bytes(), None)));
                 lacking.push(name);
             }
         }

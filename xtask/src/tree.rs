@@ -10,14 +10,14 @@ mod memory;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::config::Config;
 use crate::discover::{Discovered, discover};
 use crate::dockerfile::{self, Options};
-use crate::fingerprint::cache::HashCache;
+use crate::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::graph::ImageGraph;
 use crate::model::{AliasRules, Diagnostic, Image, ImageName, ImageSource, Platform, Step, StepKind};
@@ -121,14 +121,9 @@ struct ReadInput<'a> {
     engine_platform: Platform,
 }
 
-/// Where the hash cache of a tree lies.
-fn cache_path(root: &Path) -> PathBuf {
-    root.join("target/xtask/cache/files.bin")
-}
-
 fn read(input: &ReadInput<'_>) -> Tree {
     let config = input.config;
-    let hashes = HashCache::load(&cache_path(&config.root));
+    let hashes = HashCache::load(&config.root);
     let listings = Listings::new(&config.root, input.overlay.clone());
     let mut tree = Tree::default();
     let reader = |service| Reader { input, service, listings: &listings, hashes: &hashes };
@@ -183,7 +178,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
     tree.hashed = hashes.hashed();
     if let Err(error) = hashes.save() {
         let message = format!("cannot remember file hashes, so the next run hashes again: {error}");
-        let diagnostic = Diagnostic::warning("target/xtask/cache/files.bin", 0, message);
+        let diagnostic = Diagnostic::warning(CACHE_FILE, 0, message);
         tree.findings.push(Finding { service: None, diagnostic });
     }
     tree

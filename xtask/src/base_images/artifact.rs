@@ -23,9 +23,9 @@ mod stream;
 
 use std::path::{Path, PathBuf};
 
+pub use cache::Cache;
 pub use fetch::{Fetched, Fetcher, How, Limits};
 
-use self::cache::Cache;
 use self::source::{Place, Shown};
 use crate::config::ArtifactSettings;
 use crate::model::{ArtifactKind, ArtifactSpec, Diagnostic, Digest};
@@ -192,28 +192,27 @@ pub fn spec(
 ///
 /// # Errors
 /// When the cache cannot be read or written, or the sample cannot be packed.
-pub fn find(spec: &ArtifactSpec, cache: &Path, old_cache: &Path) -> Result<Option<Found>, ArtifactError> {
-    let cache = Cache::at(cache);
+pub fn find(spec: &ArtifactSpec, cache: &Cache, old_cache: &Path) -> Result<Option<Found>, ArtifactError> {
     if spec.kind == ArtifactKind::Sample {
-        return sample::provide(spec, &cache).map(Some);
+        return sample::provide(spec, cache).map(Some);
     }
-    if let Some(found) = find_cached(spec, &cache)? {
+    if let Some(found) = find_cached(spec, cache)? {
         return Ok(Some(found));
     }
-    Ok(old::import(spec, &cache, old_cache)?.ok())
+    Ok(old::import(spec, cache, old_cache)?.ok())
 }
 
 /// The file with this digest, if the cache has it. Blocks.
 ///
 /// # Errors
 /// When the cache cannot be read.
-pub fn by_digest(cache: &Path, digest: &Digest) -> Result<Option<Found>, ArtifactError> {
-    Cache::at(cache).get(digest)
+pub fn by_digest(cache: &Cache, digest: &Digest) -> Result<Option<Found>, ArtifactError> {
+    cache.get(digest)
 }
 
 /// The digests of all files that the cache has, by their names alone. Blocks.
-pub fn cached(cache: &Path) -> std::collections::BTreeSet<Digest> {
-    Cache::at(cache).digests()
+pub fn cached(cache: &Cache) -> std::collections::BTreeSet<Digest> {
+    cache.digests()
 }
 
 /// Takes a file into the cache that came another way than by a download: in a bundle, from which it was read once
@@ -222,24 +221,23 @@ pub fn cached(cache: &Path) -> std::collections::BTreeSet<Digest> {
 /// # Errors
 /// When it cannot be read, or the cache cannot be written, or its content is another one by now.
 pub fn adopt(
-    cache: &Path,
+    cache: &Cache,
     digest: &Digest,
     from: &str,
     content: &mut dyn std::io::Read,
 ) -> Result<Found, ArtifactError> {
-    let cache = Cache::at(cache);
     if let Some(found) = cache.get(digest)? {
         return Ok(found);
     }
     let mut file = cache.temporary()?;
-    let path = file.path().to_owned();
-    std::io::copy(content, file.as_file_mut()).map_err(|error| ArtifactError::file(&path, &error))?;
-    let found = cache::hash(&path).map_err(|error| ArtifactError::file(&path, &error))?;
+    let failed = |error: &std::io::Error| ArtifactError::file(&cache.place_of(digest), error);
+    std::io::copy(content, file.file()).map_err(|error| failed(&error))?;
+    let found = cache::hash(file.file()).map_err(|error| failed(&error))?;
     if found != *digest {
         let cause = format!("it is {found}, and should be {digest}");
         return Err(ArtifactError::File { path: PathBuf::from(from), cause });
     }
-    cache.take(&file.into_temp_path(), digest, &Shown::of(from))
+    cache.take_new(file, digest, &Shown::of(from))
 }
 
 fn find_cached(spec: &ArtifactSpec, cache: &Cache) -> Result<Option<Found>, ArtifactError> {

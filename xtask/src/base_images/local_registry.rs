@@ -13,9 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::http;
 use crate::engine::{Engine, EngineError};
+use crate::inside::Folder;
 use crate::model::{ContainerId, ContainerSpec, Lasts, Observed, PublishedPort, Reference, RegistryWish};
 use crate::os::{self, CommandError, HostCommand, ProcessId, Tether};
 
+/// What a registry is, in its folder.
+const RECORD: &str = "registry.json";
 /// How many ports are tried, from the one that is wished.
 const PORTS: u16 = 100;
 /// How long a registry may take to answer.
@@ -161,16 +164,16 @@ pub async fn start<E: Engine>(
     wish: &RegistryWish,
 ) -> Result<Running, RegistryError> {
     let home = root.join(&wish.home);
-    let folder = |source| RegistryError::Folder { path: home.clone(), source };
-    std::fs::create_dir_all(&home).map_err(folder)?;
-    let home = std::fs::canonicalize(&home).map_err(folder)?;
+    let home = Folder::open(root)
+        .and_then(|tree| tree.below(&home))
+        .map_err(|source| RegistryError::Folder { path: home, source })?;
     let started = match (source, engine) {
         (Source::Image(image), Some(engine)) => start_container(engine, image, wish, &home).await,
         (Source::Image(_), None) => Err(RegistryError::NoSource),
-        (Source::Program(program), _) => start_program(program, wish, &home).await,
+        (Source::Program(program), _) => start_program(program, wish, root, home.clone()).await,
     };
     if started.is_err() {
-        remove_folder(&home);
+        remove_folder(root, home.path());
     }
     started
 }
@@ -179,7 +182,7 @@ async fn start_container<E: Engine>(
     engine: &E,
     image: &Reference,
     wish: &RegistryWish,
-    home: &Path,
+    home: &Folder,
 ) -> Result<Running, RegistryError> {
     let last = wish.port.saturating_add(PORTS - 1);
     for port in wish.port..=last {
@@ -216,29 +219,36 @@ async fn start_container<E: Engine>(
     Err(RegistryError::NoPort { first: wish.port, last })
 }
 
-async fn start_program(program: &Path, wish: &RegistryWish, home: &Path) -> Result<Running, RegistryError> {
+async fn start_program(
+    program: &Path,
+    wish: &RegistryWish,
+    root: &Path,
+    mut home: Folder,
+) -> Result<Running, RegistryError> {
     let last = wish.port.saturating_add(PORTS - 1);
     let mut first = wish.port;
     let registry = program.display().to_string();
     while let Some(port) = free_port(first).filter(|port| *port <= last) {
         let token = format!("{}-{port}", std::process::id());
-        let settings = home.join("config.yml");
-        std::fs::write(&settings, config(&home.join("data"), port, &token))
+        let path = home.path();
+        let settings = path.join("config.yml");
+        home.write("config.yml", config(&path.join("data"), port, &token).as_bytes(), None)
+            .and_then(|()| home.append("log"))
             .map_err(|source| RegistryError::Folder { path: settings.clone(), source })?;
-        let log = home.join("log");
+        let log = path.join("log");
         // A person's `REGISTRY_…` variables would override its settings.
         let command = HostCommand::new("env").args(["-i", &registry, "serve"]).path(&settings);
         let (tether, process) = match wish.lasts {
             Lasts::AsLongAsWeDo => {
-                let tether = command.tether(home, &log).await?;
+                let tether = command.tether(path, &log).await?;
                 let process = tether.process().clone();
                 (Some(tether), process)
             }
-            Lasts::UntilDown => (None, detach(command, home, &log).await?),
+            Lasts::UntilDown => (None, detach(command, path, &log).await?),
         };
         let record =
             Record { port, source: registry.clone(), container: None, process: Some(process.clone()), token };
-        write_record(home, &record)?;
+        write_record(&home, &record)?;
         if answers_in_time(&record, async || process.is_alive()).await {
             return Ok(Running { record, tether });
         }
@@ -251,8 +261,8 @@ async fn start_program(program: &Path, wish: &RegistryWish, home: &Path) -> Resu
             return Err(RegistryError::Silent { registry, cause: said });
         }
         // Somebody took it after it was found free.
-        std::fs::create_dir_all(home)
-            .map_err(|source| RegistryError::Folder { path: home.to_owned(), source })?;
+        let again = Folder::open(root).and_then(|tree| tree.below(home.path()));
+        home = again.map_err(|source| RegistryError::Folder { path: home.path().to_owned(), source })?;
         let Some(next) = port.checked_add(1) else { break };
         first = next;
     }
@@ -313,11 +323,16 @@ impl Running {
     ///
     /// # Errors
     /// When the engine or the system refuses.
-    pub async fn stop<E: Engine>(self, engine: Option<&E>, home: &Path) -> Result<(), RegistryError> {
+    pub async fn stop<E: Engine>(
+        self,
+        engine: Option<&E>,
+        root: &Path,
+        home: &Path,
+    ) -> Result<(), RegistryError> {
         if let Some(tether) = self.tether {
             tether.let_go().await;
         }
-        take_away(engine, &self.record, home).await
+        take_away(engine, &self.record, root, home).await
     }
 }
 
@@ -334,12 +349,16 @@ pub async fn status(home: &Path) -> Status {
 ///
 /// # Errors
 /// When the engine or the system refuses.
-pub async fn down<E: Engine>(engine: Option<&E>, home: &Path) -> Result<Option<Record>, RegistryError> {
+pub async fn down<E: Engine>(
+    engine: Option<&E>,
+    root: &Path,
+    home: &Path,
+) -> Result<Option<Record>, RegistryError> {
     let Some(record) = read_record(home) else {
-        remove_folder(home);
+        remove_folder(root, home);
         return Ok(None);
     };
-    take_away(engine, &record, home).await?;
+    take_away(engine, &record, root, home).await?;
     Ok(Some(record))
 }
 
@@ -370,7 +389,12 @@ pub async fn has_no_space<E: Engine>(engine: Option<&E>, home: &Path) -> bool {
     is_full || said(engine, home).await.iter().any(|line| line.contains("no space left on device"))
 }
 
-async fn take_away<E: Engine>(engine: Option<&E>, record: &Record, home: &Path) -> Result<(), RegistryError> {
+async fn take_away<E: Engine>(
+    engine: Option<&E>,
+    record: &Record,
+    root: &Path,
+    home: &Path,
+) -> Result<(), RegistryError> {
     if let Some(process) = &record.process {
         process.stop(GRACE, None).await?;
     }
@@ -379,34 +403,27 @@ async fn take_away<E: Engine>(engine: Option<&E>, record: &Record, home: &Path) 
         (Some(_), None) => return Err(EngineError::Unreachable { tried: Vec::new(), named_by: None }.into()),
         (None, _) => {}
     }
-    remove_folder(home);
+    remove_folder(root, home);
     Ok(())
 }
 
-fn record_path(home: &Path) -> PathBuf {
-    home.join("registry.json")
-}
-
-fn write_record(home: &Path, record: &Record) -> Result<(), RegistryError> {
+fn write_record(home: &Folder, record: &Record) -> Result<(), RegistryError> {
     let text = serde_json::to_string(record).unwrap_or_default();
-    let path = record_path(home);
-    let written = tempfile::NamedTempFile::new_in(home).and_then(|mut file| {
-        io::Write::write_all(&mut file, text.as_bytes())?;
-        file.persist(&path).map_err(|error| error.error)
-    });
-    written.map(drop).map_err(|source| RegistryError::Folder { path, source })
+    let written = home.write(RECORD, text.as_bytes(), None);
+    written.map_err(|source| RegistryError::Folder { path: home.path().join(RECORD), source })
 }
 
 fn read_record(home: &Path) -> Option<Record> {
-    serde_json::from_slice(&std::fs::read(record_path(home)).ok()?).ok()
+    serde_json::from_slice(&std::fs::read(home.join(RECORD)).ok()?).ok()
 }
 
 /// Gone already is fine, and what cannot be removed is found by the next `clean`.
-fn remove_folder(home: &Path) {
-    let _ = std::fs::remove_dir_all(home);
+fn remove_folder(root: &Path, home: &Path) {
+    let Ok(tree) = Folder::open(root) else { return };
+    let _ = tree.remove(home);
     // The folder of all registries goes with the last one.
     if let Some(parent) = home.parent() {
-        let _ = std::fs::remove_dir(parent);
+        let _ = tree.remove_if_empty(parent);
     }
 }
 

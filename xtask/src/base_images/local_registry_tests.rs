@@ -60,7 +60,7 @@ async fn a_program_takes_the_next_free_port_and_goes_without_trace() {
     assert!(running.record.port > port);
     assert_eq!(status(&home).await, Status::Up(running.record.clone()));
     let process = running.record.process.clone().expect("a process");
-    running.stop(None::<&FakeEngine>, &home).await.expect("stops");
+    running.stop(None::<&FakeEngine>, folder.path(), &home).await.expect("stops");
     assert!(!process.is_alive() && !home.exists());
     assert!(!folder.path().join("registries").exists(), "nor an empty folder");
     assert_eq!(status(&home).await, Status::Down);
@@ -80,9 +80,9 @@ async fn a_program_that_is_to_stay_is_found_by_its_folder() {
     drop(running);
     assert_eq!(status(&home).await, Status::Up(record.clone()));
     let process = record.process.clone().expect("a process");
-    assert_eq!(down(None::<&FakeEngine>, &home).await.expect("stops"), Some(record));
+    assert_eq!(down(None::<&FakeEngine>, folder.path(), &home).await.expect("stops"), Some(record));
     assert!(!process.is_alive() && !home.exists());
-    assert_eq!(down(None::<&FakeEngine>, &home).await.expect("nothing to do"), None);
+    assert_eq!(down(None::<&FakeEngine>, folder.path(), &home).await.expect("nothing to do"), None);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_container_takes_the_next_free_port_and_is_removed() {
     let running = start(Some(&engine), &Source::Image(image), folder.path(), &wish).await.expect("starts");
     assert_eq!((running.record.port, engine.count(Verb::Run)), (port, 2));
     assert_eq!(engine.containers("dev.xtask.run=r1").await.expect("listed").len(), 1);
-    running.stop(Some(&engine), &home).await.expect("stops");
+    running.stop(Some(&engine), folder.path(), &home).await.expect("stops");
     assert_eq!(engine.containers("").await.expect("listed"), []);
     assert!(!home.exists());
 }

@@ -20,6 +20,7 @@ use super::parts::{self, MOST_PARTS};
 use super::proven::ProvenFile;
 use super::settle::Settler;
 use super::tarball;
+use crate::inside::Folder;
 use crate::model::Digest;
 
 /// Where a bundle goes.
@@ -315,7 +316,11 @@ fn write_parts(source: &Pieces<'_>, whole: &Path, size: u64) -> Result<(Vec<Path
         let path = parts::part_path(whole, number);
         if number == 1 {
             let sidecar = sums_path(whole);
-            std::fs::write(&sidecar, &sums).map_err(|error| write_error(&sidecar, error))?;
+            let folder = Folder::open(&folder_of(whole));
+            let name = sidecar.file_name().unwrap_or_default();
+            folder
+                .and_then(|folder| folder.write(name, sums.as_bytes(), None))
+                .map_err(|error| write_error(&sidecar, error))?;
             paths.push(sidecar);
         }
         part.temporary.persist(&path).map_err(|error| write_error(&path, error.error))?;

@@ -19,7 +19,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
 use zstd::zstd_safe::CParameter;
 
 use super::aside::{Aside, Pieces};
@@ -27,6 +26,7 @@ use super::layout::{CONFIG, LAYER};
 use super::manifest::{Descriptor, StoredLayer};
 use super::open::BlobSource;
 use super::proven::{ProvenFile, Stamp};
+use crate::inside::{Folder, NewFile};
 use crate::model::Digest;
 
 /// Bytes that the store may keep when nobody says otherwise.
@@ -48,7 +48,7 @@ const MOST_WORKERS: u32 = 8;
 /// A folder of blobs. A clone is the same folder.
 #[derive(Clone, Debug)]
 pub struct Store {
-    folder: PathBuf,
+    folder: Folder,
     workers: u32,
     /// Blobs that this process hashed as it wrote them.
     proven: Arc<Mutex<HashMap<Digest, Stamp>>>,
@@ -73,17 +73,18 @@ pub struct KnownLayer {
 }
 
 impl Store {
-    /// The store in this folder, which is made when it is not there.
+    /// The store in this folder of `tree`, which is made when it is not there.
     ///
     /// # Errors
     /// The file system's.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub fn open(tree: &Folder, folder: &str) -> io::Result<Self> {
+        let folder = tree.below(folder)?;
         for part in ["sha256", "layers", "new"] {
-            fs::create_dir_all(folder.join(part))?;
+            folder.below(part)?;
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = u32::try_from(cores).unwrap_or(MOST_WORKERS).clamp(1, MOST_WORKERS);
-        Ok(Self { folder: folder.to_owned(), workers, proven: Arc::default() })
+        Ok(Self { folder, workers, proven: Arc::default() })
     }
 
     /// The same folder, with so many threads that compress.
@@ -99,7 +100,7 @@ impl Store {
         if fs::metadata(self.blob(&note.blob)).ok()?.len() != note.size {
             return None;
         }
-        touch(&path);
+        self.touch(&path);
         let blob = Descriptor { media_type: LAYER.to_owned(), digest: note.blob, size: note.size };
         Some(KnownLayer { layer: StoredLayer { diff_id: diff_id.clone(), blob }, raw: note.raw })
     }
@@ -108,7 +109,7 @@ impl Store {
     pub fn config(&self, id: &Digest) -> Option<(Descriptor, Vec<u8>)> {
         let path = self.blob(id);
         let bytes = fs::read(&path).ok()?;
-        touch(&path);
+        self.touch(&path);
         (digest_of(&bytes) == *id).then(|| {
             let size = bytes.len() as u64;
             (Descriptor { media_type: CONFIG.to_owned(), digest: id.clone(), size }, bytes)
@@ -123,7 +124,7 @@ impl Store {
         let digest = digest_of(bytes);
         let mut file = self.new_file()?;
         file.write_all(bytes)?;
-        keep(file, &self.blob(&digest))?;
+        file.keep(&self.folder, self.blob(&digest))?;
         Ok(digest)
     }
 
@@ -173,21 +174,23 @@ impl Store {
     /// The file system's; what could be removed is.
     pub fn prune(&self, budget: u64) -> io::Result<u64> {
         let mut freed = 0;
-        for file in files(&self.folder.join("new"))? {
+        for file in files(&self.folder.path().join("new"))? {
             if file.age > IN_USE {
                 freed += file.size;
-                remove(&file.path)?;
+                self.folder.remove(&file.path)?;
             }
         }
-        let mut blobs: HashMap<PathBuf, Kept> =
-            files(&self.folder.join("sha256"))?.into_iter().map(|blob| (blob.path.clone(), blob)).collect();
-        for note in files(&self.folder.join("layers"))? {
+        let mut blobs: HashMap<PathBuf, Kept> = files(&self.folder.path().join("sha256"))?
+            .into_iter()
+            .map(|blob| (blob.path.clone(), blob))
+            .collect();
+        for note in files(&self.folder.path().join("layers"))? {
             let of = fs::read(&note.path).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
             match of.and_then(|of| blobs.get_mut(&self.blob(&of.blob))) {
                 // The note's time is that of the last use.
                 Some(blob) => blob.age = blob.age.min(note.age),
                 // A younger one may be of a blob that came after the blobs were listed.
-                None if note.age > IN_USE => remove(&note.path)?,
+                None if note.age > IN_USE => self.folder.remove(&note.path)?,
                 None => {}
             }
         }
@@ -198,7 +201,7 @@ impl Store {
             if total <= budget {
                 break;
             }
-            remove(&blob.path)?;
+            self.folder.remove(&blob.path)?;
             total -= blob.size;
             freed += blob.size;
         }
@@ -206,19 +209,24 @@ impl Store {
     }
 
     fn blob(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("sha256").join(digest.hex())
+        self.folder.path().join("sha256").join(digest.hex())
     }
 
     fn note(&self, diff_id: &Digest) -> PathBuf {
-        self.folder.join("layers").join(diff_id.hex())
+        self.folder.path().join("layers").join(diff_id.hex())
     }
 
-    fn new_file(&self) -> io::Result<NamedTempFile> {
-        NamedTempFile::new_in(self.folder.join("new"))
+    fn new_file(&self) -> io::Result<NewFile> {
+        self.folder.new_file("new")
+    }
+
+    /// It was used just now. Should this fail, it only seems less used than it is.
+    fn touch(&self, path: &Path) {
+        let _ = self.folder.touch(path);
     }
 
     fn keep_proven(&self, blob: Blob) -> io::Result<()> {
-        let file = keep(blob.file, &self.blob(&blob.digest))?;
+        let file = blob.file.keep(&self.folder, self.blob(&blob.digest))?;
         // After the rename, which changes it.
         let stamp = Stamp::of(&file)?;
         if stamp.size() == blob.size {
@@ -279,7 +287,7 @@ impl LayerWriter {
         self.store.keep_proven(blob)?;
         let mut file = self.store.new_file()?;
         serde_json::to_writer(&mut file, &note)?;
-        keep(file, &self.store.note(&diff_id))?;
+        file.keep(&self.store.folder, self.store.note(&diff_id))?;
         let blob = Descriptor { media_type: LAYER.to_owned(), digest: note.blob, size: note.size };
         Ok(Some(KnownLayer { layer: StoredLayer { diff_id, blob }, raw: self.raw }))
     }
@@ -299,12 +307,12 @@ impl Write for LayerWriter {
 
 /// A file, with its digest.
 struct Blob {
-    file: NamedTempFile,
+    file: NewFile,
     digest: Digest,
     size: u64,
 }
 
-fn written(mut file: NamedTempFile, pieces: Pieces) -> io::Result<Blob> {
+fn written(mut file: NewFile, pieces: Pieces) -> io::Result<Blob> {
     let (mut hash, mut size) = (Sha256::new(), 0);
     for piece in pieces.each() {
         file.write_all(&piece)?;
@@ -339,24 +347,6 @@ fn files(folder: &Path) -> io::Result<Vec<Kept>> {
         found.push(Kept { path: entry.path(), size: metadata.len(), age });
     }
     Ok(found)
-}
-
-/// It was used just now. Should this fail, it only seems less used than it is.
-fn touch(path: &Path) {
-    if let Ok(file) = File::options().append(true).open(path) {
-        let _ = file.set_modified(SystemTime::now());
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn keep(file: NamedTempFile, path: &Path) -> io::Result<File> {
-    file.persist(path).map_err(|error| error.error)
 }
 
 /// SHA-256 of some bytes.

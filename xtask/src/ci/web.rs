@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Bootstrap;
 use crate::engine::provision::{Announce, Package, ensure_packages, missing_packages};
+use crate::inside::Folder;
 use crate::os::HostCommand;
 
 /// Runs what npm has.
@@ -46,10 +47,12 @@ pub async fn fetch(
     if is_fetched(root, folder) {
         return Ok(());
     }
-    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
     for file in FILES {
-        std::fs::copy(root.join(SOURCE).join(file), folder.join(file))
-            .map_err(|error| format!("cannot copy {SOURCE}/{file}: {error}"))?;
+        let copy = || {
+            let text = std::fs::read(root.join(SOURCE).join(file))?;
+            Folder::owner_of(root, folder)?.write(folder.join(file), &text, None)
+        };
+        copy().map_err(|error| format!("cannot copy {SOURCE}/{file}: {error}"))?;
     }
     let install = HostCommand::new("npm")
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"])

@@ -1,12 +1,13 @@
 //! `plan --format bake`: the file, and beside it what a builder that reads the tree by itself would not find there.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use super::pipeline::{self, Planned};
 use super::session::{Session, World};
 use crate::error::{Error, ErrorKind};
+use crate::inside::Folder;
 use crate::model::StepKind;
 use crate::plan::bake::{self, Aside, BakeInput, Content};
 
@@ -37,8 +38,9 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
         cache_to: config.cache_to.as_ref(),
         aside: ASIDE,
     });
+    let tree = Folder::open(&config.root).map_err(|error| Error::of(ErrorKind::File, &error))?;
     for (path, file) in &baked.aside {
-        put(&config.root.join(path), file).map_err(|error| {
+        put(&tree, path, file).map_err(|error| {
             Error::of(ErrorKind::File, &error).context(format!("cannot put {path} beside the tree"))
         })?;
     }
@@ -49,16 +51,13 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
 }
 
 /// The file appears whole or not at all.
-fn put(path: &Path, aside: &Aside) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let file = tempfile::NamedTempFile::new_in(folder)?;
-    match &aside.content {
-        Content::Text(text) => std::fs::write(file.path(), text)?,
-        Content::File(source) => drop(std::fs::copy(source, file.path())?),
-    }
-    use std::os::unix::fs::PermissionsExt as _;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(aside.mode))?;
-    file.persist(path)?;
-    Ok(())
+fn put(tree: &Folder, path: &str, aside: &Aside) -> io::Result<()> {
+    let source = match &aside.content {
+        Content::Text(text) => return tree.write(path, text.as_bytes(), Some(aside.mode)),
+        Content::File(source) => source,
+    };
+    let mut file = tree.new_file(ASIDE)?;
+    io::copy(&mut File::open(source)?, file.file())?;
+    file.set_mode(aside.mode)?;
+    file.keep(tree, path).map(drop)
 }

@@ -111,7 +111,7 @@ async fn blocking<T: Send + 'static, E: Into<Error> + Send + 'static>(
 
 /// The artifacts of this machine's cache.
 async fn artifacts(session: &Session) -> Result<BTreeSet<Digest>, Error> {
-    let cache = session.config.artifact.cache.clone();
+    let cache = artifact::Cache::at(&session.config.root, &session.config.artifact.cache);
     blocking(move || Ok::<_, Error>(artifact::cached(&cache))).await
 }
 

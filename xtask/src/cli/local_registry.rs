@@ -33,7 +33,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
             let _lock = session.lock().await?;
             // Without an engine there can still be a program to stop.
             let engine = session.connect().await.ok();
-            match local_registry::down(engine.as_ref(), &home).await? {
+            match local_registry::down(engine.as_ref(), &session.config.root, &home).await? {
                 Some(record) => super::say(&format!(
                     "{} at {} is gone, with all that it stored",
                     record.source,
@@ -57,7 +57,7 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
             return Ok(ExitCode::Good);
         }
         // What does not answer is in the way of one that does.
-        Status::Dead(_) => drop(local_registry::down(engine.as_ref(), &home).await?),
+        Status::Dead(_) => drop(local_registry::down(engine.as_ref(), &session.config.root, &home).await?),
         Status::Down => {}
     }
     let observed = observe(engine.as_ref()).await;

@@ -3,8 +3,6 @@
 mod answer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::path::Path;
 
 use super::args::Lock;
 use super::interrupt::or_interrupted;
@@ -17,6 +15,7 @@ use crate::image_lock::judge;
 use crate::image_lock::text;
 use crate::image_lock::update::{Change, update};
 use crate::image_lock::uses::{self, Use};
+use crate::inside::Folder;
 use crate::model::{
     Diagnostic, Image, ImageLock, LockedImage, Network, Originals, Phase, Platform, Reference, Severity,
 };
@@ -38,7 +37,9 @@ pub(super) async fn run(typed: &Typed<'_>, args: Lock) -> Result<ExitCode, Error
     answer::tell(&session, &outcome, &args);
     let is_first = !outcome.is_there && (outcome.failed.is_empty() || !outcome.new.images.is_empty());
     if !args.check && (is_first || outcome.new != outcome.old) {
-        write(&session.config.root.join(&outcome.file), &text::write(&outcome.new)).map_err(|error| {
+        let text = text::write(&outcome.new);
+        let tree = Folder::open(&session.config.root);
+        tree.and_then(|tree| tree.write(&outcome.file, text.as_bytes(), None)).map_err(|error| {
             Error::of(ErrorKind::File, &error).context(format!("cannot write {}", outcome.file))
         })?;
     }
@@ -256,19 +257,4 @@ fn note(original: &Reference, locked: &LockedImage, causes: &[String], is_offlin
              `cargo xtask bundle` or from a registry that it is pushed to"
         )],
     }
-}
-
-/// The file appears whole or not at all.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // A symlink keeps standing; what it leads to is written.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mode = std::fs::metadata(&path).map_or(0o644, |found| found.permissions().mode() & 0o7777);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.persist(&path)?;
-    Ok(())
 }

@@ -7,6 +7,7 @@ use super::session::Typed;
 use crate::config::find_root;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
+use crate::inside::Folder;
 use crate::os::{self, HostCommand};
 use crate::report::html::read as pages;
 use crate::report::record::{EVENTS_FILE, LATEST, RUNS_FOLDER};
@@ -20,7 +21,11 @@ pub(super) async fn run(typed: &Typed<'_>, args: &Report) -> Result<ExitCode, Er
     let (runs, id) = find(&root, &args.run)?;
     let make = {
         let (runs, id) = (runs.clone(), id.clone());
-        move || pages::made(&runs, &id).map_or_else(|| pages::write(&runs, &id), Ok)
+        let write = move |runs: &Path, id: &str| {
+            let folder = runs.join(id);
+            pages::write(&Folder::owner_of(&root, &folder)?.below(&folder)?, runs, id)
+        };
+        move || pages::made(&runs, &id).map_or_else(|| write(&runs, &id), Ok)
     };
     let made = tokio::task::spawn_blocking(make).await.unwrap_or_else(|error| Err(error.into()));
     let page = made.map_err(|error| {

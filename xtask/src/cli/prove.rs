@@ -12,6 +12,7 @@ use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
 use crate::engine::provision::{Announce, DisposableEngine, EngineReach, EngineSettings};
 use crate::error::{Error, ErrorKind, ExitCode};
+use crate::inside::Folder;
 use crate::model::{
     ContextFile, ContextFileKind, Event, EventKind, Image, ImageName, ImageSource, ImageState, Outcome,
     Phase, Platform,
@@ -29,7 +30,8 @@ pub(super) async fn closed_engine(
     session: &Session,
     announce: Announce<'_>,
 ) -> Result<(DisposableEngine, AnyEngine), Error> {
-    let folder = session.config.root.join("target/xtask/prove");
+    let tree = Folder::open(&session.config.root).and_then(|tree| tree.below("target/xtask/prove"));
+    let folder = tree.map_err(|error| Error::of(ErrorKind::File, &error))?.path().to_owned();
     let settings = EngineSettings { reach: EngineReach::Nothing, ..EngineSettings::default() };
     let engine = DisposableEngine::start(&folder, &settings, announce).await?;
     let connected = session.elsewhere(&session.config.root, engine.endpoint()).connect().await?;
@@ -52,7 +54,7 @@ pub(super) async fn prove(
     let mut changed: BTreeMap<ImageName, String> = BTreeMap::new();
     for image in world.tree.graph.images().iter().filter(|image| selected.contains(&image.name)) {
         let Some(file) = to_change(world, image, &platform) else { continue };
-        append_line(&copy.path().join(&file)).map_err(|error| unexpected(&error))?;
+        append_line(copy.path(), &file).map_err(|error| unexpected(&error))?;
         changed.insert(image.name.clone(), file);
     }
     let mut there = session.elsewhere(copy.path(), endpoint);
@@ -156,9 +158,9 @@ fn to_change(world: &World, image: &Image, build_platform: &Platform) -> Option<
     Some(if target.context == "." { path.clone() } else { format!("{}/{path}", target.context) })
 }
 
-fn append_line(path: &Path) -> std::io::Result<()> {
+fn append_line(tree: &Path, file: &str) -> std::io::Result<()> {
     use std::io::Write as _;
-    std::fs::OpenOptions::new().append(true).open(path)?.write_all(b"\n")
+    Folder::open(tree)?.append(file)?.write_all(b"\n")
 }
 
 /// Files, folders and symlinks, with their permissions.

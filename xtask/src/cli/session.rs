@@ -316,7 +316,7 @@ impl Session {
             offline: config.offline,
             public: network::public_domains(&bases, &originals, &config.mirrors),
             internal: config.internal_registry.clone(),
-            cache: Some(network::cache_path(&config.root)),
+            cache: Some(config.root.clone()),
             freshness: self.freshness,
         }
     }

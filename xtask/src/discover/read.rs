@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::{fs, io};
 
+use crate::inside::Folder;
 use crate::model::Diagnostic;
 use crate::template::TemplateSource;
 
@@ -47,6 +48,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// A template, with what its output is to replace.
 pub(super) fn template(root: &Path, path: String, output: String) -> Result<TemplateSource, Diagnostic> {
     let text = required(root, &path)?;
+    let stays = Folder::open(root).and_then(|tree| tree.check(&output));
+    stays.map_err(|error| Diagnostic::error(&path, 0, format!("its output {error}")))?;
     let was = optional(root, &output).map_err(|problem| {
         let message = format!("its output {} {}", problem.place(), problem.message);
         Diagnostic::error(&path, 0, message)

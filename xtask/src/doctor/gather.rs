@@ -21,6 +21,7 @@ use crate::engine::provision::{FOR_ENGINE, missing_packages};
 use crate::engine::{
     self, AnyEngine, CredentialSource, DockerConfig, Engine as _, EngineError, Surroundings,
 };
+use crate::inside::Folder;
 use crate::model::{
     AliasRules, BuildSpec, ContextFiles, ImageName, InlineCache, Network, Observed, Originals, Platform,
     Reference, Severity,
@@ -422,13 +423,15 @@ async fn look_for_compose(config: &Config, deadline: Instant) -> ComposeFacts {
 }
 
 async fn look_at_target(root: &Path) -> TargetFacts {
-    let path = root.join("target/xtask");
+    let (root, path) = (root.to_owned(), root.join("target/xtask"));
     let shown = path.display().to_string();
     let looked = tokio::task::spawn_blocking(move || {
         // What is not there yet is made where it is going to be.
         let nearest = path.ancestors().find(|folder| folder.exists()).unwrap_or(&path);
-        let trouble = tempfile::tempfile_in(nearest).err().map(|error| error.to_string());
-        (trouble, os::free_space(nearest))
+        let tried = Folder::open(&root)
+            .and_then(|tree| tree.check(path.join("lock")))
+            .and_then(|()| Folder::open(nearest)?.new_file(""));
+        (tried.err().map(|error| error.to_string()), os::free_space(nearest))
     });
     let (trouble, free) = looked.await.unwrap_or_default();
     TargetFacts { path: shown, trouble, free }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::provision::{DEBOOTSTRAP, ProvisionError, missing_packages};
 use super::{Engine, OnProgress, Progress};
+use crate::inside::Folder;
 use crate::model::{Digest, LogStream, Platform, Recipe, Reference, Unit, labels};
 use crate::os::{self, HostCommand, Privilege, Stream};
 use apt_sources::{image_sources, mirror, parse_deb822, parse_list};
@@ -218,13 +219,13 @@ struct Work {
 
 impl Work {
     fn begin(root: &Path, privilege: Privilege) -> std::io::Result<Self> {
-        let below = root.join("target/xtask");
-        std::fs::create_dir_all(&below)?;
-        let folder = tempfile::Builder::new().prefix("recipe-").tempdir_in(below)?;
+        let below = Folder::open(root)?.below("target/xtask")?;
+        let folder = tempfile::Builder::new().prefix("recipe-").tempdir_in(below.path())?;
+        let inside = Folder::open(folder.path())?;
         // Made by us, so that it stays ours to read when root has written into it.
-        std::fs::File::create(folder.path().join("root.tar"))?;
+        inside.append("root.tar")?;
         // debootstrap fetches with wget, which waits 15 minutes for a mirror that has fallen silent.
-        std::fs::write(folder.path().join("wgetrc"), "timeout = 15\ntries = 4\n")?;
+        inside.write("wgetrc", b"timeout = 15\ntries = 4\n", None)?;
         Ok(Self { folder: Some(folder), privilege })
     }
 

@@ -1,6 +1,5 @@
 //! One step, done: a match on what kind it is.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use crate::base_images::artifact::{ArtifactError, How};
 use crate::base_images::local_registry::RegistryError;
 use crate::engine::{Engine, EngineError, Progress};
 use crate::events::Emitter;
+use crate::inside::Folder;
 use crate::model::{Anew, EventKind, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind, Unit};
 use crate::registry::RegistryError as ApiError;
 
@@ -126,13 +126,13 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             Ok(Done::because(format!("{} -> {}", source.familiar(), names.join(", "))))
         }
         StepKind::WriteFile { path, contents, was, mode } => {
-            let full = execution.root.join(path);
-            let (target, contents, was, mode) = (full, contents.clone(), was.clone(), *mode);
+            let (root, path, mode) = (execution.root.to_owned(), path.clone(), *mode);
+            let (contents, was) = (contents.clone(), was.clone());
             let written = tokio::task::spawn_blocking(move || {
-                write_file(&target, &contents, was.as_deref(), mode).map_err(|e| e.to_string())
+                write_file(&root, &path, &contents, was.as_deref(), mode).map_err(|e| e.to_string())
             });
             let result = written.await.unwrap_or_else(|panic| Err(panic.to_string()));
-            result.map_err(|cause| StepError::File(on_one_path(&cause)))?;
+            result.map_err(StepError::File)?;
             Ok(Done::because("written"))
         }
         StepKind::Build(spec) => {
@@ -199,19 +199,15 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             Ok(Done::because("removed"))
         }
         StepKind::RemoveFiles { paths } => {
-            let paths: Vec<PathBuf> = paths.iter().map(|path| execution.root.join(path)).collect();
-            let removed = tokio::task::spawn_blocking(move || remove_files(&paths)).await;
+            let (root, paths) = (execution.root.to_owned(), paths.clone());
+            let cache = execution.artifacts.cache.clone();
+            let removed = tokio::task::spawn_blocking(move || remove_files(&root, &cache, &paths)).await;
             let removed = removed.unwrap_or_else(|panic| Err((PathBuf::new(), panic.to_string())));
             removed.map_err(|(path, cause)| StepError::Remove { path, cause })?;
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
     }
-}
-
-/// What the system said, without the name of the file that was written beside the one that it is about.
-fn on_one_path(cause: &str) -> String {
-    cause.split_once(" at path \"").map_or(cause, |(cause, _)| cause).to_owned()
 }
 
 /// A registry that says no: what lets somebody in.
@@ -228,47 +224,33 @@ fn saying_who_may_push(error: EngineError, reference: &Reference) -> EngineError
 }
 
 /// Writes a text whole or not at all, and only over the text that the plan saw.
-fn write_file(path: &Path, contents: &str, was: Option<&str>, mode: Option<u32>) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let error = |text: &str| std::io::Error::other(text.to_owned());
-    // A symlink keeps standing; what it leads to is written.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let found = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-        Err(e) => return Err(e),
-    };
-    if found.as_deref() == Some(contents) && mode.is_none() {
+fn write_file(
+    root: &Path,
+    path: &str,
+    contents: &str,
+    was: Option<&str>,
+    mode: Option<u32>,
+) -> std::io::Result<()> {
+    let tree = Folder::open(root)?;
+    let found = tree.read(path)?;
+    let is = |text: Option<&str>| found.as_deref() == text.map(str::as_bytes);
+    if is(Some(contents)) && mode.is_none() {
         return Ok(());
     }
-    if found.as_deref() != was && found.as_deref() != Some(contents) {
-        return Err(error("it changed since the plan was made; run the command again"));
+    if !is(was) && !is(Some(contents)) {
+        return Err(std::io::Error::other("it changed since the plan was made; run the command again"));
     }
-    let folder = path.parent().ok_or_else(|| error("it has no folder"))?;
-    std::fs::create_dir_all(folder)?;
-    let kept = std::fs::metadata(&path).ok().map(|m| m.permissions().mode() & 0o7777);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(contents.as_bytes())?;
-    let mode = mode.or(kept).unwrap_or(0o644);
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.persist(&path)?;
-    Ok(())
+    tree.write(path, contents.as_bytes(), mode)
 }
 
-/// Removes files, and folders with all that is in them; a symlink goes, what it leads to stays.
-fn remove_files(paths: &[PathBuf]) -> Result<(), (PathBuf, String)> {
+/// Removes files, and folders with all that is in them, of the tree and of the cache of artifacts; a symlink goes,
+/// what it leads to stays.
+fn remove_files(root: &Path, cache: &Path, paths: &[String]) -> Result<(), (PathBuf, String)> {
     for path in paths {
-        let removed = match std::fs::symlink_metadata(path) {
-            Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
-            Ok(_) => std::fs::remove_file(path),
-            Err(error) => Err(error),
-        };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err((path.clone(), error.to_string()));
-            }
-            _ => {}
-        }
+        let full = root.join(path);
+        let owner = if full.starts_with(root) { root } else { cache };
+        let removed = Folder::open(owner).and_then(|folder| folder.remove(&full));
+        removed.map_err(|error| (full, error.to_string()))?;
     }
     Ok(())
 }

@@ -148,8 +148,8 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
         }
         let running = self.ledger.entries().registries.remove(&home);
         match running {
-            Some(running) => running.stop(self.engine, &home).await?,
-            None => drop(local_registry::down(self.engine, &home).await?),
+            Some(running) => running.stop(self.engine, self.root, &home).await?,
+            None => drop(local_registry::down(self.engine, self.root, &home).await?),
         }
         Ok(Done::because("removed, with all that it stored"))
     }

@@ -6,7 +6,6 @@
 //! clock before it was hashed could change once more unseen, so its hash is not kept (git's "racy" rule).
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::inside;
+
+/// Where the cache of a tree lies, below its root.
+pub const CACHE_FILE: &str = "target/xtask/cache/files.bin";
 /// First bytes of the cache file; the digit is its version.
 const MAGIC: &[u8; 8] = b"xtaskh1\n";
 /// Linux stamps files with its tick's time, at most 10 ms old; twice that is safe.
@@ -42,22 +45,24 @@ type Folder = Vec<(String, Stamp, Sha)>;
 /// The hashes of files, by folder and name.
 #[derive(Debug)]
 pub struct HashCache {
-    path: Option<PathBuf>,
+    /// None is never written.
+    root: Option<PathBuf>,
     known: HashMap<String, Folder>,
     learned: Mutex<HashMap<String, Folder>>,
     hashed: AtomicUsize,
 }
 
 impl HashCache {
-    /// Reads the cache file. A missing, foreign or broken one is an empty cache.
-    pub fn load(path: &Path) -> Self {
-        let known = std::fs::read(path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
-        Self { path: Some(path.to_owned()), known, learned: Mutex::default(), hashed: AtomicUsize::default() }
+    /// Reads the cache file of the tree at `root`. A missing, foreign or broken one is an empty cache.
+    pub fn load(root: &Path) -> Self {
+        let bytes = std::fs::read(root.join(CACHE_FILE)).ok();
+        let known = bytes.and_then(|bytes| decode(&bytes)).unwrap_or_default();
+        Self { root: Some(root.to_owned()), known, learned: Mutex::default(), hashed: AtomicUsize::default() }
     }
 
     /// A cache that is never written.
     pub fn in_memory() -> Self {
-        Self { path: None, known: HashMap::new(), learned: Mutex::default(), hashed: AtomicUsize::default() }
+        Self { root: None, known: HashMap::new(), learned: Mutex::default(), hashed: AtomicUsize::default() }
     }
 
     /// The hash of a file that has not changed since it was last hashed.
@@ -89,7 +94,7 @@ impl HashCache {
     /// The file system's; the cache is a convenience, so callers warn and go on.
     pub fn save(&self) -> std::io::Result<()> {
         let mut learned = self.learned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Some(path) = self.path.as_ref().filter(|_| !learned.is_empty()) else { return Ok(()) };
+        let Some(root) = self.root.as_ref().filter(|_| !learned.is_empty()) else { return Ok(()) };
         let mut merged = self.known.clone();
         for (folder, files) in learned.drain() {
             let known = merged.entry(folder).or_default();
@@ -100,12 +105,7 @@ impl HashCache {
                 }
             }
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&encode(&merged))?;
-        file.persist(path)?;
-        Ok(())
+        inside::Folder::open(root)?.write(CACHE_FILE, &encode(&merged), None)
     }
 }
 
@@ -208,13 +208,12 @@ mod tests {
     #[test]
     fn remembers_across_runs_and_forgets_what_changed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/files.bin");
-        let cache = HashCache::load(&path);
+        let cache = HashCache::load(folder.path());
         let old = stamp((100, 5));
         cache.put("src/a", "x", old, [1; 32], at(200, 0));
         cache.put("src/a", "b", old, [2; 32], at(200, 0));
         cache.save().unwrap();
-        let cache = HashCache::load(&path);
+        let cache = HashCache::load(folder.path());
         assert_eq!(cache.get("src/a", "x", &old), Some([1; 32]));
         assert_eq!(cache.get("src/a", "b", &old), Some([2; 32]));
         assert_eq!(cache.get("src/b", "x", &old), None);
@@ -247,11 +246,10 @@ mod tests {
     #[test]
     fn a_broken_file_is_an_empty_cache() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("files.bin");
-        let cache = HashCache::load(&path);
+        let cache = HashCache::load(folder.path());
         cache.put("d", "x", stamp((1, 1)), [1; 32], at(200, 0));
         cache.save().unwrap();
-        let good = std::fs::read(&path).unwrap();
+        let good = std::fs::read(folder.path().join(CACHE_FILE)).unwrap();
         for broken in 0..good.len() {
             let mut bytes = good.clone();
             bytes[broken] ^= 1;

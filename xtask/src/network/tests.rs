@@ -101,9 +101,9 @@ async fn what_is_said_is_not_asked() {
 #[tokio::test(start_paused = true)]
 async fn a_verdict_is_kept_for_the_same_question_only() {
     let root = tempfile::tempdir().expect("a folder");
-    let path = cache_path(root.path());
+    let path = root.path().join(CACHE_FILE);
     let world = [("docker.io", "ok 3")];
-    let asked = NetworkInput { cache: Some(path.clone()), ..input(&["docker.io"], None) };
+    let asked = NetworkInput { cache: Some(root.path().to_owned()), ..input(&["docker.io"], None) };
     assert_eq!(decide_with(&asked, &world).await.2, 1, "nothing is kept yet");
     let (verdict, _, probes) = decide_with(&asked, &[]).await;
     assert_eq!((verdict.network, probes), (Network::External, 0));
@@ -125,25 +125,23 @@ async fn a_verdict_is_kept_for_the_same_question_only() {
 #[test]
 fn a_kept_verdict_grows_old() {
     let root = tempfile::tempdir().expect("a folder");
-    let path = cache_path(root.path());
     let asked = input(&["docker.io"], None);
     let now = UNIX_EPOCH + Duration::from_secs(2_000_000_000);
-    Kept::new(&asked, Network::External, "docker.io answered in 3 ms", now).write(&path);
+    Kept::new(&asked, Network::External, "docker.io answered in 3 ms", now).write(root.path());
     for (age, usable) in [(-1, false), (0, true), (299, true), (300, false), (86_400, false)] {
         let later =
             UNIX_EPOCH + Duration::from_secs(u64::try_from(2_000_000_000_i64 + age).expect("positive"));
-        assert_eq!(Kept::read(&path, &asked, later, CACHE_LIMIT).is_some(), usable, "{age} s");
+        assert_eq!(Kept::read(root.path(), &asked, later, CACHE_LIMIT).is_some(), usable, "{age} s");
     }
 }
 
 #[test]
 fn the_last_verdict_is_known_however_old_it_is() {
     let root = tempfile::tempdir().expect("a folder");
-    let path = cache_path(root.path());
-    let asked = NetworkInput { cache: Some(path.clone()), ..input(&["docker.io"], None) };
+    let asked = NetworkInput { cache: Some(root.path().to_owned()), ..input(&["docker.io"], None) };
     assert_eq!(last_known(&asked), None, "nothing is kept yet");
     let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    Kept::new(&asked, Network::External, "docker.io answered in 3 ms", long_ago).write(&path);
+    Kept::new(&asked, Network::External, "docker.io answered in 3 ms", long_ago).write(root.path());
     let verdict = last_known(&asked).expect("it is kept");
     assert_eq!(verdict.network, Network::External);
     assert!(verdict.evidence.ends_with(" s ago"), "{}", verdict.evidence);
@@ -161,8 +159,7 @@ fn a_tree_that_cannot_be_written_to_is_no_trouble() {
     let root = tempfile::tempdir().expect("a folder");
     let file = root.path().join("target");
     std::fs::write(&file, b"a file where a folder should be").expect("write");
-    Kept::new(&input(&["docker.io"], None), Network::External, "x", SystemTime::now())
-        .write(&cache_path(root.path()));
+    Kept::new(&input(&["docker.io"], None), Network::External, "x", SystemTime::now()).write(root.path());
     assert!(file.is_file());
 }
 

@@ -17,6 +17,7 @@ use super::places::Places;
 use super::summary::Summary;
 use super::{html, markdown};
 use crate::events::Sink;
+use crate::inside::Folder;
 use crate::model::{Event, EventKind, StepId, Unit};
 
 /// Where records lie, relative to the root.
@@ -44,9 +45,10 @@ pub struct Recorder {
     id: String,
     runs: PathBuf,
     keep: Option<usize>,
-    /// Why there is no folder to write into; given away as the first event's error.
+    /// The folder of all runs and the run's own; none if they could not be made.
+    folders: Option<(Folder, Folder)>,
+    /// Why there is none; given away as the first event's error.
     broken: Option<io::Error>,
-    has_folder: bool,
     events: Option<BufWriter<File>>,
     line: Vec<u8>,
     logs: HashMap<StepId, StepLogFile>,
@@ -65,15 +67,15 @@ impl Recorder {
     /// this tree. Where no folder can be made there is still an id, and the first event fails with the cause.
     pub fn create(root: &Path, at: SystemTime) -> Self {
         let runs = root.join(RUNS_FOLDER);
-        let (id, broken) = match make_folder(&runs, at) {
-            Ok(id) => (id, None),
-            Err(error) => (format_id(milliseconds(at)), Some(about(&runs, error))),
+        let (id, folders, broken) = match make_folder(root, at) {
+            Ok((id, folders)) => (id, Some(folders), None),
+            Err(error) => (format_id(milliseconds(at)), None, Some(about(&runs, error))),
         };
         Self {
             id,
             runs,
             keep: None,
-            has_folder: broken.is_none(),
+            folders,
             broken,
             events: None,
             line: Vec::new(),
@@ -94,13 +96,28 @@ impl Recorder {
 
     /// The run's folder relative to the root; none if it could not be made.
     pub fn folder(&self) -> Option<String> {
-        self.has_folder.then(|| format!("{RUNS_FOLDER}/{}", self.id))
+        self.folders.is_some().then(|| format!("{RUNS_FOLDER}/{}", self.id))
     }
 
     /// Keeps the plan, as `plan --format json` prints it but for the inputs of images that are up to date. The caller
     /// leaves secrets out.
     pub fn write_plan(&self, json: &str) -> io::Result<()> {
-        if self.has_folder { write(&self.path(PLAN_FILE), json) } else { Ok(()) }
+        if self.folders.is_some() { self.write(PLAN_FILE, json) } else { Ok(()) }
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let written = self.own().and_then(|folder| folder.write(name, text.as_bytes(), None));
+        written.map_err(|error| about(&self.path(name), error))
+    }
+
+    fn begin(&self, name: &str) -> io::Result<BufWriter<File>> {
+        let file = self.own().and_then(|folder| folder.append(name));
+        Ok(BufWriter::new(file.map_err(|error| about(&self.path(name), error))?))
+    }
+
+    fn own(&self) -> io::Result<&Folder> {
+        let folders = self.folders.as_ref();
+        folders.map(|(_, own)| own).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -109,8 +126,7 @@ impl Recorder {
 
     fn append(&mut self, event: &Event) -> io::Result<()> {
         if self.events.is_none() {
-            let path = self.path(EVENTS_FILE);
-            self.events = Some(BufWriter::new(File::create(&path).map_err(|error| about(&path, error))?));
+            self.events = Some(self.begin(EVENTS_FILE)?);
         }
         let Some(file) = &mut self.events else { return Ok(()) };
         self.line.clear();
@@ -124,15 +140,11 @@ impl Recorder {
             let name = self.free_log_name(step);
             self.logs.insert(step.clone(), StepLogFile { name, file: None });
         }
-        let folder = self.path("logs");
-        let Some(log) = self.logs.get_mut(step) else { return Ok(()) };
-        if log.file.is_none() {
-            fs::create_dir_all(&folder).map_err(|error| about(&folder, error))?;
-            let path = folder.join(&log.name);
-            let file = File::options().create(true).append(true).open(&path);
-            log.file = Some(BufWriter::new(file.map_err(|error| about(&path, error))?));
+        if let Some(StepLogFile { name, file: None }) = self.logs.get(step) {
+            let begun = self.begin(&format!("logs/{name}"))?;
+            self.logs.entry(step.clone()).and_modify(|log| log.file = Some(begun));
         }
-        let Some(file) = &mut log.file else { return Ok(()) };
+        let Some(file) = self.logs.get_mut(step).and_then(|log| log.file.as_mut()) else { return Ok(()) };
         file.write_all(line.as_bytes())?;
         file.write_all(b"\n")
     }
@@ -181,13 +193,14 @@ impl Sink for Recorder {
         self.append(event)?;
         if matches!(event.kind, EventKind::RunFinished { .. }) {
             self.flush()?;
-            write(&self.path("summary.md"), &markdown::page(&self.summary, &Places::default(), MAX_SUMMARY))?;
-            if let Some(keep) = self.keep {
-                prune(&self.runs, &self.id, keep);
+            self.write("summary.md", &markdown::page(&self.summary, &Places::default(), MAX_SUMMARY))?;
+            if let (Some(keep), Some((runs, _))) = (self.keep, &self.folders) {
+                prune(runs, &self.id, keep);
             }
             // A run that did nothing must cost nothing; `report` makes its page when somebody asks.
             if self.summary.has_news() {
-                html::read::write(&self.runs, &self.id)
+                self.own()
+                    .and_then(|folder| html::read::write(folder, &self.runs, &self.id))
                     .map_err(|error| about(&self.path(html::PAGE), error))?;
             }
         }
@@ -213,51 +226,42 @@ pub fn is_id(name: &str) -> bool {
     name.len() == ID_LENGTH && name.bytes().all(|b| ALPHABET.contains(&b))
 }
 
-fn make_folder(runs: &Path, at: SystemTime) -> io::Result<String> {
-    if !runs.is_dir() {
-        fs::create_dir_all(runs)?;
-        // A tree that was never made for us does not ignore `target/`.
-        let ignore = runs.with_file_name(".gitignore");
-        if !ignore.exists() {
-            fs::write(ignore, "*\n")?;
-        }
+fn make_folder(root: &Path, at: SystemTime) -> io::Result<(String, (Folder, Folder))> {
+    let tree = Folder::open(root)?;
+    let is_first = !root.join(RUNS_FOLDER).is_dir();
+    let runs = tree.below(RUNS_FOLDER)?;
+    // A tree that was never made for us does not ignore `target/`.
+    let ignore = Path::new(RUNS_FOLDER).with_file_name(".gitignore");
+    if is_first && !root.join(&ignore).exists() {
+        tree.write(&ignore, b"*\n", None)?;
     }
     let mut number = milliseconds(at);
     let id = loop {
         let id = format_id(number);
-        match fs::create_dir(runs.join(&id)) {
+        match runs.make_new(&id) {
             Ok(()) => break id,
             // Another run began in the same millisecond.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),
         }
     };
-    point_latest(runs, &id)?;
-    Ok(id)
+    point_latest(&runs, &id)?;
+    let own = runs.below(&id)?;
+    Ok((id, (runs, own)))
 }
 
 /// Replaced in one step, so that `latest` is never missing once it is there.
-fn point_latest(runs: &Path, id: &str) -> io::Result<()> {
-    let (latest, new) = (runs.join(LATEST), runs.join(format!(".{LATEST}-{id}")));
-    if link(id, &new).is_err() {
-        fs::write(&new, format!("{id}\n"))?;
+fn point_latest(runs: &Folder, id: &str) -> io::Result<()> {
+    let new = format!(".{LATEST}-{id}");
+    if runs.link(id, &new).is_err() {
+        runs.write(&new, format!("{id}\n").as_bytes(), None)?;
     }
-    fs::rename(&new, &latest).inspect_err(|_| drop(fs::remove_file(&new)))
-}
-
-#[cfg(unix)]
-fn link(target: &str, link: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(not(unix))]
-fn link(_target: &str, _link: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    runs.rename(&new, LATEST).inspect_err(|_| drop(runs.remove(&new)))
 }
 
 /// Removes the oldest runs beyond the last `keep`, never this one. What cannot be removed is tried again by the next run.
-fn prune(runs: &Path, current: &str, keep: usize) {
-    let Ok(entries) = fs::read_dir(runs) else { return };
+fn prune(runs: &Folder, current: &str, keep: usize) {
+    let Ok(entries) = fs::read_dir(runs.path()) else { return };
     let mut ids: Vec<String> = entries
         .filter_map(|entry| {
             let entry = entry.ok()?;
@@ -268,7 +272,7 @@ fn prune(runs: &Path, current: &str, keep: usize) {
     ids.sort_unstable();
     let surplus = ids.len().saturating_sub(keep);
     for id in ids.iter().take(surplus).filter(|id| *id != current) {
-        let _ = fs::remove_dir_all(runs.join(id));
+        let _ = runs.remove(id);
     }
 }
 
@@ -285,10 +289,6 @@ fn format_id(mut number: u64) -> String {
         number /= 32;
     }
     digits.iter().map(|&b| char::from(b)).collect()
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    fs::write(path, text).map_err(|error| about(path, error))
 }
 
 fn about(path: &Path, error: io::Error) -> io::Error {

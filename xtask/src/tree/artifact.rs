@@ -2,7 +2,7 @@
 //!
 //! In: the settings, a version. Out: what is asked for, and the file if it is here. It downloads nothing.
 
-use crate::base_images::artifact::{self, Found};
+use crate::base_images::artifact::{self, Cache, Found};
 use crate::config::Config;
 use crate::fingerprint::listing::GivenFile;
 use crate::model::{ArtifactSpec, Diagnostic};
@@ -18,8 +18,9 @@ pub(super) struct Artifact {
 /// Looks for it in the caches.
 pub(super) fn look(config: &Config, version: &str) -> Result<Artifact, Diagnostic> {
     let settings = &config.artifact;
+    let cache = Cache::at(&config.root, &settings.cache);
     let found = artifact::spec(settings, &config.root, version, settings.kind()).and_then(|spec| {
-        let found = artifact::find(&spec, &settings.cache, &settings.old_cache)?;
+        let found = artifact::find(&spec, &cache, &settings.old_cache)?;
         Ok(Artifact { spec, found })
     });
     found.map_err(|error| match error {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::inside::Folder;
 use crate::model::{ContextFile, Digest};
 use crate::plan::build::Prepared;
 
@@ -18,17 +19,9 @@ pub fn list_of(digest: &Digest) -> String {
     format!("{}.json", digest.short())
 }
 
-fn folder(root: &Path) -> PathBuf {
-    root.join(LISTS)
-}
-
-fn path_of(root: &Path, digest: &Digest) -> PathBuf {
-    folder(root).join(list_of(digest))
-}
-
 /// The files that a digest stood for, if an image was built from them in this tree.
 pub fn recall(root: &Path, digest: &Digest) -> Option<Vec<ContextFile>> {
-    let text = std::fs::read_to_string(path_of(root, digest)).ok()?;
+    let text = std::fs::read_to_string(root.join(LISTS).join(list_of(digest))).ok()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -45,27 +38,21 @@ fn remember_up_to<'a>(
     contexts: impl IntoIterator<Item = &'a Prepared>,
     kept: usize,
 ) -> std::io::Result<()> {
-    let mut has_new = false;
+    let mut lists = None;
     for context in contexts {
         let Some(digest) = &context.digest else { continue };
-        write(&path_of(root, digest), context)?;
-        has_new = true;
+        let lists = match &mut lists {
+            Some(lists) => lists,
+            None => lists.insert(Folder::open(root)?.below(LISTS)?),
+        };
+        let files: Vec<&ContextFile> = context.files.counted().collect();
+        lists.write(list_of(digest), &serde_json::to_vec(&files)?, None)?;
     }
-    if has_new { forget_oldest(&folder(root), kept) } else { Ok(()) }
+    lists.map_or(Ok(()), |lists| forget_oldest(&lists, kept))
 }
 
-fn write(path: &Path, context: &Prepared) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let files: Vec<&ContextFile> = context.files.counted().collect();
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(std::io::BufWriter::new(&mut file), &files)?;
-    file.persist(path)?;
-    Ok(())
-}
-
-fn forget_oldest(folder: &Path, kept: usize) -> std::io::Result<()> {
-    let paths: Vec<PathBuf> = std::fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+fn forget_oldest(folder: &Folder, kept: usize) -> std::io::Result<()> {
+    let paths: Vec<PathBuf> = std::fs::read_dir(folder.path())?.flatten().map(|entry| entry.path()).collect();
     let Some(surplus) = paths.len().checked_sub(kept).filter(|n| *n > 0) else { return Ok(()) };
     let age = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
     let mut aged: Vec<(SystemTime, PathBuf)> = paths
@@ -75,10 +62,7 @@ fn forget_oldest(folder: &Path, kept: usize) -> std::io::Result<()> {
         .collect();
     aged.sort();
     for (_, path) in aged.into_iter().take(surplus) {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        folder.remove(path)?;
     }
     Ok(())
 }
@@ -111,7 +95,7 @@ mod tests {
         assert_eq!(known(root, &all[0]), None, "nothing was built here");
         for (age, context) in all.iter().take(4).enumerate() {
             remember_up_to(root, [context], 10).unwrap();
-            let file = path_of(root, context.digest.as_ref().unwrap());
+            let file = root.join(LISTS).join(list_of(context.digest.as_ref().unwrap()));
             let file = std::fs::File::options().write(true).open(file).unwrap();
             let hour = u64::try_from(age).unwrap() * 3600;
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(hour)).unwrap();
@@ -127,6 +111,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         remember(root.path(), []).unwrap();
         remember(root.path(), [&Prepared::default()]).unwrap();
-        assert!(!folder(root.path()).exists());
+        assert!(!root.path().join(LISTS).exists());
     }
 }

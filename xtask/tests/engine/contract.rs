@@ -7,6 +7,7 @@ use xtask::bundle::fetch::fetch;
 use xtask::bundle::manifest::chain_ids;
 use xtask::bundle::store::Store;
 use xtask::engine::{Engine as _, EngineError, FakeBehaviour, FakeEngine, Verb};
+use xtask::inside::Folder;
 use xtask::model::{
     ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, LogStream, Platform, PublishedPort,
 };
@@ -266,7 +267,7 @@ async fn images_travel_through_a_registry(world: &World) {
 
 async fn images_come_out_and_go_in(world: &World) {
     let folder = world.path().join("blobs");
-    let store = Store::open(&folder).unwrap();
+    let store = Store::open(&Folder::making(&folder).unwrap(), ".").unwrap();
     let (base, child) = (world.reference("base:1"), world.reference("carried:1"));
     let text = "FROM BASE\nRUN echo once > /once\n";
     let id = world.build(&world.spec("carried:1", text, Vec::new())).await.unwrap();

@@ -11,8 +11,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("secrets", &["model"]),
     ("env", &[]),
     ("os", &["env"]),
-    ("lock", &["os"]),
-    ("revision", &["os"]),
+    ("inside", &[]),
+    ("lock", &["os", "inside"]),
+    ("revision", &["os", "inside"]),
     ("harmless", &[]),
     ("events", &["model", "secrets", "harmless"]),
     // Facts to findings to text; only its rim looks at the machine.
@@ -30,6 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "plan::build",
             "registry",
             "tree",
+            "inside",
         ],
     ),
     ("dotenv", &["model"]),
@@ -38,9 +40,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dockerfile", &["model", "suggest", "ignorefile"]),
     ("ignorefile", &["model"]),
     ("config", &["model", "env", "dotenv", "suggest", "toml_words"]),
-    ("discover", &["model", "config", "template"]),
+    ("discover", &["model", "config", "inside", "template"]),
     ("graph", &["model", "config"]),
-    ("fingerprint", &["model", "dockerfile", "ignorefile"]),
+    ("fingerprint", &["model", "dockerfile", "ignorefile", "inside"]),
     (
         "tree",
         &[
@@ -56,6 +58,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "template",
             "suggest",
             "base_images",
+            "inside",
         ],
     ),
     (
@@ -79,10 +82,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Planning and judging: what is done and seen is in the rooms below.
     ("base_images", &["model", "toml_words"]),
     ("base_images::bump", &["model", "os"]),
-    ("base_images::local_registry", &["model", "engine", "os"]),
+    ("base_images::local_registry", &["model", "engine", "os", "inside"]),
     ("base_images::smoke", &["model", "engine"]),
-    ("engine", &["model", "env", "os", "dockerfile", "secrets", "retry"]),
-    ("bundle", &["model", "engine", "compose::file", "dockerfile", "graph", "rebuild"]),
+    ("engine", &["model", "env", "os", "inside", "dockerfile", "secrets", "retry"]),
+    ("bundle", &["model", "engine", "inside", "compose::file", "dockerfile", "graph", "rebuild"]),
     ("clean", &["model", "fingerprint::canonical", "rebuild"]),
     ("registry", &["model", "env", "engine", "retry", "secrets", "web"]),
     ("image_lock", &["model", "suggest"]),
@@ -92,10 +95,52 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // A rim room of its own, as `registry` is: `execute` downloads with it, and it knows nothing of base images.
     // Asks git which files are the tree's.
     ("base_images::bump", &["model", "os"]),
-    ("base_images::artifact", &["model", "config", "engine", "lock", "os", "retry", "secrets", "web"]),
-    ("network", &["model", "config", "registry"]),
-    ("execute", &["model", "engine", "registry", "events", "retry", "base_images"]),
-    ("report", &["model", "events", "secrets", "harmless"]),
+    (
+        "base_images::artifact",
+        &["model", "config", "engine", "inside", "lock", "os", "retry", "secrets", "web"],
+    ),
+    ("network", &["model", "config", "inside", "registry"]),
+    ("execute", &["model", "engine", "inside", "registry", "events", "retry", "base_images"]),
+    ("report", &["model", "events", "inside", "secrets", "harmless"]),
+];
+
+/// What writes, removes or renames files by their paths.
+const WRITES: &[&str] = &[
+    "fs::write(",
+    "fs::copy(",
+    "fs::rename(",
+    "fs::remove_",
+    "fs::create_dir",
+    "fs::hard_link(",
+    "fs::set_permissions(",
+    "fs::symlink(",
+    "DirBuilder",
+    "File::create",
+    "File::options(",
+    "OpenOptions",
+    "NamedTempFile",
+    "tempfile_in(",
+    "tempdir_in(",
+    ".persist",
+];
+
+/// Who does so and is not `inside.rs`, and why that may be: all else goes through `inside::Folder`, which no link, `..`
+/// or race leads out of.
+const WRITES_BY_PATH: &[(&str, &str)] = &[
+    ("bench_tree.rs", "trees to measure with, in temporary folders"),
+    ("bundle/archive.rs", "where `-o` says; in the tree its folder comes from `inside::Folder`"),
+    ("ci.rs", "a copy of the tree, in a folder that `inside::Folder` just made"),
+    ("cli/affected.rs", "appends to the file that GITHUB_OUTPUT names"),
+    ("cli/bench.rs", "trees to measure with, in temporary folders"),
+    ("cli/bundle.rs", "where `-o` says"),
+    ("cli/man.rs", "the folder that was typed"),
+    ("cli/prove.rs", "a copy of the tree, in a temporary folder"),
+    ("engine/recipe.rs", "a temporary folder, in one that comes from `inside::Folder`"),
+    ("inside.rs", "the one way"),
+    ("report/github.rs", "appends to the file that GITHUB_STEP_SUMMARY names"),
+    ("report/junit.rs", "the file that `--junit` names"),
+    ("revision.rs", "a temporary folder"),
+    ("testing.rs", "trees of tests"),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -166,4 +211,30 @@ fn dependencies_point_one_way() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_written_through_one_door() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    let mut found = BTreeSet::new();
+    for file in files {
+        let inside = file.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
+        if inside.contains("test") && inside != "testing.rs" {
+            continue;
+        }
+        let code = code(&std::fs::read_to_string(&file).unwrap());
+        let writes: Vec<&str> = WRITES.iter().copied().filter(|call| code.contains(call)).collect();
+        assert!(
+            writes.is_empty() || WRITES_BY_PATH.iter().any(|(file, _)| *file == inside),
+            "{inside} has {}: write through `inside::Folder`",
+            writes.join(", ")
+        );
+        if !writes.is_empty() {
+            found.insert(inside);
+        }
+    }
+    let listed: BTreeSet<String> = WRITES_BY_PATH.iter().map(|(file, _)| (*file).to_owned()).collect();
+    assert_eq!(found, listed, "who no longer writes by path is no longer listed");
 }

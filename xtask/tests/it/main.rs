@@ -26,6 +26,8 @@ mod help;
 mod house;
 mod lock;
 mod matrix;
+#[cfg(unix)]
+mod outside;
 mod page;
 mod pages;
 mod plan;

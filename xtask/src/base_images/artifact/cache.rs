@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::source::Shown;
 use super::{ArtifactError, Found};
+use crate::inside::{Folder, NewFile};
 use crate::model::Digest;
 
 /// What is read at a time.
@@ -21,8 +22,9 @@ const BUFFER: usize = 1 << 18;
 
 /// One cache folder; several trees and processes share it.
 #[derive(Clone, Debug)]
-pub(super) struct Cache {
+pub struct Cache {
     root: PathBuf,
+    tree: PathBuf,
 }
 
 /// What is remembered of a file: where it came from, and how to see that it was not touched.
@@ -68,29 +70,35 @@ struct Given {
 }
 
 impl Cache {
-    pub fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+    /// The cache in the folder `root`, as the tree at `tree` uses it; it may lie in there.
+    pub fn at(tree: &Path, root: &Path) -> Self {
+        Self { root: root.to_owned(), tree: tree.to_owned() }
+    }
+
+    /// What its files are written in.
+    pub(super) fn folder(&self) -> io::Result<Folder> {
+        Folder::owner_of(&self.tree, &self.root)
     }
 
     /// Where the file of a digest stands, if it is here.
-    pub fn place_of(&self, digest: &Digest) -> PathBuf {
+    pub(super) fn place_of(&self, digest: &Digest) -> PathBuf {
         self.root.join("sha256").join(digest.hex())
     }
 
     /// The digests of all files. One that was touched is still named; whoever uses it looks.
-    pub fn digests(&self) -> BTreeSet<Digest> {
+    pub(super) fn digests(&self) -> BTreeSet<Digest> {
         let Ok(entries) = fs::read_dir(self.root.join("sha256")) else { return BTreeSet::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         names.filter_map(|hex| format!("sha256:{hex}").parse().ok()).collect()
     }
 
     /// A file for a download of `name` from `origin` that is not whole yet.
-    pub fn partial(&self, name: &str, origin: &Shown) -> PathBuf {
+    pub(super) fn partial(&self, name: &str, origin: &Shown) -> PathBuf {
         self.root.join("partial").join(key_of(&format!("{name}\n{origin}")))
     }
 
     /// The file of a digest. One that was touched is hashed again; one that is something else is none.
-    pub fn get(&self, digest: &Digest) -> Result<Option<Found>, ArtifactError> {
+    pub(super) fn get(&self, digest: &Digest) -> Result<Option<Found>, ArtifactError> {
         let path = self.place_of(digest);
         let failed = |error: &io::Error| ArtifactError::file(&path, error);
         let metadata = match fs::metadata(&path) {
@@ -105,69 +113,88 @@ impl Cache {
         if record.as_ref().is_some_and(|record| record.stamp == Stamp::of(&metadata)) {
             return Ok(Some(found));
         }
-        if hash(&path).map_err(|error| failed(&error))? != *digest {
+        if File::open(&path).and_then(|mut file| hash(&mut file)).map_err(|error| failed(&error))? != *digest
+        {
             return Ok(None);
         }
         let url = record.map(|record| record.url).unwrap_or_default();
         // A cache that may only be read serves as well, if more slowly.
-        let _ = write_json(&record_of(&path), &Record { url, stamp: Stamp::of(&metadata) });
+        let _ = self.write_json(&record_of(&path), &Record { url, stamp: Stamp::of(&metadata) });
         Ok(Some(found))
     }
 
-    /// Takes over a whole, checked file of this digest; it is moved.
-    pub fn take(&self, file: &Path, digest: &Digest, origin: &Shown) -> Result<Found, ArtifactError> {
+    /// Takes over a whole, checked file of this digest: `put` moves it to where it is told.
+    pub(super) fn take(
+        &self,
+        digest: &Digest,
+        origin: &Shown,
+        put: impl FnOnce(&Folder, &Path) -> io::Result<()>,
+    ) -> Result<Found, ArtifactError> {
         let path = self.place_of(digest);
         let failed = |error: &io::Error| ArtifactError::file(&path, error);
-        make_folder_of(&path).map_err(|error| failed(&error))?;
-        fs::rename(file, &path).map_err(|error| failed(&error))?;
+        self.folder().and_then(|folder| put(&folder, &path)).map_err(|error| failed(&error))?;
         let metadata = fs::metadata(&path).map_err(|error| failed(&error))?;
         let record = Record { url: origin.to_string(), stamp: Stamp::of(&metadata) };
-        write_json(&record_of(&path), &record).map_err(|error| failed(&error))?;
+        self.write_json(&record_of(&path), &record).map_err(|error| failed(&error))?;
         Ok(Found { path, digest: digest.clone(), size: metadata.len() })
     }
 
     /// Takes over a small content that is made here.
-    pub fn put(&self, bytes: &[u8], origin: &Shown) -> Result<Found, ArtifactError> {
+    pub(super) fn put(&self, bytes: &[u8], origin: &Shown) -> Result<Found, ArtifactError> {
         let digest = Digest::from_sha256(&Sha256::digest(bytes).into());
         if let Some(found) = self.get(&digest)? {
             return Ok(found);
         }
-        let file = self.temporary()?;
-        let failed = |error: io::Error| ArtifactError::file(&self.root, &error);
-        file.as_file().write_all(bytes).map_err(failed)?;
-        self.take(&file.into_temp_path(), &digest, origin)
+        let mut file = self.temporary()?;
+        file.write_all(bytes).map_err(|error| ArtifactError::file(&self.root, &error))?;
+        self.take_new(file, &digest, origin)
     }
 
     /// An empty file on the cache's own file system, gone when it is dropped.
-    pub fn temporary(&self) -> Result<tempfile::NamedTempFile, ArtifactError> {
-        let folder = self.root.join("partial");
-        let made = fs::create_dir_all(&folder).and_then(|()| tempfile::NamedTempFile::new_in(&folder));
-        made.map_err(|error| ArtifactError::file(&folder, &error))
+    pub(super) fn temporary(&self) -> Result<NewFile, ArtifactError> {
+        let partial = self.root.join("partial");
+        let made = self.folder().and_then(|folder| folder.new_file(&partial));
+        made.map_err(|error| ArtifactError::file(&partial, &error))
+    }
+
+    /// Takes over such a file, whole and checked by now.
+    pub(super) fn take_new(
+        &self,
+        file: NewFile,
+        digest: &Digest,
+        origin: &Shown,
+    ) -> Result<Found, ArtifactError> {
+        self.take(digest, origin, |folder, path| file.keep(folder, path).map(drop))
     }
 
     /// The digest that a URL gave, whoever asked it.
-    pub fn given_by(&self, origin: &Shown) -> Result<Option<Digest>, ArtifactError> {
+    pub(super) fn given_by(&self, origin: &Shown) -> Result<Option<Digest>, ArtifactError> {
         let given: Option<Given> = read_json(&self.origin(origin));
         Ok(given.filter(|given| given.url == origin.as_str()).map(|given| given.digest))
     }
 
     /// Remembers what a URL gave.
-    pub fn remember(&self, origin: &Shown, digest: &Digest) -> Result<(), ArtifactError> {
+    pub(super) fn remember(&self, origin: &Shown, digest: &Digest) -> Result<(), ArtifactError> {
         let path = self.origin(origin);
         let given = Given { url: origin.to_string(), digest: digest.clone() };
-        write_json(&path, &given).map_err(|error| ArtifactError::file(&path, &error))
+        self.write_json(&path, &given).map_err(|error| ArtifactError::file(&path, &error))
     }
 
     fn origin(&self, origin: &Shown) -> PathBuf {
         self.root.join("origins").join(format!("{}.json", key_of(origin.as_str())))
     }
+
+    /// Whole or not at all.
+    pub(super) fn write_json(&self, path: &Path, value: &impl Serialize) -> io::Result<()> {
+        self.folder()?.write(path, &serde_json::to_vec(value)?, None)
+    }
 }
 
-/// The SHA-256 of a file.
-pub(super) fn hash(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path)?;
+/// The SHA-256 of a file, from its beginning.
+pub(super) fn hash(file: &mut File) -> io::Result<Digest> {
     let mut hasher = Sha256::new();
-    feed(&mut file, &mut hasher)?;
+    file.rewind()?;
+    feed(file, &mut hasher)?;
     Ok(digest_of(hasher))
 }
 
@@ -201,23 +228,9 @@ fn record_of(path: &Path) -> PathBuf {
     path.with_extension("json")
 }
 
-pub(super) fn make_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
 /// None for whatever cannot be read: it is only remembered, never needed.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-/// Whole or not at all.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    make_folder_of(path)?;
-    let folder = path.parent().unwrap_or(path);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -227,7 +240,7 @@ mod tests {
     #[test]
     fn a_file_that_was_touched_is_hashed_again_and_a_changed_one_is_none() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = Cache::at(folder.path());
+        let cache = Cache::at(folder.path(), folder.path());
         let origin = Shown::of("https://example.com/V.zip");
         let found = cache.put(b"content", &origin).expect("writable");
         assert_eq!(cache.get(&found.digest).expect("readable").as_ref(), Some(&found));
@@ -238,14 +251,14 @@ mod tests {
         fs::write(&found.path, "CONTENT").expect("writable");
         assert_eq!(cache.get(&found.digest).expect("readable"), None);
         assert_eq!(cache.put(b"content", &origin).expect("mends it"), found);
-        assert_eq!(hash(&found.path).expect("readable"), found.digest);
+        assert_eq!(hash(&mut File::open(&found.path).expect("there")).expect("readable"), found.digest);
         assert_eq!(fs::read_dir(folder.path().join("partial")).expect("there").count(), 0);
     }
 
     #[test]
     fn what_a_url_gave_is_remembered() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = Cache::at(folder.path());
+        let cache = Cache::at(folder.path(), folder.path());
         let (one, other) = (Shown::of("https://example.com/1"), Shown::of("https://example.com/2"));
         let digest = digest_of(Sha256::new());
         assert_eq!(cache.given_by(&one).expect("readable"), None);

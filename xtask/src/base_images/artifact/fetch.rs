@@ -150,9 +150,10 @@ impl Fetcher {
     async fn look(
         &self,
         spec: &ArtifactSpec,
-        find: fn(&ArtifactSpec, &Path, &Path) -> Result<Option<Found>, ArtifactError>,
+        find: fn(&ArtifactSpec, &Cache, &Path) -> Result<Option<Found>, ArtifactError>,
     ) -> Result<Option<Found>, ArtifactError> {
-        let (spec, cache, old_cache) = (spec.clone(), self.cache.clone(), self.old_cache.clone());
+        let cache = Cache::at(&self.root, &self.cache);
+        let (spec, old_cache) = (spec.clone(), self.old_cache.clone());
         blocking(move || find(&spec, &cache, &old_cache)).await
     }
 
@@ -162,7 +163,8 @@ impl Fetcher {
         spec: &ArtifactSpec,
         progress: OnProgress<'_>,
     ) -> Result<(), ArtifactError> {
-        let (spec, cache, old_cache) = (spec.clone(), Cache::at(&self.cache), self.old_cache.clone());
+        let (spec, cache, old_cache) =
+            (spec.clone(), Cache::at(&self.root, &self.cache), self.old_cache.clone());
         if let Err(Some(why)) = blocking(move || old::import(&spec, &cache, &old_cache)).await? {
             progress(Progress::Warning(why));
         }
@@ -179,17 +181,18 @@ impl Fetcher {
         progress: OnProgress<'_>,
         on_retry: OnRetry<'_>,
     ) -> Result<Fetched, ArtifactError> {
-        let cache = Cache::at(&self.cache);
+        let cache = Cache::at(&self.root, &self.cache);
         let origin = spec.urls.last().map(|url| Shown::of(url));
         let origin = origin.ok_or_else(|| ArtifactError::Settings(format!("{} has no source", spec.file)))?;
         let path = cache.partial(&spec.file, &origin);
-        let lock = self.lock(&path, &spec.file, progress).await?;
+        let lock = self.lock(&cache, &path, &spec.file, progress).await?;
         // Whoever was waited for may have brought it.
-        let found = self.look(spec, |spec, cache, _| find_cached(spec, &Cache::at(cache))).await?;
+        let found = self.look(spec, |spec, cache, _| find_cached(spec, cache)).await?;
         if let Some(found) = found {
             return Ok(Fetched { found, how: How::Waited });
         }
-        let partial = blocking(move || Partial::open(path, lock)).await?;
+        let of_partial = cache.clone();
+        let partial = blocking(move || Partial::open(of_partial, path, lock)).await?;
         let partial = Arc::new(Mutex::new(partial));
         let (mut tried, mut changed) = (Vec::new(), None);
         for (at, url) in spec.urls.iter().enumerate() {
@@ -223,12 +226,19 @@ impl Fetcher {
     }
 
     /// Waits for whoever is at the same artifact.
-    async fn lock(&self, path: &Path, file: &str, progress: OnProgress<'_>) -> Result<Lock, ArtifactError> {
+    async fn lock(
+        &self,
+        cache: &Cache,
+        path: &Path,
+        file: &str,
+        progress: OnProgress<'_>,
+    ) -> Result<Lock, ArtifactError> {
         let say = |holder: Option<&Holder>| {
             let whom = holder.map_or_else(|| "another run".to_owned(), Holder::to_string);
             progress(Progress::Warning(format!("waiting for {whom}, which is downloading {file}")));
         };
-        let lock = Lock::acquire_file(&lock_of(path), &self.command, &say).await;
+        let folder = cache.folder().map_err(|error| ArtifactError::file(path, &error))?;
+        let lock = Lock::acquire_file(&folder, &lock_of(path), &self.command, &say).await;
         lock.map_err(|error| ArtifactError::file(&error.path, &error.source))
     }
 
@@ -320,7 +330,7 @@ impl Fetcher {
             (cache.clone(), Arc::clone(partial), digest.clone(), origin.clone());
         blocking(move || {
             let partial = open(&partial);
-            let found = cache.take(partial.path(), &digest, &origin)?;
+            let found = cache.take(&digest, &origin, |folder, path| folder.rename(partial.path(), path))?;
             cache.remember(&origin, &digest)?;
             partial.forget().map_err(|error| ArtifactError::file(partial.path(), &error))?;
             Ok(found)

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use super::ArtifactError;
+use crate::inside::Folder;
 use crate::model::{Diagnostic, Digest};
 
 /// What a new lock file begins with.
@@ -100,17 +101,18 @@ pub fn read(root: &Path, file: &str) -> Result<BTreeMap<String, Entry>, Artifact
 pub(super) fn record(root: &Path, file: &str, name: &str, digest: &Digest) -> Result<Noted, ArtifactError> {
     let path = root.join(file);
     let failed = |error: &io::Error| ArtifactError::file(&path, error);
-    let folder = path.parent().unwrap_or(root);
-    fs::create_dir_all(folder).map_err(|error| failed(&error))?;
+    let tree = Folder::open(root).map_err(|error| failed(&error))?;
+    let folder = Path::new(file).parent().unwrap_or(Path::new("."));
+    let folder = tree.below(folder).map_err(|error| failed(&error))?;
     // Two artifacts may be seen at the same time; the file itself is replaced, so its folder is locked.
-    let guard = File::open(folder).map_err(|error| failed(&error))?;
+    let guard = File::open(folder.path()).map_err(|error| failed(&error))?;
     guard.lock().map_err(|error| failed(&error))?;
     let text = read_text(&path).map_err(|error| failed(&error))?;
     if let Some(entry) = parse(file, &text).map_err(ArtifactError::Lock)?.remove(name) {
         return Ok(if entry.digest == *digest { Noted::Before } else { Noted::Otherwise(entry) });
     }
     let text = with_entry(file, &text, name, digest).map_err(ArtifactError::Lock)?;
-    write_text(&path, folder, &text).map_err(|error| failed(&error))?;
+    tree.write(file, text.as_bytes(), None).map_err(|error| failed(&error))?;
     Ok(Noted::Now)
 }
 
@@ -130,16 +132,6 @@ fn read_text(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         result => result,
     }
-}
-
-fn write_text(path: &Path, folder: &Path, text: &str) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let kept = fs::metadata(path).map_or(0o644, |found| found.permissions().mode() & 0o7777);
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(kept))?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) fn import(
     }
     let mut copy = cache.temporary()?;
     let mut hasher = Sha256::new();
-    let copied = copy_hashing(&mut source, copy.as_file_mut(), &mut hasher);
+    let copied = copy_hashing(&mut source, copy.file(), &mut hasher);
     if let Err(error) = copied {
         return passed_over(error.to_string());
     }
@@ -50,12 +50,11 @@ pub(super) fn import(
     if let Some(locked) = spec.locked.as_ref().filter(|locked| **locked != digest) {
         return passed_over(format!("{} has {locked}, and it is {digest}", spec.lock_file));
     }
-    let again = copy.reopen().map_err(|error| ArtifactError::file(copy.path(), &error))?;
+    let again = copy.again().map_err(|error| ArtifactError::file(&path, &error))?;
     if let Err(why) = check(again, &Seen::new()) {
         return passed_over(format!("it is {why}"));
     }
-    let found =
-        cache.take(&copy.into_temp_path(), &digest, &Shown::of(&format!("file://{}", path.display())))?;
+    let found = cache.take_new(copy, &digest, &Shown::of(&format!("file://{}", path.display())))?;
     if let Some(origin) = spec.urls.last() {
         cache.remember(&Shown::of(origin), &digest)?;
     }

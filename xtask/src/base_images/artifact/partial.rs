@@ -1,6 +1,6 @@
 //! What is here of a download: its bytes, hashed as they come, and what is needed to ask for the rest.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::ArtifactError;
-use super::cache::{digest_of, feed, make_folder_of, read_json, write_json};
+use super::cache::{Cache, digest_of, feed, read_json};
 use super::stream::Seen;
 use crate::lock::Lock;
 use crate::model::Digest;
@@ -19,6 +19,7 @@ const WRITE_AT_ONCE: usize = 1 << 16;
 /// A download that is not over. Whoever holds this holds the lock on it.
 #[derive(Debug)]
 pub(super) struct Partial {
+    cache: Cache,
     path: PathBuf,
     file: File,
     hasher: Sha256,
@@ -43,13 +44,12 @@ pub(super) struct Source {
 
 impl Partial {
     /// What an earlier try, of whichever process, left at `path`. Blocks: what is there is hashed.
-    pub fn open(path: PathBuf, lock: Lock) -> Result<Self, ArtifactError> {
-        Self::try_open(path.clone(), lock).map_err(|error| ArtifactError::file(&path, &error))
+    pub fn open(cache: Cache, path: PathBuf, lock: Lock) -> Result<Self, ArtifactError> {
+        Self::try_open(cache, path.clone(), lock).map_err(|error| ArtifactError::file(&path, &error))
     }
 
-    fn try_open(path: PathBuf, lock: Lock) -> io::Result<Self> {
-        make_folder_of(&path)?;
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+    fn try_open(cache: Cache, path: PathBuf, lock: Lock) -> io::Result<Self> {
+        let mut file = cache.folder()?.read_write(&path)?;
         let source: Option<Source> = read_json(&note_of(&path));
         let mut hasher = Sha256::new();
         if source.is_none() {
@@ -58,7 +58,7 @@ impl Partial {
         let len = feed(&mut file, &mut hasher)?;
         let source = source.unwrap_or_default();
         let (furthest, is_spliced, seen) = (len, len > 0, Seen::new());
-        Ok(Self { path, file, hasher, len, furthest, is_spliced, seen, source, _lock: lock })
+        Ok(Self { cache, path, file, hasher, len, furthest, is_spliced, seen, source, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -93,7 +93,7 @@ impl Partial {
         self.len = 0;
         self.is_spliced = false;
         self.seen.clear();
-        write_json(&note_of(&self.path), &source)?;
+        self.cache.write_json(&note_of(&self.path), &source)?;
         self.source = source;
         Ok(())
     }
@@ -136,13 +136,9 @@ impl Partial {
 
     /// Takes the files away.
     pub fn forget(&self) -> io::Result<()> {
-        for path in [&self.path, &note_of(&self.path)] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        let folder = self.cache.folder()?;
+        folder.remove(&self.path)?;
+        folder.remove(note_of(&self.path))
     }
 }
 

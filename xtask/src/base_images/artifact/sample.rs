@@ -4,7 +4,7 @@
 //! compressed (another version of a compressor would make another digest), modes 755 and 644.
 
 use std::fs;
-use std::io::{Cursor, Write as _};
+use std::io::{self, Cursor, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -61,12 +61,12 @@ fn provide_archive(cache: &Cache, path: &Path) -> Result<Found, ArtifactError> {
     {
         return Ok(found);
     }
-    let copy = cache.temporary()?;
-    fs::copy(path, copy.path()).map_err(|error| failed(error.to_string()))?;
-    let again = copy.reopen().map_err(|error| failed(error.to_string()))?;
+    let mut copy = cache.temporary()?;
+    let copied = fs::File::open(path).and_then(|mut from| io::copy(&mut from, copy.file()));
+    let again = copied.and_then(|_| copy.again()).map_err(|error| failed(error.to_string()))?;
     check(again, &Seen::new()).map_err(|why| failed(format!("it is {why}")))?;
-    let digest = cache::hash(copy.path()).map_err(|error| failed(error.to_string()))?;
-    let found = cache.take(&copy.into_temp_path(), &digest, &origin)?;
+    let digest = cache::hash(copy.file()).map_err(|error| failed(error.to_string()))?;
+    let found = cache.take_new(copy, &digest, &origin)?;
     cache.remember(&origin, &digest)?;
     Ok(found)
 }
@@ -171,8 +171,11 @@ mod tests {
         );
         let cache = tempfile::tempdir().expect("a folder");
         let spec = sample_of(vec![format!("file://{}/s/", tree.root().display())]);
-        let provided =
-            || find(&spec, cache.path(), Path::new("/nowhere")).expect("packs").expect("is always there");
+        let provided = || {
+            find(&spec, &Cache::at(cache.path(), cache.path()), Path::new("/nowhere"))
+                .expect("packs")
+                .expect("is always there")
+        };
         let first = provided();
         assert_eq!(provided(), first);
         check(fs::File::open(&first.path).expect("there"), &Seen::new()).expect("a zip archive");
@@ -216,7 +219,9 @@ mod tests {
         );
         let cache = tempfile::tempdir().expect("a folder");
         let from = |urls| {
-            find(&sample_of(urls), cache.path(), Path::new("/nowhere")).expect("packs").expect("is here")
+            find(&sample_of(urls), &Cache::at(cache.path(), cache.path()), Path::new("/nowhere"))
+                .expect("packs")
+                .expect("is here")
         };
         assert_eq!(from(Vec::new()).digest, from(vec![format!("file://{}/", folder.display())]).digest);
     }
@@ -226,7 +231,7 @@ mod tests {
         let (tree, cache) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let path = tree.path().join("own.zip");
         let spec = sample_of(vec![format!("file://{}", path.display())]);
-        let provided = || find(&spec, cache.path(), Path::new("/nowhere"));
+        let provided = || find(&spec, &Cache::at(cache.path(), cache.path()), Path::new("/nowhere"));
         assert!(provided().expect_err("is missing").to_string().contains("own.zip: No such file"));
         fs::write(&path, b"PK no archive").expect("writable");
         assert!(provided().expect_err("is none").to_string().contains("own.zip: it is no whole zip archive"));
@@ -243,7 +248,8 @@ mod tests {
         let cache = tempfile::tempdir().expect("a folder");
         for folder in ["s/a", "s", "empty", "missing"] {
             let spec = sample_of(vec![format!("file://{}/{folder}/", tree.root().display())]);
-            let error = find(&spec, cache.path(), Path::new("/nowhere")).expect_err("no sample");
+            let error = find(&spec, &Cache::at(cache.path(), cache.path()), Path::new("/nowhere"))
+                .expect_err("no sample");
             assert!(error.to_string().contains(&format!("{}/{folder}", tree.root().display())), "{error}");
         }
     }

@@ -26,6 +26,7 @@ impl Lab {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("tree")).expect("writable");
         let policy = Policy::new(3).pausing(Duration::from_millis(1));
         let mut fetcher = Fetcher::new(at("tree"), at("cache"), at("old"), policy);
         fetcher.limits = Limits { connect: Duration::from_secs(5), stall: Duration::from_millis(600) };
@@ -67,6 +68,10 @@ impl Lab {
                 check::check(file, &stream::Seen::new()).expect("a zip archive");
             }
         }
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::at(self.folder.path(), &self.fetcher.cache)
     }
 
     fn lock_file(&self) -> String {
@@ -162,7 +167,7 @@ async fn a_release_is_downloaded_once_and_recorded() {
         lab.files_in("partial")
     );
     // Another tree, whose lock file says nothing yet, finds it by its URL.
-    let found = find(&spec, &lab.fetcher.cache, Path::new("/nowhere")).expect("readable").expect("is there");
+    let found = find(&spec, &lab.cache(), Path::new("/nowhere")).expect("readable").expect("is there");
     assert_eq!(found.digest, digest(&content));
 }
 
@@ -456,7 +461,7 @@ async fn a_download_that_is_stopped_is_resumed_by_the_next_one() {
     let mut lab = Lab::new();
     lab.fetcher.limits.stall = Duration::from_secs(60);
     let spec = lab.spec(&[server.at("/1.2.3.zip")], None);
-    let partial = Cache::at(&lab.fetcher.cache).partial(&spec.file, &Shown::of(&spec.urls[0]));
+    let partial = lab.cache().partial(&spec.file, &Shown::of(&spec.urls[0]));
     let written = async {
         while std::fs::metadata(&partial).map_or(0, |found| found.len()) < 120_000 {
             tokio::task::yield_now().await;
@@ -495,7 +500,7 @@ async fn without_a_network_the_cache_is_all_there_is() {
     let result = lab.fetch(&spec).await;
     assert!(matches!(&result, Err(ArtifactError::Offline { .. })), "{result:?}");
     says(&result, &["1.2.3.zip is not in the cache, and --offline", "old/1.2.3.zip", "artifact.mirrors"]);
-    Cache::at(&lab.fetcher.cache).put(&content, &Shown::of("file:///by/hand")).expect("writable");
+    lab.cache().put(&content, &Shown::of("file:///by/hand")).expect("writable");
     assert_eq!(lab.fetch(&spec).await.expect("is there").how, How::Cached);
 }
 
@@ -550,7 +555,7 @@ async fn the_old_cache_is_used_after_a_look_at_it() {
     let old = lab.folder.path().join("old");
     std::fs::create_dir_all(&old).expect("writable");
     let spec = lab.spec(&["http://127.0.0.1:9/1.2.3.zip".to_owned()], Some(&content));
-    let look = || find(&spec, &lab.fetcher.cache, &old).expect("readable");
+    let look = || find(&spec, &lab.cache(), &old).expect("readable");
     std::fs::write(old.join("1.2.3.zip"), &other).expect("writable");
     assert_eq!(look(), None);
     let result = lab.fetch(&spec).await;
@@ -568,7 +573,11 @@ async fn the_old_cache_is_used_after_a_look_at_it() {
     let unlocked = ArtifactSpec { locked: None, ..spec.clone() };
     std::fs::write(old.join("1.2.3.zip"), b"<html>").expect("writable");
     let empty = lab.folder.path().join("empty");
-    assert_eq!(find(&unlocked, &empty, &old).expect("readable"), None, "no zip archive");
+    assert_eq!(
+        find(&unlocked, &Cache::at(lab.folder.path(), &empty), &old).expect("readable"),
+        None,
+        "no zip archive"
+    );
 }
 
 #[tokio::test]

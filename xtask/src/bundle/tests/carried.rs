@@ -16,11 +16,12 @@ use crate::bundle::receiver::Receiver;
 use crate::bundle::saved::{self, Wanted};
 use crate::bundle::store::{Store, digest_of};
 use crate::engine::{AnyEngine, Engine as _, EngineError, FakeEngine, Fault, Verb, fake_image};
+use crate::inside::Folder;
 use crate::model::{Digest, Reference};
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(&Folder::open(folder.path()).unwrap(), ".").unwrap();
     (folder, store)
 }
 

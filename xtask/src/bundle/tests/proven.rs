@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::bundle::archive::WriteError;
 use crate::bundle::store::Store;
+use crate::inside::Folder;
 
 /// A store in which this process has put an image with one layer that does not compress.
 struct Fresh {
@@ -19,7 +20,7 @@ struct Fresh {
 impl Fresh {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("blobs")).unwrap();
+        let store = Store::open(&Folder::open(folder.path()).unwrap(), "blobs").unwrap();
         let mut state = 1_u64;
         let content: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -72,7 +73,7 @@ fn what_is_copied_unhashed_is_the_same_in_every_form() {
     let fresh = Fresh::new();
     assert!(fresh.is_proven());
     // Another process knows nothing of what was hashed when.
-    let later = Store::open(&fresh.folder.path().join("blobs")).unwrap();
+    let later = Store::open(&Folder::open(fresh.folder.path()).unwrap(), "blobs").unwrap();
     assert!(later.proven_file(&fresh.image.layers[0].blob.digest).is_none());
     for name in ["b.tar", "parts.tar", "folder"] {
         let written = [&fresh.store, &later].map(|store| {

@@ -33,6 +33,7 @@ use crate::config::Layer;
 use crate::engine::AnyEngine;
 use crate::engine::provision::Announce;
 use crate::error::{Error, ErrorKind, ExitCode};
+use crate::inside::Folder;
 use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
 use crate::report::text::size;
 
@@ -145,7 +146,8 @@ fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
         root.join(format!("target/xtask/bundles/{name}-{}.tar", session.config.tag))
     });
     if let Some(folder) = path.parent().filter(|_| args.output.is_none() && !args.dry_run) {
-        std::fs::create_dir_all(folder).map_err(|error| Error::of(ErrorKind::File, &error))?;
+        let made = Folder::open(root).and_then(|tree| tree.below(folder));
+        made.map_err(|error| Error::of(ErrorKind::File, &error))?;
     }
     Output::of(&path, args.part_size).map_err(|why| Error::new(ErrorKind::Usage, why))
 }
@@ -323,7 +325,8 @@ async fn save(
     goods: &Goods,
 ) -> Result<Written, Error> {
     let root = &session.config.root;
-    let store = Store::open(&root.join(BLOBS))
+    let store = Folder::open(root)
+        .and_then(|tree| Store::open(&tree, BLOBS))
         .map_err(|error| Error::of(ErrorKind::File, &error).context("cannot keep blobs"))?;
     activity.begin_phase(Phase::Save, if goods.selected.is_some() { 3 } else { 2 });
     let count = goods.closure.images.len();
@@ -343,8 +346,8 @@ async fn save(
     for (spec, needed_by) in &goods.closure.artifacts {
         let (spec, settings) = (spec.clone(), session.config.artifact.clone());
         let file = spec.file.clone();
-        let found =
-            tokio::task::spawn_blocking(move || artifact::find(&spec, &settings.cache, &settings.old_cache));
+        let cache = artifact::Cache::at(root, &settings.cache);
+        let found = tokio::task::spawn_blocking(move || artifact::find(&spec, &cache, &settings.old_cache));
         let found = found.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))??;
         let Some(found) = found else {
             let what = format!("the artifact {file} is not in the cache, and a bundle needs it");

@@ -17,6 +17,7 @@ use crate::cli::interrupt::or_interrupted;
 use crate::cli::session::Session;
 use crate::engine::{AnyEngine, Progress};
 use crate::error::{Error, ErrorKind, ExitCode};
+use crate::inside::Folder;
 use crate::model::{Outcome, Phase, Reference};
 use crate::report::text::size;
 
@@ -87,7 +88,8 @@ async fn work(session: &Session, activity: &mut Work, outlook: Outlook) -> Resul
     let bundle = verified.contents().bundle().clone();
     let sizes = verified.unpacked_sizes().clone();
     let done = deliver(&engine, &bundle, &plan.parcels(), has.into(), &sizes, &on_progress).await?;
-    let (cache, root) = (session.config.artifact.cache.clone(), session.config.root.clone());
+    let root = session.config.root.clone();
+    let cache = artifact::Cache::at(&root, &session.config.artifact.cache);
     let kept = super::blocking(move || keep(&verified, &cache, &root)).await?;
     for warning in kept.iter().filter_map(|kept| kept.as_ref().err()) {
         activity.warn(warning.clone());
@@ -124,7 +126,7 @@ fn sentence(done: &Delivered) -> String {
 /// why: a file that the tree has in another form is the tree's.
 type Kept = Result<Option<String>, String>;
 
-fn keep(verified: &Verified, cache: &Path, root: &Path) -> Result<Vec<Kept>, Error> {
+fn keep(verified: &Verified, cache: &artifact::Cache, root: &Path) -> Result<Vec<Kept>, Error> {
     let contents = verified.contents();
     let bundle = contents.bundle();
     let manifest = contents.manifest();
@@ -158,21 +160,10 @@ fn keep(verified: &Verified, cache: &Path, root: &Path) -> Result<Vec<Kept>, Err
 
 /// Writes a file that the tree lacks. What is there stays as it is.
 fn write_new(root: &Path, path: &str, bytes: &[u8]) -> std::io::Result<Option<String>> {
-    let target = root.join(path);
-    match std::fs::read(&target) {
-        Ok(found) if found == bytes => return Ok(None),
-        Ok(_) => return Err(std::io::Error::other("the tree has another one, which stays")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    let tree = Folder::open(root)?;
+    match tree.read(path)? {
+        Some(found) if found == bytes => Ok(None),
+        Some(_) => Err(std::io::Error::other("the tree has another one, which stays")),
+        None => tree.write_new(path, bytes).map(|()| Some(path.to_owned())),
     }
-    let folder = target.parent().unwrap_or(root);
-    std::fs::create_dir_all(folder)?;
-    // The tree may have a link where the bundle has a folder.
-    if !folder.canonicalize()?.starts_with(root.canonicalize()?) {
-        return Err(std::io::Error::other("its folder leads out of the tree"));
-    }
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.persist_noclobber(&target).map_err(|error| error.error)?;
-    Ok(Some(path.to_owned()))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Announce, Data, EngineSettings, Home, ProvisionError, down, up};
+use crate::inside::Folder;
 use crate::os::{self, HostCommand, ProcessId};
 
 /// A private engine of its own, purged when dropped.
@@ -99,11 +100,10 @@ impl DisposableRegistry {
             left.kill_now();
         }
         let failed = |source| ProvisionError::File { doing: "write", path: settings.clone(), source };
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        for old in [&log, &pid] {
-            let _ = std::fs::remove_file(old);
+        let own = Folder::making(folder).map_err(failed)?;
+        for old in [&log, &pid, &store] {
+            own.remove(old).map_err(failed)?;
         }
-        let _ = std::fs::remove_dir_all(&store);
         let text = serde_json::json!({
             "version": "0.1",
             "log": { "level": "info", "accesslog": { "disabled": true } },
@@ -111,7 +111,7 @@ impl DisposableRegistry {
             "http": { "addr": "127.0.0.1:0" },
         });
         // JSON is YAML.
-        std::fs::write(&settings, text.to_string()).map_err(failed)?;
+        own.write(&settings, text.to_string().as_bytes(), None).map_err(failed)?;
         HostCommand::script("echo $$ >\"$1\"; exec docker-registry serve \"$2\"")
             .path(&pid)
             .path(&settings)

@@ -7,35 +7,60 @@ use sha2::{Digest as _, Sha256};
 
 use super::ProvisionError;
 use super::subnet::Net;
+use crate::inside::Folder;
 use crate::os::ProcessId;
 
 /// `sockaddr_un` holds 108 bytes on Linux and 104 on macOS, with a NUL.
 const LONGEST_SOCKET: usize = 100;
+/// What was made for the engine.
+const RECORD: &str = "state.json";
 
 /// Where one private engine lives. All names follow from the folder, so that even an engine whose record was
 /// deleted is found and removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     folder: PathBuf,
+    /// The tree that it has to stay in; none leaves it to whoever named the folder.
+    tree: Option<PathBuf>,
     id: String,
 }
 
 impl Home {
     /// The engine of a tree.
     pub fn of_tree(root: &Path) -> Self {
-        Self::at(&root.join("target/xtask/engine"))
+        Self { tree: Some(root.to_owned()), ..Self::at(&root.join("target/xtask/engine")) }
     }
 
     /// An engine that lives in `folder` (absolute).
     pub fn at(folder: &Path) -> Self {
         let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
         let id = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        Self { folder: folder.to_owned(), id }
+        Self { folder: folder.to_owned(), tree: None, id }
     }
 
     /// Everything of it that outlasts a reboot.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Makes the folder where it is missing, and opens it to write into it.
+    pub(super) fn open(&self) -> Result<Folder, ProvisionError> {
+        let opened = match &self.tree {
+            Some(tree) => Folder::open(tree).and_then(|tree| tree.below(&self.folder)),
+            None => Folder::making(&self.folder),
+        };
+        opened.map_err(|source| self.failed("make", source))
+    }
+
+    /// Looks whether the folder stays in its tree, before it is removed by its path.
+    pub(super) fn check(&self) -> Result<(), ProvisionError> {
+        let Some(tree) = &self.tree else { return Ok(()) };
+        let checked = Folder::open(tree).and_then(|tree| tree.check(&self.folder));
+        checked.map_err(|source| self.failed("remove", source))
+    }
+
+    fn failed(&self, doing: &'static str, source: std::io::Error) -> ProvisionError {
+        ProvisionError::File { doing, path: self.folder.clone(), source }
     }
 
     /// Images, containers, build cache.
@@ -79,7 +104,7 @@ impl Home {
     /// Two copies: the folder may be deleted under a running engine (`cargo clean`), and what lies below
     /// `/run` goes with a restart, as do bridge and rules.
     pub(super) fn record_files(&self) -> [PathBuf; 2] {
-        [&self.folder, &self.runtime()].map(|folder| folder.join("state.json"))
+        [&self.folder, &self.runtime()].map(|folder| folder.join(RECORD))
     }
 
     /// At most 15 bytes, as the kernel wants it.
@@ -103,28 +128,24 @@ impl Home {
     }
 
     pub(super) fn write_record(&self, record: &Record) -> Result<(), ProvisionError> {
-        for path in self.record_files().iter().filter(|path| path.parent().is_some_and(Path::is_dir)) {
-            write_whole(path, record).map_err(|source| ProvisionError::File {
-                doing: "write",
-                path: path.clone(),
-                source,
-            })?;
+        let text = serde_json::to_string_pretty(record).unwrap_or_default() + "\n";
+        let write = |folder: &Folder| {
+            folder.write(RECORD, text.as_bytes(), Some(0o600)).map_err(|source| self.failed("write", source))
+        };
+        if self.folder.is_dir() {
+            write(&self.open()?)?;
         }
-        Ok(())
+        match Folder::open(&self.runtime()) {
+            Ok(runtime) => write(&runtime),
+            // It goes with a restart of the machine.
+            Err(_) => Ok(()),
+        }
     }
 
     /// The endpoint of an engine that was started and not taken down; whether it answers is another question.
     pub fn recorded_endpoint(&self) -> Option<String> {
         self.record().map(|record| record.endpoint)
     }
-}
-
-fn write_whole(path: &Path, record: &Record) -> std::io::Result<()> {
-    let text = serde_json::to_string_pretty(record)? + "\n";
-    let whole = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
-    std::fs::write(whole.path(), text)?;
-    whole.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// What was made for a private engine. Written before each thing is made, so a crash leaves nothing unknown.

@@ -189,25 +189,25 @@ async fn start(
 
 /// The engine's folder is closed to others: who reaches the socket is as good as root.
 async fn make_folders(home: &Home, privilege: Privilege) -> Result<(), ProvisionError> {
-    let folder = home.folder();
-    std::fs::create_dir_all(folder).map_err(|source| ProvisionError::File {
-        doing: "make",
-        path: folder.to_owned(),
-        source,
-    })?;
+    let folder = home.open()?;
+    // A new one: what an earlier engine said, or whatever else stands there, is not written on.
+    folder
+        .remove(home.log())
+        .and_then(|()| folder.append(home.log()))
+        .map_err(|source| ProvisionError::File { doing: "make", path: home.log(), source })?;
     let (user, group) = os::user_and_group();
-    HostCommand::script(
-        "chmod 700 \"$2\" && mkdir -p \"$1\" && chmod 700 \"$1\" && chown \"$3:$4\" \"$1\" && : >\"$5\"",
-    )
-    .path(&home.runtime())
-    .path(folder)
-    .args([user.to_string(), group.to_string()])
-    .path(&home.log())
-    .as_root(privilege)
-    .output()
-    .await
-    .map(drop)
-    .map_err(|cause| ProvisionError::Command { doing: format!("make {}", home.runtime().display()), cause })
+    HostCommand::script("chmod 700 \"$2\" && mkdir -p \"$1\" && chmod 700 \"$1\" && chown \"$3:$4\" \"$1\"")
+        .path(&home.runtime())
+        .path(folder.path())
+        .args([user.to_string(), group.to_string()])
+        .as_root(privilege)
+        .output()
+        .await
+        .map(drop)
+        .map_err(|cause| ProvisionError::Command {
+            doing: format!("make {}", home.runtime().display()),
+            cause,
+        })
 }
 
 fn write_settings(home: &Home, settings: &EngineSettings) -> Result<(), ProvisionError> {
@@ -223,11 +223,9 @@ fn write_settings(home: &Home, settings: &EngineSettings) -> Result<(), Provisio
         own.insert("registry-mirrors".to_owned(), settings.registry_mirrors.clone().into());
     }
     let path = home.settings();
-    std::fs::write(&path, serde_json::Value::Object(own).to_string()).map_err(|source| ProvisionError::File {
-        doing: "write",
-        path,
-        source,
-    })
+    let text = serde_json::Value::Object(own).to_string();
+    let written = home.open()?.write(&path, text.as_bytes(), None);
+    written.map_err(|source| ProvisionError::File { doing: "write", path, source })
 }
 
 async fn wait_until_up(home: &Home) -> Result<ProcessId, ProvisionError> {
@@ -256,10 +254,11 @@ async fn wait_until_up(home: &Home) -> Result<ProcessId, ProvisionError> {
 /// The log of a start that failed, where the clean-up that follows leaves it.
 fn keep_log(home: &Home) -> std::path::PathBuf {
     let kept = home.log().with_extension("failed.log");
-    match std::fs::copy(home.log(), &kept) {
-        Ok(_) => kept,
-        Err(_) => home.log(),
-    }
+    let keep = || -> std::io::Result<()> {
+        let log = std::fs::read(home.log())?;
+        home.open().map_err(std::io::Error::other)?.write(&kept, &log, None)
+    };
+    if keep().is_ok() { kept } else { home.log() }
 }
 
 /// The line with which dockerd gives up.

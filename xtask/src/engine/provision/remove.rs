@@ -26,6 +26,7 @@ pub enum Data {
 /// When something is left that needs root and we are not, or that will not go.
 pub async fn down(home: &Home, data: Data, announce: Announce<'_>) -> Result<(), ProvisionError> {
     let record = home.record();
+    home.check()?;
     remove_running_parts(home).await?;
     if let Some(record) = record {
         announce(format!("stopped the private engine at {}", record.endpoint));

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::facts::{Earlier, FormerSize, Material, PlanRecord, Tail};
 use super::pieces::log_address;
+use crate::inside::Folder;
 use crate::model::{Event, EventKind, Outcome, Phase};
 use crate::report::record::{EVENTS_FILE, LATEST, PLAN_FILE, is_id};
 
@@ -16,31 +17,13 @@ use crate::report::record::{EVENTS_FILE, LATEST, PLAN_FILE, is_id};
 const FAILED_TAIL: (u64, usize) = (64 * 1024, 120);
 const OTHER_TAIL: (u64, usize) = (8 * 1024, 16);
 
-/// Makes the page of the run `id` in `runs` and gives its path.
+/// Makes the page of the run `id` in `runs`, in the run's own `folder`, and gives its path.
 ///
 /// # Errors
 /// When the record cannot be read, or the page not be written.
-pub fn write(runs: &Path, id: &str) -> io::Result<PathBuf> {
-    let page = super::page(&material(runs, id)?);
-    let folder = runs.join(id);
-    let path = folder.join(super::PAGE);
-    let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-    file.write_all(page.as_bytes())?;
-    allow_reading(file.as_file())?;
-    file.persist(&path)?;
-    Ok(path)
-}
-
-/// As any file of the record; temporary files are for their owner alone.
-#[cfg(unix)]
-fn allow_reading(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn allow_reading(_file: &File) -> io::Result<()> {
-    Ok(())
+pub fn write(folder: &Folder, runs: &Path, id: &str) -> io::Result<PathBuf> {
+    folder.write(super::PAGE, super::page(&material(runs, id)?).as_bytes(), None)?;
+    Ok(runs.join(id).join(super::PAGE))
 }
 
 /// The page of a run, if it was made since the last event. It is kept then: of old runs it knows sizes that no
@@ -218,7 +201,7 @@ mod tests {
         assert!(material(&runs, "00000001").unwrap().earlier.is_empty());
 
         assert_eq!(made(&runs, "00000002"), None);
-        let path = write(&runs, "00000002").unwrap();
+        let path = write(&Folder::open(&runs.join("00000002")).unwrap(), &runs, "00000002").unwrap();
         assert_eq!(made(&runs, "00000002").as_ref(), Some(&path));
         let page = fs::read_to_string(path).unwrap();
         assert!(page.contains("same size as in run <code>00000001</code>"));
