@@ -83,7 +83,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
             served.stop(&mut run).await?;
         }
         run.phases(&world, planned).await?;
-        if args.up && run.is_well() {
+        if args.up && run.is_servable() {
             return served.start(&mut run, &engine, Duration::from_secs(args.wait)).await;
         }
         Ok(Vec::new())

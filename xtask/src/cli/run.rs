@@ -337,6 +337,12 @@ impl<'a> Run<'a> {
         !self.cancel.is_cancelled() && self.exit_code() == ExitCode::Good
     }
 
+    /// Whether what was built may be started: a stage that could not be kept is for the next rebuild only.
+    pub fn is_servable(&self) -> bool {
+        let built = self.failures.but_of(Phase::Keep);
+        !self.cancel.is_cancelled() && built.code(self.pulls()) == ExitCode::Good
+    }
+
     fn of(&self) -> usize {
         self.own + self.further
     }
@@ -429,8 +435,12 @@ impl<'a> Run<'a> {
     }
 
     fn exit_code(&self) -> ExitCode {
+        self.failures.code(self.pulls())
+    }
+
+    fn pulls(&self) -> Pulls {
         let all_count = self.request.pulls_count || self.session.config.strict_prefetch;
-        self.failures.code(if all_count { Pulls::Count } else { Pulls::Warn })
+        if all_count { Pulls::Count } else { Pulls::Warn }
     }
 }
 

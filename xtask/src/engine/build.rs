@@ -6,6 +6,7 @@
 //!
 //! Dropping the future closes both connections; the engine cancels the build when its request goes away.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +45,11 @@ struct ErrorDetail {
     message: Option<String>,
 }
 
+/// The first API whose builder exports an inline cache on top of imported ones: that of Engine 23.0, with BuildKit 0.10.
+/// BuildKit before 0.9 (Engine 20.10 has 0.8) may recurse without end in it, and takes the engine down
+/// (moby/buildkit#1609, mended by moby/buildkit#2024).
+const EXPORTS_ON_IMPORTS: (u32, u32) = (1, 42);
+
 /// Builds, and returns the image's ID.
 pub(super) async fn build(
     engine: &DockerEngine,
@@ -51,6 +57,21 @@ pub(super) async fn build(
     spec: &BuildSpec,
     progress: OnProgress<'_>,
 ) -> Result<Digest, EngineError> {
+    let mut image = None;
+    for pass in passes(engine.api, spec) {
+        image = build_once(engine, root, &pass, progress).await?;
+    }
+    image.ok_or_else(|| EngineError::Gone("the build ended without an image".to_owned()))
+}
+
+/// One build; none of its image if it only fills the builder's cache.
+async fn build_once(
+    engine: &DockerEngine,
+    root: &Path,
+    pass: &Pass<'_>,
+    progress: OnProgress<'_>,
+) -> Result<Option<Digest>, EngineError> {
+    let spec = &*pass.spec;
     let name = dockerfile_name(spec);
     let context = Arc::new(Tree::of_context(root.join(&spec.context), spec)?);
     let served = Served {
@@ -59,7 +80,7 @@ pub(super) async fn build(
         credentials: engine.credentials.clone(),
     };
     let session = Session::open(&engine.wire, engine.api, &shared_key(root, spec), served).await?;
-    let query = query(spec, name, session.id(), &engine.proxies);
+    let query = query(pass, name, session.id(), &engine.proxies);
     let request = Request::post(target(engine.api, "/build", &query))
         .header(http::header::CONTENT_TYPE, "application/x-tar")
         .body(empty())
@@ -75,6 +96,33 @@ pub(super) async fn build(
         (Err(Stop::Build(cause)), None) => Err(failure(spec, trace.failure(), cause)),
         (Ok(id), _) => Ok(id),
     }
+}
+
+/// One request to the builder.
+struct Pass<'a> {
+    spec: Cow<'a, BuildSpec>,
+    yields: Yields,
+}
+
+/// What comes of a [`Pass`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Yields {
+    Image,
+    /// Nothing but what the builder remembers.
+    Cache,
+}
+
+/// A builder that must not import and export at once is first made to take over what it is offered; the second build
+/// then finds all of it in the builder's own cache.
+fn passes(api: (u32, u32), spec: &BuildSpec) -> Vec<Pass<'_>> {
+    let does_both = spec.inline_cache == InlineCache::Yes && !spec.cache_from.is_empty();
+    if !does_both || api >= EXPORTS_ON_IMPORTS {
+        return vec![Pass { spec: Cow::Borrowed(spec), yields: Yields::Image }];
+    }
+    let import = BuildSpec { inline_cache: InlineCache::No, ..spec.clone() };
+    let export = BuildSpec { cache_from: Vec::new(), ..spec.clone() };
+    let import = (!spec.no_cache).then_some(Pass { spec: Cow::Owned(import), yields: Yields::Cache });
+    import.into_iter().chain([Pass { spec: Cow::Owned(export), yields: Yields::Image }]).collect()
 }
 
 enum Stop {
@@ -96,7 +144,7 @@ async fn follow(
     spec: &BuildSpec,
     trace: &mut Trace,
     progress: OnProgress<'_>,
-) -> Result<Digest, Stop> {
+) -> Result<Option<Digest>, Stop> {
     let mut lines = engine.wire.call(request, spec.image.as_str()).await?.lines();
     let mut image = None;
     while let Some(line) = lines.next::<Line>().await? {
@@ -128,8 +176,10 @@ async fn follow(
             }
         }
     }
-    let id = image.ok_or_else(|| EngineError::Gone("the build ended without an image".to_owned()))?;
-    id.parse().map_err(|_| Stop::Engine(EngineError::Other(format!("the engine calls the image `{id}`"))))
+    let parse = |id: String| {
+        id.parse().map_err(|_| Stop::Engine(EngineError::Other(format!("the engine calls the image `{id}`"))))
+    };
+    image.map(parse).transpose()
 }
 
 /// The Dockerfile's own name; the builder shows it.
@@ -156,11 +206,12 @@ fn shared_key(root: &Path, spec: &BuildSpec) -> String {
 }
 
 fn query(
-    spec: &BuildSpec,
+    pass: &Pass<'_>,
     dockerfile: &str,
     session: &str,
     proxies: &BTreeMap<String, String>,
 ) -> Vec<(&'static str, String)> {
+    let spec = &*pass.spec;
     let json = |value: serde_json::Value| value.to_string();
     let mut args: BTreeMap<&str, &str> = proxies.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     if spec.inline_cache == InlineCache::Yes {
@@ -178,7 +229,11 @@ fn query(
         ("buildargs", json(serde_json::json!(args))),
         ("labels", json(serde_json::json!(spec.labels))),
     ];
-    query.extend(spec.tags.iter().map(|tag| ("t", tag.familiar())));
+    match pass.yields {
+        Yields::Image => query.extend(spec.tags.iter().map(|tag| ("t", tag.familiar()))),
+        // The engine's own word for no exporter at all.
+        Yields::Cache => query.push(("outputs", json(serde_json::json!([{ "Type": "cacheonly" }])))),
+    }
     query.extend(spec.target.iter().map(|stage| ("target", stage.clone())));
     if spec.no_cache {
         query.push(("nocache", "1".to_owned()));
@@ -249,7 +304,9 @@ mod tests {
     #[test]
     fn everything_that_decides_a_build_is_asked_for() {
         let proxies = [("http_proxy".to_owned(), "p".to_owned()), ("NO_PROXY".to_owned(), "n".to_owned())];
-        let query = query(&spec(), "Dockerfile", "s", &proxies.into());
+        let spec = spec();
+        let [pass] = &passes(EXPORTS_ON_IMPORTS, &spec)[..] else { panic!("one") };
+        let query = query(pass, "Dockerfile", "s", &proxies.into());
         let text: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
         assert_eq!(
             text,
@@ -270,6 +327,31 @@ mod tests {
                 r#"cachefrom=["api:0"]"#,
             ]
         );
+    }
+
+    /// Engine 20.10 (API 1.41) ends itself when it does both in one build.
+    #[test]
+    fn an_old_builder_never_exports_a_cache_on_top_of_imported_ones() {
+        let reused = BuildSpec { no_cache: false, ..spec() };
+        let of = |api, spec: &BuildSpec| {
+            let passes = passes(api, spec);
+            let told = passes.iter().map(|pass| {
+                let query = query(pass, "Dockerfile", "s", &BTreeMap::new());
+                let has = |name: &str| query.iter().any(|(key, _)| *key == name);
+                let exports = query.iter().any(|(_, value)| value.contains("BUILDKIT_INLINE_CACHE"));
+                (has("cachefrom"), exports, has("t"), has("outputs"))
+            });
+            told.collect::<Vec<_>>()
+        };
+        for old in [(1, 40), (1, 41)] {
+            assert_eq!(of(old, &reused), [(true, false, false, true), (false, true, true, false)]);
+        }
+        assert_eq!(of((1, 42), &reused), [(true, true, true, false)]);
+        let plain = BuildSpec { inline_cache: InlineCache::No, ..reused.clone() };
+        assert_eq!(of((1, 41), &plain), [(true, false, true, false)]);
+        let first = BuildSpec { cache_from: Vec::new(), ..reused };
+        assert_eq!(of((1, 41), &first), [(false, true, true, false)]);
+        assert_eq!(of((1, 41), &spec()), [(false, true, true, false)], "nothing is taken over with --force");
     }
 
     #[test]

@@ -213,6 +213,12 @@ impl Failures {
         self.0.push((phase, kind));
     }
 
+    /// All but those of one phase.
+    #[must_use]
+    pub fn but_of(&self, phase: Phase) -> Self {
+        Self(self.0.iter().copied().filter(|(of, _)| *of != phase).collect())
+    }
+
     /// The one that decides, if any counts: an engine that went away before content that is not what it should be, that
     /// before sources that cannot be taken, those before builds, builds before pulls, pulls before looks.
     pub fn worst(&self, pulls: Pulls) -> Option<ErrorKind> {

@@ -312,18 +312,22 @@ fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
         | Phase::Rehearse
         | Phase::Pull
         | Phase::Confirm
+        | Phase::Keep
         | Phase::Cache
+        | Phase::Save
+        | Phase::Load
         | Phase::Stop
         | Phase::Start => return None,
-        phase => phase,
+        Phase::Download | Phase::Bump => return Some("cargo xtask base-images".to_owned()),
+        Phase::Prefetch | Phase::Alias | Phase::SyncConfig | Phase::Render | Phase::Build | Phase::Push => {
+            phase
+        }
     };
     let takes_names = matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Push);
     let names = subjects.join(" ");
     let is_plain =
         names.len() <= 60 && names.chars().all(|c| c.is_ascii_alphanumeric() || " ._-/:@".contains(c));
-    Some(if matches!(phase, Phase::Download | Phase::Bump) {
-        "cargo xtask base-images".to_owned()
-    } else if takes_names && is_plain {
+    Some(if takes_names && is_plain {
         format!("cargo xtask {phase} {names}")
     } else {
         format!("cargo xtask {phase}")
@@ -393,6 +397,18 @@ mod tests {
             assert_eq!(hints[..2], ["`docker login r.example`".to_owned(), hint.to_owned()]);
             let whole = format!("`{typed}` tries again");
             assert_eq!(hints.iter().filter(|hint| **hint == whole).count(), 1, "{hints:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_command_of_its_own_is_tried_again_as_it_was_typed() {
+        for phase in [Phase::Keep, Phase::Save, Phase::Load] {
+            let mut story = Story::new();
+            story.fail(phase, "xtask-cache/web:v1.builder", "unexpected EOF", &[]);
+            story.end(Outcome::Failed, 3);
+            let mut summary = Summary::of(&story.events);
+            summary.command = Some("cargo xtask rebuild --up".to_owned());
+            assert_eq!(summary.tellings()[0].hints, ["`cargo xtask rebuild --up` tries again"], "{phase}");
         }
     }
 

@@ -27,6 +27,7 @@ mod selection;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "another test target uses the rest")]
 mod support;
+mod survival;
 #[path = "../../src/testing.rs"]
 #[allow(dead_code, reason = "unit tests use the rest")]
 mod testing;
