@@ -167,7 +167,10 @@ pub fn there_and_back(
         let full = remote.familiar();
         let pull = pull(&remote, &base.image.platform);
         let pulled = step(Phase::Pull, &full, &full, pull, vec![pushed.id.clone()]);
-        let spec = SmokeSpec { afterwards, ..smoke(*base, &remote, mark, demands, Http::Asked) };
+        let mut spec = SmokeSpec { afterwards, ..smoke(*base, &remote, mark, demands, Http::Asked) };
+        if afterwards == Afterwards::Keep {
+            spec.labels.insert(labels::KEPT.to_owned(), "true".to_owned());
+        }
         let name = base.image.name.as_str();
         let tried = step(Phase::Test, name, name, StepKind::Smoke(Box::new(spec)), vec![pulled.id.clone()]);
         plan.steps.extend([pushed, pulled, tried]);

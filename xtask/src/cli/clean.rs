@@ -1,7 +1,7 @@
 //! `clean`: images, records and caches that nothing needs, and what broken-off runs left. Shows first, removes then.
 
 pub(super) mod base_images;
-mod leftovers;
+pub(super) mod leftovers;
 mod listing;
 mod needs;
 

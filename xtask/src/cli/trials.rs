@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Trying};
 use super::base_images::{Opened, open, request};
+use super::clean::leftovers::broken_off;
 use super::pipeline::{self, Planned, Request};
 use super::run::Run;
 use super::session::{Session, Typed, World};
@@ -240,9 +241,9 @@ impl Trial<'_> {
         let mark = mark(self.session, run.id());
         let work = AssertUnwindSafe(self.work(&mut run, world, planned, &mark));
         let result = work.catch_unwind().await;
-        if self.aim != Aim::E2e(Afterwards::Keep) {
-            self.clean_up(&mut run, &mark).await;
-        }
+        // What was to stay stays only if it came to be.
+        let is_kept = self.aim == Aim::E2e(Afterwards::Keep) && !run.cancel().is_cancelled();
+        self.clean_up(&mut run, &mark, is_kept).await;
         let tried = run.ledger().tried();
         let comparison = self.compare(&tried);
         let published = self.published(&run);
@@ -261,7 +262,7 @@ impl Trial<'_> {
         }
         published.iter().for_each(|line| super::print(line));
         self.write_junit(&tried, &comparison)?;
-        if self.aim == Aim::E2e(Afterwards::Keep) {
+        if is_kept {
             self.tell_kept(&mark);
         }
         let code = ended?;
@@ -317,10 +318,11 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Takes away what the run made to try things, however it went; Ctrl-C does not stop it.
-    async fn clean_up(&self, run: &mut Run<'_>, mark: &Mark) {
+    /// Takes away what the run made to try things, unless it is kept, however it went, and containers that runs before it
+    /// left; Ctrl-C does not stop it.
+    async fn clean_up(&self, run: &mut Run<'_>, mark: &Mark, is_kept: bool) {
         let plan = match run.engine().cloned() {
-            Some(engine) => match self.leftovers(run, &engine, mark).await {
+            Some(engine) => match self.leftovers(run, &engine, mark, is_kept).await {
                 Ok(left) => trial::clean_up(&left),
                 Err(error) => {
                     let message = format!(
@@ -346,11 +348,15 @@ impl Trial<'_> {
         run: &Run<'_>,
         engine: &AnyEngine,
         mark: &Mark,
+        is_kept: bool,
     ) -> Result<Leftovers, crate::engine::EngineError> {
+        let mut containers = broken_off(self.session, engine).await?;
+        if is_kept {
+            return Ok(Leftovers { containers, ..Leftovers::default() });
+        }
         let home = mark.registry_home();
         let path = self.session.config.root.join(&home);
         let of_registry = local_registry::recorded(&path).and_then(|record| record.container);
-        let mut containers = Vec::new();
         for id in engine.containers(&mark.label()).await? {
             if of_registry.as_deref() == Some(id.as_str()) {
                 continue;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
 use bollard::{BollardRequest, ClientVersion, Docker};
+use tokio::sync::RwLock;
 
 use super::classify::classify;
 use super::connect::{Pong, Surroundings};
@@ -40,6 +42,8 @@ pub struct DockerEngine {
     pub(super) credentials: Credentials,
     /// Proxy variables, handed to builds.
     pub(super) proxies: BTreeMap<String, String>,
+    /// Held shared while a container is being made: whoever lists containers waits for those too.
+    pub(super) making: Arc<RwLock<()>>,
 }
 
 impl std::fmt::Debug for DockerEngine {
@@ -76,6 +80,7 @@ impl DockerEngine {
             podman: pong.podman,
             credentials: Credentials::new(surroundings.config_file(), surroundings.secrets.clone()),
             proxies,
+            making: Arc::default(),
         })
     }
 

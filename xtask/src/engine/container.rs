@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{Method, Request, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::EngineError;
 use super::bollard::DockerEngine;
@@ -29,17 +30,22 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 const HEALTH_LOG: usize = 5;
 
 /// Creates and starts; a container that does not start is removed again.
+///
+/// An engine goes on with what it was asked to make when nobody waits for its answer any more. So the answer is always
+/// waited for, by a task of its own if need be, which takes away what nobody wants; [`list`] waits for that.
 pub(super) async fn run(engine: &DockerEngine, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Created {
-        id: String,
-    }
     let about = spec.image.familiar();
-    let name: Vec<(&str, String)> = spec.name.iter().map(|name| ("name", name.clone())).collect();
-    let answer =
-        ask(engine, Method::POST, "/containers/create", &name, Some(request_body(spec)), &about).await?;
-    let id = ContainerId::new(read::<Created>(answer).await?.id);
+    let (tell, told) = oneshot::channel();
+    let (maker, wish) = (engine.clone(), spec.clone());
+    let making = engine.making.clone().read_owned().await;
+    tokio::spawn(async move {
+        if let Err(Ok(unwanted)) = tell.send(create(&maker, &wish).await) {
+            // It is found by its labels all the same.
+            let _ = remove(&maker, &unwanted).await;
+        }
+        drop(making);
+    });
+    let id = told.await.map_err(|_| EngineError::Gone("the container was not made".to_owned()))??;
     match ask(engine, Method::POST, &format!("/containers/{id}/start"), &[], None, &about).await {
         Ok(_) => Ok(id),
         Err(error) => {
@@ -48,6 +54,18 @@ pub(super) async fn run(engine: &DockerEngine, spec: &ContainerSpec) -> Result<C
             Err(error)
         }
     }
+}
+
+async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Created {
+        id: String,
+    }
+    let name: Vec<(&str, String)> = spec.name.iter().map(|name| ("name", name.clone())).collect();
+    let (body, about) = (Some(request_body(spec)), spec.image.familiar());
+    let answer = ask(engine, Method::POST, "/containers/create", &name, body, &about).await?;
+    Ok(ContainerId::new(read::<Created>(answer).await?.id))
 }
 
 fn request_body(spec: &ContainerSpec) -> Value {
@@ -249,13 +267,15 @@ pub(super) async fn remove(engine: &DockerEngine, id: &ContainerId) -> Result<()
     }
 }
 
-/// The containers that carry a label, running or not: `name`, or `name=value`. An empty text means all.
+/// The containers that carry a label, running or not: `name`, or `name=value`. An empty text means all. What this
+/// process is still making is among them.
 pub(super) async fn list(engine: &DockerEngine, label: &str) -> Result<Vec<ContainerId>, EngineError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Listed {
         id: String,
     }
+    let _made = engine.making.write().await;
     let mut query = vec![("all", "1".to_owned())];
     if !label.is_empty() {
         query.push(("filters", json!({ "label": [label] }).to_string()));

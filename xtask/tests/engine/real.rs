@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use xtask::engine::{Engine as _, EngineError, Progress};
-use xtask::model::Platform;
+use xtask::model::{ContainerSpec, Platform};
 
 use crate::support::{LOGIN, Registry, free_address};
 use crate::world::{World, connect_to, private_world, quietly, real_world};
@@ -80,6 +80,34 @@ async fn a_registry_where_nobody_listens_is_unreachable() {
     let nowhere = format!("{}/nothing:1", free_address()).parse().unwrap();
     let error = world.engine.pull(&nowhere, &Platform::local(), quietly()).await.unwrap_err();
     assert!(matches!(error, EngineError::RegistryUnreachable(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_still_being_made_is_found_and_nothing_comes_after_it() {
+    let test = "what_is_still_being_made_is_found_and_nothing_comes_after_it";
+    let Some(world) = real_world(test).await else { return };
+    import_base(&world).await;
+    let label = format!("{}=made", world.prefix);
+    let spec = ContainerSpec {
+        labels: [(world.prefix.clone(), "made".to_owned())].into(),
+        command: vec!["sleep".to_owned(), "60".to_owned()],
+        ..ContainerSpec::of(world.reference("base:1"))
+    };
+    for wait in 0..15 {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(Duration::from_millis(wait * 4)) => {}
+            made = world.engine.run(&spec) => drop(made.unwrap()),
+        }
+        for id in world.engine.containers(&label).await.unwrap() {
+            world.engine.remove_container(&id).await.unwrap();
+        }
+    }
+    // What an engine was asked for before is made before what it is asked for now.
+    let last = world.engine.run(&spec).await.unwrap();
+    assert_eq!(world.engine.containers(&label).await.unwrap(), [last.clone()]);
+    world.engine.remove_container(&last).await.unwrap();
+    world.clean_up().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use xtask::engine::Engine as _;
-use xtask::model::{Platform, Reference};
+use xtask::model::{ContainerId, ContainerSpec, Platform, Reference};
 
 use crate::support::{find_program, free_address};
 use crate::testing::TestTree;
@@ -55,6 +55,22 @@ fn e2e(world: &World, tree: &TestTree) -> Output {
         .unwrap()
 }
 
+/// A container as a run made it whose process is gone.
+async fn leave(world: &World, tree: &TestTree, base: &Reference, further: &[&str]) -> ContainerId {
+    let mut labels = vec![
+        ("dev.xtask.run".to_owned(), "gone".to_owned()),
+        ("dev.xtask.owner".to_owned(), "1@never".to_owned()),
+        ("dev.xtask.tree".to_owned(), xtask::tree::identity(&tree.root())),
+    ];
+    labels.extend(further.iter().map(|name| ((*name).to_owned(), "true".to_owned())));
+    let spec = ContainerSpec {
+        labels: labels.into_iter().collect(),
+        command: vec!["sleep".to_owned(), "600".to_owned()],
+        ..ContainerSpec::of(base.clone())
+    };
+    world.engine.run(&spec).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn e2e_goes_there_and_back_and_leaves_nothing() {
     let Some(world) = real_world("e2e_goes_there_and_back_and_leaves_nothing").await else { return };
@@ -69,12 +85,17 @@ async fn e2e_goes_there_and_back_and_leaves_nothing() {
     ] {
         let text = TINY.replace("BASE", &base.familiar()).replace("START", start);
         let tree = TestTree::new(&format!("//- docker/base-images/tiny/Dockerfile\n{text}"));
+        let (left, kept) =
+            (leave(&world, &tree, &base, &[]).await, leave(&world, &tree, &base, &["dev.xtask.kept"]).await);
         let before = seen(&world, &tree).await;
         let output = e2e(&world, &tree);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}{}", String::from_utf8_lossy(&output.stdout));
         assert!(told.contains(said), "{told}");
         assert_eq!(seen(&world, &tree).await, before, "{told}");
+        assert_eq!(world.engine.container(&left).await.unwrap(), None, "an earlier run left it: {told}");
+        assert!(world.engine.container(&kept).await.unwrap().is_some(), "it was to stay: {told}");
+        world.engine.remove_container(&kept).await.unwrap();
     }
     world.clean_up().await;
 }

@@ -7,7 +7,7 @@ use crate::base_images::local_registry;
 use crate::base_images::trial::{Leftovers, REGISTRIES};
 use crate::bundle::fetch::is_temporary;
 use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::model::{Digest, Observed, Reference, labels};
+use crate::model::{ContainerId, Digest, Observed, Reference, labels};
 use crate::os::ProcessId;
 use crate::tree;
 
@@ -46,6 +46,23 @@ pub(super) async fn find(
         }
     }
     Ok((left, used))
+}
+
+/// Containers of this tree whose run was broken off; not those that were to stay.
+pub(in crate::cli) async fn broken_off(
+    session: &Session,
+    engine: &AnyEngine,
+) -> Result<Vec<(ContainerId, String)>, EngineError> {
+    let this_tree = tree::identity(&session.config.root);
+    let mut left = Vec::new();
+    for id in engine.containers(&format!("{}={this_tree}", labels::TREE)).await? {
+        let Some(state) = engine.container(&id).await? else { continue };
+        let owner = state.labels.get(labels::OWNER).filter(|_| state.labels.contains_key(labels::RUN));
+        if owner.is_some_and(|owner| is_over(owner)) && !state.labels.contains_key(labels::KEPT) {
+            left.push((id, state.name));
+        }
+    }
+    Ok(left)
 }
 
 /// Names that an image had only while it was pushed to a registry of ours that nobody answers for any more.
