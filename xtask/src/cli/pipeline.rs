@@ -320,8 +320,9 @@ pub(super) fn make_plan(
         plan.steps.retain(|step| step.phase != Phase::Verify || !broken.contains(&step.subject));
     }
     if request.has(Phase::Push) {
-        let store = (!request.has(Phase::Build)).then_some(observed);
-        plan.extend(push::plan(&selected, &world.tree.graph, store));
+        let stock = push::Stock { observed, assessments: &assessments };
+        let stock = (!request.has(Phase::Build)).then_some(stock);
+        plan.extend(push::plan(&selected, &world.tree.graph, stock));
     }
     Planned { selected, verdict, assessments, plan, off_lock, pins: comparison.pins }
 }

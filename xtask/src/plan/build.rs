@@ -177,17 +177,7 @@ fn assess_built(
     if observed.capabilities.is_none() {
         return (ImageState::Unknown, Reason::NoEngine);
     }
-    let Some(here) = observed.find(&image.reference) else { return (ImageState::Missing, Reason::NotBuilt) };
-    if here.size == 0 {
-        return (ImageState::Invalid, Reason::Empty);
-    }
-    let Some(label) = here.labels.get(labels::FINGERPRINT) else {
-        return (ImageState::Stale, Reason::NoFingerprint);
-    };
-    if let Some(found) = platform_of(here).filter(|found| *found != image.platform) {
-        return (ImageState::Invalid, Reason::WrongPlatform { found, wanted: image.platform.clone() });
-    }
-    if label == key.as_str() {
+    if let Some((_, here)) = current(image, Some(key), observed) {
         return match missing_name(image, here, observed) {
             Some(name) => (ImageState::Stale, Reason::NameMissing(name)),
             None => {
@@ -195,6 +185,18 @@ fn assess_built(
                 (ImageState::UpToDate, Reason::UpToDate { inputs })
             }
         };
+    }
+    let Some(here) = image.names().find_map(|name| observed.find(name)) else {
+        return (ImageState::Missing, Reason::NotBuilt);
+    };
+    if here.size == 0 {
+        return (ImageState::Invalid, Reason::Empty);
+    }
+    if !here.labels.contains_key(labels::FINGERPRINT) {
+        return (ImageState::Stale, Reason::NoFingerprint);
+    }
+    if let Some(found) = platform_of(here).filter(|found| *found != image.platform) {
+        return (ImageState::Invalid, Reason::WrongPlatform { found, wanted: image.platform.clone() });
     }
     if let Some(base) = image.base_images.iter().find(|b| observed.find(&b.reference).is_none()) {
         return (ImageState::Stale, Reason::BaseMissing(base.reference.clone()));
@@ -220,9 +222,24 @@ fn platform_of(image: &LocalImage) -> Option<Platform> {
     image.platform.clone().or_else(labelled)
 }
 
+/// The image that a build would give now, and a name of it. Names say nothing: what was built without a registry is the
+/// same with one.
+pub fn current<'a>(
+    image: &'a Image,
+    key: Option<&Digest>,
+    observed: &'a Observed,
+) -> Option<(&'a Reference, &'a LocalImage)> {
+    let is_current = |here: &LocalImage| {
+        let has_key = here.labels.get(labels::FINGERPRINT).map(String::as_str) == key.map(Digest::as_str);
+        has_key && here.size > 0 && platform_of(here).is_none_or(|found| found == image.platform)
+    };
+    key?;
+    image.names().filter_map(|name| Some((name, observed.find(name)?))).find(|(_, here)| is_current(here))
+}
+
 /// A name that the image should have and that points elsewhere or nowhere.
 fn missing_name(image: &Image, here: &LocalImage, observed: &Observed) -> Option<Reference> {
-    image.further_names().find(|name| observed.find(name).map(|i| &i.id) != Some(&here.id)).cloned()
+    image.names().find(|name| observed.find(name).map(|i| &i.id) != Some(&here.id)).cloned()
 }
 
 /// What the build phase is asked for.
@@ -323,7 +340,7 @@ pub fn plan(
         let why = if forced { Reason::Forced } else { assessment.reason.clone() };
         let id = StepId::new(Phase::Build, subject);
         planned.insert(&image.name, id.clone());
-        let kind = step_kind(request, image, assessment, contexts, &why);
+        let kind = step_kind(request, image, assessment, contexts, observed, &why);
         let subject = subject.to_owned();
         plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
     }
@@ -373,6 +390,7 @@ fn step_kind(
     image: &Image,
     assessment: &Assessment,
     contexts: &Contexts,
+    observed: &Observed,
     why: &Reason,
 ) -> StepKind {
     let further = image.further_names().cloned();
@@ -382,7 +400,10 @@ fn step_kind(
             StepKind::Tag { source: source.clone(), targets }
         }
         (ImageSource::Build(_), Reason::NameMissing(_)) => {
-            StepKind::Tag { source: image.reference.clone(), targets: further.collect() }
+            let here = current(image, assessment.key.as_ref(), observed);
+            let source = here.map_or(&image.reference, |(name, _)| name);
+            let targets = image.names().filter(|name| *name != source).cloned().collect();
+            StepKind::Tag { source: source.clone(), targets }
         }
         (ImageSource::Build(target), why) => {
             let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();

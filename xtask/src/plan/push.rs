@@ -2,36 +2,51 @@
 
 use std::collections::BTreeSet;
 
+use super::build::{Assessment, current};
 use crate::graph::ImageGraph;
-use crate::model::{ImageName, Observed, Phase, Plan, Proof, Reason, Skipped, Step, StepId, StepKind};
+use crate::model::{
+    Image, ImageName, Observed, Phase, Plan, Proof, Reason, Reference, Skipped, Step, StepId, StepKind,
+    labels,
+};
+
+/// What is there when nothing is built before.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock<'a> {
+    /// The store.
+    pub observed: &'a Observed,
+    /// How each image of the graph stands, in its order.
+    pub assessments: &'a [Assessment],
+}
 
 /// One push for each selected image, under its full name and each of its tags. An image that was to be built is pushed only if it was.
-/// Where nothing is built before (`store` is what there is), a missing name is made of the plain one.
-pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, store: Option<&Observed>) -> Plan {
+/// Where nothing is built before, a name that is missing or behind is made of the image that a build would name so.
+pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, stock: Option<Stock<'_>>) -> Plan {
     let mut plan = Plan::default();
     for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
         let mut first: Option<StepId> = None;
         for (reference, plain) in image.pushed_names() {
             let (name, full) = (image.name.as_str(), reference.familiar());
             let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
-            let mut from = None;
-            let is_missing =
-                |store: &&Observed| store.capabilities.is_some() && store.find(reference).is_none();
-            if let Some(store) = store.filter(is_missing) {
-                let Some(plain) = plain.filter(|plain| store.find(plain).is_some()) else {
+            let (mut from, mut why) = (None, Reason::Asked);
+            if let Some(stock) = stock.filter(|stock| stock.observed.capabilities.is_some()) {
+                let Some(source) = source(image, reference, plain, stock) else {
                     let why = Reason::NothingToPush(image.name.clone());
                     plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
                     continue;
                 };
-                from = Some(plain.clone());
+                let here = stock.observed.find(reference).map(|here| &here.id);
+                if here != stock.observed.find(source).map(|right| &right.id) {
+                    from = Some(source.clone());
+                    why = match here {
+                        None => Reason::AliasMissing { from: source.clone(), fell_back_past: Vec::new() },
+                        Some(_) => Reason::NameMissing(reference.clone()),
+                    };
+                }
             }
             // Further tags cost next to nothing once the registry has the layers, and would be sent twice before.
             needs.extend(first.clone());
             let id = StepId::new(Phase::Push, if first.is_none() { name } else { &full });
             first.get_or_insert_with(|| id.clone());
-            let why = from
-                .clone()
-                .map_or(Reason::Asked, |from| Reason::AliasMissing { from, fell_back_past: Vec::new() });
             let kind = StepKind::Push { reference: reference.clone(), from, proof: Proof::Word };
             plan.steps.push(Step {
                 id,
@@ -45,4 +60,23 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, store: Option<&O
         }
     }
     plan
+}
+
+/// A name of the image that is to be pushed: of the one that a build would give now; where none is, the plain one, which
+/// every build gives, if it was built here; else the one that it is pushed as.
+fn source<'a>(
+    image: &'a Image,
+    reference: &'a Reference,
+    plain: Option<&'a Reference>,
+    stock: Stock<'a>,
+) -> Option<&'a Reference> {
+    let assessment = stock.assessments.iter().find(|assessment| assessment.name == image.name);
+    let key = assessment.and_then(|assessment| assessment.key.as_ref());
+    let find = |name: &&Reference| stock.observed.find(name);
+    let is_ours = |name: &&Reference| find(name).is_some_and(|i| i.labels.contains_key(labels::FINGERPRINT));
+    let is_here = |name: &&Reference| find(name).is_some();
+    let now = current(image, key, stock.observed).map(|(name, _)| name);
+    now.or_else(|| plain.filter(is_ours))
+        .or_else(|| Some(reference).filter(is_here))
+        .or_else(|| plain.filter(is_here))
 }

@@ -1,8 +1,9 @@
 //! What a tree's folders come to: names, contexts, targets, needs, phases.
 
 use xtask::config::OptionalRegistry;
-use xtask::model::{BuildGroup, Image, ImageSource, Reason, StepKind};
+use xtask::model::{BuildGroup, Image, ImageSource, Reason, Reference, StepKind};
 use xtask::plan::build::BuildRequest;
+use xtask::plan::push;
 
 use super::lab::{Lab, Look, reference};
 
@@ -185,6 +186,49 @@ fn a_registry_names_the_image_and_the_plain_name_stays() {
         lab.build();
         assert_eq!(lab.stale(), "");
     }
+}
+
+#[test]
+fn what_exists_under_its_plain_name_gets_further_names_and_nothing_is_built() {
+    let mut lab = Lab::built(
+        "//- src/base/Dockerfile\nFROM debian:12\n//- src/web/Dockerfile\nFROM base\nCOPY a /\n//- src/web/a\n1\n",
+    );
+    let builds = lab.engine.builds().len();
+    for registry in ["r.example.com/one", "other.example.com:5000/two"] {
+        lab.flags.registry = Some(OptionalRegistry(Some(registry.parse().unwrap())));
+        let lacks = ["base", "web"].map(|name| format!("{name} (lacks the name {registry}/{name}:latest)"));
+        assert_eq!(lab.stale(), lacks.join("; "));
+        // A push alone takes the image that a build would take.
+        let look = lab.look();
+        let stock = push::Stock { observed: &look.observed, assessments: &look.assessments };
+        let pushed = push::plan(&look.all(), &look.reading.tree.graph, Some(stock));
+        let from = pushed.steps.iter().map(|step| match &step.kind {
+            StepKind::Push { from, .. } => from.as_ref().map(Reference::familiar),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(from.collect::<Vec<_>>(), [Some("base:latest".to_owned()), Some("web:latest".to_owned())]);
+        lab.build();
+        assert_eq!(lab.stale(), "");
+        assert_eq!(lab.engine.builds().len(), builds, "{registry}");
+    }
+    // What was built without the registry since is what it gets.
+    let registry = lab.flags.registry.take();
+    lab.write("src/web/a", "2\n");
+    lab.build();
+    lab.flags.registry = registry;
+    assert_eq!(lab.stale(), "web (lacks the name other.example.com:5000/two/web:latest)");
+    let look = lab.look();
+    let stock = push::Stock { observed: &look.observed, assessments: &look.assessments };
+    let pushed = push::plan(&look.all(), &look.reading.tree.graph, Some(stock));
+    let told: Vec<String> =
+        pushed.steps.iter().map(|step| format!("{} ({})", step.subject, step.why)).collect();
+    assert_eq!(
+        told,
+        [
+            "other.example.com:5000/two/base:latest (asked for)",
+            "other.example.com:5000/two/web:latest (lacks the name other.example.com:5000/two/web:latest)",
+        ]
+    );
 }
 
 #[test]
