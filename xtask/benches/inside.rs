@@ -13,7 +13,7 @@ use xtask::env::Env;
 use xtask::fingerprint::cache::{HashCache, Stamp};
 use xtask::fingerprint::canonical::Parts;
 use xtask::ignorefile::IgnoreFile;
-use xtask::model::{Digest, ImageName, Observed, Plan, Platform};
+use xtask::model::{Digest, ImageName, Observed, Plan, Platform, Triggers};
 use xtask::plan::build::{self, BuildRequest};
 use xtask::tree::{self, Tree};
 
@@ -48,11 +48,16 @@ fn main() {
 #[divan::bench]
 fn dockerfile_parse_and_resolve(bencher: Bencher<'_, '_>) {
     let platform = Platform::local();
-    let build_args = BTreeMap::new();
+    let (build_args, triggers) = (BTreeMap::new(), Triggers::new());
     bencher.counter(ItemsCount::new(1_usize)).bench(|| {
         let (file, _) = dockerfile::parse("Dockerfile", DOCKERFILE);
-        let options =
-            Options { target: None, build_args: &build_args, platform: &platform, build_platform: &platform };
+        let options = Options {
+            target: None,
+            build_args: &build_args,
+            platform: &platform,
+            build_platform: &platform,
+            triggers: &triggers,
+        };
         dockerfile::resolve(&file, &options)
     });
 }

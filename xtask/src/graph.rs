@@ -177,7 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{BaseImage, BuildTarget, ImageKind, Platform};
+    use crate::model::{BaseImage, BuildTarget, ImageKind, Platform, Triggers};
 
     fn image(name: &str, bases: &[&str]) -> Image {
         let base_images = bases
@@ -201,6 +201,9 @@ mod tests {
                 build_args: BTreeMap::new(),
                 labels: BTreeMap::new(),
                 network: None,
+                triggers: Triggers::new(),
+                leaves: Vec::new(),
+                own_labels: BTreeSet::new(),
             })),
             platform: Platform::new("linux", "amd64", None),
             group: None,

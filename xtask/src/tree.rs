@@ -9,6 +9,7 @@ mod base_image;
 mod memory;
 mod service;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -20,7 +21,10 @@ use crate::dockerfile::{self, Options};
 use crate::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::graph::ImageGraph;
-use crate::model::{AliasRules, Diagnostic, Image, ImageName, ImageSource, Platform, Step, StepKind};
+use crate::model::{
+    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Step, StepKind,
+    Triggers,
+};
 use crate::plan::build::Contexts;
 use crate::plan::render::{RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
@@ -54,6 +58,18 @@ pub fn identity(root: &Path) -> String {
 /// # Errors
 /// A `.env` or `.env.example` that cannot be taken; whatever is wrong with services is in the tree's findings.
 pub fn look(config: &Config, engine_platform: Platform) -> Result<Reading, Diagnostic> {
+    look_upon(config, engine_platform, &Triggers::new())
+}
+
+/// The same, knowing what `external` images bring to those that stand on them. One that is not named brings nothing.
+///
+/// # Errors
+/// As [`look`].
+pub fn look_upon(
+    config: &Config,
+    engine_platform: Platform,
+    external: &Triggers,
+) -> Result<Reading, Diagnostic> {
     let sync = plan_sync_config(&config.env_files)?;
     let discovered = discover(config);
     let render = plan_render(discovered.all_templates(), config);
@@ -64,6 +80,8 @@ pub fn look(config: &Config, engine_platform: Platform) -> Result<Reading, Diagn
         render_problems: &render.problems,
         overlay: overlay(sync.steps.iter().chain(&render.steps)),
         engine_platform,
+        external,
+        inner: BTreeMap::new(),
     });
     Ok(Reading { sync, render, tree })
 }
@@ -119,21 +137,57 @@ struct ReadInput<'a> {
     overlay: Overlay,
     /// What the engine runs by default.
     engine_platform: Platform,
+    /// What external images bring.
+    external: &'a Triggers,
+    /// What images of this tree bring, by the image that stands on them and the name that it uses.
+    inner: BTreeMap<ImageName, Triggers>,
+}
+
+impl ReadInput<'_> {
+    /// What is brought to an image.
+    fn triggers_of(&self, image: &ImageName) -> Cow<'_, Triggers> {
+        match self.inner.get(image) {
+            None => Cow::Borrowed(self.external),
+            Some(inner) => {
+                let mut all = self.external.clone();
+                all.extend(inner.clone());
+                Cow::Owned(all)
+            }
+        }
+    }
+
+    /// What images of this tree bring to each other; an image that is in none of them is not named.
+    fn inner_triggers(&self, graph: &ImageGraph) -> BTreeMap<ImageName, Triggers> {
+        let brings = |owner: &ImageName| match &graph.get(owner)?.source {
+            ImageSource::Build(target) => Some(Brought::Known(target.leaves.clone())),
+            ImageSource::External(source) => self.external.get(source).cloned(),
+        };
+        let of = |image: &Image| {
+            let asked = image.asks_for.iter();
+            let brought = asked.map(|(name, owner)| (name.clone(), brings(owner).unwrap_or_default()));
+            let differs = |(name, brought): &(Reference, Brought)| {
+                self.external.get(name).unwrap_or(&Brought::default()) != brought
+            };
+            brought.filter(differs).collect::<Triggers>()
+        };
+        let all = graph.images().iter().map(|image| (image.name.clone(), of(image)));
+        all.filter(|(_, brought)| !brought.is_empty()).collect()
+    }
 }
 
 fn read(input: &ReadInput<'_>) -> Tree {
     let config = input.config;
     let hashes = HashCache::load(&config.root);
-    let listings = Listings::new(&config.root, input.overlay.clone());
+    let listings = Listings::new(&config.root, input.overlay.clone(), config.modes);
     let mut tree = Tree::default();
     let reader = |service| Reader { input, service, listings: &listings, hashes: &hashes };
-    let mut read: Vec<ReadService> =
+    let mut services: Vec<ReadService> =
         input.discovered.services.par_iter().map(|service| reader(service).read()).collect();
     let base_images = &input.discovered.base_images;
     if !base_images.is_empty() {
         let systems = base_image::Systems::of(input);
         tree.default_version = systems.default_version().map(str::to_owned);
-        read.par_extend(base_images.par_iter().map(|folder| reader(folder).read_base_image(&systems)));
+        services.par_extend(base_images.par_iter().map(|folder| reader(folder).read_base_image(&systems)));
     }
     // The largest part of what was read, and no longer needed.
     drop(listings);
@@ -145,7 +199,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
     let mut images: Vec<Image> = Vec::new();
     let mut owners: BTreeMap<ImageName, String> = BTreeMap::new();
     let mut wanted = Vec::new();
-    for service in read {
+    for service in services {
         let name = service.name;
         tree.findings.extend(
             service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
@@ -166,6 +220,14 @@ fn read(input: &ReadInput<'_>) -> Tree {
     let rules =
         AliasRules { internal_registry: config.internal_registry.as_ref(), prefixes: &config.alias_prefixes };
     let (graph, cycles) = ImageGraph::link(images, rules);
+    // Who stands on whom is known only now; what that brings may read more, and name more images.
+    let inner = input.inner_triggers(&graph);
+    if input.inner.is_empty() && !inner.is_empty() {
+        // Told by the second reading if it cannot be.
+        let _ = hashes.save();
+        let (overlay, engine_platform) = (input.overlay.clone(), input.engine_platform.clone());
+        return read(&ReadInput { inner, overlay, engine_platform, ..*input });
+    }
     for cycle in cycles {
         for name in &cycle.path {
             if let Some(context) = tree.contexts.get_mut(name) {
@@ -236,6 +298,7 @@ fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String
         build_args: &target.build_args,
         platform: &image.platform,
         build_platform: engine_platform,
+        triggers: &target.triggers,
     };
     let bases = dockerfile::resolve(&file, &options).base_images;
     let line =

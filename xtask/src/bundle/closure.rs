@@ -195,6 +195,7 @@ fn frontend(image: &Image, build_platform: &Platform) -> Option<Reference> {
         build_args: &target.build_args,
         platform: &image.platform,
         build_platform,
+        triggers: &target.triggers,
     };
     dockerfile::resolve(&file, &options).syntax
 }

@@ -12,8 +12,10 @@ use crate::model::{
 };
 use crate::rebuild::lineage::NAMESPACE;
 
-/// What an image was built as.
-const TITLE: &str = "org.opencontainers.image.title";
+/// What an image was built as. Older versions of this program told it by the title alone.
+fn built_as(image: &LocalImage) -> Option<&String> {
+    image.labels.get(labels::IMAGE).or_else(|| image.labels.get(labels::TITLE))
+}
 
 /// What decides.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ pub fn plan(input: &ImageInput<'_>) -> (Plan, Vec<Going>) {
 /// Why each name of an image can go (or the image itself, if it has none), or why it stays; none when it is not
 /// spoken of: nothing of it was chosen.
 fn judge(input: &ImageInput<'_>, image: &LocalImage) -> Option<Result<Vec<Reason>, Reason>> {
-    let title = image.labels.get(TITLE).map_or("it", String::as_str);
+    let title = built_as(image).map_or("it", String::as_str);
     let mut reasons = Vec::new();
     let mut stays = None;
     for name in &image.names {
@@ -137,7 +139,7 @@ fn judge_name(input: &ImageInput<'_>, image: &LocalImage, name: &Reference) -> R
         };
     }
     // A name that somebody gave it by hand is that person's.
-    let title = image.labels.get(TITLE).filter(|title| is_name_of(name, title));
+    let title = built_as(image).filter(|title| is_name_of(name, title));
     if title.is_none() {
         return Err(other());
     }
@@ -189,7 +191,7 @@ fn removals(image: &LocalImage, reasons: &[Reason]) -> Vec<(String, StepKind, Re
 
 /// Its first name, or its ID and what it was built as.
 pub fn subject_of(image: &LocalImage) -> String {
-    match (image.names.first(), image.labels.get(TITLE)) {
+    match (image.names.first(), built_as(image)) {
         (Some(name), _) => name.familiar(),
         (None, Some(title)) => format!("{} ({title})", image.id.short()),
         (None, None) => image.id.short().to_owned(),
@@ -231,7 +233,7 @@ mod tests {
             }
             if let Some(first) = image.names.first() {
                 let title = first.path().trim_start_matches("library/").to_owned();
-                image.labels.entry(TITLE.to_owned()).or_insert(title);
+                image.labels.entry(labels::TITLE.to_owned()).or_insert(title);
             }
             image
         });

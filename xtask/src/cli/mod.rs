@@ -9,6 +9,7 @@ pub mod args;
 mod bake;
 mod base_images;
 mod bench;
+mod brought;
 mod bump;
 mod bundle;
 mod caches;

@@ -106,6 +106,13 @@ impl Request {
         Self { phases: self.phases.iter().copied().filter(is_left).collect(), ..self.clone() }
     }
 
+    /// What comes before: base images, pulled and named.
+    pub fn until_build(&self) -> Self {
+        let is_of_bases = |phase: &Phase| matches!(phase, Phase::Prefetch | Phase::Alias);
+        let phases = self.phases.iter().copied().filter(is_of_bases).collect();
+        Self { phases, prepared: Plan::default(), ..self.clone() }
+    }
+
     /// Whether the network decides anything.
     pub fn asks_network(&self) -> bool {
         self.has(Phase::Prefetch) || self.has(Phase::Alias)

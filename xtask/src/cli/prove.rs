@@ -121,6 +121,7 @@ fn to_change(world: &World, image: &Image, build_platform: &Platform) -> Option<
         build_args: &target.build_args,
         platform: &image.platform,
         build_platform,
+        triggers: &target.triggers,
     };
     let chains = dockerfile::chains(&file, &options);
     let selectors: Vec<Vec<Option<Selector>>> = chains

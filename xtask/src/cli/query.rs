@@ -9,7 +9,7 @@ use crate::config::{Layer, find_root, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Network, Originals, Phase, Platform, Severity};
+use crate::model::{Network, Originals, Phase, Platform, Severity, Triggers};
 use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
 use crate::report::history as records;
@@ -97,7 +97,9 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
     let local = Platform::local();
     let platform = args.platform.as_ref().unwrap_or(&local);
     let target = args.target.as_deref();
-    let options = Options { target, build_args: &build_args, platform, build_platform: &local };
+    let triggers = Triggers::new();
+    let options =
+        Options { target, build_args: &build_args, platform, build_platform: &local, triggers: &triggers };
     let mut wrong: Option<Error> = None;
     let mut code = ExitCode::Good;
     for path in &args.files {

@@ -24,6 +24,7 @@ use crate::model::{
     Diagnostic, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels,
 };
 use crate::os::HostCommand;
+use crate::plan::build;
 use crate::plan::explain::{self, Inputs};
 use crate::report::Foresight;
 use crate::report::estimate::{Expected, Outlook};
@@ -216,14 +217,21 @@ impl<'a> Run<'a> {
                     observed = engine.observe().await?;
                     is_fresh = true;
                 }
+                let closer = match &engine {
+                    Some(engine) => {
+                        session.look_closer(reread.as_ref().unwrap_or(world), engine, &observed).await?
+                    }
+                    None => None,
+                };
                 let is_base =
                     |phase: Phase| matches!(phase, Phase::Download | Phase::Prefetch | Phase::Alias);
-                if plan.steps.iter().any(|step| is_base(step.phase)) {
+                if closer.is_some() || plan.steps.iter().any(|step| is_base(step.phase)) {
                     // What was pulled is here now, and what was not is not waited for.
+                    reread = closer.or(reread);
                     let world = reread.as_ref().unwrap_or(world);
                     plan = again(world, &self.request.after_prefetch(), &observed);
                 }
-                self.give_labels(&mut plan).await;
+                self.give_labels(reread.as_ref().unwrap_or(world), &mut plan).await;
             }
             if phase == Phase::Keep {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
@@ -260,14 +268,31 @@ impl<'a> Run<'a> {
             let is_lenient = matches!(phase, Phase::Prefetch | Phase::Alias)
                 && !(config.strict_prefetch || self.request.pulls_count);
             execution.fail_fast = if is_lenient { FailFast::No } else { self.request.fail_fast };
-            let report = execution.run_phase(phase, (self.position, of), &plan, &mut self.outcomes).await;
+            let mut report = execution.run_phase(phase, (self.position, of), &plan, &mut self.outcomes).await;
+            if let (Phase::Prefetch, false, Some(engine)) = (phase, report.changed_nothing(), &engine) {
+                // What was pulled may bring triggers that name further images.
+                observed = engine.observe().await?;
+                if let Some(closer) =
+                    session.look_closer(reread.as_ref().unwrap_or(world), engine, &observed).await?
+                {
+                    let now = again(&closer, &self.request.until_build(), &observed);
+                    let further = take_over(&mut plan, now);
+                    if !further.steps.is_empty() {
+                        let place = (self.position, of);
+                        let more = execution.run_phase(phase, place, &further, &mut self.outcomes).await;
+                        report.add(more);
+                    }
+                    reread = Some(closer);
+                }
+            }
             if !report.changed_nothing()
                 && matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Keep)
             {
                 is_fresh = false;
             }
             if phase == Phase::Download && !report.changed_nothing() {
-                reread = Some(session.look_again(world).await?);
+                let external = world.external.clone();
+                reread = Some(session.look_again(world, external).await?);
             }
             if phase == Phase::Build {
                 self.remember(reread.as_ref().unwrap_or(world), &plan);
@@ -378,7 +403,7 @@ impl<'a> Run<'a> {
     }
 
     /// Labels that tell of this run; only builds need them, so nobody is asked for them in vain.
-    async fn give_labels(&self, plan: &mut Plan) {
+    async fn give_labels(&self, world: &World, plan: &mut Plan) {
         if !plan.steps.iter().any(|step| matches!(step.kind, StepKind::Build(_))) {
             return;
         }
@@ -387,14 +412,16 @@ impl<'a> Run<'a> {
             (labels::TREE.to_owned(), tree::identity(&self.session.config.root)),
             (labels::BUILD_ID.to_owned(), self.id.clone()),
             (labels::BUILD_TIMESTAMP.to_owned(), now.clone()),
-            ("org.opencontainers.image.created".to_owned(), now),
+            (labels::CREATED.to_owned(), now),
         ]);
         if let Some(revision) = git_revision(&self.session.config.root).await {
-            all.insert("org.opencontainers.image.revision".to_owned(), revision);
+            all.insert(labels::REVISION.to_owned(), revision);
         }
         for step in &mut plan.steps {
-            if let StepKind::Build(spec) = &mut step.kind {
-                spec.labels.extend(all.clone());
+            if let StepKind::Build(spec) = &mut step.kind
+                && let Some(image) = world.tree.graph.get(&spec.image)
+            {
+                build::label(&mut spec.labels, image, all.clone());
             }
         }
     }
@@ -442,6 +469,24 @@ impl<'a> Run<'a> {
         let all_count = self.request.pulls_count || self.session.config.strict_prefetch;
         if all_count { Pulls::Count } else { Pulls::Warn }
     }
+}
+
+/// Takes over how base images are named, as a later look has it; gives the pulls that it wants beyond those of `plan`.
+fn take_over(plan: &mut Plan, later: Plan) -> Plan {
+    let is_known = |plan: &Plan, id: &StepId| plan.steps.iter().any(|step| step.id == *id);
+    let (mut further, mut aliases) = (Plan::default(), Plan::default());
+    for step in later.steps {
+        match step.phase {
+            Phase::Prefetch if !is_known(plan, &step.id) => further.steps.push(step),
+            Phase::Alias => aliases.steps.push(step),
+            _ => {}
+        }
+    }
+    aliases.skipped = later.skipped.into_iter().filter(|skipped| skipped.phase == Phase::Alias).collect();
+    plan.steps.retain(|step| step.phase != Phase::Alias);
+    plan.skipped.retain(|skipped| skipped.phase != Phase::Alias);
+    plan.extend(aliases);
+    further
 }
 
 /// The phases that are shown: artifacts only when there is one to get.

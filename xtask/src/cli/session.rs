@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
+use super::brought::{self, Remembered};
 use super::foreign;
 use super::locked;
 use super::pipeline::{Request, Subject};
@@ -19,7 +20,7 @@ use crate::events;
 use crate::lock::{Holder, Lock};
 use crate::model::{
     AliasRules, Diagnostic, Digest, EventKind, Image, ImageName, ImageSource, NetworkVerdict, Observed,
-    Originals, Phase, Platform, Reason, Reference, Severity, Skipped,
+    Originals, Phase, Platform, Reason, Reference, Severity, Skipped, Triggers,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::{Assessment, prefetched};
@@ -231,7 +232,9 @@ impl Session {
             }
         };
         let guess = Platform::local();
-        let (files, store) = tokio::join!(self.read_files(guess.clone()), store);
+        let mut remembered = Remembered::load(&self.config.root);
+        let mut external = remembered.guess();
+        let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
         let mut files = files?;
         let (engine, mut observed) = match store {
             Ok((engine, observed)) => (Ok(engine), observed),
@@ -239,7 +242,15 @@ impl Session {
         };
         if let Some(found) = observed.capabilities.as_ref().map(|c| &c.platform).filter(|p| **p != guess) {
             // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
-            files = self.read_files(found.clone()).await?;
+            files = self.read_files(found.clone(), &external).await?;
+        }
+        if let Ok(engine) = &engine {
+            let bases = brought::stood_upon(&files.tree.graph);
+            let now = remembered.learn(engine, &observed, &bases).await;
+            if brought::differs(&bases, &external, &now) {
+                files = self.read_files(platform_of(&observed), &now).await?;
+            }
+            external = now;
         }
         let Reading { sync, render, tree } = files;
         if let Ok(engine) = &engine {
@@ -252,16 +263,30 @@ impl Session {
             foreign::learn_platforms(engine, &mut observed, wanted).await;
         }
         let (places, lock) = (self.places(), locked::read(&self.config));
-        Ok(World { places, sync, render, tree, engine, observed, lock })
+        Ok(World { places, sync, render, tree, external, engine, observed, lock })
     }
 
     /// The same world with its files read again, after something came that they stand on.
-    pub async fn look_again(&self, world: &World) -> Result<World, Error> {
-        let platform = world.observed.capabilities.as_ref().map(|c| c.platform.clone());
-        let Reading { sync, render, tree } =
-            self.read_files(platform.unwrap_or_else(Platform::local)).await?;
+    pub async fn look_again(&self, world: &World, external: Triggers) -> Result<World, Error> {
+        let Reading { sync, render, tree } = self.read_files(platform_of(&world.observed), &external).await?;
+        let (places, lock) = (self.places(), world.lock.clone());
         let (engine, observed) = (world.engine.clone(), world.observed.clone());
-        Ok(World { places: self.places(), sync, render, tree, engine, observed, lock: world.lock.clone() })
+        Ok(World { places, sync, render, tree, external, engine, observed, lock })
+    }
+
+    /// The same where base images that are here now bring something that was not known; none where they do not.
+    pub async fn look_closer(
+        &self,
+        world: &World,
+        engine: &AnyEngine,
+        observed: &Observed,
+    ) -> Result<Option<World>, Error> {
+        let bases = brought::stood_upon(&world.tree.graph);
+        let now = Remembered::load(&self.config.root).learn(engine, observed, &bases).await;
+        match brought::differs(&bases, &world.external, &now) {
+            true => Ok(Some(self.look_again(world, now).await?)),
+            false => Ok(None),
+        }
     }
 
     fn places(&self) -> Places {
@@ -269,9 +294,9 @@ impl Session {
     }
 
     /// Reads the tree off the async threads.
-    async fn read_files(&self, engine_platform: Platform) -> Result<Reading, Error> {
-        let config = self.config.clone();
-        let read = tokio::task::spawn_blocking(move || tree::look(&config, engine_platform));
+    async fn read_files(&self, engine_platform: Platform, external: &Triggers) -> Result<Reading, Error> {
+        let (config, external) = (self.config.clone(), external.clone());
+        let read = tokio::task::spawn_blocking(move || tree::look_upon(&config, engine_platform, &external));
         let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
         let reading = read.map_err(ConfigError::Invalid)?;
         self.hide_build_args(&reading.tree);
@@ -465,6 +490,11 @@ pub(super) fn forge(env: &Env) -> Forge {
     }
 }
 
+/// What the engine runs by default, or this machine where there is none.
+fn platform_of(observed: &Observed) -> Platform {
+    observed.capabilities.as_ref().map_or_else(Platform::local, |found| found.platform.clone())
+}
+
 /// Where the folders of images are looked for: globs, relative to the root.
 struct Places {
     services: Vec<String>,
@@ -477,6 +507,8 @@ pub(super) struct World {
     pub sync: SyncConfigPlan,
     pub render: RenderPlan,
     pub tree: Tree,
+    /// What external images bring, as the tree was read with.
+    pub external: Triggers,
     pub engine: Result<AnyEngine, EngineError>,
     pub observed: Observed,
     pub lock: locked::Held,

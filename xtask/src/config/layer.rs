@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::model::{Network, Platform, Recipe, Reference, RegistryPrefix};
+use crate::model::{Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
 
 use super::ContextChoice;
 
@@ -29,6 +29,7 @@ pub struct Layer {
     pub compose: Option<Vec<String>>,
     pub dollar_names: Option<Vec<String>>,
     pub context: Option<ContextChoice>,
+    pub modes: Option<Modes>,
     pub platform: Option<Platform>,
     pub build_args: BTreeMap<String, Scalar>,
     pub jobs: Option<Positive>,
@@ -127,6 +128,7 @@ impl Layer {
             compose: self.compose.or(lower.compose),
             dollar_names: self.dollar_names.or(lower.dollar_names),
             context: self.context.or(lower.context),
+            modes: self.modes.or(lower.modes),
             platform: self.platform.or(lower.platform),
             build_args: merge(self.build_args, lower.build_args),
             jobs: self.jobs.or(lower.jobs),

@@ -361,6 +361,7 @@ fn complete(
         compose: all.compose.unwrap_or_default(),
         dollar_names: all.dollar_names.unwrap_or_default(),
         context: all.context.unwrap_or_default(),
+        modes: all.modes.unwrap_or_default(),
         platform: all.platform,
         build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
         jobs: all.jobs.map(|jobs| jobs.0),

@@ -19,7 +19,7 @@ pub use layer::{
 pub use load::{ConfigError, EnvFiles, built_in, find_root, load, parse_build_arg};
 pub use settings::{SETTINGS, Setting, settings_table};
 
-use crate::model::{ArtifactKind, Network, Platform, Recipe, Reference, RegistryPrefix};
+use crate::model::{ArtifactKind, Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
 
 /// Everything that decides what a run does. Built by [`load()`].
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct Config {
     pub dollar_names: Vec<String>,
     /// Where build contexts lie.
     pub context: ContextChoice,
+    /// What of the context's permission bits counts.
+    pub modes: Modes,
     /// The platform to build for; none is the engine's own.
     pub platform: Option<Platform>,
     /// `--build-arg` and config's `build_args`, flags winning. `service.toml` stands between the two, so each

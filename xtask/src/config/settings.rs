@@ -102,6 +102,7 @@ pub const SETTINGS: &[Setting] = &[
     both("offline", ["--offline", "XTASK_OFFLINE", ""], "`false`", |l, t| flag(&mut l.offline, t), "Never touch a network"),
     both("platform", ["--platform", "XTASK_PLATFORM", ""], "the engine's", |l, t| put(&mut l.platform, t), "What images run on, such as `linux/amd64`"),
     both("context", ["", "XTASK_CONTEXT", ""], "`auto`", |l, t| put(&mut l.context, t), "Where build contexts lie: `service`, `root`, or `auto` for the one that has more of the COPY sources"),
+    both("modes", ["", "XTASK_MODES", ""], "`portable`", |l, t| put(&mut l.modes, t), "Which permission bits of files count and are sent: `portable` leaves out the write bits of group and others, which the umask of whoever cloned decides; `exact` takes all"),
     both("jobs", ["--jobs", "XTASK_JOBS", "PARALLEL_JOBS"], "by the machine", |l, t| put(&mut l.jobs, t), "Builds at the same time"),
     both("pulls_per_registry", ["", "XTASK_PULLS_PER_REGISTRY", ""], "`3`", |l, t| put(&mut l.pulls_per_registry, t), "Pulls at the same time from one registry"),
     both("retries", ["--retries", "XTASK_RETRIES", ""], "`3`", |l, t| number(&mut l.retries, t), "Further tries after a transient failure"),

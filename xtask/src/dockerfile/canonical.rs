@@ -49,6 +49,11 @@ pub(super) fn text(
         for edge in &node.edges {
             let _ = writeln!(text, "# from {}", position(edge.to));
         }
+        // Those of this file stand in it; those of an image are what its `FROM` stands for.
+        for trigger in node.triggers.iter().filter(|trigger| trigger.of.is_some()) {
+            text.push_str("# onbuild ");
+            push_instruction(&mut text, &trigger.instruction);
+        }
         for instruction in file.body(stage) {
             push_instruction(&mut text, instruction);
         }

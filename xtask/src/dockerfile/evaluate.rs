@@ -111,6 +111,14 @@ impl Evaluation<'_> {
             Command::Transfer(transfer) => self.transfer(transfer, line, scope),
             Command::Run(mounts) => mounts.iter().try_for_each(|mount| self.mount(mount, line, scope)),
             Command::Workdir(word) => self.expand(word, scope).map(drop),
+            Command::Words(words) if instruction.keyword == "LABEL" => {
+                for pair in words.chunks(2) {
+                    let name = self.expand(&pair[0], scope)?.into_owned();
+                    pair.iter().skip(1).try_for_each(|value| self.expand(value, scope).map(drop))?;
+                    scope.labels.insert(name);
+                }
+                Ok(())
+            }
             Command::Words(words) => words.iter().try_for_each(|word| self.expand(word, scope).map(drop)),
             Command::From(_) | Command::Onbuild(_) | Command::Other | Command::Refused => Ok(()),
         }
@@ -141,7 +149,10 @@ impl Evaluation<'_> {
         for word in [&transfer.to, &transfer.owner] {
             self.expand(word, scope)?;
         }
-        check_mode(&self.expand(&transfer.mode, scope)?)?;
+        let mode = self.expand(&transfer.mode, scope)?;
+        check_mode(&mode)?;
+        // A symbolic mode changes the one that is there; parents that come along keep theirs.
+        let sets_mode = u32::from_str_radix(&mode, 8).is_ok() && !transfer.parents;
         if transfer.has_checksum && transfer.sources.len() != 1 {
             return Err("--checksum takes exactly one source".to_owned());
         }
@@ -158,11 +169,10 @@ impl Evaluation<'_> {
                 }
                 (_, Origin::Local) if transfer.from.is_some() => {}
                 (kind, Origin::Local) => self.inputs.push(InputPattern {
-                    pattern: cut_at_unknown(source.into_owned()),
-                    line,
-                    kind,
                     excludes: transfer.excludes.clone(),
                     parents: transfer.parents,
+                    sets_mode,
+                    ..InputPattern::new(cut_at_unknown(source.into_owned()), line, kind)
                 }),
             }
         }
@@ -203,13 +213,7 @@ impl Evaluation<'_> {
         }
         if kind == "bind" && from.is_empty() {
             let pattern = if source.is_empty() { ".".to_owned() } else { cut_at_unknown(source) };
-            self.inputs.push(InputPattern {
-                pattern,
-                line,
-                kind: InputKind::Bind,
-                excludes: Vec::new(),
-                parents: false,
-            });
+            self.inputs.push(InputPattern::new(pattern, line, InputKind::Bind));
         }
         Ok(())
     }

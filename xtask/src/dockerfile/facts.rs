@@ -3,9 +3,9 @@
 //! In: a [`Dockerfile`]. Out: texts and their lines. Variables stay as they are: who asks here wants to know what the
 //! file says before anybody sets anything.
 
-use super::Dockerfile;
 use super::command::Command;
 use super::lex::{Lex, NoVariables};
+use super::{Dockerfile, Instruction, Stage};
 
 impl Dockerfile {
     /// The last stage's label of that name, quotes taken off.
@@ -13,6 +13,19 @@ impl Dockerfile {
         let stage = self.stages.last()?;
         let words = self.body(stage).iter().rev().filter(|instruction| instruction.keyword == "LABEL");
         words.filter_map(|instruction| self.pair(&instruction.command, name)).next()
+    }
+
+    /// What a stage leaves to be run by whatever stands on it, as BuildKit keeps it in the image: the instruction without
+    /// `ONBUILD`, its here-documents after it.
+    pub(super) fn triggers(&self, stage: &Stage) -> Vec<String> {
+        let onbuild = self.body(stage).iter().filter(|found| matches!(found.command, Command::Onbuild(_)));
+        let text = |instruction: &Instruction| {
+            let text = instruction.text.trim_start().get("ONBUILD".len()..).unwrap_or_default().trim_start();
+            let heredocs = instruction.heredocs.iter();
+            heredocs
+                .fold(text.to_owned(), |text, heredoc| format!("{text}\n{}{}", heredoc.content, heredoc.name))
+        };
+        onbuild.map(text).collect()
     }
 
     fn pair(&self, command: &Command, name: &str) -> Option<String> {

@@ -26,6 +26,17 @@ impl Findings {
         self.0.push((Severity::Warning, line, message));
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Says of all that was found after the first `known` where it comes from.
+    pub(super) fn ascribe(&mut self, known: usize, origin: &str) {
+        for (_, _, message) in self.0.iter_mut().skip(known) {
+            *message = format!("{origin}: {message}");
+        }
+    }
+
     pub(super) fn into_diagnostics(mut self, path: &str) -> Vec<Diagnostic> {
         self.0.sort_by_key(|(_, line, _)| *line);
         let with_path = |(severity, line, message)| Diagnostic {

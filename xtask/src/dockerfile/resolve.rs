@@ -2,8 +2,8 @@
 //!
 //! In: a [`Dockerfile`], a target, build args, platforms. Out: [`Resolved`], with everything that could be found out
 //! and a diagnostic for each thing that BuildKit would refuse. The rules are those of BuildKit's `toDispatchState`
-//! (`dockerfile2llb/convert.go`). Must not pull, build or look at files; `ONBUILD` triggers and variables of
-//! external images are unknown here.
+//! (`dockerfile2llb/convert.go`). Must not pull, build or look at files: what images bring (`ONBUILD`) is handed in, and
+//! their variables are unknown here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use super::lines::Findings;
 use super::scope::{Globals, StageScope};
 use super::stages::{Node, Stages};
 use super::{Dockerfile, Instruction, canonical};
-use crate::model::{BaseImage, Diagnostic, InputPattern, Platform, Reference};
+use crate::model::{BaseImage, Brought, Diagnostic, InputKind, InputPattern, Platform, Reference, Triggers};
 
 /// Build args that change what is built without being declared (BuildKit's reference, "BuildKit built-in build
 /// args").
@@ -31,6 +31,8 @@ pub struct Options<'a> {
     pub platform: &'a Platform,
     /// What the builder runs on.
     pub build_platform: &'a Platform,
+    /// What images bring to a stage that stands on them; one that is not named brings nothing.
+    pub triggers: &'a Triggers,
 }
 
 /// What a target needs.
@@ -50,6 +52,12 @@ pub struct Resolved {
     pub declared_args: BTreeSet<String>,
     /// Text of all that the target reaches: the same when nothing that matters has changed.
     pub reachable_text: String,
+    /// What the images bring that its stages stand on, each of them named.
+    pub triggers: Triggers,
+    /// What it brings itself to an image that stands on it.
+    pub leaves: Vec<String>,
+    /// The labels that it gives the image.
+    pub labels: BTreeSet<String>,
     /// What is wrong. Findings of [`super::parse`] are not repeated.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -98,8 +106,17 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
         used.extend(node.asks_for.iter().cloned());
     }
-    walk(file, &stages, &reachable, &mut evaluation, &mut found, &mut |_| {});
-    let Evaluation { inputs, declared, inherited, .. } = evaluation;
+    let mut scopes = walk(file, &stages, &reachable, &mut evaluation, &mut found, &mut |_| {});
+    let Evaluation { mut inputs, declared, inherited, .. } = evaluation;
+    let mut triggers = Triggers::new();
+    for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
+        let Base::Image(reference) = &node.base else { continue };
+        let brought = options.triggers.get(reference).cloned().unwrap_or_default();
+        if brought == Brought::Unknown {
+            inputs.push(InputPattern::new(".", node.line, InputKind::Possible));
+        }
+        triggers.insert(reference.clone(), brought);
+    }
     used.extend(inherited);
     let mut declared_args = globals.close_over(used);
     declared_args.retain(|name| globals.declares(name) || globals.get(name).is_some());
@@ -117,6 +134,12 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
         inputs,
         declared_args,
         reachable_text,
+        triggers,
+        leaves: target
+            .and_then(|at| file.stages.get(at))
+            .map(|stage| file.triggers(stage))
+            .unwrap_or_default(),
+        labels: target.and_then(|at| scopes.remove(&at)).map(|scope| scope.labels).unwrap_or_default(),
         diagnostics: found.into_diagnostics(&file.path),
     }
 }
@@ -126,7 +149,7 @@ pub(super) struct Visited<'a> {
     /// Position of the stage.
     pub stage: usize,
     pub instruction: &'a Instruction,
-    /// Where it is reported: an `ONBUILD` where it stands.
+    /// Where it is reported: an `ONBUILD` where it stands, one of an image at the `FROM`.
     pub line: u32,
     /// What it reads of the build context.
     pub inputs: &'a [InputPattern],
@@ -134,7 +157,8 @@ pub(super) struct Visited<'a> {
     pub scope: &'a StageScope,
 }
 
-/// Evaluates the reachable stages in file order, each instruction once, triggers of `ONBUILD` first.
+/// Evaluates the reachable stages in file order, each instruction once, triggers of `ONBUILD` first. Gives what is known
+/// at the end of each stage.
 pub(super) fn walk(
     file: &Dockerfile,
     stages: &Stages<'_>,
@@ -142,7 +166,7 @@ pub(super) fn walk(
     evaluation: &mut Evaluation<'_>,
     found: &mut Findings,
     visit: &mut dyn FnMut(Visited<'_>),
-) {
+) -> BTreeMap<usize, StageScope> {
     let mut scopes: BTreeMap<usize, StageScope> = BTreeMap::new();
     for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)) {
         let Some(index) = node.stage else { continue };
@@ -151,16 +175,23 @@ pub(super) fn walk(
             Base::Scratch => StageScope::on_scratch(),
             Base::Image(_) | Base::Unresolved(_) => StageScope::on_image(),
         };
-        let triggers = node.triggers.iter().map(|trigger| (trigger.instruction, trigger.line));
-        let own = file.body(&file.stages[index]).iter().map(|instruction| (instruction, instruction.line));
-        for (instruction, line) in triggers.chain(own) {
-            let before = evaluation.inputs.len();
+        let triggers = node.triggers.iter().map(|trigger| (&*trigger.instruction, trigger.line, trigger.of));
+        let own =
+            file.body(&file.stages[index]).iter().map(|instruction| (instruction, instruction.line, None));
+        for (instruction, line, of) in triggers.chain(own) {
+            let (before, known) = (evaluation.inputs.len(), found.count());
             evaluation.step(instruction, line, &mut scope, found);
+            let inputs = &mut evaluation.inputs[before..];
+            if let Some(of) = of {
+                inputs.iter_mut().for_each(|input| input.is_triggered = true);
+                found.ascribe(known, &format!("ONBUILD of {}", of.familiar()));
+            }
             let inputs = &evaluation.inputs[before..];
             visit(Visited { stage: index, instruction, line, inputs, scope: &scope });
         }
         scopes.insert(index, scope);
     }
+    scopes
 }
 
 /// `BUILDKIT_SYNTAX`, else what the file says (`builder/build.go`).

@@ -138,6 +138,8 @@ pub(super) struct StageScope {
     has_unknown_base: bool,
     /// ARGs without a value: who declares one means it to be empty, whatever the image may set.
     empty_args: BTreeSet<String>,
+    /// Names of the labels that were given, in this stage and in those that it stands on.
+    pub labels: BTreeSet<String>,
 }
 
 impl Variables for StageScope {

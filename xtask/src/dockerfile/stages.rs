@@ -4,15 +4,16 @@
 //! reaches. The rules, oddities included, are those of BuildKit's `dispatchStates`, `toCommand`, `detectRunMount`
 //! and `initOnBuildTriggers` (`dockerfile2llb`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use super::command::{ALIAS_STAGE, Command, did_you_mean};
 use super::lex::{Lex, NoVariables};
-use super::lines::Findings;
+use super::lines::{self, Findings};
 use super::resolve::{Base, ResolvedStage};
 use super::scope::Globals;
 use super::{Dockerfile, Instruction, Options, Stage};
-use crate::model::{Platform, Reference};
+use crate::model::{Brought, Platform, Reference, Triggers};
 
 /// The name that stands for nothing.
 const SCRATCH: &str = "scratch";
@@ -28,7 +29,7 @@ pub(super) struct Node<'a> {
     /// Names of variables in its FROM.
     pub asks_for: BTreeSet<String>,
     pub edges: Vec<Edge>,
-    /// `ONBUILD` instructions of the stage that it stands on.
+    /// `ONBUILD` instructions of the stage or image that it stands on.
     pub triggers: Vec<Trigger<'a>>,
     has_triggers: bool,
 }
@@ -42,8 +43,11 @@ pub(super) struct Edge {
 
 /// An instruction that runs because of an ONBUILD.
 pub(super) struct Trigger<'a> {
-    pub instruction: &'a Instruction,
+    pub instruction: Cow<'a, Instruction>,
+    /// Of the `ONBUILD`, or of the `FROM` that names the image which brings it.
     pub line: u32,
+    /// The image that brings it; none for one of this file.
+    pub of: Option<&'a Reference>,
 }
 
 impl Node<'_> {
@@ -63,16 +67,18 @@ pub(super) struct Stages<'a> {
     pub nodes: Vec<Node<'a>>,
     file: &'a Dockerfile,
     names: HashMap<String, usize>,
+    brought: &'a Triggers,
 }
 
 impl<'a> Stages<'a> {
     pub(super) fn new(
         file: &'a Dockerfile,
-        options: &Options<'_>,
+        options: &Options<'a>,
         globals: &Globals,
         found: &mut Findings,
     ) -> Self {
-        let mut stages = Self { nodes: Vec::with_capacity(file.stages.len()), file, names: HashMap::new() };
+        let nodes = Vec::with_capacity(file.stages.len());
+        let mut stages = Self { nodes, file, names: HashMap::new(), brought: options.triggers };
         for (index, stage) in file.stages.iter().enumerate() {
             let node = stages.from(index, stage, options, globals, found);
             stages.nodes.push(node);
@@ -248,11 +254,22 @@ impl<'a> Stages<'a> {
             let reached = self.closure(target);
             let mut has_grown = false;
             for &at in &reached {
-                if let Base::Stage(base) = self.nodes[at].base
-                    && !std::mem::replace(&mut self.nodes[at].has_triggers, true)
-                {
-                    has_grown |= self.trigger(at, base, found);
+                // What is only copied from triggers nothing.
+                let node = &mut self.nodes[at];
+                if node.stage.is_none() || std::mem::replace(&mut node.has_triggers, true) {
+                    continue;
                 }
+                has_grown |= match &node.base {
+                    Base::Stage(base) => {
+                        let base = *base;
+                        self.trigger(at, base, found)
+                    }
+                    Base::Image(reference) => match self.brought.get_key_value(reference) {
+                        Some((of, Brought::Known(texts))) => self.trigger_of_image(at, of, texts, found),
+                        Some((_, Brought::Unknown)) | None => false,
+                    },
+                    Base::Scratch | Base::Unresolved(_) => false,
+                };
             }
             if !has_grown {
                 self.report_order(&reached, found);
@@ -268,12 +285,37 @@ impl<'a> Stages<'a> {
             match &instruction.command {
                 Command::Onbuild(Ok(inner)) => {
                     has_grown |= self.connect(at, inner, instruction.line, found);
-                    self.nodes[at].triggers.push(Trigger { instruction: inner, line: instruction.line });
+                    let instruction_of = Cow::Borrowed(&**inner);
+                    let trigger = Trigger { instruction: instruction_of, line: instruction.line, of: None };
+                    self.nodes[at].triggers.push(trigger);
                 }
                 Command::Onbuild(Err(why)) => found.error(instruction.line, format!("ONBUILD: {why}")),
                 _ => {}
             }
         }
+        has_grown
+    }
+
+    /// Triggers as an image has them: each is a text of its own, read with `\` as the escape.
+    fn trigger_of_image(
+        &mut self,
+        at: usize,
+        of: &'a Reference,
+        texts: &[String],
+        found: &mut Findings,
+    ) -> bool {
+        let (line, known) = (self.nodes[at].line, found.count());
+        let mut has_grown = false;
+        for text in texts {
+            let mut unread = Findings::default();
+            for instruction in lines::read(text, &mut unread).1 {
+                has_grown |= self.connect(at, &instruction, line, found);
+                let trigger = Trigger { instruction: Cow::Owned(instruction), line, of: Some(of) };
+                self.nodes[at].triggers.push(trigger);
+            }
+            unread.into_diagnostics("").into_iter().for_each(|why| found.error(line, why.message));
+        }
+        found.ascribe(known, &format!("ONBUILD of {}", of.familiar()));
         has_grown
     }
 

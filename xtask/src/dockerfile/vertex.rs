@@ -11,7 +11,10 @@ use super::{Dockerfile, Instruction, Stage};
 pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
     let (head, shown) = name.strip_prefix('[')?.split_once(']')?;
     let shown = shown.trim_start();
-    let shown = shown.strip_prefix("ONBUILD ").or_else(|| shown.strip_prefix("LINK ")).unwrap_or(shown);
+    let (shown, is_trigger) = match shown.strip_prefix("ONBUILD ") {
+        Some(trigger) => (trigger, true),
+        None => (shown.strip_prefix("LINK ").unwrap_or(shown), false),
+    };
     // `linux/amd64->arm64 builder  3/12`, without platform or stage where there is only one.
     let mut words: Vec<&str> = head.split_whitespace().collect();
     let (position, count) = words.pop()?.split_once('/')?;
@@ -32,6 +35,9 @@ pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
     let ahead = count.saturating_sub(layers.len());
     let layers: Vec<&Instruction> = layers.into_iter().filter(|layer| !is_root_folder(layer)).collect();
     let guess = (position as isize) - (ahead as isize) - 1;
+    if is_trigger || guess < 0 {
+        return Some(line_of_trigger(file, shown).unwrap_or(stage.line));
+    }
     let is_named = |instruction: &Instruction| instruction.keyword == keyword;
     let similarity = |at: usize| {
         let instruction = layers[at];
@@ -43,6 +49,15 @@ pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
         .filter(|&at| is_named(layers[at]))
         .min_by_key(|&at| similarity(at))
         .map(|at| layers[at].line)
+}
+
+/// The `ONBUILD` of this file; the image that a stage stands on brings all others.
+fn line_of_trigger(file: &Dockerfile, shown: &str) -> Option<u32> {
+    let is_it = |instruction: &&Instruction| match &instruction.command {
+        Command::Onbuild(Ok(inner)) => first_words(file, inner) == squeeze(shown),
+        _ => false,
+    };
+    file.instructions.iter().find(is_it).map(|instruction| instruction.line)
 }
 
 fn find_stage<'f>(file: &'f Dockerfile, word: &str) -> Option<&'f Stage> {

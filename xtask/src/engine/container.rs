@@ -367,6 +367,7 @@ fn described(image: Image) -> ImageDetails {
         exposed_ports: config.exposed_ports.into_keys().collect(),
         healthcheck: healthcheck(config.healthcheck),
         labels: config.labels,
+        triggers: config.on_build,
         volumes: config.volumes.into_keys().collect(),
         stop_signal: Some(config.stop_signal).filter(|signal| !signal.is_empty()),
         layers,

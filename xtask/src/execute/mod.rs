@@ -107,6 +107,14 @@ pub struct PhaseReport {
 }
 
 impl PhaseReport {
+    /// What was done afterwards in the same phase.
+    pub fn add(&mut self, more: Self) {
+        self.done += more.done;
+        self.skipped += more.skipped;
+        self.cancelled += more.cancelled;
+        self.failures.extend(more.failures);
+    }
+
     /// True when no step was even begun.
     pub fn changed_nothing(&self) -> bool {
         self.done + self.cancelled + self.failures.len() == 0

@@ -182,7 +182,7 @@ pub fn differing_files(now: &[ContextFile], then: &[ContextFile]) -> Vec<Change>
                     if a.kind != b.kind {
                         changes.push(Change::Content(a.path.clone()));
                     } else if a.mode != b.mode {
-                        changes.push(Change::Mode(a.path.clone()));
+                        changes.push(Change::Mode { path: a.path.clone(), then: b.mode, now: a.mode });
                     }
                 }
             }

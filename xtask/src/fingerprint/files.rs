@@ -15,7 +15,10 @@ use super::listing::{Entry, EntryKind, Folder, GivenFile, Listings, join};
 use super::sources::Trail;
 use crate::dockerfile::inputs::Selector;
 use crate::ignorefile::IgnoreFile;
-use crate::model::{ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputPattern};
+use crate::model::{ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern};
+
+/// Set-user-ID, set-group-ID, sticky.
+const SPECIAL: u32 = 0o7000;
 
 /// A context and the rules for reading it.
 #[derive(Clone, Copy)]
@@ -38,47 +41,62 @@ struct Found {
     counts: bool,
 }
 
+/// What is read of a context.
+struct Reads {
+    /// All of it.
+    all: Selector,
+    /// Without what only a trigger may read that nobody knows yet: it is no trouble if it cannot be had.
+    surely: Selector,
+    /// What keeps the permission bits that it has here; none if all does.
+    with_mode: Option<Selector>,
+}
+
+impl Reads {
+    fn of(patterns: Vec<InputPattern>) -> Self {
+        let those = |wanted: fn(&InputPattern) -> bool| {
+            Selector::new(&patterns.iter().filter(|p| wanted(p)).cloned().collect::<Vec<_>>())
+        };
+        Self {
+            surely: those(|pattern| pattern.kind != InputKind::Possible),
+            with_mode: patterns.iter().any(|p| p.sets_mode).then(|| those(|pattern| !pattern.sets_mode)),
+            all: Selector::new(&patterns),
+        }
+    }
+}
+
 impl Context<'_> {
     /// Everything that `patterns` read, hashed. What cannot be read is a diagnostic of severity error.
     pub fn select(&self, patterns: &[InputPattern], hashes: &HashCache) -> (ContextFiles, Vec<Diagnostic>) {
         let mut diagnostics = Vec::new();
         let trails: Vec<Trail> = patterns.iter().map(|pattern| self.trail(pattern)).collect();
-        let followed: Vec<InputPattern> =
-            trails.iter().flat_map(|trail| trail.patterns.iter().cloned()).collect();
-        let selector = Selector::new(&followed);
+        let reads = Reads::of(trails.iter().flat_map(|trail| trail.patterns.iter().cloned()).collect());
         let mut found = Vec::new();
-        self.walk("", &selector, &mut found, &mut diagnostics);
+        self.walk("", &reads, &mut found, &mut diagnostics);
         let is_found = |selector: &Selector| found.iter().any(|f| f.counts && selector.reads(&f.path));
         for (pattern, trail) in patterns.iter().zip(&trails) {
             diagnostics.extend(self.unmatched(pattern, trail, &is_found));
         }
-        let hashed: Vec<Result<(ContextFile, bool), Diagnostic>> =
-            found.into_par_iter().with_min_len(32).map(|f| self.hash(f, hashes)).collect();
+        let hashed: Vec<Result<(ContextFile, bool), Option<Diagnostic>>> =
+            found.into_par_iter().with_min_len(32).map(|f| self.hash(f, &reads, hashes)).collect();
         let mut entries = Vec::with_capacity(hashed.len());
         for result in hashed {
             match result {
                 Ok(entry) => entries.push(entry),
-                Err(diagnostic) => diagnostics.push(diagnostic),
+                Err(diagnostic) => diagnostics.extend(diagnostic),
             }
         }
         (ContextFiles::new(entries), diagnostics)
     }
 
-    fn walk(
-        &self,
-        folder: &str,
-        selector: &Selector,
-        found: &mut Vec<Found>,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) {
-        let listing = self.listing(folder);
-        if let Some(why) = &listing.unreadable {
+    fn walk(&self, folder: &str, reading: &Reads, found: &mut Vec<Found>, diagnostics: &mut Vec<Diagnostic>) {
+        let (selector, listing) = (&reading.all, self.listing(folder));
+        if let Some(why) = listing.unreadable.as_ref().filter(|_| reading.surely.walks(folder)) {
             let path = if folder.is_empty() { "." } else { folder };
             diagnostics.push(self.error(0, format!("cannot read the folder {path} of the context: {why}")));
         }
         for (name, why) in &listing.problems {
             let path = join(folder, name);
-            if selector.reads(&path) && !self.is_ignored(&path) {
+            if reading.surely.reads(&path) && !self.is_ignored(&path) {
                 diagnostics.push(self.error(0, format!("cannot take {path} of the context: {why}")));
             }
         }
@@ -96,7 +114,7 @@ impl Context<'_> {
                     }
                     let at = found.len();
                     found.push(Found { path: path.clone(), entry: entry.clone(), counts: reads });
-                    self.walk(&path, selector, found, diagnostics);
+                    self.walk(&path, reading, found, diagnostics);
                     // A folder that is only on the way to something, or ignored but for something below it, is
                     // there only if that is.
                     if (!reads || ignored) && found.len() == at + 1 {
@@ -111,9 +129,22 @@ impl Context<'_> {
         }
     }
 
-    fn hash(&self, found: Found, hashes: &HashCache) -> Result<(ContextFile, bool), Diagnostic> {
+    /// What cannot be read is a diagnostic where it surely is.
+    fn hash(
+        &self,
+        found: Found,
+        reads: &Reads,
+        hashes: &HashCache,
+    ) -> Result<(ContextFile, bool), Option<Diagnostic>> {
         let Found { path, entry, counts } = found;
-        let mode = entry.mode;
+        let keeps_mode = !counts || reads.with_mode.as_ref().is_none_or(|with_mode| with_mode.reads(&path));
+        let mode = match &entry.kind {
+            _ if keeps_mode => entry.mode,
+            EntryKind::Symlink(_) => entry.mode,
+            // Older builders keep the special bits all the same (20.10).
+            EntryKind::Directory => entry.mode & SPECIAL | 0o755,
+            EntryKind::File(_) | EntryKind::Pending(_) | EntryKind::Given(_) => entry.mode & SPECIAL | 0o644,
+        };
         let kind = match &entry.kind {
             EntryKind::Directory => ContextFileKind::Directory,
             EntryKind::Symlink(target) => ContextFileKind::Symlink { target: target.clone() },
@@ -134,8 +165,10 @@ impl Context<'_> {
                     Some(sha) => sha,
                     None => {
                         let when = SystemTime::now();
-                        let sha = hash_file(&self.listings.root().join(&full))
-                            .map_err(|error| self.error(0, unreadable(&path, &error)))?;
+                        let sha = hash_file(&self.listings.root().join(&full)).map_err(|error| {
+                            let is_sure = reads.surely.reads(&path);
+                            is_sure.then(|| self.error(0, unreadable(&path, &error)))
+                        })?;
                         hashes.put(folder, name, *stamp, sha, when);
                         sha
                     }
@@ -202,24 +235,17 @@ fn hash_file(path: &std::path::Path) -> std::io::Result<Sha> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::InputKind;
     use crate::testing::TestTree;
 
     #[test]
     fn a_file_that_vanishes_while_it_is_read_is_named() {
         let tree = TestTree::new("//- d/gone\n1\n//- d/here\n1\n");
-        let listings = Listings::new(&tree.root(), Default::default());
+        let listings = Listings::new(&tree.root(), Default::default(), Default::default());
         assert_eq!(listings.folder("d").entries.len(), 2);
         std::fs::remove_file(tree.root().join("d/gone")).unwrap();
         let context =
             Context { listings: &listings, folder: "", ignore: None, dockerfile: "Dockerfile", given: None };
-        let all = InputPattern {
-            pattern: ".".to_owned(),
-            line: 1,
-            kind: InputKind::Copy,
-            excludes: Vec::new(),
-            parents: false,
-        };
+        let all = InputPattern::new(".", 1, InputKind::Copy);
         let (files, said) = context.select(&[all], &HashCache::in_memory());
         let said: Vec<String> = said.iter().map(ToString::to_string).collect();
         assert_eq!(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::Stamp;
-use crate::model::Digest;
+use crate::model::{Digest, Modes};
 
 /// Our own folder below the root; its files change with every run and are never part of a context.
 pub const OWN_FOLDER: &str = "target/xtask";
@@ -103,12 +103,13 @@ impl Folder {
 pub struct Listings {
     root: PathBuf,
     overlay: Overlay,
+    modes: Modes,
     folders: Mutex<HashMap<String, Arc<Folder>>>,
 }
 
 impl Listings {
     /// The folders as they will be once `overlay` is written.
-    pub fn new(root: &Path, overlay: Overlay) -> Self {
+    pub fn new(root: &Path, overlay: Overlay, modes: Modes) -> Self {
         // What is written through a symlink changes the file that it leads to.
         let written = |path: String| {
             let real = std::fs::canonicalize(root.join(&path)).ok();
@@ -116,7 +117,7 @@ impl Listings {
             inside.map_or(path, str::to_owned)
         };
         let overlay = overlay.into_iter().map(|(path, pending)| (written(path), pending)).collect();
-        Self { root: root.to_owned(), overlay, folders: Mutex::default() }
+        Self { root: root.to_owned(), overlay, modes, folders: Mutex::default() }
     }
 
     /// The root that paths are relative to.
@@ -162,7 +163,14 @@ impl Listings {
                         continue;
                     }
                     match stat(&entry) {
-                        Ok(Some((mode, kind))) => folder.entries.push(Entry { name, mode, kind }),
+                        Ok(Some((mode, kind))) => {
+                            let mode = match kind {
+                                // Means nothing, and differs between systems.
+                                EntryKind::Symlink(_) => 0o777,
+                                _ => self.modes.of(mode),
+                            };
+                            folder.entries.push(Entry { name, mode, kind });
+                        }
                         Ok(None) => {}
                         // Gone between listing and stat: as if it had never been listed.
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -192,7 +200,7 @@ impl Listings {
                 (0o755, EntryKind::Directory)
             } else {
                 let mode = pending.mode.or(there.map(|entry| entry.mode)).unwrap_or(NEW_FILE);
-                (mode, EntryKind::Pending(Arc::clone(&pending.text)))
+                (self.modes.of(mode), EntryKind::Pending(Arc::clone(&pending.text)))
             };
             let entry = Entry { name: name.to_owned(), mode, kind };
             match found {

@@ -181,10 +181,13 @@ impl Context<'_> {
         trail: &Trail,
         is_found: &dyn Fn(&Selector) -> bool,
     ) -> Option<Diagnostic> {
-        if input.kind == InputKind::Declared {
+        if matches!(input.kind, InputKind::Declared | InputKind::Possible) {
             return None;
         }
-        let what = format!("{} source `{}`", instruction(input.kind), input.pattern);
+        let what = match (instruction(input.kind), input.is_triggered) {
+            (keyword, false) => format!("{keyword} source `{}`", input.pattern),
+            (keyword, true) => format!("ONBUILD {keyword} of the base: its source `{}`", input.pattern),
+        };
         if trail.is_loop {
             return Some(self.error(input.line, format!("{what} lies behind a loop of symlinks")));
         }
@@ -235,6 +238,7 @@ fn instruction(kind: InputKind) -> &'static str {
         InputKind::Add => "ADD",
         InputKind::Bind => "bind mount",
         InputKind::Declared => "declared",
+        InputKind::Possible => "possible",
     }
 }
 

@@ -51,6 +51,39 @@ pub fn path_order(a: &str, b: &str) -> Ordering {
     a.split('/').cmp(b.split('/'))
 }
 
+/// What of permission bits counts, in keys and in what a builder gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Modes {
+    /// All but the write bits of group and others, which the umask of whoever cloned a tree decides. Nothing is added.
+    #[default]
+    Portable,
+    /// All.
+    Exact,
+}
+
+impl Modes {
+    /// What counts of the permission bits of a file or folder.
+    pub fn of(self, mode: u32) -> u32 {
+        match self {
+            Self::Portable => mode & !0o022,
+            Self::Exact => mode,
+        }
+    }
+}
+
+impl std::str::FromStr for Modes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "portable" => Ok(Self::Portable),
+            "exact" => Ok(Self::Exact),
+            _ => Err(format!("`{text}` is no way to take modes: expected `portable` or `exact`")),
+        }
+    }
+}
+
 /// One entry of a build context.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContextFile {

@@ -30,6 +30,8 @@ pub struct ImageDetails {
     pub healthcheck: Option<Healthcheck>,
     /// `LABEL`.
     pub labels: BTreeMap<String, String>,
+    /// `ONBUILD`: instructions that run first in a stage that stands on it.
+    pub triggers: Vec<String>,
     /// `VOLUME`.
     pub volumes: BTreeSet<String>,
     /// `STOPSIGNAL`; none is TERM.

@@ -163,6 +163,30 @@ pub struct BuildTarget {
     pub labels: BTreeMap<String, String>,
     /// The network that instructions run in; none is the engine's default.
     pub network: Option<String>,
+    /// What the images bring that its stages stand on, each of them named.
+    pub triggers: Triggers,
+    /// What it brings itself to an image that stands on it, in order.
+    pub leaves: Vec<String>,
+    /// Labels that its Dockerfile gives it by itself.
+    pub own_labels: BTreeSet<String>,
+}
+
+/// What images bring to a Dockerfile that stands on them, by the name that it uses.
+pub type Triggers = BTreeMap<Reference, Brought>;
+
+/// The triggers (`ONBUILD`) of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// Instructions as the image has them, in order; they run first in a stage that stands on it.
+    Known(Vec<String>),
+    /// Nobody has seen the image yet: they may read anything.
+    Unknown,
+}
+
+impl Default for Brought {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
 }
 
 /// `BUILD_PHASE` of `build.conf`: foundation images come before all dependent ones.
@@ -187,6 +211,8 @@ pub enum InputKind {
     Bind,
     /// `inputs` of `service.toml`: no instruction, but it counts all the same
     Declared,
+    /// What a trigger may read that nobody knows yet
+    Possible,
 }
 
 /// One source of one COPY, ADD or bind mount that reads the build context.
@@ -204,6 +230,27 @@ pub struct InputPattern {
     /// `COPY --parents`: the pattern knows `**`, and `/./` cuts off what is not kept of the path.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parents: bool,
+    /// `--chmod` gives permission bits to what is read, so its own do not count.
+    #[serde(skip)]
+    pub sets_mode: bool,
+    /// The instruction is a trigger (`ONBUILD`) of the image that the stage stands on.
+    #[serde(skip)]
+    pub is_triggered: bool,
+}
+
+impl InputPattern {
+    /// A source without flags.
+    pub fn new(pattern: impl Into<String>, line: u32, kind: InputKind) -> Self {
+        Self {
+            pattern: pattern.into(),
+            line,
+            kind,
+            excludes: Vec::new(),
+            parents: false,
+            sets_mode: false,
+            is_triggered: false,
+        }
+    }
 }
 
 /// How the engine's store compares with what the tree asks for.

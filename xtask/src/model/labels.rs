@@ -26,6 +26,20 @@ pub const OWNER: &str = "dev.xtask.owner";
 /// On containers of ours that were to stay (`base-images e2e --keep`).
 pub const KEPT: &str = "dev.xtask.kept";
 
+/// The image's name, whatever its title is.
+pub const IMAGE: &str = "dev.xtask.image";
+
+/// What the names of OCI's own labels begin with; of these the author's win.
+pub const OCI: &str = "org.opencontainers.image.";
+/// What an image is called.
+pub const TITLE: &str = "org.opencontainers.image.title";
+/// Which version it is.
+pub const VERSION: &str = "org.opencontainers.image.version";
+/// When it was made, RFC 3339.
+pub const CREATED: &str = "org.opencontainers.image.created";
+/// The commit that it was made of.
+pub const REVISION: &str = "org.opencontainers.image.revision";
+
 /// The old scripts' label for the fingerprint.
 pub const BUILD_HASH: &str = "build.hash";
 /// The old scripts' label for the run.

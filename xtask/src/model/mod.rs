@@ -28,7 +28,7 @@ mod smoke;
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
-pub use context::{ContextFile, ContextFileKind, ContextFiles, path_order};
+pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
 pub use details::{Healthcheck, ImageDetails};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::{Digest, ParseDigestError};
@@ -36,8 +36,8 @@ pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use identity::{Identity, RunConfig, RunHealthcheck};
 pub use image::{
-    BaseImage, BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
-    ImageState, InputKind, InputPattern, LocalImage,
+    BaseImage, BaseImageFacts, Brought, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName,
+    ImageSource, ImageState, InputKind, InputPattern, LocalImage, Triggers,
 };
 pub use image_lock::{ImageLock, LockedImage};
 pub use local_registry::{Lasts, RegistryWish};

@@ -200,7 +200,14 @@ pub enum Change {
     /// A context file's content.
     Content(String),
     /// A context file's permission bits.
-    Mode(String),
+    Mode {
+        /// Which.
+        path: String,
+        /// What they were.
+        then: u32,
+        /// What they are.
+        now: u32,
+    },
     /// A context file that was not there.
     Added(String),
     /// A context file that is gone.
@@ -305,7 +312,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Content(path) => write!(f, "source changed: {path}"),
-            Self::Mode(path) => write!(f, "mode changed: {path}"),
+            Self::Mode { path, then, now } => write!(f, "mode changed: {path} ({then:o} to {now:o})"),
             Self::Added(path) => write!(f, "source added: {path}"),
             Self::Removed(path) => write!(f, "source removed: {path}"),
             Self::Files => f.write_str("sources changed"),

@@ -424,6 +424,16 @@ pub fn build_spec(
     Some(spec(request, image, target, assessment, files, &assessment.reason))
 }
 
+/// Adds labels to those that an image gets. OCI's own that its author gave it, in the Dockerfile or by `--label`, stay as
+/// they are.
+pub fn label(all: &mut BTreeMap<String, String>, image: &Image, more: BTreeMap<String, String>) {
+    let is_authors = |name: &str| match &image.source {
+        ImageSource::Build(target) => target.own_labels.contains(name) || target.labels.contains_key(name),
+        ImageSource::External(_) => false,
+    };
+    all.extend(more.into_iter().filter(|(name, _)| !(name.starts_with(labels::OCI) && is_authors(name))));
+}
+
 fn spec(
     request: &BuildRequest,
     image: &Image,
@@ -432,33 +442,36 @@ fn spec(
     files: ContextFiles,
     why: &Reason,
 ) -> BuildSpec {
-    let mut all = target.labels.clone();
-    all.extend(request.labels.clone());
-    let mut label = |name: &str, value: String| {
-        all.insert(name.to_owned(), value);
+    let mut ours = BTreeMap::new();
+    let mut give = |name: &str, value: String| {
+        ours.insert(name.to_owned(), value);
     };
     if let (Some(key), Some(parts)) = (&assessment.key, &assessment.parts) {
-        label(labels::FINGERPRINT, key.to_string());
-        label(labels::BUILD_HASH, key.hex().to_owned());
+        give(labels::FINGERPRINT, key.to_string());
+        give(labels::BUILD_HASH, key.hex().to_owned());
         // Parts are strings and maps with string keys: serialising them cannot fail.
-        label(labels::PARTS, serde_json::to_string(parts).unwrap_or_default());
+        give(labels::PARTS, serde_json::to_string(parts).unwrap_or_default());
     }
-    label(labels::PLATFORM, image.platform.to_string());
-    label(labels::BUILD_REASON, why.to_string());
-    label("org.opencontainers.image.title", image.name.to_string());
+    give(labels::PLATFORM, image.platform.to_string());
+    give(labels::BUILD_REASON, why.to_string());
+    give(labels::IMAGE, image.name.to_string());
+    give(labels::TITLE, image.name.to_string());
     match image.base_image() {
         Some(facts) => {
-            label("org.opencontainers.image.version", facts.version.clone());
+            give(labels::VERSION, facts.version.clone());
             if facts.artifact.as_ref().is_some_and(|artifact| artifact.kind == ArtifactKind::Sample) {
-                label(labels::ARTIFACT, "sample".to_owned());
+                give(labels::ARTIFACT, "sample".to_owned());
             }
         }
         None => {
             if let Some(tag) = image.reference.tag() {
-                label("org.opencontainers.image.version", tag.to_owned());
+                give(labels::VERSION, tag.to_owned());
             }
         }
     }
+    let mut all = target.labels.clone();
+    label(&mut all, image, request.labels.clone());
+    label(&mut all, image, ours);
     BuildSpec {
         image: image.name.clone(),
         tags: image.names().cloned().collect(),

@@ -131,6 +131,7 @@ fn of_image(ground: &Ground<'_>, image: &Image, target: &BuildTarget, files: &Co
         build_args: &target.build_args,
         platform: &image.platform,
         build_platform: ground.build_platform,
+        triggers: &target.triggers,
     };
     let chains = dockerfile::chains(&file, &options);
     let Some(last) = chains.last().map(|chain| chain.index) else { return Vec::new() };

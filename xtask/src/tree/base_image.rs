@@ -17,8 +17,8 @@ use crate::fingerprint::canonical::digest_files;
 use crate::fingerprint::files::Context;
 use crate::ignorefile::IgnoreFile;
 use crate::model::{
-    BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputPattern,
-    Platform, Severity,
+    BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
+    InputPattern, Platform, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 
@@ -173,11 +173,16 @@ impl Reader<'_> {
         }
         let target = docker.target.as_deref().or(settings.target.as_deref());
         let given = BTreeMap::from([(VERSION_ARG.to_owned(), cell.version.clone())]);
-        let (resolved, build_args) = self.resolve(&system.file, target, settings, &cell.platform, &given);
+        let triggers = self.input.triggers_of(&cell.image);
+        let (resolved, build_args) =
+            self.resolve(&system.file, target, settings, &cell.platform, &given, &triggers);
         let mut inputs = resolved.inputs;
         inputs.extend(declared(settings));
 
-        let reads_artifact = Selector::new(&inputs).reads(&artifact::file_name(&cell.version));
+        // A trigger that nobody knows yet is no reason to download anything.
+        let sure: Vec<InputPattern> =
+            inputs.iter().filter(|input| input.kind != InputKind::Possible).cloned().collect();
+        let reads_artifact = Selector::new(&sure).reads(&artifact::file_name(&cell.version));
         let known =
             systems.artifacts.get(&cell.version).filter(|_| reads_artifact && systems.problem.is_none());
         let artifact = known.and_then(|known| {
@@ -220,6 +225,9 @@ impl Reader<'_> {
             build_args,
             labels: docker.labels.clone(),
             network: docker.network.clone(),
+            triggers: resolved.triggers,
+            leaves: resolved.leaves,
+            own_labels: resolved.labels,
         };
         let facts = BaseImageFacts {
             os: self.service.name.clone(),
@@ -282,6 +290,9 @@ impl Reader<'_> {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             network: None,
+            triggers: Triggers::new(),
+            leaves: Vec::new(),
+            own_labels: BTreeSet::new(),
         };
         let facts = BaseImageFacts {
             os: self.service.name.clone(),

@@ -17,7 +17,7 @@ use crate::fingerprint::listing::Listings;
 use crate::ignorefile::IgnoreFile;
 use crate::model::{
     BaseImage, BuildGroup, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
-    InputPattern, Platform, Reference, Severity,
+    InputPattern, Platform, Reference, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 
@@ -140,6 +140,9 @@ impl Reader<'_> {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             network: None,
+            triggers: Triggers::new(),
+            leaves: Vec::new(),
+            own_labels: BTreeSet::new(),
         };
         let source = ImageSource::Build(Box::new(target));
         if let Some(image) = self.image(base, source, platform, group, read) {
@@ -171,9 +174,11 @@ impl Reader<'_> {
         let wanted: Vec<Wanted<'_>> = names
             .iter()
             .map(|(target, name)| {
+                let name = self.image_name(name);
+                let triggers = self.input.triggers_of(&name);
                 let (resolved, build_args) =
-                    self.resolve(&file, *target, settings, facts.platform, &BTreeMap::new());
-                Wanted { target: *target, name: ImageName::new(*name), resolved, build_args }
+                    self.resolve(&file, *target, settings, facts.platform, &BTreeMap::new(), &triggers);
+                Wanted { target: *target, name, resolved, build_args }
             })
             .collect();
         let all_inputs: Vec<InputPattern> =
@@ -219,6 +224,9 @@ impl Reader<'_> {
                 build_args: wanted.build_args,
                 labels: BTreeMap::new(),
                 network: None,
+                triggers: wanted.resolved.triggers,
+                leaves: wanted.resolved.leaves,
+                own_labels: wanted.resolved.labels,
             };
             let source = ImageSource::Build(Box::new(target));
             if let Some(mut image) =
@@ -239,6 +247,7 @@ impl Reader<'_> {
         settings: &conf::ServiceSettings,
         platform: &Platform,
         given: &BTreeMap<String, String>,
+        triggers: &Triggers,
     ) -> (Resolved, BTreeMap<String, String>) {
         let config = self.input.config;
         let mut args = config.build_args.settings.clone();
@@ -247,7 +256,10 @@ impl Reader<'_> {
         args.extend(given.clone());
         let look = |args: &BTreeMap<String, String>| {
             let build_platform = &self.input.engine_platform;
-            dockerfile::resolve(file, &Options { target, build_args: args, platform, build_platform })
+            dockerfile::resolve(
+                file,
+                &Options { target, build_args: args, platform, build_platform, triggers },
+            )
         };
         let mut resolved = look(&args);
         let from_env: Vec<&(String, String)> = config
@@ -316,6 +328,12 @@ impl Reader<'_> {
         }
     }
 
+    /// The name of an image, with the prefix of all.
+    fn image_name(&self, base: &str) -> ImageName {
+        let prefix = &self.input.config.prefix;
+        ImageName::new(if base.starts_with(prefix) { base.to_owned() } else { format!("{prefix}{base}") })
+    }
+
     /// An image of this service, named; a name that makes no reference is a diagnostic.
     fn image(
         &self,
@@ -326,11 +344,7 @@ impl Reader<'_> {
         read: &mut ReadService,
     ) -> Option<Image> {
         let config = self.input.config;
-        let name = if base.starts_with(&config.prefix) {
-            base.to_owned()
-        } else {
-            format!("{}{base}", config.prefix)
-        };
+        let name = self.image_name(base);
         let plain = format!("{name}:{}", config.tag);
         let full = match &config.registry {
             Some(registry) => registry.join(&plain),
@@ -338,7 +352,7 @@ impl Reader<'_> {
         };
         match (full, plain.parse::<Reference>()) {
             (Ok(reference), Ok(plain)) => Some(Image {
-                name: ImageName::new(name),
+                name,
                 kind: ImageKind::Service,
                 service: self.service.name.clone(),
                 local_alias: (reference != plain).then_some(plain),
@@ -382,13 +396,7 @@ pub(super) fn is_below(path: &str, folder: &str) -> bool {
 
 /// `inputs` of `service.toml`, as patterns.
 pub(super) fn declared(settings: &conf::ServiceSettings) -> impl Iterator<Item = InputPattern> {
-    settings.inputs.iter().map(|pattern| InputPattern {
-        pattern: pattern.clone(),
-        line: 0,
-        kind: InputKind::Declared,
-        excludes: Vec::new(),
-        parents: false,
-    })
+    settings.inputs.iter().map(|pattern| InputPattern::new(pattern, 0, InputKind::Declared))
 }
 
 pub(super) fn keep<T>(said: &mut Vec<Diagnostic>, result: Result<T, Diagnostic>) -> Option<T> {

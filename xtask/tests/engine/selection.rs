@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use xtask::config::{Layer, load};
 use xtask::engine::Engine as _;
 use xtask::env::Env;
-use xtask::model::{ImageSource, Plan, Platform, Severity, StepKind};
+use xtask::model::{ImageSource, Modes, Plan, Platform, Severity, StepKind};
 use xtask::plan::build::{BuildRequest, assess, plan};
 use xtask::tree;
 
@@ -34,7 +34,7 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// `BASE` stands for an image with a shell.
+/// `BASE` stands for an image with a shell, `TREE/x` for the image of another service.
 const CASES: &[Case] = &[
     Case {
         what: "a folder with modes, an empty folder, hidden files",
@@ -46,6 +46,24 @@ const CASES: &[Case] = &[
             chmod(&app.join("d/f"), 0o700);
         },
     },
+    case(
+        "triggers of a base",
+        "//- src/base/Dockerfile\nFROM BASE\nONBUILD ARG D=.\nONBUILD COPY $D /app\n\
+         ONBUILD RUN --mount=type=bind,source=deep,target=/s cat /s/two > /bound\nONBUILD ADD *.md /docs/\n\
+         //- src/app/Dockerfile\nFROM TREE/base:latest\nCOPY one /meta/\n//- src/app/one\n1\n//- src/app/deep/two\n2\n\
+         //- src/app/a.md\n//- src/app/drop.log\n//- src/app/.dockerignore\n*.log\n",
+    ),
+    case(
+        "triggers that a base in between has consumed",
+        "//- src/base/Dockerfile\nFROM BASE\nONBUILD COPY . /app\n\
+         //- src/middle/Dockerfile\nFROM TREE/base:latest AS first\nFROM first\nONBUILD COPY one /one\n//- src/middle/x\n1\n\
+         //- src/app/Dockerfile\nFROM TREE/middle:latest\nCOPY two /\n//- src/app/one\n1\n//- src/app/two\n2\n//- src/app/three\n3\n",
+    ),
+    case(
+        "modes and owners that COPY gives",
+        "//- src/app/Dockerfile\nFROM scratch\nCOPY --chmod=711 d /x/\nCOPY --chmod=600 d/a /y\nCOPY --chown=3:4 d /z\nCOPY d/a /w\n\
+         //- src/app/d/a mode=755\n1\n//- src/app/d/e/b mode=600\n//- src/app/d/s mode=4755\n",
+    ),
     case(
         "wildcards",
         "//- src/app/Dockerfile\nFROM scratch\nCOPY *.txt /a/\nCOPY d*/x? /b/\nCOPY [pq]* /c/\nCOPY none* e/n*/m /d/\n\
@@ -210,6 +228,7 @@ async fn images_have_the_files_that_docker_build_gives_them() {
     let mut wrong = Vec::new();
     for case in CASES {
         let fixture = case.fixture.replace("FROM BASE", &format!("FROM {}", base.familiar()));
+        let fixture = fixture.replace("FROM TREE", &format!("FROM {}", world.prefix));
         let tree = TestTree::new(&fixture);
         (case.prepare)(&tree.root().join("src/app"));
         let ours = build_ours(&world, &docker, &tree).await;
@@ -232,7 +251,8 @@ struct Ours {
 }
 
 async fn build_ours(world: &World, docker: &str, tree: &TestTree) -> Ours {
-    let flags = Layer { prefix: Some(format!("{}/", world.prefix)), ..Layer::default() };
+    let prefix = Some(format!("{}/", world.prefix));
+    let flags = Layer { prefix, modes: Some(Modes::Exact), ..Layer::default() };
     let config = load(&tree.root(), flags, &Env::default(), None).unwrap();
     let reading = tree::look(&config, Platform::local()).unwrap();
     let errors: Vec<String> = reading
@@ -265,7 +285,8 @@ fn build_theirs(world: &World, docker: &str, tree: &TestTree) -> Result<Files, S
     let config = load(&tree.root(), Layer::default(), &Env::default(), None).unwrap();
     let reading = tree::look(&config, Platform::local()).unwrap();
     // Which folder is the context is ours to say.
-    let context = match &reading.tree.graph.images()[0].source {
+    let mut images = reading.tree.graph.images().iter();
+    let context = match &images.find(|image| image.service == "app").unwrap().source {
         ImageSource::Build(target) => tree.root().join(&target.context),
         ImageSource::External(_) => panic!("no Dockerfile"),
     };

@@ -73,6 +73,7 @@ fn good_of(os: &'static str, version: &'static str) -> Seen {
                 ("dev.xtask.fingerprint", os),
                 ("build.id", os),
             ]),
+            triggers: Vec::new(),
             volumes: BTreeSet::new(),
             stop_signal: None,
             layers: Vec::new(),

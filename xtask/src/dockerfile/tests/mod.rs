@@ -10,7 +10,7 @@ mod vertexes;
 use std::collections::BTreeMap;
 
 use super::{Options, Resolved, parse, resolve};
-use crate::model::{Diagnostic, Platform, Severity};
+use crate::model::{Brought, Diagnostic, Platform, Severity, Triggers};
 
 /// One question about a Dockerfile.
 struct Ask<'a> {
@@ -19,11 +19,19 @@ struct Ask<'a> {
     args: BTreeMap<String, String>,
     platform: Platform,
     build_platform: Platform,
+    triggers: Triggers,
 }
 
 fn ask(text: &str) -> Ask<'_> {
     let amd64 = Platform::new("linux", "amd64", None);
-    Ask { text, target: None, args: BTreeMap::new(), platform: amd64.clone(), build_platform: amd64 }
+    Ask {
+        text,
+        target: None,
+        args: BTreeMap::new(),
+        platform: amd64.clone(),
+        build_platform: amd64,
+        triggers: Triggers::new(),
+    }
 }
 
 impl<'a> Ask<'a> {
@@ -34,6 +42,16 @@ impl<'a> Ask<'a> {
 
     fn arg(mut self, name: &str, value: &str) -> Self {
         self.args.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// What an image brings; `?` stands for one that nobody has seen.
+    fn brings(mut self, image: &str, triggers: &[&str]) -> Self {
+        let brought = match triggers {
+            ["?"] => Brought::Unknown,
+            known => Brought::Known(known.iter().map(|text| (*text).to_owned()).collect()),
+        };
+        self.triggers.insert(image.parse().expect("a reference"), brought);
         self
     }
 
@@ -49,6 +67,7 @@ impl<'a> Ask<'a> {
             build_args: &self.args,
             platform: &self.platform,
             build_platform: &self.build_platform,
+            triggers: &self.triggers,
         };
         let resolved = resolve(&file, &options);
         diagnostics.extend(resolved.diagnostics.clone());

@@ -180,6 +180,7 @@ fn inspection_is_one_object() {
         build_args: &question.args,
         platform: &question.platform,
         build_platform: &question.build_platform,
+        triggers: &question.triggers,
     };
     let json = serde_json::to_string_pretty(&inspect("a/Dockerfile", text, &options)).expect("json");
     insta::assert_snapshot!(json, @r#"

@@ -1,7 +1,7 @@
 //! Which stages and images a target reaches.
 
 use super::super::Base;
-use super::ask;
+use super::{Ask, ask};
 
 #[test]
 fn from() {
@@ -98,6 +98,83 @@ fn onbuild_runs_where_a_stage_stands_on_it() {
     let (resolved, _) = ask("FROM a AS x\nONBUILD COPY src dst\nFROM x").resolve();
     assert_eq!(resolved.inputs[0].pattern, "src");
     assert_eq!(resolved.inputs[0].line, 2);
+}
+
+#[test]
+fn triggers_of_images_run_in_the_scope_of_what_stands_on_them() {
+    let read = |ask: &Ask<'_>| {
+        let inputs = ask.resolve().0.inputs;
+        inputs
+            .iter()
+            .map(|i| format!("{}:{}{}", i.line, i.pattern, if i.is_triggered { "!" } else { "" }))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let brings = |text, triggers: &[&str]| read(&ask(text).brings("b", triggers));
+    assert_eq!(
+        brings("FROM b\nCOPY own /", &["COPY . /app", "RUN --mount=target=/s,source=in true"]),
+        "1:.! 1:in! 2:own"
+    );
+    assert_eq!(brings("FROM b AS x\nFROM a\nCOPY --from=x p q", &["ADD a.tar /"]), "1:a.tar!");
+    assert_eq!(brings("FROM b AS x\nFROM x\nFROM x", &["COPY c d"]), "1:c!", "consumed once");
+    assert_eq!(
+        brings("FROM a\nCOPY --from=b p q\nRUN --mount=from=b,target=/b true", &["COPY c d"]),
+        "",
+        "not stood on"
+    );
+    assert_eq!(brings("FROM b AS x\nFROM a", &["COPY c d"]), "", "not reached");
+    assert_eq!(
+        brings("ARG D=one\nFROM b\nARG D", &["ARG D", "COPY $D /", "ENV E=two", "COPY $E$F/x /"]),
+        "2:one! 2:.!"
+    );
+    assert_eq!(brings("FROM b", &["COPY <<E /x\n$A\nE", "RUN <<E\nCOPY . /\nE"]), "");
+    // Not seen yet: it may read anything, whatever else does.
+    assert_eq!(brings("FROM a AS x\nFROM b\nCOPY own /", &["?"]), "3:own 2:.");
+    assert_eq!(brings("FROM a\nCOPY --from=b p q", &["?"]), "");
+
+    let copies = ask("FROM b\nFROM d AS e\nFROM b")
+        .brings("b", &["COPY --from=c:1 p q", "RUN --mount=from=e,target=/e true"]);
+    copies.gives("d:latest b:latest c:1");
+    ask("FROM b").brings("b", &["COPY --from=$X p q"]).fails(
+        "b:latest",
+        1,
+        &["ONBUILD of b:latest: `--from=$X` cannot"],
+    );
+    ask("FROM a\nFROM b").brings("b", &["NOPE x"]).fails("b:latest", 2, &["ONBUILD of b:latest: ", "NOPE"]);
+    ask("FROM b").brings("b", &["COPY --chmod=9 p q"]).fails(
+        "b:latest",
+        1,
+        &["ONBUILD of b:latest: COPY: --chmod=9"],
+    );
+}
+
+#[test]
+fn what_images_bring_is_part_of_the_text_and_what_they_leave_is_not_lost() {
+    let of = |triggers: &[&str]| ask("FROM b\nRUN x").brings("b", triggers).resolve().0;
+    let plain = ask("FROM b\nRUN x").resolve().0.reachable_text;
+    assert_eq!(of(&[]).reachable_text, plain, "nothing brought changes nothing");
+    assert_ne!(of(&["RUN y"]).reachable_text, plain);
+    assert_ne!(of(&["RUN y"]).reachable_text, of(&["RUN z"]).reachable_text);
+    assert!(of(&["ARG V"]).declared_args.contains("V"));
+
+    let text = "FROM a AS x\nONBUILD RUN x\nFROM x AS y\nONBUILD COPY \\\n  . /app\nonbuild   RUN <<E\ncat\nE\nLABEL a=b\nFROM c\n";
+    let leaves = |target| ask(text).target(target).resolve().0.leaves;
+    assert_eq!(leaves("x"), ["RUN x"]);
+    assert_eq!(leaves("y"), ["COPY   . /app", "RUN <<E\ncat\nE"], "those of x are consumed");
+    // What one leaves is what the next is brought.
+    let text = leaves("y");
+    let brought: Vec<&str> = text.iter().map(String::as_str).collect();
+    assert_eq!(ask("FROM b").brings("b", &brought).resolve().0.inputs[0].pattern, ".");
+}
+
+#[test]
+fn labels_are_those_of_the_target_and_what_it_stands_on_in_the_file() {
+    let labels = |ask: Ask<'_>| ask.resolve().0.labels.into_iter().collect::<Vec<_>>().join(" ");
+    let text = "ARG NS=org\nFROM a AS x\nARG NS\nLABEL \"$NS.title\"=A one='x y'\nFROM x\nLABEL two 2\nFROM b\nLABEL other=1\n";
+    assert_eq!(labels(ask(text)), "other");
+    assert_eq!(labels(ask(text).target("x")), "one org.title");
+    assert_eq!(labels(ask("FROM a AS x\nLABEL one=1\nFROM x\nLABEL two=2 one=3\n")), "one two");
+    assert_eq!(labels(ask("FROM b").brings("b", &["LABEL brought=1"])), "brought");
 }
 
 #[test]

@@ -39,7 +39,9 @@ RUN a
         ("[stage-1 2/2] RUN <<E (one...)", Some(11)),
         ("[last 2/3] RUN a", Some(16)),
         ("[last 3/3] RUN a", Some(17)),
-        // Two triggers of the base image come first.
+        // Two triggers of the base image come first; their line is that of the FROM.
+        ("[last 2/5] COPY . /app", Some(15)),
+        ("[last 3/5] ONBUILD RUN a", Some(15)),
         ("[last 4/5] RUN a", Some(16)),
         ("[last 5/5] RUN a", Some(17)),
         ("[internal] load metadata for docker.io/library/golang:latest", None),
@@ -50,6 +52,9 @@ RUN a
     ] {
         assert_eq!(line_of_vertex(&file, name), line, "{name}");
     }
+    let (file, _) = parse("x", "FROM a AS b\nONBUILD COPY c d\nFROM b\nCOPY e f\n");
+    assert_eq!(line_of_vertex(&file, "[stage-1 1/2] ONBUILD COPY c d"), Some(2));
+    assert_eq!(line_of_vertex(&file, "[stage-1 2/2] COPY e f"), Some(4));
     let (file, _) = parse("x", "FROM a\nRUN b\nCOPY c d\n");
     assert_eq!(line_of_vertex(&file, "[2/3] RUN b"), Some(2));
     assert_eq!(line_of_vertex(&file, "[3/3] COPY c d"), Some(3));

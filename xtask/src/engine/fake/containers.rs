@@ -184,6 +184,7 @@ impl Containers {
                 exposed_ports: BTreeSet::new(),
                 healthcheck: None,
                 labels: image.labels.clone(),
+                triggers: Vec::new(),
                 volumes: BTreeSet::new(),
                 stop_signal: None,
                 // The caller knows what an image is made of.

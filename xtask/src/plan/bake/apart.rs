@@ -3,7 +3,7 @@
 //! folder beside it.
 
 use crate::dockerfile::{self, Options};
-use crate::model::{BuildSpec, InputKind};
+use crate::model::{BuildSpec, InputKind, Triggers};
 
 /// The named context that such files come from.
 pub const CONTEXT: &str = "xtask-files";
@@ -19,6 +19,7 @@ pub fn point_to_folder(spec: &BuildSpec, apart: &[&str]) -> Result<String, u32> 
         build_args: &spec.build_args,
         platform: &spec.platform,
         build_platform: &spec.platform,
+        triggers: &Triggers::new(),
     };
     let inputs = dockerfile::resolve(&file, &options).inputs;
     let is_apart = |pattern: &str| apart.contains(&pattern.trim_start_matches("./").trim_start_matches('/'));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use xtask::config::{Config, Layer, load};
 use xtask::engine::{Engine as _, FakeEngine, fake_image};
 use xtask::env::Env;
-use xtask::model::{Diagnostic, ImageName, Observed, Plan, Platform, Reason, Reference, StepKind};
+use xtask::model::{Diagnostic, ImageName, Observed, Plan, Platform, Reason, Reference, StepKind, Triggers};
 use xtask::plan::build::{Assessment, BuildRequest, assess, plan};
 use xtask::plan::verify;
 use xtask::tree::{self, Reading};
@@ -22,6 +22,8 @@ pub struct Lab {
     pub engine: FakeEngine,
     /// What is typed.
     pub flags: Layer,
+    /// What external images bring.
+    pub external: Triggers,
 }
 
 /// What one look found.
@@ -36,7 +38,12 @@ impl Lab {
     /// Every base image that fixtures use is there.
     #[track_caller]
     pub fn new(fixture: &str) -> Self {
-        let lab = Self { tree: TestTree::new(fixture), engine: FakeEngine::new(), flags: Layer::default() };
+        let lab = Self {
+            tree: TestTree::new(fixture),
+            engine: FakeEngine::new(),
+            flags: Layer::default(),
+            external: Triggers::new(),
+        };
         for name in ["debian:12", "alpine:3", "redis:7"] {
             lab.give(name, &format!("the first {name}"));
         }
@@ -112,7 +119,7 @@ impl Lab {
     #[track_caller]
     pub fn look(&self) -> Look {
         let config = load(&self.tree.root(), self.flags.clone(), &Env::default(), None).unwrap();
-        let reading = tree::look(&config, Platform::local()).unwrap();
+        let reading = tree::look_upon(&config, Platform::local(), &self.external).unwrap();
         let observed = wait(self.engine.observe()).unwrap();
         let recall = |digest: &_| tree::recall(&config.root, digest);
         let assessments = assess(&reading.tree.graph, &reading.tree.contexts, &observed, &recall);

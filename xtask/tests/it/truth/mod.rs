@@ -7,4 +7,5 @@ mod lab;
 mod rebuilds;
 mod services;
 mod traps;
+mod triggers;
 mod trouble;

@@ -118,7 +118,11 @@ fn these_rebuild_nothing() {
 #[test]
 fn these_rebuild_exactly_the_images_concerned() {
     check("one byte", |lab| lab.write("src/api/app/main.py", "2\n"), "api (source changed: app/main.py)");
-    check("a mode bit", |lab| lab.chmod("src/api/app/run.sh", 0o744), "api (mode changed: app/run.sh)");
+    check(
+        "a mode bit",
+        |lab| lab.chmod("src/api/app/run.sh", 0o744),
+        "api (mode changed: app/run.sh (755 to 744))",
+    );
     check(
         "a bind mount's file",
         |lab| lab.append("src/api/tools/build.sh", "2"),
@@ -244,7 +248,7 @@ fn explain_names_every_change_and_says_when_it_cannot() {
     lab.append(".env", "LEVEL=3\n");
     lab.append("src/api/Dockerfile", "RUN true\n");
     let expect = "api is stale: 5 changes\n  source changed: app/main.py\n  source added: app/new\n  \
-                  mode changed: app/run.sh\n  Dockerfile changed\n  build arg changed: LEVEL\n";
+                  mode changed: app/run.sh (755 to 700)\n  Dockerfile changed\n  build arg changed: LEVEL\n";
     assert_eq!(status::explain(lab.look().assessment("api")), expect);
 
     fs::remove_dir_all(lab.path("target")).unwrap();
@@ -277,7 +281,8 @@ fn copy(from: &Path, to: &Path) {
 fn a_clone_elsewhere_reaches_the_same_keys() {
     let lab = Lab::built(MONOREPO);
     let clone = Lab { tree: TestTree::new(""), ..lab };
-    let lab = Lab { tree: TestTree::new(MONOREPO), engine: clone.engine.clone(), flags: clone.flags.clone() };
+    let (engine, flags, external) = (clone.engine.clone(), clone.flags.clone(), clone.external.clone());
+    let lab = Lab { tree: TestTree::new(MONOREPO), engine, flags, external };
     copy(&lab.tree.root(), &clone.tree.root());
     let (here, there) = (lab.look(), clone.look());
     assert_ne!(here.config.root, there.config.root);

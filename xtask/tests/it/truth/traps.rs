@@ -132,7 +132,7 @@ dist
     assert_eq!(lab.look().inputs("web"), ["dist/keep/x", "index.html"]);
     check(fixture, |lab| lab.write("src/web/dist/keep/x", "2"), "web (source changed: dist/keep/x)");
     check(fixture, |lab| lab.write("src/web/dist/drop", "2"), "");
-    check(fixture, |lab| lab.chmod("src/web/dist", 0o700), "web (mode changed: dist)");
+    check(fixture, |lab| lab.chmod("src/web/dist", 0o700), "web (mode changed: dist (755 to 700))");
 }
 
 #[test]
@@ -323,8 +323,8 @@ fn c18_files_of_all_kinds_count() {
 
 #[test]
 fn c19_modes_count() {
-    check(ONE, |lab| lab.chmod("src/api/app/main.py", 0o755), "api (mode changed: app/main.py)");
-    check(ONE, |lab| lab.chmod("src/api/app", 0o700), "api (mode changed: app)");
+    check(ONE, |lab| lab.chmod("src/api/app/main.py", 0o755), "api (mode changed: app/main.py (644 to 755))");
+    check(ONE, |lab| lab.chmod("src/api/app", 0o700), "api (mode changed: app (755 to 700))");
     check(ONE, |lab| lab.chmod("src/api/Dockerfile", 0o600), "");
 }
 

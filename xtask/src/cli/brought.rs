@@ -1,0 +1,173 @@
+//! EFFECT: what external base images bring to those that stand on them (`ONBUILD`).
+//!
+//! A listing does not tell it, so an engine is asked for each image once, and what it told is remembered by the image's ID,
+//! which says all that is in it. What a name stood for is remembered too: reading the tree begins before the engine has
+//! answered, and goes on without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{AnyEngine, Engine as _};
+use crate::graph::ImageGraph;
+use crate::inside;
+use crate::model::{Brought, Digest, Image, ImageSource, Observed, Reference, Triggers};
+
+/// Where it is remembered, relative to the root.
+const FILE: &str = "target/xtask/cache/triggers.json";
+
+/// How many images are asked about at the same time.
+const QUESTIONS: usize = 8;
+
+/// What engines have told.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    root: PathBuf,
+    told: Told,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    /// By image ID; null where an engine lists an image and does not tell of it.
+    images: BTreeMap<Digest, Option<Vec<String>>>,
+    /// Which image a name stood for.
+    names: BTreeMap<Reference, Digest>,
+}
+
+impl Remembered {
+    /// Reads it. A file that is missing or foreign tells nothing.
+    pub(super) fn load(root: &Path) -> Self {
+        let text = std::fs::read_to_string(root.join(FILE)).unwrap_or_default();
+        Self { root: root.to_owned(), told: serde_json::from_str(&text).unwrap_or_default() }
+    }
+
+    /// What the images bring that all known names stood for.
+    pub(super) fn guess(&self) -> Triggers {
+        let of = |(name, id): (&Reference, &Digest)| Some((name.clone(), self.told.of(id)?));
+        self.told.names.iter().filter_map(of).filter(|(_, brought)| is_told(brought)).collect()
+    }
+
+    /// What these names bring here, asked for where nobody knows. One that is not here may bring anything.
+    pub(super) async fn learn(
+        &mut self,
+        engine: &AnyEngine,
+        observed: &Observed,
+        names: &BTreeSet<&Reference>,
+    ) -> Triggers {
+        let before = self.told.clone();
+        let here: BTreeMap<&Reference, &Digest> =
+            names.iter().filter_map(|name| Some((*name, &observed.find(name)?.id))).collect();
+        let unknown: BTreeMap<&Digest, &Reference> = here
+            .iter()
+            .filter(|(_, id)| !self.told.images.contains_key(**id))
+            .map(|(name, id)| (*id, *name))
+            .collect();
+        let answers: Vec<_> = futures_util::stream::iter(unknown)
+            .map(|(id, name)| async move { (id, engine.details(name).await) })
+            .buffer_unordered(QUESTIONS)
+            .collect()
+            .await;
+        for (id, answer) in answers {
+            // An engine that could not answer is asked again next time.
+            if let Ok(details) = answer {
+                self.told.images.insert(id.clone(), details.map(|details| details.triggers));
+            }
+        }
+        self.told.names.extend(here.iter().map(|(name, id)| ((*name).clone(), (*id).clone())));
+        if self.told != before {
+            self.told.keep(names);
+            // A convenience: without it an engine is asked once more.
+            let _ = self.save();
+        }
+        let brought = |name: &&Reference| {
+            let told = here.get(*name).and_then(|id| self.told.of(id));
+            ((*name).clone(), told.unwrap_or(Brought::Unknown))
+        };
+        names.iter().map(brought).filter(|(_, brought)| is_told(brought)).collect()
+    }
+
+    fn save(&self) -> std::io::Result<()> {
+        inside::Folder::open(&self.root)?.write(FILE, &serde_json::to_vec(&self.told)?, None)
+    }
+}
+
+impl Told {
+    fn of(&self, id: &Digest) -> Option<Brought> {
+        Some(self.images.get(id)?.clone().map_or(Brought::Unknown, Brought::Known))
+    }
+
+    /// Forgets all but these names and the images that they stand for.
+    fn keep(&mut self, names: &BTreeSet<&Reference>) {
+        self.names.retain(|name, _| names.contains(name));
+        let named: BTreeSet<&Digest> = self.names.values().collect();
+        self.images.retain(|id, _| named.contains(id));
+    }
+}
+
+/// Nothing brought is the rule, and is not kept.
+fn is_told(brought: &Brought) -> bool {
+    *brought != Brought::default()
+}
+
+/// The external images that stages of this tree stand on.
+pub(super) fn stood_upon(graph: &ImageGraph) -> BTreeSet<&Reference> {
+    let of = |image| -> Vec<&Reference> {
+        let image: &Image = image;
+        let ImageSource::Build(target) = &image.source else { return Vec::new() };
+        let mut names: Vec<&Reference> = Vec::new();
+        for name in target.triggers.keys() {
+            match image.asks_for.get(name).and_then(|owner| graph.get(owner)).map(|owner| &owner.source) {
+                None => names.push(name),
+                Some(ImageSource::External(source)) => names.push(source),
+                Some(ImageSource::Build(_)) => {}
+            }
+        }
+        names
+    };
+    graph.images().iter().flat_map(of).collect()
+}
+
+/// Whether one of these names brings something else than was known.
+pub(super) fn differs(names: &BTreeSet<&Reference>, known: &Triggers, now: &Triggers) -> bool {
+    names.iter().any(|name| known.get(name) != now.get(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{FakeBehaviour, FakeEngine, Verb, fake_image};
+
+    #[tokio::test]
+    async fn an_image_is_asked_about_once_and_an_absent_one_may_bring_anything() {
+        let root = tempfile::tempdir().unwrap();
+        let [bringing, plain, absent] = ["a:1", "b:1", "c:1"].map(|name| name.parse::<Reference>().unwrap());
+        let fake = FakeEngine::new();
+        fake.store(fake_image("a", &[&bringing]));
+        fake.store(fake_image("b", &[&plain]));
+        let engine: AnyEngine = fake.clone().into();
+        let mut details = engine.details(&bringing).await.unwrap().unwrap();
+        details.triggers = vec!["COPY . /app".to_owned()];
+        fake.behave("a:1", FakeBehaviour { details: Some(details), ..FakeBehaviour::default() });
+        let names = BTreeSet::from([&bringing, &plain, &absent]);
+        let known = Brought::Known(vec!["COPY . /app".to_owned()]);
+        let before = fake.count(Verb::Details);
+        for questions in [2, 2] {
+            let observed = engine.observe().await.unwrap();
+            let mut remembered = Remembered::load(root.path());
+            let brought = remembered.learn(&engine, &observed, &names).await;
+            let expected =
+                Triggers::from([(bringing.clone(), known.clone()), (absent.clone(), Brought::Unknown)]);
+            assert_eq!(brought, expected);
+            assert_eq!(fake.count(Verb::Details) - before, questions, "remembered by ID");
+        }
+        assert_eq!(Remembered::load(root.path()).guess(), Triggers::from([(bringing.clone(), known)]));
+        // The name stands for another image now, which brings nothing.
+        fake.store(fake_image("another a", &[&bringing]));
+        fake.behave("a:1", FakeBehaviour::default());
+        let observed = engine.observe().await.unwrap();
+        let brought = Remembered::load(root.path()).learn(&engine, &observed, &names).await;
+        assert_eq!(brought, Triggers::from([(absent, Brought::Unknown)]));
+    }
+}
