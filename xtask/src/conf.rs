@@ -104,6 +104,11 @@ pub fn parse_build_conf(file: &str, text: &str) -> Result<BuildConf, Diagnostic>
     const PHASE: &str = "BUILD_PHASE";
     let parsed = Dotenv::parse(file, text)?;
     let mut conf = BuildConf { warnings: parsed.warnings, ..BuildConf::default() };
+    conf.warnings.extend(
+        parsed.without_value.iter().map(|name| {
+            Diagnostic::warning(file, 0, format!("`{name}` has no value and counts for nothing"))
+        }),
+    );
     for entry in parsed.entries {
         let at = |found: Diagnostic| Diagnostic { line: entry.line, column: entry.column, ..found };
         if entry.key != PHASE {
@@ -310,12 +315,14 @@ mod tests {
         assert_eq!(group("BUILD_PHASE=foundation\n"), Some(BuildGroup::Foundation));
         assert_eq!(group("# x\nexport BUILD_PHASE=\"dependent\" # y\r\n"), Some(BuildGroup::Dependent));
         assert_eq!(group("BUILD_PHASE=\n"), None);
-        let conf = parse_build_conf("build.conf", "BUILD_PHSE=foundation\nOTHER=1\n").expect("valid");
+        let conf =
+            parse_build_conf("build.conf", "BUILD_PHSE=foundation\nOTHER=1\nBUILD_PHASE\n").expect("valid");
         let mut said: Vec<String> = conf.warnings.iter().map(ToString::to_string).collect();
         for bad in ["BUILD_PHASE=dependant\n", "A=1\n BUILD_PHASE=later\n", "BUILD_PHASE foundation"] {
             said.push(parse_build_conf("build.conf", bad).expect_err(bad).to_string());
         }
         assert_snapshot!(said.join("\n"), @r"
+        warning: build.conf: `BUILD_PHASE` has no value and counts for nothing
         warning: build.conf:1:1: unknown key `BUILD_PHSE`, did you mean `BUILD_PHASE`?
         warning: build.conf:2:1: unknown key `OTHER`
         error: build.conf:1:1: `dependant` is not a build phase (`foundation` or `dependent`), did you mean `dependent`?

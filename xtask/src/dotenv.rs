@@ -3,11 +3,11 @@
 //! In: the texts. Out: entries with their places, values, and the synchronised text. It never looks at the
 //! process environment: two machines with the same file get the same values, so also the same fingerprints.
 //!
-//! The grammar is that of docker compose's env files (docs.docker.com, "Syntax for environment files in Docker
-//! Compose"), which is what `.env` is for: `K=V`, `export K=V`, unquoted values may hold spaces and end at ` #`,
-//! `'…'` is literal and `"…"` knows escapes, both may span lines, `$NAME`, `${NAME}` and `${NAME:-default}` stand
-//! for keys further up. As in a shell, the last of several entries of one key counts. dotenvy refuses unquoted
-//! values with spaces and expands from the process environment, so it is the yardstick of a property test only.
+//! The grammar is that of docker compose (compose-go's `dotenv` package, the same in compose 2.26 and 2.40), which is
+//! what `.env` is for; `dotenv/compose-cases.json` has what both of them read. `K=V`, `K: V` and `export K=V`; unquoted
+//! values may hold spaces and end at ` #`; `'…'` is literal and `"…"` knows escapes, both may span lines; `$NAME` and
+//! `${NAME:-default}` stand for keys further up; a name alone is left to the environment. Of several entries of one key
+//! the last counts.
 
 mod value;
 
@@ -21,7 +21,9 @@ use crate::model::Diagnostic;
 pub struct Dotenv {
     /// In file order; a key may come more than once.
     pub entries: Vec<Entry>,
-    /// Keys set twice, variables that no line above defines.
+    /// Names without a value, which compose takes from the environment.
+    pub without_value: BTreeSet<String>,
+    /// Keys set twice, variables that no line above defines, lines that do not say what they seem to say.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -57,7 +59,7 @@ impl Dotenv {
         let mut at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let mut comment = at..at;
         while at < text.len() {
-            let line_end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+            let line_end = line_end(text, at);
             let line = text[at..line_end].trim();
             if line.is_empty() || line.starts_with('#') {
                 let next = (line_end + 1).min(text.len());
@@ -66,30 +68,47 @@ impl Dotenv {
                 continue;
             }
             let start = at + (text[at..].len() - text[at..].trim_start().len());
-            let (key, value_at) = scan_key(file, text, start, line_end)?;
-            let scanned = value::scan(file, text, value_at, &known)?;
             let place = Diagnostic::warning(file, 0, String::new()).at_offset(text, start);
-            for name in scanned.undefined {
-                parsed.warnings.push(Diagnostic {
-                    message: format!("`${name}` is not set above in this file and counts as empty"),
-                    ..place.clone()
+            let warn = |message: String| Diagnostic { message, ..place.clone() };
+            if !text[..at].is_empty() && !text[..at].ends_with(['\n', '\u{feff}']) {
+                parsed.warnings.push(warn(format!(
+                    "compose takes `{line}` behind the closing quote for a setting of its own; a comment begins with `#`"
+                )));
+            }
+            let (key, value_at) = match scan_key(file, text, start)? {
+                Key::Alone { name, end } => {
+                    parsed.without_value.extend((!name.is_empty()).then(|| name.to_owned()));
+                    (at, comment) = (end, end..end);
+                    continue;
+                }
+                Key::Assigned { name, value_at } => (name, value_at),
+            };
+            let scanned = value::scan(file, text, value_at, &known)?;
+            let end = with_comment(text, scanned.end);
+            parsed.warnings.extend(
+                scanned
+                    .undefined
+                    .iter()
+                    .map(|name| warn(format!("`${name}` is not set above in this file and counts as empty"))),
+            );
+            if key.is_empty() {
+                parsed
+                    .warnings
+                    .push(warn(format!("`{line}` sets nothing: there is no name before the value")));
+            } else {
+                if known.insert(key.to_owned(), scanned.value.clone()).is_some() {
+                    parsed.warnings.push(warn(format!("`{key}` is set more than once; the last one counts")));
+                }
+                parsed.entries.push(Entry {
+                    key: key.to_owned(),
+                    value: scanned.value,
+                    line: place.line,
+                    column: place.column,
+                    raw: start..end,
+                    comment: comment.start..at,
                 });
             }
-            if known.insert(key.to_owned(), scanned.value.clone()).is_some() {
-                parsed.warnings.push(Diagnostic {
-                    message: format!("`{key}` is set more than once; the last one counts"),
-                    ..place.clone()
-                });
-            }
-            parsed.entries.push(Entry {
-                key: key.to_owned(),
-                value: scanned.value,
-                line: place.line,
-                column: place.column,
-                raw: start..scanned.end,
-                comment: comment.start..at,
-            });
-            at = text[scanned.end..].find('\n').map_or(text.len(), |newline| scanned.end + newline + 1);
+            at = after_line_end(text, end);
             comment = at..at;
         }
         Ok(parsed)
@@ -104,42 +123,80 @@ impl Dotenv {
         firsts.map(|entry| (entry.key.clone(), last[entry.key.as_str()].to_owned())).collect()
     }
 
+    /// Whether the file names this key, with a value or without one.
+    fn has(&self, key: &str) -> bool {
+        self.get(key).is_some() || self.without_value.contains(key)
+    }
+
     /// The entry that counts for a key.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.key == key)
     }
 }
 
-/// `[export] KEY [=]`: the key, and where the value begins.
-fn scan_key<'a>(
-    file: &str,
-    text: &'a str,
-    start: usize,
-    line_end: usize,
-) -> Result<(&'a str, usize), Diagnostic> {
-    let error = |offset, message: &str| Diagnostic::error(file, 0, message).at_offset(text, offset);
-    let line = &text[start..line_end];
-    let after_export = line
-        .strip_prefix("export")
-        .filter(|rest| rest.starts_with([' ', '\t']))
-        .map(|rest| rest.trim_start())
-        // `export = x` sets a key of that name.
-        .filter(|rest| !rest.starts_with('='));
-    let declaration = after_export.unwrap_or(line);
-    let key_at = line_end - declaration.len();
-    let is_key_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    let key = &declaration[..declaration.find(|c| !is_key_char(c)).unwrap_or(declaration.len())];
-    if !key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        return Err(error(key_at, "expected `KEY=value`: a key begins with a letter or `_`"));
+/// White space that ends no line, as compose has it.
+fn is_space(c: char) -> bool {
+    matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ' | '\u{85}' | '\u{a0}')
+}
+
+fn line_end(text: &str, at: usize) -> usize {
+    text[at..].find('\n').map_or(text.len(), |newline| at + newline)
+}
+
+/// `end`, or the end of the comment that follows it on its line.
+fn with_comment(text: &str, end: usize) -> usize {
+    let rest = text[end..line_end(text, end)].trim_end();
+    if rest.trim_start().starts_with('#') { end + rest.len() } else { end }
+}
+
+/// Where the next line begins; `end` itself if something more stands on this one.
+fn after_line_end(text: &str, end: usize) -> usize {
+    let line_end = line_end(text, end);
+    if text[end..line_end].trim().is_empty() { (line_end + 1).min(text.len()) } else { end }
+}
+
+/// What an entry begins with.
+enum Key<'a> {
+    /// Up to the line's end there is nothing but a name.
+    Alone {
+        name: &'a str,
+        end: usize,
+    },
+    Assigned {
+        name: &'a str,
+        value_at: usize,
+    },
+}
+
+/// `[export] KEY`, and `=`, `:` or the line's end.
+fn scan_key<'a>(file: &str, text: &'a str, start: usize) -> Result<Key<'a>, Diagnostic> {
+    let error = |offset, message: String| Diagnostic::error(file, 0, message).at_offset(text, offset);
+    let export = text[start..].strip_prefix("export").filter(|rest| rest.starts_with(char::is_whitespace));
+    let declaration = export.map_or(&text[start..], |rest| rest.trim_start_matches(is_space));
+    let key_at = text.len() - declaration.len();
+    let is_key_char = |c: char| c.is_alphanumeric() || "_.-[]".contains(c) || is_space(c);
+    let length = declaration.find(|c| !is_key_char(c)).unwrap_or(declaration.len());
+    let name = declaration[..length].trim_end();
+    let end = key_at + length;
+    // Newer composes let it pass where the file ends without a line's end.
+    if let Some(space) = name.find(' ') {
+        let message = format!("expected `=` after `{}`; a comment begins with `#`", &name[..space]);
+        return Err(error(key_at + space + 1, message));
     }
-    let rest = &declaration[key.len()..];
-    let equals = rest.trim_start_matches([' ', '\t']);
-    match equals.strip_prefix('=') {
-        Some(value) => Ok((key, line_end - value.len())),
-        None => Err(error(
-            line_end - equals.len(),
-            &format!("expected `=` after `{key}`; a comment begins with `#`"),
-        )),
+    match declaration[length..].chars().next() {
+        Some('=' | ':') => Ok(Key::Assigned { name, value_at: end + 1 }),
+        Some('\n') => Ok(Key::Alone { name, end: end + 1 }),
+        None if name.is_empty() => Err(error(end, "expected a name after `export`".to_owned())),
+        None => Ok(Key::Alone { name, end }),
+        Some(odd) => {
+            let what = if name.is_empty() { "a name".to_owned() } else { format!("`=` after `{name}`") };
+            let hint = match odd {
+                '#' => "a comment is a line of its own, or stands behind a value",
+                '\'' | '"' => "nothing may cling to a closing quote, and a name has none",
+                _ => "a comment begins with `#`",
+            };
+            Err(error(end, format!("expected {what}, found `{odd}`: {hint}")))
+        }
     }
 }
 
@@ -169,8 +226,8 @@ pub fn sync(
         return Ok(Synced { text: example.to_owned(), missing: names(&theirs), extra: Vec::new() });
     };
     let ours = Dotenv::parse(current_file, current)?;
-    let missing: Vec<String> = names(&theirs).into_iter().filter(|key| ours.get(key).is_none()).collect();
-    let extra: Vec<String> = names(&ours).into_iter().filter(|key| theirs.get(key).is_none()).collect();
+    let missing: Vec<String> = names(&theirs).into_iter().filter(|key| !ours.has(key)).collect();
+    let extra: Vec<String> = names(&ours).into_iter().filter(|key| !theirs.has(key)).collect();
 
     let newline = if current.contains("\r\n") { "\r\n" } else { "\n" };
     let mut text = current.to_owned();
@@ -184,12 +241,11 @@ pub fn sync(
         }
     }
     for entry in missing.iter().filter_map(|key| theirs.get(key)) {
-        for part in [&example[entry.comment.clone()], &example[entry.raw.clone()]] {
-            let part = part.trim_end_matches(['\r', '\n']);
-            if !part.is_empty() {
-                text.push_str(&part.replace("\r\n", "\n").replace('\n', newline));
-                text.push_str(newline);
-            }
+        let comment = example[entry.comment.clone()].lines();
+        // Line ends within quotes are of the value.
+        for part in comment.chain([&example[entry.raw.clone()]]) {
+            text.push_str(part);
+            text.push_str(newline);
         }
     }
     Ok(Synced { text, missing, extra })

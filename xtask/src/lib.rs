@@ -31,6 +31,7 @@ pub mod harmless;
 pub mod ignorefile;
 pub mod image_lock;
 pub mod inside;
+pub mod interpolate;
 pub mod lock;
 pub mod model;
 pub mod network;

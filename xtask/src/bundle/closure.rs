@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::Role;
-use crate::compose::file::ComposeFile;
+use crate::compose::project::ComposeProject;
 use crate::dockerfile::{self, Options};
 use crate::graph::ImageGraph;
 use crate::model::{
@@ -23,7 +23,7 @@ pub struct ClosureInput<'a> {
     /// The stages of each that are kept.
     pub lineages: &'a BTreeMap<ImageName, Vec<Lineage>>,
     /// What is started.
-    pub compose: &'a [ComposeFile],
+    pub compose: &'a [ComposeProject],
     /// How names of base images are made.
     pub rules: AliasRules<'a>,
     /// The store: only names that it has go along.
@@ -129,15 +129,22 @@ pub fn closure(input: &ClosureInput<'_>) -> Closure {
             }
         }
     }
-    for file in input.compose {
-        for service in &file.services {
+    for project in input.compose {
+        for service in &project.services {
             let Some(reference) = &service.image else { continue };
-            let place = format!("{}:{}", file.path, service.line);
+            let place = &service.place;
             let is_own =
                 |image: &&Image| image.names().any(|name| name.repository() == reference.repository());
             match graph.iter().find(is_own) {
-                None if service.builds => {}
-                None => found.add(reference, Role::Compose, &place, input.platform, aliases(reference)),
+                None if service.builds && input.observed.find(reference).is_none() => {
+                    closure.warnings.push(format!(
+                        "{place}: compose builds {} of `{}` itself, and it does not go along: `docker compose build {}` first",
+                        reference.familiar(),
+                        service.name,
+                        service.name
+                    ));
+                }
+                None => found.add(reference, Role::Compose, place, input.platform, aliases(reference)),
                 Some(image) if !input.selected.contains(&image.name) => closure.warnings.push(format!(
                     "{place}: `{}` runs {}, which is not selected and does not go along",
                     service.name, image.name

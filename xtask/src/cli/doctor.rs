@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::args::{self, Format};
+use super::rebuild::compose_paths;
 use super::session::{Session, Typed};
 use crate::config::Layer;
 use crate::doctor::gather::{Inputs, gather};
@@ -21,6 +22,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Doctor) -> Result<ExitCod
         config: session.config.clone(),
         trouble: trouble.and_then(|error| told(&session, &error)),
         files: settings_files(typed, &session),
+        compose: compose_paths(&session).concat(),
         surroundings: session.surroundings(),
         registry: session.registry(),
     };

@@ -1,7 +1,6 @@
 //! `rebuild`: what has changed is built again with no network at all, from what is here. Says first what cannot be.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{self, Format};
@@ -12,12 +11,12 @@ use super::prove;
 use super::run::Run;
 use super::session::{Session, Typed, World};
 use crate::bundle::closure::{ClosureInput, closure};
-use crate::compose::file::{self, ComposeFile};
+use crate::compose::project::{self, ComposeProject, ComposeService};
 use crate::compose::runner::Compose;
-use crate::config::{ConfigError, Layer};
+use crate::config::{Config, ConfigError, Layer};
 use crate::engine::{AnyEngine, Engine as _};
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Diagnostic, Outcome, Phase};
+use crate::model::{Outcome, Phase};
 use crate::rebuild::outlook::{Action, Outlook, outlook};
 
 /// The phases: nothing is pulled, and stages are kept again, for the next change.
@@ -64,20 +63,20 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     }
     refused?;
     let wants_compose = args.down || args.up;
-    let files = if wants_compose { compose_files(&session)? } else { Vec::new() };
-    if wants_compose && files.is_empty() {
+    let projects = if wants_compose { compose_projects(&session)? } else { Vec::new() };
+    if wants_compose && projects.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "there is no compose file to stop or start")
             .hint("`compose` in .config/xtask.toml says where it is"));
     }
     if args.dry_run {
         return Ok(ExitCode::Good);
     }
-    let compose = find_compose(&session, &engine, &files).await?;
-    let services = services_of(&world, &planned, &files, !args.services.is_empty());
+    let compose = find_compose(&session, &engine, &projects).await?;
+    let services = services_of(&world, &planned, &projects, !args.services.is_empty());
     let mut run = Run::start(&session, &request, &world, &planned);
     run.expect_further(usize::from(args.down) + usize::from(args.up));
     let trouble = world.trouble(&request, &planned.selected);
-    let served = Served { files: &files, compose: &compose, services: &services };
+    let served = Served { projects: &projects, compose: &compose, services: &services };
     let work = async {
         if args.down {
             served.stop(&mut run).await?;
@@ -101,22 +100,25 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
 
 /// What compose files start, as phases of a run.
 struct Served<'a> {
-    files: &'a [ComposeFile],
+    projects: &'a [ComposeProject],
     compose: &'a [Compose],
-    /// The services of each file.
+    /// The services of each project.
     services: &'a [Vec<String>],
 }
 
 impl Served<'_> {
     fn each(&self) -> impl Iterator<Item = (&str, &Compose, &[String])> {
-        let files = self.files.iter().map(|file| file.path.as_str());
-        files.zip(self.compose).zip(self.services).map(|((path, compose), names)| (path, compose, &names[..]))
+        let names = self.projects.iter().map(ComposeProject::name);
+        names
+            .zip(self.compose)
+            .zip(self.services)
+            .map(|((name, compose), services)| (name, compose, &services[..]))
     }
 
     async fn stop(&self, run: &mut Run<'_>) -> Result<(), Error> {
         let cancel = run.cancel().clone();
         let mut work = run.work(&[Phase::Stop]);
-        work.begin_phase(Phase::Stop, self.files.len());
+        work.begin_phase(Phase::Stop, self.projects.len());
         let mut result = Ok(());
         for (path, compose, services) in self.each() {
             let step = work.begin(Phase::Stop, path, "asked for");
@@ -134,7 +136,7 @@ impl Served<'_> {
         result
     }
 
-    /// Which services came up, of each file.
+    /// Which services came up, of each project.
     async fn start(
         &self,
         run: &mut Run<'_>,
@@ -143,7 +145,7 @@ impl Served<'_> {
     ) -> Result<Vec<Vec<String>>, Error> {
         let cancel = run.cancel().clone();
         let mut work = run.work(&[Phase::Start]);
-        work.begin_phase(Phase::Start, self.files.len());
+        work.begin_phase(Phase::Start, self.projects.len());
         let (mut result, mut up) = (Ok(()), Vec::new());
         for (path, compose, services) in self.each() {
             let step = work.begin(Phase::Start, path, "asked for");
@@ -259,67 +261,70 @@ fn refuse(
     Err(error)
 }
 
-/// The compose files of the settings, else the one that compose finds at the root.
-pub(super) fn compose_files(session: &Session) -> Result<Vec<ComposeFile>, Error> {
-    let config = &session.config;
-    let root = &config.root;
-    let found = file::FILE_NAMES.iter().find(|name| root.join(name).is_file());
-    let paths: Vec<String> = if config.compose.is_empty() {
-        found.iter().map(|name| (**name).to_owned()).collect()
-    } else {
-        config.compose.clone()
+/// What compose files start: those of the settings, each for itself, else those that compose finds at the root.
+pub(super) fn compose_projects(session: &Session) -> Result<Vec<ComposeProject>, ConfigError> {
+    let root = &session.config.root;
+    let read = |paths: Vec<String>| {
+        let variable = |name: &str| compose_variable(session, name);
+        let project = project::read(root, &paths, &variable).map_err(ConfigError::Invalid)?;
+        for warning in &project.warnings {
+            super::say(&session.secrets.redact(&warning.to_string()));
+        }
+        let named = if session.config.compose.is_empty() { Vec::new() } else { paths };
+        Ok(ComposeProject { named, ..project })
     };
-    let variable =
-        |name: &str| match name {
-            "IMAGE_TAG" => Some(config.tag.clone()),
-            _ => session.env.get(name).map(str::to_owned).or_else(|| {
-                config.dotenv.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
-            }),
-        };
-    paths
-        .iter()
-        .map(|path| {
-            let text = std::fs::read_to_string(root.join(path)).map_err(|error| {
-                ConfigError::Invalid(Diagnostic::error(path, 0, format!("cannot be read: {error}")))
-            })?;
-            let file = file::parse(path, &text, &variable).map_err(ConfigError::Invalid)?;
-            for warning in &file.warnings {
-                super::say(&session.secrets.redact(&warning.to_string()));
-            }
-            Ok(file)
-        })
-        .collect()
+    compose_paths(session).into_iter().map(read).collect()
+}
+
+/// The files of each project, relative to the root, without what they include.
+pub(super) fn compose_paths(session: &Session) -> Vec<Vec<String>> {
+    let Config { compose, root, .. } = &session.config;
+    if !compose.is_empty() {
+        return compose.iter().map(|path| vec![path.clone()]).collect();
+    }
+    let found = project::found(root, &|name| compose_variable(session, name));
+    if found.is_empty() { Vec::new() } else { vec![found] }
+}
+
+/// What a variable of a compose file is: what beats `.env` there beats it here.
+fn compose_variable(session: &Session, name: &str) -> Option<String> {
+    let Config { tag, dotenv, .. } = &session.config;
+    if name == "IMAGE_TAG" {
+        return Some(tag.clone());
+    }
+    let of_file = || dotenv.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    session.env.get(name).map(str::to_owned).or_else(of_file)
 }
 
 async fn find_compose(
     session: &Session,
     engine: &AnyEngine,
-    files: &[ComposeFile],
+    projects: &[ComposeProject],
 ) -> Result<Vec<Compose>, Error> {
+    let (root, tag) = (&session.config.root, &session.config.tag);
     let mut all = Vec::new();
-    for file in files {
-        let path: PathBuf = session.config.root.join(&file.path);
-        all.push(Compose::find(&path, engine.variables(), &session.config.tag).await?);
+    for project in projects {
+        all.push(Compose::find(root, &project.named, engine.variables(), tag).await?);
     }
     Ok(all)
 }
 
-/// The services of each file that run what is selected; an empty list is all of them.
+/// The services of each project that run what is selected; an empty list is all of them.
 fn services_of(
     world: &World,
     planned: &Planned,
-    files: &[ComposeFile],
+    projects: &[ComposeProject],
     is_selective: bool,
 ) -> Vec<Vec<String>> {
     let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
     let repositories: BTreeSet<String> =
         images.flat_map(|image| image.names().map(|name| name.repository()).collect::<Vec<_>>()).collect();
-    let of = |file: &ComposeFile| {
-        let runs = |name: &file::ComposeService| {
-            name.image.as_ref().is_some_and(|image| repositories.contains(&image.repository()))
+    let of = |project: &ComposeProject| {
+        let runs = |service: &ComposeService| {
+            service.image.as_ref().is_some_and(|image| repositories.contains(&image.repository()))
         };
-        let services = file.services.iter().filter(|service| is_selective && runs(service));
+        let services = project.services.iter().filter(|service| is_selective && runs(service));
         services.map(|service| service.name.clone()).collect()
     };
-    files.iter().map(of).collect()
+    projects.iter().map(of).collect()
 }

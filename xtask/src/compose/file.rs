@@ -1,271 +1,241 @@
-//! Pure: which images a compose file starts.
+//! Pure: what one compose file says of its services' images.
 //!
-//! In: its text and the variables. Out: its services with their images, variables replaced as compose does it
-//! (compose-spec, `12-interpolation.md`). `include` and `extends` of other files are not followed; that is said.
+//! In: its text and the variables, which are replaced as compose does it. Out: services and what the file includes, as it
+//! stands; `project.rs` puts several files together.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_saphyr::{Spanned, Tagged};
 
-use crate::model::{Diagnostic, Reference};
+use crate::interpolate::interpolate;
+use crate::model::Diagnostic;
 
-/// Where compose looks for its file, the first one that exists counting.
-pub const FILE_NAMES: [&str; 4] =
-    ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
-
-/// What a compose file describes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ComposeFile {
-    /// Relative to the root.
-    pub path: String,
+/// One file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ComposeFile {
     /// By name.
-    pub services: Vec<ComposeService>,
-    /// What is odd, and what was not looked at.
-    pub warnings: Vec<Diagnostic>,
+    pub services: BTreeMap<String, Service>,
+    /// In order.
+    pub includes: Vec<Include>,
 }
 
-/// One service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ComposeService {
-    /// Its name.
-    pub name: String,
-    /// What it runs.
-    pub image: Option<Reference>,
-    /// 1-based line of its `image`; 0 without one.
-    pub line: u32,
+/// What a file says of a field: nothing, that it is not to be what another file says, or a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Field<T> {
+    #[default]
+    Unset,
+    /// `!reset`
+    Reset,
+    Set(T),
+}
+
+impl<T> Field<T> {
+    /// This one over what stands below it.
+    pub fn over(self, lower: Self) -> Self {
+        if matches!(self, Self::Unset) { lower } else { self }
+    }
+}
+
+/// A service, as far as images go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Service {
+    /// The text of its `image`, and where it stands: `compose.yaml:3`.
+    pub image: Field<(String, String)>,
     /// Compose may build it itself.
-    pub builds: bool,
+    pub build: Field<()>,
+    /// What it begins with.
+    pub extends: Option<Extends>,
+    /// `!reset`: there is no such service. `!override`: what other files say of it does not count.
+    pub tag: Option<String>,
+}
+
+impl Service {
+    /// Whether it runs what another does, wherever that is said.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let text = |service: &Self| match &service.image {
+            Field::Set((text, _)) => Some(text.clone()),
+            Field::Unset | Field::Reset => None,
+        };
+        text(self) == text(other) && self.build == other.build
+    }
+}
+
+/// `extends`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Extends {
+    /// Without one, the same file.
+    pub file: Option<String>,
+    pub service: String,
+}
+
+/// `include`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Include {
+    /// The first one, and what overrides it.
+    pub paths: Vec<String>,
+    pub project_directory: Option<String>,
+    /// Without any, `.env` in the project's folder.
+    pub env_files: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct RawFile {
-    #[serde(default)]
-    services: BTreeMap<String, Option<RawService>>,
-    include: Option<IgnoredAny>,
+    services: Option<BTreeMap<String, Tagged<Option<RawService>>>>,
+    include: Option<Vec<RawInclude>>,
 }
 
 #[derive(Deserialize)]
 struct RawService {
-    image: Option<serde_saphyr::Spanned<String>>,
-    build: Option<IgnoredAny>,
-    extends: Option<IgnoredAny>,
+    #[serde(default = "nothing")]
+    image: Tagged<Option<Spanned<String>>>,
+    #[serde(default = "nothing")]
+    build: Tagged<Option<IgnoredAny>>,
+    extends: Option<RawExtends>,
 }
 
-/// Reads a compose file. `variable` gives the values of variables.
+fn nothing<T>() -> Tagged<Option<T>> {
+    Tagged(None, None)
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawExtends {
+    Service(String),
+    Full { service: String, file: Option<String> },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawInclude {
+    Path(String),
+    Full { path: Texts, project_directory: Option<String>, env_file: Option<Texts> },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Texts {
+    fn all(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// Values of variables.
+pub(super) type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// Reads a compose file; `path` is its name in messages.
 ///
 /// # Errors
-/// Text that is no YAML of this form, a variable that is asked for with `?` and missing, an image that is no reference.
-pub fn parse(
-    path: &str,
-    text: &str,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<ComposeFile, Diagnostic> {
-    let raw: RawFile = serde_saphyr::from_str(text).map_err(|error| {
+/// Text that is no YAML of this form, a variable that is asked for with `?` and missing.
+pub(super) fn parse(path: &str, text: &str, variable: &Variables<'_>) -> Result<ComposeFile, Diagnostic> {
+    let documents: Vec<RawFile> = serde_saphyr::from_multiple(text).map_err(|error| {
         let line = error.location().map_or(0, |location| to_line(location.line()));
         let message = error.to_string();
         Diagnostic::error(path, line, message.lines().next().unwrap_or_default())
     })?;
-    let mut file = ComposeFile { path: path.to_owned(), ..ComposeFile::default() };
-    if raw.include.is_some() {
-        let message = "`include` is not followed: name the files in `compose` of the settings";
-        file.warnings.push(Diagnostic::warning(path, 0, message));
-    }
-    for (name, service) in raw.services {
-        let Some(service) = service else { continue };
-        let line = service.image.as_ref().map_or(0, |image| to_line(image.referenced.line()));
-        if service.extends.is_some() {
-            let message = format!("`extends` of `{name}` is not followed; its own `image` counts");
-            file.warnings.push(Diagnostic::warning(path, line, message));
+    let mut file = ComposeFile::default();
+    for raw in documents {
+        for (name, Tagged(service, tag)) in raw.services.unwrap_or_default() {
+            let service = match service {
+                Some(service) => read_service(path, &name, service, variable)?,
+                None => Service::default(),
+            };
+            let service = Service { tag: tag.filter(|tag| is_ours(tag)), ..service };
+            // A tag is about other files, too.
+            let merged = match file.services.remove(&name) {
+                Some(lower) if service.tag.is_none() => merge(Some(lower), service),
+                _ => Some(service),
+            };
+            file.services.extend(merged.map(|service| (name, service)));
         }
-        let image = match &service.image {
-            None => None,
-            Some(written) => {
-                let text = interpolate(&written.value, variable)
-                    .map_err(|why| Diagnostic::error(path, line, format!("the image of `{name}`: {why}")))?;
-                Some(text.parse::<Reference>().map_err(|why| {
-                    let message = format!("the image of `{name}` gives `{text}`: {why}");
-                    Diagnostic::error(path, line, message)
-                })?)
-            }
-        };
-        file.services.push(ComposeService { name, image, line, builds: service.build.is_some() });
+        for include in raw.include.unwrap_or_default() {
+            file.includes.push(read_include(path, include, variable)?);
+        }
     }
     Ok(file)
 }
 
+/// A service of a later file over the same of an earlier one; none when it is taken away.
+pub(super) fn merge(lower: Option<Service>, upper: Service) -> Option<Service> {
+    match upper.tag.as_deref() {
+        Some("!reset") => None,
+        Some(_) => Some(Service { tag: None, ..upper }),
+        None => {
+            let lower = lower.unwrap_or_default();
+            Some(Service {
+                image: upper.image.over(lower.image),
+                build: upper.build.over(lower.build),
+                extends: upper.extends.or(lower.extends),
+                tag: lower.tag,
+            })
+        }
+    }
+}
+
+fn is_ours(tag: &str) -> bool {
+    matches!(tag, "!reset" | "!override")
+}
+
+fn read_service(
+    path: &str,
+    name: &str,
+    raw: RawService,
+    variable: &Variables<'_>,
+) -> Result<Service, Diagnostic> {
+    let is_reset = |tag: &Option<String>| tag.as_deref() == Some("!reset");
+    let image = match raw.image {
+        Tagged(_, tag) if is_reset(&tag) => Field::Reset,
+        Tagged(None, _) => Field::Unset,
+        Tagged(Some(written), _) => {
+            let line = to_line(written.referenced.line());
+            let text = interpolate(&written.value, variable)
+                .map_err(|why| Diagnostic::error(path, line, format!("the image of `{name}`: {why}")))?;
+            Field::Set((text, format!("{path}:{line}")))
+        }
+    };
+    let build = match raw.build {
+        Tagged(_, tag) if is_reset(&tag) => Field::Reset,
+        Tagged(None, _) => Field::Unset,
+        Tagged(Some(_), _) => Field::Set(()),
+    };
+    let replaced = |text: String| {
+        let what = format!("`extends` of `{name}`");
+        interpolate(&text, variable).map_err(|why| Diagnostic::error(path, 0, format!("{what}: {why}")))
+    };
+    let extends = match raw.extends {
+        None => None,
+        Some(RawExtends::Service(service)) => Some(Extends { file: None, service: replaced(service)? }),
+        Some(RawExtends::Full { service, file }) => {
+            Some(Extends { file: file.map(replaced).transpose()?, service: replaced(service)? })
+        }
+    };
+    Ok(Service { image, build, extends, tag: None })
+}
+
+fn read_include(path: &str, raw: RawInclude, variable: &Variables<'_>) -> Result<Include, Diagnostic> {
+    let replaced = |text: String| {
+        interpolate(&text, variable).map_err(|why| Diagnostic::error(path, 0, format!("`include`: {why}")))
+    };
+    let all = |texts: Vec<String>| texts.into_iter().map(replaced).collect::<Result<Vec<_>, _>>();
+    Ok(match raw {
+        RawInclude::Path(text) => Include { paths: all(vec![text])?, ..Include::default() },
+        RawInclude::Full { path, project_directory, env_file } => Include {
+            paths: all(path.all())?,
+            project_directory: project_directory.map(replaced).transpose()?,
+            env_files: all(env_file.map(Texts::all).unwrap_or_default())?,
+        },
+    })
+}
+
 fn to_line(line: u64) -> u32 {
     u32::try_from(line).unwrap_or(0)
-}
-
-/// Replaces `$NAME`, `${NAME}` and the forms with `:-`, `-`, `:+`, `+`, `:?`, `?`; `$$` is a dollar.
-///
-/// # Errors
-/// A brace that is not closed, a name that is none, a value that `?` asks for and that is missing.
-pub fn interpolate(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            out.push('$');
-            rest = after;
-        } else if let Some(inner) = rest.strip_prefix('{') {
-            let end = closing_brace(inner).ok_or_else(|| format!("`${{{inner}` has no closing brace"))?;
-            out.push_str(&braced(&inner[..end], variable)?);
-            rest = &inner[end + 1..];
-        } else {
-            let length = name_length(rest);
-            if length == 0 {
-                out.push('$');
-                continue;
-            }
-            out.push_str(&variable(&rest[..length]).unwrap_or_default());
-            rest = &rest[length..];
-        }
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-fn braced(inner: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
-    let (name, form) = inner.split_at(name_length(inner));
-    if name.is_empty() {
-        return Err(format!("`${{{inner}}}` names no variable"));
-    }
-    let value = variable(name);
-    let (form, empty_counts) = match form.strip_prefix(':') {
-        Some(form) => (form, false),
-        None => (form, true),
-    };
-    let value = value.filter(|value| empty_counts || !value.is_empty());
-    let mut chars = form.chars();
-    match (chars.next(), chars.as_str(), value) {
-        (None, _, value) => Ok(value.unwrap_or_default()),
-        (Some('-' | '?'), _, Some(value)) => Ok(value),
-        (Some('-'), default, None) => interpolate(default, variable),
-        (Some('?'), "", None) => Err(format!("the variable {name} is not set")),
-        (Some('?'), why, None) => Err(format!("the variable {name} is not set: {why}")),
-        (Some('+'), alternative, Some(_)) => interpolate(alternative, variable),
-        (Some('+'), _, None) => Ok(String::new()),
-        (Some(_), _, _) => Err(format!("`${{{inner}}}` is no form of a variable")),
-    }
-}
-
-/// Where the brace that is open is closed.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut open = 1;
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => open += 1,
-            '}' => open -= 1,
-            _ => {}
-        }
-        if open == 0 {
-            return Some(at);
-        }
-    }
-    None
-}
-
-fn name_length(text: &str) -> usize {
-    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    if !text.starts_with(is_first) {
-        return 0;
-    }
-    text.find(|c: char| !is_first(c) && !c.is_ascii_digit()).unwrap_or(text.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn variable(name: &str) -> Option<String> {
-        match name {
-            "TAG" => Some("v1".to_owned()),
-            "EMPTY" => Some(String::new()),
-            _ => None,
-        }
-    }
-
-    #[track_caller]
-    fn check(text: &str, expected: &str) {
-        let found = interpolate(text, &variable).unwrap_or_else(|why| format!("error: {why}"));
-        assert_eq!(found, expected, "{text}");
-    }
-
-    #[test]
-    fn variables_are_replaced_as_compose_does_it() {
-        check("a:$TAG", "a:v1");
-        check("a:${TAG}", "a:v1");
-        check("a:${NO:-x}", "a:x");
-        check("a:${EMPTY:-x}", "a:x");
-        check("a:${EMPTY-x}", "a:");
-        check("a:${NO-${TAG:-y}}", "a:v1");
-        check("${TAG:+with}", "with");
-        check("${NO:+with}", "");
-        check("${NO:?say it}", "error: the variable NO is not set: say it");
-        check("${NO", "error: `${NO` has no closing brace");
-        check("${TAG!}", "error: `${TAG!}` is no form of a variable");
-        check("$$x $ 1$2", "$x $ 1$2");
-        check("é$TAG", "év1");
-    }
-
-    #[test]
-    fn services_and_their_images_are_found_with_their_lines() {
-        let text = "\
-x-common: &common
-  restart: always
-include: [other.yaml]
-services:
-  web:
-    <<: *common
-    image: golinks-web:${TAG:-latest}
-    ports: [\"80:80\"]
-  cache:
-    image: \"redis:7\"
-    extends: {file: x.yaml, service: y}
-  own:
-    build: ./own
-  none:
-";
-        let file = parse("compose.yaml", text, &variable).unwrap();
-        let told: Vec<String> = file
-            .services
-            .iter()
-            .map(|s| {
-                let image = s.image.as_ref().map(Reference::familiar).unwrap_or_default();
-                format!("{}:{} {image} {}", s.name, s.line, s.builds)
-            })
-            .collect();
-        assert_eq!(told, ["cache:10 redis:7 false", "own:0  true", "web:7 golinks-web:v1 false"]);
-        let warnings: Vec<String> = file.warnings.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            warnings,
-            [
-                "warning: compose.yaml: `include` is not followed: name the files in `compose` of the settings",
-                "warning: compose.yaml:10: `extends` of `cache` is not followed; its own `image` counts",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told_with_its_place() {
-        let told = |text| parse("c.yaml", text, &variable).unwrap_err().to_string();
-        assert_eq!(
-            told("services:\n  a:\n    image: ${NO:?x}\n"),
-            "error: c.yaml:3: the image of `a`: the variable NO is not set: x"
-        );
-        assert!(
-            told("services:\n  a:\n    image: A B\n").starts_with("error: c.yaml:3: the image of `a` gives")
-        );
-        assert!(told("services: [\n").starts_with("error: c.yaml"));
-        assert!(told("services:\n  a: 1\n").starts_with("error: c.yaml"));
-    }
-
-    #[test]
-    fn an_empty_file_has_no_services() {
-        assert_eq!(parse("c.yaml", "services: {}\n", &variable).unwrap().services, []);
-    }
 }

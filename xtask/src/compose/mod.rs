@@ -1,4 +1,5 @@
-//! Compose files: which images they start ([`mod@file`], pure), and starting and stopping what they describe ([`runner`]).
+//! Compose files: which images they start ([`project`]), and starting and stopping what they describe ([`runner`]).
 
-pub mod file;
+mod file;
+pub mod project;
 pub mod runner;

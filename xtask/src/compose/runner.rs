@@ -75,25 +75,30 @@ pub async fn installed(variables: &[(&'static str, String)]) -> Option<Installed
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compose {
     words: Vec<&'static str>,
-    file: PathBuf,
+    root: PathBuf,
+    /// The files that it is given; none where it finds them itself.
+    files: Vec<String>,
     /// What leads it to the engine.
     variables: Vec<(&'static str, String)>,
     tag: String,
 }
 
 impl Compose {
-    /// Finds compose v2, else v1. `file` is absolute, `variables` lead to the engine (`DOCKER_HOST` and what
-    /// belongs to it), `tag` is what `IMAGE_TAG` is in the file.
+    /// Finds compose v2, else v1. It is called at `root`, with these files, or with those that it finds there where none
+    /// is named; `variables` lead to the engine (`DOCKER_HOST` and what belongs to it), `tag` is what `IMAGE_TAG` is in
+    /// the files.
     ///
     /// # Errors
     /// [`ComposeError::Missing`].
     pub async fn find(
-        file: &Path,
+        root: &Path,
+        files: &[String],
         variables: Vec<(&'static str, String)>,
         tag: &str,
     ) -> Result<Self, ComposeError> {
         let installed = installed(&variables).await.ok_or(ComposeError::Missing)?;
-        Ok(Self { words: installed.words.to_vec(), file: file.to_owned(), variables, tag: tag.to_owned() })
+        let (words, tag) = (installed.words.to_vec(), tag.to_owned());
+        Ok(Self { words, root: root.to_owned(), files: files.to_vec(), variables, tag })
     }
 
     fn bare(&self) -> HostCommand {
@@ -103,12 +108,9 @@ impl Compose {
     }
 
     fn command(&self) -> HostCommand {
-        let command = self.bare().arg("-f").path(&self.file);
-        match self.file.parent() {
-            // `.env` beside the file counts.
-            Some(folder) => command.in_folder(folder),
-            None => command,
-        }
+        // `.env` at the root counts, as it does for whoever types it there.
+        let command = self.bare().in_folder(&self.root);
+        self.files.iter().fold(command, |command, file| command.arg("-f").arg(file))
     }
 
     /// Stops and removes the containers of `services`; of all with an empty list.
@@ -261,6 +263,20 @@ mod tests {
         check(None, false, "is gone");
     }
 
+    #[test]
+    fn compose_finds_its_files_itself_unless_they_are_named() {
+        let given = |files: &[&str]| {
+            let files = files.iter().map(ToString::to_string).collect();
+            let (words, root) = (vec!["docker", "compose"], PathBuf::from("/tree"));
+            Compose { words, root, files, variables: Vec::new(), tag: "1".to_owned() }
+                .command()
+                .words()
+                .join(" ")
+        };
+        assert_eq!(given(&[]), "docker compose");
+        assert_eq!(given(&["deploy/c.yaml"]), "docker compose -f deploy/c.yaml");
+    }
+
     /// Compose v2 as far as this file goes: `ps` is silent about what does not run any more, unless it is asked for all.
     #[tokio::test]
     async fn a_service_that_has_failed_already_is_seen() {
@@ -276,7 +292,8 @@ mod tests {
         let program: &'static str = Box::leak(program.display().to_string().into_boxed_str());
         let compose = Compose {
             words: vec!["sh", program],
-            file: folder.path().join("compose.yaml"),
+            root: folder.path().to_owned(),
+            files: Vec::new(),
             variables: Vec::new(),
             tag: "1".to_owned(),
         };

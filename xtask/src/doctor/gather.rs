@@ -14,7 +14,6 @@ use super::facts::{
     Login, NetworkFacts, ProxyFacts, RegistryAnswer, RegistryFacts, Role, SettingsFacts, Source, TargetFacts,
     TreeFacts, Trial,
 };
-use crate::compose::file::FILE_NAMES;
 use crate::compose::runner;
 use crate::config::Config;
 use crate::engine::provision::{FOR_ENGINE, missing_packages};
@@ -53,6 +52,8 @@ pub struct Inputs {
     pub trouble: Option<(String, String)>,
     /// The files that the settings come from.
     pub files: Vec<String>,
+    /// The compose files, without what they include.
+    pub compose: Vec<String>,
     /// What decides which engine is used.
     pub surroundings: Surroundings,
     /// Asks registries.
@@ -72,7 +73,7 @@ pub async fn gather(inputs: &Inputs) -> Facts {
     let (registries, engine, compose, target) = tokio::join!(
         registries,
         look_at_engine(&inputs.surroundings, began),
-        look_for_compose(&inputs.config, deadline),
+        look_for_compose(&inputs.compose, deadline),
         look_at_target(&inputs.config.root),
     );
     let (tree, network, mut registries) = registries;
@@ -407,19 +408,13 @@ fn proxies(inputs: &Inputs, endpoint: Option<&str>) -> ProxyFacts {
     }
 }
 
-async fn look_for_compose(config: &Config, deadline: Instant) -> ComposeFacts {
-    let found = FILE_NAMES.iter().find(|name| config.root.join(name).is_file());
-    let files = if config.compose.is_empty() {
-        found.iter().map(|name| (**name).to_owned()).collect()
-    } else {
-        config.compose.clone()
-    };
+async fn look_for_compose(files: &[String], deadline: Instant) -> ComposeFacts {
     let program = match within(deadline, runner::installed(&[])).await {
         None => ComposeProgram::Late,
         Some(None) => ComposeProgram::Missing,
         Some(Some(found)) => ComposeProgram::Found { name: found.words.join(" "), version: found.version },
     };
-    ComposeFacts { files, program }
+    ComposeFacts { files: files.to_vec(), program }
 }
 
 async fn look_at_target(root: &Path) -> TargetFacts {

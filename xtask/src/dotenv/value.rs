@@ -1,7 +1,10 @@
 //! The right-hand side of one `.env` entry.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::is_space;
+use crate::interpolate::interpolate;
 use crate::model::Diagnostic;
 
 /// A value, and where it ends.
@@ -10,7 +13,7 @@ pub(super) struct Scanned {
     pub value: String,
     /// Names that nothing above defines.
     pub undefined: Vec<String>,
-    /// Byte offset just after the value (and the comment behind it, if there is one).
+    /// Byte offset just after the value; after its line, without the line's end, where it is not in quotes.
     pub end: usize,
 }
 
@@ -21,225 +24,101 @@ pub(super) fn scan(
     start: usize,
     known: &BTreeMap<String, String>,
 ) -> Result<Scanned, Diagnostic> {
-    let mut scanner = Scanner { file, text, known, value: String::new(), undefined: Vec::new() };
-    let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
-    let line = &text[start..line_end];
-    let value = line.trim_start_matches([' ', '\t']);
-    let at = line_end - value.len();
-    let end = if value.starts_with(['\'', '"']) {
-        scanner.quoted(at)?
-    } else {
-        // `K=#x` is a value, `K= #x` a comment: as in a shell.
-        let comment = if at > start && value.starts_with('#') { Some(0) } else { find_comment(value) };
-        let bare = &value[..comment.unwrap_or(value.len())];
-        scanner.expand(at, bare.trim_end(), Escapes::Dollar)?;
-        line_end - if line.ends_with('\r') { 1 } else { 0 }
+    let rest = text[start..].trim_start_matches(is_space);
+    let at = text.len() - rest.len();
+    let error = |message: String| Diagnostic::error(file, 0, message).at_offset(text, at);
+    let undefined = RefCell::new(Vec::new());
+    let expand = |text: &str| {
+        let variable = |name: &str| {
+            let value = known.get(name).cloned();
+            if value.is_none() {
+                undefined.borrow_mut().push(name.to_owned());
+            }
+            value
+        };
+        interpolate(text, &variable).map_err(&error)
     };
-    Ok(Scanned { value: scanner.value, undefined: scanner.undefined, end })
-}
-
-/// The offset of a `#` with white space before it.
-fn find_comment(value: &str) -> Option<usize> {
-    value.match_indices('#').map(|(at, _)| at).find(|at| value[..*at].ends_with([' ', '\t']))
-}
-
-/// Which backslash sequences mean something.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Escapes {
-    /// `\$` only: elsewhere a backslash is one, as in `C:\dir`.
-    Dollar,
-    /// Those of double quotes.
-    All,
-}
-
-struct Scanner<'a> {
-    file: &'a str,
-    text: &'a str,
-    known: &'a BTreeMap<String, String>,
-    value: String,
-    undefined: Vec<String>,
-}
-
-impl Scanner<'_> {
-    fn error(&self, offset: usize, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(self.file, 0, message).at_offset(self.text, offset)
-    }
-
-    /// Quoted pieces and what clings to them, as a shell joins them: `'a'\''b'`. Gives the offset of the end.
-    fn quoted(&mut self, mut at: usize) -> Result<usize, Diagnostic> {
-        loop {
-            let rest = &self.text[at..];
-            let Some(first) = rest.chars().next() else { return Ok(at) };
-            match first {
-                '\'' => {
-                    let Some(length) = rest[1..].find('\'') else {
-                        return Err(self.error(at, "the quote `'` is never closed"));
-                    };
-                    self.value.push_str(&unix_lines(&rest[1..=length]));
-                    at += length + 2;
-                }
-                '"' => {
-                    let Some(length) = closing_quote(&rest[1..]) else {
-                        return Err(self.error(at, "the quote `\"` is never closed"));
-                    };
-                    self.expand(at + 1, &rest[1..=length], Escapes::All)?;
-                    at += length + 2;
-                }
-                '\r' | '\n' => return Ok(at),
-                ' ' | '\t' => {
-                    let line = rest.split(['\r', '\n']).next().unwrap_or_default();
-                    let tail = line.trim();
-                    if !tail.is_empty() && !tail.starts_with('#') {
-                        let offset = at + line.len() - line.trim_start().len();
-                        return Err(self.error(
-                            offset,
-                            "unexpected text after the closing quote; a comment begins with `#`",
-                        ));
-                    }
-                    return Ok(at + line.len());
-                }
-                '\\' => {
-                    let next = rest[1..].chars().next().filter(|c| !matches!(c, '\r' | '\n'));
-                    self.value.push(next.unwrap_or('\\'));
-                    at += 1 + next.map_or(0, char::len_utf8);
-                }
-                _ => {
-                    let length =
-                        rest.find(|c: char| c.is_whitespace() || "'\"\\".contains(c)).unwrap_or(rest.len());
-                    self.expand(at, &rest[..length], Escapes::Dollar)?;
-                    at += length;
-                }
-            }
-        }
-    }
-
-    /// Appends `piece`, which stands at `offset`, with its escapes undone and its variables replaced.
-    fn expand(&mut self, offset: usize, piece: &str, escapes: Escapes) -> Result<(), Diagnostic> {
-        let mut rest = piece;
-        while let Some(special) = rest.find(['$', '\\', '\r']) {
-            self.value.push_str(&rest[..special]);
-            let at = offset + (piece.len() - rest.len()) + special;
-            rest = &rest[special..];
-            let taken = match rest.as_bytes()[0] {
-                b'$' => self.variable(at, rest)?,
-                // Both line ends mean the same line end.
-                b'\r' if rest.starts_with("\r\n") => 1,
-                b'\r' => self.literally(rest, 1),
-                _ => self.escape(rest, escapes),
+    let (value, end) = match rest.chars().next() {
+        Some(quote @ ('\'' | '"')) => {
+            let Some((inner, length)) = quoted(&rest[1..], quote) else {
+                return Err(error(format!(
+                    "the quote `{quote}` is never closed; `\\{quote}` does not close it"
+                )));
             };
-            rest = &rest[taken..];
+            let value = if quote == '"' { expand(&unescape(&inner))? } else { inner };
+            (value, at + 1 + length)
         }
-        self.value.push_str(rest);
-        Ok(())
-    }
-
-    fn escape(&mut self, rest: &str, escapes: Escapes) -> usize {
-        let plain = match (escapes, rest.as_bytes().get(1)) {
-            (_, Some(b'$')) => '$',
-            (Escapes::All, Some(b'n')) => '\n',
-            (Escapes::All, Some(b'r')) => '\r',
-            (Escapes::All, Some(b't')) => '\t',
-            (Escapes::All, Some(b'\\')) => '\\',
-            (Escapes::All, Some(b'"')) => '"',
-            (Escapes::All, Some(b'\'')) => '\'',
-            _ => return self.literally(rest, 1),
-        };
-        self.value.push(plain);
-        2
-    }
-
-    fn literally(&mut self, rest: &str, length: usize) -> usize {
-        self.value.push_str(&rest[..length]);
-        length
-    }
-
-    /// Replaces the variable that `rest` begins with, and says how many bytes it took. What is no variable stays.
-    fn variable(&mut self, at: usize, rest: &str) -> Result<usize, Diagnostic> {
-        let after = &rest[1..];
-        if after.starts_with('$') {
-            self.value.push('$');
-            return Ok(2);
+        _ => {
+            let line = rest.split('\n').next().unwrap_or_default();
+            // Only a space makes `#` begin a comment: `x#y` and, as compose has it, a tab before it are of the value.
+            let bare = line.split(" #").next().unwrap_or_default().trim_end();
+            (expand(bare)?, at + line.strip_suffix('\r').unwrap_or(line).len())
         }
-        let Some(braced) = after.strip_prefix('{') else {
-            let name = leading_name(after);
-            if name.is_empty() {
-                return Ok(self.literally(rest, 1));
-            }
-            self.lookup(name);
-            return Ok(1 + name.len());
-        };
-        let name = leading_name(braced);
-        let operation = &braced[name.len()..];
-        let Some(end) = closing_brace(operation).filter(|_| !name.is_empty()) else {
-            return Ok(self.literally(rest, 1));
-        };
-        let taken = 2 + name.len() + end + 1;
-        let operation = &operation[..end];
-        let (operator, operand) = match operation.strip_prefix(':') {
-            Some(stripped) => (stripped.chars().next(), stripped.get(1..).unwrap_or_default()),
-            None => (operation.chars().next(), operation.get(1..).unwrap_or_default()),
-        };
-        let is_set =
-            self.known.get(name).is_some_and(|value| !operation.starts_with(':') || !value.is_empty());
-        let operand_at = at + taken - 1 - operand.len();
-        match (operator, is_set) {
-            (None, _) if operation.is_empty() => self.lookup(name),
-            (Some('-' | '?'), true) => self.lookup(name),
-            (Some('-'), false) | (Some('+'), true) => self.expand(operand_at, operand, Escapes::Dollar)?,
-            (Some('+'), false) => {}
-            (Some('?'), false) => {
-                let said = if operand.is_empty() { "it is required" } else { operand };
-                return Err(self.error(at, format!("`{name}` is not set above in this file: {said}")));
-            }
-            _ => return Ok(self.literally(rest, 1)),
-        }
-        Ok(taken)
-    }
-
-    fn lookup(&mut self, name: &str) {
-        match self.known.get(name) {
-            Some(value) => self.value.push_str(value),
-            None => self.undefined.push(name.to_owned()),
-        }
-    }
+    };
+    Ok(Scanned { value, undefined: undefined.into_inner(), end })
 }
 
-fn leading_name(text: &str) -> &str {
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        return "";
-    }
-    &text[..text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())]
-}
-
-/// The offset of the `}` that closes a `${`, nested ones skipped.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'{' if at > 0 && text.as_bytes()[at - 1] == b'$' => depth += 1,
-            b'}' if depth == 0 => return Some(at),
-            b'}' => depth -= 1,
-            b'\n' => return None,
-            _ => {}
+/// What stands before the closing quote, with `\` before a quote of that kind taken away, and the offset after it.
+fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
+    let mut inner = String::new();
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '\\' if !is_escaped => is_escaped = true,
+            c if c == quote && !is_escaped => return Some((inner, at + 1)),
+            c => {
+                if is_escaped && c != quote {
+                    inner.push('\\');
+                }
+                inner.push(c);
+                is_escaped = false;
+            }
         }
     }
     None
 }
 
-/// The offset of the first `"` that no backslash hides.
-fn closing_quote(text: &str) -> Option<usize> {
-    let mut hidden = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if hidden => hidden = false,
-            b'\\' => hidden = true,
-            b'"' => return Some(at),
-            _ => {}
-        }
+/// Undoes the escapes of double quotes. `\$` becomes `$$`, which is no variable either.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(next) = rest.chars().next() else {
+            out.push('\\');
+            break;
+        };
+        let plain = match next {
+            'a' => "\u{7}",
+            'b' => "\u{8}",
+            'f' => "\u{c}",
+            'n' => "\n",
+            'r' => "\r",
+            't' => "\t",
+            'v' => "\u{b}",
+            '"' => "\"",
+            '\\' => "\\",
+            '$' => "$$",
+            '0' => {
+                let digits = rest[1..].bytes().take(3).take_while(u8::is_ascii_digit).count();
+                let (octal, after) = rest[1..].split_at(digits);
+                match u8::from_str_radix(octal, 8) {
+                    Ok(code) if digits == 3 => out.push(char::from(code)),
+                    // As compose leaves them.
+                    _ => out.extend(["\\", octal]),
+                }
+                rest = after;
+                continue;
+            }
+            _ => {
+                out.push('\\');
+                continue;
+            }
+        };
+        out.push_str(plain);
+        rest = &rest[1..];
     }
-    None
-}
-
-fn unix_lines(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains("\r\n") { text.replace("\r\n", "\n").into() } else { text.into() }
+    out.push_str(rest);
+    out
 }

@@ -89,7 +89,7 @@ mod tests {
         assert_snapshot!(show(Some("A=1\n"), Some("A=1\n")), @r"skip .env (unchanged)");
         assert_eq!(show(None, Some("A=1\n")), "", "no example, nothing to do");
         assert_eq!(show(None, None), "");
-        let broken = EnvFiles { example: Some("A=1\n".to_owned()), current: Some("x\n".to_owned()) };
-        assert_eq!(plan_sync_config(&broken).expect_err("broken").place(), ".env:1:2");
+        let broken = EnvFiles { example: Some("A=1\n".to_owned()), current: Some("A=1\n;x\n".to_owned()) };
+        assert_eq!(plan_sync_config(&broken).expect_err("broken").place(), ".env:2:1");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::compose::file;
+use crate::compose::project;
 use crate::config::{Layer, load};
 use crate::engine::{Engine as _, FakeEngine, fake_image};
 use crate::env::Env;
@@ -64,8 +64,7 @@ async fn found(only: &[&str], here: &[&str]) -> (Closure, Vec<Missing>) {
         base_id: &|_| None,
         key: &|_| None,
     });
-    let text = fixture.read("compose.yaml");
-    let compose = [file::parse("compose.yaml", &text, &|_| None).unwrap()];
+    let compose = [project::read(&fixture.root(), &["compose.yaml".to_owned()], &|_| None).unwrap()];
     let closure = closure(&ClosureInput {
         selected: &selected,
         graph,
@@ -110,6 +109,7 @@ async fn everything_that_a_rebuild_and_a_start_need_goes_along() {
     base ghcr.io/tool:2 <- src/api/Dockerfile:6
     base quay.io/x/run:1 <- src/api/Dockerfile:4
     warning: compose.yaml:5: `old` runs web:v0, and web:latest is what goes along
+    warning: compose.yaml:11: compose builds mine:latest of `own` itself, and it does not go along: `docker compose build own` first
     ");
     let missing: Vec<String> = missing
         .iter()
@@ -135,5 +135,6 @@ async fn what_is_not_selected_stays_and_is_told_where_it_is_started() {
     compose redis:7 <- compose.yaml:9
     warning: compose.yaml:3: `api` runs api, which is not selected and does not go along
     warning: compose.yaml:5: `old` runs web, which is not selected and does not go along
+    warning: compose.yaml:11: compose builds mine:latest of `own` itself, and it does not go along: `docker compose build own` first
     ");
 }
