@@ -7,6 +7,9 @@
 
 pub mod texts;
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use self::texts::Text;
 use super::artifact::lock;
 use crate::model::{Phase, Plan, Reason, Step, StepId, StepKind};
@@ -57,17 +60,37 @@ pub struct Left {
     pub why: &'static str,
 }
 
-/// Changes `from` to `to` in these texts.
+/// A default version that is another one than the tree's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// `file:line`
+    pub at: String,
+    /// What it says.
+    pub version: String,
+}
+
+/// Default versions that are not `from`: somebody changed one place and not all.
+pub fn drift(texts: &[Text], from: &str) -> Vec<Drift> {
+    let of_text = |Text { path, text }: &Text| {
+        let lines = text.lines().enumerate();
+        let found = lines.filter_map(|(at, line)| {
+            let version = &line[drifted(path, line, from)?];
+            Some(Drift { at: format!("{path}:{}", at + 1), version: version.to_owned() })
+        });
+        found.collect::<Vec<_>>()
+    };
+    texts.iter().flat_map(of_text).collect()
+}
+
+/// Changes `from` to `to` in these texts, and every default version that is neither.
 pub fn plan(texts: &[Text], from: &str, to: &str, scene: &Scene<'_>) -> Bump {
     let mut bump = Bump::default();
-    if from == to {
-        return bump;
-    }
     for Text { path, text } in texts {
-        let already = text.lines().enumerate().filter(|(_, line)| find(line, to, 0).is_some());
+        let names_it = |line: &str| from != to && find(line, to, 0).is_some();
+        let already = text.lines().enumerate().filter(|(_, line)| names_it(line));
         bump.already.extend(already.map(|(at, _)| format!("{path}:{}", at + 1)));
         let before = bump.places.len();
-        let now = if path == scene.lock_file {
+        let now = if path == scene.lock_file && from != to {
             without_artifact(&mut bump, path, text, from)
         } else {
             renamed(&mut bump, path, text, (from, to), scene)
@@ -88,7 +111,7 @@ pub fn plan(texts: &[Text], from: &str, to: &str, scene: &Scene<'_>) -> Bump {
             },
             needs: Vec::new(),
             after: Vec::new(),
-            why: Reason::NamesVersion { version: from.to_owned(), places },
+            why: Reason::NamesVersion { version: versions(&bump.places[before..], text, from, path), places },
         });
     }
     bump
@@ -108,22 +131,75 @@ fn without_artifact(bump: &mut Bump, path: &str, text: &str, from: &str) -> Stri
 fn renamed(bump: &mut Bump, path: &str, text: &str, (from, to): (&str, &str), scene: &Scene<'_>) -> String {
     let mut now = String::with_capacity(text.len());
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        if find(line, from, 0).is_none() {
+        let at = format!("{path}:{}", number + 1);
+        let shown = |line: &str| line.trim_end_matches(['\r', '\n']).to_owned();
+        if let Some(place) = drifted(path, line, from).filter(|place| line[place.clone()] != *to) {
+            let changed = format!("{}{to}{}", &line[..place.start], &line[place.end..]);
+            bump.places.push(Place { at, was: shown(line), now: Some(shown(&changed)) });
+            now.push_str(&changed);
+            continue;
+        }
+        if from == to || find(line, from, 0).is_none() {
             now.push_str(line);
             continue;
         }
-        let at = format!("{path}:{}", number + 1);
         if let Some(why) = reason_to_leave(path, line, scene) {
             bump.left.push(Left { at, why });
             now.push_str(line);
             continue;
         }
         let changed = replace(line, from, to);
-        let shown = |line: &str| line.trim_end_matches(['\r', '\n']).to_owned();
         bump.places.push(Place { at, was: shown(line), now: Some(shown(&changed)) });
         now.push_str(&changed);
     }
     now
+}
+
+/// Where a line sets a default version that is not `from`: `ARG FIT_VERSION=3.6.0`, `DEFAULT_FIT_VERSION="3.6.0"`,
+/// `FIT_VERSION: 3.6.0`, `${FIT_VERSION:-3.6.0}`. What is said for a single command (`FIT_VERSION=3.6.0 ./test.sh`)
+/// is no default, and neither is what documents and the past say.
+fn drifted(path: &str, line: &str, from: &str) -> Option<Range<usize>> {
+    if is_doc(path) || is_of_others(path).is_some() {
+        return None;
+    }
+    let mut places = line.match_indices("FIT_VERSION").filter_map(|(at, name)| {
+        let end = at + name.len();
+        let before = line[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let rest = &line[end..];
+        let is_expansion = before.ends_with("${");
+        let value = if is_expansion {
+            rest.strip_prefix(':').unwrap_or(rest).strip_prefix(['-', '='])?
+        } else {
+            let statement = before.trim().trim_end_matches(['"', '\'']).trim_end();
+            let rest = rest.trim_start_matches(['"', '\'']).trim_start();
+            let value = [":=", "?=", "=", ":"].iter().find_map(|sets| rest.strip_prefix(sets))?;
+            STATEMENTS.contains(&statement).then(|| value.trim_start())?
+        };
+        let value = value.trim_start_matches(['"', '\'']);
+        let length =
+            value.find(|c: char| !(c.is_ascii_alphanumeric() || ".-_+".contains(c))).unwrap_or(value.len());
+        let (version, after) = value.split_at(length);
+        let is_version = version.starts_with(|c: char| c.is_ascii_digit()) && version.contains('.');
+        let after = after.trim_start_matches(['"', '\'', '}', ',', ';']).trim();
+        let is_alone = is_expansion || after.is_empty() || after.starts_with(['#', '}', '/']);
+        let start = line.len() - value.len();
+        (is_version && is_alone && version != from).then(|| start..start + length)
+    });
+    places.next()
+}
+
+/// What stands before the name of a variable where that is set.
+const STATEMENTS: &[&str] =
+    &["", "-", "ARG", "ENV", "const", "declare -r", "export", "let", "local", "readonly", "set", "var", "{"];
+
+/// The versions that lines of a file name: the present one, and those that drifted.
+fn versions(places: &[Place], text: &str, from: &str, path: &str) -> String {
+    let lines: BTreeSet<&str> = places.iter().map(|place| place.was.as_str()).collect();
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    for line in text.lines().filter(|line| lines.contains(line)) {
+        named.insert(drifted(path, line, from).map_or(from, |place| &line[place]));
+    }
+    named.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Lock files that other tools write; a number in there is not ours.
@@ -145,21 +221,15 @@ const OTHERS_LOCKS: &[&str] = &[
 
 /// Why a line that names the version is not about base images, if it is not.
 fn reason_to_leave(path: &str, line: &str, scene: &Scene<'_>) -> Option<&'static str> {
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let lower = file.to_ascii_lowercase();
-    if OTHERS_LOCKS.contains(&file) {
-        return Some("the lock file of another tool");
-    }
-    if ["changelog", "changes", "history", "news"].iter().any(|name| lower.split('.').next() == Some(name)) {
-        return Some("tells of the past");
+    if let Some(why) = is_of_others(path) {
+        return Some(why);
     }
     let is_ours = path == scene.settings
         || scene
             .folders
             .iter()
             .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
-    let is_doc = [".md", ".mdx", ".markdown", ".rst", ".adoc"].iter().any(|end| lower.ends_with(end));
-    if is_ours || is_doc {
+    if is_ours || is_doc(path) {
         return None;
     }
     let line = line.to_ascii_lowercase();
@@ -167,6 +237,23 @@ fn reason_to_leave(path: &str, line: &str, scene: &Scene<'_>) -> Option<&'static
     let names_it =
         words.iter().any(|word| line.contains(word)) || line.contains(&scene.name.to_ascii_lowercase());
     (!names_it).then_some("the line does not say that it is about base images")
+}
+
+/// Why nothing in a file is about this tree's default, if nothing is.
+fn is_of_others(path: &str) -> Option<&'static str> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let lower = file.to_ascii_lowercase();
+    if OTHERS_LOCKS.contains(&file) {
+        return Some("the lock file of another tool");
+    }
+    let is_past =
+        ["changelog", "changes", "history", "news"].iter().any(|name| lower.split('.').next() == Some(name));
+    is_past.then_some("tells of the past")
+}
+
+fn is_doc(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    [".md", ".mdx", ".markdown", ".rst", ".adoc"].iter().any(|end| lower.ends_with(end))
 }
 
 /// Where a version begins as a word of its own, at or after `start`.
@@ -314,6 +401,53 @@ mod tests {
         assert_eq!(written[0], ".config/xtask.toml (names 1.2.3 in 1 line)");
         let StepKind::WriteFile { contents, .. } = &bump.plan.steps[1].kind else { panic!("writes a file") };
         assert_eq!(contents, "The default is 1.3.0.\r\nAnother line\r\n");
+    }
+
+    #[test]
+    fn default_versions_that_drifted_are_found_and_changed() {
+        for (path, line, drifted_to) in [
+            ("docker/build.sh", "DEFAULT_FIT_VERSION=\"3.6.0\"", Some("3.6.0")),
+            ("docker/build.sh", "FIT_VERSION=\"${FIT_VERSION:-3.6.0}\"", Some("3.6.0")),
+            ("docker/build.sh", "run ${FIT_VERSION:-3.6.0} now", Some("3.6.0")),
+            ("docker/build.sh", "export FIT_VERSION='3.6.0' # the default", Some("3.6.0")),
+            ("docker/build.sh", ": ${FIT_VERSION:=3.6.0}", Some("3.6.0")),
+            ("docker/build.sh", "readonly DEFAULT_FIT_VERSION=3.6.0;", Some("3.6.0")),
+            ("Makefile", "FIT_VERSION ?= 3.6.0", Some("3.6.0")),
+            ("Makefile", "FIT_VERSION := 3.6.0", Some("3.6.0")),
+            ("docker/alpine/Dockerfile", "ARG FIT_VERSION=3.6.0", Some("3.6.0")),
+            ("ci.yml", "  FIT_VERSION: \"3.6.0\"", Some("3.6.0")),
+            ("ci.yml", "      - FIT_VERSION=3.6.0", Some("3.6.0")),
+            ("x.json", "  \"FIT_VERSION\": \"3.6.0\",", Some("3.6.0")),
+            ("x.py", "DEFAULT_FIT_VERSION = '3.6.0-rc1'", Some("3.6.0-rc1")),
+            (".env.example", "FIT_VERSION=3.6.0", Some("3.6.0")),
+            ("docker/build.sh", "DEFAULT_FIT_VERSION=\"3.5.3\"", None),
+            ("docker/build.sh", "FIT_VERSION=3.6.0 ./test.sh debian", None),
+            ("docker/build.sh", "echo FIT_VERSION=3.6.0", None),
+            ("docker/build.sh", "FIT_VERSION=$1", None),
+            ("docker/build.sh", "[ \"$FIT_VERSION\" = 3.6.0 ]", None),
+            ("docker/build.sh", "FIT_VERSIONS=3.6.0", None),
+            ("docker/build.sh", "VERSION=3.6.0", None),
+            ("docker/build.sh", "FIT_VERSION 3.6.0", None),
+            ("README.md", "FIT_VERSION=3.6.0", None),
+            ("CHANGELOG", "FIT_VERSION=3.6.0", None),
+        ] {
+            let texts = [Text { path: path.to_owned(), text: format!("x\n{line}\n") }];
+            let found: Vec<_> =
+                drift(&texts, "3.5.3").into_iter().map(|drift| (drift.at, drift.version)).collect();
+            let expected = drifted_to.map(|version| (format!("{path}:2"), version.to_owned()));
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{line}");
+            let changed = bump(&[(path, line)], "3.5.3", "4.0.0").places;
+            match drifted_to {
+                Some(version) => assert_eq!(changed[0].now, Some(line.replace(version, "4.0.0")), "{line}"),
+                None => {
+                    assert!(changed.iter().all(|place| place.was.contains("3.5.3")), "{line}: {changed:?}")
+                }
+            }
+        }
+        let both = [("a.sh", "FIT_VERSION=1.2.3\n"), ("b.sh", "FIT_VERSION=1.2.4\n")];
+        assert_eq!(told(&bump(&both, "1.2.3", "1.2.3")), "b.sh:1: FIT_VERSION=1.2.4 -> FIT_VERSION=1.2.3");
+        let steps = bump(&both, "1.2.3", "2.0.0").plan.steps;
+        assert_eq!(steps[1].why.to_string(), "names 1.2.4 in 1 line");
     }
 
     #[test]

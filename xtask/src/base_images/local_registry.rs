@@ -25,6 +25,8 @@ const PORTS: u16 = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+/// Repositories that are asked for at a time.
+const PAGE: usize = 500;
 /// How long it may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// Where the image's registry listens.
@@ -119,6 +121,14 @@ pub enum RegistryError {
         /// What was run.
         registry: String,
         /// What it said last.
+        cause: String,
+    },
+    /// It does not say what it has.
+    #[error("the registry at {domain} does not say what it has: {cause}")]
+    Unlisted {
+        /// Where it listens.
+        domain: String,
+        /// What it said instead.
         cause: String,
     },
     /// Its folder cannot be used.
@@ -360,6 +370,55 @@ pub async fn down<E: Engine>(
     };
     take_away(engine, &record, root, home).await?;
     Ok(Some(record))
+}
+
+/// A repository of a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Repository {
+    /// Its name, without the registry.
+    pub name: String,
+    /// Its tags; none when all were deleted.
+    pub tags: Vec<String>,
+}
+
+/// Everything that a registry has, by name.
+///
+/// # Errors
+/// When it does not answer as a registry does.
+pub async fn catalogue(record: &Record) -> Result<Vec<Repository>, RegistryError> {
+    let unlisted = |cause: String| RegistryError::Unlisted { domain: record.domain(), cause };
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let last = names.last().map(|last| format!("&last={last}")).unwrap_or_default();
+        let path = format!("/v2/_catalog?n={PAGE}{last}");
+        let page = ask(record.port, &path, "repositories").await.map_err(unlisted)?.unwrap_or_default();
+        let is_last = page.len() < PAGE;
+        names.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    let mut all = Vec::new();
+    for name in names {
+        let path = format!("/v2/{name}/tags/list");
+        let mut tags = ask(record.port, &path, "tags").await.map_err(unlisted)?.unwrap_or_default();
+        tags.sort();
+        all.push(Repository { name, tags });
+    }
+    Ok(all)
+}
+
+/// The list below `key` of an answer; none where there is nothing of that name.
+async fn ask(port: u16, path: &str, key: &str) -> Result<Option<Vec<String>>, String> {
+    let answer = http::get(port, path).await?;
+    match answer.status {
+        200 => {}
+        404 => return Ok(None),
+        status => return Err(format!("{path} answers {status}")),
+    }
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&answer.body).map_err(|error| format!("{path} answers no JSON: {error}"))?;
+    serde_json::from_value(document[key].take()).map_err(|error| format!("{path}: {error}"))
 }
 
 /// What a folder's record says, whether it answers or not.

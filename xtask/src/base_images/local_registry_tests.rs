@@ -59,6 +59,18 @@ async fn a_program_takes_the_next_free_port_and_goes_without_trace() {
         .expect("starts");
     assert!(running.record.port > port);
     assert_eq!(status(&home).await, Status::Up(running.record.clone()));
+    assert_eq!(catalogue(&running.record).await.expect("an answer"), []);
+    for repository in ["api", "team/web"] {
+        let folder = home.join("data/docker/registry/v2/repositories").join(repository);
+        std::fs::create_dir_all(folder.join("_layers")).expect("a folder");
+        let tag = folder.join("_manifests/tags/v1/current");
+        std::fs::create_dir_all(&tag).expect("a folder");
+        std::fs::write(tag.join("link"), format!("sha256:{}", "a".repeat(64))).expect("written");
+    }
+    let tags = vec!["v1".to_owned()];
+    let repository = |name: &str| Repository { name: name.to_owned(), tags: tags.clone() };
+    let listed = catalogue(&running.record).await.expect("an answer");
+    assert_eq!(listed, [repository("api"), repository("team/web")]);
     let process = running.record.process.clone().expect("a process");
     running.stop(None::<&FakeEngine>, folder.path(), &home).await.expect("stops");
     assert!(!process.is_alive() && !home.exists());

@@ -7,6 +7,7 @@ use super::pipeline::{self, Request, Subject};
 use super::session::{Session, Typed, World};
 use super::sinks;
 use super::trials;
+use crate::base_images::bump::{self, texts};
 use crate::config::{DockerArgs, Layer, parse_build_arg};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::FailFast;
@@ -105,6 +106,14 @@ struct Listed {
     version: u32,
     default_version: Option<String>,
     systems: Vec<ListedSystem>,
+    /// Default versions elsewhere in the tree that are other ones.
+    drift: Vec<ListedDrift>,
+}
+
+#[derive(Serialize)]
+struct ListedDrift {
+    at: String,
+    version: String,
 }
 
 #[derive(Serialize)]
@@ -133,7 +142,13 @@ async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error
     let request = request(&session, &[Phase::Verify]);
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let listed = listed(&world, &planned.assessments, |image| planned.selected.contains(&image.name));
+    let mut listed = listed(&world, &planned.assessments, |image| planned.selected.contains(&image.name));
+    if let Some(default) = &world.tree.default_version {
+        // What cannot be read drifts nowhere.
+        let texts = texts::read(&session.config.root).await.unwrap_or_default();
+        let drift = bump::drift(&texts, default).into_iter();
+        listed.drift = drift.map(|drift| ListedDrift { at: drift.at, version: drift.version }).collect();
+    }
     let text = match args.format {
         Format::Human => human(&listed),
         // Strings, numbers and lists of them: serialising them cannot fail.
@@ -179,7 +194,7 @@ fn listed(world: &World, assessments: &[Assessment], is_wanted: impl Fn(&Image) 
             }),
         }
     }
-    Listed { version: 1, default_version: world.tree.default_version.clone(), systems }
+    Listed { version: 1, default_version: world.tree.default_version.clone(), systems, drift: Vec::new() }
 }
 
 /// As the old script's list, and each system's images below it.
@@ -202,5 +217,9 @@ fn human(listed: &Listed) -> String {
     };
     let default = listed.default_version.as_deref().unwrap_or("none");
     lines.push(format!("{count}, default version {default}"));
+    lines.extend(listed.drift.iter().map(|drift| format!("drift: {} says {}", drift.at, drift.version)));
+    if !listed.drift.is_empty() {
+        lines.push(format!("`cargo xtask base-images bump {default}` makes them {default}"));
+    }
     lines.join("\n")
 }

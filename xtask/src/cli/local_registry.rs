@@ -1,4 +1,4 @@
-//! `registry up|down|status`: a registry on this machine, to try pushes against by hand.
+//! `registry up|down|list|status`: a registry on this machine, to try pushes against by hand.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::base_images::local_registry::{self, RegistryError, Status};
 use crate::base_images::trial::{Mark, REGISTRIES};
 use crate::config::Layer;
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ExitCode};
+use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Lasts, Observed, RegistryWish};
 use crate::tree;
 
@@ -43,6 +43,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
             }
             Ok(ExitCode::Good)
         }
+        RegistryCommand::List { format } => list(local_registry::status(&home).await, format).await,
         RegistryCommand::Status { format } => Ok(tell(local_registry::status(&home).await, format)),
     }
 }
@@ -84,6 +85,38 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
     }
     super::say(&format!("started {}; `cargo xtask registry down` takes it away", record.source));
     super::print(&record.domain());
+    Ok(ExitCode::Good)
+}
+
+/// What the registry has: a name that can be pulled on each line.
+async fn list(status: Status, format: Format) -> Result<ExitCode, Error> {
+    let Status::Up(record) = status else {
+        return Err(Error::new(ErrorKind::EngineUnfit, "there is no registry of this tree that answers")
+            .hint("`cargo xtask registry up` starts one"));
+    };
+    let repositories = local_registry::catalogue(&record).await?;
+    match format {
+        Format::Json => {
+            let domain = record.domain();
+            super::print(&serde_json::json!({ "domain": domain, "repositories": repositories }).to_string());
+        }
+        Format::Human => {
+            let domain = record.domain();
+            let names = repositories.iter().flat_map(|repository| {
+                repository
+                    .tags
+                    .iter()
+                    .map(|tag| format!("{domain}/{}:{tag}\n", repository.name))
+                    .collect::<Vec<_>>()
+            });
+            let names: String = names.collect();
+            if names.is_empty() {
+                super::say(&format!("{domain} has nothing yet"));
+            } else {
+                super::print(&names);
+            }
+        }
+    }
     Ok(ExitCode::Good)
 }
 

@@ -131,6 +131,9 @@ impl From<LocalRegistryError> for Error {
             LocalRegistryError::Silent { .. } | LocalRegistryError::Program(_) => {
                 &["`docker-registry --version` says whether the program runs at all"]
             }
+            LocalRegistryError::Unlisted { .. } => {
+                &["`cargo xtask registry down` and `up` make it anew; what it stored is gone then"]
+            }
             LocalRegistryError::Folder { .. } => {
                 &["the folder has to be writable; `df -h` shows whether the disk is full"]
             }

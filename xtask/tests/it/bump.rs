@@ -94,6 +94,34 @@ fn there_and_back_is_where_we_were() {
 }
 
 #[test]
+fn a_default_that_drifted_is_listed_and_brought_along() {
+    let repo = TestRepo::new(&format!(
+        "{TREE}//- docker/base-images/build.sh\nDEFAULT_FIT_VERSION=\"1.4.0\"\nV=${{FIT_VERSION:-1.2.3}}\n"
+    ));
+    let listed = repo.run("base-images list");
+    let place = "docker/base-images/build.sh:1";
+    assert!(listed.contains(&format!("drift: {place} says 1.4.0\n")), "{listed}");
+    assert_eq!(repo.json("base-images list --format json")["drift"][0]["at"], place);
+    for version in ["1.2.3", "1.3.0"] {
+        let told = repo.run(&format!("base-images bump {version} --check"));
+        assert!(
+            told.starts_with("exit 15")
+                && told.contains(&format!(
+                    "{place}: DEFAULT_FIT_VERSION=\"1.4.0\" -> DEFAULT_FIT_VERSION=\"{version}\""
+                )),
+            "{told}"
+        );
+    }
+    assert_eq!(repo.code("base-images bump 1.2.3"), 0);
+    assert!(!repo.run("base-images list").contains("drift"));
+    assert_eq!(repo.code("base-images bump 1.5.0"), 0);
+    assert_eq!(
+        repo.read("docker/base-images/build.sh"),
+        "DEFAULT_FIT_VERSION=\"1.5.0\"\nV=${FIT_VERSION:-1.5.0}\n"
+    );
+}
+
+#[test]
 fn what_is_no_version_is_refused_and_a_tree_without_one_says_so() {
     let repo = TestRepo::new(TREE);
     for version in ["latest", "v1.3.0", "1.3.0/x", "''", "1..2"] {

@@ -325,7 +325,13 @@ impl Table<'_> {
 
     fn stops(&mut self, contract: &Contract) {
         let promise = &contract.run;
-        let Some(within) = contract.stop_within() else { return };
+        let within = contract.stop_within();
+        let is_killed =
+            |system: &System<'_>| system.stopped.and_then(|stopped| stopped.exit_code) == Some(KILLED);
+        // Whatever is promised: an end by force is none.
+        if within.is_none() && !self.systems.iter().any(is_killed) {
+            return;
+        }
         let statuses = promise.stop_status.as_ref();
         let cell = |system: &System<'_>| {
             let stopped = system.stopped?;
@@ -339,9 +345,15 @@ impl Table<'_> {
                 Some(code) => format!("after {after}, status {code}"),
                 None => format!("after {after}"),
             };
-            Some(Cell { value, verdict: verdict(right && stopped.after <= within) })
+            Some(Cell {
+                value,
+                verdict: verdict(right && within.is_none_or(|within| stopped.after <= within)),
+            })
         };
-        let mut promised = format!("within {} s", within.as_secs());
+        let mut promised = match within {
+            Some(within) => format!("within {} s", within.as_secs()),
+            None => "without being killed".to_owned(),
+        };
         if let Some(statuses) = statuses {
             let statuses: Vec<String> = statuses.iter().map(i64::to_string).collect();
             promised.push_str(&format!(", status {}", statuses.join(" or ")));

@@ -335,6 +335,24 @@ fn a_third_system_is_one_more_column() {
     assert_eq!(compared(&contract(), &[]).findings(), [""; 0]);
 }
 
+/// A trial fails on an image that had to be killed, whether or not the contract speaks of it; the table shows it.
+#[test]
+fn an_end_by_force_has_its_row_though_the_contract_is_silent() {
+    let mut killed = good("debian");
+    killed.stopped = Some(Stopped { after: Duration::from_secs(20), exit_code: Some(137) });
+    let silent = Contract::default();
+    let comparison = compared(&silent, &[good("alpine"), killed]);
+    let row = comparison.rows.iter().find(|row| row.point == "stops").expect("a row");
+    assert_eq!(row.promised.as_deref(), Some("without being killed"));
+    let told: Vec<String> = comparison.findings();
+    assert!(
+        told.contains(&"stops: after 20.0 s, status 137 on debian, not without being killed".to_owned()),
+        "{told:?}"
+    );
+    let comparison = compared(&silent, &[good("alpine"), good("debian")]);
+    assert!(comparison.rows.iter().all(|row| row.point != "stops"));
+}
+
 #[test]
 fn the_built_in_contract_takes_systems_that_name_things_as_they_like() {
     let mut foreign = good("debian");

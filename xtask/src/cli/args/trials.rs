@@ -26,6 +26,12 @@ pub enum RegistryCommand {
     Up,
     /// Take it away, with all that it stored
     Down,
+    /// Say what it has, a name that can be pulled on each line
+    List {
+        /// How to answer
+        #[arg(long, default_value = "human")]
+        format: Format,
+    },
     /// Say whether it answers, and where
     Status {
         /// How to answer
