@@ -227,17 +227,26 @@ impl HostCommand {
         self.judge(status, last_out.into())
     }
 
+    /// Runs to its end with our own terminal: stdin, stdout and stderr.
+    ///
+    /// # Errors
+    /// As [`Self::pass_through`].
+    pub async fn hand_over(self) -> Result<(), CommandError> {
+        self.inheriting(Stdio::inherit()).await
+    }
+
     /// Runs to its end with our own stdout and stderr. Dropping the future stops the command.
     ///
     /// # Errors
     /// When it cannot be started, or ends with a status other than 0.
     pub async fn pass_through(self) -> Result<(), CommandError> {
+        self.inheriting(Stdio::null()).await
+    }
+
+    async fn inheriting(self, stdin: Stdio) -> Result<(), CommandError> {
         let mut command = tokio::process::Command::from(self.to_std());
-        let mut child = command
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|source| self.cannot_start(source))?;
+        let mut child =
+            command.stdin(stdin).kill_on_drop(true).spawn().map_err(|source| self.cannot_start(source))?;
         let status = child.wait().await.map_err(|source| self.cannot_start(source))?;
         self.judge(status, Vec::new())
     }

@@ -30,11 +30,13 @@ pub struct ImageInput<'a> {
     pub stages: Result<&'a BTreeSet<Reference>, &'a str>,
     /// The images of all containers, running or not, with what each is called.
     pub containers: &'a BTreeMap<Digest, String>,
-    /// Which tags are chosen beyond what has no name.
+    /// What the images of the tree are called, without registry and tag.
+    pub made: &'a BTreeSet<String>,
+    /// Which of its other tags are chosen.
     pub tags: &'a Tags,
 }
 
-/// Which images that have a name are chosen, of those that the tree does not ask for any more.
+/// Which other tags of images that the tree still makes are chosen: all when nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags {
     /// Those with one of these tags.
@@ -148,8 +150,16 @@ fn judge_name(input: &ImageInput<'_>, image: &LocalImage, name: &Reference) -> R
         return Ok(Reason::Asked);
     }
     match (input.tags.older_than, input.tags.ages.get(&image.id)) {
-        (Some(limit), Some(days)) if *days >= limit => Ok(Reason::Old { days: *days }),
-        _ => Err(other()),
+        (Some(limit), Some(days)) if *days >= limit => return Ok(Reason::Old { days: *days }),
+        (Some(_), _) => return Err(other()),
+        (None, _) if !input.tags.named.is_empty() => return Err(other()),
+        (None, _) => {}
+    }
+    match (title.filter(|title| !input.made.contains(*title)), input.stages) {
+        // What cannot be read may be what makes it, or asks for it.
+        (_, Err(what)) => Err(Box::new(Reason::TreeBroken(what.to_owned()))),
+        (None, Ok(_)) => Ok(Reason::OtherTag),
+        (Some(title), Ok(_)) => Ok(Reason::ServiceGone(title.clone())),
     }
 }
 
@@ -248,9 +258,11 @@ mod tests {
         let stages = ["xtask-cache/api:s1".parse().expect("a name")].into();
         let containers = container_of.map(|at| (observed.images()[at].id.clone(), "web-1".to_owned()));
         let ages = observed.images().iter().map(|image| (image.id.clone(), 40)).collect();
+        let made = ["api", "base"].map(str::to_owned).into();
         let input = ImageInput {
             observed: &observed,
             tree: "t",
+            made: &made,
             needed: &needed,
             stages: Ok(&stages),
             containers: &containers.into_iter().collect(),
@@ -297,8 +309,31 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_name_goes_only_when_it_is_chosen() {
-        check("api:v1 key=1 tree=t", &Tags::default(), None, "");
+    fn what_nobody_asks_for_goes_and_a_choice_of_tags_narrows_it() {
+        check("api:v1 key=1 tree=t", &Tags::default(), None, "untag api:v1 (not the current tag)");
+        check(
+            "cron:latest key=1 tree=t",
+            &Tags::default(),
+            None,
+            "untag cron:latest (no service of this tree makes cron any more)",
+        );
+        check(
+            "r.example/cron:v1 cron:v1 key=1 tree=t",
+            &Tags::default(),
+            None,
+            "untag r.example/cron:v1 (no service of this tree makes cron any more)\n\
+             untag cron:v1 (no service of this tree makes cron any more)",
+        );
+        check("cron:latest key=1 tree=other", &Tags::default(), None, "");
+        check("cron:latest", &Tags::default(), None, "");
+        check("alpine:3.18", &Tags::default(), None, "");
+        check(
+            "cron:latest key=1 tree=t",
+            &Tags::default(),
+            Some(0),
+            "keep cron:latest (in use: container web-1)",
+        );
+        check("cron:latest key=1 tree=t", &tagged("v1"), None, "");
         check("api:v1 key=1 tree=t", &tagged("v2"), None, "");
         check("api:v1 key=1 tree=t", &tagged("v1"), None, "untag api:v1 (asked for)");
         check("api:v1 key=1 tree=t", &OLDER, None, "untag api:v1 (built 40 days ago)");
@@ -316,6 +351,12 @@ mod tests {
             &tagged("v1"),
             None,
             "keep api:v1 (in use: it is api:latest too, this tree builds it)",
+        );
+        check(
+            "cron:latest redis:7 key=1 tree=t",
+            &Tags::default(),
+            None,
+            "keep cron:latest (in use: it is redis:7 too, src/api/Dockerfile:1 names it)",
         );
         check("api:v1 mine:1 key=1 tree=t", &tagged("v1"), None, "keep api:v1 (in use: it is mine:1 too)");
         check(
@@ -342,7 +383,7 @@ mod tests {
             "untag xtask-cache/old:s1 (no image of this tree has this stage)",
         );
         check("xtask-cache/old:s1 stage=x tree=other", &Tags::default(), None, "");
-        let observed = store("xtask-cache/old:s1 stage=x tree=t");
+        let observed = store("xtask-cache/old:s1 stage=x tree=t\ncron:latest key=1 tree=t");
         let (none, containers) = (BTreeMap::new(), BTreeMap::new());
         let input = ImageInput {
             observed: &observed,
@@ -350,11 +391,13 @@ mod tests {
             needed: &none,
             stages: Err("src/a/Dockerfile:3 is wrong"),
             containers: &containers,
+            made: &BTreeSet::new(),
             tags: &Tags::default(),
         };
         let (plan, going) = plan(&input);
         assert!(plan.steps.is_empty() && going.is_empty());
-        assert_eq!(plan.skipped[0].why.to_string(), "it may be needed: src/a/Dockerfile:3 is wrong");
+        let told: Vec<String> = plan.skipped.iter().map(|kept| kept.why.to_string()).collect();
+        assert_eq!(told, ["it may be needed: src/a/Dockerfile:3 is wrong"; 2]);
     }
 
     #[test]

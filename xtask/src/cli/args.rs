@@ -10,6 +10,8 @@ mod lock;
 mod manual;
 mod rebuild;
 mod reporting;
+mod shell;
+mod tagged;
 mod trials;
 
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub use lock::Lock;
 pub use manual::{Completions, Man, Shell};
 pub use rebuild::Rebuild;
 pub use reporting::Reporting;
+pub use shell::OpenShell;
+pub use tagged::Tagged;
 pub use trials::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
 };
@@ -148,6 +152,8 @@ pub enum Command {
     /// Build what is stale, in dependency order, in parallel
     #[command(visible_alias = "build-service")]
     Build(Build),
+    /// Open a shell in an image, in one of its stages, or where its build fails
+    Shell(Box<OpenShell>),
     /// Check that every image exists, with its tag, size, platform and fingerprint
     Verify(Verify),
     /// Show what build-all would do, with every reason; changes nothing and needs no engine
@@ -193,9 +199,9 @@ pub enum Command {
 /// `build-all`
 #[derive(Debug, Args)]
 pub struct BuildAll {
-    /// The tag of what is built
-    #[arg(value_name = "TAG")]
-    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub tagged: Tagged,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -232,9 +238,9 @@ pub enum Format {
 /// `status`
 #[derive(Debug, Args)]
 pub struct Status {
-    /// The tag to look at
-    #[arg(value_name = "TAG")]
-    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub tagged: Tagged,
     /// List what changed since this image was built, file by file
     #[arg(long, value_name = "NAME")]
     pub explain: Option<String>,
@@ -316,7 +322,7 @@ pub struct Build {
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// The tag of what is built
-    #[arg(long, value_name = "TAG")]
+    #[arg(short, long, value_name = "TAG")]
     pub tag: Option<Tag>,
     /// Print the plan and do nothing
     #[arg(long)]
@@ -341,9 +347,9 @@ pub struct Build {
 /// `verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The tag to look at
-    #[arg(value_name = "TAG")]
-    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub tagged: Tagged,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
@@ -373,9 +379,9 @@ pub enum PlanFormat {
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The tag of what would be built
-    #[arg(value_name = "TAG")]
-    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub tagged: Tagged,
     /// How to answer
     #[arg(long, default_value = "text")]
     pub format: PlanFormat,
@@ -420,7 +426,7 @@ pub struct Push {
     #[arg(required = true, value_name = "SERVICE")]
     pub services: Vec<String>,
     /// The tag to push
-    #[arg(long, value_name = "TAG")]
+    #[arg(short, long, value_name = "TAG")]
     pub tag: Option<Tag>,
     /// Print the plan and do nothing
     #[arg(long)]
@@ -436,9 +442,9 @@ pub struct Push {
 /// `push-all`
 #[derive(Debug, Args)]
 pub struct PushAll {
-    /// The tag to push
-    #[arg(value_name = "TAG")]
-    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub tagged: Tagged,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,

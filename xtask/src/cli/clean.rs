@@ -176,6 +176,7 @@ async fn look_at_images(
         needed: &needed,
         stages: stages.as_ref().map_err(String::as_str),
         containers,
+        made: &world.all().iter().map(ToString::to_string).collect(),
         tags: &tags,
     });
     let bytes = weigh(world, engine, &going).await?;

@@ -1,7 +1,7 @@
 //! The commands that do things, as requests to the pipeline.
 
 use super::args::{self, Building, Naming, Pulling};
-use super::pipeline::{self, Request};
+use super::pipeline::{self, Request, TagWord};
 use super::session::{Session, Typed};
 use crate::config::{Layer, Tag};
 use crate::error::{Error, ErrorKind, ExitCode};
@@ -17,13 +17,13 @@ fn fail_fast(building: &Building) -> FailFast {
 }
 
 /// The settings that the options of a build set.
-fn build_layer(tag: Option<Tag>, building: &Building, pulling: &Pulling, naming: &Naming) -> Layer {
-    naming.over(pulling.over(building.over(tagged(tag))))
+fn build_layer(tag: Layer, building: &Building, pulling: &Pulling, naming: &Naming) -> Layer {
+    naming.over(pulling.over(building.over(tag)))
 }
 
 /// `build-all`
 pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
-    let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
+    let layer = build_layer(args.tagged.layer(), &args.building, &args.pulling, &args.naming);
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
@@ -33,6 +33,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
+        tag_of: TagWord::of("build-all", &args.tagged),
         dry_run: args.dry_run,
         fix: args.fix,
         fail_fast: fail_fast(&args.building),
@@ -43,7 +44,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
 
 /// `build`: the selected images, and whatever they need first.
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
-    let layer = build_layer(args.tag, &args.building, &args.pulling, &args.naming);
+    let layer = build_layer(tagged(args.tag), &args.building, &args.pulling, &args.naming);
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
     if args.building.push {
@@ -70,7 +71,7 @@ pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<
     };
     let layer = args.naming.over(pulling.over(Layer::default()));
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
-    let (services, references) = session.split_names(&args.what)?;
+    let (services, references) = session.split_names(&args.what).await?;
     let request = Request {
         references_only: services.is_empty() && !references.is_empty(),
         only: services,
@@ -124,12 +125,16 @@ async fn files(typed: &Typed<'_>, args: &args::Files, phase: Phase) -> Result<Ex
 pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
     let session = Session::open_reporting(
         typed,
-        args.naming.over(tagged(args.tag)),
+        args.naming.over(args.tagged.layer()),
         &args.naming.build_arg,
         args.reporting,
     )?;
-    let request =
-        Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
+    let request = Request {
+        only: args.selection.only,
+        skip: args.selection.skip,
+        tag_of: TagWord::of("verify", &args.tagged),
+        ..Request::of(&[Phase::Verify])
+    };
     pipeline::run(&session, &request).await
 }
 
@@ -150,13 +155,14 @@ pub(super) async fn push(typed: &Typed<'_>, args: args::Push) -> Result<ExitCode
 pub(super) async fn push_all(typed: &Typed<'_>, args: args::PushAll) -> Result<ExitCode, Error> {
     let session = Session::open_reporting(
         typed,
-        args.naming.over(tagged(args.tag)),
+        args.naming.over(args.tagged.layer()),
         &args.naming.build_arg,
         args.reporting,
     )?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
+        tag_of: TagWord::of("push-all", &args.tagged),
         dry_run: args.dry_run,
         no_needs: true,
         ..Request::of(&[Phase::Push])

@@ -72,7 +72,7 @@ struct Scope {
 
 async fn look(mut session: Session, args: &Lock) -> Result<(Session, Outcome), Error> {
     let mut scope = Scope { uses: BTreeMap::new(), asked: BTreeSet::new() };
-    let (services, references) = session.split_names(&args.names)?;
+    let (services, references) = session.split_names(&args.names).await?;
     let mut platforms = args.platform.iter().cloned().map(Some).collect::<Vec<_>>();
     if platforms.is_empty() {
         platforms.push(session.config.platform.clone());

@@ -19,11 +19,13 @@ mod completions;
 mod doctor;
 mod engine;
 mod foreign;
+mod intent;
 mod interrupt;
 mod local_registry;
 mod lock;
 mod locked;
 mod man;
+mod names;
 mod page;
 mod pipeline;
 mod prove;
@@ -32,14 +34,15 @@ mod query;
 mod rebuild;
 mod run;
 mod session;
+mod shell;
 mod shown;
 mod sinks;
 mod trials;
 
 use std::io::Write as _;
 
-use clap::Parser as _;
 use clap::error::ErrorKind as Unparsed;
+use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Cli, Command};
 use self::session::Typed;
@@ -61,6 +64,8 @@ fn run(notes: &RunNotes) -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let words: Vec<String> = std::env::args().skip(1).collect();
+            let error = intent::with_tip(error, &Cli::command(), &words);
             // clap knows which of its texts are errors; those go to stderr.
             let _ = error.print();
             let is_help = matches!(error.kind(), Unparsed::DisplayHelp | Unparsed::DisplayVersion);
@@ -91,6 +96,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::SyncConfig(args) => commands::sync_config(typed, args).await,
         Command::Render(args) => commands::render(typed, args).await,
         Command::Build(args) => commands::build(typed, args).await,
+        Command::Shell(args) => shell::run(typed, *args).await,
         Command::Verify(args) => commands::verify(typed, args).await,
         Command::Push(args) => commands::push(typed, args).await,
         Command::PushAll(args) => commands::push_all(typed, args).await,
@@ -102,7 +108,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::Lock(args) => lock::run(typed, args).await,
         Command::Clean(args) => clean::run(typed, args).await,
-        Command::History(args) => query::history(typed, &args),
+        Command::History(args) => query::history(typed, &args).await,
         Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
         Command::BaseImages(args) => base_images::run(typed, *args).await,

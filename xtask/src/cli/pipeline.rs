@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::args::Tagged;
 use super::run::Run;
 use super::session::{Session, World};
 pub(super) use super::shown::{document, foreseeing, plan_text};
@@ -33,6 +34,19 @@ pub(super) enum Subject {
     BaseImages,
 }
 
+/// A tag that was typed as the first word of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TagWord {
+    pub command: &'static str,
+    pub word: String,
+}
+
+impl TagWord {
+    pub fn of(command: &'static str, tagged: &Tagged) -> Option<Self> {
+        tagged.word().map(|word| Self { command, word })
+    }
+}
+
 /// What a command wants of the pipeline.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -44,6 +58,8 @@ pub(super) struct Request {
     pub only: Vec<String>,
     /// Who says `only`, where it is not the command line: `ONLY_OS in .env`.
     pub only_source: Option<String>,
+    /// The first word, of a command that takes a tag there.
+    pub tag_of: Option<TagWord>,
     /// `--skip`, `--skip-os`
     pub skip: Vec<String>,
     /// Who says `skip`.
@@ -80,6 +96,7 @@ impl Request {
             subject: Subject::Services,
             only: Vec::new(),
             only_source: None,
+            tag_of: None,
             skip: Vec::new(),
             skip_source: None,
             references: Vec::new(),
@@ -156,6 +173,7 @@ pub(super) struct Planned {
 
 /// Plans without doing anything.
 pub(super) async fn plan(session: &Session, world: &World, request: &Request) -> Result<Planned, Error> {
+    world.refuse_name_as_tag(request)?;
     locked::require(session, world, request)?;
     let selected = if request.references_only {
         BTreeSet::new()
@@ -163,6 +181,10 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
         // Files are everybody's: a tree without images has them too.
         world.all()
     } else {
+        for os in world.unknown_skips(request) {
+            let source = request.skip_source.as_deref().unwrap_or_default();
+            session.warn(&format!("{source} leaves out `{os}`, and there is no such system"));
+        }
         world.select(request)?
     };
     let make = |verdict| make_plan(session, world, &world.observed, request, selected.clone(), verdict);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::args::{self, Format, PlanFormat};
-use super::pipeline::{self, Request};
+use super::pipeline::{self, Request, TagWord};
 use super::session::{Session, Typed};
 use crate::config::{Layer, find_root, parse_build_arg};
 use crate::dockerfile::{self, Options};
@@ -18,8 +18,7 @@ use crate::status::{self, StatusReport};
 
 /// `plan`
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
-    let layer = Layer { tag: args.tag, ..Layer::default() };
-    let layer = args.naming.over(args.pulling.over(args.building.over(layer)));
+    let layer = args.naming.over(args.pulling.over(args.building.over(args.tagged.layer())));
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let world = session.look().await?;
     let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
@@ -27,7 +26,12 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         phases.push(Phase::Push);
     }
     session.with_cache(&mut phases);
-    let request = Request { only: args.selection.only, skip: args.selection.skip, ..Request::of(&phases) };
+    let request = Request {
+        only: args.selection.only,
+        skip: args.selection.skip,
+        tag_of: TagWord::of("plan", &args.tagged),
+        ..Request::of(&phases)
+    };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
     let document = |inputs| pipeline::foreseeing(&session, &world, &planned, inputs);
@@ -44,20 +48,19 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
 
 /// `status`
 pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<ExitCode, Error> {
-    let layer = args.naming.over(Layer { tag: args.tag, ..Layer::default() });
+    let layer = args.naming.over(args.tagged.layer());
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
     let world = session.look().await?;
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
     // To see how things stand, images are looked at as `verify` does; nothing is planned for them.
-    let request = Request { only, skip: args.selection.skip, ..Request::of(&[Phase::Verify]) };
+    let tag_of = TagWord::of("status", &args.tagged);
+    let request = Request { only, skip: args.selection.skip, tag_of, ..Request::of(&[Phase::Verify]) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
     let code = world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code);
     if let Some(name) = &args.explain {
-        let graph = &world.tree.graph;
-        let images = graph.images().iter().filter(|i| i.service == *name || i.name.as_str() == name);
-        for image in images {
+        for image in world.names().find(name) {
             let assessment = planned.assessments.iter().find(|a| a.name == image.name);
             let text = assessment.map(status::explain).unwrap_or_default();
             super::print(&session.secrets.redact(&text));
@@ -140,11 +143,30 @@ pub(super) fn inspect(args: &args::Inspect) -> Result<ExitCode, Error> {
     wrong.map_or(Ok(code), Err)
 }
 
+/// The image that a word means in this tree; the word itself where there is none such any more, or no tree to read.
+async fn image_meant(typed: &Typed<'_>, word: &str) -> Result<String, Error> {
+    let Ok(session) = Session::open(typed, Layer::default(), &[]) else { return Ok(word.to_owned()) };
+    let Ok(found) = session.find(word).await else { return Ok(word.to_owned()) };
+    match found.as_slice() {
+        [] => Ok(word.to_owned()),
+        [one] => Ok(one.to_string()),
+        [first, ..] => {
+            let names = found.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            Err(Error::new(ErrorKind::Usage, format!("`{word}` means several images: {names}"))
+                .hint(format!("of one of them: `cargo xtask history {first}`")))
+        }
+    }
+}
+
 /// `history`
-pub(super) fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
+pub(super) async fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
     let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
     let root = find_root(typed.global.root.as_deref(), &here, &Env::from_process())?;
-    let image = args.name.as_ref().or(args.image.as_ref());
+    let image = match args.name.as_ref().or(args.image.as_ref()) {
+        Some(word) => Some(image_meant(typed, word).await?),
+        None => None,
+    };
+    let image = image.as_ref();
     let filter = records::Filter { image: image.cloned(), limit: Some(args.limit.max(WINDOW)) };
     let mut runs = records::list(&root, &filter);
     let trends = trends::trends(&runs);

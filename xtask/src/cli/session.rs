@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
 use super::brought::{self, Remembered};
 use super::foreign;
+use super::intent;
 use super::locked;
-use super::pipeline::{Request, Subject};
+use super::names::Names;
+use super::pipeline::{Request, Subject, TagWord};
 use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
-use crate::discover::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
+use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
 use crate::engine::{self, AnyEngine, Engine as _, EngineError, Surroundings};
 use crate::env::Env;
@@ -290,7 +292,10 @@ impl Session {
     }
 
     fn places(&self) -> Places {
-        Places { services: self.config.services.clone(), base_images: self.config.base_images.clone() }
+        let Config { services, base_images, prefix, root, .. } = self.config.clone();
+        // Names are looked up from the root where there is no working directory any more.
+        let here = std::env::current_dir().unwrap_or_else(|_| root.clone());
+        Places { services, base_images, prefix, root, here }
     }
 
     /// Reads the tree off the async threads.
@@ -415,24 +420,23 @@ impl Session {
         }
     }
 
-    /// Names of services, and references. What names a folder among the services is one of the former.
-    pub fn split_names(&self, names: &[String]) -> Result<(Vec<String>, Vec<Reference>), Error> {
-        let discovered = discover::discover(&self.config);
-        let is_service = |name: &str| {
-            discovered
-                .services
-                .iter()
-                .any(|s| s.name == name || format!("{}{}", self.config.prefix, s.name) == name)
-        };
+    /// Names of services and images, and references. What means an image of the tree is one of the former.
+    pub async fn split_names(&self, names: &[String]) -> Result<(Vec<String>, Vec<Reference>), Error> {
         let mut split = (Vec::new(), Vec::new());
         for name in names {
-            if is_service(name) {
-                split.0.push(name.clone());
-            } else {
+            if self.find(name).await?.is_empty() {
                 split.1.push(name.parse().map_err(|error| Error::of(ErrorKind::Usage, &error))?);
+            } else {
+                split.0.push(name.clone());
             }
         }
         Ok(split)
+    }
+
+    /// The images that a word means, of the tree as its files are.
+    pub async fn find(&self, word: &str) -> Result<Vec<ImageName>, Error> {
+        let tree = self.read_files(Platform::local(), &Triggers::new()).await?.tree;
+        Ok(self.places().names(&tree).find(word).into_iter().map(|image| image.name.clone()).collect())
     }
 
     /// Adds the phases that store a cache, where there is one to store in.
@@ -499,6 +503,17 @@ fn platform_of(observed: &Observed) -> Platform {
 struct Places {
     services: Vec<String>,
     base_images: Vec<String>,
+    prefix: String,
+    root: PathBuf,
+    /// Where the command was typed.
+    here: PathBuf,
+}
+
+impl Places {
+    fn names<'a>(&'a self, tree: &'a Tree) -> Names<'a> {
+        let images = tree.graph.images();
+        Names { images, prefix: &self.prefix, root: &self.root, here: &self.here }
+    }
 }
 
 /// The tree, and the engine's store as it was when the command began.
@@ -549,11 +564,13 @@ impl World {
             Subject::Services => self.named(names),
             Subject::BaseImages => self.of_systems(names, source),
         };
+        let unknown = self.unknown_skips(request);
+        let skip: Vec<String> = request.skip.iter().filter(|os| !unknown.contains(os)).cloned().collect();
         let chosen: BTreeSet<ImageName> = match request.only.as_slice() {
             [] => all().map(|image| image.name.clone()).collect(),
             only => named(only, request.only_source.as_deref())?,
         };
-        let unwanted = named(&request.skip, request.skip_source.as_deref())?;
+        let unwanted = named(&skip, request.skip_source.as_deref())?;
         let left: BTreeSet<ImageName> = chosen.difference(&unwanted).cloned().collect();
         if left.is_empty() {
             return Err(self.nothing_selected(request));
@@ -611,6 +628,18 @@ impl World {
             .hint(format!("`cargo xtask {command}` lists all images"))
     }
 
+    /// Systems that are left out by a variable or a setting, and that this tree does not have: those stay when a system
+    /// goes, and are a warning. What was just typed is an error.
+    pub fn unknown_skips<'a>(&self, request: &'a Request) -> Vec<&'a String> {
+        let is_set = request.skip_source.as_deref().is_some_and(|source| !source.starts_with("--"));
+        if !request.is_of_bases() || !is_set {
+            return Vec::new();
+        }
+        let systems = self.tree.graph.images().iter().filter_map(|image| Some(&image.base_image()?.os));
+        let known: BTreeSet<&String> = systems.collect();
+        request.skip.iter().filter(|os| !known.is_empty() && !known.contains(os)).collect()
+    }
+
     /// The base images of these systems.
     fn of_systems(&self, systems: &[String], source: Option<&str>) -> Result<BTreeSet<ImageName>, Error> {
         let images = || self.tree.graph.images().iter().filter_map(|i| Some((i, &i.base_image()?.os)));
@@ -629,14 +658,29 @@ impl World {
         Ok(wanted.map(|(image, _)| image.name.clone()).collect())
     }
 
+    /// What names on the command line are looked up in.
+    pub fn names(&self) -> Names<'_> {
+        self.places.names(&self.tree)
+    }
+
+    /// Whoever types a service where a tag is expected does not want everything built under that tag.
+    pub fn refuse_name_as_tag(&self, request: &Request) -> Result<(), Error> {
+        let Some(TagWord { command, word }) = &request.tag_of else { return Ok(()) };
+        let found = self.names().called(word);
+        let Some(image) = found.first() else { return Ok(()) };
+        let (a, what) = if image.service == *word { ("a", "service") } else { ("an", "image") };
+        let other = intent::of_services(command).unwrap_or(command);
+        Err(Error::new(ErrorKind::Usage, format!("`{word}` is {a} {what}; `{command}` takes a tag"))
+            .hint(format!("`cargo xtask {other} {word}` is about this {what} alone"))
+            .hint(format!("`cargo xtask {command} --tag {word}` if the tag is to be called that")))
+    }
+
     fn named(&self, names: &[String]) -> Result<BTreeSet<ImageName>, Error> {
         let mut found = BTreeSet::new();
         for name in names {
-            let images = self.tree.graph.images().iter();
-            let matching = images.filter(|i| answers_to(i, name));
-            let before = found.len();
-            found.extend(matching.map(|i| i.name.clone()));
-            if found.len() == before && !self.is_known(name) {
+            let matching = self.names().find(name);
+            found.extend(matching.iter().map(|image| image.name.clone()));
+            if matching.is_empty() {
                 let known: BTreeSet<&str> =
                     self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
                 let names = || self.tree.graph.images().iter().map(|i| i.name.as_str());
@@ -678,10 +722,6 @@ impl World {
     /// What is wrong with these images and with the tree as a whole.
     pub fn diagnostics(&self, selected: &BTreeSet<ImageName>) -> Vec<Diagnostic> {
         self.tree.diagnostics(selected)
-    }
-
-    fn is_known(&self, name: &str) -> bool {
-        self.tree.graph.images().iter().any(|i| answers_to(i, name))
     }
 
     /// The first thing that is wrong with an image's service.
@@ -732,15 +772,6 @@ impl World {
         errors.peek()?;
         Some(if errors.any(is_about_settings) { ErrorKind::ConfigInvalid } else { ErrorKind::SourceInvalid })
     }
-}
-
-/// A service's or an image's name, or the whole reference that a report shows.
-fn answers_to(image: &Image, name: &str) -> bool {
-    let is_reference = || {
-        let meant = name.parse::<Reference>().ok();
-        meant.is_some_and(|meant| image.names().any(|name| *name == meant))
-    };
-    image.service == name || image.name.as_str() == name || (name.contains([':', '/']) && is_reference())
 }
 
 /// The small files beside a Dockerfile are settings, with or without `.tpl`; so is the lock file of artifacts.

@@ -109,6 +109,8 @@ pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
         | Reason::Asked
         | Reason::Superseded(_)
         | Reason::StageUnused
+        | Reason::ServiceGone(_)
+        | Reason::OtherTag
         | Reason::Old { .. }
         | Reason::LeftBehind
         | Reason::BeyondKept(_)

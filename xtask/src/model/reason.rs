@@ -173,6 +173,10 @@ pub enum Reason {
     Superseded(String),
     /// No image of the tree has this stage.
     StageUnused,
+    /// No image of the tree is called that any more.
+    ServiceGone(String),
+    /// The tree makes it, but with another tag now.
+    OtherTag,
     /// Built so many days ago.
     Old {
         /// Days.
@@ -288,6 +292,8 @@ impl Reason {
             | Self::Asked
             | Self::Superseded(_)
             | Self::StageUnused
+            | Self::ServiceGone(_)
+            | Self::OtherTag
             | Self::Old { .. }
             | Self::LeftBehind
             | Self::BeyondKept(_)
@@ -421,6 +427,8 @@ impl fmt::Display for Reason {
             Self::Asked => f.write_str("asked for"),
             Self::Superseded(name) => write!(f, "superseded: {name} was built again"),
             Self::StageUnused => f.write_str("no image of this tree has this stage"),
+            Self::ServiceGone(name) => write!(f, "no service of this tree makes {name} any more"),
+            Self::OtherTag => f.write_str("not the current tag"),
             Self::Old { days: 1 } => f.write_str("built 1 day ago"),
             Self::Old { days } => write!(f, "built {days} days ago"),
             Self::LeftBehind => f.write_str("left by a run that is over"),

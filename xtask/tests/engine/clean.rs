@@ -88,6 +88,17 @@ async fn only_what_nobody_needs_goes() {
     assert!(!is_here(&world, &held).await, "nobody holds it any more");
     assert!(is_here(&world, &others).await);
     assert!(run(&world, &tree, "clean --yes").contains("nothing to remove"));
+    // A service goes, and another gets a tag of its own: both are offered, and what they stand on stays.
+    std::fs::rename(tree.root().join("src/run"), tree.root().join("src/walk")).unwrap();
+    tree.write("src/api/x", b"three");
+    run(&world, &tree, "build-all v2");
+    let shown = run(&world, &tree, "clean");
+    assert!(shown.contains("makes") && shown.contains("run any more"), "{shown}");
+    let gone = world.reference("run:latest");
+    let told = run(&world, &tree, "clean --yes");
+    assert!(id_of(&world, &gone).await.is_none(), "{told}");
+    assert!(id_of(&world, &world.reference("api:v2")).await.is_none(), "not the current tag: {told}");
+    assert!(id_of(&world, &api).await.is_some() && id_of(&world, &base).await.is_some(), "{told}");
     run(&world, &other, "clean --yes");
     assert!(!is_here(&world, &others).await, "its own tree may");
     let unnamed = world.engine.remove_unnamed(&second).await.unwrap_err().to_string();

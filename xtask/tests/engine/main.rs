@@ -24,6 +24,7 @@ mod push;
 mod real;
 mod registry_trouble;
 mod selection;
+mod shell;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "another test target uses the rest")]
 mod support;

@@ -76,8 +76,21 @@ fn usage_errors_say_what_is_meant() {
     );
     let text = prefixed.run("status --explain links2");
     assert!(text.contains("did you mean `links`?"), "{text}");
-    let text = prefixed.run("build sweeper");
-    assert!(text.contains("no service or image `sweeper`, did you mean `shop-sweeper`?"), "{text}");
+    insta::assert_snapshot!(prefixed.run("build-all sweeper"), @"
+    exit 2
+    --- stderr
+    error: `sweeper` is an image; `build-all` takes a tag
+    hint: `cargo xtask build sweeper` is about this image alone
+    hint: `cargo xtask build-all --tag sweeper` if the tag is to be called that
+    ");
+    insta::assert_snapshot!(prefixed.run("history l*s"), @"
+    exit 2
+    --- stderr
+    error: `l*s` means several images: `shop-api`, `shop-sweeper`
+    hint: of one of them: `cargo xtask history shop-api`
+    ");
+    let text = prefixed.run("build-all --dry-run --tag sweeper --network external");
+    assert!(text.starts_with("exit 0"), "{text}");
     insta::assert_snapshot!(repo.run("build-all --only nope"), @"
     exit 2
     --- stderr
@@ -145,6 +158,10 @@ fn systems_that_a_variable_leaves_out_name_the_variable() {
       caused by: ONLY_OS names it
     hint: the systems are alpine, debian
     ");
+    let text = run("SKIP_OS", "rocky,alpine", "base-images list --version 1.2.3");
+    assert!(text.starts_with("exit 0") && text.contains("1 system,"), "{text}");
+    assert!(text.contains("warning: SKIP_OS leaves out `rocky`, and there is no such system"), "{text}");
+    assert_eq!(TestRepo::new(fixture).code("base-images list --skip-os rocky"), 2, "typed it is an error");
     let dotenv = TestRepo::new(&format!("{fixture}//- .env\nONLY_OS=debian\n"));
     insta::assert_snapshot!(dotenv.run("base-images --dry-run --skip-os debian"), @"
     exit 5

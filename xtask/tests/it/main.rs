@@ -26,6 +26,7 @@ mod help;
 mod house;
 mod lock;
 mod matrix;
+mod names;
 #[cfg(unix)]
 mod outside;
 mod page;

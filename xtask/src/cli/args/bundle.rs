@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Format, Naming, Selection};
-use crate::config::{Positive, Tag};
+use super::{Format, Naming, Selection, Tagged};
+use crate::config::Positive;
 
 /// `bundle`
 #[derive(Debug, Args)]
@@ -68,9 +68,9 @@ pub enum BundleCommand {
 /// `bundle create`
 #[derive(Debug, Args)]
 pub struct Create {
-    /// The tag of the images
-    #[arg(value_name = "TAG")]
-    pub tag: Option<Tag>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub tagged: Tagged,
     /// Where to: a .tar, or a folder [default: target/xtask/bundles/NAME-TAG.tar]
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,

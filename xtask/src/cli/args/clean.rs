@@ -15,7 +15,7 @@ Only images that this program built for this tree are ever removed. An image sta
 container uses it (running or not), while this tree asks for any of its names (its images, its base images and all \
 their aliases, its compose files), or while another image that stays was built on it.")]
 pub struct Clean {
-    /// Images of this tree that were built again since and have no name any more, and stages that no image has any more
+    /// Images of this tree that nothing needs any more: superseded, of services that are gone, of other tags; and stages of none
     #[arg(long)]
     pub images: bool,
     /// Containers, registries and names that runs left which are over
@@ -30,10 +30,10 @@ pub struct Clean {
     /// All of these
     #[arg(long, conflicts_with_all = ["images", "left", "runs", "caches"])]
     pub all: bool,
-    /// Images with this tag too, unless something needs them; repeat for more
-    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    /// Of images with other tags only those with this one; repeat for more
+    #[arg(short, long, value_name = "TAG", value_delimiter = ',')]
     pub tag: Vec<Tag>,
-    /// Images built longer ago than this too, such as 30d or 12w, unless something needs them
+    /// Of images with other tags only those built longer ago, such as 30d or 12w
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub older_than: Option<u64>,
     /// How many records of runs stay [default: keep_runs of the settings, 50]

@@ -12,7 +12,7 @@ pub struct Rebuild {
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// The tag of what is rebuilt
-    #[arg(long, value_name = "TAG")]
+    #[arg(short, long, value_name = "TAG")]
     pub tag: Option<Tag>,
     /// Stop the compose services first
     #[arg(long)]

@@ -9,9 +9,9 @@ use super::super::activity::{Work, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
 use super::super::locked;
-use super::super::pipeline::{self, Planned, Request};
+use super::super::pipeline::{self, Planned, Request, TagWord};
 use super::super::prove;
-use super::super::rebuild::compose_files;
+use super::super::rebuild::compose_projects;
 use super::super::run::Run;
 use super::super::session::{Session, Typed, World};
 use crate::base_images::artifact;
@@ -28,7 +28,7 @@ use crate::bundle::manifest::{
 use crate::bundle::open::BlobSource;
 use crate::bundle::proven::ProvenFile;
 use crate::bundle::store::Store;
-use crate::compose::file::ComposeFile;
+use crate::compose::project::ComposeProject;
 use crate::config::Layer;
 use crate::engine::AnyEngine;
 use crate::engine::provision::Announce;
@@ -46,15 +46,10 @@ const TEXT: &str = "text/plain";
 
 /// `bundle create`
 pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<ExitCode, Error> {
-    let layer = Layer {
-        tag: args.tag.clone(),
-        jobs: args.jobs,
-        locked: args.locked.then_some(true),
-        ..Layer::default()
-    };
+    let layer = Layer { jobs: args.jobs, locked: args.locked.then_some(true), ..args.tagged.layer() };
     let session = Session::open(typed, args.naming.over(layer), &args.naming.build_arg)?;
     let output = output_of(&session, &args)?;
-    let compose = compose_files(&session)?;
+    let compose = compose_projects(&session)?;
     let has = match &args.since {
         Some(path) => Some(inventory_of(path.clone()).await?),
         None => None,
@@ -101,7 +96,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
 
 /// What is to be written, but for the images.
 struct Wish {
-    compose: Vec<ComposeFile>,
+    compose: Vec<ComposeProject>,
     has: Option<Inventory>,
     output: Output,
     is_proven: bool,
@@ -161,7 +156,7 @@ async fn inventory_of(path: PathBuf) -> Result<Inventory, Error> {
 fn request(
     session: &Session,
     world: &World,
-    compose: &[ComposeFile],
+    compose: &[ComposeProject],
     args: &args::Create,
 ) -> Result<Request, Error> {
     let (only, skip) = (args.selection.only.clone(), args.selection.skip.clone());
@@ -193,10 +188,11 @@ fn request(
             Phase::Verify,
         ]
     };
-    Ok(Request { only, skip, references, dry_run: args.dry_run, ..Request::of(phases) })
+    let tag_of = TagWord::of("bundle create", &args.tagged);
+    Ok(Request { only, skip, tag_of, references, dry_run: args.dry_run, ..Request::of(phases) })
 }
 
-fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeFile]) -> Closure {
+fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeProject]) -> Closure {
     let lineages = world.lineages(&world.observed, &planned.assessments);
     closure(&ClosureInput {
         selected: &planned.selected,
@@ -281,10 +277,13 @@ fn list(closure: &Closure) -> String {
 }
 
 /// Compose files and the example of `.env`, relative to the root.
-fn files_of(session: &Session, compose: &[ComposeFile]) -> Vec<String> {
+fn files_of(session: &Session, compose: &[ComposeProject]) -> Vec<String> {
     let example = session.config.root.join(ENV_EXAMPLE).is_file().then(|| ENV_EXAMPLE.to_owned());
-    let mut files: Vec<String> = compose.iter().map(|file| file.path.clone()).chain(example).collect();
+    let read = compose.iter().flat_map(|project| project.files.iter().cloned());
+    // What lies outside the tree has no place there.
+    let mut files: Vec<String> = read.filter(|file| !file.starts_with('/')).chain(example).collect();
     files.sort();
+    files.dedup();
     files
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::rebuild::compose_files;
+use super::super::rebuild::compose_projects;
 use super::super::session::{Session, World};
 use crate::model::{Digest, ImageSource, Observed, Originals, Reference, Severity, labels};
 use crate::plan::build;
@@ -31,11 +31,11 @@ pub(super) fn names(session: &Session, world: &World) -> BTreeMap<Reference, Str
             }
         }
     }
-    // A compose file that cannot be read starts nothing.
-    for file in compose_files(session).unwrap_or_default() {
-        for service in file.services {
+    // One that cannot be read is told where it decides: nothing that has a name goes then.
+    for project in compose_projects(session).unwrap_or_default() {
+        for service in project.services {
             let image = service.image.into_iter();
-            names.extend(image.map(|name| (name, format!("which {} starts", file.path))));
+            names.extend(image.map(|name| (name, format!("which {} starts", service.place))));
         }
     }
     names
@@ -46,6 +46,9 @@ pub(super) fn stages(session: &Session, world: &World) -> Result<BTreeSet<Refere
     let wrong = world.tree.findings.iter().find(|found| found.diagnostic.severity == Severity::Error);
     if let Some(found) = wrong {
         return Err(format!("{} is wrong", found.diagnostic.place()));
+    }
+    if let Err(error) = compose_projects(session) {
+        return Err(error.to_string());
     }
     let root = session.config.root.clone();
     let recall = move |digest: &Digest| tree::recall(&root, digest);

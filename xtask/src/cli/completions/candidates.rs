@@ -162,7 +162,7 @@ fn value_of(argument: &Arg, current: &str, flag: &str) -> Wanted {
     let before = format!("{flag}{}", &current[..listed.unwrap_or(0)]);
     let name = argument.get_value_names().unwrap_or_default().first().map_or("", |name| name.as_str());
     let kind = match name {
-        "SERVICE" | "NAME" | "IMAGE or SERVICE" => Kind::Service,
+        "SERVICE" | "NAME" | "IMAGE" | "IMAGE or SERVICE" => Kind::Service,
         "OS" => Kind::System,
         "RUN" => Kind::Run,
         "FILE" | "DIR" | "PATH" | "BUNDLE" | "OLD" | "NEW" => return Wanted::Path,
