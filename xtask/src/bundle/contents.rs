@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::{BundleError, Finding};
-use super::layout::{self, EntryName, ImageConfig, ImageManifest};
-use super::manifest::{self, BundleManifest, Descriptor, Member, StoredImage, StoredLayer};
+use super::layout::{self, EntryName, ImageConfig, ImageManifest, SmallBlob};
+use super::manifest::{self, BundleManifest, Descriptor, Member, StoredImage, StoredIndex, StoredLayer};
 use super::open::Bundle;
 use crate::model::Digest;
 
@@ -24,8 +24,6 @@ use crate::model::Digest;
 const LARGEST_JSON: u64 = 16 << 20;
 /// The longest manifest of ours, unpacked.
 const LARGEST_MANIFEST: u64 = 128 << 20;
-/// Bytes that a decompressor may keep: what our own compressor asks of it, and then some.
-pub const WINDOW_LOG: u32 = 24;
 
 /// What a bundle says that it holds, with all of its large blobs still to be read.
 #[derive(Clone, Debug)]
@@ -122,7 +120,7 @@ impl Reading<'_> {
         let index = self.file(&EntryName::Index, LARGEST_JSON)?;
         let ours =
             layout::find_manifest(&index).map_err(|why| Stop::NotABundle(format!("index.json: {why}")))?;
-        let manifest = self.manifest(&ours)?;
+        let mut manifest = self.manifest(&ours)?;
         let mut images = Images::new();
         let mut large = LargeBlobs::new();
         let mut used = BTreeSet::from([ours.clone()]);
@@ -135,6 +133,13 @@ impl Reading<'_> {
             match self.image(id, &members) {
                 Ok(image) => {
                     used.extend([members[0].manifest.digest.clone(), id.clone()]);
+                    if let Some(index) = &image.index {
+                        used.insert(index.blob.descriptor.digest.clone());
+                        for blob in &index.attached {
+                            let needed_by = members.iter().map(|m| m.reference.familiar()).collect();
+                            self.want(&mut large, blob, None, needed_by);
+                        }
+                    }
                     for (layer, chain) in image.layers.iter().zip(image.chain_ids()) {
                         if unneeded.remove(&chain) || manifest.requires.layers.binary_search(&chain).is_ok() {
                             continue;
@@ -177,6 +182,11 @@ impl Reading<'_> {
             let docker = self.file(&EntryName::DockerManifest, LARGEST_JSON)?;
             self.compare(&EntryName::DockerManifest, &docker, &layout::docker_manifest(&manifest, &images));
         }
+        for member in &mut manifest.members {
+            // Bundles of version 1 do not say it.
+            let known = images.get(&member.image_id).map(|image| image.identity.clone());
+            member.identity = known.or_else(|| member.identity.take());
+        }
         Ok((manifest, images, large))
     }
 
@@ -214,20 +224,30 @@ impl Reading<'_> {
         let needed_by: Vec<String> = members.iter().map(|member| member.reference.familiar()).collect();
         let named = &members[0].manifest;
         let of = |digest: &Digest, what: String| Finding::of_blob(digest, what).needed_by(&needed_by);
-        if let Some(other) = members.iter().find(|member| member.manifest != *named) {
+        let differs = |member: &&&Member| {
+            member.manifest != *named
+                || member.index != members[0].index
+                || member.attached != members[0].attached
+        };
+        if let Some(other) = members.iter().find(differs) {
             return Err(of(&other.manifest.digest, format!("image {id} has two manifests")));
         }
         let whose = |finding: Finding| finding.needed_by(&needed_by);
-        check_type(named, layout::IMAGE_MANIFEST).map_err(whose)?;
+        check_type(named, &layout::MANIFESTS).map_err(whose)?;
         let text = self.blob(&named.digest, Some(named.size)).map_err(whose)?;
         let manifest: ImageManifest = parse(&text).map_err(|what| of(&named.digest, what))?;
-        check_type(&manifest.config, layout::CONFIG).map_err(whose)?;
+        check_type(&manifest.config, &layout::CONFIGS).map_err(whose)?;
         if manifest.config.digest != *id {
             let what = format!("its config is {}, and the image should be {id}", manifest.config.digest);
             return Err(of(&named.digest, what));
         }
-        let text = self.blob(id, Some(manifest.config.size)).map_err(whose)?;
-        let config: ImageConfig = parse(&text).map_err(|what| of(id, what))?;
+        let config = self.blob(id, Some(manifest.config.size)).map_err(whose)?;
+        let config: ImageConfig = parse(&config).map_err(|what| of(id, what))?;
+        let identity = config.identity();
+        if let Some(said) = members.iter().filter_map(|m| m.identity.as_ref()).find(|said| **said != identity)
+        {
+            return Err(of(id, format!("its identity is {identity}, and the bundle says {said}")));
+        }
         let diff_ids = config.rootfs.diff_ids;
         if diff_ids.len() != manifest.layers.len() {
             let what =
@@ -235,19 +255,36 @@ impl Reading<'_> {
             return Err(of(&named.digest, what));
         }
         for layer in &manifest.layers {
-            check_type(layer, layout::LAYER).map_err(whose)?;
+            check_type(layer, &layout::LAYERS).map_err(whose)?;
         }
         let layers = manifest.layers.into_iter().zip(diff_ids);
-        let image = StoredImage {
+        Ok(StoredImage {
             reference: members[0].reference.clone(),
             image_id: id.clone(),
+            identity,
             config: manifest.config,
+            manifest: SmallBlob { descriptor: named.clone(), bytes: text },
+            index: self.index(members[0], named).map_err(whose)?,
             layers: layers.map(|(blob, diff_id)| StoredLayer { diff_id, blob }).collect(),
-        };
-        if layout::image_manifest(&image).descriptor != *named {
-            return Err(of(&named.digest, "it is not written as this program writes it".to_owned()));
+        })
+    }
+
+    /// The index that a member says its manifest is in.
+    fn index(&self, member: &Member, manifest: &Descriptor) -> Result<Option<StoredIndex>, Finding> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            manifests: Vec<Descriptor>,
         }
-        Ok(image)
+        let Some(descriptor) = &member.index else { return Ok(None) };
+        check_type(descriptor, &layout::INDEXES)?;
+        let bytes = self.blob(&descriptor.digest, Some(descriptor.size))?;
+        let of = |what: String| Finding::of_blob(&descriptor.digest, what);
+        let index: Index = parse(&bytes).map_err(of)?;
+        if !index.manifests.iter().any(|entry| entry.digest == manifest.digest) {
+            return Err(of(format!("it does not name the manifest {}", manifest.digest)));
+        }
+        let blob = SmallBlob { descriptor: descriptor.clone(), bytes };
+        Ok(Some(StoredIndex { blob, attached: member.attached.clone() }))
     }
 
     /// Notes a large blob that somebody needs.
@@ -260,7 +297,8 @@ impl Reading<'_> {
     ) {
         let digest = &descriptor.digest;
         if let Some(known) = large.get_mut(digest) {
-            if known.descriptor != *descriptor || known.diff_id.as_ref() != diff_id {
+            // Docker's manifests and OCI's call the same layer differently.
+            if known.descriptor.size != descriptor.size || known.diff_id.as_ref() != diff_id {
                 let what = "two images disagree about what it is";
                 self.findings.push(Finding::of_blob(digest, what).needed_by(&needed_by));
             }
@@ -329,13 +367,14 @@ fn by_image(manifest: &BundleManifest) -> BTreeMap<&Digest, Vec<&Member>> {
     images
 }
 
-fn check_type(descriptor: &Descriptor, wanted: &str) -> Result<(), Finding> {
-    if descriptor.media_type == wanted {
+fn check_type(descriptor: &Descriptor, known: &[&str]) -> Result<(), Finding> {
+    if known.contains(&descriptor.media_type.as_str()) {
         return Ok(());
     }
     // Whoever made it may have put anything into the text.
     let found = descriptor.media_type.escape_debug();
-    Err(Finding::of_blob(&descriptor.digest, format!("it is of type `{found}`, and should be `{wanted}`")))
+    let wanted = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(" or ");
+    Err(Finding::of_blob(&descriptor.digest, format!("it is of type `{found}`, and should be {wanted}")))
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {

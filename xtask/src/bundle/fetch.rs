@@ -5,7 +5,7 @@
 //! (`receiver.rs`). So what has little that is new is pushed, everything else is saved, and whatever a push
 //! did not bring is saved too. Nothing new: then nothing is moved at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::layout::ImageConfig;
+use super::layout::{ImageConfig, made_here};
 use super::manifest::{StoredImage, StoredLayer};
+use super::originals::original;
 use super::piped;
 use super::receiver::Receiver;
 use super::saved::{self, Wanted};
 use super::store::{BUDGET, Store};
 use crate::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress};
-use crate::model::{Digest, ImageDetails, Reference, Unit};
+use crate::model::{Digest, Identity, ImageDetails, Platform, Reference, Unit};
 
 /// How many images are asked about at the same time.
 const QUESTIONS: usize = 8;
@@ -76,6 +77,10 @@ pub enum FetchError {
 struct Asked {
     reference: Reference,
     id: Digest,
+    identity: Identity,
+    platform: Platform,
+    /// The ID is the digest of a manifest or an index: the engine keeps these, and the layers as they were packed.
+    has_manifest: bool,
     size: u64,
     layers: Vec<Digest>,
 }
@@ -104,13 +109,16 @@ pub async fn fetch(
         .buffered(QUESTIONS)
         .try_collect()
         .await?;
+    if asked.iter().any(|asked| asked.has_manifest) {
+        return fetch_originals(engine, store, asked, progress).await;
+    }
     let mut lacks = lacks(store, &asked).await?;
     let had_all = lacks.is_empty();
     let may_push = engine.may_share_loopback();
     let is_small = |lack: &Lack| may_push && lack.new * PUSH_COST + PUSH_START < lack.asked.size;
     let large: Vec<Lack> = lacks.iter().filter(|lack| !is_small(lack)).cloned().collect();
     if !large.is_empty() {
-        save(engine, store, &large, progress).await?;
+        save_layers(engine, store, &large, progress).await?;
         lacks = self::lacks(store, &asked).await?;
     }
     if !lacks.is_empty() && may_push {
@@ -122,18 +130,62 @@ pub async fn fetch(
         for lack in &mut lacks {
             lack.wanted.known.clear();
         }
-        save(engine, store, &lacks, progress).await?;
+        save_layers(engine, store, &lacks, progress).await?;
     }
     let images = assemble(store, asked).await?;
     if !had_all {
-        let store = store.clone();
-        if let Err(error) = blocking("the rest", move || store.prune(BUDGET)).await {
-            progress(Progress::Warning(format!(
-                "the store of blobs stays larger than it should be: {error}"
-            )));
-        }
+        prune(store, progress).await;
     }
     Ok(images)
+}
+
+async fn prune(store: &Store, progress: OnProgress<'_>) {
+    let store = store.clone();
+    if let Err(error) = blocking("the rest", move || store.prune(BUDGET)).await {
+        progress(Progress::Warning(format!("the store of blobs stays larger than it should be: {error}")));
+    }
+}
+
+/// Images of an engine that keeps manifests, as they are there: nothing is packed anew.
+async fn fetch_originals(
+    engine: &AnyEngine,
+    store: &Store,
+    asked: Vec<Asked>,
+    progress: OnProgress<'_>,
+) -> Result<Vec<StoredImage>, FetchError> {
+    let (looking, wanted) = (store.clone(), asked.clone());
+    let lacking = blocking("the list of blobs", move || {
+        let lacks = |asked: &Asked| asked.original(&looking).is_none();
+        Ok(wanted.into_iter().filter(lacks).map(|asked| asked.reference).collect::<Vec<_>>())
+    });
+    let lacking = lacking.await?;
+    if !lacking.is_empty() {
+        let take = |reader: piped::Reader, store: &Store, moved: &dyn Fn(u64)| {
+            saved::take_as_is(reader, store, moved)
+        };
+        save(engine, store, &lacking, progress, take).await?;
+        prune(store, progress).await;
+    }
+    let store = store.clone();
+    let images = blocking("the images", move || {
+        // Two manifests of the same image, packed at different times, are one image: the first one speaks for it.
+        let mut seen: BTreeMap<Digest, StoredImage> = BTreeMap::new();
+        let image = |asked: Asked| {
+            let incomplete =
+                || FetchError::Incomplete { reference: asked.reference.clone(), what: asked.id.to_string() };
+            let found = asked.original(&store).ok_or_else(incomplete)?;
+            let first = seen.entry(found.image_id.clone()).or_insert(found);
+            Ok(StoredImage { reference: asked.reference.clone(), ..first.clone() })
+        };
+        Ok(asked.into_iter().map(image).collect::<Result<Vec<_>, _>>())
+    });
+    images.await?
+}
+
+impl Asked {
+    fn original(&self, store: &Store) -> Option<StoredImage> {
+        original(store, &self.reference, &self.id, &self.platform)
+    }
 }
 
 async fn ask(engine: &AnyEngine, reference: &Reference) -> Result<Asked, FetchError> {
@@ -142,7 +194,17 @@ async fn ask(engine: &AnyEngine, reference: &Reference) -> Result<Asked, FetchEr
         .await
         .map_err(|source| FetchError::Engine { subject: reference.familiar(), source })?;
     let details = details.ok_or_else(|| FetchError::Missing(reference.clone()))?;
-    Ok(Asked { reference: reference.clone(), id: details.id, size: details.size, layers: details.layers })
+    // A store that keeps no manifests knows those of registries, and they are never the ID of an image.
+    let has_manifest = details.repo_digests.iter().any(|known| known.digest() == Some(&details.id));
+    Ok(Asked {
+        reference: reference.clone(),
+        id: details.id,
+        identity: details.identity,
+        platform: details.platform,
+        has_manifest,
+        size: details.size,
+        layers: details.layers,
+    })
 }
 
 /// Each image of which the store lacks something, once.
@@ -177,31 +239,48 @@ async fn lacks(store: &Store, asked: &[Asked]) -> Result<Vec<Lack>, FetchError> 
     .await
 }
 
-/// One archive with all of them, read as it comes.
-async fn save(
+/// What is lacking, out of one archive.
+async fn save_layers(
     engine: &AnyEngine,
     store: &Store,
     lacks: &[Lack],
     progress: OnProgress<'_>,
 ) -> Result<(), FetchError> {
-    let references: Vec<Reference> = lacks.iter().map(|lack| lack.asked.reference.clone()).collect();
-    let subject = subject(lacks);
+    let references = references(lacks);
     let mut wanted = Wanted::default();
     for lack in lacks {
         wanted.configs.extend(lack.wanted.configs.iter().cloned());
         wanted.layers.extend(lack.wanted.layers.iter().cloned());
         wanted.known.extend(lack.wanted.known.iter().cloned());
     }
+    let take = move |reader: piped::Reader, store: &Store, moved: &dyn Fn(u64)| {
+        saved::take(reader, store, &wanted, moved)
+    };
+    save(engine, store, &references, progress, take).await
+}
+
+fn references(lacks: &[Lack]) -> Vec<Reference> {
+    lacks.iter().map(|lack| lack.asked.reference.clone()).collect()
+}
+
+/// One archive with all of them, read by `take` as it comes.
+async fn save(
+    engine: &AnyEngine,
+    store: &Store,
+    references: &[Reference],
+    progress: OnProgress<'_>,
+    take: impl FnOnce(piped::Reader, &Store, &dyn Fn(u64)) -> io::Result<()> + Send + 'static,
+) -> Result<(), FetchError> {
+    let subject = subject(references);
     let engine_failed = |source| FetchError::Engine { subject: subject.clone(), source };
     let (mut feeder, reader) = piped::reader(BATCH);
     let at = Arc::new(AtomicU64::new(0));
     let (moved, store) = (at.clone(), store.clone());
-    let reading = blocking(&subject, move || {
-        saved::take(reader, &store, &wanted, &|bytes| moved.store(bytes, Ordering::Relaxed))
-    });
+    let reading =
+        blocking(&subject, move || take(reader, &store, &|bytes| moved.store(bytes, Ordering::Relaxed)));
     let sending = async {
         // The engine writes all to its own disk before it answers.
-        let mut archive = engine.save(&references).await.map_err(engine_failed)?;
+        let mut archive = engine.save(references).await.map_err(engine_failed)?;
         let ended = loop {
             match archive.next().await {
                 Some(Ok(chunk)) => {
@@ -231,7 +310,7 @@ async fn save(
 /// Pushes what is lacking, image by image. What goes wrong is warned of: there is another way.
 async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnProgress<'_>) {
     let warn = |cause: &dyn std::fmt::Display| {
-        let subject = subject(lacks);
+        let subject = subject(&references(lacks));
         progress(Progress::Warning(format!(
             "{subject} cannot be pushed to 127.0.0.1, so all of it is saved: {cause}"
         )));
@@ -363,13 +442,12 @@ fn stored(store: &Store, asked: Asked) -> Result<StoredImage, FetchError> {
             Ok(known.layer)
         })
         .collect();
-    let layers = layers?;
-    Ok(StoredImage { reference: asked.reference.clone(), image_id: asked.id, config, layers })
+    Ok(made_here(asked.reference.clone(), config, asked.identity, layers?))
 }
 
-fn subject(lacks: &[Lack]) -> String {
-    match lacks {
-        [one] => one.asked.reference.familiar(),
+fn subject(references: &[Reference]) -> String {
+    match references {
+        [one] => one.familiar(),
         many => format!("{} images", many.len()),
     }
 }

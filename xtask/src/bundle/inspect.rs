@@ -129,7 +129,7 @@ impl Inspection {
     pub fn inventory(&self) -> Inventory {
         let mut inventory = Inventory { version: inventory::VERSION, ..Inventory::default() };
         for InspectedMember { member, layers, .. } in &self.members {
-            inventory.images.entry(member.image_id.clone()).or_default().extend(member.names().cloned());
+            inventory.add(member);
             inventory.layers.extend(layers.iter().map(|layer| layer.chain_id.clone()));
         }
         inventory.artifacts.extend(self.artifacts.iter().map(|artifact| artifact.blob.digest.clone()));

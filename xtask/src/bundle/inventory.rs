@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::contents::Contents;
 use super::finding::BundleError;
 use super::inspect::Inspection;
-use super::manifest::{BundleManifest, StoredImage, chain_ids};
+use super::manifest::{BundleManifest, Member, StoredImage, chain_ids};
 use super::open::Bundle;
 use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::model::{Digest, Reference};
+use crate::model::{Digest, Identity, ImageDetails, Reference};
 
-/// The version of the file.
-pub const VERSION: u32 = 1;
+/// The version of the file. Version 1 had image IDs, which mean nothing to another kind of store.
+pub const VERSION: u32 = 2;
 /// The longest file that is read as one.
 const LARGEST: u64 = 256 << 20;
 /// How many images an engine is asked about at the same time.
@@ -30,13 +30,16 @@ const QUESTIONS: usize = 16;
 /// What a receiver has. The same engine in the same state gives the same text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inventory {
-    /// Of this format: 1.
+    /// Of this format: [`VERSION`].
     pub version: u32,
     /// `docker 20.10.24`; none when it follows from a bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// Image IDs, with the names that they have.
-    pub images: BTreeMap<Digest, BTreeSet<Reference>>,
+    /// What is in its images, with the names that they have.
+    pub images: BTreeMap<Identity, BTreeSet<Reference>>,
+    /// The IDs that its store gives them: bundles of version 1 require images by these.
+    #[serde(skip)]
+    pub ids: BTreeMap<Digest, Identity>,
     /// Chain IDs of the layers of these images.
     pub layers: BTreeSet<Digest>,
     /// Digests of artifacts.
@@ -56,11 +59,11 @@ pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inv
         .map(|image| (image.id.clone(), image.names.iter().chain(&image.digests).cloned().collect()))
         .collect();
     // An image that goes away meanwhile is not there.
-    let layers: Vec<(Digest, Vec<Reference>, Option<Vec<Digest>>)> = stream::iter(named)
+    let details: Vec<(Vec<Reference>, Option<ImageDetails>)> = stream::iter(named)
         .map(|(id, names)| async move {
-            let Some(name) = names.first() else { return Ok((id, names, None)) };
+            let Some(name) = names.first() else { return Ok((names, None)) };
             let details = engine.details(name).await?.filter(|details| details.id == id);
-            Ok::<_, EngineError>((id, names, details.map(|details| details.layers)))
+            Ok::<_, EngineError>((names, details))
         })
         .buffer_unordered(QUESTIONS)
         .try_collect()
@@ -71,10 +74,11 @@ pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inv
         artifacts,
         ..Inventory::default()
     };
-    for (id, names, layers) in layers {
-        if let Some(layers) = layers {
-            inventory.layers.extend(chain_ids(&layers));
-            inventory.images.insert(id, names.into_iter().collect());
+    for (names, details) in details {
+        if let Some(details) = details {
+            inventory.layers.extend(chain_ids(&details.layers));
+            inventory.ids.insert(details.id, details.identity.clone());
+            inventory.images.entry(details.identity).or_default().extend(names);
         }
     }
     Ok(inventory)
@@ -143,11 +147,24 @@ impl Inventory {
         let manifest = contents.manifest();
         let mut inventory = Self { version: VERSION, ..Self::default() };
         for member in &manifest.members {
-            inventory.images.entry(member.image_id.clone()).or_default().extend(member.names().cloned());
+            inventory.add(member);
         }
         inventory.layers.extend(contents.images().flat_map(StoredImage::chain_ids));
         inventory.artifacts.extend(manifest.artifacts.iter().map(|artifact| artifact.blob.digest.clone()));
         inventory
+    }
+
+    /// An image of a bundle. Of one that a bundle of version 1 only required nobody knows what is in it.
+    pub(super) fn add(&mut self, member: &Member) {
+        if let Some(identity) = &member.identity {
+            self.images.entry(identity.clone()).or_default().extend(member.names().cloned());
+        }
+    }
+
+    /// What is in a member's image, if it is here.
+    pub fn find(&self, member: &Member) -> Option<&Identity> {
+        let known = member.identity.as_ref().or_else(|| self.ids.get(&member.image_id))?;
+        self.images.get_key_value(known).map(|(identity, _)| identity)
     }
 
     /// Reads an inventory's file, or what `bundle inspect --format json` says of a bundle.
@@ -162,12 +179,16 @@ impl Inventory {
                 .map_err(|error| format!("it is no answer of `bundle inspect --format json`: {error}"))?;
             return Ok(inspection.inventory());
         }
-        let inventory: Self =
-            serde_json::from_value(value).map_err(|error| format!("it is no inventory: {error}"))?;
-        if inventory.version > VERSION {
-            return Err(format!("it is of format {}, and this program reads {VERSION}", inventory.version));
+        match value.get("version").and_then(serde_json::Value::as_u64) {
+            Some(version) if version < VERSION.into() => Err(format!(
+                "it is an inventory of format {version}, which names images as one kind of store does; take a new one \
+                 with `cargo xtask bundle inventory`"
+            )),
+            Some(version) if version > VERSION.into() => {
+                Err(format!("it is of format {version}, and this program reads {VERSION}"))
+            }
+            _ => serde_json::from_value(value).map_err(|error| format!("it is no inventory: {error}")),
         }
-        Ok(inventory)
     }
 
     /// The file's text.
@@ -182,10 +203,12 @@ impl Inventory {
     pub fn lacking(&self, contents: &Contents) -> Vec<Lack> {
         let manifest = contents.manifest();
         let mut lacks = Vec::new();
-        for id in manifest.requires.images.iter().filter(|id| !self.images.contains_key(id)) {
-            let members = manifest.members.iter().filter(|member| member.image_id == *id);
-            let names = members.map(|member| member.reference.familiar()).collect();
-            lacks.push(Lack::Image { id: id.clone(), names });
+        for id in &manifest.requires.images {
+            let members = || manifest.members.iter().filter(|member| member.image_id == *id);
+            if !members().any(|member| self.find(member).is_some()) {
+                let names = members().map(|member| member.reference.familiar()).collect();
+                lacks.push(Lack::Image { id: id.clone(), names });
+            }
         }
         for image in contents.images() {
             for (layer, chain) in image.layers.iter().zip(image.chain_ids()) {
@@ -209,10 +232,11 @@ impl Inventory {
 pub fn leave_out(manifest: &mut BundleManifest, images: &[StoredImage], has: &Inventory) {
     let requires = &mut manifest.requires;
     let members: BTreeSet<&Digest> = manifest.members.iter().map(|member| &member.image_id).collect();
-    let is_here = |id: &&&Digest| has.images.contains_key(**id);
-    requires.images = members.iter().filter(is_here).map(|id| (*id).clone()).collect();
+    let here = manifest.members.iter().filter(|member| has.find(member).is_some());
+    let here: BTreeSet<Digest> = here.map(|member| member.image_id.clone()).collect();
     let sent = images.iter().filter(|image| members.contains(&image.image_id));
-    let sent = sent.filter(|image| !has.images.contains_key(&image.image_id));
+    let sent = sent.filter(|image| !here.contains(&image.image_id));
+    requires.images = here.iter().cloned().collect();
     let layers: BTreeSet<Digest> = sent.flat_map(StoredImage::chain_ids).collect();
     requires.layers = layers.intersection(&has.layers).cloned().collect();
     let artifacts: BTreeSet<Digest> = manifest.artifacts.iter().map(|a| a.blob.digest.clone()).collect();

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::manifest::{BundleManifest, Descriptor, Member, StoredImage};
-use crate::model::Digest;
+use super::manifest::{BundleManifest, Descriptor, Member, StoredImage, StoredLayer};
+pub use super::manifest::{SmallBlob, describe};
+use crate::model::{Digest, Identity, Platform, Reference, RunConfig};
 
 /// Layers: a tar, compressed with zstd.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -18,18 +18,33 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// An image's manifest.
 pub const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// What manifests of images are called: OCI's name, and Docker's.
+pub const MANIFESTS: [&str; 2] = [IMAGE_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"];
+/// What configs of images are called.
+pub const CONFIGS: [&str; 2] = [CONFIG, "application/vnd.docker.container.image.v1+json"];
+/// What indexes are called.
+pub const INDEXES: [&str; 2] = [INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
+/// What layers are called, packed and not. Foreign ones, which are nowhere but at their makers', are not taken.
+pub const LAYERS: [&str; 5] = [
+    LAYER,
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar",
+];
 /// Our own manifest; compressed, for in a delta it would outweigh what it is about.
 pub const BUNDLE_MANIFEST: &str = "application/vnd.dev.xtask.bundle.v1+json+zstd";
 /// Artifacts and files of the tree.
 pub const BYTES: &str = "application/octet-stream";
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// An index: of the layout, or of an image.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The annotation of the index that names our own manifest.
 const OURS: &str = "dev.xtask.bundle";
 /// Tools find an image of a layout by this (OCI image-spec, annotations.md).
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// containerd, and engines that keep their images in it, name an image after this.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// The content of `oci-layout`.
 pub const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -76,38 +91,14 @@ fn blob_path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// A small blob that is made here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SmallBlob {
-    /// What it is.
-    pub descriptor: Descriptor,
-    /// Its content.
-    pub bytes: Vec<u8>,
-}
-
-impl SmallBlob {
-    /// Of these bytes.
-    pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
-        Self { descriptor: describe(media_type, &bytes), bytes }
-    }
-}
-
-/// The descriptor of some bytes.
-pub fn describe(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::from_sha256(&Sha256::digest(bytes).into()),
-        size: bytes.len() as u64,
-    }
-}
-
-/// `blobs/…/IMAGE_MANIFEST` (manifest.md).
+/// An image's manifest (manifest.md), or one of Docker's (distribution, `manifest-v2-2.md`), which has the same fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageManifest {
     /// 2
     pub schema_version: u32,
-    /// [`IMAGE_MANIFEST`]
+    /// One of [`MANIFESTS`]; OCI leaves it open whether it is said.
+    #[serde(default)]
     pub media_type: String,
     /// The image's config.
     pub config: Descriptor,
@@ -120,6 +111,25 @@ pub struct ImageManifest {
 pub struct ImageConfig {
     /// The layers.
     pub rootfs: RootFs,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default)]
+    config: Option<RunConfig>,
+}
+
+impl ImageConfig {
+    /// What is in the image, the same in every store.
+    pub fn identity(&self) -> Identity {
+        // As engines read it: no system is Linux.
+        let os = if self.os.is_empty() { "linux" } else { &self.os };
+        let platform = Platform::new(os, &self.architecture, self.variant.as_deref());
+        let config = self.config.clone().unwrap_or_default();
+        Identity::of(&platform, &self.rootfs.diff_ids, &config)
+    }
 }
 
 /// `rootfs` of an image's config.
@@ -130,15 +140,28 @@ pub struct RootFs {
     pub diff_ids: Vec<Digest>,
 }
 
-/// The manifest of an image. A [`Member`] names its descriptor.
-pub fn image_manifest(image: &StoredImage) -> SmallBlob {
+/// An image of a store that keeps no manifests: it gets one of ours.
+pub fn made_here(
+    reference: Reference,
+    config: Descriptor,
+    identity: Identity,
+    layers: Vec<StoredLayer>,
+) -> StoredImage {
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: IMAGE_MANIFEST.to_owned(),
-        config: image.config.clone(),
-        layers: image.layers.iter().map(|layer| layer.blob.clone()).collect(),
+        config: config.clone(),
+        layers: layers.iter().map(|layer| layer.blob.clone()).collect(),
     };
-    SmallBlob::new(IMAGE_MANIFEST, json(&manifest))
+    StoredImage {
+        reference,
+        image_id: config.digest.clone(),
+        identity,
+        config,
+        manifest: SmallBlob::new(IMAGE_MANIFEST, json(&manifest)),
+        index: None,
+        layers,
+    }
 }
 
 /// `index.json`: an entry for each name of each image that the bundle holds, sorted by name.
@@ -181,10 +204,11 @@ pub fn index(manifest: &BundleManifest, ours: &Digest) -> Vec<u8> {
     for member in held(manifest) {
         for name in member.names() {
             let name = name.to_string();
+            let named = member.index.as_ref().unwrap_or(&member.manifest);
             let entry = IndexEntry {
-                media_type: member.manifest.media_type.clone(),
-                digest: member.manifest.digest.clone(),
-                size: member.manifest.size,
+                media_type: named.media_type.clone(),
+                digest: named.digest.clone(),
+                size: named.size,
                 platform: IndexPlatform {
                     architecture: member.platform.arch.clone(),
                     os: member.platform.os.clone(),
@@ -341,16 +365,20 @@ pub fn assemble(
         let image = by_id
             .get(&member.image_id)
             .ok_or_else(|| AssembleError::NoImage { member: told(), image_id: member.image_id.clone() })?;
-        let own = image_manifest(image);
+        let own = &image.manifest;
         if own.descriptor != member.manifest {
             return Err(AssembleError::OtherManifest {
                 member: told(),
                 found: member.manifest.digest.clone(),
-                expected: own.descriptor.digest,
+                expected: own.descriptor.digest.clone(),
             });
         }
-        pieces.insert(EntryName::Blob(own.descriptor.digest), Piece::Bytes(own.bytes));
+        let small = image.index.iter().map(|index| &index.blob).chain([own]);
+        pieces.extend(small.map(|small| {
+            (EntryName::Blob(small.descriptor.digest.clone()), Piece::Bytes(small.bytes.clone()))
+        }));
         pieces.extend([blob(&image.config)]);
+        pieces.extend(image.index.iter().flat_map(|index| &index.attached).map(blob));
         let layers = image.layers.iter().zip(image.chain_ids());
         let lacking = layers.filter(|(_, chain)| manifest.requires.layers.binary_search(chain).is_err());
         pieces.extend(lacking.map(|(layer, _)| blob(&layer.blob)));

@@ -7,7 +7,8 @@ use super::contents::Contents;
 use super::deliver::{Parcel, Present, lacking};
 use super::inspect::counted;
 use super::inventory::Inventory;
-use super::manifest::{Descriptor, StoredImage};
+use super::layout::made_here;
+use super::manifest::Descriptor;
 use crate::model::{Digest, Reference};
 
 /// What is done to one image.
@@ -40,16 +41,14 @@ impl LoadPlan {
     pub fn of(contents: &Contents, has: &Inventory) -> Self {
         let mut parcels: BTreeMap<&Digest, Parcel> = BTreeMap::new();
         for member in &contents.manifest().members {
-            let parcel = parcels.entry(&member.image_id).or_insert_with(|| {
-                let image = contents.image(member).cloned().unwrap_or_else(|| StoredImage {
-                    reference: member.reference.clone(),
-                    image_id: member.image_id.clone(),
-                    // It is there already, so nobody reads this of it.
-                    config: Descriptor { size: 0, ..member.manifest.clone() },
-                    layers: Vec::new(),
-                });
-                Parcel { image, names: Vec::new() }
-            });
+            // What is neither in the bundle nor here was told before.
+            let required = || {
+                let config = Descriptor { size: 0, ..member.manifest.clone() };
+                // It is there already, so nobody reads more of it.
+                Some(made_here(member.reference.clone(), config, has.find(member)?.clone(), Vec::new()))
+            };
+            let Some(image) = contents.image(member).cloned().or_else(required) else { continue };
+            let parcel = parcels.entry(&member.image_id).or_insert(Parcel { image, names: Vec::new() });
             for name in member.names() {
                 if !parcel.names.contains(name) {
                     parcel.names.push(name.clone());
@@ -64,7 +63,7 @@ impl LoadPlan {
         let mut plan = Self::default();
         let mut chains = has.layers.clone();
         for parcel in parcels {
-            let action = match has.images.get(&parcel.image.image_id) {
+            let action = match has.images.get(&parcel.image.identity) {
                 Some(names) => {
                     // Engines give names with a digest to what they pull only.
                     let tags = parcel.names.iter().filter(|name| name.digest().is_none());

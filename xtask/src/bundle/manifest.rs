@@ -1,16 +1,16 @@
 //! The nouns of a bundle: what our own manifest in it says, and the descriptors of what it holds.
 //!
 //! Plain data. The manifest is versioned and only grows: readers skip fields that they do not know, and fields that
-//! come later have a default. It holds no times, names of machines or paths outside the tree: the same images give
+//! come later have a default. Version 2 has images as their store had them, with compressed layers and manifests of others. It holds no times, names of machines or paths outside the tree: the same images give
 //! the same bytes.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Digest, ImageName, Platform, Reference};
+use crate::model::{Digest, Identity, ImageName, Platform, Reference};
 
 /// The version of the manifest that this program writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a blob is, by which name, and how long (OCI image-spec, descriptor.md).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,10 +24,35 @@ pub struct Descriptor {
     pub size: u64,
 }
 
+/// The descriptor of some bytes.
+pub fn describe(media_type: &str, bytes: &[u8]) -> Descriptor {
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: Digest::from_sha256(&Sha256::digest(bytes).into()),
+        size: bytes.len() as u64,
+    }
+}
+
+/// A blob that is held in memory: a manifest or an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallBlob {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+impl SmallBlob {
+    /// Of these bytes.
+    pub fn new(media_type: &str, bytes: Vec<u8>) -> Self {
+        Self { descriptor: describe(media_type, &bytes), bytes }
+    }
+}
+
 /// What a bundle is for, and what it holds. One blob of the bundle, found through an annotation of its index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleManifest {
-    /// Of this format: 1.
+    /// Of this format: [`VERSION`].
     pub version: u32,
     /// What wrote it: `xtask 0.1.0`.
     pub tool: String,
@@ -84,10 +109,19 @@ pub struct Member {
     pub needed_by: Vec<String>,
     /// What it runs on.
     pub platform: Platform,
-    /// The image's ID in the engine, which is the digest of its config.
+    /// The digest of its config.
     pub image_id: Digest,
-    /// Its OCI manifest.
+    /// What is in it, the same in every store. None in bundles of version 1, where it follows from the config.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Its manifest.
     pub manifest: Descriptor,
+    /// The index that the manifest was found in, where its store had one: what `name@sha256:…` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Descriptor>,
+    /// Blobs of the index that are not the image's own: attestations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attached: Vec<Descriptor>,
 }
 
 impl Member {
@@ -213,13 +247,33 @@ pub struct StoredImage {
     pub reference: Reference,
     /// The digest of its config.
     pub image_id: Digest,
+    /// What is in it, the same in every store.
+    pub identity: Identity,
     /// Its config, byte for byte as the engine has it.
     pub config: Descriptor,
+    /// Its manifest: the store's own where it keeps manifests, else one that is made here.
+    pub manifest: SmallBlob,
+    /// What its store had around the manifest.
+    pub index: Option<StoredIndex>,
     /// From the bottom up.
     pub layers: Vec<StoredLayer>,
 }
 
+/// An index with the manifest of an image in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredIndex {
+    /// The index, byte for byte.
+    pub blob: SmallBlob,
+    /// Blobs of it that are not the image's own and are at hand: attestations.
+    pub attached: Vec<Descriptor>,
+}
+
 impl StoredImage {
+    /// What `name@sha256:…` names where its manifest is kept: its index, or the manifest itself.
+    pub fn named(&self) -> &Digest {
+        &self.index.as_ref().map_or(&self.manifest, |index| &index.blob).descriptor.digest
+    }
+
     /// The chain ID of each layer, from the bottom up.
     pub fn chain_ids(&self) -> Vec<Digest> {
         chain_ids(self.layers.iter().map(|layer| &layer.diff_id))
@@ -270,6 +324,8 @@ mod tests {
     fn fields_of_later_versions_are_skipped_and_of_earlier_ones_defaulted() {
         let text = r#"{"version":1,"tool":"xtask 9.9.9","tag":"v1","members":[],"further":{"a":1}}"#;
         let manifest: BundleManifest = serde_json::from_str(text).unwrap();
-        assert_eq!(manifest, BundleManifest { tool: "xtask 9.9.9".to_owned(), ..BundleManifest::new("v1") });
+        let expected =
+            BundleManifest { version: 1, tool: "xtask 9.9.9".to_owned(), ..BundleManifest::new("v1") };
+        assert_eq!(manifest, expected);
     }
 }

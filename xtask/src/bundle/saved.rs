@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 
 use bytes::Bytes;
 
+use super::manifest::Descriptor;
 use super::piped::Pieces;
 use super::store::{MAX_CONFIG, Store, digest_of};
 use crate::model::Digest;
@@ -105,6 +106,37 @@ pub(super) fn take(
                 store.put_config(&bytes)?;
             }
             Kind::Other => tar.content(entry.size, &mut |_| Ok(()))?,
+        }
+        tar.pad(entry.size)?;
+    }
+    Ok(())
+}
+
+/// Reads an archive of an engine that keeps manifests to its end: every blob goes into the store as it is, under the
+/// digest that is its name.
+///
+/// # Errors
+/// As [`take`].
+pub(super) fn take_as_is(archive: impl Pieces, store: &Store, moved: &dyn Fn(u64)) -> io::Result<()> {
+    let mut tar = Tar { archive, at: 0, moved };
+    while let Some(entry) = tar.next()? {
+        let named = entry.name.strip_prefix("blobs/sha256/");
+        let digest = named.and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok());
+        let is_new = |digest: &Digest| {
+            !store.holds(&Descriptor { media_type: String::new(), digest: digest.clone(), size: entry.size })
+        };
+        match digest.filter(is_new) {
+            Some(digest) => {
+                let mut blob = store.begin_blob()?;
+                tar.content(entry.size, &mut |piece| {
+                    blob.push(piece);
+                    Ok(())
+                })?;
+                if !blob.finish(&digest)? {
+                    return Err(odd(format!("{} is not what its name says", entry.name)));
+                }
+            }
+            None => tar.content(entry.size, &mut |_| Ok(()))?,
         }
         tar.pad(entry.size)?;
     }

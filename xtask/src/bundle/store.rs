@@ -107,13 +107,39 @@ impl Store {
 
     /// The config of the image with this ID, if it is here, with its text.
     pub fn config(&self, id: &Digest) -> Option<(Descriptor, Vec<u8>)> {
-        let path = self.blob(id);
+        let bytes = self.small(id)?;
+        let size = bytes.len() as u64;
+        Some((Descriptor { media_type: CONFIG.to_owned(), digest: id.clone(), size }, bytes))
+    }
+
+    /// A manifest, an index or a config, whole and proven, if it is here; asking counts as use.
+    pub(super) fn small(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let path = self.blob(digest);
+        if fs::metadata(&path).ok()?.len() > MAX_CONFIG {
+            return None;
+        }
         let bytes = fs::read(&path).ok()?;
         self.touch(&path);
-        (digest_of(&bytes) == *id).then(|| {
-            let size = bytes.len() as u64;
-            (Descriptor { media_type: CONFIG.to_owned(), digest: id.clone(), size }, bytes)
-        })
+        (digest_of(&bytes) == *digest).then_some(bytes)
+    }
+
+    /// Whether a blob of this digest and size is here; asking counts as use.
+    pub(super) fn holds(&self, blob: &Descriptor) -> bool {
+        let path = self.blob(&blob.digest);
+        let is_here = fs::metadata(&path).is_ok_and(|found| found.len() == blob.size);
+        if is_here {
+            self.touch(&path);
+        }
+        is_here
+    }
+
+    /// Takes a blob in as it is. Nothing of it is kept before [`BlobWriter::finish`].
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn begin_blob(&self) -> io::Result<BlobWriter> {
+        let file = self.new_file()?;
+        Ok(BlobWriter { store: self.clone(), blob: Aside::begin(|pieces| written(file, pieces))? })
     }
 
     /// Keeps a config under the digest of its bytes.
@@ -302,6 +328,32 @@ impl Write for LayerWriter {
     fn flush(&mut self) -> io::Result<()> {
         // A flush of the compressor would cut its job short, and so change the bytes.
         Ok(())
+    }
+}
+
+/// A blob on its way into the store as it is: what is written is hashed meanwhile.
+pub(super) struct BlobWriter {
+    store: Store,
+    blob: Aside<io::Result<Blob>>,
+}
+
+impl BlobWriter {
+    /// Takes some bytes in.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        self.blob.push(piece);
+    }
+
+    /// Keeps it if it is the blob of this digest, and says whether it is.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn finish(self, wanted: &Digest) -> io::Result<bool> {
+        let blob = self.blob.finish()??;
+        let is_it = blob.digest == *wanted;
+        if is_it {
+            self.store.keep_proven(blob)?;
+        }
+        Ok(is_it)
     }
 }
 

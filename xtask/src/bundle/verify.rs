@@ -10,9 +10,10 @@ use std::io::{self, Read};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use sha2::{Digest as _, Sha256};
 
-use super::contents::{Contents, LargeBlob, WINDOW_LOG};
+use super::contents::{Contents, LargeBlob};
 use super::finding::{BundleError, Finding};
 use super::layout::EntryName;
+use super::packed::unpacked;
 use crate::model::Digest;
 
 /// Of which layers it is proven what they unpack to.
@@ -107,7 +108,7 @@ fn check(
     let file = contents.bundle().read(&name).map_err(read_error)?;
     let mut hashed = Hashed { inner: file, hash: Sha256::new(), moved };
     let diff_id = blob.diff_id.as_ref().filter(|_| unpack.includes(blob));
-    let unpacked = diff_id.map(|_| unpack_all(&mut hashed));
+    let unpacked = diff_id.map(|_| unpacked(&blob.descriptor, &mut hashed).and_then(unpack_all));
     // Whatever the decompressor has left, and all of it where nothing is unpacked.
     let mut buffer = vec![0; CHUNK];
     while hashed.read(&mut buffer).map_err(read_error)? > 0 {}
@@ -125,14 +126,12 @@ fn check(
 }
 
 /// The digest of what a layer unpacks to, however much that is, and how much; nothing of it is kept.
-fn unpack_all(packed: impl Read) -> io::Result<(Digest, u64)> {
-    let mut decoder = zstd::Decoder::new(packed)?;
-    decoder.window_log_max(WINDOW_LOG)?;
+fn unpack_all(mut tar: impl Read) -> io::Result<(Digest, u64)> {
     let mut hash = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
-        match decoder.read(&mut buffer)? {
+        match tar.read(&mut buffer)? {
             0 => return Ok((Digest::from_sha256(&hash.finalize().into()), size)),
             read => {
                 hash.update(&buffer[..read]);

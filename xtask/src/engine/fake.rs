@@ -442,13 +442,9 @@ impl Engine for FakeEngine {
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         self.enter(Verb::Details, reference.familiar()).await?;
         let state = self.state();
-        Ok(state.find(reference).map(|image| {
-            let mut details = state.containers.details(&reference.familiar(), image);
-            if details.layers.is_empty() {
-                details.layers = state.layers(&image.id);
-            }
-            details
-        }))
+        Ok(state
+            .find(reference)
+            .map(|image| state.containers.details(&reference.familiar(), image, state.layers(&image.id))))
     }
 
     async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {

@@ -41,7 +41,7 @@ pub use bollard::DockerEngine;
 pub use connect::{Found, Surroundings, connect, endpoints, find};
 pub use docker_config::{CredentialSource, DockerConfig};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
-pub use survey::Survey;
+pub use survey::{ImageStore, Survey};
 
 /// How far a pull, push or build is, or what it prints.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,6 +13,16 @@ use super::http::{empty, target};
 /// The longest answer that is read: an engine with thousands of images lists them all.
 const MAX_ANSWER: usize = 32 << 20;
 
+/// How an engine keeps its images, which decides what an image ID is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageStore {
+    /// overlay2 and the other graph drivers: unpacked layers, and configs. An ID is the digest of a config.
+    #[default]
+    Graph,
+    /// containerd: manifests and layers as they were packed. An ID is the digest of a manifest or an index.
+    Containerd,
+}
+
 /// An engine's machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
@@ -22,6 +32,10 @@ pub struct Survey {
     pub version: String,
     /// `linux/x86_64`, in the machine's own words.
     pub machine: String,
+    /// How it keeps images.
+    pub store: ImageStore,
+    /// What it unpacks layers with: `overlay2`, `overlayfs`.
+    pub driver: String,
     /// Where the engine's data lies, on that machine.
     pub data_root: Option<PathBuf>,
     /// What time it is there, as RFC 3339.
@@ -41,6 +55,8 @@ struct Info {
     architecture: String,
     docker_root_dir: Option<PathBuf>,
     system_time: Option<String>,
+    driver: String,
+    driver_status: Option<Vec<(String, String)>>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +78,14 @@ struct Cached {
 /// Asks `/info`.
 pub(super) async fn survey(engine: &DockerEngine) -> Result<Survey, EngineError> {
     let info: Info = ask(engine, "/info").await?;
+    // moby, `daemon/containerd/service.go`, LayerStoreStatus.
+    let status = info.driver_status.unwrap_or_default();
+    let snapshots = status
+        .iter()
+        .any(|(name, value)| name == "driver-type" && value.starts_with("io.containerd.snapshotter."));
     Ok(Survey {
+        store: if snapshots { ImageStore::Containerd } else { ImageStore::Graph },
+        driver: info.driver,
         host: info.name,
         version: info.server_version,
         machine: format!("{}/{}", info.os_type, info.architecture),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 use xtask::bundle::archive::{self, Output};
 use xtask::bundle::layout::{self, describe};
-use xtask::bundle::manifest::{BundleManifest, Member, Role, StoredImage, StoredLayer};
+use xtask::bundle::manifest::{BundleManifest, Member, Role, StoredLayer};
 use xtask::bundle::open::BlobSource;
 use xtask::model::Digest;
 
@@ -29,12 +29,9 @@ fn bundle(repo: &TestRepo, file: &str, content: &str) -> (PathBuf, Digest) {
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
     );
-    let image = StoredImage {
-        reference: "shop-api:v1".parse().unwrap(),
-        image_id: describe(layout::CONFIG, config.as_bytes()).digest,
-        config: describe(layout::CONFIG, config.as_bytes()),
-        layers: vec![layer.clone()],
-    };
+    let identity = serde_json::from_str::<layout::ImageConfig>(&config).unwrap().identity();
+    let described = describe(layout::CONFIG, config.as_bytes());
+    let image = layout::made_here("shop-api:v1".parse().unwrap(), described, identity, vec![layer.clone()]);
     let mut manifest = BundleManifest::new("v1");
     manifest.members = vec![Member {
         reference: image.reference.clone(),
@@ -43,7 +40,10 @@ fn bundle(repo: &TestRepo, file: &str, content: &str) -> (PathBuf, Digest) {
         needed_by: vec!["compose.yaml:3".to_owned()],
         platform: "linux/amd64".parse().unwrap(),
         image_id: image.image_id.clone(),
-        manifest: layout::image_manifest(&image).descriptor,
+        identity: Some(image.identity.clone()),
+        manifest: image.manifest.descriptor.clone(),
+        index: None,
+        attached: Vec::new(),
     }];
     let blobs = Blobs(BTreeMap::from([
         (layer.blob.digest.clone(), packed),

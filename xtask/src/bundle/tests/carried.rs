@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::bundle::deliver::{DeliverError, Delivered, Parcel, Present, deliver};
 use crate::bundle::fetch::{FetchError, fetch};
+use crate::bundle::layout::{ImageConfig, made_here};
 use crate::bundle::manifest::{StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
 use crate::bundle::receiver::Receiver;
@@ -43,7 +44,7 @@ async fn present(engine: &AnyEngine) -> Present {
     for image in engine.observe().await.unwrap().images() {
         let details = engine.details(&image.names[0]).await.unwrap().unwrap();
         present.layers.extend(chain_ids(&details.layers));
-        present.images.insert(image.id.clone(), image.names.iter().cloned().collect());
+        present.images.insert(details.identity, image.names.iter().cloned().collect());
     }
     present
 }
@@ -125,7 +126,7 @@ async fn a_name_moves_to_the_image_that_the_bundle_has() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_fails_is_named_and_the_rest_is_kept() {
+async fn what_is_missing_or_fails_is_named() {
     let (fake, names) = engine_with(&["a:1", "b:1"]);
     let (_folder, store) = store();
     let from: AnyEngine = fake.clone().into();
@@ -146,8 +147,30 @@ async fn what_is_missing_or_fails_is_named_and_the_rest_is_kept() {
         error.to_string(),
         "the engine does not take b:1: the engine closed the connection: it fell over"
     );
+    assert!(to.observe().await.unwrap().images().is_empty(), "what came is gone again");
     let done = bring(&to, &store, &parcels(&images)).await.unwrap();
-    assert_eq!((done.present, done.loaded), (1, vec![names[1].clone()]));
+    assert_eq!((done.present, done.loaded), (0, names));
+}
+
+#[tokio::test]
+async fn a_load_that_fails_gives_names_back() {
+    let (fake, names) = engine_with(&["a:1", "b:1"]);
+    let (_folder, store) = store();
+    let images = fetch(&fake.into(), &store, &names, &|_| {}).await.unwrap();
+    let other = FakeEngine::new();
+    other.store(fake_image("an older one", &[&names[0]]));
+    let to: AnyEngine = other.clone().into();
+    let named = |observed: crate::model::Observed| {
+        let images = observed.images().iter().map(|image| (image.id.clone(), image.names.clone()));
+        images.collect::<Vec<_>>()
+    };
+    let before = named(to.observe().await.unwrap());
+    other.script(Verb::Load, "", 2, Fault::Fails(EngineError::DiskFull("/var/lib".to_owned())));
+    bring(&to, &store, &parcels(&images)).await.unwrap_err();
+    assert_eq!(named(to.observe().await.unwrap()), before);
+    bring(&to, &store, &parcels(&images)).await.unwrap();
+    let names = named(to.observe().await.unwrap()).into_iter().flat_map(|(_, names)| names);
+    assert_eq!(names.map(|name| name.familiar()).collect::<Vec<_>>(), ["a:1", "b:1"]);
 }
 
 #[tokio::test]
@@ -176,12 +199,10 @@ fn two_on_one_base(store: &Store) -> (StoredImage, StoredImage) {
             "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [base, own] },
         });
         let id = store.put_config(config.to_string().as_bytes()).unwrap();
-        StoredImage {
-            reference: reference(name),
-            image_id: id.clone(),
-            config: store.config(&id).unwrap().0,
-            layers: [&base, &own].map(|diff_id| store.layer(diff_id).unwrap().layer).into(),
-        }
+        let (config, text) = store.config(&id).unwrap();
+        let read: ImageConfig = serde_json::from_slice(&text).unwrap();
+        let layers = [&base, &own].map(|diff_id| store.layer(diff_id).unwrap().layer).into();
+        made_here(reference(name), config, read.identity(), layers)
     });
     (x, y)
 }

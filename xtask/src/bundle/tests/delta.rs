@@ -53,7 +53,7 @@ fn a_delta_to_the_wrong_receiver_says_what_is_missing() {
     let lacks = Inventory::default().lacking(&delta);
     assert_eq!(lacks.len(), 6);
     let mut less = has.clone();
-    less.images.remove(&sample.images[0].image_id);
+    less.images.remove(&sample.images[0].identity);
     less.layers.remove(&sample.images[1].chain_ids()[1]);
     less.artifacts.clear();
     let told: Vec<String> = less.lacking(&delta).iter().map(Lack::to_string).collect();
@@ -107,7 +107,8 @@ fn a_receiver_is_told_by_its_inventory_or_by_an_old_bundle() {
         ("", "neither a bundle nor JSON"),
         ("{}", "it is no inventory"),
         (r#"{"members":3}"#, "it is no answer of `bundle inspect --format json`"),
-        (r#"{"version":2,"images":{},"layers":[]}"#, "it is of format 2"),
+        (r#"{"version":1,"images":{},"layers":[]}"#, "take a new one with `cargo xtask bundle inventory`"),
+        (r#"{"version":3,"images":{},"layers":[]}"#, "it is of format 3"),
     ] {
         let error = Inventory::parse(text.as_bytes()).unwrap_err();
         assert!(error.contains(expect), "{error}");
@@ -122,7 +123,8 @@ async fn an_engine_is_listed() {
     engine.store(image.clone());
     let engine = AnyEngine::from(engine);
     let found = inventory::take(&engine, [].into()).await.unwrap();
-    assert_eq!(found.images.get(&image.id), Some(&[name].into()));
+    let identity = &found.ids[&image.id];
+    assert_eq!(found.images.get(identity), Some(&[name].into()));
     assert_eq!(found, inventory::take(&engine, [].into()).await.unwrap());
 }
 
@@ -131,7 +133,7 @@ fn what_inspect_and_diff_say() {
     let folder = tempfile::tempdir().unwrap();
     let old = Inspection::of(&contents(&Sample::new("v1").tar(folder.path())));
     insta::assert_snapshot!(old.text(&bytes), @"
-    4 images of tag v1, 15 blobs, 174562 B, by xtask 0.1.0
+    4 images of tag v1, 15 blobs, 174725 B, by xtask 0.1.0
       base      debian:12-slim                   0 B own      30 B shared   src/api/Dockerfile:1, src/web/Dockerfile:1
                 also localhost/debian:12-slim
       image     shop-api:v1                     18 B own   97281 B shared
@@ -144,7 +146,7 @@ fn what_inspect_and_diff_say() {
     let (delta, _) = delta(folder.path());
     let new = Inspection::of(&delta);
     insta::assert_snapshot!(new.text(&bytes), @"
-    4 images of tag v1, 5 blobs, 2968 B, by xtask 0.1.0
+    4 images of tag v1, 5 blobs, 3135 B, by xtask 0.1.0
       base      debian:12-slim                    has to be there already   src/api/Dockerfile:1, src/web/Dockerfile:1
                 also localhost/debian:12-slim
       image     shop-api:v2                     18 B own       0 B shared
@@ -196,8 +198,8 @@ fn a_load_gives_what_is_lacking() {
     );
     let mut some = everything.clone();
     let sample = Sample::new("v1");
-    some.images.get_mut(&sample.images[0].image_id).unwrap().pop_first();
-    some.images.remove(&sample.images[1].image_id);
+    some.images.get_mut(&sample.images[0].identity).unwrap().pop_first();
+    some.images.remove(&sample.images[1].identity);
     check(
         &some,
         &all,
@@ -209,7 +211,7 @@ fn a_load_gives_what_is_lacking() {
     );
     // What a delta leaves out keeps its names too.
     let (delta, mut has) = delta(folder.path());
-    has.images.get_mut(&sample.images[2].image_id).unwrap().clear();
+    has.images.get_mut(&sample.images[2].identity).unwrap().clear();
     check(
         &has,
         &delta,

@@ -277,7 +277,7 @@ fn manifests_that_lie() {
     }
     maker(|s| s.manifest.tag = "\u{1b}[2J".to_owned(), "has control characters");
     maker(|s| s.manifest.members[0].needed_by[0] = "a\nb".to_owned(), "has control characters");
-    maker(|s| s.manifest.version = 2, "it is of format 2, and this program reads up to 1");
+    maker(|s| s.manifest.version = 3, "it is of format 3, and this program reads up to 2");
     let id = |byte| Digest::from_sha256(&[byte; 32]);
     maker(|s| s.manifest.requires.images = vec![id(2), id(1)], "what it requires is not sorted");
     maker(|s| s.manifest.requires.layers = vec![id(2)], "which no image of it has");
@@ -285,6 +285,7 @@ fn manifests_that_lie() {
         |s| {
             let mut image = s.images[1].clone();
             image.layers.pop();
+            let image = layout::made_here(image.reference, image.config, image.identity, image.layers);
             s.manifest.members[1] = member(&image, Role::Image, &[]);
             s.images[1] = image;
         },
@@ -294,6 +295,7 @@ fn manifests_that_lie() {
         |s| {
             let mut image = s.images[1].clone();
             image.layers[0].blob.media_type = "text/\u{1b}plain".to_owned();
+            let image = layout::made_here(image.reference, image.config, image.identity, image.layers);
             s.manifest.members[1] = member(&image, Role::Image, &[]);
             s.images[1] = image;
         },
@@ -301,8 +303,9 @@ fn manifests_that_lie() {
     );
     maker(
         |s| {
-            let mut image = s.images[1].clone();
-            image.config = s.images[2].config.clone();
+            let StoredImage { reference, image_id, identity, layers, .. } = s.images[1].clone();
+            let lie = layout::made_here(reference, s.images[2].config.clone(), identity, layers);
+            let image = StoredImage { image_id, ..lie };
             s.manifest.members[1] = member(&image, Role::Image, &[]);
             s.images[1] = image;
         },

@@ -46,12 +46,9 @@ impl Blobs {
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         let config = self.add(layout::CONFIG, config.to_string().into_bytes());
-        StoredImage {
-            reference: name.parse().unwrap(),
-            image_id: config.digest.clone(),
-            config,
-            layers: layers.iter().map(|layer| (*layer).clone()).collect(),
-        }
+        let read: layout::ImageConfig = serde_json::from_slice(&self.0[&config.digest]).unwrap();
+        let layers = layers.iter().map(|layer| (*layer).clone()).collect();
+        layout::made_here(name.parse().unwrap(), config, read.identity(), layers)
     }
 }
 
@@ -79,7 +76,10 @@ pub(super) fn member(image: &StoredImage, role: Role, needed_by: &[&str]) -> Mem
         needed_by: needed_by.iter().map(|place| (*place).to_owned()).collect(),
         platform: "linux/amd64".parse::<Platform>().unwrap(),
         image_id: image.image_id.clone(),
-        manifest: layout::image_manifest(image).descriptor,
+        identity: Some(image.identity.clone()),
+        manifest: image.manifest.descriptor.clone(),
+        index: None,
+        attached: Vec::new(),
     }
 }
 

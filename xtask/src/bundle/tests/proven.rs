@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::bundle::archive::WriteError;
+use crate::bundle::layout::{ImageConfig, made_here};
 use crate::bundle::store::Store;
 use crate::inside::Folder;
 
@@ -36,9 +37,9 @@ impl Fresh {
             "rootfs": { "type": "layers", "diff_ids": [layer.diff_id] },
         });
         let id = store.put_config(config.to_string().as_bytes()).unwrap();
-        let config = store.config(&id).unwrap().0;
-        let reference = "shop:v1".parse().unwrap();
-        let image = StoredImage { reference, image_id: id, config, layers: vec![layer] };
+        let (config, text) = store.config(&id).unwrap();
+        let read: ImageConfig = serde_json::from_slice(&text).unwrap();
+        let image = made_here("shop:v1".parse().unwrap(), config, read.identity(), vec![layer]);
         Self { folder, store, image }
     }
 

@@ -21,7 +21,7 @@ use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
 use crate::bundle::deliver::{Parcel, Present, deliver};
 use crate::bundle::fetch::fetch;
 use crate::bundle::inventory::{self, Inventory, leave_out};
-use crate::bundle::layout::{describe, image_manifest};
+use crate::bundle::layout::describe;
 use crate::bundle::manifest::{
     ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Proof, Role, ServiceRecord, StoredImage,
 };
@@ -403,7 +403,10 @@ fn manifest_of(
             needed_by: wanted.needed_by.clone(),
             platform: wanted.platform.clone(),
             image_id: image.image_id.clone(),
-            manifest: image_manifest(image).descriptor,
+            identity: Some(image.identity.clone()),
+            manifest: image.manifest.descriptor.clone(),
+            index: image.index.as_ref().map(|index| index.blob.descriptor.clone()),
+            attached: image.index.as_ref().map(|index| index.attached.clone()).unwrap_or_default(),
         })
         .collect();
     let is_member =

@@ -167,10 +167,10 @@ impl Containers {
         self.all.iter().any(|container| container.image == *image)
     }
 
-    pub(super) fn details(&self, name: &str, image: &LocalImage) -> ImageDetails {
+    pub(super) fn details(&self, name: &str, image: &LocalImage, layers: Vec<Digest>) -> ImageDetails {
         let platform = image.platform.clone().unwrap_or_else(Platform::local);
-        // Its images are told apart by their IDs alone.
-        let identity = Identity::of(&platform, std::slice::from_ref(&image.id), &RunConfig::default());
+        let config = RunConfig { labels: image.labels.clone(), ..RunConfig::default() };
+        let identity = Identity::of(&platform, &layers, &config);
         self.behaviour(name).details.map_or_else(
             || ImageDetails {
                 id: image.id.clone(),
@@ -187,14 +187,14 @@ impl Containers {
                 triggers: Vec::new(),
                 volumes: BTreeSet::new(),
                 stop_signal: None,
-                // The caller knows what an image is made of.
-                layers: Vec::new(),
+                layers: layers.clone(),
                 size: image.size,
                 repo_digests: image.digests.clone(),
             },
             |details| ImageDetails {
                 id: image.id.clone(),
                 identity: identity.clone(),
+                layers: if details.layers.is_empty() { layers.clone() } else { details.layers },
                 size: image.size.max(details.size),
                 repo_digests: image.digests.clone(),
                 ..details

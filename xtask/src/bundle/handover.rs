@@ -1,0 +1,130 @@
+//! Images for an engine that keeps manifests: an image layout in a tar, with each image's index, manifest, config and
+//! layers as they are. So `name@sha256:…` names there what it named where the image came from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::deliver::{Parcel, Wrong, entry, pad, wrong};
+use super::layout::{CONTAINERD_NAME, EntryName, INDEX, LAYOUT_VERSION};
+use super::manifest::{Descriptor, SmallBlob};
+use super::open::BlobSource;
+use super::{piped, tarball};
+use crate::model::{Digest, Reference};
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Writes the archive; `at` hears of the bytes of blobs. It blocks.
+pub(super) fn write<B: BlobSource>(
+    parcels: &[Parcel],
+    blobs: &B,
+    at: &AtomicU64,
+    mut to: piped::Writer,
+) -> Result<(), Wrong> {
+    let mut blob_failed = None;
+    let written = write_to(parcels, blobs, at, &mut to, &mut blob_failed);
+    let ended = match (&blob_failed, &written) {
+        (Some(error), _) | (None, Err(error)) => Err(io::Error::other(error.to_string())),
+        (None, Ok(())) => Ok(()),
+    };
+    to.finish(ended);
+    match (blob_failed, written) {
+        (Some(error), _) => Err(Wrong::Blob(error)),
+        (None, Err(_)) => Err(Wrong::Engine),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+fn write_to<B: BlobSource>(
+    parcels: &[Parcel],
+    blobs: &B,
+    at: &AtomicU64,
+    to: &mut impl Write,
+    blob_failed: &mut Option<io::Error>,
+) -> io::Result<()> {
+    let mut small: BTreeMap<&Digest, &SmallBlob> = BTreeMap::new();
+    let mut large: BTreeMap<&Digest, &Descriptor> = BTreeMap::new();
+    for image in parcels.iter().map(|parcel| &parcel.image) {
+        let index = image.index.iter().map(|index| &index.blob);
+        small.extend(index.chain([&image.manifest]).map(|blob| (&blob.descriptor.digest, blob)));
+        let layers = image.layers.iter().map(|layer| &layer.blob);
+        let attached = image.index.iter().flat_map(|index| &index.attached);
+        large.extend(layers.chain(attached).chain([&image.config]).map(|blob| (&blob.digest, blob)));
+    }
+    entry(to, &EntryName::Layout.path(), LAYOUT_VERSION)?;
+    for (digest, blob) in &small {
+        entry(to, &EntryName::Blob((*digest).clone()).path(), &blob.bytes)?;
+    }
+    for descriptor in large.into_values().filter(|descriptor| !small.contains_key(&descriptor.digest)) {
+        to.write_all(&tarball::header(&EntryName::Blob(descriptor.digest.clone()).path(), descriptor.size)?)?;
+        if let Err(error) = copy(blobs, descriptor, at, to)? {
+            *blob_failed = Some(error);
+            return Ok(());
+        }
+        pad(to, descriptor.size)?;
+    }
+    entry(to, &EntryName::Index.path(), index(parcels).to_string().as_bytes())?;
+    to.write_all(&tarball::END)
+}
+
+/// An entry for each name. Engines take a name with a digest where the content has it.
+fn index(parcels: &[Parcel]) -> serde_json::Value {
+    let mut entries = Vec::new();
+    for parcel in parcels {
+        let named = parcel.image.index.as_ref().map_or(&parcel.image.manifest, |index| &index.blob);
+        let Descriptor { media_type, digest, size } = &named.descriptor;
+        let bears = |name: &&Reference| is_of(name, digest);
+        let names: BTreeSet<String> = parcel.names.iter().filter(bears).map(full).collect();
+        entries.extend(names.into_iter().map(|name| {
+            json!({ "mediaType": media_type, "digest": digest, "size": size, "annotations": { CONTAINERD_NAME: name } })
+        }));
+    }
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries })
+}
+
+/// Whether content of this digest may bear the name.
+pub(super) fn is_of(name: &Reference, digest: &Digest) -> bool {
+    name.digest().is_none_or(|wanted| wanted == digest)
+}
+
+/// With its domain and a tag or digest, as containerd wants it.
+fn full(name: &Reference) -> String {
+    match (name.tag(), name.digest()) {
+        (None, None) => format!("{name}:latest"),
+        _ => name.to_string(),
+    }
+}
+
+/// A blob as it is, proven on its way. The outer error is the engine's.
+fn copy<B: BlobSource>(
+    blobs: &B,
+    descriptor: &Descriptor,
+    at: &AtomicU64,
+    to: &mut impl Write,
+) -> io::Result<io::Result<()>> {
+    let mut blob = match blobs.open_blob(&descriptor.digest) {
+        Ok(blob) => blob.take(descriptor.size.saturating_add(1)),
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
+    loop {
+        let read = match blob.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => return Ok(Err(wrong(&descriptor.digest, &error.to_string()))),
+        };
+        size += read as u64;
+        if size > descriptor.size {
+            return Ok(Err(wrong(&descriptor.digest, "is longer than it was")));
+        }
+        hash.update(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
+        at.fetch_add(read as u64, Ordering::Relaxed);
+    }
+    let is_it = Digest::from_sha256(&hash.finalize().into()) == descriptor.digest;
+    Ok(if is_it { Ok(()) } else { Err(wrong(&descriptor.digest, "is another one than it was")) })
+}
