@@ -92,8 +92,21 @@ pub fn parse_build_targets(file: &str, text: &str) -> Result<Vec<Target>, Diagno
 pub struct BuildConf {
     /// `BUILD_PHASE=foundation|dependent`
     pub group: Option<BuildGroup>,
-    /// Keys that mean nothing here.
+    /// What is odd, such as a key that is nearly one that is known.
     pub warnings: Vec<Diagnostic>,
+    /// Keys that mean nothing here, as scripts of old have them.
+    pub unknown: Vec<UnknownKey>,
+}
+
+/// A key of `build.conf` that means nothing here, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The key.
+    pub key: String,
+    /// The file, relative to the root.
+    pub file: String,
+    /// 1-based.
+    pub line: u32,
 }
 
 /// Reads `build.conf`: `KEY=value` as a shell writes it.
@@ -112,8 +125,15 @@ pub fn parse_build_conf(file: &str, text: &str) -> Result<BuildConf, Diagnostic>
     for entry in parsed.entries {
         let at = |found: Diagnostic| Diagnostic { line: entry.line, column: entry.column, ..found };
         if entry.key != PHASE {
-            let message = format!("unknown key `{}`{}", entry.key, did_you_mean(&entry.key, [PHASE]));
-            conf.warnings.push(at(Diagnostic::warning(file, 0, message)));
+            match did_you_mean(&entry.key, [PHASE]) {
+                meant if meant.is_empty() => {
+                    conf.unknown.push(UnknownKey { key: entry.key, file: file.to_owned(), line: entry.line });
+                }
+                meant => {
+                    let message = format!("unknown key `{}`{meant}", entry.key);
+                    conf.warnings.push(at(Diagnostic::warning(file, 0, message)));
+                }
+            }
             continue;
         }
         conf.group = match entry.value.trim().to_ascii_lowercase().as_str() {
@@ -317,6 +337,10 @@ mod tests {
         assert_eq!(group("BUILD_PHASE=\n"), None);
         let conf =
             parse_build_conf("build.conf", "BUILD_PHSE=foundation\nOTHER=1\nBUILD_PHASE\n").expect("valid");
+        assert_eq!(
+            conf.unknown.iter().map(|key| (key.key.as_str(), key.line)).collect::<Vec<_>>(),
+            [("OTHER", 2)]
+        );
         let mut said: Vec<String> = conf.warnings.iter().map(ToString::to_string).collect();
         for bad in ["BUILD_PHASE=dependant\n", "A=1\n BUILD_PHASE=later\n", "BUILD_PHASE foundation"] {
             said.push(parse_build_conf("build.conf", bad).expect_err(bad).to_string());
@@ -324,7 +348,6 @@ mod tests {
         assert_snapshot!(said.join("\n"), @r"
         warning: build.conf: `BUILD_PHASE` has no value and counts for nothing
         warning: build.conf:1:1: unknown key `BUILD_PHSE`, did you mean `BUILD_PHASE`?
-        warning: build.conf:2:1: unknown key `OTHER`
         error: build.conf:1:1: `dependant` is not a build phase (`foundation` or `dependent`), did you mean `dependent`?
         error: build.conf:2:2: `later` is not a build phase (`foundation` or `dependent`)
         error: build.conf:1:13: expected `=` after `BUILD_PHASE`; a comment begins with `#`

@@ -151,13 +151,31 @@ pub fn discover(config: &Config) -> Discovered {
     let service_dirs: BTreeSet<String> = dirs_of(&config.services).difference(&base_dirs).cloned().collect();
     found.services = read_services(root, &service_dirs);
     found.base_images = read_services(root, &base_dirs);
-    for same in found.services.chunk_by(|one, other| one.name == other.name).filter(|same| same.len() > 1) {
-        let dirs: Vec<&str> = same.iter().map(|service| service.dir.as_str()).collect();
-        let message = format!("these folders have the same name, so the same image: {}", dirs.join(", "));
-        found.problems.push(Diagnostic::error(dirs[0], 0, message));
+    for dir in service_dirs.iter().filter(|dir| found.services.iter().all(|service| service.dir != **dir)) {
+        let known = |below: &str| service_dirs.contains(below) || base_dirs.contains(below);
+        found
+            .problems
+            .extend(listing::dockerfile_below(root, dir, known).map(|below| no_service(config, dir, &below)));
     }
     read_root(config, &mut found);
     found
+}
+
+/// A folder among the services that is none, with a Dockerfile somewhere below it.
+fn no_service(config: &Config, dir: &str, below: &str) -> Diagnostic {
+    let (folder, _) = below.rsplit_once('/').unwrap_or((dir, below));
+    let name = dir.rsplit('/').next().unwrap_or(dir).to_lowercase();
+    let message = if folder == dir {
+        format!("has no {DOCKERFILE}, so it is no service and nothing of it is built; {below} may be meant")
+    } else {
+        let globs = config.services.iter().map(|glob| format!("{glob:?}, ")).collect::<String>();
+        format!(
+            "has no {DOCKERFILE}, so it is no service and nothing of it is built; for {below} to be one, set \
+             `services = [{globs}\"{folder}\"]` in .config/xtask.toml and `image = \"{name}\"` in \
+             {folder}/{SERVICE_TOML}"
+        )
+    };
+    Diagnostic::warning(dir, 0, message)
 }
 
 fn read_services(root: &Path, dirs: &BTreeSet<String>) -> Vec<ServiceSource> {

@@ -3,9 +3,14 @@
 //! In: images whose base images are as their Dockerfiles name them. Out: the same images with those bases that
 //! this tree produces turned into `needs`, in build order. Never reads anything.
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::{AliasRules, BuildGroup, Image, ImageName, ImageSource, Reference};
+pub use names::{About, Naming, Note};
+use names::{Meaning, Names, Shared};
+
+use crate::model::{BuildGroup, Image, ImageName, Upstreams};
 
 /// The images of a tree in build order.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +21,7 @@ pub struct ImageGraph {
     foundations: Vec<ImageName>,
     /// They and all that they build on: nothing of it waits for a foundation.
     below_foundations: BTreeSet<ImageName>,
+    upstreams: Upstreams,
 }
 
 /// Images that wait for each other.
@@ -34,33 +40,38 @@ fn spell(path: &[ImageName]) -> String {
 }
 
 impl ImageGraph {
-    /// Links images to the images that they build on, under any of the names that the rules give these. Each
-    /// cycle is reported once; its images stay in the graph, in some order.
-    pub fn link(images: Vec<Image>, rules: AliasRules<'_>) -> (Self, Vec<CycleError>) {
+    /// Links images to the images that they build on, under any of the names by which a Dockerfile may ask for these.
+    /// Each cycle is reported once; its images stay in the graph, in some order.
+    pub fn link(images: Vec<Image>, naming: Naming<'_>) -> (Self, Vec<CycleError>, Vec<Note>) {
         let mut images = images;
         images.sort_by(|a, b| a.name.cmp(&b.name));
-        let owners = owners(&images, rules);
-        let mut asked: HashMap<ImageName, BTreeSet<Reference>> = HashMap::new();
+        let names = Names::of(&images, naming);
+        let mut shared = Shared::default();
+        let mut notes = Vec::new();
+        let mut extended: BTreeSet<String> = names::pulled_repositories(&images);
         for image in &mut images {
-            let mut needs = std::mem::take(&mut image.needs);
-            let asks_for = &mut image.asks_for;
-            image.base_images.retain(|base| match owners.get(&base.reference) {
-                Some(owner) => {
-                    needs.insert(owner.clone());
-                    asks_for.insert(base.reference.clone(), owner.clone());
-                    asked.entry(owner.clone()).or_default().insert(base.reference.clone());
-                    false
-                }
-                None => true,
-            });
-            image.needs = needs;
+            for base in std::mem::take(&mut image.base_images) {
+                let about = match names.meaning(image, &base.reference) {
+                    Meaning::Own(owner) => {
+                        image.needs.insert(owner.clone());
+                        image.asks_for.insert(base.reference, owner.clone());
+                        continue;
+                    }
+                    Meaning::Upstream => {
+                        extended.insert(base.reference.repository());
+                        shared.add(image, &base.reference, naming.rules)
+                    }
+                    Meaning::OtherTag(owner) => Some(About::OtherTag(owner.clone())),
+                    Meaning::External => None,
+                };
+                let (reference, line) = (base.reference.clone(), base.line);
+                notes.extend(about.map(|about| Note { image: image.name.clone(), reference, line, about }));
+                image.base_images.push(base);
+            }
         }
-        for image in &mut images {
-            let names = asked.remove(&image.name).unwrap_or_default();
-            let is_further = |name: &Reference| image.names().all(|own| own != name);
-            let further: BTreeSet<Reference> = names.into_iter().filter(is_further).collect();
-            image.asked_as = further;
-        }
+        // Whoever names another tag of what an image of the tree extends, or is, means that and not the image.
+        let is_plain = |note: &Note| extended.contains(&note.reference.repository());
+        notes.retain(|note| !(matches!(note.about, About::OtherTag(_)) && is_plain(note)));
         let after = images.iter().map(|i| (i.name.clone(), i.needs.clone())).collect();
         let is_foundation = |i: &&Image| i.group == Some(BuildGroup::Foundation);
         let foundations: Vec<ImageName> =
@@ -70,9 +81,15 @@ impl ImageGraph {
             order.iter().enumerate().map(|(at, name)| (name, at)).collect();
         images.sort_by_key(|image| place.get(&image.name).copied());
         let by_name = images.iter().enumerate().map(|(index, i)| (i.name.clone(), index)).collect();
-        let mut graph = Self { images, by_name, foundations, below_foundations: BTreeSet::new() };
+        let upstreams = shared.done();
+        let mut graph = Self { images, by_name, foundations, below_foundations: BTreeSet::new(), upstreams };
         graph.below_foundations = graph.closure(&graph.foundations);
-        (graph, cycles)
+        (graph, cycles, notes)
+    }
+
+    /// The base images that share their name with an image of this tree.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// All images, each after those that it needs.
@@ -105,24 +122,6 @@ impl ImageGraph {
             image.group == Some(BuildGroup::Dependent) && !self.below_foundations.contains(&image.name);
         if waits { &self.foundations } else { &[] }
     }
-}
-
-/// Every name under which a Dockerfile may ask for an image of this tree.
-fn owners(images: &[Image], rules: AliasRules<'_>) -> HashMap<Reference, ImageName> {
-    let mut owners = HashMap::new();
-    for image in images {
-        for (full, plain) in image.pushed_names() {
-            let names = rules.names_of(plain.unwrap_or(full));
-            let all = [Some(full.clone()), Some(names.original), names.localhost, names.internal];
-            for name in all.into_iter().flatten() {
-                // An image that is pulled under the very name that it gets is external after all.
-                if !matches!(&image.source, ImageSource::External(source) if *source == name) {
-                    owners.entry(name).or_insert_with(|| image.name.clone());
-                }
-            }
-        }
-    }
-    owners
 }
 
 /// Depth-first, so that the order is the alphabet's where nothing else decides, and each cycle is found once.
@@ -177,7 +176,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{BaseImage, BuildTarget, ImageKind, Platform, Triggers};
+    use crate::model::{AliasRules, BaseImage, BuildTarget, ImageKind, ImageSource, Platform, Triggers};
 
     fn image(name: &str, bases: &[&str]) -> Image {
         let base_images = bases
@@ -191,7 +190,6 @@ mod tests {
             reference: format!("{name}:1").parse().unwrap(),
             local_alias: None,
             tags: Vec::new(),
-            asked_as: BTreeSet::new(),
             source: ImageSource::Build(Box::new(BuildTarget {
                 dockerfile: format!("src/{name}/Dockerfile"),
                 text: String::new(),
@@ -217,10 +215,9 @@ mod tests {
 
     fn link(images: Vec<Image>) -> (ImageGraph, Vec<CycleError>) {
         let registry = "harbor.example.com/p".parse().unwrap();
-        ImageGraph::link(
-            images,
-            AliasRules { internal_registry: Some(&registry), prefixes: &BTreeMap::new() },
-        )
+        let rules = AliasRules { internal_registry: Some(&registry), prefixes: &BTreeMap::new() };
+        let (graph, cycles, _) = ImageGraph::link(images, Naming { rules, prefix: "", registry: None });
+        (graph, cycles)
     }
 
     #[track_caller]
@@ -243,7 +240,6 @@ mod tests {
     #[test]
     fn spells_cycles_out() {
         check(vec![image("b", &["a:1"]), image("a", &["b:1"])], "b a", "images need each other: a -> b -> a");
-        check(vec![image("a", &["a:1"])], "a", "images need each other: a -> a");
         check(
             vec![image("d", &["a:1"]), image("a", &["b:1"]), image("b", &["c:1"]), image("c", &["a:1"])],
             "c b a d",

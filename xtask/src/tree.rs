@@ -15,17 +15,18 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::conf::UnknownKey;
 use crate::config::Config;
-use crate::discover::{Discovered, discover};
+use crate::discover::{BUILD_CONF, Discovered, SERVICE_TOML, discover};
 use crate::dockerfile::{self, Options};
 use crate::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
-use crate::graph::ImageGraph;
+use crate::graph::{About, ImageGraph, Naming, Note};
 use crate::model::{
-    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Step, StepKind,
-    Triggers,
+    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Severity, Step,
+    StepKind, Triggers,
 };
-use crate::plan::build::Contexts;
+use crate::plan::build::{Contexts, Prepared};
 use crate::plan::render::{RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::template::Rendered;
@@ -196,8 +197,9 @@ fn read(input: &ReadInput<'_>) -> Tree {
     for problem in input.discovered.problems.iter().chain(own) {
         tree.findings.push(Finding { service: None, diagnostic: problem.clone() });
     }
+    tree.findings.extend(unknown_keys(&services));
     let mut images: Vec<Image> = Vec::new();
-    let mut owners: BTreeMap<ImageName, String> = BTreeMap::new();
+    let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
     let mut wanted = Vec::new();
     for service in services {
         let name = service.name;
@@ -206,20 +208,28 @@ fn read(input: &ReadInput<'_>) -> Tree {
         );
         wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
         for (image, context) in service.images {
-            match owners.get(&image.name) {
-                None => {
-                    owners.insert(image.name.clone(), service.dir.clone());
-                    tree.contexts.insert(image.name.clone(), context);
-                    images.push(image);
-                }
-                Some(owner) => tree.findings.push(double_finding(&image, &service.dir, owner)),
+            let dirs = owners.entry(image.name.clone()).or_default();
+            dirs.push(service.dir.clone());
+            if dirs.len() == 1 {
+                tree.contexts.insert(image.name.clone(), context);
+                images.push(image);
             }
+        }
+    }
+    for image in &images {
+        if let Some([first, others @ ..]) = owners.get(&image.name).map(Vec::as_slice)
+            && !others.is_empty()
+        {
+            // Whichever was built would be taken for the others.
+            tree.contexts.insert(image.name.clone(), Prepared::default());
+            tree.findings.push(double_finding(image, first, others));
         }
     }
     add_needs(&mut images, &wanted, &mut tree);
     let rules =
         AliasRules { internal_registry: config.internal_registry.as_ref(), prefixes: &config.alias_prefixes };
-    let (graph, cycles) = ImageGraph::link(images, rules);
+    let naming = Naming { rules, prefix: &config.prefix, registry: config.registry.as_ref() };
+    let (graph, cycles, notes) = ImageGraph::link(images, naming);
     // Who stands on whom is known only now; what that brings may read more, and name more images.
     let inner = input.inner_triggers(&graph);
     if input.inner.is_empty() && !inner.is_empty() {
@@ -228,6 +238,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
         let (overlay, engine_platform) = (input.overlay.clone(), input.engine_platform.clone());
         return read(&ReadInput { inner, overlay, engine_platform, ..*input });
     }
+    tell_notes(&graph, &notes, &mut tree);
     for cycle in cycles {
         for name in &cycle.path {
             if let Some(context) = tree.contexts.get_mut(name) {
@@ -301,18 +312,89 @@ fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String
         triggers: &target.triggers,
     };
     let bases = dockerfile::resolve(&file, &options).base_images;
-    let line =
-        bases.iter().find(|base| asked.names().any(|name| *name == base.reference)).map(|base| base.line);
+    let line = bases
+        .iter()
+        .find(|base| image.asks_for.get(&base.reference) == Some(&asked.name))
+        .map(|base| base.line);
     (target.dockerfile.clone(), line.unwrap_or_default())
 }
 
-/// Two images of one name: the second one is refused, by name and place.
-fn double_finding(image: &Image, dir: &str, owner: &str) -> Finding {
+/// What people should know of names, each once.
+fn tell_notes(graph: &ImageGraph, notes: &[Note], tree: &mut Tree) {
+    let mut told: BTreeSet<&Reference> = BTreeSet::new();
+    for note in notes {
+        let Some(image) = graph.get(&note.image) else { continue };
+        let ImageSource::Build(target) = &image.source else { continue };
+        let name = note.reference.familiar();
+        let cure = "`prefix` in .config/xtask.toml, or `image` in its service.toml, keeps the names apart";
+        let (severity, message) = match &note.about {
+            About::OtherTag(_) if !told.insert(&note.reference) => continue,
+            About::OtherTag(owner) => {
+                let tag = graph.get(owner).and_then(|owner| owner.reference.tag()).unwrap_or("latest");
+                let message = format!(
+                    "{name} is not the tag of {owner} that is built now, {tag}, so it counts as an external image; \
+                     without a tag it is the image of this tree"
+                );
+                (Severity::Warning, message)
+            }
+            About::SharedName(twin) => {
+                let message = format!(
+                    "{owner} is named {name}, as the image that it extends: that one stays here as {twin}, and other \
+                     images that name {name} get this tree's; {cure}",
+                    owner = image.name,
+                    twin = twin.familiar()
+                );
+                (Severity::Warning, message)
+            }
+            About::NoTwin => {
+                if let Some(context) = tree.contexts.get_mut(&image.name) {
+                    context.digest = None;
+                }
+                let message = format!(
+                    "{owner} is named {name}, as the image that it extends, and takes its every other name too: \
+                     {cure}",
+                    owner = image.name
+                );
+                (Severity::Error, message)
+            }
+        };
+        let diagnostic = Diagnostic { severity, ..Diagnostic::error(&target.dockerfile, note.line, message) };
+        tree.findings.push(Finding { service: Some(image.service.clone()), diagnostic });
+    }
+}
+
+/// Folders whose images have one name: none is built, and one line of settings cures it.
+fn double_finding(image: &Image, first: &str, others: &[String]) -> Finding {
+    let last = others.last().map_or("", String::as_str);
+    let parts: Vec<&str> = last.rsplitn(3, '/').take(2).collect();
+    let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
+    let all = std::iter::once(first).chain(others.iter().map(String::as_str)).collect::<Vec<_>>();
     let message = format!(
-        "the image name {} is taken by {owner}; set another one in service.toml (`image`)",
+        "{} make one image, {}, so none of them is built: set `image = \"{apart}\"` in {last}/{SERVICE_TOML}",
+        all.join(" and "),
         image.name
     );
-    Finding { service: Some(image.service.clone()), diagnostic: Diagnostic::error(dir, 0, message) }
+    Finding { service: Some(image.service.clone()), diagnostic: Diagnostic::error(last, 0, message) }
+}
+
+/// Keys of `build.conf` that mean nothing here, told once for the whole tree.
+fn unknown_keys(read: &[ReadService]) -> Option<Finding> {
+    let unknown: Vec<&UnknownKey> = read.iter().flat_map(|service| &service.unknown_keys).collect();
+    let first = unknown.first()?;
+    let keys: BTreeSet<String> = unknown.iter().map(|found| format!("`{}`", found.key)).collect();
+    let files: BTreeSet<&str> = unknown.iter().map(|found| found.file.as_str()).collect();
+    let others = match files.len() - 1 {
+        0 => String::new(),
+        1 => ", here and in another file".to_owned(),
+        n => format!(", here and in {n} other files"),
+    };
+    let keys: Vec<String> = keys.into_iter().collect();
+    let message = format!(
+        "unknown {} {}{others}: only `BUILD_PHASE` means something in a {BUILD_CONF}",
+        if keys.len() == 1 { "key" } else { "keys" },
+        keys.join(", ")
+    );
+    Some(Finding { service: None, diagnostic: Diagnostic::warning(&first.file, first.line, message) })
 }
 
 /// `needs` of `service.toml`: names of services or images.

@@ -337,7 +337,6 @@ mod tests {
             reference: parse(&full("1.2.3-debian")),
             tags: vec![FurtherTag { name: parse(&full("debian")), local_alias: plain("debian") }],
             local_alias: plain("1.2.3-debian"),
-            asked_as: BTreeSet::new(),
             source: ImageSource::External(parse("unused")),
             platform: Platform::local(),
             group: None,

@@ -78,6 +78,7 @@ pub fn closure(input: &ClosureInput<'_>) -> Closure {
         input.rules,
         graph.iter().flat_map(|image| image.base_images.iter().map(|base| &base.reference)),
     );
+    let upstreams = input.graph.upstreams();
     let aliases = |reference: &Reference| {
         let names = input.rules.names_of(&originals.original_of(reference));
         let all = std::iter::once(names.original).chain(names.localhost).chain(names.internal);
@@ -107,7 +108,12 @@ pub fn closure(input: &ClosureInput<'_>) -> Closure {
                     let role =
                         if frontend.as_ref() == Some(&base.reference) { Role::Frontend } else { Role::Base };
                     let platform = base.platform.as_ref().unwrap_or(&image.platform);
-                    found.add(&base.reference, role, &place, platform, aliases(&base.reference));
+                    // What was built upon a base image may have its name.
+                    let here = upstreams.find(&base.reference, input.observed).map(|(name, _)| name);
+                    let twin =
+                        upstreams.twin_of(&base.reference).filter(|_| upstreams.is_taken(&base.reference));
+                    let name = here.or(twin).unwrap_or(&base.reference);
+                    found.add(name, role, &place, platform, aliases(name));
                     if base.reference.digest().is_some() && base.reference.tag().is_none() {
                         closure.warnings.push(format!(
                             "{place}: {} is pinned by digest, and no engine takes a digest from an archive: name \

@@ -33,6 +33,7 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
         assessments: &planned.assessments,
         is_secret: &|value| session.secrets.redact(value) != value,
         pending: &pending,
+        observed: &world.observed,
         pins: &planned.pins,
         cache_from: &config.cache_from,
         cache_to: config.cache_to.as_ref(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{AnyEngine, Engine as _};
 use crate::graph::ImageGraph;
 use crate::inside;
-use crate::model::{Brought, Digest, Image, ImageSource, Observed, Reference, Triggers};
+use crate::model::{Brought, Digest, Image, ImageSource, Observed, Reference, Triggers, Upstreams};
 
 /// Where it is remembered, relative to the root.
 const FILE: &str = "target/xtask/cache/triggers.json";
@@ -55,15 +55,20 @@ impl Remembered {
         engine: &AnyEngine,
         observed: &Observed,
         names: &BTreeSet<&Reference>,
+        upstreams: &Upstreams,
     ) -> Triggers {
         let before = self.told.clone();
-        let here: BTreeMap<&Reference, &Digest> =
-            names.iter().filter_map(|name| Some((*name, &observed.find(name)?.id))).collect();
-        let unknown: BTreeMap<&Digest, &Reference> = here
+        let found: Vec<(&Reference, &Reference, &Digest)> = names
             .iter()
-            .filter(|(_, id)| !self.told.images.contains_key(**id))
-            .map(|(name, id)| (*id, *name))
+            .filter_map(|name| {
+                let (found, image) = upstreams.find(name, observed)?;
+                Some((*name, found, &image.id))
+            })
             .collect();
+        let here: BTreeMap<&Reference, &Digest> = found.iter().map(|(name, _, id)| (*name, *id)).collect();
+        let is_unknown = |id: &Digest| !self.told.images.contains_key(id);
+        let unknown: BTreeMap<&Digest, &Reference> =
+            found.iter().filter(|(.., id)| is_unknown(id)).map(|(_, found, id)| (*id, *found)).collect();
         let answers: Vec<_> = futures_util::stream::iter(unknown)
             .map(|(id, name)| async move { (id, engine.details(name).await) })
             .buffer_unordered(QUESTIONS)
@@ -156,7 +161,7 @@ mod tests {
         for questions in [2, 2] {
             let observed = engine.observe().await.unwrap();
             let mut remembered = Remembered::load(root.path());
-            let brought = remembered.learn(&engine, &observed, &names).await;
+            let brought = remembered.learn(&engine, &observed, &names, &Upstreams::default()).await;
             let expected =
                 Triggers::from([(bringing.clone(), known.clone()), (absent.clone(), Brought::Unknown)]);
             assert_eq!(brought, expected);
@@ -167,7 +172,8 @@ mod tests {
         fake.store(fake_image("another a", &[&bringing]));
         fake.behave("a:1", FakeBehaviour::default());
         let observed = engine.observe().await.unwrap();
-        let brought = Remembered::load(root.path()).learn(&engine, &observed, &names).await;
+        let brought =
+            Remembered::load(root.path()).learn(&engine, &observed, &names, &Upstreams::default()).await;
         assert_eq!(brought, Triggers::from([(absent, Brought::Unknown)]));
     }
 }

@@ -82,8 +82,7 @@ async fn look(mut session: Session, args: &Lock) -> Result<(Session, Outcome), E
         session.config.platform = platform;
         let found = session.look().await?;
         sound(&found)?;
-        let known = found.base_images(&found.all());
-        let originals = Originals::new(session.rules(), &known);
+        let originals = found.originals(&session);
         if !services.is_empty() {
             let chosen = Request { only: services.clone(), ..Request::of(&[Phase::Build]) };
             let selected = found.select(&chosen)?;
@@ -97,8 +96,7 @@ async fn look(mut session: Session, args: &Lock) -> Result<(Session, Outcome), E
     let Some(world) = world else {
         return Err(Error::new(ErrorKind::Unexpected, "no platform was looked at"));
     };
-    let known = world.base_images(&world.all());
-    let originals = Originals::new(session.rules(), &known);
+    let originals = world.originals(&session);
     for name in &references {
         scope.asked.insert(known_original(name, &originals, &scope.uses)?);
     }
@@ -232,8 +230,7 @@ fn in_store(
 ) -> Option<LockedImage> {
     let used = scope.uses.get(&question.original)?;
     let written: Vec<Reference> = used.written.iter().cloned().collect();
-    let rules = originals.rules();
-    let (_, image) = alias::present_as(&question.original, &written, &world.observed, rules, network)?;
+    let (_, image) = alias::present_as(&question.original, &written, &world.observed, originals, network)?;
     let platform = image.platform.clone().or_else(|| question.platforms.first().cloned());
     let platform = platform.unwrap_or_else(Platform::local);
     Some(judge::of_store(image, &platform, &question.sources, question.known.as_ref()))

@@ -220,7 +220,8 @@ pub(super) fn make_plan(
     let config = &session.config;
     let network = verdict.as_ref().map_or(Network::Internal, |v| v.network);
     let known = world.base_images(&world.all());
-    let originals = Originals::new(session.rules(), known.iter().chain(&request.references));
+    let originals = Originals::new(session.rules(), known.iter().chain(&request.references))
+        .beside(world.tree.graph.upstreams());
     let mut wanted = world.wanted(&selected);
     let comparison = locked::compare(session, world, request, &selected, &originals, observed);
     let platform = session.platform(observed);

@@ -9,7 +9,7 @@ use crate::config::{Layer, find_root, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Network, Originals, Phase, Platform, Severity, Triggers};
+use crate::model::{Network, Phase, Platform, Severity, Triggers};
 use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
 use crate::report::history as records;
@@ -69,8 +69,7 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
         return Ok(code);
     }
     let wanted = world.base_images(&planned.selected);
-    let known = world.base_images(&world.all());
-    let originals = Originals::new(session.rules(), &known);
+    let originals = world.originals(&session);
     let network = session.config.network.unwrap_or(Network::External);
     let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };
     let document = pipeline::document(&session, &world, &planned, inputs);

@@ -248,7 +248,7 @@ impl Session {
         }
         if let Ok(engine) = &engine {
             let bases = brought::stood_upon(&files.tree.graph);
-            let now = remembered.learn(engine, &observed, &bases).await;
+            let now = remembered.learn(engine, &observed, &bases, files.tree.graph.upstreams()).await;
             if brought::differs(&bases, &external, &now) {
                 files = self.read_files(platform_of(&observed), &now).await?;
             }
@@ -284,7 +284,9 @@ impl Session {
         observed: &Observed,
     ) -> Result<Option<World>, Error> {
         let bases = brought::stood_upon(&world.tree.graph);
-        let now = Remembered::load(&self.config.root).learn(engine, observed, &bases).await;
+        let now = Remembered::load(&self.config.root)
+            .learn(engine, observed, &bases, world.tree.graph.upstreams())
+            .await;
         match brought::differs(&bases, &world.external, &now) {
             true => Ok(Some(self.look_again(world, now).await?)),
             false => Ok(None),
@@ -340,7 +342,7 @@ impl Session {
     fn network_input(&self, world: &World) -> NetworkInput {
         let config = &self.config;
         let bases = world.base_images(&world.all());
-        let originals = Originals::new(self.rules(), &bases);
+        let originals = world.originals(self);
         NetworkInput {
             forced: config.network.map(|n| (n, config.network_source.clone().unwrap_or_default())),
             offline: config.offline,
@@ -556,6 +558,12 @@ impl World {
         wanted
     }
 
+    /// The originals of all external images that the tree names.
+    pub fn originals<'a>(&self, session: &'a Session) -> Originals<'a> {
+        let known = self.base_images(&self.all());
+        Originals::new(session.rules(), &known).beside(self.tree.graph.upstreams())
+    }
+
     /// The images that `--only`, `--skip` or names on the command line leave, with all that they build on.
     pub fn select(&self, request: &Request) -> Result<BTreeSet<ImageName>, Error> {
         let graph = &self.tree.graph;
@@ -587,24 +595,51 @@ impl World {
         Ok(whole.iter().filter(is_wanted).cloned().collect())
     }
 
-    fn nothing_selected(&self, request: &Request) -> Error {
-        let has_any =
-            self.tree.graph.images().iter().any(|i| i.base_image().is_some() == request.is_of_bases());
-        let (none, command, key) = match request.subject {
-            Subject::Services => ("there are no images in this tree", "status", "services"),
-            Subject::BaseImages => {
-                ("there are no base images in this tree", "base-images list", "base_images")
-            }
-        };
-        if !has_any {
-            let (globs, files) = match request.subject {
-                Subject::Services => (&self.places.services, "Dockerfile, Dockerfile.tpl or dependency.conf"),
-                Subject::BaseImages => (&self.places.base_images, "Dockerfile"),
-            };
-            return Error::new(ErrorKind::NothingSelected, none)
-                .because(format!("no folder `{}` has a {files}", globs.join("`, `")))
-                .hint(format!("`{key}` in .config/xtask.toml says where they lie"));
+    /// No image of the kind that is asked for is there, and why.
+    fn nothing_there(&self, subject: Subject) -> Error {
+        let others: BTreeSet<&str> = self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
+        // Services that were dropped, folders that are nearly some, and what is wrong with the tree as a whole.
+        let of_none = |f: &&tree::Finding| f.service.as_deref().is_none_or(|s| !others.contains(s));
+        let found = self.tree.findings.iter().filter(of_none).map(|f| f.diagnostic.clone());
+        let found: Vec<Diagnostic> = found.filter(|_| subject == Subject::Services).collect();
+        if found.iter().any(|found| found.severity == Severity::Error) {
+            return Error::of_diagnostics(&found);
         }
+        let (none, globs, files, key) = match subject {
+            Subject::Services if !others.is_empty() => {
+                let listed: Vec<&str> = others.into_iter().collect();
+                return Error::new(ErrorKind::NothingSelected, "there are no services in this tree, only base images")
+                    .because(format!("the base images are {}", listed.join(", ")))
+                    .hint("`cargo xtask base-images` builds them, `cargo xtask base-images --dry-run` shows the plan");
+            }
+            Subject::Services => (
+                "there are no images in this tree",
+                &self.places.services,
+                "Dockerfile, Dockerfile.tpl or dependency.conf",
+                "services",
+            ),
+            Subject::BaseImages => (
+                "there are no base images in this tree",
+                &self.places.base_images,
+                "Dockerfile",
+                "base_images",
+            ),
+        };
+        let told = Error::new(ErrorKind::NothingSelected, none)
+            .because(format!("no folder `{}` has a {files}", globs.join("`, `")))
+            .hint(format!("`{key}` in .config/xtask.toml says where they lie"));
+        found.iter().fold(told, |told, found| told.because(format!("{}: {}", found.place(), found.message)))
+    }
+
+    fn nothing_selected(&self, request: &Request) -> Error {
+        let images = || self.tree.graph.images().iter();
+        if !images().any(|i| i.base_image().is_some() == request.is_of_bases()) {
+            return self.nothing_there(request.subject);
+        }
+        let command = match request.subject {
+            Subject::Services => "status",
+            Subject::BaseImages => "base-images list",
+        };
         let (only, skip) = match request.subject {
             Subject::Services => ("--only", "--skip"),
             Subject::BaseImages => ("--os", "--skip-os"),
@@ -714,7 +749,7 @@ impl World {
             graph: &self.tree.graph,
             files: &|name| Some(self.tree.contexts.get(name)?.files.clone()),
             build_platform: &platform.unwrap_or_else(Platform::local),
-            base_id: &|reference| Some(observed.find(reference)?.id.clone()),
+            base_id: &|reference| Some(self.tree.graph.upstreams().find(reference, observed)?.1.id.clone()),
             key: &|name| keys.get(name).map(|key| (*key).clone()),
         })
     }

@@ -21,7 +21,9 @@ pub(super) fn document(session: &Session, world: &World, planned: &Planned, inpu
     let mut diagnostics = world.diagnostics(&planned.selected);
     diagnostics.extend(locked::diagnostics(session, world, planned));
     diagnostics.extend(samples(world, planned));
-    explain::document(entries, &planned.plan, planned.verdict.as_ref(), &world.observed, &diagnostics)
+    let base_id =
+        |base: &Reference| Some(world.tree.graph.upstreams().find(base, &world.observed)?.1.id.clone());
+    explain::document(entries, &planned.plan, planned.verdict.as_ref(), base_id, &diagnostics)
 }
 
 /// The same for a plan that is only shown. What a run tells at its end, once it has gone wrong, is foreseen here: base

@@ -42,7 +42,7 @@ fn finds_what_a_foreign_tree_has() {
          //- compose.yml.tpl\n//- helm/chart/templates/_helpers.tpl\n//- config/x.tpl\n//- target/xtask/runs/Dockerfile\n//- .dockerignore\n*.md\n",
     );
     let found = discover(&config(&tree));
-    assert_snapshot!(show(&found), @r"
+    assert_snapshot!(show(&found), @r#"
     service api in src/api: .dockerignore Dockerfile Dockerfile.dockerignore build-targets.conf
     service db in src/db: dependency.conf service.toml
     service redis in src/redis: 
@@ -53,7 +53,8 @@ fn finds_what_a_foreign_tree_has() {
       src/web/templates/conf.d/a.conf.tpl -> src/web/conf.d/a.conf
     base alpine in docker/base-images/alpine: Dockerfile
     compose.yml.tpl -> compose.yml
-    ");
+    warning: src/deep: has no Dockerfile, so it is no service and nothing of it is built; for src/deep/er/Dockerfile to be one, set `services = ["src/*", "src/deep/er"]` in .config/xtask.toml and `image = "deep"` in src/deep/er/service.toml
+    "#);
     assert_eq!(found.root_ignore.as_deref(), Some("*.md\n"));
     let api = &found.services[0];
     let listing: Vec<_> = api.listing.entries.iter().map(|e| format!("{:?} {}", e.kind, e.path)).collect();
@@ -95,14 +96,13 @@ fn globs_choose_folders_and_templates() {
 }
 
 #[test]
-fn one_name_is_one_service() {
+fn two_folders_of_one_name_are_two_services() {
     let tree = TestTree::new(
         "//- .config/xtask.toml\nservices = ['a/*', 'b/*']\n//- a/api/Dockerfile\n//- b/api/Dockerfile\n",
     );
     assert_snapshot!(show(&discover(&config(&tree))), @r"
     service api in a/api: Dockerfile
     service api in b/api: Dockerfile
-    error: a/api: these folders have the same name, so the same image: a/api, b/api
     ");
 }
 
@@ -180,6 +180,36 @@ fn what_cannot_be_read_is_named_and_fails_one_service() {
     error: src/d�: the name is not UTF-8; rename it
     error: src/gone: is a symlink that leads nowhere: No such file or directory (os error 2)
     ");
+}
+
+#[test]
+fn a_dockerfile_that_nobody_finds_is_worth_a_word() {
+    for (fixture, said) in [
+        (
+            "//- src/cart/src/Dockerfile\n",
+            "for src/cart/src/Dockerfile to be one, set `services = [\"src/*\", \"src/cart/src\"]`",
+        ),
+        (
+            "//- src/Cart/a/b/Dockerfile.tpl\n//- src/Cart/a/x\n",
+            "`image = \"cart\"` in src/Cart/a/b/service.toml",
+        ),
+        (
+            "//- src/shop/Dockerfile.prod\n",
+            "src/shop: has no Dockerfile, so it is no service and nothing of it is built; src/shop/Dockerfile.prod may be meant",
+        ),
+        (
+            "//- src/a/Dockerfile.orig\n//- src/a/node_modules/x/Dockerfile\n//- src/a/.x/Dockerfile\n//- src/a/Dockerfile/x\n",
+            "",
+        ),
+        ("//- src/a/Dockerfile\n//- src/a/b/Dockerfile\n", ""),
+        ("//- src/a/dependency.conf\nredis\n//- src/a/b/Dockerfile\n", ""),
+        ("//- .config/xtask.toml\nservices = ['src/*', 'src/*/*']\n//- src/cart/src/Dockerfile\n", ""),
+    ] {
+        let found = discover(&config(&TestTree::new(fixture)));
+        let told: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), usize::from(!said.is_empty()), "{fixture}: {told:?}");
+        assert!(told.concat().contains(said), "{fixture}: {told:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod inspect;
 mod lex;
 mod lines;
 mod remote;
+mod rename;
 mod resolve;
 mod scope;
 mod stages;
@@ -39,6 +40,7 @@ use crate::model::Diagnostic;
 pub use chain::{Link, Remote, StageChain, chains};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};
+pub use rename::rename;
 pub use resolve::{Base, Options, Resolved, ResolvedStage, resolve};
 pub use vertex::line_of_vertex;
 

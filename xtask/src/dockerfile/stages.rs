@@ -430,7 +430,7 @@ impl From<'_> {
 }
 
 /// `strconv.Atoi`
-fn parse_index(text: &str) -> Option<i64> {
+pub(super) fn parse_index(text: &str) -> Option<i64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| text.parse().ok()).flatten()

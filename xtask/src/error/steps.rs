@@ -66,6 +66,7 @@ pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
         Reason::LockedMissing { .. }
         | Reason::NothingToPush(_)
         | Reason::BaseUnavailable(_)
+        | Reason::UpstreamHidden(_)
         | Reason::ArtifactMissing(_)
         | Reason::Offline
         | Reason::ArtifactUnavailable

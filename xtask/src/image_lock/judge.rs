@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::text::ReadLock;
 use super::uses::Use;
-use crate::model::{Digest, ImageLock, LocalImage, LockedImage, Observed, Platform, Reference};
+use crate::model::{Digest, ImageLock, LocalImage, LockedImage, Platform, Reference};
 
 /// How one external image stands to the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,21 +24,20 @@ pub enum Standing {
     },
 }
 
-/// Compares one external image, under each of the names in which the tree, or its aliases, know it.
-pub fn standing(
+/// Compares one external image, under each of the names in which the tree, or its aliases, know it. `find` gives what
+/// the store has to build on.
+pub fn standing<'o>(
     original: &Reference,
     used: &Use,
     further: &[Reference],
     lock: &ImageLock,
-    observed: &Observed,
+    find: impl Fn(&Reference) -> Option<&'o LocalImage>,
 ) -> Standing {
     let Some(locked) = lock.images.get(original) else { return Standing::NotLocked };
-    let named: Vec<(&Reference, &LocalImage)> = std::iter::once(original)
-        .chain(&used.written)
-        .filter_map(|name| Some((name, observed.find(name)?)))
-        .collect();
+    let named: Vec<(&Reference, &LocalImage)> =
+        std::iter::once(original).chain(&used.written).filter_map(|name| Some((name, find(name)?))).collect();
     // An alias only matters where it is what the others are going to be made of.
-    let aliases = || further.iter().filter_map(|name| Some((name, observed.find(name)?))).take(1).collect();
+    let aliases = || further.iter().filter_map(|name| Some((name, find(name)?))).take(1).collect();
     let here: Vec<(&Reference, &LocalImage)> = if named.is_empty() { aliases() } else { named };
     if here.is_empty() {
         return Standing::Absent;
@@ -88,7 +87,7 @@ pub fn place(file: &str, lock: &ReadLock, original: &Reference) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Capabilities;
+    use crate::model::{Capabilities, Observed};
 
     fn digest(fill: char) -> Digest {
         format!("sha256:{}", String::from(fill).repeat(64)).parse().expect("a digest")
@@ -126,7 +125,8 @@ mod tests {
         let locked = LockedImage { digest: Some(digest('a')), ids: BTreeMap::new() };
         let lock = ImageLock { images: BTreeMap::from([(parse("x:1"), locked)]) };
         let used = Use { written: [parse("h.example.com/x:1")].into(), ..Use::default() };
-        let found = standing(&parse("x:1"), &used, &[parse("localhost/x:1")], &lock, &observed(images));
+        let store = observed(images);
+        let found = standing(&parse("x:1"), &used, &[parse("localhost/x:1")], &lock, |name| store.find(name));
         let told = match found {
             Standing::Differs { name, found } => format!("{} is {found}", name.familiar()),
             other => format!("{other:?}"),

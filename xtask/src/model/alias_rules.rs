@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Reference, RegistryPrefix};
+use super::{Reference, RegistryPrefix, Upstreams};
 
 const LOCALHOST: &str = "localhost";
 
@@ -76,6 +76,7 @@ impl AliasRules<'_> {
 pub struct Originals<'a> {
     rules: AliasRules<'a>,
     by_path: HashMap<String, Vec<Reference>>,
+    upstreams: Upstreams,
 }
 
 impl<'a> Originals<'a> {
@@ -91,7 +92,18 @@ impl<'a> Originals<'a> {
                 }
             }
         }
-        Self { rules, by_path }
+        Self { rules, by_path, upstreams: Upstreams::default() }
+    }
+
+    /// The same, where images of the tree take the names of some of them.
+    #[must_use]
+    pub fn beside(self, upstreams: &Upstreams) -> Self {
+        Self { upstreams: upstreams.clone(), ..self }
+    }
+
+    /// Those whose names images of the tree take.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// How names are made.

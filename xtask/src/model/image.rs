@@ -46,8 +46,6 @@ pub struct Image {
     pub local_alias: Option<Reference>,
     /// Further tags of the same image; a base image has `OS` and `latest-OS` beside `VERSION-OS`.
     pub tags: Vec<FurtherTag>,
-    /// Further names by which other images of this tree build on it (`FROM localhost/base:v1`).
-    pub asked_as: BTreeSet<Reference>,
     /// Where it comes from.
     pub source: ImageSource,
     /// What it runs on.
@@ -75,7 +73,7 @@ impl Image {
     /// All names but the first.
     pub fn further_names(&self) -> impl Iterator<Item = &Reference> {
         let tags = self.tags.iter().flat_map(|tag| std::iter::once(&tag.name).chain(&tag.local_alias));
-        self.local_alias.iter().chain(tags).chain(&self.asked_as)
+        self.local_alias.iter().chain(tags)
     }
 
     /// The names that it is pushed as, each with the plain name that stands beside it.

@@ -24,6 +24,7 @@ mod reason;
 mod reference;
 mod registry_prefix;
 mod smoke;
+mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
@@ -52,3 +53,4 @@ pub use reason::{Change, Reason, unavailable_base};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
+pub use upstreams::Upstreams;

@@ -135,6 +135,8 @@ pub enum Reason {
     Forced,
     /// A base image is missing and nobody may be asked for it.
     BaseUnavailable(Reference),
+    /// An image of this tree has the name of the base image that it extends, and that is here under no other name.
+    UpstreamHidden(Reference),
     /// A file that goes into it (`1.2.3.zip`) is not on this machine.
     ArtifactMissing(String),
     /// An image that it builds on cannot be built.
@@ -252,6 +254,7 @@ impl Reason {
             | Self::NothingToPush(_)
             | Self::ArtifactMissing(_)
             | Self::BaseUnavailable(_)
+            | Self::UpstreamHidden(_)
             | Self::NotLocked { .. }
             | Self::NotAsLocked { .. }
             | Self::LockedMissing { .. }
@@ -407,6 +410,12 @@ impl fmt::Display for Reason {
             Self::BaseUnavailable(reference) => {
                 write!(f, "{BASE}{}{UNAVAILABLE}", reference.familiar())
             }
+            Self::UpstreamHidden(reference) => write!(
+                f,
+                "an image of this tree is named {} as the image that it extends, and that one is here under no other \
+                 name: `prefix` in .config/xtask.toml, or `image` in the service's service.toml, keeps them apart",
+                reference.familiar()
+            ),
             Self::ArtifactMissing(file) => write!(f, "artifact {file} is not here"),
             Self::NeedFails(name) => write!(f, "needs {name}, which cannot be built"),
             Self::Forced => f.write_str("--force"),

@@ -10,8 +10,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    AliasRules, Digest, LocalImage, Network, Observed, Originals, Outcome, Phase, Plan, PullSource, Reason,
-    Reference, Skipped, Step, StepId, StepKind,
+    Digest, LocalImage, Network, Observed, Originals, Outcome, Phase, Plan, PullSource, Reason, Reference,
+    Skipped, Step, StepId, StepKind,
 };
 
 /// What decides the names.
@@ -135,8 +135,8 @@ pub fn health(
 ) -> Vec<AliasHealth> {
     let mut healths = Vec::new();
     for family in families(wanted, originals).iter().filter(|family| family.original.tag().is_some()) {
-        let ranked = ranked_names(family, originals.rules(), network);
-        let id = |name: &Reference| observed.find(name).map(|image| image.id.clone());
+        let ranked = ranked_names(family, originals, network);
+        let id = |name: &Reference| originals.upstreams().at(name, observed).map(|image| image.id.clone());
         let mut present = ranked.iter().filter_map(|name| id(&name.reference));
         let first = present.next();
         let state = if family.clash.is_some() {
@@ -145,7 +145,8 @@ pub fn health(
             AliasState::Unknown
         } else if present.any(|other| Some(other) != first) {
             AliasState::Conflict
-        } else if ranked.iter().any(|name| name.need == Need::Yes && id(&name.reference).is_none()) {
+        } else if ranked.iter().any(|name| name.need == Need::Yes && observed.find(&name.reference).is_none())
+        {
             AliasState::Gap
         } else {
             AliasState::Ok
@@ -153,6 +154,7 @@ pub fn health(
         let names = ranked
             .iter()
             .filter(|name| name.need != Need::Source)
+            .filter(|name| !originals.upstreams().is_own(&name.reference, observed))
             .map(|name| AliasName { name: name.reference.familiar(), id: id(&name.reference) })
             .collect();
         healths.push(AliasHealth { original: family.original.familiar(), names, state });
@@ -166,18 +168,19 @@ pub fn present_as<'a>(
     original: &Reference,
     written: &[Reference],
     observed: &'a Observed,
-    rules: AliasRules<'_>,
+    originals: &Originals<'_>,
     network: Network,
 ) -> Option<(Reference, &'a LocalImage)> {
+    let here = |name: Reference| Some((originals.upstreams().at(&name, observed)?, name));
     if original.digest().is_some() {
         // No name with a tag vouches for a digest; the internal registry's name may carry it.
-        let names = std::iter::once(original.clone()).chain(rules.internal_name(original));
-        return names.filter_map(|name| Some((observed.find(&name)?, name))).map(swap).next();
+        let names = std::iter::once(original.clone()).chain(originals.rules().internal_name(original));
+        return names.filter_map(here).map(swap).next();
     }
     let family =
         Family { original: original.clone(), written: written.to_vec(), pins: Vec::new(), clash: None };
-    let names = ranked_names(&family, rules, network).into_iter().map(|name| name.reference);
-    names.filter_map(|name| Some((observed.find(&name)?, name))).map(swap).next()
+    let names = ranked_names(&family, originals, network).into_iter().map(|name| name.reference);
+    names.filter_map(here).map(swap).next()
 }
 
 impl fmt::Display for AliasState {
@@ -259,7 +262,8 @@ struct Ranked {
 }
 
 /// All names of a family, highest priority first.
-fn ranked_names(family: &Family, rules: AliasRules<'_>, network: Network) -> Vec<Ranked> {
+fn ranked_names(family: &Family, originals: &Originals<'_>, network: Network) -> Vec<Ranked> {
+    let rules = originals.rules();
     let names = rules.names_of(&family.original);
     // What a single pin says is what the tag has to be; two pins say nothing.
     let pins: Vec<Reference> = match family.pins.as_slice() {
@@ -295,6 +299,10 @@ fn ranked_names(family: &Family, rules: AliasRules<'_>, network: Network) -> Vec
             add(original.collect(), 3, Need::Yes);
         }
     }
+    // Builds of this tree give them to another image.
+    for name in ranked.iter_mut().filter(|name| originals.upstreams().is_taken(&name.reference)) {
+        name.need = Need::No;
+    }
     ranked
 }
 
@@ -303,6 +311,8 @@ enum Standing {
     /// A pull brings it; what, nobody knows yet.
     Coming(StepId),
     Here(Digest),
+    /// An image of this tree that extends it has the name.
+    Taken,
     Absent,
 }
 
@@ -319,7 +329,7 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     if input.observed.capabilities.is_none() {
         return skip(Reason::NoEngine);
     }
-    let names: Vec<(Ranked, Standing)> = ranked_names(family, input.originals.rules(), input.network)
+    let names: Vec<(Ranked, Standing)> = ranked_names(family, input.originals, input.network)
         .into_iter()
         .map(|name| {
             let standing = standing(&name.reference, input);
@@ -338,7 +348,7 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     };
     let needs: Vec<StepId> = match source {
         Standing::Coming(step) => vec![step.clone()],
-        Standing::Here(_) | Standing::Absent => Vec::new(),
+        Standing::Here(_) | Standing::Taken | Standing::Absent => Vec::new(),
     };
     let fell_back_past: Vec<Reference> = names
         .iter()
@@ -358,7 +368,7 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
                 from: winner.reference.clone(),
                 fell_back_past: fell_back_past.clone(),
             },
-            (Standing::Absent, _) => continue,
+            (Standing::Absent | Standing::Taken, _) => continue,
             (Standing::Here(id), Standing::Here(winning)) if id == winning => continue,
             (Standing::Here(id), Standing::Here(winning)) if input.conflicts == OnConflict::Report => {
                 all_agree = false;
@@ -406,7 +416,9 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
 
 fn standing(name: &Reference, input: &AliasInput<'_>) -> Standing {
     let brought = input.pulls.steps.iter().find(|step| brings(step, name));
+    let is_taken = input.originals.upstreams().is_own(name, input.observed);
     match (brought, input.observed.find(name)) {
+        (None, Some(_)) if is_taken => Standing::Taken,
         (Some(step), _) => Standing::Coming(step.id.clone()),
         (None, Some(image)) => Standing::Here(image.id.clone()),
         (None, None) => Standing::Absent,
@@ -424,9 +436,11 @@ fn brings(step: &Step, name: &Reference) -> bool {
     reference == name || reference.without_digest().as_ref() == Some(name) || only_source == Some(name)
 }
 
-/// Whether the image that `winner` points to until it is pulled is `id`.
+/// Whether the image that `winner` points to until it is pulled is `id`. What has the name of an upstream image until
+/// then says nothing of it.
 fn is_replaced(id: &Digest, winner: &Ranked, input: &AliasInput<'_>) -> bool {
-    input.observed.find(&winner.reference).is_some_and(|image| image.id == *id)
+    input.originals.upstreams().is_own(&winner.reference, input.observed)
+        || input.observed.find(&winner.reference).is_some_and(|image| image.id == *id)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::build::{Assessment, BuildRequest, build_spec};
 use crate::graph::ImageGraph;
-use crate::model::{BuildSpec, Image, ImageName, ImageSource, Reference, RegistryPrefix};
+use crate::model::{BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix};
 use crate::plan::build::Contexts;
 use crate::plan::prefetch::Pin;
 
@@ -75,6 +75,8 @@ pub struct BakeInput<'a> {
     pub is_secret: &'a dyn Fn(&str) -> bool,
     /// Files that are going to be written, relative to the root.
     pub pending: &'a BTreeMap<String, String>,
+    /// The store.
+    pub observed: &'a Observed,
     /// What external images are held to.
     pub pins: &'a BTreeMap<Reference, Pin>,
     /// `--cache-from`
@@ -146,9 +148,9 @@ pub fn bake(input: &BakeInput<'_>) -> Bake {
             }
         };
         for base in image.base_images.iter().map(|base| &base.reference) {
-            if let Some(digest) = input.pins.get(base).and_then(|pin| pin.locked.digest.as_ref()) {
-                let pinned = format!("docker-image://{}", base.pinned(digest));
-                target.contexts.insert(context_name(base), pinned);
+            let pinned = input.pins.get(base).and_then(|pin| pin.locked.digest.as_ref());
+            if let Some(name) = pinned.map(|digest| base.pinned(digest)).or_else(|| upstream(input, base)) {
+                target.contexts.insert(context_name(base), format!("docker-image://{name}"));
             }
         }
         let cache = |cache: &RegistryPrefix| {
@@ -226,6 +228,16 @@ fn built(
         cache_to: Vec::new(),
         no_cache: spec.no_cache,
     })
+}
+
+/// What to build on in place of a base image whose name an image of the tree takes: the same content by its digest, which
+/// any builder can ask its registry for, or else the further name that a builder with this store finds.
+fn upstream(input: &BakeInput<'_>, base: &Reference) -> Option<Reference> {
+    let upstreams = input.graph.upstreams();
+    let twin = upstreams.twin_of(base).filter(|_| upstreams.is_taken(base))?;
+    let (_, here) = upstreams.find(base, input.observed)?;
+    let pinned = here.digests.iter().find(|pinned| pinned.repository() == base.repository());
+    Some(pinned.unwrap_or(twin).clone())
 }
 
 /// One target cannot stand behind two contexts of another (buildx 0.13: "unsupported context source target"), so a

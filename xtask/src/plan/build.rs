@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::download;
+use super::{download, stand_ins};
 use crate::fingerprint::canonical::{Parts, differing_files};
 use crate::graph::ImageGraph;
 use crate::model::{
-    ArtifactKind, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image, ImageName,
-    ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason, Reference,
-    Skipped, Step, StepId, StepKind, labels,
+    ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
+    ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason,
+    Reference, Skipped, Step, StepId, StepKind, labels,
 };
 
 /// A context that has been read and hashed.
@@ -58,7 +58,7 @@ pub fn assess(
     let mut all = Vec::with_capacity(graph.images().len());
     let mut unkeyed = Unkeyed { graph, contexts, names: HashSet::new() };
     for image in graph.images() {
-        let base_id = |base: &Reference| observed.find(base).map(|i| i.id.clone());
+        let base_id = |base: &Reference| Some(graph.upstreams().find(base, observed)?.1.id.clone());
         let parts = contexts.get(&image.name).and_then(|c| c.digest.as_ref()).and_then(|digest| {
             let known = image.needs.iter().all(|need| keys.contains_key(need) || is_external(graph, need));
             known.then(|| Parts::of(image, digest, base_id, |need| need_key(graph, observed, &keys, need)))?
@@ -71,7 +71,9 @@ pub fn assess(
         let (state, reason) = match &image.source {
             ImageSource::External(source) => assess_external(image, source, observed),
             ImageSource::Build(_) => match (&parts, &key) {
-                (Some(parts), Some(key)) => assess_built(image, parts, key, context, observed, recall),
+                (Some(parts), Some(key)) => {
+                    assess_built(image, parts, key, context, (graph, observed), recall)
+                }
                 _ => match unkeyed.because(image) {
                     Some(reason) => state_without_key(image, reason, observed),
                     None => (ImageState::Invalid, broken_because(image, contexts, graph)),
@@ -171,7 +173,7 @@ fn assess_built(
     parts: &Parts,
     key: &Digest,
     context: Option<&Prepared>,
-    observed: &Observed,
+    (graph, observed): (&ImageGraph, &Observed),
     recall: Recall<'_>,
 ) -> (ImageState, Reason) {
     if observed.capabilities.is_none() {
@@ -198,7 +200,8 @@ fn assess_built(
     if let Some(found) = platform_of(here).filter(|found| *found != image.platform) {
         return (ImageState::Invalid, Reason::WrongPlatform { found, wanted: image.platform.clone() });
     }
-    if let Some(base) = image.base_images.iter().find(|b| observed.find(&b.reference).is_none()) {
+    let is_absent = |base: &&BaseImage| graph.upstreams().find(&base.reference, observed).is_none();
+    if let Some(base) = image.base_images.iter().find(is_absent) {
         return (ImageState::Stale, Reason::BaseMissing(base.reference.clone()));
     }
     let old = here.labels.get(labels::PARTS).and_then(|json| serde_json::from_str::<Parts>(json).ok());
@@ -310,8 +313,14 @@ pub fn plan(
             skip(assessment.reason.clone());
             continue;
         }
-        let absent = |base: &&Reference| observed.find(base).is_none() && !pulled.contains_key(*base);
+        let is_here = |base: &Reference| graph.upstreams().find(base, observed).is_some();
+        let absent = |base: &&Reference| !is_here(base) && !pulled.contains_key(*base);
         let bases = externals(image);
+        if let Some(base) = stand_ins::hidden(image, graph, observed, pulls) {
+            failing.insert(&image.name);
+            skip(Reason::UpstreamHidden(base.clone()));
+            continue;
+        }
         let is_cut_off = request.cut_off && observed.capabilities.is_some();
         if let Some(base) = bases.iter().copied().find(absent).filter(|_| is_cut_off) {
             failing.insert(&image.name);
@@ -340,7 +349,10 @@ pub fn plan(
         let why = if forced { Reason::Forced } else { assessment.reason.clone() };
         let id = StepId::new(Phase::Build, subject);
         planned.insert(&image.name, id.clone());
-        let kind = step_kind(request, image, assessment, contexts, observed, &why);
+        let mut kind = step_kind(request, image, assessment, contexts, observed, &why);
+        if let (StepKind::Build(spec), ImageSource::Build(target)) = (&mut kind, &image.source) {
+            spec.text = stand_ins::text(&target.text, image, target, graph, observed);
+        }
         let subject = subject.to_owned();
         plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
     }

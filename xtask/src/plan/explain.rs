@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::build::{Assessment, Contexts};
 use crate::graph::ImageGraph;
 use crate::model::{
-    Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Observed, Phase,
-    Plan, Reason, Reference, StepId, StepKind,
+    Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Phase, Plan,
+    Reason, Reference, StepId, StepKind,
 };
 
 /// Version of the JSON below; it only grows within a version.
@@ -168,7 +168,7 @@ pub fn document(
     images: Vec<ImageEntry>,
     plan: &Plan,
     verdict: Option<&NetworkVerdict>,
-    observed: &Observed,
+    base_id: impl Fn(&Reference) -> Option<Digest>,
     diagnostics: &[Diagnostic],
 ) -> PlanDocument {
     let mut seen = BTreeSet::new();
@@ -196,7 +196,7 @@ pub fn document(
         network: verdict.map(|v| v.network),
         base_image_ids: base_images
             .iter()
-            .filter_map(|base| Some((base.to_string(), observed.find(base)?.id.clone())))
+            .filter_map(|base| Some((base.to_string(), base_id(base)?)))
             .collect(),
         base_images,
         steps: steps.collect(),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::Contexts;
+use super::stand_ins;
 use crate::graph::ImageGraph;
 use crate::model::{
     BuildSpec, BuildTarget, Digest, Image, ImageName, ImageSource, InlineCache, Observed, Phase, Plan,
@@ -122,7 +123,13 @@ fn spec(
         image: image.name.clone(),
         tags: vec![lineage.reference.clone()],
         dockerfile: target.dockerfile.clone(),
-        text: lineage.text.clone().unwrap_or_else(|| target.text.clone()),
+        text: stand_ins::text(
+            lineage.text.as_ref().unwrap_or(&target.text),
+            image,
+            target,
+            input.graph,
+            input.observed,
+        ),
         context: target.context.clone(),
         files: input.contexts.get(&image.name).map(|context| context.files.clone()).unwrap_or_default(),
         target: target.target.clone().filter(|_| lineage.is_target),

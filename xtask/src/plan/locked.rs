@@ -51,7 +51,8 @@ pub fn findings(input: &LockInput<'_>) -> Vec<LockFinding> {
             judge::place(input.file, input.lock, original),
             locked.map(crate::model::LockedImage::shown).unwrap_or_default(),
         );
-        let why = match judge::standing(original, used, &further, &input.lock.lock, input.observed) {
+        let find = |name: &Reference| input.originals.upstreams().at(name, input.observed);
+        let why = match judge::standing(original, used, &further, &input.lock.lock, find) {
             Standing::AsLocked => continue,
             Standing::NotLocked => Reason::NotLocked { lock: input.file.to_owned() },
             _ if input.observed.capabilities.is_none() => continue,

@@ -17,5 +17,6 @@ pub mod prefetch;
 pub mod push;
 pub mod render;
 pub mod shards;
+pub mod stand_ins;
 pub mod sync_config;
 pub mod verify;

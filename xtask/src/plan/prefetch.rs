@@ -86,7 +86,7 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
                 phase: Phase::Prefetch,
                 subject,
                 kind: StepKind::Pull {
-                    reference: wish.original,
+                    reference: named(input, wish.original),
                     platform: wish.platform,
                     sources,
                     anew: Anew::No,
@@ -99,6 +99,13 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
         }
     }
     plan
+}
+
+/// The name that what is pulled gets: its own, unless what was built upon it has that here.
+fn named(input: &PrefetchInput<'_>, original: Reference) -> Reference {
+    let upstreams = input.originals.upstreams();
+    let twin = upstreams.twin_of(&original).filter(|_| upstreams.is_own(&original, input.observed));
+    twin.cloned().unwrap_or(original)
 }
 
 /// One original, and the aliases by which Dockerfiles ask for it.
@@ -168,15 +175,14 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
 fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, WhyNot> {
     let wanted = &wish.platform;
     let wrong = |found: &Platform| !found.serves(wanted);
-    if let Some(image) = input.observed.find(&wish.original) {
+    if let Some(image) = input.originals.upstreams().at(&wish.original, input.observed) {
         return match image.platform.as_ref().filter(|found| wrong(found)) {
             Some(found) => Ok(Reason::WrongPlatform { found: found.clone(), wanted: wanted.clone() }),
             None => Err(Box::new(Reason::InStore)),
         };
     }
     let (Reach::Nobody(network) | Reach::Registries(network)) = input.reach;
-    let present =
-        alias::present_as(&wish.original, &wish.written, input.observed, input.originals.rules(), network);
+    let present = alias::present_as(&wish.original, &wish.written, input.observed, input.originals, network);
     match present {
         Some((name, image)) if !image.platform.as_ref().is_some_and(wrong) => {
             Err(Box::new(Reason::OtherName(name)))
@@ -256,7 +262,13 @@ fn internal_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Vec<Refere
         }
         sources.push(name);
     }
-    Ok(without_repeats(sources))
+    // What the registry has under a name that a build here is pushed as is that build.
+    let (taken, sources): (Vec<_>, Vec<_>) =
+        sources.into_iter().partition(|name| input.originals.upstreams().is_taken(name));
+    match taken.into_iter().next().filter(|_| sources.is_empty()) {
+        Some(name) => Err(Box::new(Reason::UpstreamHidden(name))),
+        None => Ok(without_repeats(sources)),
+    }
 }
 
 fn without_repeats(sources: Vec<Reference>) -> Vec<Reference> {

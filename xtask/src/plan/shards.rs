@@ -249,7 +249,6 @@ mod tests {
             source: ImageSource::External(reference.clone()),
             reference,
             local_alias: None,
-            asked_as: BTreeSet::new(),
             platform: Platform::local(),
             group: None,
             needs: needs.iter().map(|need| ImageName::new(*need)).collect(),

@@ -6,7 +6,7 @@ use super::build::Assessment;
 use crate::graph::ImageGraph;
 use crate::model::{
     Digest, Expectation, Image, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId,
-    StepKind,
+    StepKind, Upstreams,
 };
 
 /// Base images above this are warned of: every service carries its base along (SPEC section 3).
@@ -25,7 +25,7 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
             names: image.names().cloned().collect(),
             platform: image.platform.clone(),
             key,
-            bases: bases(image, assessment),
+            bases: bases(image, assessment, graph.upstreams()),
             size_limit: image.base_image().map(|_| LARGE_BASE_IMAGE),
         };
         Step {
@@ -41,13 +41,20 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
     Plan { steps: steps.collect(), skipped: Vec::new() }
 }
 
-/// The base images whose IDs are part of the key.
-fn bases(image: &Image, assessment: &Assessment) -> Vec<(Reference, Digest)> {
+/// The base images whose IDs are part of the key, each by a name that no build takes.
+fn bases(image: &Image, assessment: &Assessment, upstreams: &Upstreams) -> Vec<(Reference, Digest)> {
     let Some(parts) = &assessment.parts else { return Vec::new() };
     let references = image.base_images.iter().map(|base| &base.reference);
     let mut bases = Vec::with_capacity(image.base_images.len());
-    bases.extend(
-        references.filter_map(|base| Some((base.clone(), parts.bases.get(&base.familiar())?.clone()?))),
-    );
+    bases.extend(references.filter_map(|base| {
+        let id = parts.bases.get(&base.familiar())?.clone()?;
+        let name = match upstreams.twin_of(base) {
+            Some(twin) if upstreams.is_taken(base) => twin,
+            // Which of the two it was found by is no matter.
+            Some(_) => return None,
+            None => base,
+        };
+        Some((name.clone(), id))
+    }));
     bases
 }

@@ -252,12 +252,8 @@ impl Reader<'_> {
 
     /// What an image is: the key of one of this tree, the ID of another one.
     fn identity(&self, reference: &Reference) -> String {
-        let own = self.image.needs.iter().filter_map(|name| self.ground.graph.get(name));
-        let own = own.into_iter().find(|image| image.names().any(|name| name == reference));
-        let digest = match own {
-            Some(image) => (self.ground.key)(&image.name).or_else(|| (self.ground.base_id)(reference)),
-            None => (self.ground.base_id)(reference),
-        };
+        let own = self.image.asks_for.get(reference).and_then(|name| (self.ground.key)(name));
+        let digest = own.or_else(|| (self.ground.base_id)(reference));
         digest.map_or_else(|| reference.to_string(), |digest| digest.to_string())
     }
 }

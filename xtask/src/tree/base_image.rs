@@ -121,6 +121,7 @@ impl Reader<'_> {
             images: Vec::new(),
             needs: Vec::new(),
             diagnostics: service.problems.clone(),
+            unknown_keys: Vec::new(),
         };
         let of_folder = |d: &&Diagnostic| is_below(&d.file, &service.dir);
         read.diagnostics.extend(self.input.render_problems.iter().filter(of_folder).cloned());
@@ -242,7 +243,6 @@ impl Reader<'_> {
             reference: cell.reference,
             local_alias: cell.local_alias,
             tags: cell.tags,
-            asked_as: BTreeSet::new(),
             source: ImageSource::Build(Box::new(target)),
             platform: cell.platform,
             group: None,
@@ -308,7 +308,6 @@ impl Reader<'_> {
             reference,
             local_alias: None,
             tags: Vec::new(),
-            asked_as: BTreeSet::new(),
             source: ImageSource::Build(Box::new(target)),
             platform: platform.unwrap_or_else(|| self.input.engine_platform.clone()),
             group: None,

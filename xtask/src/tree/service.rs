@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ReadInput;
-use crate::conf::{self, ServiceContext};
+use crate::conf::{self, ServiceContext, UnknownKey};
 use crate::config::ContextChoice;
 use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, DOCKERFILE, SERVICE_TOML, ServiceSource};
 use crate::dockerfile::{self, Dockerfile, Options, Resolved};
@@ -33,6 +33,8 @@ pub(super) struct ReadService {
     pub needs: Vec<(String, String)>,
     /// What is wrong.
     pub diagnostics: Vec<Diagnostic>,
+    /// Keys of `build.conf` that mean nothing here.
+    pub unknown_keys: Vec<UnknownKey>,
 }
 
 /// Reads one folder.
@@ -66,8 +68,10 @@ impl Reader<'_> {
             images: Vec::new(),
             needs: Vec::new(),
             diagnostics: service.problems.clone(),
+            unknown_keys: Vec::new(),
         };
         let said = &mut read.diagnostics;
+        let unknown = &mut read.unknown_keys;
         let of_service = |d: &&Diagnostic| is_below(&d.file, &service.dir);
         said.extend(self.input.render_problems.iter().filter(of_service).cloned());
         let settings = text(SERVICE_TOML).and_then(|text| {
@@ -79,6 +83,7 @@ impl Reader<'_> {
         let group = text(BUILD_CONF).and_then(|text| {
             let conf = keep(said, conf::parse_build_conf(&service.path(BUILD_CONF), text))?;
             said.extend(conf.warnings);
+            unknown.extend(conf.unknown);
             conf.group
         });
         let dependency = text(DEPENDENCY)
@@ -91,7 +96,15 @@ impl Reader<'_> {
         let needs = settings.needs.iter().map(|need| (need.clone(), service.path(SERVICE_TOML)));
         read.needs = needs.collect();
         let platform = self.platform(&settings, &mut read.diagnostics);
-        let base = settings.image.as_deref().unwrap_or(&service.name);
+        let lower = service.name.to_lowercase();
+        let base = settings.image.as_deref().unwrap_or(&lower);
+        if settings.image.is_none() && targets.is_empty() && lower != service.name {
+            let message = format!(
+                "image names have no capitals, so its image is named {lower}; `image` in {} names another one",
+                service.path(SERVICE_TOML)
+            );
+            read.diagnostics.push(Diagnostic::warning(&service.dir, 0, message));
+        }
         match (text(DOCKERFILE), dependency) {
             (Some(dockerfile), dependency) => {
                 let names: Vec<(Option<&str>, &str)> = if targets.is_empty() {
@@ -207,6 +220,14 @@ impl Reader<'_> {
             let mut inputs = wanted.resolved.inputs;
             inputs.extend(declared(settings));
             let (files, mut found) = reading.select(&inputs, self.hashes);
+            let missing = |d: &&mut Diagnostic| {
+                d.severity == Severity::Error && d.message.contains(" matches nothing in the context ")
+            };
+            let mut missing = found.iter_mut().filter(missing).peekable();
+            if missing.peek().is_some() {
+                let cure = self.other_context(&context, &path, &all_inputs);
+                missing.for_each(|d| d.message.push_str(&cure));
+            }
             found.extend(wanted.resolved.diagnostics);
             let is_whole = is_sound && found.iter().all(|d| d.severity != Severity::Error);
             let digest = is_whole.then(|| digest_files(files.counted()));
@@ -324,8 +345,56 @@ impl Reader<'_> {
         match choice {
             ContextChoice::Service => folder,
             ContextChoice::Root => ".".to_owned(),
-            ContextChoice::Auto => self.best_context([folder.as_str(), "."], dockerfile, inputs),
+            ContextChoice::Auto => {
+                let best = self.best_context([folder.as_str(), "."], dockerfile, inputs);
+                if self.fits(&best, dockerfile, inputs) {
+                    return best;
+                }
+                // `docker build -f a/b/Dockerfile a` is common too; of several such folders nobody can choose.
+                match self.fitting_above(dockerfile, inputs).as_slice() {
+                    [only] => (*only).to_owned(),
+                    _ => best,
+                }
+            }
         }
+    }
+
+    /// Whether there are sources of COPY and ADD, and the folder has them all.
+    fn fits(&self, folder: &str, dockerfile: &str, inputs: &[InputPattern]) -> bool {
+        let place = if folder == "." { "" } else { folder };
+        let context =
+            Context { listings: self.listings, folder: place, ignore: None, dockerfile, given: None };
+        let (present, missing) = context.present_sources(inputs);
+        present > 0 && missing.is_empty()
+    }
+
+    /// The folders between the service and the root that have all sources, the nearest first.
+    fn fitting_above(&self, dockerfile: &str, inputs: &[InputPattern]) -> Vec<&str> {
+        fn above(dir: &str) -> Option<&str> {
+            dir.rsplit_once('/').map(|(above, _)| above)
+        }
+        let between = std::iter::successors(above(&self.service.dir), |dir| above(dir));
+        between.filter(|folder| self.fits(folder, dockerfile, inputs)).collect()
+    }
+
+    /// What to set where sources are missing in the context and another one has them all; nothing where none has.
+    fn other_context(&self, context: &str, dockerfile: &str, inputs: &[InputPattern]) -> String {
+        let own = self.service.dir.as_str();
+        let above = self.fitting_above(dockerfile, inputs);
+        let ends = [own, "."].into_iter().filter(|folder| self.fits(folder, dockerfile, inputs));
+        let Some(folder) = above.iter().copied().chain(ends).find(|folder| *folder != context) else {
+            return String::new();
+        };
+        let value = match folder {
+            "." => "root".to_owned(),
+            folder if folder == own => "service".to_owned(),
+            folder => vec![".."; own[folder.len()..].matches('/').count()].join("/"),
+        };
+        let folder = if folder == "." { "the root" } else { folder };
+        format!(
+            "; {folder} has all of them: set `context = \"{value}\"` in {}",
+            self.service.path(SERVICE_TOML)
+        )
     }
 
     /// The name of an image, with the prefix of all.
@@ -357,7 +426,6 @@ impl Reader<'_> {
                 service: self.service.name.clone(),
                 local_alias: (reference != plain).then_some(plain),
                 tags: Vec::new(),
-                asked_as: BTreeSet::new(),
                 reference,
                 source,
                 platform: platform.clone(),
@@ -369,7 +437,10 @@ impl Reader<'_> {
                 dependency_at: None,
             }),
             (Err(error), _) | (_, Err(error)) => {
-                let message = format!("its image name makes no reference: {error}");
+                let settings = self.service.path(SERVICE_TOML);
+                let message = format!(
+                    "its image name makes no reference: {error}; `image` in {settings} names another one"
+                );
                 let found = Diagnostic::error(&self.service.dir, 0, message);
                 if !read.diagnostics.contains(&found) {
                     read.diagnostics.push(found);

@@ -19,6 +19,7 @@ mod endpoints;
 mod faulty_proxy;
 mod lock;
 mod measure;
+mod names;
 mod offline;
 mod push;
 mod real;

@@ -188,6 +188,23 @@ fn who_is_named_alone_does_not_hear_of_the_rest() {
     check(bad, "plan --only bad", 11, &["RUNN"]);
 }
 
+#[test]
+fn a_tree_without_services_says_what_it_has_instead() {
+    let base = "//- docker/base-images/tiny/Dockerfile\nFROM a\nARG FIT_VERSION=1\n";
+    for (fixture, code, said) in [
+        (base, 5, "`cargo xtask base-images` builds them"),
+        ("//- src/my app/Dockerfile\nFROM a\n", 11, "src/my app: its image name makes no reference"),
+        ("//- src/cart/src/Dockerfile\nFROM a\n", 5, "src/cart: has no Dockerfile"),
+        ("//- README.md\n", 5, "no folder `src/*` has a Dockerfile"),
+        ("//- src/NodeBase/Dockerfile\nFROM a\n", 0, "nodebase"),
+    ] {
+        for words in ["plan --offline", "build-all --offline --dry-run"] {
+            let text = TestRepo::new(fixture).run(words);
+            assert!(text.starts_with(&format!("exit {code}\n")) && text.contains(said), "{words}: {text}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn hostile_trees_are_named_and_never_a_panic() {

@@ -85,7 +85,7 @@ fn status_as_text_and_json() {
         .iter()
         .map(|image| image["reference"].as_str().unwrap())
         .collect();
-    assert_eq!(references, ["api:v2", "base:v2", "cache:v2"]);
+    assert_eq!(references, ["base:v2", "api:v2", "cache:v2"]);
     insta::assert_snapshot!(repo.run("status --explain api --offline"), @"
     exit 0
     --- stdout

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::rebuild::compose_projects;
 use super::super::session::{Session, World};
-use crate::model::{Digest, ImageSource, Observed, Originals, Reference, Severity, labels};
+use crate::model::{Digest, ImageSource, Observed, Reference, Severity, labels};
 use crate::plan::build;
 use crate::tree;
 
@@ -19,8 +19,7 @@ pub(super) fn names(session: &Session, world: &World) -> BTreeMap<Reference, Str
             names.insert(name.clone(), format!("which this tree {what}"));
         }
     }
-    let known = world.base_images(&world.all());
-    let originals = Originals::new(session.rules(), &known);
+    let originals = world.originals(session);
     for image in graph.images() {
         for reference in build::prefetched(image) {
             let who = format!("which {} is built on", image.name);

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::*;
-use crate::model::{Capabilities, Platform, RegistryPrefix};
+use crate::model::{AliasRules, Capabilities, Platform, RegistryPrefix};
 use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach};
 
 const O: &str = "redis:7-alpine";

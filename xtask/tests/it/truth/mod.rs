@@ -4,6 +4,7 @@
 //! that this program was written from; each was seen failing with the code broken on purpose.
 
 mod lab;
+mod names;
 mod rebuilds;
 mod services;
 mod traps;

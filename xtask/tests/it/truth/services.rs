@@ -5,7 +5,7 @@ use xtask::model::{BuildGroup, Image, ImageSource, Reason, Reference, StepKind};
 use xtask::plan::build::BuildRequest;
 use xtask::plan::push;
 
-use super::lab::{Lab, Look, reference};
+use super::lab::{Lab, Look};
 
 /// One image a line: `name = reference [also …] from Dockerfile in context [target] [args] [needs …] [bases …]`.
 fn show(look: &Look) -> String {
@@ -232,23 +232,6 @@ fn what_exists_under_its_plain_name_gets_further_names_and_nothing_is_built() {
 }
 
 #[test]
-fn an_image_answers_to_the_names_by_which_it_is_asked_for() {
-    let lab = Lab::new(
-        "//- src/base/Dockerfile\nFROM debian:12\n//- src/a/Dockerfile\nFROM localhost/base\n\
-         //- src/b/Dockerfile\nFROM base:latest\n",
-    );
-    let look = lab.look();
-    assert!(show(&look).starts_with("base = base:latest also localhost/base:latest from"), "{}", show(&look));
-    lab.build();
-    let observed = lab.look().observed;
-    assert!(observed.find(&reference("localhost/base:latest")).is_some());
-    lab.give("localhost/base:latest", "another");
-    assert_eq!(lab.stale(), "base (lacks the name localhost/base:latest)");
-    lab.build();
-    assert_eq!(lab.stale(), "");
-}
-
-#[test]
 fn foundations_come_before_dependents() {
     let lab = Lab::new(
         "//- src/a/build.conf\nBUILD_PHASE=dependent\n//- src/a/Dockerfile\nFROM debian:12\n\
@@ -265,17 +248,87 @@ fn foundations_come_before_dependents() {
 }
 
 #[test]
-fn two_images_of_one_name_are_one_too_many() {
-    let lab = Lab::new(
-        "//- src/a/Dockerfile\nFROM debian:12\nCOPY x /\n//- src/a/x\n\
-         //- src/b/service.toml\nimage = \"a\"\n//- src/b/Dockerfile\nFROM debian:12\nCOPY y /\n//- src/b/y\n",
+fn of_images_with_one_name_none_is_built() {
+    let own = "//- src/a/Dockerfile\nFROM debian:12\n//- src/b/Dockerfile\nFROM debian:12\n";
+    let folders = "//- .config/xtask.toml\nservices = ['one/*', 'two/*']\n//- one/App/Dockerfile\nFROM debian:12\n\
+                   //- two/App/Dockerfile\nFROM debian:12\n//- one/App/service.toml\nimage = 'app'\n\
+                   //- two/App/service.toml\nimage = 'app'\n//- two/other/Dockerfile\nFROM app\n";
+    for (fixture, stale, said) in [
+        (
+            format!("{own}//- src/b/service.toml\nimage = 'a'\n"),
+            "a (cannot be planned, see the diagnostics)",
+            "error: src/b: src/a and src/b make one image, a, so none of them is built: set `image = \"src-b\"` in \
+             src/b/service.toml",
+        ),
+        (
+            folders.to_owned(),
+            "app (cannot be planned, see the diagnostics); other (needs app, which cannot be built)",
+            "error: two/App: one/App and two/App make one image, app, so none of them is built: set \
+             `image = \"two-app\"` in two/App/service.toml",
+        ),
+    ] {
+        let look = Lab::new(&fixture).look();
+        assert_eq!((look.stale().as_str(), look.said().as_str()), (stale, said));
+    }
+    let cured =
+        folders.replacen("two/App/service.toml\nimage = 'app'", "two/App/service.toml\nimage = 'two-app'", 1);
+    says(&cured, "");
+}
+
+#[test]
+fn capitals_of_a_folder_are_lowered_and_what_no_name_can_have_is_said() {
+    says(
+        "//- src/NodeBase/Dockerfile\nFROM debian:12\n//- src/app/Dockerfile\nFROM nodebase\n",
+        "warning: src/NodeBase: image names have no capitals, so its image is named nodebase; `image` in \
+         src/NodeBase/service.toml names another one",
     );
-    let look = lab.look();
-    assert_eq!(look.inputs("a"), ["x"], "the first one keeps its own context");
-    assert_eq!(
-        look.said(),
-        "error: src/b: the image name a is taken by src/a; set another one in service.toml (`image`)"
+    says("//- src/NodeBase/Dockerfile\nFROM debian:12\n//- src/NodeBase/service.toml\nimage = 'node'\n", "");
+}
+
+#[test]
+fn keys_of_build_conf_that_mean_nothing_are_told_once() {
+    says(
+        "//- src/a/build.conf\nBUILD_PHASE=foundation\nONE=1\nTWO=2\n//- src/a/Dockerfile\nFROM debian:12\n\
+         //- src/b/build.conf\nONE=1\n//- src/b/Dockerfile\nFROM debian:12\n\
+         //- src/c/build.conf\nBUILD_PHSE=foundation\n//- src/c/Dockerfile\nFROM debian:12\n",
+        "warning: src/a/build.conf:2: unknown keys `ONE`, `TWO`, here and in another file: only `BUILD_PHASE` means \
+         something in a build.conf\n\
+         warning: src/c/build.conf:1:1: unknown key `BUILD_PHSE`, did you mean `BUILD_PHASE`?",
     );
+}
+
+#[test]
+fn a_folder_between_is_the_context_where_it_is_the_only_one_that_has_all_sources() {
+    let own = "//- .config/xtask.toml\nservices = ['apps/*/*/*']\n//- apps/a/b/api/Dockerfile\nFROM debian:12\nCOPY x lib/y /\n";
+    for (files, context, said) in [
+        ("//- apps/a/x\n//- apps/a/lib/y\n", "apps/a", ""),
+        ("//- apps/a/x\n//- apps/a/lib/y\n//- apps/a/b/api/x\n//- lib/y\n", "apps/a", ""),
+        ("//- apps/a/x\n//- apps/a/lib/y\n//- x\n//- lib/y\n", ".", ""),
+        (
+            "//- apps/a/x\n//- apps/a/lib/y\n//- apps/x\n//- apps/lib/y\n",
+            "apps/a/b/api",
+            "; apps/a has all of them: set `context = \"../..\"` in apps/a/b/api/service.toml",
+        ),
+        (
+            "//- apps/a/x\n//- apps/a/lib/y\n//- apps/a/b/api/service.toml\ncontext = 'root'\n",
+            ".",
+            "; apps/a has all of them: set `context = \"../..\"` in apps/a/b/api/service.toml",
+        ),
+        (
+            "//- x\n//- lib/y\n//- apps/a/b/api/service.toml\ncontext = '..'\n",
+            "apps/a/b",
+            "; the root has all of them: set `context = \"root\"` in apps/a/b/api/service.toml",
+        ),
+        ("//- apps/a/x\n//- lib/y\n", ".", "matches nothing in the context the root"),
+    ] {
+        let look = Lab::new(&format!("{own}{files}")).look();
+        let told = look.said();
+        assert!(show(&look).contains(&format!(" in {context} ")), "{files}: {}", show(&look));
+        assert!(
+            told.is_empty() == said.is_empty() && told.lines().all(|line| line.ends_with(said)),
+            "{files}: {told}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! Pure: what the images that a Dockerfile names are called in the store, where that is not how it names them.
+//!
+//! In: the graph, which knows what the names mean, and the store. Out: the text for the builder. `FROM base` is built as
+//! `FROM base:v2` in the tag `v2`, and what an image extends under its own name is built on by its further name.
+
+use std::collections::BTreeMap;
+
+use crate::dockerfile::{self, Options};
+use crate::graph::ImageGraph;
+use crate::model::{BuildTarget, Image, Observed, Plan, Platform, Reference, StepKind};
+
+/// The text of a Dockerfile, or of its beginning, as the builder gets it.
+pub fn text(
+    text: &str,
+    image: &Image,
+    target: &BuildTarget,
+    graph: &ImageGraph,
+    observed: &Observed,
+) -> String {
+    let own = observed.capabilities.as_ref().map_or_else(Platform::local, |known| known.platform.clone());
+    let options = Options {
+        target: target.target.as_deref(),
+        build_args: &target.build_args,
+        platform: &image.platform,
+        build_platform: &own,
+        triggers: &target.triggers,
+    };
+    dockerfile::rename(text, &options, &stand_ins(image, graph, observed))
+}
+
+fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<Reference, Reference> {
+    let upstreams = graph.upstreams();
+    let needs = image.asks_for.iter().filter_map(|(written, need)| {
+        let need = graph.get(need)?;
+        let is_its_name = need.names().any(|name| name == written);
+        (!is_its_name).then(|| (written.clone(), need.reference.clone()))
+    });
+    let bases = image.base_images.iter().filter_map(|base| {
+        let base = &base.reference;
+        let (found, _) = upstreams.find(base, observed)?;
+        let name = upstreams.twin_of(base).filter(|_| upstreams.is_taken(base)).unwrap_or(found);
+        (name != base).then(|| (base.clone(), name.clone()))
+    });
+    needs.chain(bases).collect()
+}
+
+/// A base image that would be lost, or that is nowhere but under the name of what was built upon it. `before` is what
+/// is going to be pulled and named.
+pub fn hidden<'i>(
+    image: &'i Image,
+    graph: &ImageGraph,
+    observed: &Observed,
+    before: &Plan,
+) -> Option<&'i Reference> {
+    let upstreams = graph.upstreams();
+    image.base_images.iter().map(|base| &base.reference).find(|base| {
+        let Some(twin) = upstreams.twin_of(base) else { return false };
+        let comes = before.steps.iter().any(|step| match &step.kind {
+            StepKind::Tag { targets, .. } => targets.contains(twin),
+            StepKind::Pull { reference, .. } => reference == *base || reference == twin,
+            _ => false,
+        });
+        let is_lost = upstreams.is_taken(base) && upstreams.at(base, observed).is_some();
+        let is_away = upstreams.at(twin, observed).is_none();
+        is_away && !comes && (is_lost || upstreams.is_own(base, observed))
+    })
+}
