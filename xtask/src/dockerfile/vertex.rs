@@ -38,17 +38,23 @@ pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
     if is_trigger || guess < 0 {
         return Some(line_of_trigger(file, shown).unwrap_or(stage.line));
     }
-    let is_named = |instruction: &Instruction| instruction.keyword == keyword;
-    let similarity = |at: usize| {
-        let instruction = layers[at];
-        let is_same = first_words(file, instruction) == squeeze(shown);
-        let distance = (at as isize - guess).unsigned_abs();
-        (!is_same, distance)
-    };
-    (0..layers.len())
-        .filter(|&at| is_named(layers[at]))
-        .min_by_key(|&at| similarity(at))
-        .map(|at| layers[at].line)
+    let is_same = |at: usize| first_words(file, layers[at]) == squeeze(shown);
+    let similarity = |at: usize| (!is_same(at), (at as isize - guess).unsigned_abs());
+    let nearest =
+        (0..layers.len()).filter(|&at| layers[at].keyword == keyword).min_by_key(|&at| similarity(at));
+    match nearest {
+        Some(at) if is_same(at) || !is_shown_as_written(layers[at]) => Some(layers[at].line),
+        // Builders before Engine 28 count triggers of an image on top, so their places do not tell.
+        _ if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD" | "WORKDIR") => {
+            Some(line_of_trigger(file, shown).unwrap_or(stage.line))
+        }
+        _ => None,
+    }
+}
+
+/// Whether nothing in it is replaced when its step is named.
+fn is_shown_as_written(instruction: &Instruction) -> bool {
+    instruction.heredocs.is_empty() && !instruction.text.contains(['$', '"', '\'', '\\', '['])
 }
 
 /// The `ONBUILD` of this file; the image that a stage stands on brings all others.

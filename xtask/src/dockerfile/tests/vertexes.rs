@@ -52,6 +52,16 @@ RUN a
     ] {
         assert_eq!(line_of_vertex(&file, name), line, "{name}");
     }
+    // Builders before Engine 28 do not count what an image brings: `[2/3]`, `[3/3]`, `[4/3]`.
+    let (file, _) = parse("x", "FROM a\nCOPY own /own\nRUN x $Y\n");
+    for (name, line) in [
+        ("[2/3] COPY brought /brought", 1),
+        ("[3/3] ADD brought /brought", 1),
+        ("[4/3] COPY own /own", 2),
+        ("[5/3] RUN x y", 3),
+    ] {
+        assert_eq!(line_of_vertex(&file, name), Some(line), "{name}");
+    }
     let (file, _) = parse("x", "FROM a AS b\nONBUILD COPY c d\nFROM b\nCOPY e f\n");
     assert_eq!(line_of_vertex(&file, "[stage-1 1/2] ONBUILD COPY c d"), Some(2));
     assert_eq!(line_of_vertex(&file, "[stage-1 2/2] COPY e f"), Some(4));
