@@ -15,6 +15,8 @@ use crate::model::{
 
 /// Raised whenever the meaning of a key changes; images of another format are rebuilt once.
 const FORMAT: u32 = 1;
+/// So many entries with unusual permission bits are named in a label.
+const NAMED_MODES: usize = 64;
 /// BuildKit and the classic builder make different images of the same Dockerfile (FIELD C6).
 const BUILDER: &str = "buildkit";
 
@@ -39,6 +41,10 @@ pub struct Parts {
     pub needs: BTreeMap<ImageName, Digest>,
     /// Digest over the files.
     pub files: Digest,
+    /// Permission bits of entries that have others than most, where these are few: no part of the key, for `files` has
+    /// them, but with them a change can be named where the list of files is not known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub modes: BTreeMap<String, u32>,
 }
 
 impl Parts {
@@ -75,7 +81,27 @@ impl Parts {
                 .collect(),
             needs: image.needs.iter().filter_map(|name| Some((name.clone(), need_key(name)?))).collect(),
             files: files.clone(),
+            modes: BTreeMap::new(),
         })
+    }
+
+    /// With the permission bits of these entries.
+    #[must_use]
+    pub fn with_modes<'a>(self, files: impl Iterator<Item = &'a ContextFile>) -> Self {
+        let unusual = files.filter(|file| file.mode != usual_mode(&file.kind));
+        let modes: BTreeMap<String, u32> =
+            unusual.take(NAMED_MODES + 1).map(|file| (file.path.clone(), file.mode)).collect();
+        Self { modes: if modes.len() > NAMED_MODES { BTreeMap::new() } else { modes }, ..self }
+    }
+
+    /// The entries whose permission bits differ from those of then; none if anything else does too.
+    pub fn modes_changed_since(&self, old: &Self, now: &[ContextFile]) -> Option<Vec<Change>> {
+        let then = |file: &ContextFile| {
+            let mode = old.modes.get(&file.path).copied().unwrap_or_else(|| usual_mode(&file.kind));
+            ContextFile { mode, ..file.clone() }
+        };
+        let then: Vec<ContextFile> = now.iter().map(then).collect();
+        (digest_files(&then) == old.files).then(|| differing_files(now, &then))
     }
 
     /// The key: SHA-256 over the parts, each with its length before it, in a fixed order.
@@ -134,6 +160,15 @@ impl Parts {
             changes.push(Change::Platform);
         }
         changes
+    }
+}
+
+/// The permission bits that nearly all files, folders and symlinks have.
+fn usual_mode(kind: &ContextFileKind) -> u32 {
+    match kind {
+        ContextFileKind::File { .. } => 0o644,
+        ContextFileKind::Directory => 0o755,
+        ContextFileKind::Symlink { .. } => 0o777,
     }
 }
 

@@ -63,6 +63,8 @@ pub fn assess(
             let known = image.needs.iter().all(|need| keys.contains_key(need) || is_external(graph, need));
             known.then(|| Parts::of(image, digest, base_id, |need| need_key(graph, observed, &keys, need)))?
         });
+        let counted = contexts.get(&image.name).into_iter().flat_map(|context| context.files.counted());
+        let parts = parts.map(|parts| parts.with_modes(counted));
         let key = parts.as_ref().map(Parts::key);
         if let Some(key) = &key {
             keys.insert(image.name.clone(), key.clone());
@@ -212,7 +214,7 @@ fn assess_built(
                 context.map(|c| c.files.counted().cloned().collect()).unwrap_or_default();
             match recall(&old.files) {
                 Some(then) => differing_files(&now, &then),
-                None => vec![Change::Files],
+                None => parts.modes_changed_since(&old, &now).unwrap_or_else(|| vec![Change::Files]),
             }
         }),
     };

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use xtask::model::{Brought, BuildSpec, ImageName, ImageSource, Modes, StepKind, Triggers};
 use xtask::plan::build::{self, BuildRequest};
+use xtask::status;
 
 use super::lab::{Lab, reference};
 
@@ -194,6 +195,19 @@ fn write_bits_of_others_and_modes_that_are_set_do_not_count() {
             assert_eq!(lab.stale(), stale, "{path} {mode:o} {modes:?}");
         }
     }
+    // Where the list of files is not known, as in another clone.
+    let lab = Lab::new(MODES);
+    lab.chmod("src/app/owned", 0o755);
+    lab.build();
+    std::fs::remove_dir_all(lab.path("target")).unwrap();
+    lab.chmod("src/app/owned", 0o644);
+    lab.chmod("src/app/plain", 0o600);
+    let explained = status::explain(lab.look().assessment("app"));
+    let named =
+        "app is stale: 2 changes\n  mode changed: owned (755 to 644)\n  mode changed: plain (644 to 600)\n";
+    assert_eq!(explained, named);
+    lab.write("src/app/plain", "2");
+    assert_eq!(lab.stale(), "app (sources changed)");
     // Read by another instruction that keeps its mode.
     let lab = Lab::new(MODES);
     lab.append("src/app/Dockerfile", "COPY set /kept\n");
