@@ -63,7 +63,7 @@ impl<'a> Names<'a> {
             }
             let holds = |image: &Image| folder.starts_with(folder_of(image));
             if (word.contains('/') || is_of_here) && self.root.join(&folder).exists() {
-                let deepest = self.images.iter().filter(|i| holds(i)).map(|i| folder_of(i)).max();
+                let deepest = self.images.iter().filter(|i| holds(i)).map(folder_of).max();
                 return self.services_first(|image| holds(image) && Some(folder_of(image)) == deepest);
             }
         }

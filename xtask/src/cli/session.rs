@@ -295,6 +295,8 @@ impl Session {
 
     fn places(&self) -> Places {
         let Config { services, base_images, prefix, root, .. } = self.config.clone();
+        // A root that was named by a link is below no working directory.
+        let root = root.canonicalize().unwrap_or(root);
         // Names are looked up from the root where there is no working directory any more.
         let here = std::env::current_dir().unwrap_or_else(|_| root.clone());
         Places { services, base_images, prefix, root, here }
