@@ -7,7 +7,7 @@
 //! that fails is dropped and the others are told by a warning, for showing must never fail doing.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use crate::excerpt::Excerpt;
 use crate::harmless::neutralise;
 use crate::model::{Event, EventKind, LogStream, Outcome, StepId};
 use crate::secrets::Secrets;
@@ -25,10 +26,6 @@ pub const VERSION: u32 = 1;
 pub const FIRST_TICK: Duration = Duration::from_millis(200);
 /// How often sinks are told the time after that.
 pub const TICK: Duration = Duration::from_millis(100);
-/// How many last lines a failed step carries.
-pub const LAST_LINES: usize = 10;
-/// Bytes of one of them: a build can print megabytes without a newline.
-pub const MAX_LAST_LINE: usize = 2000;
 
 /// A moment of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +126,7 @@ pub fn channel(clock: Arc<dyn Clock>) -> (Emitter, Events) {
 impl Events {
     /// The run loop: delivers until every emitter is gone. Dropping the future drops the sinks, which clean up.
     pub async fn deliver(mut self, secrets: Secrets, sinks: Vec<Box<dyn Sink>>) {
-        let mut delivery = Delivery { clock: self.clock, secrets, sinks, last_lines: HashMap::new() };
+        let mut delivery = Delivery { clock: self.clock, secrets, sinks, printed: HashMap::new() };
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -151,7 +148,7 @@ struct Delivery {
     clock: Arc<dyn Clock>,
     secrets: Secrets,
     sinks: Vec<Box<dyn Sink>>,
-    last_lines: HashMap<StepId, VecDeque<String>>,
+    printed: HashMap<StepId, Excerpt>,
 }
 
 impl Delivery {
@@ -166,22 +163,17 @@ impl Delivery {
         self.each(&mut |sink| sink.take(&event));
     }
 
-    /// Adds what only the loop knows: the last lines of a failed step and where its log is kept.
+    /// Adds what only the loop knows: what a failed step printed and where its log is kept.
     fn complete(&mut self, kind: &mut EventKind) {
         match kind {
-            EventKind::StepLog { step, stream: LogStream::Stdout | LogStream::Stderr, line } => {
-                let lines = self.last_lines.entry(step.clone()).or_default();
-                if lines.len() == LAST_LINES {
-                    lines.pop_front();
-                }
-                lines.push_back(line.clone());
+            EventKind::StepLog { step, stream: stream @ (LogStream::Stdout | LogStream::Stderr), line } => {
+                self.printed.entry(step.clone()).or_default().push(*stream, line);
             }
             EventKind::StepFinished { step, outcome, log, last_lines, .. } => {
-                let printed = self.last_lines.remove(step);
+                let printed = self.printed.remove(step);
                 if *outcome == Outcome::Failed && last_lines.is_empty() {
-                    last_lines.extend(printed.unwrap_or_default());
+                    last_lines.extend(printed.map(|printed| printed.lines()).unwrap_or_default());
                 }
-                last_lines.iter_mut().for_each(shorten);
                 if log.is_none() {
                     *log = self.sinks.iter().find_map(|sink| sink.log_of(step));
                 }
@@ -257,6 +249,7 @@ fn clean(secrets: &Secrets, kind: &mut EventKind) {
             last_lines,
             log: _,
             error: _,
+            place: _,
         } => {
             hide(detail);
             last_lines.iter_mut().for_each(hide);
@@ -274,15 +267,6 @@ fn neutralise_lines(text: &mut String) {
     let cleaned: Vec<_> = text.split('\n').map(neutralise).collect();
     if cleaned.iter().any(|line| matches!(line, Cow::Owned(_))) {
         *text = cleaned.join("\n");
-    }
-}
-
-/// The log has all of it.
-fn shorten(line: &mut String) {
-    if line.len() > MAX_LAST_LINE {
-        let end = line.floor_char_boundary(MAX_LAST_LINE);
-        line.truncate(end);
-        line.push_str("...");
     }
 }
 

@@ -24,6 +24,7 @@ pub mod engine;
 pub mod env;
 pub mod error;
 pub mod events;
+pub mod excerpt;
 pub mod execute;
 pub mod fingerprint;
 pub mod graph;

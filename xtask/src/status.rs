@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::model::{Change, Diagnostic, ImageName, ImageState, Reason};
+use crate::model::{self, Change, Diagnostic, ImageName, ImageState, Reason};
 use crate::plan::alias::{AliasHealth, AliasState};
 use crate::plan::build::Assessment;
 use crate::plan::explain::{ImageEntry, count};
@@ -68,7 +68,7 @@ pub fn text(report: &StatusReport) -> String {
     for health in unwell {
         let _ = writeln!(out, "  {health}");
     }
-    for diagnostic in &report.diagnostics {
+    for diagnostic in model::told(&report.diagnostics) {
         let _ = writeln!(out, "{diagnostic}");
     }
     out

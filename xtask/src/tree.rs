@@ -258,7 +258,8 @@ fn read(input: &ReadInput<'_>) -> Tree {
 }
 
 impl Tree {
-    /// The diagnostics that concern these images or the whole tree.
+    /// The diagnostics that concern these images; where they are those of all services, also what concerns the whole tree
+    /// and services that are not even images.
     pub fn diagnostics(&self, selected: &BTreeSet<ImageName>) -> Vec<Diagnostic> {
         let services: BTreeSet<&str> = self
             .graph
@@ -268,12 +269,16 @@ impl Tree {
             .map(|image| image.service.as_str())
             .collect();
         let known: BTreeSet<&str> = self.graph.images().iter().map(|i| i.service.as_str()).collect();
+        let mut of_services = self.graph.images().iter().filter(|image| image.base_image().is_none());
+        let is_all = of_services.all(|image| selected.contains(&image.name));
         // Several services may suffer from one thing.
         let mut seen = BTreeSet::new();
         self.findings
             .iter()
             .filter(|finding| {
-                finding.service.as_deref().is_none_or(|s| services.contains(s) || !known.contains(s))
+                let service = finding.service.as_deref();
+                let is_nobodys = service.is_none_or(|service| !known.contains(service));
+                if is_nobodys { is_all } else { service.is_some_and(|service| services.contains(service)) }
             })
             .map(|finding| &finding.diagnostic)
             .filter(|diagnostic| seen.insert(*diagnostic))

@@ -203,6 +203,7 @@ impl Work {
             last_lines: Vec::new(),
             log: None,
             error: None,
+            place: None,
         });
     }
 }

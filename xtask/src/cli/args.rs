@@ -481,6 +481,9 @@ pub enum EngineCommand {
     },
     /// Say whether it runs, and where
     Status {
+        /// Exit 12 unless it runs
+        #[arg(long)]
+        check: bool,
         /// How to answer
         #[arg(long, default_value = "human")]
         format: Format,

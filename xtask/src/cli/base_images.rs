@@ -11,7 +11,7 @@ use crate::base_images::bump::{self, texts};
 use crate::config::{DockerArgs, Layer, parse_build_arg};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::FailFast;
-use crate::model::{BaseImageFacts, Image, ImageState, Phase, Platform};
+use crate::model::{self, BaseImageFacts, Image, ImageState, Phase, Platform};
 use crate::plan::build::Assessment;
 use crate::plan::prefetch::Renew;
 use crate::report::resolve::Table;
@@ -155,7 +155,7 @@ async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error
         Format::Json => serde_json::to_string_pretty(&listed).unwrap_or_default(),
     };
     super::print(&session.secrets.redact(&text));
-    for diagnostic in world.diagnostics(&planned.selected) {
+    for diagnostic in model::told(&world.diagnostics(&planned.selected)) {
         super::say(&session.secrets.redact(&diagnostic.to_string()));
     }
     Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))

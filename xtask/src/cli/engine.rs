@@ -24,12 +24,14 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Engine) -> Result<ExitCod
             let data = if purge { Data::Purge } else { Data::Keep };
             provision::down(&home, data, &announce).await?;
         }
-        EngineCommand::Status { format } => {
-            let (state, endpoint, code) = match provision::status(&home).await {
-                Status::Up(record) => ("up", Some(record.endpoint), ExitCode::Good),
-                Status::Dead(record) => ("dead", Some(record.endpoint), ExitCode::EngineUnfit),
-                Status::Down => ("down", None, ExitCode::EngineUnfit),
+        EngineCommand::Status { check, format } => {
+            let (state, endpoint) = match provision::status(&home).await {
+                Status::Up(record) => ("up", Some(record.endpoint)),
+                Status::Dead(record) => ("dead", Some(record.endpoint)),
+                Status::Down => ("down", None),
             };
+            // That it is down is an answer, and wrong only for who asks for more.
+            let code = if check && state != "up" { ExitCode::EngineUnfit } else { ExitCode::Good };
             match (format, endpoint) {
                 (Format::Json, endpoint) => {
                     super::print(&serde_json::json!({ "state": state, "endpoint": endpoint }).to_string());

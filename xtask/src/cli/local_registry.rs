@@ -44,7 +44,15 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
             Ok(ExitCode::Good)
         }
         RegistryCommand::List { format } => list(local_registry::status(&home).await, format).await,
-        RegistryCommand::Status { format } => Ok(tell(local_registry::status(&home).await, format)),
+        RegistryCommand::Status { check, format } => {
+            let status = local_registry::status(&home).await;
+            let code = match status {
+                Status::Dead(_) | Status::Down if check => ExitCode::EngineUnfit,
+                Status::Up(_) | Status::Dead(_) | Status::Down => ExitCode::Good,
+            };
+            tell(&status, format);
+            Ok(code)
+        }
     }
 }
 
@@ -128,11 +136,11 @@ async fn observe(engine: Option<&AnyEngine>) -> Observed {
     }
 }
 
-fn tell(status: Status, format: Format) -> ExitCode {
-    let (state, record, code) = match &status {
-        Status::Up(record) => ("up", Some(record), ExitCode::Good),
-        Status::Dead(record) => ("dead", Some(record), ExitCode::EngineUnfit),
-        Status::Down => ("down", None, ExitCode::EngineUnfit),
+fn tell(status: &Status, format: Format) {
+    let (state, record) = match status {
+        Status::Up(record) => ("up", Some(record)),
+        Status::Dead(record) => ("dead", Some(record)),
+        Status::Down => ("down", None),
     };
     let text = match (format, record) {
         (Format::Json, record) => {
@@ -147,5 +155,4 @@ fn tell(status: Status, format: Format) -> ExitCode {
         (Format::Human, None) => state.to_owned(),
     };
     super::print(&text);
-    code
 }

@@ -127,6 +127,16 @@ async fn interruptible(work: impl Future<Output = Result<ExitCode, Error>>) -> R
     interrupt::or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))
 }
 
+/// What was typed behind the program's name, so that a shell takes it again.
+fn typed_words() -> String {
+    let words = std::env::args().skip(1).map(|word| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        let needs_no_quotes = !word.is_empty() && word.chars().all(is_plain);
+        if needs_no_quotes { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Prints a command's data. A reader that has gone away (`| head`) is no error.
 fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -186,8 +196,7 @@ fn tell(error: &Error, how: Telling, notes: &RunNotes) -> ExitCode {
 fn add_to_job_summary(error: &Error, notes: &RunNotes) {
     let file = Env::from_process().github_step_summary();
     if let (Some(file), Some(failure)) = (file, error.telling(&notes.secrets)) {
-        let words: Vec<String> = std::env::args().skip(1).collect();
-        let command = notes.secrets.redact(&words.join(" ")).into_owned();
+        let command = notes.secrets.redact(&typed_words()).into_owned();
         // The exit code speaks, and so does what follows; a summary that cannot be written stops neither.
         let _ = github::append(&file, |room| markdown::failure(&command, &failure, room));
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::Tagged;
-use super::run::Run;
+use super::run::{self, Run};
 use super::session::{Session, World};
 pub(super) use super::shown::{document, foreseeing, plan_text};
 use super::{interrupt, locked, sinks};
@@ -422,8 +422,7 @@ async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, E
     if request.dry_run {
         session.tell_warnings();
         super::print(&plan_text(session, &world, &planned, request));
-        locked::refuse(session, &planned, request)?;
-        return Ok(ExitCode::Good);
+        return run::foreseen(session, &world, request, &planned);
     }
     if request.needs_engine()
         && (request.check || !session.bootstrap)

@@ -11,8 +11,9 @@ use super::activity::Work;
 use super::caches::Caches;
 use super::pipeline::{Planned, Request, document, make_plan, surroundings};
 use super::session::{Session, World};
-use super::{interrupt, provisioning, sinks};
-use crate::engine::{AnyEngine, Engine as _};
+use super::shown::retain_concerning;
+use super::{interrupt, locked, provisioning, sinks};
+use crate::engine::{AnyEngine, Engine as _, patiently};
 use crate::error::steps::{Failures, KINDS, Pulls, kind_of_reason, kind_of_step};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
@@ -21,7 +22,7 @@ use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
 use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport};
 use crate::model::{
-    Diagnostic, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels,
+    self, Diagnostic, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels,
 };
 use crate::os::HostCommand;
 use crate::plan::build;
@@ -68,7 +69,7 @@ impl<'a> Run<'a> {
         let recorder =
             Recorder::create(&session.config.root, clock.now().at).keeping(session.config.keep_runs);
         let id = recorder.id().to_owned();
-        let document = document(session, world, planned, Inputs::OfStale);
+        let mut document = document(session, world, planned, Inputs::OfStale);
         // A record that cannot be kept is told by the first event that it cannot take.
         let _ = recorder.write_plan(&session.secrets.redact(&explain::record(&document)));
         let folder = recorder.folder();
@@ -97,7 +98,9 @@ impl<'a> Run<'a> {
         let is_told = |found: &&Diagnostic| {
             planned.plan.skipped.iter().any(|s| matches!(&s.why, Reason::Invalid(why) if **why == **found))
         };
-        for diagnostic in document.diagnostics.iter().filter(|found| !is_told(found)) {
+        retain_concerning(request, &mut document);
+        document.diagnostics.retain(|found| !is_told(&found));
+        for diagnostic in model::told(&document.diagnostics) {
             let message = format!("{}: {}", diagnostic.place(), diagnostic.message);
             emitter.emit(EventKind::StepWarning { step: None, message });
         }
@@ -137,11 +140,7 @@ impl<'a> Run<'a> {
     ) -> Result<ExitCode, Error> {
         let code = match &result {
             _ if self.cancel.is_cancelled() => ExitCode::Interrupted,
-            Ok(()) => match self.exit_code() {
-                // Something that is no image at all may be wrong, such as a service whose name makes no reference.
-                ExitCode::Good | ExitCode::SourceInvalid => trouble.map_or(self.exit_code(), ErrorKind::code),
-                code => code,
-            },
+            Ok(()) => with_trouble(self.exit_code(), trouble),
             Err(error) => error.code(),
         };
         let outcome = match code {
@@ -176,6 +175,8 @@ impl<'a> Run<'a> {
             }
             Err(_) => None,
         };
+        let warn = self.emitter.clone();
+        let slow = |message| warn.emit(EventKind::StepWarning { step: None, message });
         let Planned { selected, verdict, plan, .. } = planned;
         self.engine.clone_from(&engine);
         self.before.clone_from(&observed);
@@ -214,7 +215,7 @@ impl<'a> Run<'a> {
             self.position += 1;
             if phase == Phase::Build {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
-                    observed = engine.observe().await?;
+                    observed = patiently(engine.observe(), &slow).await?;
                     is_fresh = true;
                 }
                 let closer = match &engine {
@@ -235,7 +236,7 @@ impl<'a> Run<'a> {
             }
             if phase == Phase::Keep {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
-                    observed = engine.observe().await?;
+                    observed = patiently(engine.observe(), &slow).await?;
                     is_fresh = true;
                 }
                 // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
@@ -365,7 +366,7 @@ impl<'a> Run<'a> {
     /// Whether what was built may be started: a stage that could not be kept is for the next rebuild only.
     pub fn is_servable(&self) -> bool {
         let built = self.failures.but_of(Phase::Keep);
-        !self.cancel.is_cancelled() && built.code(self.pulls()) == ExitCode::Good
+        !self.cancel.is_cancelled() && built.code(pulls(self.session, self.request)) == ExitCode::Good
     }
 
     fn of(&self) -> usize {
@@ -462,12 +463,19 @@ impl<'a> Run<'a> {
     }
 
     fn exit_code(&self) -> ExitCode {
-        self.failures.code(self.pulls())
+        self.failures.code(pulls(self.session, self.request))
     }
+}
 
-    fn pulls(&self) -> Pulls {
-        let all_count = self.request.pulls_count || self.session.config.strict_prefetch;
-        if all_count { Pulls::Count } else { Pulls::Warn }
+fn pulls(session: &Session, request: &Request) -> Pulls {
+    if request.pulls_count || session.config.strict_prefetch { Pulls::Count } else { Pulls::Warn }
+}
+
+/// Something that is no image at all may be wrong, such as a service whose name makes no reference.
+fn with_trouble(code: ExitCode, trouble: Option<ErrorKind>) -> ExitCode {
+    match trouble {
+        Some(kind) if matches!(code, ExitCode::Good | ExitCode::SourceInvalid) => kind.code(),
+        _ => code,
     }
 }
 
@@ -487,6 +495,29 @@ fn take_over(plan: &mut Plan, later: Plan) -> Plan {
     plan.skipped.retain(|skipped| skipped.phase != Phase::Alias);
     plan.extend(aliases);
     further
+}
+
+/// What the run of a plan would end with, as far as the plan knows: where nobody has looked at a store, as if it was
+/// empty.
+///
+/// # Errors
+/// With what the run would refuse to begin for.
+pub(super) fn foreseen(
+    session: &Session,
+    world: &World,
+    request: &Request,
+    planned: &Planned,
+) -> Result<ExitCode, Error> {
+    locked::refuse(session, planned, request)?;
+    if let (true, Ok(engine)) = (request.has(Phase::Build), &world.engine) {
+        engine.fit_to_build()?;
+    }
+    let mut failures = Failures::default();
+    for skipped in planned.plan.skipped.iter().filter(|s| s.why.outcome() == Outcome::Failed) {
+        failures.add(skipped.phase, kind_of_reason(skipped.phase, &skipped.why));
+    }
+    let trouble = world.trouble(request, &planned.selected);
+    Ok(with_trouble(failures.code(pulls(session, request)), trouble))
 }
 
 /// The phases that are shown: artifacts only when there is one to get.

@@ -15,7 +15,7 @@ use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
 use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
-use crate::engine::{self, AnyEngine, Engine as _, EngineError, Surroundings};
+use crate::engine::{self, AnyEngine, Engine as _, EngineError, Surroundings, patiently};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::events;
@@ -112,8 +112,7 @@ impl Session {
         for proxy in env.proxies().values() {
             secrets.add_url(proxy);
         }
-        let words: Vec<String> = std::env::args().skip(1).collect();
-        let command = secrets.redact(&words.join(" ")).into_owned();
+        let command = secrets.redact(&super::typed_words()).into_owned();
         let display = resolve(circumstances(global, &env, config.verbose));
         let freshness = if global.no_cache_verdict { Freshness::Fresh } else { Freshness::Cached };
         Self {
@@ -226,7 +225,7 @@ impl Session {
     pub async fn look(&self) -> Result<World, Error> {
         let store = async {
             match self.connect().await {
-                Ok(engine) => match engine.observe().await {
+                Ok(engine) => match patiently(engine.observe(), &|slow: String| self.warn(&slow)).await {
                     Ok(observed) => Ok((engine, observed)),
                     Err(error) => Err(error),
                 },

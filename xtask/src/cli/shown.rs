@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::network;
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
+use crate::report::places::TEMPLATE;
 
 /// The document that `plan` and `--dry-run` print.
 pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
@@ -37,6 +38,14 @@ pub(super) fn foreseeing(
     let mut document = document(session, world, planned, inputs);
     document.diagnostics.extend(hopeless(world, planned));
     document
+}
+
+/// A command about files alone hears of the templates that it renders, and of nothing else.
+pub(super) fn retain_concerning(request: &Request, document: &mut PlanDocument) {
+    if !request.needs_images() && !request.asks_network() {
+        let is_rendering = request.has(Phase::Render);
+        document.diagnostics.retain(|found| is_rendering && found.file.ends_with(TEMPLATE));
+    }
 }
 
 /// Where the sample goes into an image in place of the release.
@@ -128,10 +137,7 @@ pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, req
         (false, true) => Scope::BaseImages,
         (false, false) => Scope::Files,
     };
-    if scope == Scope::Files {
-        let is_rendering = request.has(Phase::Render);
-        document.diagnostics.retain(|found| is_rendering && world.render.problems.contains(found));
-    }
+    retain_concerning(request, &mut document);
     let verdict = planned.verdict.as_ref();
     let text = explain::text(&document, &planned.plan, verdict, scope, &|text| session.hide_in_files(text));
     session.secrets.redact(&text).into_owned()

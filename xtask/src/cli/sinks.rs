@@ -57,8 +57,7 @@ pub(super) fn report_early(session: &Session, error: &Error) -> io::Result<()> {
 /// when the report cannot be written.
 pub(super) fn report_unopened(typed: &Typed<'_>, file: Option<&Path>, error: Error) -> Error {
     let (Some(file), Some(failure)) = (file, error.telling(&typed.notes.secrets)) else { return error };
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let command = typed.notes.secrets.redact(&words.join(" ")).into_owned();
+    let command = typed.notes.secrets.redact(&super::typed_words()).into_owned();
     match junit::write(file, &junit::of_error(&command, &failure)) {
         Ok(()) => error,
         Err(cause) => error.because(format!("nor can {} be written: {cause}", file.display())),

@@ -12,7 +12,7 @@ use super::args::{BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Trying};
 use super::base_images::{Opened, open, request};
 use super::clean::leftovers::broken_off;
 use super::pipeline::{self, Planned, Request};
-use super::run::Run;
+use super::run::{self, Run};
 use super::session::{Session, Typed, World};
 use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
@@ -133,7 +133,7 @@ async fn run(
         planned.plan.extend(trial.foreseen(&mark)?);
         session.tell_warnings();
         super::print(&pipeline::plan_text(session, &world, &planned, &request));
-        return Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code));
+        return run::foreseen(session, &world, &request, &planned);
     }
     match &world.engine {
         Err(error) if !session.bootstrap => return Err(error.clone().into()),

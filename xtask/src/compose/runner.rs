@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::engine::{Engine, EngineError};
+use crate::excerpt::Excerpt;
 use crate::model::{ContainerId, ContainerState, Health, LogStream};
 use crate::os::{CommandError, HostCommand};
 
 /// Between two looks at containers.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Lines of the log of a service that does not come up.
-const LAST_LINES: usize = 20;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +41,7 @@ pub struct Unwell {
     pub service: String,
     /// `exited with status 1`
     pub why: String,
-    /// The last lines of its log.
+    /// Its log, as far as that tells why.
     pub last_lines: Vec<String>,
 }
 
@@ -216,8 +215,9 @@ fn service_of(id: &ContainerId, state: Option<&ContainerState>) -> String {
 }
 
 fn last_lines(log: Vec<(LogStream, String)>) -> Vec<String> {
-    let skipped = log.len().saturating_sub(LAST_LINES);
-    log.into_iter().skip(skipped).map(|(_, line)| line).collect()
+    let mut printed = Excerpt::default();
+    log.iter().for_each(|(stream, line)| printed.push(*stream, line));
+    printed.lines()
 }
 
 #[cfg(test)]

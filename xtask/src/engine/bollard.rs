@@ -23,8 +23,8 @@ use crate::model::{
     LogStream, Observed, Platform, Reference,
 };
 
-/// Seconds that a plain question may take.
-const TIMEOUT: u64 = 60;
+/// Seconds that a plain question may take. A store of thousands of images on a slow disk takes minutes over its list.
+const TIMEOUT: u64 = 900;
 /// The oldest API that builds are asked of.
 const OLDEST_API: (u32, u32) = (1, 41);
 /// The newest API whose answers bollard understands.

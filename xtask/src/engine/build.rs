@@ -29,6 +29,9 @@ use super::{EngineError, OnProgress, Progress};
 use crate::dockerfile;
 use crate::model::{BuildSpec, Digest, InlineCache, LogStream};
 
+/// A disk that is full ends an instruction soon: it is among so many last words.
+const LAST: usize = 10;
+
 /// A line of the engine's answer.
 #[derive(Deserialize)]
 struct Line {
@@ -250,7 +253,9 @@ fn query(
 fn failure(spec: &BuildSpec, failed: Option<Failure>, cause: String) -> EngineError {
     let exit_code = exit_code(&cause);
     let last_lines = failed.as_ref().map(|failed| failed.last_lines.clone()).unwrap_or_default();
-    if let Some(line) = last_lines.iter().rev().find(|line| exit_code.is_some() && says_disk_full(line)) {
+    if let Some(line) =
+        last_lines.iter().rev().take(LAST).find(|line| exit_code.is_some() && says_disk_full(line))
+    {
         return EngineError::DiskFull(line.clone());
     }
     if exit_code.is_none()

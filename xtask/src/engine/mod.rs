@@ -16,6 +16,7 @@ mod fake;
 mod filesync;
 mod http;
 mod observe;
+mod patience;
 pub mod provision;
 pub mod recipe;
 mod session;
@@ -41,6 +42,7 @@ pub use bollard::DockerEngine;
 pub use connect::{Found, Surroundings, connect, endpoints, find};
 pub use docker_config::{CredentialSource, DockerConfig};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
+pub use patience::patiently;
 pub use survey::{ImageStore, Survey};
 
 /// How far a pull, push or build is, or what it prints.
@@ -487,7 +489,7 @@ pub enum EngineError {
         exit_code: Option<i64>,
         /// What the builder said.
         cause: String,
-        /// The last lines that the instruction printed.
+        /// What the instruction printed, as far as that tells why it failed.
         last_lines: Vec<String>,
     },
     /// A port of this machine that a container was to have is somebody else's.
@@ -514,10 +516,20 @@ pub enum EngineError {
 
 fn failed_instruction(instruction: &Option<String>, exit_code: Option<i64>, cause: &str) -> String {
     match (instruction, exit_code) {
-        (Some(instruction), Some(code)) => format!("`{instruction}` exited with status {code}"),
-        (Some(instruction), None) => format!("`{instruction}` failed: {cause}"),
+        (Some(instruction), Some(code)) => format!("`{}` exited with status {code}", one_line(instruction)),
+        (Some(instruction), None) => format!("`{}` failed: {cause}", one_line(instruction)),
         (None, _) => cause.to_owned(),
     }
+}
+
+/// An instruction as a message names it; the Dockerfile has all of it.
+fn one_line(instruction: &str) -> String {
+    let mut line = instruction.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() > MAX_INSTRUCTION {
+        line.truncate(line.floor_char_boundary(MAX_INSTRUCTION));
+        line.push_str("...");
+    }
+    line
 }
 
 impl Retriable for EngineError {
@@ -529,6 +541,8 @@ impl Retriable for EngineError {
     }
 }
 
+/// Bytes of an instruction that a message shows.
+const MAX_INSTRUCTION: usize = 100;
 /// What the kernel says of a program for another processor.
 const OTHER_PROCESSOR: &str = "exec format error";
 const EMULATION: &str = "
@@ -537,22 +551,24 @@ hint: `apt-get install qemu-user-static binfmt-support` on the engine's machine 
 hint: only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it";
 
 impl EngineError {
-    /// The text, with the place of the failed instruction in the Dockerfile that was built:
-    /// `` `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1 ``.
+    /// Where in the Dockerfile that was built an instruction failed: `src/frontend/Dockerfile:12`.
+    pub fn place(&self, dockerfile: &str) -> Option<String> {
+        let Self::BuildFailed { instruction: Some(_), line, .. } = self else { return None };
+        Some(line.map_or_else(|| dockerfile.to_owned(), |line| format!("{dockerfile}:{line}")))
+    }
+
+    /// The text, behind the place of the failed instruction in the Dockerfile that was built:
+    /// `` src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1 ``.
     pub fn told_at(&self, dockerfile: &str) -> String {
-        match self {
-            Self::BuildFailed { instruction: Some(instruction), line, exit_code, cause, last_lines } => {
-                let place = line.map_or_else(|| dockerfile.to_owned(), |line| format!("{dockerfile}:{line}"));
-                let mut told = match exit_code {
-                    Some(code) => format!("`{instruction}` at {place} exited with status {code}"),
-                    None => format!("`{instruction}` at {place} failed: {cause}"),
-                };
+        match (self, self.place(dockerfile)) {
+            (Self::BuildFailed { cause, last_lines, .. }, Some(place)) => {
+                let mut told = format!("{place}: {self}");
                 if last_lines.iter().chain([cause]).any(|line| line.contains(OTHER_PROCESSOR)) {
                     told.push_str(EMULATION);
                 }
                 told
             }
-            other => other.to_string(),
+            (other, _) => other.to_string(),
         }
     }
 }

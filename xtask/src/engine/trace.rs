@@ -1,20 +1,16 @@
 //! What a build says of itself: BuildKit's vertexes, statuses and logs become progress, log lines and, in the
 //! end, the instruction that failed. Pure but for the progress that it hands on.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
 use super::{OnProgress, Progress};
+use crate::excerpt::Excerpt;
 use crate::model::{LogStream, Unit};
 
-/// Lines kept for the end, for each instruction.
-const TAIL: usize = 10;
-/// As many of them are kept for standard error alone. The two streams come through two pipes, so an error message can
-/// arrive before a flood of output that was printed before it.
-const ERROR_TAIL: usize = 5;
 /// A line without an end is cut here.
 const MAX_LINE: usize = 64 * 1024;
 /// What the builder does beside instructions (loading, exporting) is told at the end from here on.
@@ -46,7 +42,7 @@ struct Seen {
     error: String,
     /// Unfinished lines by stream.
     partial: BTreeMap<i64, Vec<u8>>,
-    tail: Tail,
+    printed: Excerpt,
 }
 
 /// What a vertex did, for the end.
@@ -77,46 +73,12 @@ fn duration(nanoseconds: i128) -> Duration {
     Duration::from_nanos(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX))
 }
 
-/// The last lines that an instruction printed, each with its number.
-#[derive(Default)]
-struct Tail {
-    count: u64,
-    all: VecDeque<(u64, String)>,
-    errors: VecDeque<(u64, String)>,
-}
-
-impl Tail {
-    fn push(&mut self, stream: i64, line: &str) {
-        self.count += 1;
-        let keep = |lines: &mut VecDeque<(u64, String)>, most: usize| {
-            if lines.len() == most {
-                lines.pop_front();
-            }
-            lines.push_back((self.count, line.to_owned()));
-        };
-        keep(&mut self.all, TAIL);
-        if stream == STDERR {
-            keep(&mut self.errors, ERROR_TAIL);
-        }
-    }
-
-    /// The last of all, and before them the last errors that are not among them.
-    fn lines(&self) -> Vec<String> {
-        let first = self.all.front().map_or(0, |(number, _)| *number);
-        let lost: Vec<&String> =
-            self.errors.iter().filter(|(number, _)| *number < first).map(|(_, line)| line).collect();
-        let room = TAIL - lost.len();
-        let rest = self.all.iter().map(|(_, line)| line).skip(self.all.len().saturating_sub(room));
-        lost.into_iter().chain(rest).cloned().collect()
-    }
-}
-
 /// The instruction that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
     /// The builder's name for it: `[builder 2/5] RUN npm ci`.
     pub(super) vertex: String,
-    /// The last lines that it printed.
+    /// What it printed, as far as that tells why.
     pub(super) last_lines: Vec<String>,
 }
 
@@ -154,7 +116,7 @@ impl Trace {
         for seen in unfinished {
             for (stream, bytes) in std::mem::take(&mut seen.partial) {
                 if !bytes.is_empty() {
-                    say(&mut seen.tail, stream, &bytes, progress);
+                    say(&mut seen.printed, stream, &bytes, progress);
                 }
             }
         }
@@ -183,7 +145,7 @@ impl Trace {
     /// The instruction that failed, where the builder said which.
     pub(super) fn failure(&self) -> Option<Failure> {
         let seen = self.seen.get(self.failed.as_ref()?)?;
-        Some(Failure { vertex: seen.name.clone(), last_lines: seen.tail.lines() })
+        Some(Failure { vertex: seen.name.clone(), last_lines: seen.printed.lines() })
     }
 
     /// Whether it is worth telling how far the build is.
@@ -254,21 +216,21 @@ impl Trace {
         let partial = seen.partial.entry(log.stream).or_default();
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             partial.extend_from_slice(&rest[..end]);
-            say_pieces(&mut seen.tail, log.stream, partial, progress);
-            say(&mut seen.tail, log.stream, partial, progress);
+            say_pieces(&mut seen.printed, log.stream, partial, progress);
+            say(&mut seen.printed, log.stream, partial, progress);
             partial.clear();
             rest = &rest[end + 1..];
         }
         partial.extend_from_slice(rest);
-        say_pieces(&mut seen.tail, log.stream, partial, progress);
+        say_pieces(&mut seen.printed, log.stream, partial, progress);
     }
 }
 
 /// Says what is too long for one line, and leaves the rest.
-fn say_pieces(tail: &mut Tail, stream: i64, partial: &mut Vec<u8>, progress: OnProgress<'_>) {
+fn say_pieces(printed: &mut Excerpt, stream: i64, partial: &mut Vec<u8>, progress: OnProgress<'_>) {
     while partial.len() > MAX_LINE {
         let end = piece_of(&partial[..MAX_LINE]);
-        say(tail, stream, &partial[..end], progress);
+        say(printed, stream, &partial[..end], progress);
         partial.drain(..end);
     }
 }
@@ -287,14 +249,14 @@ fn piece_of(bytes: &[u8]) -> usize {
     })
 }
 
-fn say(tail: &mut Tail, stream: i64, bytes: &[u8], progress: OnProgress<'_>) {
+fn say(printed: &mut Excerpt, stream: i64, bytes: &[u8], progress: OnProgress<'_>) {
     let text = String::from_utf8_lossy(bytes);
     // A progress bar draws over itself: what a terminal would show last is what counts.
     let line = text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned();
-    if !line.trim().is_empty() {
-        tail.push(stream, &line);
-    }
     let stream = if stream == STDERR { LogStream::Stderr } else { LogStream::Stdout };
+    if !line.trim().is_empty() {
+        printed.push(stream, &line);
+    }
     progress(Progress::Log { stream, line });
 }
 

@@ -86,7 +86,7 @@ impl ErrorKind {
                     "a base image could not be had",
                     "the engine's disk is full",
                 ],
-                "The message has the Dockerfile's line and the last lines that were printed; the whole log is in `target/xtask/runs/latest/logs/`. The other images were built: the same command goes on from there",
+                "The message has the Dockerfile's line and what was printed: of a long output both ends and every line that names an error; the whole log is in `target/xtask/runs/latest/logs/`. The other images were built: the same command goes on from there",
             ),
             Self::ContextChanged => entry(
                 ExitCode::BuildFailed,

@@ -58,7 +58,7 @@ fn a_failed_image_reads_as_drawn() {
         .hint("full log in target/xtask/runs/8d2/logs/build-frontend.log");
     insta::assert_snapshot!(told(error), @"
     error: cannot build image `frontend`
-      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
       last lines:
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
@@ -129,7 +129,7 @@ fn a_program_for_another_processor_is_told_as_that() {
         last_lines: vec![line.to_owned()],
     };
     insta::assert_snapshot!(failed("exec /bin/sh: exec format error").told_at("src/api/Dockerfile"), @"
-    `RUN make` at src/api/Dockerfile:2 exited with status 1
+    src/api/Dockerfile:2: `RUN make` exited with status 1
     its program is for another processor than the engine's, which needs emulation (binfmt) to run it
     hint: `apt-get install qemu-user-static binfmt-support` on the engine's machine lets it run such programs
     hint: only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::excerpt;
 use crate::model::{ErrorKind, Phase};
 
 /// Advances by 10 ms whenever somebody looks.
@@ -164,6 +165,7 @@ async fn no_free_text_keeps_a_secret() {
             last_lines: vec![text()],
             log: None,
             error: None,
+            place: None,
         },
         EventKind::StepSkipped {
             phase: Phase::Build,
@@ -206,13 +208,14 @@ async fn a_failed_step_gets_its_last_lines_and_its_log() {
         last_lines: Vec::new(),
         log: None,
         error: None,
+        place: None,
     });
     deliver(kinds, Secrets::default(), &[&sink]).await;
     let seen = sink.seen.lock().unwrap();
     let event: Event = serde_json::from_str(&seen[13]).unwrap();
     let EventKind::StepFinished { last_lines, log, .. } = event.kind else { panic!("{event:?}") };
-    assert_eq!(last_lines.len(), LAST_LINES);
-    assert_eq!((last_lines[0].as_str(), last_lines[9].as_str()), ("line 2", "line 11"));
+    assert_eq!(last_lines.len(), 12);
+    assert_eq!((last_lines[0].as_str(), last_lines[11].as_str()), ("line 0", "line 11"));
     assert_eq!(log.as_deref(), Some("logs/build-api.log"));
 }
 
@@ -244,6 +247,7 @@ async fn hostile_output_reaches_no_sink() {
         last_lines: Vec::new(),
         log: None,
         error: None,
+        place: None,
     });
     deliver(kinds, secrets, &[&sink]).await;
     let seen = sink.seen.lock().unwrap();
@@ -251,7 +255,7 @@ async fn hostile_output_reaches_no_sink() {
     let EventKind::StepFinished { detail, last_lines, .. } = &events[4].kind else { panic!() };
     assert_eq!(detail, "***\nexit 1");
     assert_eq!(last_lines[..2], ["***", "nul\u{fffd} \u{fffd}evil"]);
-    assert_eq!(last_lines[2].len(), MAX_LAST_LINE + 3);
+    assert_eq!(last_lines[2].len(), excerpt::MAX_LINE + 3);
     let EventKind::StepWarning { message, .. } = &events[3].kind else { panic!() };
     assert_eq!(message, "one\ntwo\u{fffd}");
 }

@@ -184,6 +184,7 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         let ended = |index: usize, (result, took): (Option<Result<Done, StepError>>, std::time::Duration)| {
             let step = &steps[index];
             let error = result.as_ref().and_then(|result| result.as_ref().err());
+            let place = error.and_then(StepError::place);
             let error = error.map(|error| (self.kinds.of_step)(phase, error));
             let (outcome, detail, size, last_lines) = match &result {
                 None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new()),
@@ -205,6 +206,7 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 last_lines,
                 log: None,
                 error,
+                place,
             });
             outcomes.insert(step.id.clone(), outcome);
             match result {

@@ -9,7 +9,7 @@ use super::pull::{MakeBase, PullError};
 use super::retry;
 use crate::base_images::artifact::{ArtifactError, How};
 use crate::base_images::local_registry::RegistryError;
-use crate::engine::{Engine, EngineError, Progress};
+use crate::engine::{Engine, EngineError, Progress, patiently};
 use crate::events::Emitter;
 use crate::inside::Folder;
 use crate::model::{Anew, EventKind, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind, Unit};
@@ -83,7 +83,15 @@ pub enum StepError {
 }
 
 impl StepError {
-    /// The last lines that a failed instruction printed.
+    /// Where in the tree it failed, if it was an instruction.
+    pub(super) fn place(&self) -> Option<String> {
+        match self {
+            Self::Build(error, dockerfile) => error.place(dockerfile),
+            _ => None,
+        }
+    }
+
+    /// What a failed instruction printed.
     pub(super) fn last_lines(&self) -> Vec<String> {
         match self {
             Self::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
@@ -150,7 +158,8 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         }
         StepKind::Verify(expectation) => {
             let engine = engine()?;
-            let store = execution.store.get_or_try_init(|| engine.observe()).await?;
+            let slow = |message| tell(Progress::Warning(message));
+            let store = execution.store.get_or_try_init(|| patiently(engine.observe(), &slow)).await?;
             match expectation.unmet_in(store) {
                 Some(wrong) => Err(StepError::Unverified(wrong)),
                 None => {

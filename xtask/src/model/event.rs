@@ -144,7 +144,7 @@ pub enum EventKind {
         /// Bytes of the image that it made, where it made one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
-        /// Of a failed step: the last lines that it printed. Left empty, the run loop fills it from the log.
+        /// Of a failed step: what it printed, as far as that tells why. Left empty, the run loop fills it from the log.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         last_lines: Vec<String>,
         /// The step's log, relative to the root, if it has one; the run loop fills it.
@@ -152,6 +152,9 @@ pub enum EventKind {
         /// Of a failed step: the kind of its failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<ErrorKind>,
+        /// Of a failed build: the instruction's place in the tree (`src/api/Dockerfile:12`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
     },
     /// Something was not done.
     StepSkipped {

@@ -31,7 +31,7 @@ pub use artifact::{ArtifactKind, ArtifactSpec};
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
 pub use details::{Healthcheck, ImageDetails};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Severity, told};
 pub use digest::{Digest, ParseDigestError};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::build::{Assessment, Contexts};
 use crate::graph::ImageGraph;
 use crate::model::{
-    Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Phase, Plan,
-    Reason, Reference, StepId, StepKind,
+    self, Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Phase,
+    Plan, Reason, Reference, StepId, StepKind,
 };
 
 /// Version of the JSON below; it only grows within a version.
@@ -276,7 +276,7 @@ fn images(out: &mut String, images: &[ImageEntry]) {
 }
 
 fn diagnostics(out: &mut String, document: &PlanDocument) {
-    for (at, diagnostic) in document.diagnostics.iter().enumerate() {
+    for (at, diagnostic) in model::told(&document.diagnostics).iter().enumerate() {
         let _ = writeln!(out, "{}{diagnostic}", if at == 0 { "\n" } else { "" });
     }
 }

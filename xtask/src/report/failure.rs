@@ -1,10 +1,12 @@
 //! How something that went wrong is told: what, why, the last lines, and what to do next. Pure.
 
+use super::line::LOG_COLUMNS;
 use super::resolve::Colour;
 use super::text::{Style, cut, neutralise, paint};
+use crate::excerpt::around;
 
-/// A build can print megabytes without a newline; the log has all of it.
-const MAX_COLUMNS: usize = 500;
+/// What was printed is cut to a line each; the log has all of it.
+const MAX_COLUMNS: usize = LOG_COLUMNS - 4;
 
 /// Something that went wrong, ready to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub struct Failure {
     pub what: String,
     /// Why, from the outermost cause to the innermost.
     pub causes: Vec<String>,
-    /// The last lines that were printed.
+    /// What was printed, as far as that tells why.
     pub last_lines: Vec<String>,
     /// Commands or files that help.
     pub hints: Vec<String>,
@@ -58,7 +60,9 @@ impl Failure {
         if !self.last_lines.is_empty() {
             lines.push("  last lines:".to_owned());
             let harmless = self.last_lines.iter().map(|line| neutralise(line));
-            lines.extend(harmless.map(|line| format!("    {}", cut(&line, MAX_COLUMNS))));
+            lines.extend(
+                harmless.map(|line| format!("    {}", cut(&around(&line, MAX_COLUMNS), MAX_COLUMNS))),
+            );
         }
         for hint in &self.hints {
             lines.push(format!("{} {}", paint(colour, Style::Bold, "hint:"), neutralise(hint)));
@@ -80,14 +84,14 @@ mod tests {
     #[test]
     fn reads_as_drawn() {
         let failure = Failure {
-            causes: vec!["`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1".to_owned()],
+            causes: vec!["src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1".to_owned()],
             last_lines: vec!["\x1b[31mnpm ERR!\x1b[0m code ENOTFOUND".to_owned()],
             hints: vec!["full log in target/xtask/runs/8d2/logs/build-frontend.log".to_owned()],
             ..Failure::error("cannot build image `frontend`")
         };
         insta::assert_snapshot!(failure.lines(Colour::No).join("\n"), @"
         error: cannot build image `frontend`
-          caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+          caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
           last lines:
             npm ERR! code ENOTFOUND
         hint: full log in target/xtask/runs/8d2/logs/build-frontend.log

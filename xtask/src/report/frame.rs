@@ -5,22 +5,18 @@
 //! them holds one bar a phase and the running steps, at most [`MAX_STEPS`], and never more than the terminal is high.
 
 use super::estimate::{Estimate, Outlook, rough};
-use super::line::{Line, edge};
-use super::plain::{closing_lines, counted, ending_style};
-use super::resolve::{Display, Verbosity};
+use super::line::{Line, NAME, edge, indent};
+use super::plain::{closing_lines, counted, ending_style, first_words};
+use super::resolve::{Colour, Display, Verbosity};
 use super::running::{Running, RunningStep};
 use super::summary::Summary;
-use super::text::{Style, clock, cut, cut_name, neutralise, pad, shorten_digests, size, took, width};
+use super::text::{Style, clock, cut, cut_name, neutralise, pad, paint, shorten_digests, size, took, width};
 use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 
 /// At most so many running steps are shown.
 pub const MAX_STEPS: usize = 8;
 /// How long a bar is where there is room.
 const BAR: usize = 30;
-/// Names are aligned, up to this width.
-const NAME: usize = 12;
-/// Narrower terminals are spared the indentation.
-const NARROW: usize = 60;
 /// Narrower ones are not told what is left of each step: what runs is more to know.
 const ROOMY: usize = 76;
 
@@ -167,46 +163,40 @@ impl Screen {
     }
 
     fn settle_step(&mut self, event: &Event, ended: Option<&RunningStep>) {
-        let EventKind::StepFinished {
-            phase,
-            subject,
-            outcome,
-            took: time,
-            detail,
-            size: bytes,
-            last_lines,
-            log,
-            ..
-        } = &event.kind
+        let EventKind::StepFinished { phase, subject, outcome, took: time, size: bytes, log, .. } =
+            &event.kind
         else {
             return;
         };
         let subject = neutralise(subject);
-        let first = neutralise(detail.lines().next().unwrap_or_default());
-        let head = |style| (style, format!("             {} ", pad(&subject, 12)));
+        let first = first_words(&event.kind);
+        let end = |(style, word): (Style, &str), rest| Line::Ended {
+            name: subject.clone().into_owned(),
+            word: (style, word.to_owned()),
+            rest,
+            right: clock(event.elapsed),
+        };
         match outcome {
             Outcome::Failed => {
-                let failed =
-                    vec![head(Style::Bad), (Style::Bad, "failed ".to_owned()), (Style::Plain, first.into())];
+                let failed = vec![
+                    (Style::Bad, format!("             {} ", pad(&subject, NAME))),
+                    (Style::Bad, "failed ".to_owned()),
+                    (Style::Plain, first),
+                ];
                 self.settled.push(Line::Prose { left: failed, right: clock(event.elapsed), hang: 15 });
-                for line in last_lines {
-                    self.settled.push(Line::Text(format!("               {}", neutralise(line))));
-                }
                 if let Some(log) = log {
                     self.settled.push(Line::Text(format!("               log {}", neutralise(log))));
                 }
             }
             Outcome::Done if self.display.verbosity >= Verbosity::Verbose => {
-                let mut facts = vec![phase.done().to_owned(), took(*time)];
+                let mut facts = vec![took(*time)];
                 facts.extend(bytes.map(size));
                 facts.extend((!first.is_empty()).then(|| shorten_digests(&first).into_owned()));
                 facts.extend(ended.map(|step| format!("({})", step.why)));
-                let left = vec![head(Style::Plain), (Style::Plain, facts.join("  "))];
-                self.settled.push(Line::Row { left, right: clock(event.elapsed) });
+                self.settled.push(end((Style::Plain, phase.done()), facts.join("  ")));
             }
             Outcome::Cancelled => {
-                let left = vec![head(Style::Warning), (Style::Warning, "cancelled".to_owned())];
-                self.settled.push(Line::Row { left, right: clock(event.elapsed) });
+                self.settled.push(end((Style::Warning, "cancelled"), String::new()));
             }
             Outcome::Done | Outcome::UpToDate | Outcome::Skipped => {}
         }
@@ -284,8 +274,16 @@ pub fn frame(screen: &Screen, terminal: Size, now: u64) -> Vec<String> {
             shown = space.saturating_sub(1);
         }
         room -= shown;
-        let rows = step_lines(screen, &steps[..shown], columns, now);
-        lines.extend(rows.into_iter().map(|row| row.fit(columns, colour)));
+        let is_cut = usize::from(shown < steps.len());
+        let mut spare = space.saturating_sub(shown + is_cut);
+        for (row, step) in step_lines(screen, &steps[..shown], columns, now).into_iter().zip(&steps) {
+            lines.push(row.fit(columns, colour));
+            let output = step.output().filter(|_| spare > 0 && screen.display.verbosity < Verbosity::Logs);
+            if let Some(output) = output {
+                spare -= 1;
+                lines.push(output_line(&output, columns, colour));
+            }
+        }
         if shown < steps.len() && space > shown {
             let more = format!("{}... and {} more", indent(columns), steps.len() - shown);
             let left = vec![(Style::Dim, more)];
@@ -360,8 +358,10 @@ fn step_lines(screen: &Screen, steps: &[&RunningStep], columns: usize, now: u64)
     rows.collect()
 }
 
-fn indent(columns: usize) -> &'static str {
-    if columns >= NARROW { "             " } else { "    " }
+/// What a step printed last, dim below it.
+fn output_line(output: &str, columns: usize, colour: Colour) -> String {
+    let line = format!("{}| {output}", indent(columns));
+    paint(colour, Style::Dim, cut(&line, columns.saturating_sub(1)).trim_end()).into_owned()
 }
 
 /// `=================>            `

@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 use super::failure::{Failure, FailureSeverity};
 use super::markdown;
 use super::places::{Place, Places};
-use super::summary::Summary;
+use super::summary::{Summary, Told};
 use super::text::{cut, neutralise};
 use crate::events::Sink;
+use crate::excerpt;
 use crate::model::{Event, EventKind, Severity};
 
 /// So many annotations of each kind does GitHub show of one step; the rest it drops without a word
@@ -148,13 +149,16 @@ pub fn annotations(summary: &Summary, places: &Places) -> Vec<String> {
     let mut errors: Vec<String> = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     let mut told: Vec<Place> = Vec::new();
-    for (failed, telling) in summary.failures.iter().zip(summary.tellings()) {
+    for Told { failure: telling, steps } in summary.told() {
         let severity = severity_of(&telling);
-        let place = places.of_failure(failed);
-        let message = match telling.causes.as_slice() {
+        let place = steps.first().and_then(|failed| places.of_failure(failed));
+        let mut message = match telling.causes.as_slice() {
             [] => telling.what.clone(),
             causes => causes.join("\n"),
         };
+        if let Some(line) = telling.last_lines.iter().find(|line| excerpt::tells(line)) {
+            message.push_str(&format!("\n{}", excerpt::around(line.trim(), MAX_MESSAGE / 2)));
+        }
         let line = annotation(severity, place.as_ref(), &telling.what, without_place(&message));
         if severity == Severity::Error { &mut errors } else { &mut warnings }.push(line);
         told.extend(place);

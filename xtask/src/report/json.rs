@@ -140,6 +140,7 @@ mod tests {
                 last_lines: vec![text()],
                 log: Some(text()),
                 error: Some(ErrorKind::BuildFailed),
+                place: Some(text()),
             },
             EventKind::StepSkipped {
                 phase,

@@ -159,6 +159,7 @@ fn of_phase(facts: &Facts, phase: Phase) -> Suite {
             detail: step.detail.clone(),
             last_lines: step.last_lines.clone(),
             log: step.log.clone(),
+            place: None,
         };
         let end = match step.state {
             State::Failed => failed(&failure()),

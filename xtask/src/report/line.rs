@@ -1,10 +1,27 @@
 //! One line for a terminal, before it is known how wide that is. Pure.
 
 use super::resolve::Colour;
-use super::text::{Style, cut, paint, width};
+use super::text::{Style, cut, cut_name, pad, paint, width};
 
 /// Times stand in this column at most: on a wide terminal the eye must not lose the line.
 const RIGHT_EDGE: usize = 88;
+
+/// Names are aligned, up to this width.
+pub const NAME: usize = 12;
+/// Narrower terminals are spared the indentation.
+const NARROW: usize = 60;
+/// No line of a log is longer.
+pub const LOG_COLUMNS: usize = 400;
+
+/// A text as lines of a log: what is too long is broken between words, and a word that is too long is cut.
+pub fn for_log(text: &str) -> impl Iterator<Item = String> {
+    let lines = if width(text) <= LOG_COLUMNS {
+        text.to_owned()
+    } else {
+        prose(&[(Style::Plain, text.to_owned())], "", 4, LOG_COLUMNS + 1, Colour::No)
+    };
+    lines.lines().map(|line| cut(line, LOG_COLUMNS).into_owned()).collect::<Vec<_>>().into_iter()
+}
 
 /// A line that does not know yet how wide the terminal is.
 #[derive(Clone, Debug)]
@@ -25,6 +42,18 @@ pub enum Line {
         /// How far the other lines are indented.
         hang: usize,
     },
+    /// How something ended, on one line as wide as the terminal. The word and the time are never cut: first what is told
+    /// of it gives way, then its name.
+    Ended {
+        /// What ended.
+        name: String,
+        /// How.
+        word: (Style, String),
+        /// What else is told of it.
+        rest: String,
+        /// The time.
+        right: String,
+    },
     /// Whole, whatever its length, so that it can be copied: the terminal breaks it.
     Text(String),
 }
@@ -42,9 +71,15 @@ impl Line {
         match self {
             Self::Text(text) => text,
             Self::Row { left, right } => row(&left, &right, columns, colour),
+            Self::Ended { name, word, rest, right } => ended(&name, &word, &rest, &right, columns, colour),
             Self::Prose { left, right, hang } => prose(&left, &right, hang, columns, colour),
         }
     }
+}
+
+/// What steps are indented by. Narrow terminals are spared most of it.
+pub fn indent(columns: usize) -> &'static str {
+    if columns >= NARROW { "             " } else { "    " }
 }
 
 /// The last column that rows use. The terminal's very last one stays free: some terminals break there.
@@ -73,6 +108,33 @@ fn row(left: &[(Style, String)], right: &str, columns: usize, colour: Colour) ->
     text
 }
 
+fn ended(
+    name: &str,
+    (style, word): &(Style, String),
+    rest: &str,
+    right: &str,
+    columns: usize,
+    colour: Colour,
+) -> String {
+    let whole = columns.saturating_sub(1);
+    let indent = indent(columns);
+    let taken = indent.len() + 1 + width(word);
+    let rest = if rest.is_empty() { String::new() } else { format!("  {rest}") };
+    // A name is known by 15 columns of it; a terminal too narrow for that does without a time.
+    let right = if taken + 15 + width(right) < whole { right } else { "" };
+    let reserved = if right.is_empty() { 0 } else { width(right) + 1 };
+    let room = whole.saturating_sub(taken + reserved);
+    let name = cut_name(name, room);
+    let name = pad(&name, room.min(NAME));
+    let used = taken + width(&name);
+    let wanted = used + width(&rest) + reserved;
+    let end = wanted.clamp(edge(columns), whole.max(edge(columns)));
+    let rest = cut(&rest, end.saturating_sub(used + reserved));
+    let mut text = format!("{indent}{name} {}{rest}", paint(colour, *style, word));
+    push_right(&mut text, end.saturating_sub(used + width(&rest) + reserved), right, colour);
+    text
+}
+
 fn push_right(text: &mut String, room: usize, right: &str, colour: Colour) {
     if right.is_empty() {
         text.truncate(text.trim_end().len());
@@ -87,11 +149,14 @@ fn prose(left: &[(Style, String)], right: &str, hang: usize, columns: usize, col
     let all = left.iter().map(|(_, part)| width(part)).sum::<usize>();
     // Without a time at the right, a sentence may use all of a wide terminal.
     let whole = columns.saturating_sub(1);
-    let first_room = if right.is_empty() { whole } else { first_room };
+    let first_room = match right {
+        "" => whole,
+        _ if all <= first_room => first_room,
+        right => whole.saturating_sub(width(right) + 1),
+    };
     if all <= first_room || whole <= hang + 8 {
         return row_of_prose(left, right, first_room, colour);
     }
-    let rest_room = if right.is_empty() { whole } else { edge(columns) };
     let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     // The space before the next word, which a break swallows.
     let (mut room, mut gap) = (first_room, 0);
@@ -100,7 +165,7 @@ fn prose(left: &[(Style, String)], right: &str, hang: usize, columns: usize, col
             let bare = word.trim_end();
             if used + gap + width(bare) > room && used > hang && !bare.is_empty() {
                 lines.push(std::mem::take(&mut line));
-                (used, room, gap) = (0, rest_room, hang);
+                (used, room, gap) = (0, whole, hang);
             }
             if !bare.is_empty() {
                 line.push_str(&" ".repeat(gap));

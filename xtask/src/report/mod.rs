@@ -73,7 +73,7 @@ pub fn tell(failure: &Failure, colour: Colour, forge: Forge) {
         text.push_str(&github::telling(failure));
         text.push('\n');
     }
-    for line in failure.lines(colour) {
+    for line in failure.lines(colour).iter().flat_map(|line| line::for_log(line)) {
         text.push_str(&forge.harmless(&line));
         text.push('\n');
     }

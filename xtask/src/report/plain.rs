@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::gitlab::Fold;
+use super::line::for_log;
 use super::places::Places;
 use super::resolve::{Display, Forge, Table, Verbosity};
 use super::running::{Running, retry_text};
@@ -15,6 +16,7 @@ use super::text::{Style, clock, neutralise, pad, paint, shorten_digests, size, t
 use super::transcript::{Transcript, Transcripts};
 use super::{github, gitlab};
 use crate::events::Sink;
+use crate::excerpt;
 use crate::model::{Event, EventKind, Outcome, Phase};
 
 /// After so long without a line, the running steps are named: some CI systems stop what is silent.
@@ -73,8 +75,10 @@ impl<W: Write + Send> Plain<W> {
 
     /// A line that nobody takes for more.
     fn push(&mut self, line: &str) {
-        self.text.push_str(&self.display.forge.harmless(line));
-        self.text.push('\n');
+        for line in for_log(line) {
+            self.text.push_str(&self.display.forge.harmless(&line));
+            self.text.push('\n');
+        }
     }
 
     /// A line that whoever keeps this log takes for a command.
@@ -118,14 +122,14 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn take_finished(&mut self, event: &Event, why: &str) {
-        let EventKind::StepFinished { phase, subject, outcome, took: time, detail, size: bytes, log, .. } =
+        let EventKind::StepFinished { phase, subject, outcome, took: time, size: bytes, log, .. } =
             &event.kind
         else {
             return;
         };
         let (at, label) = (event.elapsed, phase.name());
         let subject = neutralise(subject);
-        let first = neutralise(detail.lines().next().unwrap_or_default()).into_owned();
+        let first = first_words(&event.kind);
         match outcome {
             Outcome::Done if *phase == Phase::Build => {
                 let mut rest = vec![took(*time)];
@@ -339,6 +343,18 @@ fn started_facts(kind: &EventKind) -> String {
         facts.push(command.clone());
     }
     neutralise(&facts.join(", ")).into_owned()
+}
+
+/// What a step's end is told with when it comes, harmless: what came of it, or why it failed. Of an instruction that is its
+/// place and the first line that names an error; what is told of it at the end of the run has the rest.
+pub(super) fn first_words(ended: &EventKind) -> String {
+    let EventKind::StepFinished { detail, last_lines, place, .. } = ended else { return String::new() };
+    let told = match (place, last_lines.iter().find(|line| excerpt::tells(line))) {
+        (Some(place), Some(line)) => format!("{place}: {}", line.trim()),
+        (Some(place), None) => place.clone(),
+        (None, _) => detail.lines().next().unwrap_or_default().to_owned(),
+    };
+    neutralise(&told).into_owned()
 }
 
 /// `1 image`, `2 images`

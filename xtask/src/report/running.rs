@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 
 use super::text::{neutralise, size};
-use crate::model::{Event, EventKind, Phase, StepId, Unit};
+use crate::model::{Event, EventKind, LogStream, Phase, StepId, Unit};
 
 /// A rate is that of the last five seconds.
 const WINDOW: u64 = 5_000;
 /// A shorter time tells no rate.
 const SHORTEST: u64 = 500;
+
+/// Bytes of a line that may be on a screen.
+const MOST_SHOWN: usize = 2_000;
 
 /// The steps that are running, in the order in which they began.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +36,8 @@ pub struct RunningStep {
     pub count: String,
     /// What is going on, harmless.
     pub detail: String,
+    /// The last line that it printed, as it came; empty when the builder has spoken since.
+    output: String,
     /// Bytes that came, by moment of the run, of the last [`WINDOW`].
     bytes: VecDeque<(u64, u64)>,
     /// Of how many bytes; 0 when nobody knows.
@@ -52,6 +57,7 @@ impl Running {
                     since: event.elapsed,
                     count: String::new(),
                     detail: String::new(),
+                    output: String::new(),
                     bytes: VecDeque::new(),
                     total: 0,
                 });
@@ -63,6 +69,11 @@ impl Running {
                     if *unit == Unit::Bytes {
                         step.count_bytes(event.elapsed, *done, *total);
                     }
+                }
+            }
+            EventKind::StepLog { step, stream, line } => {
+                if let Some(step) = self.find_mut(step) {
+                    step.printed(*stream, line);
                 }
             }
             EventKind::StepRetrying { step, attempt, delay, cause } => {
@@ -97,6 +108,22 @@ impl Running {
 }
 
 impl RunningStep {
+    /// It is made harmless only where it is shown: a flood of lines costs next to nothing.
+    fn printed(&mut self, stream: LogStream, line: &str) {
+        if stream == LogStream::Progress {
+            self.output.clear();
+        } else if !line.trim().is_empty() {
+            self.output.clear();
+            self.output.push_str(&line[..line.floor_char_boundary(MOST_SHOWN)]);
+        }
+    }
+
+    /// The last line that it printed, harmless, if it still runs what printed it.
+    pub fn output(&self) -> Option<String> {
+        let line = neutralise(self.output.trim_end());
+        (!line.is_empty()).then(|| line.into_owned())
+    }
+
     fn count_bytes(&mut self, now: u64, done: u64, total: u64) {
         // A new try begins anew.
         if self.bytes.back().is_some_and(|(_, before)| *before > done) {

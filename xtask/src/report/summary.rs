@@ -1,11 +1,14 @@
 //! What came of a run: a pure fold over its events. Replaying a record gives the same summary as the run itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{Failure, FailureSeverity};
 use super::missing;
 use super::table::ImageTable;
 use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
+
+/// What commands begin with.
+const PROGRAM: &str = "cargo xtask";
 
 /// What came of a run, as far as its events go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,10 +48,12 @@ pub struct FailedStep {
     pub subject: String,
     /// The error: a line for it, one for each cause, and one that begins with `hint: ` for each way out.
     pub detail: String,
-    /// The last lines that it printed.
+    /// What it printed, as far as that tells why.
     pub last_lines: Vec<String>,
     /// Its log.
     pub log: Option<String>,
+    /// Of a build: where in the tree the failed instruction is.
+    pub place: Option<String>,
 }
 
 /// Something that failed, as it is told, with the steps that it is about.
@@ -79,7 +84,7 @@ impl Summary {
                 self.run = Some(run.clone());
                 self.command = Some(command.clone());
             }
-            EventKind::StepFinished { phase, subject, outcome, detail, last_lines, log, .. } => {
+            EventKind::StepFinished { phase, subject, outcome, detail, last_lines, log, place, .. } => {
                 self.phases.entry(*phase).or_default().count(*outcome);
                 if *outcome == Outcome::Failed {
                     self.failures.push(FailedStep {
@@ -88,6 +93,7 @@ impl Summary {
                         detail: detail.clone(),
                         last_lines: last_lines.clone(),
                         log: log.clone(),
+                        place: place.clone(),
                     });
                 }
             }
@@ -100,6 +106,7 @@ impl Summary {
                         detail: why.clone(),
                         last_lines: Vec::new(),
                         log: None,
+                        place: None,
                     });
                 }
             }
@@ -176,7 +183,6 @@ impl Summary {
 
     /// What was typed, from the program's name on.
     pub fn full_command(&self) -> String {
-        const PROGRAM: &str = "cargo xtask";
         let words = self.command.as_deref().unwrap_or_default();
         format!("{PROGRAM} {}", words.strip_prefix(PROGRAM).unwrap_or(words).trim()).trim_end().to_owned()
     }
@@ -196,13 +202,22 @@ impl Summary {
         self.told().into_iter().map(|told| told.failure).collect()
     }
 
-    /// The command that does again what failed in a phase: of what is only a part of others, the one that was typed.
+    /// The command that does again what failed in a phase: the one that was typed, with all that was typed to it. Where that
+    /// was its name alone, the part of it that failed; what is only a part of others has no command of its own.
     fn command_for(&self, phase: Phase, subjects: &[&str]) -> Option<String> {
+        if self.command.is_none() {
+            return command_for(phase, subjects);
+        }
         let typed = self.full_command();
-        // `push` knows the names of services; a release is published by whoever tests it too.
-        let is_release = phase == Phase::Push && typed.starts_with("cargo xtask base-images");
-        let own = if is_release { None } else { command_for(phase, subjects) };
-        own.or_else(|| self.command.is_some().then_some(typed))
+        // What is not as planned is mended by building it.
+        let typed = match typed.split_once(" verify") {
+            Some((before, after)) if phase == Phase::Verify => format!("{before} build-all{after}"),
+            _ => typed,
+        };
+        let is_bare = typed.split_whitespace().count() <= PROGRAM.split_whitespace().count() + 1;
+        // `push` knows the names of services.
+        let own = if is_bare && phase != Phase::Push { command_for(phase, subjects) } else { None };
+        own.or(Some(typed))
     }
 
     /// The same with the steps that each is about: base images that are missing with all that they hit, then the
@@ -250,6 +265,10 @@ impl Summary {
             }
         }
         tellings.extend(self.ended_by.clone().map(|failure| Told { failure, steps: Vec::new() }));
+        let mut seen = BTreeSet::new();
+        for told in &mut tellings {
+            told.failure.hints.retain(|hint| seen.insert(hint.clone()));
+        }
         tellings
     }
 
@@ -374,29 +393,34 @@ mod tests {
     }
 
     #[test]
-    fn what_a_release_could_not_push_is_tried_again_as_a_release() {
-        for (typed, hint) in [
-            ("cargo xtask push api", "`cargo xtask push r.example/fit:1` tries again"),
+    fn what_tries_again_keeps_what_was_typed_and_comes_once() {
+        let build = "cargo xtask build api web";
+        for (typed, failed, hint) in [
+            ("build-all", Phase::Build, build),
+            ("cargo xtask build-all", Phase::Build, build),
+            ("build-all v2", Phase::Build, "cargo xtask build-all v2"),
             (
-                "cargo xtask base-images publish 1 r.example",
-                "`cargo xtask base-images publish 1 r.example` tries again",
+                "--offline build-all --registry r/p",
+                Phase::Build,
+                "cargo xtask --offline build-all --registry r/p",
             ),
+            ("build api --tag v2", Phase::Build, "cargo xtask build api --tag v2"),
+            ("verify", Phase::Verify, build),
+            ("verify v2 --registry r/p", Phase::Verify, "cargo xtask build-all v2 --registry r/p"),
+            ("push api", Phase::Push, "cargo xtask push api"),
+            ("push-all", Phase::Push, "cargo xtask push-all"),
+            ("base-images publish 1 r.example", Phase::Push, "cargo xtask base-images publish 1 r.example"),
+            ("base-images e2e", Phase::Confirm, "cargo xtask base-images e2e"),
         ] {
             let mut story = Story::new();
-            story.begin(1, 1).fail(
-                Phase::Push,
-                "r.example/fit:1",
-                "denied\nhint: `docker login r.example`",
-                &[],
-            );
-            story.fail(Phase::Confirm, "r.example/fit:1", "it is not in the registry", &[]);
-            story.end(Outcome::Failed, 13);
+            let detail = "denied\nhint: `docker login r.example`";
+            story.begin(1, 1).fail(failed, "api", detail, &[]).fail(failed, "web", detail, &["another end"]);
             let mut summary = Summary::of(&story.events);
             summary.command = Some(typed.to_owned());
-            let hints: Vec<String> = summary.tellings().into_iter().flat_map(|told| told.hints).collect();
-            assert_eq!(hints[..2], ["`docker login r.example`".to_owned(), hint.to_owned()]);
-            let whole = format!("`{typed}` tries again");
-            assert_eq!(hints.iter().filter(|hint| **hint == whole).count(), 1, "{hints:?}");
+            let told: Vec<String> = summary.tellings().into_iter().flat_map(|told| told.hints).collect();
+            let told: Vec<&String> = told.iter().filter(|hint| !hint.starts_with("full log")).collect();
+            let verb = if failed == Phase::Verify { "mends it" } else { "tries again" };
+            assert_eq!(told, ["`docker login r.example`", &format!("`{hint}` {verb}")], "{typed}");
         }
     }
 

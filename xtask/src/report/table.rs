@@ -183,6 +183,7 @@ mod tests {
             last_lines: Vec::new(),
             log: None,
             error: None,
+            place: None,
         }
     }
 

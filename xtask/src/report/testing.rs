@@ -105,6 +105,7 @@ impl Story {
             last_lines: Vec::new(),
             log: None,
             error: None,
+            place: None,
         })
     }
 
@@ -123,6 +124,7 @@ impl Story {
             last_lines: last_lines.iter().map(|&line| line.to_owned()).collect(),
             log,
             error: Some(ErrorKind::BuildFailed),
+            place: detail.split_once(": `RUN").map(|(place, _)| place.to_owned()),
         })
     }
 
@@ -156,7 +158,7 @@ pub fn failing_story() -> Vec<Event> {
     story.at(91).part(Phase::Build, "api", "[builder 1/2] FROM docker.io/library/rust:1.80", 0, 0);
     story.part(Phase::Build, "api", "[builder 2/2] RUN cargo build --release", 10, 80_000);
     story.finish(Phase::Build, "api", 82_000, Some(1_200_000_000), &digest("9f0c"));
-    let cause = "`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1";
+    let cause = "src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1";
     story.at(93).failing_part("frontend", "[4/9] RUN npm ci", 100, 1_900).fail(
         Phase::Build,
         "frontend",
@@ -257,7 +259,7 @@ pub fn big_story(count: usize) -> (Vec<Event>, serde_json::Value) {
         let run = "[builder 4/4] RUN --mount=type=cache,target=/root/.cache go build -trimpath -o /out/app ./cmd/app";
         if n % 41 == 40 {
             story.failing_part(&name, run, 240, took - 400);
-            let cause = format!("`RUN go build` at src/{name}/Dockerfile:9 exited with status 1");
+            let cause = format!("src/{name}/Dockerfile:9: `RUN go build` exited with status 1");
             let lines = [
                 "# example.com/shop/cmd/app",
                 "cmd/app/main.go:41:2: undefined: handlers.Users",

@@ -280,6 +280,7 @@ mod tests {
         5/6   Build [=======>                      ] 1/4   2 running            00:09
                    api          12/17 RUN cargo build --release                 00:00
                    frontend      4/9  RUN npm ci                                00:00
+                   | npm ERR! code ENOTFOUND
         ");
         // Ctrl-C, or a panic: the bars go with the sink.
         drop(tty);

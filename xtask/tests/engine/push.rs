@@ -39,16 +39,24 @@ async fn images_are_counted_and_not_their_names() {
     let (told, code) = run(&world, &tree, "build-all --offline");
     assert_eq!(code, Some(0), "{told}");
     let nobody = free_address();
-    for (words, expect, sentence) in [
-        (format!("push till --registry {nobody}"), 13, " 1 failed"),
-        (format!("push-all --registry {}/a", world.registry), 0, " 3 pushed"),
+    let report = tree.root().join("report.xml");
+    for (words, expect, sentence, cases) in [
+        (format!("push till --registry {nobody}"), 13, " 1 failed", r#"tests="1""#),
+        (format!("push-all --registry {}/a", world.registry), 0, " 3 pushed", r#"tests="3""#),
         // A further name of an image is no image.
-        (format!("build-all --offline --registry {}/b", world.registry), 0, " 3 built, "),
+        (
+            format!("build-all --offline --registry {}/b", world.registry),
+            0,
+            " 3 built, ",
+            r#"name="build" tests="3""#,
+        ),
     ] {
-        let (told, code) = run(&world, &tree, &format!("{words} --junit report.xml"));
+        let (told, code) = run(&world, &tree, &format!("{words} --junit {}", report.display()));
         assert_eq!(code, Some(expect), "{words}: {told}");
         let last = told.lines().find(|line| line.contains(" finished ") || line.contains(" failed    "));
         assert!(last.is_some_and(|line| line.contains(sentence)), "{words}: {told}");
+        let report = std::fs::read_to_string(&report).unwrap();
+        assert!(report.contains(cases), "{words}: {report}");
     }
     world.clean_up().await;
 }

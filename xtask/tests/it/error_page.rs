@@ -229,6 +229,7 @@ async fn example(kind: ErrorKind) -> Option<String> {
                 last_lines,
                 log,
                 error: Some(kind),
+                place: None,
             };
             Some(screen(told, kind.code()))
         }

@@ -81,11 +81,10 @@ fn an_engine_that_is_too_old() {
 #[test]
 fn dockerfiles() {
     for words in ["plan", "status", "build-all --dry-run", "plan --format json"] {
-        let code = if words.contains("dry-run") { 0 } else { 11 };
         check(
             "//- src/bad/Dockerfile\nFROM scratch\nRUNN x\n",
             words,
-            code,
+            11,
             &["src/bad/Dockerfile", "unknown instruction `RUNN`"],
         );
     }
@@ -133,7 +132,7 @@ fn dockerfiles() {
     check(
         "//- src/a/Dockerfile\nFROM b\n//- src/b/Dockerfile\nFROM scratch\nCOPY --from=a / /\n",
         "build-all --dry-run",
-        0,
+        11,
         &["failed     a  (src/a/Dockerfile:1: images need each other: a -> b -> a", "skipped    b  (needs a"],
     );
     let empty = TestRepo::new("//- README.md\n");
@@ -144,6 +143,67 @@ fn dockerfiles() {
       caused by: no folder `src/*` has a Dockerfile, Dockerfile.tpl or dependency.conf
     hint: `services` in .config/xtask.toml says where they lie
     ");
+}
+
+/// A service that is fine, one whose name makes no image, and four with one mistake.
+const MIXED: &str = "
+//- src/fine/Dockerfile
+FROM scratch
+//- src/fine/x
+//- src/-odd/Dockerfile
+FROM scratch
+//- src/p/Dockerfile
+FROM scratch
+COPY gone /
+//- src/q/Dockerfile
+FROM scratch
+COPY gone /
+//- src/r/Dockerfile
+FROM scratch
+COPY gone /
+//- src/s/Dockerfile
+FROM scratch
+COPY gone /
+";
+
+#[test]
+fn findings_are_those_of_what_was_asked_for() {
+    let repo = TestRepo::new(MIXED);
+    for (words, expect) in [
+        ("plan", 2),
+        ("status", 2),
+        ("plan --only fine", 0),
+        ("status --skip p,q,r,s", 0),
+        ("build fine --dry-run", 0),
+        ("sync-config", 0),
+        ("render --progress plain", 0),
+        ("plan --only p,q", 1),
+        ("plan --skip fine", 1),
+    ] {
+        let text = repo.run(words);
+        let found = text.lines().filter(|line| line.starts_with("error: ") || line.contains(" warning "));
+        assert_eq!(found.count(), expect, "{words}:\n{text}");
+    }
+    let text = repo.run("plan");
+    assert!(text.contains("(and at src/q/Dockerfile:2, src/r/Dockerfile:2, and 1 more)"), "{text}");
+}
+
+#[test]
+fn a_dry_run_ends_as_the_run_would() {
+    for (tree, words, code) in [
+        (MIXED, "build-all", 11),
+        (MIXED, "build fine", 0),
+        (MIXED, "build p", 11),
+        (MIXED, "build nobody", 2),
+        ("//- src/a/Dockerfile\nFROM scratch\n//- src/a/build.conf\nBUILD_PHASE=x\n", "build-all", 10),
+        (
+            "//- src/a/Dockerfile\nFROM scratch\n//- src/a/x.tpl\n{{NOPES}}{{NOPE}}\n//- .env\nNOPES=1\n",
+            "render",
+            11,
+        ),
+    ] {
+        assert_eq!(TestRepo::new(tree).code(&format!("{words} --dry-run")), code, "{words}");
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("lock", &["os", "inside"]),
     ("revision", &["os", "inside"]),
     ("harmless", &[]),
-    ("events", &["model", "secrets", "harmless"]),
+    ("excerpt", &["model"]),
+    ("events", &["model", "secrets", "harmless", "excerpt"]),
     // Facts to findings to text; only its rim looks at the machine.
     ("doctor", &["model", "report::text", "report::resolve"]),
     (
@@ -77,7 +78,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "dockerfile",
         ],
     ),
-    ("compose", &["model", "engine", "os", "interpolate", "dotenv"]),
+    ("compose", &["model", "engine", "os", "interpolate", "dotenv", "excerpt"]),
     ("rebuild", &["model", "dockerfile", "fingerprint::canonical", "graph"]),
     ("status", &["model", "config", "graph", "plan"]),
     // Planning and judging: what is done and seen is in the rooms below.
@@ -85,7 +86,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("base_images::bump", &["model", "os"]),
     ("base_images::local_registry", &["model", "engine", "os", "inside"]),
     ("base_images::smoke", &["model", "engine"]),
-    ("engine", &["model", "env", "os", "inside", "dockerfile", "secrets", "retry"]),
+    ("engine", &["model", "env", "os", "inside", "dockerfile", "secrets", "retry", "excerpt"]),
     ("bundle", &["model", "engine", "inside", "compose::project", "dockerfile", "graph", "rebuild"]),
     ("clean", &["model", "fingerprint::canonical", "rebuild"]),
     ("registry", &["model", "env", "engine", "retry", "secrets", "web"]),
@@ -102,7 +103,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("network", &["model", "config", "inside", "registry"]),
     ("execute", &["model", "engine", "inside", "registry", "events", "retry", "base_images"]),
-    ("report", &["model", "events", "inside", "secrets", "harmless"]),
+    ("report", &["model", "events", "inside", "secrets", "harmless", "excerpt"]),
 ];
 
 /// What writes, removes or renames files by their paths.

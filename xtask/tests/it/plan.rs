@@ -216,7 +216,7 @@ fn nothing_to_see() {
     }
     "#);
     insta::assert_snapshot!(repo.run("engine status"), @"
-    exit 12
+    exit 0
     --- stdout
     down
     ");

@@ -10,7 +10,11 @@ fn without_an_engine_nothing_is_tried() {
     for words in ["test", "e2e --offline", "clean", "publish 1.2.3 127.0.0.1:1/x --network external"] {
         assert_eq!(repo.code(&format!("base-images {words}")), 12, "{words}");
     }
-    assert_eq!(repo.code("registry status"), 12);
+    for of in ["registry", "engine"] {
+        assert_eq!(repo.code(&format!("{of} status")), 0, "that it is down is an answer");
+        assert_eq!(repo.code(&format!("{of} status --format json")), 0);
+        assert_eq!(repo.code(&format!("{of} status --check")), 12);
+    }
     assert_eq!(repo.code("registry down"), 0);
     assert!(!repo.root().join("target/xtask/registry").exists());
 }
@@ -39,7 +43,6 @@ fn a_dry_run_shows_the_whole_way() {
     for step in [
         "start-registry 127.0.0.1:15123",
         "push       127.0.0.1:15123/fit-framework:1.2.3-tiny",
-        "untag      127.0.0.1:15123/fit-framework:1.2.3-tiny",
         "pull       127.0.0.1:15123/fit-framework:1.2.3-tiny",
         "smoke      fit-framework-tiny",
     ] {

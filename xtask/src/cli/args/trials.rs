@@ -34,6 +34,9 @@ pub enum RegistryCommand {
     },
     /// Say whether it answers, and where
     Status {
+        /// Exit 12 unless it answers
+        #[arg(long)]
+        check: bool,
         /// How to answer
         #[arg(long, default_value = "human")]
         format: Format,

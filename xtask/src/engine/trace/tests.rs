@@ -134,7 +134,7 @@ fn the_first_that_failed_by_itself_is_to_blame() {
     );
     let failure = trace.failure().expect("failed");
     assert_eq!(failure.vertex, "[b 2/2] RUN false");
-    assert_eq!(failure.last_lines, ["2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
+    assert_eq!(failure.last_lines, ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"]);
 }
 
 /// From and to in milliseconds.
@@ -177,17 +177,6 @@ fn what_instructions_did_is_told_at_the_end() {
             "[3/3] RUN x 4s 1ms false true",
         ]
     );
-}
-
-#[test]
-fn an_error_that_came_before_a_flood_is_among_the_last_lines() {
-    let mut trace = Trace::default();
-    let flood: String = (1..=20).map(|number| format!("line {number}\n")).collect();
-    trace.take(vertexes(vec![vertex("a", "[2/2] RUN x", true, false, "")]), &|_| {});
-    trace.take(logs(vec![log("a", 2, b"boom\n"), log("a", 1, flood.as_bytes())]), &|_| {});
-    trace.take(vertexes(vec![vertex("a", "[2/2] RUN x", true, true, "exit code: 7")]), &|_| {});
-    let lines = trace.failure().expect("failed").last_lines;
-    assert_eq!((lines.len(), lines[0].as_str(), lines[1].as_str()), (10, "boom", "line 12"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Whole screens of a terminal, at several widths.
 
 use super::*;
-use crate::model::Unit;
+use crate::model::{LogStream, Unit};
 use crate::report::estimate::Expected;
 use crate::report::resolve::Table;
 use crate::report::resolve::{Colour, Forge, Mode};
@@ -240,6 +240,102 @@ fn bytes_have_a_rate() {
     ");
 }
 
+/// Four builds; the second one's instruction has printed nothing yet, the third one's is over.
+fn printing_story() -> Vec<Event> {
+    let mut story = Story::new();
+    story.phase(Phase::Build, 5, 4, 0);
+    for name in ["api", "web", "worker", "mailer"] {
+        story.start(Phase::Build, name, "not built yet");
+        story.progress(Phase::Build, name, (2, 4, Unit::Steps), "RUN npm ci");
+    }
+    let long = format!("npm http fetch GET 200 https://registry.example.com/{} 31ms", "react/".repeat(12));
+    story.log(Phase::Build, "api", "first").log(Phase::Build, "api", &format!("\x1b[32m{long}\x1b[0m"));
+    story.log(Phase::Build, "worker", "done").log(Phase::Build, "mailer", "1%\tof it   ");
+    let step = StepId::new(Phase::Build, "worker");
+    story.tell(EventKind::StepLog {
+        step,
+        stream: LogStream::Progress,
+        line: "#9 [3/4] COPY . .".to_owned(),
+    });
+    story.events
+}
+
+#[test]
+fn what_a_step_printed_last_stands_below_it() {
+    let screen = screen_of(PLAIN, &printing_story());
+    let show = |columns, rows| frame(&screen, Size { columns, rows }, 3_000).join("\n");
+    insta::assert_snapshot!(show(80, 40), @"
+    5/6   Build [>                             ] 0/4   4 running            00:03
+               api           2/4  RUN npm ci                                00:03
+               | npm http fetch GET 200 https://registry.example.com/react/rea...
+               web           2/4  RUN npm ci                                00:03
+               worker        2/4  RUN npm ci                                00:03
+               mailer        2/4  RUN npm ci                                00:03
+               | 1%    of it
+    ");
+    insta::assert_snapshot!(show(40, 40), @"
+    5/6   Build  0/4   4 running    00:03
+      api           2/4  RUN npm ci 00:03
+      | npm http fetch GET 200 https:/...
+      web           2/4  RUN npm ci 00:03
+      worker        2/4  RUN npm ci 00:03
+      mailer        2/4  RUN npm ci 00:03
+      | 1%    of it
+    ");
+    insta::assert_snapshot!(show(120, 7), @"
+    5/6   Build [>                             ] 0/4   4 running                     00:03
+               api           2/4  RUN npm ci                                         00:03
+               | npm http fetch GET 200 https://registry.example.com/react/react/react/react/react/react/react/react/r...
+               web           2/4  RUN npm ci                                         00:03
+               worker        2/4  RUN npm ci                                         00:03
+               mailer        2/4  RUN npm ci                                         00:03
+    ");
+    insta::assert_snapshot!(show(80, 6), @"
+    5/6   Build [>                             ] 0/4   4 running            00:03
+               api           2/4  RUN npm ci                                00:03
+               web           2/4  RUN npm ci                                00:03
+               worker        2/4  RUN npm ci                                00:03
+               mailer        2/4  RUN npm ci                                00:03
+    ");
+}
+
+#[test]
+fn how_something_ended_is_never_cut() {
+    let digest = format!("sha256:{}", "9f0c".repeat(16));
+    let name = "registry.example.com/team/a-service-with-quite-a-long-name";
+    let mut story = Story::new();
+    story.phase(Phase::Build, 5, 3, 0);
+    for subject in ["api", name] {
+        story.start(Phase::Build, subject, "source changed: src/api/internal/handlers/accounts_test.go");
+        story.at(82).finish(Phase::Build, subject, 82_000, Some(1_200_000_000), &digest);
+    }
+    story.phase_end(Phase::Build);
+    let show = |columns: usize| {
+        let mut screen = screen_of(Display { verbosity: Verbosity::Verbose, ..PLAIN }, &story.events);
+        screen.take_settled(columns)
+    };
+    insta::assert_snapshot!(show(160).join("\n"), @"
+               api          built  82s  1.2 GB  sha256:9f0c9f0c9f0c  (source changed: src/api/internal/handlers/accounts_test.go) 01:22
+               registry.example.com/team/a-service-with-quite-a-long-name built  82s  1.2 GB  sha256:9f0c9f0c9f0c  (source changed: src/api/internal/han... 01:22
+    5/6   Build 2/3   2 built                                                        01:22
+    ");
+    insta::assert_snapshot!(show(80).join("\n"), @"
+               api          built  82s  1.2 GB  sha256:9f0c9f0c9f0c  (so... 01:22
+               ...y.example.com/team/a-service-with-quite-a-long-name built 01:22
+    5/6   Build 2/3   2 built                                               01:22
+    ");
+    insta::assert_snapshot!(show(40).join("\n"), @"
+      api          built  82s  1... 01:22
+      ...th-quite-a-long-name built 01:22
+    5/6   Build 2/3   2 built       01:22
+    ");
+    for columns in 24..220 {
+        for line in &show(columns)[..2] {
+            assert!(line.contains(" built") && width(line) < columns, "{columns}: {line:?}");
+        }
+    }
+}
+
 #[test]
 fn many_steps_are_counted_not_shown() {
     let mut story = Story::new();
@@ -270,15 +366,14 @@ fn the_end_of_a_failing_run() {
       Discovered 14 images, 9 external base images, network external
       1/6   Prefetch 1/1   1 pulled                                           00:06
       warning: api: base image debian:12-slim is a year old
-                 frontend     failed `RUN npm ci` at                          01:33
-                   src/frontend/Dockerfile:12 exited with status 1
-                   npm ERR! code ENOTFOUND
+                 frontend     failed src/frontend/Dockerfile:12: npm ERR!     01:33
+                   code ENOTFOUND
                    log target/xtask/runs/8d2/logs/build-frontend.log
                  shop         skipped (frontend failed)
       5/6   Build 4/4   1 built, 1 up to date, 1 failed, 1 skipped            01:33
       Failed 1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning  01:33
     error: cannot build image `frontend`
-      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
       last lines:
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
@@ -299,6 +394,7 @@ fn no_frame_line_is_wider_than_the_terminal() {
             (999, 1000, Unit::Steps),
             "RUN echo 日本語 日本語 日本語 日本語",
         );
+        story.log(Phase::Build, subject, "日本語 \x1b[2J".repeat(60).as_str());
     }
     let screen = screen_of(PLAIN, &story.events);
     let coloured = screen_of(Display { colour: Colour::Yes, ..PLAIN }, &story.events);

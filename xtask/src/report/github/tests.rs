@@ -64,7 +64,7 @@ fn places() -> Places {
 fn a_run_says_what_belongs_beside_which_line() {
     let lines = annotations(&Summary::of(&failing_story()), &places());
     insta::assert_snapshot!(lines.join("\n"), @"
-    ::error file=sub/src/frontend/Dockerfile,line=12,title=cannot build image `frontend`::`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+    ::error file=sub/src/frontend/Dockerfile,line=12,title=cannot build image `frontend`::`RUN npm ci` exited with status 1%0Anpm ERR! code ENOTFOUND
     ::error file=sub/src/old/Dockerfile,line=2,col=4,title=src/old/Dockerfile::unknown instruction
     ::warning file=sub/src/api/Dockerfile,title=src/api/Dockerfile::no user
     ");

@@ -5,6 +5,7 @@ use super::images::{Base, Image};
 use super::markup::Markup;
 use super::parts::instructions;
 use super::pieces::{badge, change, counted, full_digest, log_address, prose, sign, time};
+use crate::excerpt;
 use crate::model::Phase;
 use crate::report::text::size;
 
@@ -247,20 +248,23 @@ fn log(markup: &mut Markup, step: &Step, path: &str, tail: Option<&Tail>) {
         // It begins at its end, without a script: that is where the failing lines are.
         let frame = [("class", "log"), ("role", "region"), ("tabindex", "0"), ("aria-label", label.as_str())];
         markup.open("div", &frame).raw("<pre>");
-        for (at, line) in tail.lines.iter().enumerate() {
-            markup.raw(if at > 0 { "\n" } else { "" });
-            let is_hot = step.state == State::Failed
-                && !line.trim().is_empty()
-                && (step.last_lines.contains(line) || line.contains(" ERROR: "));
-            if is_hot {
-                markup.element("mark", &[], line);
-            } else {
-                markup.text(line);
-            }
-        }
+        output(markup, &tail.lines, step.state);
         markup.raw("</pre></div>");
     }
     log_link(markup, path);
+}
+
+/// Lines that were printed; of what failed, those that name an error stand out.
+pub(super) fn output<'a>(markup: &'a mut Markup, lines: &[String], state: State) -> &'a mut Markup {
+    for (at, line) in lines.iter().enumerate() {
+        markup.raw(if at > 0 { "\n" } else { "" });
+        if state == State::Failed && excerpt::tells(line) {
+            markup.element("mark", &[], line);
+        } else {
+            markup.text(line);
+        }
+    }
+    markup
 }
 
 /// Where the whole log is.

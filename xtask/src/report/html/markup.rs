@@ -83,17 +83,6 @@ impl Markup {
         self.open(name, attributes).text(text).close(name)
     }
 
-    /// The same with many lines of text, each cut for itself.
-    pub fn lines<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) -> &mut Self {
-        for (at, line) in lines.into_iter().enumerate() {
-            if at > 0 {
-                self.text.push('\n');
-            }
-            self.text(line);
-        }
-        self
-    }
-
     /// How many bytes there are.
     pub fn len(&self) -> usize {
         self.text.len()
@@ -169,8 +158,8 @@ mod tests {
         markup.text(&"é".repeat(MAX_TEXT + 3));
         assert_eq!(markup.finish(), format!("{} … (6 more bytes)", "é".repeat(MAX_TEXT)));
         let mut markup = Markup::new();
-        markup.lines(["a", "<b"]).number(1.005).number(2.0_f64).number(-0.001);
-        assert_eq!(markup.finish(), "a\n&lt;b120");
+        markup.text("<b").number(1.005).number(2.0_f64).number(-0.001);
+        assert_eq!(markup.finish(), "&lt;b120");
     }
 
     #[test]

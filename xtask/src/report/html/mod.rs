@@ -252,7 +252,7 @@ fn failures(markup: &mut Markup, tellings: &[Told<'_>], place: &dyn Fn(&str) -> 
             let frame =
                 [("class", "log"), ("role", "region"), ("tabindex", "0"), ("aria-label", label.as_str())];
             markup.open("div", &frame).raw("<pre>");
-            markup.lines(telling.last_lines.iter().map(String::as_str)).raw("</pre></div>");
+            image_list::output(markup, &telling.last_lines, State::Failed).raw("</pre></div>");
         }
         for hint in telling.hints.iter().filter(|hint| !hint.starts_with("full log in ")) {
             markup.raw(r#"<p class="hint">"#);

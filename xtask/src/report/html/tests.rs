@@ -93,8 +93,9 @@ fn says_how_it_went_before_all_else() {
     What failed
     cannot build image
     frontend
+    src/frontend/Dockerfile:12:
     RUN npm ci
-    at src/frontend/Dockerfile:12 exited with status 1
+    exited with status 1
     npm ERR! code ENOTFOUND
     cargo xtask build frontend
     tries again
@@ -168,8 +169,9 @@ fn says_all_about_an_image() {
     shop
     failed
     build, 84s
+    src/frontend/Dockerfile:12:
     RUN npm ci
-    at src/frontend/Dockerfile:12 exited with status 1
+    exited with status 1
     1 instruction, 0 from the cache
     Place
     Instruction

@@ -20,8 +20,8 @@ fn a_run_is_a_suite_for_each_phase() {
     sha256:9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c9f0c</system-out>
             </testcase>
             <testcase name="frontend" classname="build" time="84.000">
-                <failure message="`RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1">cannot build image `frontend`
-    `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+                <failure message="src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1">cannot build image `frontend`
+    src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
     last lines:
     npm ERR! code ENOTFOUND
     full log in target/xtask/runs/8d2/logs/build-frontend.log</failure>

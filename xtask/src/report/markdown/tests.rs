@@ -20,7 +20,7 @@ fn the_page_of_a_failing_run() {
 
     ```text
     error: cannot build image `frontend`
-      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
       last lines:
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log

@@ -1,5 +1,6 @@
 //! Whole screens of plain and quiet mode.
 
+use super::super::text::width;
 use super::*;
 use crate::model::Unit;
 use crate::report::resolve::Colour;
@@ -29,12 +30,12 @@ fn the_screen_of_a_failing_run() {
     00:09 build      frontend started       (not built yet)
     00:09 warning    api: base image debian:12-slim is a year old
     01:31 build      api built              82s  1.2 GB  sha256:9f0c9f0c9f0c
-    01:33 build      frontend failed        `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1   log target/xtask/runs/8d2/logs/build-frontend.log
+    01:33 build      frontend failed        src/frontend/Dockerfile:12: npm ERR! code ENOTFOUND   log target/xtask/runs/8d2/logs/build-frontend.log
     01:33 build      shop skipped           (frontend failed)
     01:33 build      1 built, 1 up to date, 1 failed, 1 skipped
     01:33 failed     1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning
     error: cannot build image `frontend`
-      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
       last lines:
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
@@ -60,12 +61,12 @@ fn more_with_v_and_all_with_vv() {
     01:31 build      api [builder 2/2] RUN cargo build --release  80s
     01:31 build      api built              82s  1.2 GB  sha256:9f0c9f0c9f0c
     01:33 build      frontend [4/9] RUN npm ci  1.9s failed
-    01:33 build      frontend failed        `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1   log target/xtask/runs/8d2/logs/build-frontend.log
+    01:33 build      frontend failed        src/frontend/Dockerfile:12: npm ERR! code ENOTFOUND   log target/xtask/runs/8d2/logs/build-frontend.log
     01:33 build      shop skipped           (frontend failed)
     01:33 build      1 built, 1 up to date, 1 failed, 1 skipped
     01:33 failed     1 pulled, 1 built, 1 up to date, 1 failed, 1 skipped, 1 warning
     error: cannot build image `frontend`
-      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
       last lines:
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
@@ -79,7 +80,7 @@ fn quiet_is_warnings_and_failures() {
     insta::assert_snapshot!(screen(&failing_story(), Verbosity::Quiet, Colour::No), @"
     warning: api: base image debian:12-slim is a year old
     error: cannot build image `frontend`
-      caused by: `RUN npm ci` at src/frontend/Dockerfile:12 exited with status 1
+      caused by: src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1
       last lines:
         npm ERR! code ENOTFOUND
     hint: full log in target/xtask/runs/8d2/logs/build-frontend.log
@@ -124,6 +125,7 @@ fn cancelled_runs_say_what_was_done() {
         last_lines: Vec::new(),
         log: None,
         error: None,
+        place: None,
     });
     story.skip(Phase::Build, "web", Outcome::Cancelled, "the run was stopped").end(Outcome::Cancelled, 130);
     insta::assert_snapshot!(screen(&story.events, Verbosity::Normal, Colour::No), @"
@@ -240,7 +242,7 @@ fn githubs_log_folds_each_image_and_obeys_no_build() {
     ::endgroup::
     00:02 build      api failed             ::error::cause   log target/xtask/runs/8d2/logs/build-api.log
     00:02 failed     1 built, 1 failed
-    ::error title=cannot build image `api`::::error::cause%0Asecond%0A::warning::third
+    ::error title=cannot build image `api`::::error::cause%0Asecond%0A::warning::third%0A## [error]x
     error: cannot build image `api`
       caused by: ::error::cause
       caused by: second
@@ -293,4 +295,37 @@ fn gitlabs_log_folds_what_went_well() {
     hint: full log in target/xtask/runs/8d2/logs/build-api.log
     hint: `cargo xtask build api` tries again
     ");
+}
+
+#[test]
+fn no_line_is_longer_than_a_reader_takes() {
+    let words = "a word and another ".repeat(400);
+    let name = "x".repeat(7_906);
+    let mut story = Story::new();
+    story.begin(2, 0).phase(Phase::Build, 1, 2, 0).start(Phase::Build, "api", &words);
+    story.warn(None, &words).log(Phase::Build, "api", &name).log(Phase::Build, "api", &words);
+    story.fail(Phase::Build, "api", &format!("{words}\n{name}"), &[&format!("{name} error {name}"), &words]);
+    story.skip(Phase::Build, "web", Outcome::Skipped, &name).end(Outcome::Failed, 3);
+    for forge in [Forge::Nobody, Forge::GitLab, Forge::GitHub] {
+        let text = in_log_of(forge, Verbosity::Logs, &story.events);
+        let lines = text.lines().filter(|line| !line.starts_with("::"));
+        assert!(lines.clone().all(|line| width(line) <= 400), "{text}");
+        assert!(text.contains(" error "), "{text}");
+        let said: usize = text.matches("another").count();
+        assert!(said >= 3 * 400, "words are broken over lines, not cut: {said}");
+    }
+}
+
+#[test]
+fn what_an_instruction_printed_is_told_once_and_whole() {
+    let lines: Vec<String> = (0..150).map(|n| format!("line {n} of it")).collect();
+    let printed: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut story = Story::new();
+    let cause = "src/api/Dockerfile:3: `RUN make` exited with status 2";
+    story.start(Phase::Build, "api", "").fail(Phase::Build, "api", cause, &printed).end(Outcome::Failed, 3);
+    for verbosity in [Verbosity::Normal, Verbosity::Quiet] {
+        let text = screen(&story.events, verbosity, Colour::No);
+        assert!(lines.iter().all(|line| text.matches(&format!("{line}\n")).count() == 1), "{text}");
+        assert_eq!(text.matches("RUN make").count(), 1, "{text}");
+    }
 }
