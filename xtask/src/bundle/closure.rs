@@ -114,10 +114,10 @@ pub fn closure(input: &ClosureInput<'_>) -> Closure {
                         upstreams.twin_of(&base.reference).filter(|_| upstreams.is_taken(&base.reference));
                     let name = here.or(twin).unwrap_or(&base.reference);
                     found.add(name, role, &place, platform, aliases(name));
-                    if base.reference.digest().is_some() && base.reference.tag().is_none() {
+                    if role == Role::Frontend && base.reference.digest().is_some() {
                         closure.warnings.push(format!(
-                            "{place}: {} is pinned by digest, and no engine takes a digest from an archive: name \
-                             a tag too, or nothing that stands on it can be rebuilt there",
+                            "{place}: the front end {} is pinned by digest, and few engines take a digest from an archive: \
+                             name its tag alone, or nothing of this file may be rebuilt there",
                             base.reference.familiar()
                         ));
                     }
@@ -141,6 +141,14 @@ pub fn closure(input: &ClosureInput<'_>) -> Closure {
             let place = &service.place;
             let is_own =
                 |image: &&Image| image.names().any(|name| name.repository() == reference.repository());
+            if reference.digest().is_some() {
+                closure.warnings.push(format!(
+                    "{place}: `{}` runs {}, which is pinned by digest; no engine takes a digest from an archive, so compose \
+                     will ask a registry for it there: name the tag alone, or start others with `docker compose up SERVICE`",
+                    service.name,
+                    reference.familiar()
+                ));
+            }
             match graph.iter().find(is_own) {
                 None if service.builds && input.observed.find(reference).is_none() => {
                     closure.warnings.push(format!(
@@ -237,7 +245,8 @@ impl Found {
         if !wanted.needed_by.iter().any(|known| known == needed_by) {
             wanted.needed_by.push(needed_by.to_owned());
         }
-        for name in further_names {
+        // What is pinned by digest is found there, and built on, by a name that an archive can carry.
+        for name in further_names.into_iter().chain(reference.stand_in()) {
             if name != *reference && !wanted.further_names.contains(&name) {
                 wanted.further_names.push(name);
             }

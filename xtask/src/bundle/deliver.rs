@@ -288,7 +288,10 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             parcel.names.iter().cloned().partition(|name| name.digest().is_none());
         let here = self.present.images.get(&parcel.image.identity).cloned();
         let has = here.clone().unwrap_or_default();
-        done.unnamed.extend(pinned.into_iter().filter(|name| !has.contains(name)));
+        let is_lost = |name: &Reference| {
+            !has.contains(name) && name.stand_in().is_none_or(|stand_in| !tags.contains(&stand_in))
+        };
+        done.unnamed.extend(pinned.into_iter().filter(is_lost));
         let lacking: Vec<Reference> = tags.iter().filter(|name| !has.contains(*name)).cloned().collect();
         match (here, has.first()) {
             (Some(_), _) if lacking.is_empty() => {

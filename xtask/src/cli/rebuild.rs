@@ -186,7 +186,7 @@ async fn prove_here(
     });
     let here =
         all.images.iter().flat_map(|wanted| std::iter::once(&wanted.reference).chain(&wanted.further_names));
-    let here: Vec<_> = here.filter(|name| world.observed.find(name).is_some()).cloned().collect();
+    let here: Vec<_> = here.filter_map(|name| world.observed.name_here(name)).collect();
     let proving = async {
         let (disposable, closed) = prove::closed_engine(session, &|message| super::say(&message)).await?;
         closed.load(engine.save(&here).await?).await?;

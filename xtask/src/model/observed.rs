@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LocalImage, Platform, Reference, RegistryPrefix};
+use super::{Digest, LocalImage, Platform, Reference, RegistryPrefix};
 
 /// A container engine's store and abilities at one moment.
 #[derive(Clone, Debug, Default)]
@@ -14,18 +14,28 @@ pub struct Observed {
     pub capabilities: Option<Capabilities>,
     images: Vec<LocalImage>,
     by_name: HashMap<Reference, usize>,
+    /// What registries call the content of images, and what stands for that.
+    by_digest: HashMap<Digest, usize>,
 }
 
 impl Observed {
     /// From one listing.
     pub fn new(capabilities: Capabilities, images: Vec<LocalImage>) -> Self {
-        let mut by_name = HashMap::new();
+        let (mut by_name, mut by_digest) = (HashMap::new(), HashMap::new());
         for (index, image) in images.iter().enumerate() {
             for name in image.names.iter().chain(&image.digests) {
                 by_name.insert(name.clone(), index);
             }
+            // With containerd's store the ID is such a digest too.
+            let pushed = image.digests.iter().filter_map(Reference::digest).chain([&image.id]);
+            by_digest.extend(pushed.map(|digest| (digest.clone(), index)));
         }
-        Self { capabilities: Some(capabilities), images, by_name }
+        for (index, image) in images.iter().enumerate() {
+            for digest in image.names.iter().filter_map(Reference::stands_for) {
+                by_digest.entry(digest).or_insert(index);
+            }
+        }
+        Self { capabilities: Some(capabilities), images, by_name, by_digest }
     }
 
     /// No engine answered: every state is unknown.
@@ -35,8 +45,7 @@ impl Observed {
 
     /// What the image of this name runs on, for a listing does not say.
     pub fn learn_platform(&mut self, name: &Reference, platform: Platform) {
-        let index = self.by_name.get(name).or_else(|| self.by_name.get(&name.without_tag()?)).copied();
-        if let Some(image) = index.and_then(|index| self.images.get_mut(index)) {
+        if let Some(image) = self.index(name).and_then(|index| self.images.get_mut(index)) {
             image.platform = Some(platform);
         }
     }
@@ -46,14 +55,29 @@ impl Observed {
         &self.images
     }
 
-    /// The image that a reference names here. `name:tag@digest` is found by its digest.
+    /// The image that a reference names here. What is pinned by digest is found by its digest, whatever it is called: the
+    /// digest is made of the content.
     pub fn find(&self, reference: &Reference) -> Option<&LocalImage> {
-        let index = self.by_name.get(reference).or_else(|| {
-            // An engine keeps `name@digest` for what was pulled as `name:tag@digest`.
-            let pinned = reference.without_tag()?;
-            self.by_name.get(&pinned)
-        })?;
-        self.images.get(*index)
+        self.images.get(self.index(reference)?)
+    }
+
+    /// By which name the engine knows the image of a reference: the reference itself where it can.
+    pub fn name_here(&self, reference: &Reference) -> Option<Reference> {
+        if self.by_name(reference).is_some() {
+            return Some(reference.clone());
+        }
+        let image = self.find(reference)?;
+        image.names.iter().chain(&image.digests).next().cloned()
+    }
+
+    fn index(&self, reference: &Reference) -> Option<usize> {
+        self.by_name(reference).or_else(|| self.by_digest.get(reference.digest()?).copied())
+    }
+
+    fn by_name(&self, reference: &Reference) -> Option<usize> {
+        // An engine keeps `name@digest` for what was pulled as `name:tag@digest`.
+        let pinned = || self.by_name.get(&reference.without_tag()?);
+        self.by_name.get(reference).or_else(pinned).copied()
     }
 }
 
@@ -109,4 +133,54 @@ pub struct NetworkVerdict {
     pub evidence: String,
     /// The internal registry that the verdict is about, if one is set.
     pub internal_registry: Option<RegistryPrefix>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_is_pinned_is_found_by_its_digest_whatever_it_is_called() {
+        let digest = |fill: char| -> Digest {
+            format!("sha256:{}", String::from(fill).repeat(64)).parse().expect("digest")
+        };
+        let parse = |text: &str| -> Reference { text.parse().expect(text) };
+        let image = |id: char, names: &[Reference], digests: &[Reference]| LocalImage {
+            id: digest(id),
+            names: names.to_vec(),
+            digests: digests.to_vec(),
+            labels: BTreeMap::new(),
+            size: 1,
+            platform: None,
+        };
+        let pinned = |fill: char| parse("alpine:3").pinned(&digest(fill)).with_tag("3").expect("a tag");
+        let capabilities = Capabilities {
+            name: "fake".to_owned(),
+            version: "1".to_owned(),
+            api: (1, 41),
+            buildkit: true,
+            platform: Platform::local(),
+        };
+        let observed = Observed::new(
+            capabilities,
+            vec![
+                image('1', &[], &[parse("alpine").pinned(&digest('a'))]),
+                image('2', &[parse("other:1")], &[parse("mirror.example.com/alpine").pinned(&digest('b'))]),
+                image('3', &[pinned('c').stand_in().expect("a digest")], &[]),
+                image('4', &[parse("stored:by-manifest")], &[]),
+            ],
+        );
+        for (asked, id, named) in [
+            (pinned('a'), '1', Some(pinned('a'))),
+            (pinned('b'), '2', Some(parse("other:1"))),
+            (pinned('c'), '3', pinned('c').stand_in()),
+            (pinned('4'), '4', Some(parse("stored:by-manifest"))),
+        ] {
+            assert_eq!(observed.find(&asked).map(|image| image.id.clone()), Some(digest(id)), "{asked}");
+            assert_eq!(observed.name_here(&asked), named, "{asked}");
+        }
+        assert!(observed.find(&pinned('d')).is_none() && observed.name_here(&parse("alpine:3")).is_none());
+    }
 }

@@ -395,11 +395,13 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
         };
         all_agree = false;
         let subject = name.reference.familiar();
+        let here = input.observed.name_here(&winner.reference);
+        let source = here.unwrap_or_else(|| winner.reference.clone());
         plan.steps.push(Step {
             id: StepId::new(Phase::Alias, &subject),
             phase: Phase::Alias,
             subject,
-            kind: StepKind::Tag { source: winner.reference.clone(), targets: vec![name.reference.clone()] },
+            kind: StepKind::Tag { source, targets: vec![name.reference.clone()] },
             needs: needs.clone(),
             after: Vec::new(),
             why,

@@ -411,7 +411,8 @@ fn step_kind(
     match (&image.source, why) {
         (ImageSource::External(source), _) => {
             let targets = std::iter::once(image.reference.clone()).chain(further).collect();
-            StepKind::Tag { source: source.clone(), targets }
+            let source = observed.name_here(source).unwrap_or_else(|| source.clone());
+            StepKind::Tag { source, targets }
         }
         (ImageSource::Build(_), Reason::NameMissing(_)) => {
             let here = current(image, assessment.key.as_ref(), observed);
@@ -421,7 +422,8 @@ fn step_kind(
         }
         (ImageSource::Build(target), why) => {
             let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();
-            StepKind::Build(Box::new(spec(request, image, target, assessment, files, why)))
+            let mut spec = spec(request, image, target, assessment, files, why);
+            StepKind::Build(Box::new(spec))
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Pure: what the images that a Dockerfile names are called in the store, where that is not how it names them.
 //!
 //! In: the graph, which knows what the names mean, and the store. Out: the text for the builder. `FROM base` is built as
-//! `FROM base:v2` in the tag `v2`, and what an image extends under its own name is built on by its further name.
+//! `FROM base:v2` in the tag `v2`, what an image extends under its own name is built on by its further name, and what is
+//! pinned by digest by the name that the engine knows it by.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +40,9 @@ fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap
         let base = &base.reference;
         let (found, _) = upstreams.find(base, observed)?;
         let name = upstreams.twin_of(base).filter(|_| upstreams.is_taken(base)).unwrap_or(found);
-        (name != base).then(|| (base.clone(), name.clone()))
+        // What is pinned by digest may be here under a name without one.
+        let name = observed.name_here(name).unwrap_or_else(|| name.clone());
+        (name != *base).then(|| (base.clone(), name))
     });
     needs.chain(bases).collect()
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use xtask::engine::Engine as _;
 use xtask::model::{ContainerSpec, Digest, Platform, Reference};
 
+use crate::support::Registry;
 use crate::testing::TestTree;
 use crate::world::{World, private_world};
 
@@ -85,6 +86,65 @@ async fn printed(world: &World, name: &str) -> String {
     let lines = world.engine.logs(&id).await.unwrap();
     world.engine.remove_container(&id).await.unwrap();
     lines.into_iter().map(|(_, line)| line + "\n").collect()
+}
+
+/// Named by digest in every place that takes an image, with a tag and without one.
+const PINNED: &str = "
+//- src/shop/Dockerfile
+ARG BASE=BOTH
+FROM $BASE AS maker
+RUN cat /proc/sys/kernel/random/uuid >/installed
+COPY main.txt /
+RUN cat /main.txt >/made
+
+FROM DIGEST
+COPY --from=maker /installed /made /
+COPY --from=BOTH /etc /etc-too
+RUN --mount=type=bind,from=DIGEST,target=/m ls /m >/listed
+//- src/shop/main.txt
+first
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pinned_by_digest_is_built_on_where_it_was_only_loaded() {
+    let test = "what_is_pinned_by_digest_is_built_on_where_it_was_only_loaded";
+    let (here, there, registry) =
+        match (private_world(None).await, private_world(None).await, Registry::start()) {
+            (Ok(here), Ok(there), Ok(registry)) if crate::support::find_program("busybox").is_some() => {
+                (here, there, registry)
+            }
+            (here, there, registry) => {
+                assert!(
+                    std::env::var_os("CI").is_none(),
+                    "{test}: CI needs two engines, a registry and busybox"
+                );
+                eprintln!("skipped: {test}: {:?} {:?} {:?}", here.err(), there.err(), registry.err());
+                return;
+            }
+        };
+    let base: Reference = format!("{}/base:1", registry.domain()).parse().unwrap();
+    here.engine.import(&here.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    let digest = here.engine.push(&base, &|_| {}).await.unwrap();
+    // Nobody can ask for it any more, and its tag is another image's there.
+    drop(registry);
+    let text = PINNED.replace("BOTH", &format!("{base}@{digest}"));
+    let text = text.replace("DIGEST", &format!("{}@{digest}", base.repository()));
+    let (sent, received) = (TestTree::new(&text), TestTree::new(&text));
+    let file = sent.root().join("shop.tar");
+    let bundle = file.to_str().unwrap();
+    let told = run(&here, &sent.root(), &["bundle", "create", "-o", bundle], 0);
+    assert!(!told.contains("warning"), "nothing of it cannot be rebuilt there: {told}");
+    let told = run(&there, &received.root(), &["bundle", "load", bundle], 0);
+    assert!(!told.contains("not given"), "{told}");
+    there.engine.remove(&base).await.unwrap();
+    for content in ["second\n", "third\n"] {
+        received.write("src/shop/main.txt", content);
+        run(&there, &received.root(), &["rebuild"], 0);
+    }
+    let (old, new) = (layers(&here, "shop:latest").await, layers(&there, "shop:latest").await);
+    assert_eq!(old[0], new[0], "both stand on the base");
+    // What came by a bundle goes on by a bundle.
+    run(&there, &received.root(), &["bundle", "create", "-o", bundle], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,11 @@ services:
 ";
 
 async fn found(only: &[&str], here: &[&str]) -> (Closure, Vec<Missing>) {
-    let fixture = TestTree::new(TREE);
+    found_in(TREE, only, here).await
+}
+
+async fn found_in(tree: &str, only: &[&str], here: &[&str]) -> (Closure, Vec<Missing>) {
+    let fixture = TestTree::new(tree);
     let config = load(&fixture.root(), Layer::default(), &Env::default(), None).unwrap();
     let reading = tree::look(&config, Platform::local()).unwrap();
     let engine = FakeEngine::new();
@@ -137,4 +141,22 @@ async fn what_is_not_selected_stays_and_is_told_where_it_is_started() {
     warning: compose.yaml:5: `old` runs web, which is not selected and does not go along
     warning: compose.yaml:11: compose builds mine:latest of `own` itself, and it does not go along: `docker compose build own` first
     ");
+}
+
+#[tokio::test]
+async fn what_is_pinned_by_digest_goes_along_under_a_name_that_an_archive_can_carry() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let tree = "//- src/api/Dockerfile\nFROM alpine:3@{}\nCOPY --from=tool@{} /t /t\n\
+        //- compose.yaml\nservices:\n  db:\n    image: db:1@{}\n";
+    let (closure, _) = found_in(&tree.replace("{}", &digest), &[], &[]).await;
+    let told = told(&closure).replace(&digest, "{}").replace(&"a".repeat(64), "HEX");
+    for goes in [
+        "base alpine:3@{} = xtask-pinned:HEX <- src/api/Dockerfile:1\n",
+        "base tool@{} = xtask-pinned:HEX <- src/api/Dockerfile:2\n",
+        "compose db:1@{} = xtask-pinned:HEX <- compose.yaml:3\n",
+        "warning: compose.yaml:3: `db` runs db:1@{}, which is pinned",
+    ] {
+        assert!(told.contains(goes), "{goes}{told}");
+    }
+    assert_eq!(told.matches("warning").count(), 1, "{told}");
 }

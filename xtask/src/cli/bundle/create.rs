@@ -17,7 +17,7 @@ use super::super::session::{Session, Typed, World};
 use crate::base_images::artifact;
 use crate::bundle::BLOBS;
 use crate::bundle::archive::{self, Output, Written};
-use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
+use crate::bundle::closure::{Closure, ClosureInput, Missing, Wanted, closure, missing};
 use crate::bundle::deliver::{Parcel, Present, deliver};
 use crate::bundle::fetch::fetch;
 use crate::bundle::inventory::{self, Inventory, leave_out};
@@ -331,7 +331,10 @@ async fn save(
     let count = goods.closure.images.len();
     let step =
         activity.begin(Phase::Save, "images", "out of the engine, what is not in the store of blobs yet");
-    let references: Vec<_> = goods.closure.images.iter().map(|wanted| wanted.reference.clone()).collect();
+    let named = |wanted: &Wanted| {
+        world.observed.name_here(&wanted.reference).unwrap_or_else(|| wanted.reference.clone())
+    };
+    let references: Vec<_> = goods.closure.images.iter().map(named).collect();
     let images = fetch(engine, &store, &references, &activity.teller(&step)).await?;
     activity.end(step, Outcome::Done, format!("{count} images"));
 
