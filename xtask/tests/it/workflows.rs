@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Deserialize)]
 struct Workflow {
@@ -25,7 +25,6 @@ struct Job {
 
 #[derive(Deserialize)]
 struct Step {
-    uses: Option<String>,
     run: Option<String>,
 }
 
@@ -63,15 +62,40 @@ fn each_may_do_little_and_not_for_ever() {
     }
 }
 
+/// A tag can be moved to other code, a commit cannot; the comment says for people which version it is.
 #[test]
-fn only_official_actions_of_a_pinned_version_are_used() {
-    for (name, workflow) in workflows() {
-        for action in workflow.jobs.values().flat_map(|job| &job.steps).filter_map(|step| step.uses.as_ref())
-        {
-            let version = action.split_once("@v").map(|(_, version)| version.parse::<u32>());
-            let is_official = action.starts_with("actions/") && matches!(version, Some(Ok(_)));
-            assert!(is_official || action == "./.github/actions/xtask", "{name}: {action}");
+fn only_official_actions_pinned_by_commit_are_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github");
+    let mut files = vec![folder.join("actions/xtask/action.yml")];
+    files.extend(workflows().into_iter().map(|(name, _)| folder.join("workflows").join(name)));
+    let mut commits: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let actions =
+            text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: "));
+        for action in actions.filter(|action| *action != "./.github/actions/xtask") {
+            let parts =
+                action.split_once(" # v").and_then(|(used, version)| Some((used.split_once('@')?, version)));
+            let ((name, commit), version) = parts.unwrap_or_else(|| panic!("{}: {action}", file.display()));
+            assert!(name.starts_with("actions/"), "{name}");
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{action}");
+            assert_eq!(version.split('.').count(), 3, "{action}");
+            let repository = name.split('/').take(2).collect::<Vec<_>>().join("/");
+            commits.entry(repository).or_default().insert(action[name.len()..].to_owned());
         }
+    }
+    assert!(commits.len() >= 3 && commits.values().all(|commits| commits.len() == 1), "{commits:?}");
+}
+
+#[test]
+fn a_cache_is_of_one_compiler_and_checks_run_in_the_merge_queue() {
+    let github = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github");
+    let action = std::fs::read_to_string(github.join("actions/xtask/action.yml")).unwrap();
+    let keys = action.lines().filter(|line| line.contains("key: ") || line.contains("restore-keys: "));
+    assert!(keys.clone().count() == 2 && keys.clone().all(|key| key.contains("steps.rust.outputs.version")));
+    for name in ["checks.yml", "pull-request.yml"] {
+        let text = std::fs::read_to_string(github.join("workflows").join(name)).unwrap();
+        assert!(text.contains("\n  merge_group:\n"), "{name}");
     }
 }
 
@@ -106,6 +130,7 @@ fn commands(script: &str) -> Vec<String> {
         ("$VERSION", "1.2.3"),
         ("$OS", "debian"),
         ("$ONLY", "a,b"),
+        ("$SINCE", "HEAD^1"),
     ];
     let filled =
         |line: &String| variables.iter().fold(line.clone(), |line, (name, value)| line.replace(name, value));
@@ -123,9 +148,16 @@ fn their_commands_can_be_typed() {
             seen.push_str(&line);
         }
     }
-    for wanted in
-        ["matrix --since", "build-all --only", "--push", "--cache-to", "publish", "--artifact-url", " ci "]
-    {
+    for wanted in [
+        "matrix --since",
+        "build-all --only",
+        "--push",
+        "--cache-to",
+        "--cache-from",
+        "publish",
+        "--artifact-url",
+        " ci ",
+    ] {
         assert!(seen.contains(wanted), "no workflow has {wanted}: {seen}");
     }
 }

@@ -7,7 +7,7 @@ use crate::report::testing::{Story, failing_story};
 fn a_run_is_a_suite_for_each_phase() {
     insta::assert_snapshot!(report("cargo xtask build-all", &of_run(&failing_story())), @r#"
     <?xml version="1.0" encoding="UTF-8"?>
-    <testsuites name="cargo xtask build-all" tests="5" skipped="1" failures="1" errors="0">
+    <testsuites name="cargo xtask build-all" tests="5" failures="1" errors="0">
         <testsuite name="prefetch" tests="1" skipped="0" errors="0" failures="0" time="6.000">
             <testcase name="alpine:3.20" classname="prefetch" time="6.000">
                 <system-out>not in the local store
@@ -36,6 +36,45 @@ fn a_run_is_a_suite_for_each_phase() {
         </testsuite>
     </testsuites>
     "#);
+}
+
+/// The elements and attributes of `junit-10.xsd` in github.com/jenkinsci/xunit-plugin, those that are required first.
+#[test]
+fn a_report_keeps_to_jenkins_schema() {
+    let of = |element: &str| match element {
+        "testsuites" => (vec![], vec!["name", "time", "tests", "failures", "errors"]),
+        "testsuite" => {
+            (vec!["name", "tests", "failures", "errors"], vec!["time", "skipped", "timestamp", "id"])
+        }
+        "testcase" => (vec!["name"], vec!["time", "classname", "group"]),
+        "failure" | "error" | "skipped" => (vec![], vec!["type", "message"]),
+        "system-out" | "system-err" => (vec![], vec![]),
+        other => panic!("the schema has no <{other}>"),
+    };
+    let odd = Case {
+        name: "a skipped=\"1\" > b".to_owned(),
+        took: None,
+        end: End::Skipped { why: "<skipped>".to_owned() },
+        told: String::new(),
+    };
+    let mut suites = of_run(&failing_story());
+    suites.push(Suite { name: "x skipped=\"2\"".to_owned(), took: Duration::ZERO, cases: vec![odd] });
+    let text = report("run skipped=\"3\" all", &suites);
+    let element = regex::Regex::new(r#"<([a-z-]+)((?: [a-z]+="[^"]*")*)/?>"#).unwrap();
+    let attribute = regex::Regex::new(r#" ([a-z]+)="[^"]*""#).unwrap();
+    let mut seen = 0;
+    for found in element.captures_iter(&text) {
+        let (required, optional) = of(&found[1]);
+        let names: Vec<String> = attribute.captures_iter(&found[2]).map(|name| name[1].to_owned()).collect();
+        for name in required.iter().chain(&optional) {
+            assert!(names.iter().filter(|known| known == name).count() <= 1, "{}", &found[0]);
+        }
+        assert!(required.iter().all(|name| names.iter().any(|known| known == name)), "{}", &found[0]);
+        let is_known = |name: &String| required.contains(&name.as_str()) || optional.contains(&name.as_str());
+        assert!(names.iter().all(is_known), "{}", &found[0]);
+        seen += 1;
+    }
+    assert!(seen > 12 && text.contains("run skipped=&quot;3&quot; all"), "{text}");
 }
 
 #[test]
