@@ -118,7 +118,7 @@ mod tests {
         let pauses = pauses.into_inner().expect("pauses");
         // The timer counts in milliseconds.
         let slack = Duration::from_millis(5);
-        assert!(began.elapsed() + slack >= pauses.iter().sum(), "it did wait");
+        assert!(began.elapsed() + slack >= pauses.iter().sum::<Duration>(), "it did wait");
         let seconds = pauses.iter().map(Duration::as_secs).collect();
         (result, seconds, count.into_inner().expect("count"))
     }

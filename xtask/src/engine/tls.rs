@@ -152,13 +152,12 @@ impl ServerCertVerifier for Unverified {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 
     #[track_caller]
     fn check(files: &[(&str, &str)], verify: Verify, expected: &str) {
-        let folder = tempfile::tempdir().expect("a folder");
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).expect("written");
-        }
+        let folder = folder_of(files);
         let files = TlsFiles { folder: Some(folder.path().to_owned()), verify };
         let told = files.config().map_or_else(|cause| cause, |_| "good".to_owned());
         assert_eq!(told.replace(&folder.path().display().to_string(), "DIR"), expected);
@@ -179,43 +178,96 @@ mod tests {
         assert_eq!(told, "TLS needs certificates: DOCKER_CERT_PATH names their folder");
     }
 
-    /// Makes a key of a kind with openssl, and a certificate for it; its folder, or none without openssl.
-    fn made(script: &str) -> Option<tempfile::TempDir> {
+    /// RSA keys take long to make, and the maker of these tests makes none.
+    const RSA_KEY: &str = include_str!("tls/test-only-rsa-key.pem");
+    /// A certificate of that key, of version 1: without extensions, as `openssl x509 -req` makes it.
+    const VERSION_1: &str = include_str!("tls/test-only-version-1.pem");
+
+    fn folder_of(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        let rest = "openssl req -x509 -key key.pem -out cert.pem -days 9 -subj /CN=test; cp cert.pem ca.pem";
-        let script = format!("exec 2>/dev/null; set -e; cd \"$1\"; {script}; {rest}");
-        crate::os::query("sh", &["-c", &script, "sh", &folder.path().display().to_string()])?;
-        Some(folder)
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        }
+        folder
     }
 
-    #[expect(clippy::print_stderr, reason = "a test says what it skips")]
-    fn skip(script: &str) {
-        eprintln!("skipped: there is no openssl for `{script}`");
+    fn certificate(key: &KeyPair) -> String {
+        let params = CertificateParams::new(["test".to_owned()]).expect("a name");
+        params.self_signed(key).expect("a certificate").pem()
+    }
+
+    /// The key inside a PKCS#8 key, in the older form of its kind: SEC 1 or PKCS#1.
+    fn older_form(key: &KeyPair, kind: &str) -> String {
+        /// The content of the first element of DER, and what follows it.
+        fn first(der: &[u8]) -> (&[u8], &[u8]) {
+            let (length, start) = match usize::from(der[1]) {
+                short @ ..0x80 => (short, 2),
+                long => {
+                    let end = 2 + (long & 0x7f);
+                    (der[2..end].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), end)
+                }
+            };
+            der[start..].split_at(length)
+        }
+        let whole = key.serialize_der();
+        let (sequence, _) = first(&whole);
+        let (_version, rest) = first(sequence);
+        let (_algorithm, rest) = first(rest);
+        let text = base64::engine::general_purpose::STANDARD.encode(first(rest).0);
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64")).collect();
+        format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", lines.join("\n"))
     }
 
     #[test]
     fn keys_of_every_usual_kind_are_taken() {
-        for (kind, script) in [
-            ("BEGIN PRIVATE KEY", "openssl genpkey -algorithm ed25519 -out key.pem"),
-            ("BEGIN EC PRIVATE KEY", "openssl ecparam -name prime256v1 -genkey -noout -out key.pem"),
-            (
-                "BEGIN PRIVATE KEY",
-                "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-384 -out key.pem",
-            ),
-            ("BEGIN PRIVATE KEY", "openssl genpkey -algorithm rsa -out key.pem"),
-            ("BEGIN RSA PRIVATE KEY", "openssl genrsa -traditional -out key.pem"),
+        let made = |kind| KeyPair::generate_for(kind).expect("a key");
+        let (ed25519, p256, p384) = (
+            made(&rcgen::PKCS_ED25519),
+            made(&rcgen::PKCS_ECDSA_P256_SHA256),
+            made(&rcgen::PKCS_ECDSA_P384_SHA384),
+        );
+        let rsa = KeyPair::from_pem(RSA_KEY).expect("a key");
+        for (key, text) in [
+            (&ed25519, ed25519.serialize_pem()),
+            (&p256, p256.serialize_pem()),
+            (&p256, older_form(&p256, "EC PRIVATE KEY")),
+            (&p384, p384.serialize_pem()),
+            (&p384, older_form(&p384, "EC PRIVATE KEY")),
+            (&rsa, RSA_KEY.to_owned()),
+            (&rsa, older_form(&rsa, "RSA PRIVATE KEY")),
         ] {
-            let Some(folder) = made(script) else {
-                skip(script);
-                continue;
-            };
-            let key = std::fs::read_to_string(folder.path().join("key.pem")).expect("a key");
-            assert!(key.contains(kind), "{script}");
+            let own = certificate(key);
+            let folder = folder_of(&[("key.pem", &text), ("cert.pem", &own), ("ca.pem", &own)]);
             for verify in [Verify::Yes, Verify::No] {
                 let files = TlsFiles { folder: Some(folder.path().to_owned()), verify };
-                files.config().expect(script);
+                files.config().unwrap_or_else(|why| panic!("{why}: {text}"));
             }
         }
+    }
+
+    /// A CA, and certificates of it for an engine on this machine and for somebody who asks.
+    fn made_by_a_ca() -> tempfile::TempDir {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+        let named = |name: &str| {
+            let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params
+        };
+        let mut ca = named("ca");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = ca.self_signed(&key).expect("a CA").pem();
+        let issuer = Issuer::new(ca, &key);
+        let [server, client] =
+            ["server", "cert"].map(|name| named(name).signed_by(&key, &issuer).expect("a certificate").pem());
+        let text = key.serialize_pem();
+        folder_of(&[
+            ("key.pem", &text),
+            ("ca.pem", &authority),
+            ("server.pem", &server),
+            ("cert.pem", &client),
+        ])
     }
 
     /// A server that wants to see a certificate of `ca.pem`, and answers as an engine would to a ping.
@@ -244,17 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_is_believed_for_its_certificate_or_by_choice() {
-        const CA: &str = "openssl genpkey -algorithm ed25519 -out key.pem; \
-            openssl req -x509 -key key.pem -out ca.pem -days 9 -subj /CN=ca; \
-            printf 'subjectAltName=IP:127.0.0.1' >san; \
-            for name in server cert; do \
-            openssl req -new -key key.pem -subj /CN=$name -out csr; \
-            openssl x509 -req -in csr -CA ca.pem -CAkey key.pem -CAcreateserial -days 9 -extfile san -out $name.pem; \
-            done; exit 0";
-        let (Some(ours), Some(other)) = (made(CA), made(CA)) else {
-            skip(CA);
-            return;
-        };
+        let (ours, other) = (made_by_a_ca(), made_by_a_ca());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let host = format!("tcp://{}", listener.local_addr().expect("an address"));
         let server = tokio::spawn(serve(listener, ours.path().to_owned()));
@@ -284,16 +326,9 @@ mod tests {
 
     #[test]
     fn old_certificates_are_taken_and_those_of_another_key_are_not() {
-        // Without extensions openssl makes one of version 1.
-        let old = "openssl genrsa -out key.pem; openssl req -new -key key.pem -subj /CN=test -out csr; \
-            openssl x509 -req -in csr -signkey key.pem -out cert.pem; exit 0";
-        let other = "openssl genrsa -out other.pem; openssl req -x509 -key other.pem -out cert.pem -subj /CN=test; \
-            openssl genrsa -out key.pem; exit 0";
-        for (script, is_good) in [(old, true), (other, false)] {
-            let Some(folder) = made(script) else {
-                skip(script);
-                continue;
-            };
+        let other = certificate(&KeyPair::generate().expect("a key"));
+        for (own, is_good) in [(VERSION_1, true), (&*other, false)] {
+            let folder = folder_of(&[("key.pem", RSA_KEY), ("cert.pem", own)]);
             let files = TlsFiles { folder: Some(folder.path().to_owned()), verify: Verify::No };
             let told = files.config().map(drop);
             assert_eq!(told.is_ok(), is_good, "{told:?}");

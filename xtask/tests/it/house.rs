@@ -240,3 +240,23 @@ fn files_are_written_through_one_door() {
     let listed: BTreeSet<String> = WRITES_BY_PATH.iter().map(|(file, _)| (*file).to_owned()).collect();
     assert_eq!(found, listed, "who no longer writes by path is no longer listed");
 }
+
+/// What a team copies (docs/adopt.md) must not switch off its own assertions, and tests are what assertions are for.
+#[test]
+fn assertions_are_left_out_of_our_own_packages_only_and_never_in_tests() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let of = |table: &toml::Value| table.get("debug-assertions").and_then(toml::Value::as_bool);
+    let profile = &manifest["profile"];
+    assert_eq!(of(&profile["dev"]), None);
+    for (name, settings) in profile["dev"]["package"].as_table().unwrap() {
+        // Packages of the team's own workspace are none of `*`.
+        let is_ours = matches!(name.as_str(), "*" | "xtask" | "xtask-launch");
+        assert!(is_ours || of(settings) != Some(false), "{name}");
+    }
+    for ours in ["xtask", "xtask-launch"] {
+        assert_eq!(of(&profile["test"]["package"][ours]), Some(true), "{ours}");
+    }
+    let are_on = std::panic::catch_unwind(|| debug_assert!(std::hint::black_box(false))).is_err();
+    assert!(are_on, "this test itself is built without assertions");
+}
