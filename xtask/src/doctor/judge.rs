@@ -6,7 +6,7 @@ use super::facts::{
 };
 use super::registries;
 use super::{Area, Check, Report, Verdict};
-use crate::model::Network;
+use crate::model::{Network, SOCKET_RIGHTS, denied_socket};
 use crate::report::text::size;
 
 /// The oldest API that builds are asked of: Docker 20.10.
@@ -153,11 +153,8 @@ fn engine(facts: &Facts) -> Vec<Finding> {
 }
 
 fn how_to_get_one(engine: &EngineFacts) -> String {
-    let is_denied = engine.passed_over.iter().any(|(endpoint, cause)| {
-        endpoint.starts_with("unix://") && cause.to_ascii_lowercase().contains("permission denied")
-    });
-    if is_denied {
-        return "`sudo usermod -aG docker $USER` lets you use the socket, from the next login on".to_owned();
+    if denied_socket(&engine.passed_over).is_some() {
+        return SOCKET_RIGHTS.join("; ");
     }
     match engine.named_by {
         Some(variable) => format!("see whether {variable} is right, or unset it and an engine of this machine is taken"),

@@ -14,6 +14,7 @@ use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::engine::provision::ProvisionError;
 use crate::lock::LockError;
+use crate::model::{SOCKET_RIGHTS, denied_socket};
 use crate::os::CommandError;
 use crate::revision::RevisionError;
 
@@ -43,9 +44,19 @@ impl From<EngineError> for Error {
         let told = Self::new(kind_of_engine(&error), error.to_string());
         match &error {
             EngineError::Unreachable { tried, named_by } => {
+                let denied = denied_socket(tried);
+                let told = match denied {
+                    Some(socket) => {
+                        Self::new(told.kind, format!("this user may not use the engine's socket {socket}"))
+                    }
+                    None => told,
+                };
                 let told = tried.iter().fold(told, |told, (endpoint, cause)| {
                     told.because(format!("no answer at {endpoint}: {cause}"))
                 });
+                if denied.is_some() {
+                    return SOCKET_RIGHTS.into_iter().fold(told, Self::hint);
+                }
                 match named_by {
                     Some(name) => told
                         .hint(format!("see whether {name} is right"))

@@ -43,6 +43,24 @@ fn an_unreachable_engine_says_where_it_looked_and_what_helps() {
 }
 
 #[test]
+fn a_socket_that_may_not_be_used_says_how_it_may() {
+    for (socket, cause, named_by) in [
+        ("unix:///var/run/docker.sock", "Permission denied (os error 13)", None),
+        ("unix:///run/other.sock", "permission denied", Some("DOCKER_HOST")),
+    ] {
+        let nothing = ("unix:///run/user/7/docker.sock".to_owned(), "No such file or directory".to_owned());
+        let tried = vec![nothing, (socket.to_owned(), cause.to_owned())];
+        let told = told(EngineError::Unreachable { tried, named_by });
+        for words in [socket, "may not use", "usermod -aG docker $USER", "rootless", "exit 12"] {
+            assert!(told.contains(words), "{told}");
+        }
+    }
+    // A far engine that refuses is another story.
+    let tried = vec![("ssh://far".to_owned(), "Permission denied (publickey)".to_owned())];
+    assert!(!told(EngineError::Unreachable { tried, named_by: None }).contains("usermod"));
+}
+
+#[test]
 fn a_failed_image_reads_as_drawn() {
     let error = EngineError::BuildFailed {
         instruction: Some("RUN npm ci".to_owned()),

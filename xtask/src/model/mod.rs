@@ -25,6 +25,7 @@ mod reference;
 mod registry_prefix;
 mod smoke;
 mod upstreams;
+mod socket;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
@@ -54,3 +55,4 @@ pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
 pub use upstreams::Upstreams;
+pub use socket::{SOCKET_RIGHTS, denied_socket};

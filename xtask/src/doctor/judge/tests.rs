@@ -238,7 +238,8 @@ fn what_helps_depends_on_where_an_engine_was_looked_for() {
         &none(None, "unix:///var/run/docker.sock", "Permission denied (os error 13)"),
         "engine",
         "failed: no answer at unix:///var/run/docker.sock: Permission denied -> `sudo usermod -aG docker $USER` lets you \
-         use the socket, from the next login on",
+         use the socket, from the next login on (`newgrp docker`: at once); without root, \
+         `dockerd-rootless-setuptool.sh install` makes an engine of your own (docs.docker.com/go/rootless)",
     );
     check(
         &none(Some("DOCKER_HOST"), "tcp://far (DOCKER_HOST)", "connection refused"),
