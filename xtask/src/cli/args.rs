@@ -264,6 +264,9 @@ pub struct Prefetch {
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Ask registries whether tags moved, and pull what did
+    #[arg(long)]
+    pub pull: bool,
     /// A failed pull fails the run
     #[arg(long)]
     pub strict_prefetch: bool,

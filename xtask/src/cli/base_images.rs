@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::args::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Format};
-use super::pipeline::{self, Request, Subject};
+use super::args::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Format, Pulling};
+use super::pipeline::{self, Renewal, Request, Subject};
 use super::session::{Session, Typed, World};
 use super::sinks;
 use super::trials;
@@ -13,7 +13,6 @@ use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::FailFast;
 use crate::model::{self, BaseImageFacts, Image, ImageState, Phase, Platform};
 use crate::plan::build::Assessment;
-use crate::plan::prefetch::Renew;
 use crate::report::resolve::Table;
 use crate::report::text::size;
 
@@ -34,6 +33,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
 async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Error> {
     let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)
         .map_err(|error| sinks::report_unopened(typed, args.reporting.junit.as_deref(), error))?;
+    opened = opened.pulling(&args.pulling);
     opened.session = opened.session.reporting(args.reporting);
     let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Build, Phase::Verify];
     if opened.session.config.base_image.push {
@@ -53,8 +53,18 @@ async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Err
 pub(super) struct Opened {
     /// The settings, `BUILD_ARGS` among them.
     pub session: Session,
-    /// `--pull` of `BUILD_ARGS`.
-    pub renew: Renew,
+    /// `--pull`, on the command line or of `BUILD_ARGS`.
+    pub renew: Renewal,
+}
+
+impl Opened {
+    /// With what the command line says of pulls; `BUILD_ARGS` says more.
+    pub fn pulling(mut self, pulling: &Pulling) -> Self {
+        if self.renew == Renewal::No {
+            self.renew = pulling.renewal();
+        }
+        self
+    }
 }
 
 /// Reads the settings as base images have them: `BUILD_ARGS`, several platforms, two builds at a time.
@@ -82,7 +92,7 @@ pub(super) fn open(
     session.config.jobs = Some(session.config.base_image.jobs);
     session.config.base_image.platforms = platforms.to_vec();
     session.display.table = Table::Shown;
-    let renew = if docker.pull { Renew::Yes } else { Renew::No };
+    let renew = if docker.pull { Renewal::Always } else { Renewal::No };
     session.config.base_image.docker = docker;
     Ok(Opened { session, renew })
 }

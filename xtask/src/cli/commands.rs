@@ -37,6 +37,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
         dry_run: args.dry_run,
         fix: args.fix,
         fail_fast: fail_fast(&args.building),
+        renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
     pipeline::run(&session, &request).await
@@ -56,6 +57,7 @@ pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCo
         skip: args.selection.skip,
         dry_run: args.dry_run,
         fail_fast: fail_fast(&args.building),
+        renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
     pipeline::run(&session, &request).await
@@ -68,6 +70,7 @@ pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<
         retries: args.retries,
         locked: args.locked,
         no_prefetch: false,
+        pull: args.pull,
     };
     let layer = args.naming.over(pulling.over(Layer::default()));
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
@@ -79,6 +82,7 @@ pub(super) async fn prefetch(typed: &Typed<'_>, args: args::Prefetch) -> Result<
         dry_run: args.dry_run,
         fix: args.fix,
         pulls_count: true,
+        renew: pulling.renewal(),
         ..Request::of(&[Phase::Prefetch])
     };
     pipeline::run(&session, &request).await

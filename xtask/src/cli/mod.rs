@@ -25,6 +25,7 @@ mod local_registry;
 mod lock;
 mod locked;
 mod man;
+mod moved;
 mod names;
 mod page;
 mod pipeline;

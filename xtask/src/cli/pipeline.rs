@@ -7,7 +7,7 @@ use super::args::Tagged;
 use super::run::{self, Run};
 use super::session::{Session, World};
 pub(super) use super::shown::{document, foreseeing, plan_text};
-use super::{interrupt, locked, sinks};
+use super::{interrupt, locked, moved, sinks};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
@@ -47,6 +47,17 @@ impl TagWord {
     }
 }
 
+/// Whether base images that are here are pulled again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// Never.
+    No,
+    /// Where a registry says that the tag stands for another image by now (`--pull`).
+    IfMoved,
+    /// In any case (`--pull` of `BUILD_ARGS`).
+    Always,
+}
+
 /// What a command wants of the pipeline.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -82,8 +93,10 @@ pub(super) struct Request {
     pub internal_pulls_only: bool,
     /// Only what was named, not what it builds on (`push`).
     pub no_needs: bool,
-    /// Pull base images that are here already too (`--pull` of `BUILD_ARGS`).
-    pub renew: Renew,
+    /// What becomes of base images that are here already.
+    pub renew: Renewal,
+    /// What registries said of those, where they were asked.
+    pub tags: BTreeMap<Reference, Reason>,
     /// What the command planned itself.
     pub prepared: Plan,
 }
@@ -108,7 +121,8 @@ impl Request {
             pulls_count: false,
             internal_pulls_only: false,
             no_needs: false,
-            renew: Renew::No,
+            renew: Renewal::No,
+            tags: BTreeMap::new(),
             prepared: Plan::default(),
         }
     }
@@ -175,6 +189,9 @@ pub(super) struct Planned {
 pub(super) async fn plan(session: &Session, world: &World, request: &Request) -> Result<Planned, Error> {
     world.refuse_name_as_tag(request)?;
     locked::require(session, world, request)?;
+    if request.renew == Renewal::IfMoved {
+        moved::refuse(session)?;
+    }
     let selected = if request.references_only {
         BTreeSet::new()
     } else if !request.needs_engine() {
@@ -193,6 +210,7 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
     }
     // Where all is as it should be nobody is asked, so nobody is probed either.
     if request.has(Phase::Build)
+        && request.renew == Renewal::No
         && let Some(verdict) = session.last_network(world)
     {
         let planned = make(Some(verdict));
@@ -201,6 +219,11 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
         }
     }
     let verdict = session.network(world, &session.registry()).await;
+    if request.renew == Renewal::IfMoved {
+        let tags = moved::ask(session, world, request, &selected, verdict.network).await;
+        let request = Request { tags, ..request.clone() };
+        return Ok(make_plan(session, world, &world.observed, &request, selected, Some(verdict)));
+    }
     Ok(make(Some(verdict)))
 }
 
@@ -248,7 +271,11 @@ pub(super) fn make_plan(
             recipes: &config.recipes,
             reach: if config.offline { Reach::Nobody(network) } else { Reach::Registries(network) },
             bootstrap: if session.bootstrap { Bootstrap::Yes } else { Bootstrap::No },
-            renew: request.renew,
+            renew: match request.renew {
+                Renewal::No => Renew::No,
+                Renewal::Always => Renew::Yes,
+                Renewal::IfMoved => Renew::IfMoved(&request.tags),
+            },
             pins: &comparison.pins,
         });
         plan.extend(pulls.clone());

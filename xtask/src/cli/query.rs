@@ -30,6 +30,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         only: args.selection.only,
         skip: args.selection.skip,
         tag_of: TagWord::of("plan", &args.tagged),
+        renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
     let planned = pipeline::plan(&session, &world, &request).await?;

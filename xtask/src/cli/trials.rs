@@ -66,7 +66,8 @@ pub(super) async fn test(typed: &Typed<'_>, args: BaseImagesTest) -> Result<Exit
 
 /// `base-images e2e`
 pub(super) async fn e2e(typed: &Typed<'_>, args: BaseImagesE2e) -> Result<ExitCode, Error> {
-    let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let mut opened = opened.pulling(&args.pulling);
     // A registry of people's own has no part in it, and its names none in the store.
     opened.session.config.registry = None;
     let afterwards = if args.keep { Afterwards::Keep } else { Afterwards::Remove };
@@ -76,6 +77,7 @@ pub(super) async fn e2e(typed: &Typed<'_>, args: BaseImagesE2e) -> Result<ExitCo
 /// `base-images publish`
 pub(super) async fn publish(typed: &Typed<'_>, args: BaseImagesPublish) -> Result<ExitCode, Error> {
     let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let opened = opened.pulling(&args.pulling);
     let config = &opened.session.config;
     let Some(registry) = &config.registry else {
         return Err(Error::new(ErrorKind::Usage, "nobody says where to publish to").hint(

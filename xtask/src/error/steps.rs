@@ -74,10 +74,13 @@ pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
         Reason::NotInStore
         | Reason::NotInStoreLocked { .. }
         | Reason::WrongPlatform { .. }
+        | Reason::TagUnknown(_)
         | Reason::AliasConflict { .. } => of_phase(phase),
         // No failures: whoever asks has not looked at the outcome.
         Reason::InStore
         | Reason::OtherName(_)
+        | Reason::TagMoved { .. }
+        | Reason::TagUnmoved { .. }
         | Reason::NotInCache
         | Reason::InCache
         | Reason::ArtifactNotLocked(_)

@@ -25,6 +25,24 @@ pub enum Reason {
     Offline,
     /// It is missing, and the internal network has no registry to ask.
     NoInternalRegistry,
+    /// The store has it, and its tag stands for another image by now.
+    TagMoved {
+        /// What is here, for people.
+        from: String,
+        /// What the tag stands for.
+        to: String,
+        /// Who says so.
+        registry: String,
+    },
+    /// The store has what its tag stands for.
+    TagUnmoved {
+        /// What that is, for people.
+        is: String,
+        /// Who says so.
+        registry: String,
+    },
+    /// The store has it, and nobody says whether its tag moved: why.
+    TagUnknown(String),
     // -- the lock of images
     /// The store lacks what this lock says.
     NotInStoreLocked {
@@ -247,6 +265,7 @@ impl Reason {
             | Self::WrongPlatform { .. }
             | Self::Offline
             | Self::NoInternalRegistry
+            | Self::TagUnknown(_)
             | Self::AliasConflict { .. }
             | Self::AliasClash { .. }
             | Self::Broken
@@ -268,6 +287,8 @@ impl Reason {
             // What is asked for or missing is a reason to do something; where nothing is done for it, nothing is owed.
             Self::InStore
             | Self::OtherName(_)
+            | Self::TagMoved { .. }
+            | Self::TagUnmoved { .. }
             | Self::NotInCache
             | Self::InCache
             | Self::ArtifactNotLocked(_)
@@ -347,6 +368,11 @@ impl fmt::Display for Reason {
             Self::NoInternalRegistry => {
                 f.write_str("missing, and the internal network has no registry: set INTERNAL_REGISTRY")
             }
+            Self::TagMoved { from, to, registry } => {
+                write!(f, "its tag moved at {registry}: {from} -> {to}")
+            }
+            Self::TagUnmoved { is, registry } => write!(f, "already here, its tag is {is} at {registry} too"),
+            Self::TagUnknown(why) => write!(f, "kept as it is, nobody says whether its tag moved: {why}"),
             Self::NotInStoreLocked { lock, locked } => {
                 write!(f, "not in the local store, {lock} says {locked}")
             }

@@ -32,7 +32,7 @@ pub struct PrefetchInput<'a> {
     /// `--bootstrap`
     pub bootstrap: Bootstrap,
     /// Whether what is here is pulled too.
-    pub renew: Renew,
+    pub renew: Renew<'a>,
     /// What pulls are held to, by original.
     pub pins: &'a BTreeMap<Reference, Pin>,
 }
@@ -50,9 +50,11 @@ pub struct Pin {
 
 /// Whether an image that is here is pulled all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renew {
+pub enum Renew<'a> {
     /// Yes: its name may stand for another image by now.
     Yes,
+    /// Where a registry said so: what was said of each original.
+    IfMoved(&'a BTreeMap<Reference, Reason>),
     /// Never.
     No,
 }
@@ -142,9 +144,15 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     let pin = input.pins.get(&wish.original);
     let renewed = || pin.and_then(|pin| pin.renew.clone());
     let why = match why_pull(input, wish) {
-        Err(_) if input.renew == Renew::Yes => Reason::Asked,
-        Err(kept) => renewed().ok_or(kept)?,
         Ok(why) => why,
+        Err(kept) => match input.renew {
+            Renew::Yes => Reason::Asked,
+            Renew::No => renewed().ok_or(kept)?,
+            Renew::IfMoved(tags) => match tags.get(&wish.original) {
+                Some(moved @ Reason::TagMoved { .. }) => moved.clone(),
+                said => return Err(said.map_or(kept, |said| Box::new(said.clone()))),
+            },
+        },
     };
     let network = match input.reach {
         // A recipe downloads packages, so it is no way out here.

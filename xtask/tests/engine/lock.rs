@@ -77,6 +77,36 @@ impl Trial {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pull_follows_a_tag_that_moved_and_no_other() {
+    let Some(trial) = Trial::new("pull_follows_a_tag_that_moved_and_no_other").await else { return };
+    let (engine, kept) = (&trial.world.engine, trial.world.remote("kept:1"));
+    engine.tag(&trial.base, &kept).await.unwrap();
+    trial.run("build-all", 0);
+    let told = trial.run("build-all --pull", 0);
+    assert!(told.contains("1 already here") && !told.contains("its tag moved"), "{told}");
+
+    // Another image under the tag, in the registry alone.
+    trial.publish("two").await;
+    engine.tag(&kept, &trial.base).await.unwrap();
+    assert!(trial.run("build-all", 0).contains("up to date"), "nobody asked");
+    assert_eq!(trial.here().await.as_deref(), Some("one"));
+    let told = trial.run("plan --pull", 0);
+    assert!(told.contains("its tag moved at") && told.contains(" -> sha256:"), "{told}");
+    assert_eq!(trial.here().await.as_deref(), Some("one"), "a plan pulls nothing");
+    let told = trial.run("build api --pull", 0);
+    assert!(told.contains("its tag moved at") && told.contains("base image changed"), "{told}");
+    assert_eq!(trial.here().await.as_deref(), Some("two"));
+    let told = trial.run("prefetch --pull", 0);
+    assert!(told.contains("1 already here") && !told.contains("its tag moved"), "{told}");
+
+    assert!(trial.run("build-all --pull --offline", 2).contains("--offline forbids to ask anybody"));
+    trial.run("lock", 0);
+    assert!(trial.run("prefetch --pull --locked", 2).contains("images.lock"));
+    trial.forget().await;
+    trial.world.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tag_moves_between_lock_and_build() {
     let Some(trial) = Trial::new("a_tag_moves_between_lock_and_build").await else { return };
     let name = trial.base.familiar();

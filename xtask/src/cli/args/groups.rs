@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::given;
+use crate::cli::pipeline::Renewal;
 use crate::config::{ArtifactLayer, Layer, OptionalRegistry, Positive};
 use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
 use crate::suggest::did_you_mean;
@@ -50,6 +51,9 @@ pub struct Pulling {
     /// Pull nothing in advance
     #[arg(long)]
     pub no_prefetch: bool,
+    /// Ask registries whether tags moved, and pull what did
+    #[arg(long, conflicts_with = "no_prefetch")]
+    pub pull: bool,
     /// A failed pull fails the run
     #[arg(long)]
     pub strict_prefetch: bool,
@@ -107,6 +111,11 @@ impl Naming {
 }
 
 impl Pulling {
+    /// What becomes of base images that are here.
+    pub(in crate::cli) fn renewal(&self) -> Renewal {
+        if self.pull { Renewal::IfMoved } else { Renewal::No }
+    }
+
     /// What these options set, over `layer`.
     pub fn over(&self, layer: Layer) -> Layer {
         let own = Layer {

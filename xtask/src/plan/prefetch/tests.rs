@@ -9,6 +9,7 @@ struct World {
     bootstrap: Bootstrap,
     store: Vec<LocalImage>,
     pins: BTreeMap<Reference, Pin>,
+    tags: Option<BTreeMap<Reference, Reason>>,
 }
 
 fn parse(text: &str) -> Reference {
@@ -42,6 +43,7 @@ fn world(reach: Reach) -> World {
         bootstrap: Bootstrap::No,
         store: Vec::new(),
         pins: BTreeMap::new(),
+        tags: None,
     }
 }
 
@@ -104,7 +106,7 @@ impl World {
             recipes: &self.recipes,
             reach: self.reach,
             bootstrap: self.bootstrap,
-            renew: Renew::No,
+            renew: self.tags.as_ref().map_or(Renew::No, Renew::IfMoved),
             pins: &self.pins,
         });
         let steps = plan.steps.iter().map(|step| {
@@ -142,6 +144,28 @@ fn pulls_what_is_missing_once() {
     external().store("alpine:3.20", Some("linux/arm64")).check(
         &["alpine:3.20"],
         "alpine:3.20 [docker.io/library/alpine:3.20] (is linux/arm64, wanted linux/amd64)",
+    );
+}
+
+#[test]
+fn what_is_here_is_pulled_again_where_its_tag_moved() {
+    let moved = |from: &str| Reason::TagMoved { from: from.into(), to: "b".into(), registry: "r".into() };
+    let said = |name: &str, why: Reason| World {
+        tags: Some(BTreeMap::from([(parse(name), why)])),
+        ..external().store(name, Some("linux/amd64"))
+    };
+    said("alpine:3", moved("a"))
+        .check(&["alpine:3"], "alpine:3 [docker.io/library/alpine:3] (its tag moved at r: a -> b)");
+    said("alpine:3", Reason::TagUnmoved { is: "a".into(), registry: "r".into() })
+        .check(&["alpine:3"], "- alpine:3 (already here, its tag is a at r too)");
+    said("alpine:3", Reason::TagUnknown("no answer".into())).check(
+        &["alpine:3"],
+        "- MISSING alpine:3 (kept as it is, nobody says whether its tag moved: no answer)",
+    );
+    // Nothing was said of these two.
+    said("alpine:3", moved("a")).store("redis:7", None).check(
+        &["redis:7", "debian:12"],
+        "debian:12 [docker.io/library/debian:12] (not in the local store)\n- redis:7 (already here)",
     );
 }
 
