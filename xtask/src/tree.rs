@@ -18,15 +18,15 @@ use rayon::prelude::*;
 use crate::conf::UnknownKey;
 use crate::config::Config;
 use crate::discover::{BUILD_CONF, Discovered, SERVICE_TOML, discover};
-use crate::dockerfile::{self, Options};
+use crate::dockerfile::{self, BaseDoubt, Options};
 use crate::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::graph::{About, ImageGraph, Naming, Note};
 use crate::model::{
-    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Severity, Step,
-    StepKind, Triggers,
+    AliasRules, Brought, Diagnostic, Image, ImageDetails, ImageName, ImageSource, ImageState, Observed,
+    Platform, Reference, Severity, Step, StepKind, Triggers,
 };
-use crate::plan::build::{Contexts, Prepared};
+use crate::plan::build::{Contexts, Prepared, assess};
 use crate::plan::render::{RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::template::Rendered;
@@ -201,11 +201,13 @@ fn read(input: &ReadInput<'_>) -> Tree {
     let mut images: Vec<Image> = Vec::new();
     let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
     let mut wanted = Vec::new();
+    let mut doubts = Vec::new();
     for service in services {
         let name = service.name;
         tree.findings.extend(
             service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
         );
+        doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
         wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
         for (image, context) in service.images {
             let dirs = owners.entry(image.name.clone()).or_default();
@@ -247,6 +249,11 @@ fn read(input: &ReadInput<'_>) -> Tree {
         }
         tree.findings.push(cycle_finding(&graph, &cycle, &input.engine_platform));
     }
+    for (service, (image, diagnostic)) in doubts {
+        if graph.images().iter().all(|known| known.names().all(|name| *name != image)) {
+            tree.findings.push(Finding { service: Some(service), diagnostic });
+        }
+    }
     tree.graph = graph;
     tree.hashed = hashes.hashed();
     if let Err(error) = hashes.save() {
@@ -258,6 +265,50 @@ fn read(input: &ReadInput<'_>) -> Tree {
 }
 
 impl Tree {
+    /// The base images whose configuration decides whether something is wrong.
+    pub fn doubted_bases(&self) -> BTreeSet<Reference> {
+        let doubts = self.contexts.values().flat_map(|context| &context.base_doubts);
+        doubts.map(|doubt| doubt.base.clone()).collect()
+    }
+
+    /// Finds what the engine's own front end cannot read of the images that are to be built, and what cannot stand on
+    /// `bases` as they are: it would be said in the middle of a build, without a file, or be taken for something else.
+    /// What is up to date is not read by anybody, unless it is built again in any case.
+    pub fn suit(&mut self, observed: &Observed, bases: &BTreeMap<Reference, ImageDetails>, builds_all: bool) {
+        let engine = observed.capabilities.as_ref().filter(|engine| engine.buildkit);
+        let version = engine.map(|engine| engine.version.as_str());
+        let refused = self.graph.images().iter().zip(0..).filter_map(|(image, at)| {
+            let ImageSource::Build(target) = &image.source else { return None };
+            let context = self.contexts.get(&image.name)?;
+            let mut found = dockerfile::judge(&context.uses, &target.dockerfile, version);
+            let holds = |doubt: &&BaseDoubt| {
+                bases.get(&doubt.base).is_some_and(|base| doubt.holds(&base.workdir, &base.env))
+            };
+            let wrong = context.base_doubts.iter().filter(holds);
+            found.extend(
+                wrong.map(|doubt| Diagnostic::error(&target.dockerfile, doubt.line, doubt.message.as_str())),
+            );
+            (!found.is_empty()).then_some((at, found))
+        });
+        let refused: Vec<(usize, Vec<Diagnostic>)> = refused.collect();
+        if refused.is_empty() {
+            return;
+        }
+        let states = assess(&self.graph, &self.contexts, observed, &|_| None);
+        for (at, found) in refused {
+            let image = &self.graph.images()[at];
+            if states[at].state == ImageState::UpToDate && !builds_all {
+                continue;
+            }
+            if let Some(context) = self.contexts.get_mut(&image.name) {
+                context.digest = None;
+            }
+            let service = Some(image.service.clone());
+            let found = found.into_iter();
+            self.findings.extend(found.map(|diagnostic| Finding { service: service.clone(), diagnostic }));
+        }
+    }
+
     /// The diagnostics that concern these images; where they are those of all services, also what concerns the whole tree
     /// and services that are not even images.
     pub fn diagnostics(&self, selected: &BTreeSet<ImageName>) -> Vec<Diagnostic> {
@@ -431,3 +482,6 @@ fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,7 +253,8 @@ impl Session {
             }
             external = now;
         }
-        let Reading { sync, render, tree } = files;
+        let Reading { sync, render, mut tree } = files;
+        self.suit(&mut tree, &engine, &observed).await;
         if let Ok(engine) = &engine {
             let wanted = tree.graph.images().iter().flat_map(|image| {
                 image
@@ -269,7 +270,9 @@ impl Session {
 
     /// The same world with its files read again, after something came that they stand on.
     pub async fn look_again(&self, world: &World, external: Triggers) -> Result<World, Error> {
-        let Reading { sync, render, tree } = self.read_files(platform_of(&world.observed), &external).await?;
+        let Reading { sync, render, mut tree } =
+            self.read_files(platform_of(&world.observed), &external).await?;
+        self.suit(&mut tree, &world.engine, &world.observed).await;
         let (places, lock) = (self.places(), world.lock.clone());
         let (engine, observed) = (world.engine.clone(), world.observed.clone());
         Ok(World { places, sync, render, tree, external, engine, observed, lock })
@@ -299,6 +302,20 @@ impl Session {
         // Names are looked up from the root where there is no working directory any more.
         let here = std::env::current_dir().unwrap_or_else(|_| root.clone());
         Places { services, base_images, prefix, root, here }
+    }
+
+    /// Finds what this engine cannot build of the tree. Base images are asked about only where they decide something.
+    async fn suit(&self, tree: &mut Tree, engine: &Result<AnyEngine, EngineError>, observed: &Observed) {
+        let mut bases = BTreeMap::new();
+        if let Ok(engine) = engine {
+            for base in tree.doubted_bases() {
+                let here = observed.find(&base).is_some();
+                if let (true, Ok(Some(details))) = (here, engine.details(&base).await) {
+                    bases.insert(base, details);
+                }
+            }
+        }
+        tree.suit(observed, &bases, self.config.force || self.config.skip_cache_check);
     }
 
     /// Reads the tree off the async threads.

@@ -19,16 +19,35 @@ pub(super) fn trim_suffix(pattern: &str, value: &str, greedy: bool) -> Result<St
     Ok(rest.chars().rev().collect())
 }
 
-/// `${V/p/r}`, and `${V//p/r}` for all.
-pub(super) fn replace(pattern: &str, replacement: &str, value: &str, all: bool) -> Result<String, String> {
+/// `${V/p/r}`, and `${V//p/r}` for all; none when it comes to more than `limit` bytes.
+pub(super) fn replace(
+    pattern: &str,
+    replacement: &str,
+    value: &str,
+    all: bool,
+    limit: usize,
+) -> Result<Option<String>, String> {
     let regex = compile(pattern, true, "")?;
-    if all {
-        return Ok(regex.replace_all(value, replacement).into_owned());
+    if !all {
+        return Ok(Some(match regex.find(value) {
+            Some(found) => format!("{}{replacement}{}", &value[..found.start()], &value[found.end()..]),
+            None => value.to_owned(),
+        }));
     }
-    Ok(match regex.find(value) {
-        Some(found) => format!("{}{replacement}{}", &value[..found.start()], &value[found.end()..]),
-        None => value.to_owned(),
-    })
+    let (mut text, mut end) = (String::new(), 0);
+    for captures in regex.captures_iter(value) {
+        let found = captures.get_match();
+        text.push_str(&value[end..found.start()]);
+        let may_repeat = replacement.matches('$').count() * found.len();
+        if text.len() + replacement.len() + may_repeat > limit {
+            return Ok(None);
+        }
+        // `$1` and the like are looked for here, as Go's `ReplaceAllString` does.
+        captures.expand(replacement, &mut text);
+        end = found.end();
+    }
+    text.push_str(&value[end..]);
+    Ok(Some(text))
 }
 
 fn compile(pattern: &str, greedy: bool, anchor: &str) -> Result<Regex, String> {

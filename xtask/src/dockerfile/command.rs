@@ -4,14 +4,16 @@
 //! are those of BuildKit's `instructions/parse.go` (frontend 1.20, `--parents` included). No variables are
 //! expanded here.
 
+use super::front_end::{Feature, Use};
 use super::lines::parse_heredoc;
+use super::values;
 use super::words::{
     Json, parse_json, parse_pairs, split_blanks, split_csv, split_line, split_once_blank, split_quoted,
 };
 use super::{Heredoc, Instruction};
 use crate::model::InputKind;
 
-const KEYWORDS: [&str; 18] = [
+pub(super) const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
     "CMD",
@@ -42,6 +44,10 @@ pub(in crate::dockerfile) enum Command {
     Run(Vec<Mount>),
     Workdir(String),
     Onbuild(Result<Box<Instruction>, String>),
+    /// Ports and their ranges.
+    Expose(Vec<String>),
+    Volume(Vec<String>),
+    StopSignal(String),
     /// Words in which variables are expanded, and nothing more.
     Words(Vec<String>),
     /// Nothing that matters here.
@@ -88,6 +94,33 @@ pub(super) fn parse(text: &str, heredocs: &[Heredoc], escape: char) -> (String, 
     let command = Arguments::new(&keyword, line.flags, &line.rest, escape)
         .and_then(|args| args.command(text, heredocs));
     (keyword, command)
+}
+
+/// What of an instruction's flags not every front end knows.
+pub(super) fn uses(keyword: &str, flags: &[String], line: u32) -> Vec<Use> {
+    let feature = |flag: &str| match (keyword, flag) {
+        ("COPY" | "ADD", "--link") => Some(Feature::Link),
+        ("COPY" | "ADD", "--exclude") => Some(Feature::Exclude),
+        ("COPY", "--parents") => Some(Feature::Parents),
+        ("ADD", "--checksum") => Some(Feature::Checksum),
+        ("ADD", "--keep-git-dir") => Some(Feature::KeepGitDir),
+        ("ADD", "--unpack") => Some(Feature::Unpack),
+        ("RUN", "--network") => Some(Feature::RunNetwork),
+        ("RUN", "--security") => Some(Feature::RunSecurity),
+        ("RUN", "--device") => Some(Feature::RunDevice),
+        ("HEALTHCHECK", "--start-interval") => Some(Feature::StartInterval),
+        _ => None,
+    };
+    let mut uses: Vec<Use> = Vec::new();
+    for flag in flags {
+        let flag = flag.split_once('=').map_or(flag.as_str(), |(name, _)| name);
+        if let Some(feature) = feature(flag)
+            && uses.iter().all(|known| known.feature != feature)
+        {
+            uses.push(Use { feature, written: format!("{keyword} {flag}"), line, trap: None });
+        }
+    }
+    uses
 }
 
 /// What still counts of an instruction that the front end refuses: a broken FROM begins a stage all the same.
@@ -155,13 +188,16 @@ impl<'a> Arguments<'a> {
                     self.take_flags(&[])?;
                 }
                 let word = self.exactly_one()?;
-                Ok(if self.keyword == "MAINTAINER" { Command::Other } else { Command::Words(vec![word]) })
+                Ok(match self.keyword {
+                    "MAINTAINER" => Command::Other,
+                    "STOPSIGNAL" => Command::StopSignal(word),
+                    _ => Command::Words(vec![word]),
+                })
             }
             "EXPOSE" => {
                 self.take_flags(&[])?;
                 self.at_least_one()?;
-                // Ports may be ranges and are expanded as words of their own.
-                Ok(Command::Words(self.words))
+                Ok(Command::Expose(self.words))
             }
             "VOLUME" => {
                 self.take_flags(&[])?;
@@ -169,7 +205,7 @@ impl<'a> Arguments<'a> {
                 if self.words.iter().any(|word| word.trim().is_empty()) {
                     return Err("VOLUME must not be empty".to_owned());
                 }
-                Ok(Command::Words(self.words))
+                Ok(Command::Volume(self.words))
             }
             "CMD" | "ENTRYPOINT" => {
                 self.take_flags(&[])?;
@@ -186,7 +222,7 @@ impl<'a> Arguments<'a> {
                 Ok(Command::Other)
             }
             "HEALTHCHECK" => self.healthcheck(),
-            _ => Err(unknown_instruction(self.keyword)),
+            other => Err(unknown_instruction(other)),
         }
     }
 
@@ -307,6 +343,7 @@ impl<'a> Arguments<'a> {
             _ => {}
         }
         let inner = split_line(self.rest, self.escape);
+        let uses = uses(&trigger, &inner.flags, 0);
         // The trigger's own form is checked where it stands; whether it can run, where it is triggered.
         Arguments::new(&trigger, inner.flags, &inner.rest, self.escape)?;
         if trigger == "ENV" || trigger == "LABEL" {
@@ -324,6 +361,7 @@ impl<'a> Arguments<'a> {
                 text: text.to_owned(),
                 heredocs: heredocs.to_vec(),
                 command,
+                uses,
             })
         })))
     }
@@ -338,13 +376,14 @@ impl<'a> Arguments<'a> {
             "NONE" if rest.is_empty() => Ok(Command::Other),
             "NONE" => Err("HEALTHCHECK NONE takes no arguments".to_owned()),
             "CMD" => {
-                self.take_flags(&[
+                let flags = self.take_flags(&[
                     ("interval", Flag::Text),
                     ("timeout", Flag::Text),
                     ("start-period", Flag::Text),
                     ("start-interval", Flag::Text),
                     ("retries", Flag::Text),
                 ])?;
+                flags.iter().try_for_each(|(flag, value)| values::check_health_flag(flag, value))?;
                 match parse_json(rest) {
                     Json::Mixed => Err(MIXED_JSON.to_owned()),
                     Json::Strings(words) if words.is_empty() => {
@@ -442,9 +481,9 @@ fn is_stage_name(name: &str) -> bool {
     name.bytes().all(is_word) && name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
-fn unknown_instruction(keyword: &str) -> String {
-    let hint = did_you_mean(keyword, KEYWORDS, str::to_owned);
-    format!("unknown instruction `{keyword}`{hint}")
+pub(super) fn unknown_instruction(written: &str) -> String {
+    let hint = did_you_mean(&written.to_ascii_uppercase(), KEYWORDS, str::to_owned);
+    format!("unknown instruction `{written}`{hint}")
 }
 
 /// `; did you mean …?`, or nothing when nothing is near.
@@ -453,11 +492,11 @@ pub(super) fn did_you_mean<'n>(
     names: impl IntoIterator<Item = &'n str>,
     show: impl Fn(&str) -> String,
 ) -> String {
-    let near = names.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name)).min();
-    match near {
-        Some((distance, name)) if distance <= 2 && distance * 2 < name.len() => {
-            format!("; did you mean `{}`?", show(name))
-        }
-        _ => String::new(),
-    }
+    near(typed, names).map_or_else(String::new, |name| format!("; did you mean `{}`?", show(name)))
+}
+
+/// The name that is nearest to what was typed, if any is near.
+pub(super) fn near<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let nearest = names.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name)).min();
+    nearest.filter(|(distance, name)| *distance <= 2 && distance * 2 < name.len()).map(|(_, name)| name)
 }

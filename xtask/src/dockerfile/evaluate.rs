@@ -5,18 +5,22 @@
 //! `convert_runmount.go`).
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
+use super::base_doubt::{BaseDoubt, When};
 use super::command::{Command, Mount, Transfer};
-use super::lex::{Lex, UNKNOWN, Variables as _};
+use super::front_end::{Feature, Use};
+use super::lex::{Expansion, Lex, UNKNOWN, Variables as _};
 use super::lines::Findings;
 use super::remote::{Origin, origin_of};
-use super::scope::{Globals, StageScope};
+use super::scope::{Globals, StageScope, Workdir};
+use super::values;
 use super::{Dockerfile, Instruction, Options};
 use crate::model::{InputKind, InputPattern};
 
 /// Keys of `--mount`; those without a value are marked.
-const MOUNT_KEYS: [(&str, bool); 18] = [
+const MOUNT_KEYS: [(&str, bool); 19] = [
     ("type", false),
     ("from", false),
     ("source", false),
@@ -35,6 +39,7 @@ const MOUNT_KEYS: [(&str, bool); 18] = [
     ("mode", false),
     ("uid", false),
     ("gid", false),
+    ("env", false),
 ];
 const MOUNT_TYPES: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
 
@@ -48,7 +53,16 @@ pub(super) struct Evaluation<'a> {
     pub declared: BTreeSet<String>,
     /// Global ARGs whose values the stages take over.
     pub inherited: BTreeSet<String>,
+    /// What base images decide.
+    pub base_doubts: Vec<BaseDoubt>,
+    /// What the instruction at hand uses that not every front end knows.
+    uses: RefCell<Vec<(Feature, String)>>,
+    /// Bytes that variables came to, all together.
+    expanded: Cell<usize>,
 }
+
+/// What all variables of a file may come to, in bytes.
+const MAX_EXPANDED: usize = 4 * 1024 * 1024;
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(file: &Dockerfile, options: &'a Options<'a>, globals: &'a Globals) -> Self {
@@ -59,6 +73,9 @@ impl<'a> Evaluation<'a> {
             inputs: Vec::new(),
             declared: BTreeSet::new(),
             inherited: BTreeSet::new(),
+            base_doubts: Vec::new(),
+            uses: RefCell::default(),
+            expanded: Cell::default(),
         }
     }
 }
@@ -75,6 +92,8 @@ impl Evaluation<'_> {
         if let Err(why) = self.try_step(instruction, line, scope) {
             found.error(line, format!("{}: {why}", instruction.keyword));
         }
+        let uses = self.uses.take().into_iter();
+        found.uses.extend(uses.map(|(feature, written)| Use { feature, written, line, trap: None }));
         for heredoc in instruction.heredocs.iter().filter(|heredoc| heredoc.expand) {
             let mut lex = Lex::new('\\');
             lex.skip_quotes = true;
@@ -110,7 +129,23 @@ impl Evaluation<'_> {
             }
             Command::Transfer(transfer) => self.transfer(transfer, line, scope),
             Command::Run(mounts) => mounts.iter().try_for_each(|mount| self.mount(mount, line, scope)),
-            Command::Workdir(word) => self.expand(word, scope).map(drop),
+            Command::Workdir(word) => {
+                let folder = self.expand(word, scope)?.into_owned();
+                scope.workdir = scope.workdir.then(&folder);
+                Ok(())
+            }
+            Command::Expose(words) => words.iter().try_for_each(|word| {
+                let ports = self.lookup(word, scope)?.words;
+                ports
+                    .iter()
+                    .filter(|port| !port.contains(UNKNOWN))
+                    .try_for_each(|port| values::check_port(port))
+            }),
+            Command::Volume(words) => words.iter().try_for_each(|word| self.volume(word, line, scope)),
+            Command::StopSignal(word) => {
+                let signal = self.expand(word, scope)?;
+                if signal.contains(UNKNOWN) { Ok(()) } else { values::check_signal(&signal) }
+            }
             Command::Words(words) if instruction.keyword == "LABEL" => {
                 for pair in words.chunks(2) {
                     let name = self.expand(&pair[0], scope)?.into_owned();
@@ -128,7 +163,19 @@ impl Evaluation<'_> {
         if self.lex.is_plain(word) {
             return Ok(word.into());
         }
-        Ok(self.lex.expand(word, scope)?.text.into())
+        Ok(self.lookup(word, scope)?.text.into())
+    }
+
+    /// The word with its variables; the same, split where they have blanks.
+    fn lookup(&self, word: &str, scope: &StageScope) -> Result<Expansion, String> {
+        let expansion = self.lex.expand(word, scope)?;
+        self.expanded.set(self.expanded.get() + expansion.text.len());
+        if self.expanded.get() > MAX_EXPANDED {
+            return Err("the file's variables stand for more than 4 MiB, all together".to_owned());
+        }
+        let features = expansion.features.iter();
+        self.uses.borrow_mut().extend(features.map(|feature| (*feature, word.to_owned())));
+        Ok(expansion)
     }
 
     fn arg(&mut self, name: &str, default: Option<&str>, scope: &mut StageScope) -> Result<(), String> {
@@ -149,8 +196,7 @@ impl Evaluation<'_> {
         for word in [&transfer.to, &transfer.owner] {
             self.expand(word, scope)?;
         }
-        let mode = self.expand(&transfer.mode, scope)?;
-        check_mode(&mode)?;
+        let mode = self.mode(transfer, scope)?;
         // A symbolic mode changes the one that is there; parents that come along keep theirs.
         let sets_mode = u32::from_str_radix(&mode, 8).is_ok() && !transfer.parents;
         if transfer.has_checksum && transfer.sources.len() != 1 {
@@ -163,7 +209,8 @@ impl Evaluation<'_> {
                 return Err("--checksum is for URLs and git only".to_owned());
             }
             match (transfer.kind, origin) {
-                (InputKind::Add, Origin::Http | Origin::Git) => {}
+                (InputKind::Add, Origin::Http) => {}
+                (InputKind::Add, Origin::Git) => self.using(Feature::AddGit, format!("ADD {source}")),
                 (_, Origin::Http | Origin::Git) => {
                     return Err(format!("`{source}` is not local; only ADD reads URLs and git"));
                 }
@@ -179,14 +226,53 @@ impl Evaluation<'_> {
         Ok(())
     }
 
+    /// Notes what the stage's base image decides.
+    fn doubt(&mut self, scope: &StageScope, line: u32, message: String, when: When) {
+        if let Some(base) = scope.base.clone() {
+            self.base_doubts.push(BaseDoubt { base, line, message, when });
+        }
+    }
+
+    fn volume(&mut self, word: &str, line: u32, scope: &StageScope) -> Result<(), String> {
+        let expansion = self.lookup(word, scope)?;
+        let why = format!("`{word}` is empty, and a volume needs a path");
+        if expansion.text.is_empty() {
+            return Err(why);
+        }
+        if expansion.text.chars().all(|c| c == UNKNOWN) {
+            self.doubt(scope, line, format!("VOLUME: {why}"), When::SetsNone(expansion.unmatched));
+        }
+        Ok(())
+    }
+
+    fn using(&self, feature: Feature, written: String) {
+        self.uses.borrow_mut().push((feature, written));
+    }
+
+    /// `--chmod` that begins with a digit is octal; the rest is symbolic and left to the builder.
+    fn mode(&self, transfer: &Transfer, scope: &StageScope) -> Result<String, String> {
+        let mode = self.expand(&transfer.mode, scope)?.into_owned();
+        let written = || format!("--chmod={}", transfer.mode);
+        if mode != transfer.mode {
+            self.using(Feature::ChmodVariable, written());
+        }
+        let is_numeric = mode.starts_with(|c: char| c.is_ascii_digit());
+        match u32::from_str_radix(&mode, 8) {
+            Ok(value) if value > 0o7777 => return Err(format!("--chmod={mode} is more than 7777")),
+            Err(_) if mode.is_empty() || mode.contains(UNKNOWN) => {}
+            Err(_) if is_numeric => return Err(format!("--chmod={mode} is not octal")),
+            Err(_) => self.using(Feature::ChmodSymbolic, written()),
+            Ok(_) => {}
+        }
+        Ok(mode)
+    }
+
     /// `parseMount` with variables.
     fn mount(&mut self, mount: &Mount, line: u32, scope: &StageScope) -> Result<(), String> {
         let (mut kind, mut source) = ("bind".to_owned(), String::new());
         let (mut from, mut target) = (String::new(), String::new());
         for (key, value) in &mount.fields {
-            let Some((_, may_be_bare)) =
-                MOUNT_KEYS.iter().chain(&[("env", false)]).find(|(known, _)| known == key)
-            else {
+            let Some((_, may_be_bare)) = MOUNT_KEYS.iter().find(|(known, _)| known == key) else {
                 let hint = super::command::did_you_mean(key, MOUNT_KEYS.map(|(key, _)| key), str::to_owned);
                 return Err(format!("a mount has no key `{key}`{hint}"));
             };
@@ -200,16 +286,23 @@ impl Evaluation<'_> {
                 "source" | "src" => source = value,
                 "from" => from = value,
                 "target" | "dst" | "destination" => target = value,
+                "size" => self.using(Feature::TmpfsSize, "RUN --mount=…,size=".to_owned()),
+                "env" => self.using(Feature::SecretEnv, "RUN --mount=…,env=".to_owned()),
                 _ => {}
             }
         }
         if !MOUNT_TYPES.contains(&kind.as_str()) && !kind.contains(UNKNOWN) {
             return Err(format!("`{kind}` is no type of mount; there are {}", MOUNT_TYPES.join(", ")));
         }
-        let is_root =
-            target.starts_with('/') && target.split('/').all(|part| matches!(part, "" | "." | ".."));
-        if is_root && kind != "secret" && kind != "ssh" {
-            return Err("a mount cannot have `/` as its target".to_owned());
+        if !matches!(kind.as_str(), "secret" | "ssh") {
+            let why = "a mount cannot have `/` as its target";
+            let here = format!("{why}, and `{target}` is that here: the stage has no WORKDIR yet");
+            match scope.workdir.then(&target) {
+                Workdir::Root if target.starts_with('/') => return Err(why.to_owned()),
+                Workdir::Root => return Err(here),
+                Workdir::OfBase => self.doubt(scope, line, format!("RUN: {here}"), When::WorksInRoot),
+                Workdir::Below | Workdir::Unknown => {}
+            }
         }
         if kind == "bind" && from.is_empty() {
             let pattern = if source.is_empty() { ".".to_owned() } else { cut_at_unknown(source) };
@@ -225,15 +318,5 @@ fn cut_at_unknown(source: String) -> String {
     match source[..at].rfind('/') {
         Some(slash) => source[..=slash].to_owned(),
         None => ".".to_owned(),
-    }
-}
-
-/// `--chmod` that begins with a digit is octal; the rest is symbolic and left to the builder.
-fn check_mode(mode: &str) -> Result<(), String> {
-    let is_numeric = mode.starts_with(|c: char| c.is_ascii_digit()) && !mode.contains(UNKNOWN);
-    match u32::from_str_radix(mode, 8) {
-        Ok(value) if value > 0o7777 => Err(format!("--chmod={mode} is more than 7777")),
-        Err(_) if is_numeric => Err(format!("--chmod={mode} is not octal")),
-        _ => Ok(()),
     }
 }

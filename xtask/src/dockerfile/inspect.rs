@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{Base, Options, parse, resolve};
+use super::{Base, Options, judge, parse, resolve};
 use crate::model::{Diagnostic, InputPattern, Reference};
 
 /// One line of `inspect --format json`.
@@ -40,6 +40,8 @@ pub fn inspect(path: &str, text: &str, options: &Options<'_>) -> Inspection {
     let (file, mut diagnostics) = parse(path, text);
     let resolved = resolve(&file, options);
     diagnostics.extend(resolved.diagnostics);
+    diagnostics.extend(judge(&resolved.uses, path, None));
+    diagnostics.extend(resolved.doubts.into_iter().map(|(_, doubt)| doubt));
     diagnostics.sort_by_key(|diagnostic| diagnostic.line);
     let mut base_images: Vec<Reference> = Vec::with_capacity(resolved.base_images.len());
     for image in resolved.base_images {

@@ -5,9 +5,14 @@
 //! Must not know instructions or scopes.
 
 use super::affix;
+use super::front_end::Feature;
 
 /// Nested `${a:-${b:-…}}` deeper than this is refused; nobody writes it, and the stack is finite.
 const MAX_DEPTH: usize = 100;
+
+/// How much longer than what stands in the file a word may become, in bytes. `ARG B=$A$A`, thirty times over, would
+/// else fill any memory.
+const MAX_GROWTH: usize = 64 * 1024;
 
 /// Stands for a value that only a base image's own environment can tell. Outside any text that people write.
 pub(super) const UNKNOWN: char = '\u{10fffd}';
@@ -53,6 +58,8 @@ pub(super) struct Expansion {
     pub matched: Vec<String>,
     /// Names that were asked for and not set.
     pub unmatched: Vec<String>,
+    /// Forms of `${…}` that not every front end knows.
+    pub features: Vec<Feature>,
 }
 
 impl Lex {
@@ -69,11 +76,11 @@ impl Lex {
             chars: word.chars(),
             variables,
             depth: 0,
-            matched: Vec::new(),
-            unmatched: Vec::new(),
+            limit: word.len() + MAX_GROWTH,
+            found: Expansion::default(),
         };
         let (text, words) = run.until(None, self.raw_escapes)?;
-        Ok(Expansion { text, words, matched: run.matched, unmatched: run.unmatched })
+        Ok(Expansion { text, words, ..run.found })
     }
 
     /// Whether `word` comes out as it went in.
@@ -125,8 +132,10 @@ struct Run<'a> {
     chars: std::str::Chars<'a>,
     variables: &'a dyn Variables,
     depth: usize,
-    matched: Vec<String>,
-    unmatched: Vec<String>,
+    /// Bytes that the word may come to.
+    limit: usize,
+    /// What was met on the way.
+    found: Expansion,
 }
 
 impl Run<'_> {
@@ -156,6 +165,9 @@ impl Run<'_> {
             match c {
                 '$' => {
                     let value = self.dollar()?;
+                    if text.len() + value.len() > self.limit {
+                        return Err(too_long());
+                    }
                     value.chars().for_each(|c| words.add(c));
                     text.push_str(&value);
                 }
@@ -233,7 +245,12 @@ impl Run<'_> {
                     }
                     return Ok(text);
                 }
-                Some('$') => text.push_str(&self.dollar()?),
+                Some('$') => {
+                    text.push_str(&self.dollar()?);
+                    if text.len() > self.limit {
+                        return Err(too_long());
+                    }
+                }
                 Some(c) => {
                     self.chars.next();
                     if c != self.lex.escape {
@@ -312,6 +329,9 @@ impl Run<'_> {
     /// `${V:-d} ${V:+a} ${V:?e}` and their forms without the colon.
     fn choice(&mut self, name: &str, modifier: char, null_is_unset: bool) -> Result<String, String> {
         let (word, _) = self.until(Some('}'), false)?;
+        if !null_is_unset {
+            self.found.features.push(Feature::BareDefault);
+        }
         let value = self.look_up(name);
         if value.is_none() && self.lex.skip_unset {
             let colon = if null_is_unset { ":" } else { "" };
@@ -335,6 +355,7 @@ impl Run<'_> {
     /// `${V#p} ${V##p} ${V%p} ${V%%p}`
     fn trimmed(&mut self, name: &str, modifier: char) -> Result<String, String> {
         let (word, _) = self.until(Some('}'), true)?;
+        self.found.features.push(Feature::Patterns);
         let value = self.look_up(name);
         if value.is_none() && self.lex.skip_unset {
             return Ok(format!("${{{name}{modifier}{word}}}"));
@@ -356,12 +377,13 @@ impl Run<'_> {
         }
         let (pattern, _) = self.until(Some('/'), true)?;
         let (replacement, _) = self.until(Some('}'), true)?;
+        self.found.features.push(Feature::Patterns);
         let value = self.look_up(name);
         if value.is_none() && self.lex.skip_unset {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
         let value = self.value_or_unknown(name, value);
-        affix::replace(&pattern, &replacement, &value, all)
+        affix::replace(&pattern, &replacement, &value, all, self.limit)?.ok_or_else(too_long)
     }
 
     fn value_or_unknown(&self, name: &str, value: Option<String>) -> String {
@@ -372,7 +394,7 @@ impl Run<'_> {
 
     fn look_up(&mut self, name: &str) -> Option<String> {
         let value = self.variables.get(name).map(str::to_owned);
-        let names = if value.is_some() { &mut self.matched } else { &mut self.unmatched };
+        let names = if value.is_some() { &mut self.found.matched } else { &mut self.found.unmatched };
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
@@ -408,6 +430,10 @@ const MISSING_BRACE: &str = "`}` is missing";
 
 fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric())
+}
+
+fn too_long() -> String {
+    format!("what its variables stand for is longer than {} KiB", MAX_GROWTH / 1024)
 }
 
 fn unsupported(colon: Option<char>, modifier: Option<char>) -> String {

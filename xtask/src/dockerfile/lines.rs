@@ -5,9 +5,10 @@
 
 use super::command;
 use super::directives::DirectiveReader;
+use super::front_end::{Feature, Use};
 use super::lex::{Lex, NoVariables};
 use super::words::{Json, parse_json, split_line};
-use super::{Heredoc, Instruction};
+use super::{Dockerfile, Heredoc, Instruction};
 use crate::model::{Diagnostic, Severity};
 
 /// The longest line that BuildKit's scanner takes.
@@ -15,30 +16,34 @@ const MAX_LINE: usize = 64 * 1024;
 
 /// What is wrong, by line, before the file has a name.
 #[derive(Default)]
-pub(super) struct Findings(Vec<(Severity, u32, String)>);
+pub(super) struct Findings {
+    list: Vec<(Severity, u32, String)>,
+    /// What was met that not every front end can read.
+    pub uses: Vec<Use>,
+}
 
 impl Findings {
     pub(super) fn error(&mut self, line: u32, message: String) {
-        self.0.push((Severity::Error, line, message));
+        self.list.push((Severity::Error, line, message));
     }
 
     pub(super) fn warn(&mut self, line: u32, message: String) {
-        self.0.push((Severity::Warning, line, message));
+        self.list.push((Severity::Warning, line, message));
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// Says of all that was found after the first `known` where it comes from.
     pub(super) fn ascribe(&mut self, known: usize, origin: &str) {
-        for (_, _, message) in self.0.iter_mut().skip(known) {
+        for (_, _, message) in self.list.iter_mut().skip(known) {
             *message = format!("{origin}: {message}");
         }
     }
 
     pub(super) fn into_diagnostics(mut self, path: &str) -> Vec<Diagnostic> {
-        self.0.sort_by_key(|(_, line, _)| *line);
+        self.list.sort_by_key(|(_, line, _)| *line);
         let with_path = |(severity, line, message)| Diagnostic {
             severity,
             file: path.to_owned(),
@@ -46,18 +51,77 @@ impl Findings {
             column: 0,
             message,
         };
-        self.0.into_iter().map(with_path).collect()
+        self.list.into_iter().map(with_path).collect()
     }
 }
 
-/// Reads all instructions, and the escape character that the file chose.
-pub(super) fn read(text: &str, found: &mut Findings) -> (char, Vec<Instruction>) {
+/// Reads all instructions, the escape character that the file chose, and what is no instruction.
+pub(super) fn read(text: &str, found: &mut Findings) -> (char, Vec<Instruction>, Unknown) {
     let mut reader = Reader::new(text);
     let mut instructions = Vec::new();
     while let Some(instruction) = reader.next_instruction(found) {
         instructions.push(instruction);
     }
-    (reader.escape, instructions)
+    (reader.escape, instructions, reader.unknown)
+}
+
+/// How many lines that are no instructions are told one by one.
+const TOLD: usize = 3;
+
+/// How often the whole rest of a file is looked through for the end of what may be no heredoc.
+const MAX_LOOKS: u32 = 64;
+
+/// How much of such a line's first word is shown, in characters: it may be anything.
+const LONGEST_WORD: usize = 40;
+
+/// Lines that are no instructions, and what each begins with as it is written.
+#[derive(Default)]
+pub(super) struct Unknown(Vec<(u32, String)>);
+
+impl Unknown {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Says what is wrong with them. A file that is mostly of such lines is no Dockerfile: that is said once, and
+    /// nothing else of it.
+    pub(super) fn say(self, file: &Dockerfile, found: &mut Findings) -> bool {
+        let Self(lines) = self;
+        let Some((line, word)) = lines.first() else { return false };
+        let is_first = file.instructions.first().is_some_and(|first| first.line == *line)
+            && command::near(&word.to_ascii_uppercase(), command::KEYWORDS).is_none();
+        let is_other = if file.stages.is_empty() {
+            is_first || lines.len() > TOLD
+        } else {
+            lines.len() > TOLD && lines.len() * 2 > file.instructions.len()
+        };
+        if is_other {
+            found.list.clear();
+            let count = lines.len();
+            let more = if count == 1 {
+                String::new()
+            } else {
+                format!(", and {} more lines are none either", count - 1)
+            };
+            let message = format!("this is no Dockerfile: `{word}` is no instruction{more}");
+            found.error(*line, message);
+            return true;
+        }
+        Self(lines).report(found);
+        false
+    }
+
+    /// Says of the first ones what each may have been meant to be, and of the others how many they are.
+    pub(super) fn report(self, found: &mut Findings) {
+        let Self(lines) = self;
+        for (line, word) in lines.iter().take(TOLD) {
+            found.error(*line, command::unknown_instruction(word));
+        }
+        if let Some((line, word)) = lines.get(TOLD) {
+            let message = format!("`{word}` and {} more are no instructions either", lines.len() - TOLD - 1);
+            found.error(*line, message);
+        }
+    }
 }
 
 /// Physical lines with their ends, numbered from 1.
@@ -86,6 +150,9 @@ struct Reader<'a> {
     escape: char,
     /// After a heredoc without end, nobody knows what is text and what is an instruction.
     is_lost: bool,
+    unknown: Unknown,
+    /// How often one may still look ahead in vain.
+    looks: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -96,6 +163,8 @@ impl<'a> Reader<'a> {
             directives: DirectiveReader::default(),
             escape: '\\',
             is_lost: false,
+            unknown: Unknown::default(),
+            looks: MAX_LOOKS,
         }
     }
 
@@ -159,22 +228,42 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(&mut self, line: u32, text: String, found: &mut Findings) -> Instruction {
+        let mut uses = Vec::new();
         let heredocs = if text.contains("<<") && can_have_heredocs(&text, self.escape, true) {
-            self.read_heredocs(line, &text, found)
+            self.read_heredocs(line, &text, &mut uses, found)
         } else {
             Vec::new()
         };
         let (keyword, parsed) = command::parse(&text, &heredocs, self.escape);
+        let split = split_line(&text, self.escape);
+        uses.extend(command::uses(&keyword, &split.flags, line));
+        let is_known = command::KEYWORDS.contains(&keyword.as_str());
+        if !is_known && !self.is_lost {
+            self.unknown.0.push((line, split.keyword.chars().take(LONGEST_WORD).collect()));
+        }
+        let spaced = heredocs.iter().find(|heredoc| heredoc.is_spaced);
+        let parsed = match spaced.filter(|_| matches!(keyword.as_str(), "COPY" | "ADD")) {
+            Some(Heredoc { name, .. }) => Err(format!(
+                "{keyword} takes a heredoc without a blank only: write `<<{name}`, not `<< {name}`"
+            )),
+            None => parsed,
+        };
         let command = parsed.unwrap_or_else(|message| {
-            if !self.is_lost {
+            if is_known && !self.is_lost {
                 found.error(line, message);
             }
             command::salvage(&keyword, &text, self.escape)
         });
-        Instruction { keyword, line, end_line: self.lines.number, text, heredocs, command }
+        Instruction { keyword, line, end_line: self.lines.number, text, heredocs, command, uses }
     }
 
-    fn read_heredocs(&mut self, line: u32, text: &str, found: &mut Findings) -> Vec<Heredoc> {
+    fn read_heredocs(
+        &mut self,
+        line: u32,
+        text: &str,
+        uses: &mut Vec<Use>,
+        found: &mut Findings,
+    ) -> Vec<Heredoc> {
         let mut heredocs = match heredocs_of_line(text) {
             Ok(heredocs) => heredocs,
             Err(message) => {
@@ -182,12 +271,25 @@ impl<'a> Reader<'a> {
                 return Vec::new();
             }
         };
+        if heredocs.is_empty() {
+            self.skip_meant_heredoc(line, text, found);
+        }
         for heredoc in &mut heredocs {
-            let before = self.lines.clone();
-            if self.read_heredoc(heredoc, found) {
+            let feature = if heredoc.is_spaced { Feature::SpacedHeredoc } else { Feature::Heredoc };
+            let blank = if heredoc.is_spaced { " " } else { "" };
+            let written = format!("<<{}{blank}{}", if heredoc.chomp { "-" } else { "" }, heredoc.name);
+            let no_end = format!("the heredoc `{}` has no end", heredoc.name);
+            if heredoc.is_spaced && self.after(heredoc).is_none() {
+                // `$((1 << 2))`, where blanks are not taken.
+                uses.push(Use { feature, written, line, trap: Some(no_end) });
                 continue;
             }
-            found.error(line, format!("the heredoc `{}` has no end", heredoc.name));
+            let before = self.lines.clone();
+            if self.read_heredoc(heredoc, found) {
+                uses.push(Use { feature, written, line, trap: None });
+                continue;
+            }
+            found.error(line, no_end);
             if self.is_lost {
                 break;
             }
@@ -199,17 +301,60 @@ impl<'a> Reader<'a> {
         heredocs
     }
 
+    /// `<<- EOF` begins no heredoc. Where its lines follow all the same, that is said once, not for each of them.
+    fn skip_meant_heredoc(&mut self, line: u32, text: &str, found: &mut Findings) {
+        for (at, dashed) in text.match_indices("<<-") {
+            let rest = &text[at + dashed.len()..];
+            let word = rest.trim_start_matches([' ', '\t']);
+            let name = word.split([' ', '\t', ';', '|', '&', '>']).next().unwrap_or_default();
+            let name = name.trim_matches(['\'', '"']);
+            if word.len() == rest.len() || name.is_empty() {
+                continue;
+            }
+            let (name, content) = (name.to_owned(), String::new());
+            let meant = Heredoc { name, expand: true, chomp: true, is_spaced: true, content };
+            if let Some(after) = self.after(&meant) {
+                self.lines = after;
+                let name = &meant.name;
+                let message = format!("`<<- {name}` begins no heredoc in a Dockerfile: write `<<-{name}`");
+                found.error(line, message);
+                return;
+            }
+        }
+    }
+
+    /// What follows the end of a heredoc; none if it has none. Looks ahead in vain only so many times: each is as long as
+    /// the file.
+    fn after(&mut self, heredoc: &Heredoc) -> Option<Physical<'a>> {
+        if self.looks == 0 {
+            return None;
+        }
+        let mut ahead = self.lines.clone();
+        while let Some(line) = ahead.next() {
+            if heredoc.ends_at(line.trim_end_matches(['\r', '\n'])) {
+                return Some(ahead);
+            }
+        }
+        self.looks -= 1;
+        None
+    }
+
     fn read_heredoc(&mut self, heredoc: &mut Heredoc, found: &mut Findings) -> bool {
         loop {
             let rest = self.lines.rest;
             let Some(line) = self.next_line(found) else { return false };
-            let end = if heredoc.chomp { line.trim_start_matches('\t') } else { line };
-            if end == heredoc.name {
+            if heredoc.ends_at(line) {
                 return true;
             }
             let length = rest.len() - self.lines.rest.len();
             heredoc.content.push_str(&rest[..length]);
         }
+    }
+}
+
+impl Heredoc {
+    fn ends_at(&self, line: &str) -> bool {
+        self.name == if self.chomp { line.trim_start_matches('\t') } else { line }
     }
 }
 
@@ -237,7 +382,8 @@ pub(super) fn parse_heredoc(word: &str) -> Result<Option<Heredoc>, String> {
         return Ok(None);
     };
     let (rest, chomp) = rest.strip_prefix('-').map_or((rest, false), |rest| (rest, true));
-    let rest = rest.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+    let word = rest.trim_start_matches(['\t', '\n', '\u{c}', '\r', ' ']);
+    let (rest, is_spaced) = (word, word.len() < rest.len());
     if rest.is_empty() || rest.contains('<') {
         return Ok(None);
     }
@@ -250,5 +396,5 @@ pub(super) fn parse_heredoc(word: &str) -> Result<Option<Heredoc>, String> {
     let [raw] = raw.as_slice() else { return Err(format!("the heredoc word `{rest}` cannot be read")) };
     let quotes = |text: &str| text.matches(['\'', '"']).count();
     let expand = quotes(name) == quotes(raw);
-    Ok(Some(Heredoc { name: name.clone(), expand, chomp, content: String::new() }))
+    Ok(Some(Heredoc { name: name.clone(), expand, chomp, is_spaced, content: String::new() }))
 }

@@ -12,12 +12,14 @@
 //! ```
 
 mod affix;
+mod base_doubt;
 mod canonical;
 pub mod chain;
 mod command;
 mod directives;
 mod evaluate;
 mod facts;
+mod front_end;
 pub mod inputs;
 pub mod inspect;
 mod lex;
@@ -27,6 +29,7 @@ mod rename;
 mod resolve;
 mod scope;
 mod stages;
+mod values;
 mod vertex;
 mod words;
 
@@ -37,7 +40,9 @@ use std::ops::Range;
 
 use crate::model::Diagnostic;
 
+pub use base_doubt::BaseDoubt;
 pub use chain::{Link, Remote, StageChain, chains};
+pub use front_end::{Feature, Use, judge};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};
 pub use rename::rename;
@@ -59,6 +64,8 @@ pub struct Dockerfile {
     pub instructions: Vec<Instruction>,
     /// One a `FROM`, in file order.
     pub stages: Vec<Stage>,
+    /// What of it not every front end can read, whether or not a target reaches it.
+    pub(in crate::dockerfile) uses: Vec<Use>,
 }
 
 /// A parser directive.
@@ -84,6 +91,8 @@ pub struct Instruction {
     /// The here-documents that follow it.
     pub heredocs: Vec<Heredoc>,
     pub(in crate::dockerfile) command: Command,
+    /// What of it not every front end can read.
+    pub(in crate::dockerfile) uses: Vec<Use>,
 }
 
 /// One here-document.
@@ -95,6 +104,8 @@ pub struct Heredoc {
     pub expand: bool,
     /// `<<-`: leading tabs are taken off.
     pub chomp: bool,
+    /// Blanks stand between the `<<` and the word.
+    pub is_spaced: bool,
     /// The lines, as they stand in the file.
     pub content: String,
 }
@@ -139,7 +150,30 @@ impl Dockerfile {
 /// Reads a Dockerfile. `path` is what diagnostics call it.
 pub fn parse(path: &str, text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     let mut found = lines::Findings::default();
-    let (escape, instructions) = lines::read(text, &mut found);
+    let (escape, instructions, unknown) = lines::read(text, &mut found);
+    // One of them may be the FROM that the rest misses.
+    let is_odd = !unknown.is_empty();
+    let mut file = Dockerfile {
+        path: path.to_owned(),
+        syntax: directives::detect_syntax(text),
+        escape,
+        stages: stages_of(&instructions, is_odd, &mut found),
+        instructions,
+        uses: Vec::new(),
+    };
+    if unknown.say(&file, &mut found) {
+        // What a web page or a script seems to say as a Dockerfile is of no use to anybody.
+        (file.instructions, file.stages) = (Vec::new(), Vec::new());
+    } else if file.instructions.is_empty() {
+        found.error(1, "there is no instruction in it; a Dockerfile begins with FROM".to_owned());
+    } else if file.stages.is_empty() && !is_odd {
+        found.error(file.instructions[0].line, "there is no FROM, so no stage to build".to_owned());
+    }
+    file.uses = file.instructions.iter().flat_map(|instruction| instruction.uses.iter().cloned()).collect();
+    (file, found.into_diagnostics(path))
+}
+
+fn stages_of(instructions: &[Instruction], mut is_told: bool, found: &mut lines::Findings) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for (at, instruction) in instructions.iter().enumerate() {
         match (&instruction.command, stages.last_mut()) {
@@ -163,23 +197,15 @@ pub fn parse(path: &str, text: &str) -> (Dockerfile, Vec<Diagnostic>) {
             }
             (_, Some(stage)) => stage.body.end = at + 1,
             (Command::Arg(_) | Command::Refused, None) => {}
-            (_, None) => found.error(
-                instruction.line,
-                format!("{} stands before the first FROM; only ARG may", instruction.keyword),
-            ),
+            (_, None) => {
+                // The first one says it for all.
+                if !std::mem::replace(&mut is_told, true) {
+                    let message =
+                        format!("{} stands before the first FROM; only ARG may", instruction.keyword);
+                    found.error(instruction.line, message);
+                }
+            }
         }
     }
-    if instructions.is_empty() {
-        found.error(1, "there is no instruction in it; a Dockerfile begins with FROM".to_owned());
-    } else if stages.is_empty() {
-        found.error(instructions[0].line, "there is no FROM, so no stage to build".to_owned());
-    }
-    let dockerfile = Dockerfile {
-        path: path.to_owned(),
-        syntax: directives::detect_syntax(text),
-        escape,
-        instructions,
-        stages,
-    };
-    (dockerfile, found.into_diagnostics(path))
+    stages
 }

@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::base_doubt::BaseDoubt;
 use super::command::did_you_mean;
 use super::evaluate::Evaluation;
+use super::front_end::{Reader, Use};
 use super::lex::Variables as _;
 use super::lines::Findings;
 use super::scope::{Globals, StageScope};
@@ -60,6 +62,13 @@ pub struct Resolved {
     pub labels: BTreeSet<String>,
     /// What is wrong. Findings of [`super::parse`] are not repeated.
     pub diagnostics: Vec<Diagnostic>,
+    /// What only some engines' front ends can read; [`super::judge`] says which. None where the file names its own.
+    pub uses: Vec<Use>,
+    /// What the base images of its stages decide.
+    pub base_doubts: Vec<BaseDoubt>,
+    /// Images that a COPY or a mount names and that a stage's name is near to, each with what to say if nobody else
+    /// knows them.
+    pub doubts: Vec<(Reference, Diagnostic)>,
 }
 
 /// A stage that the target reaches.
@@ -98,6 +107,7 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     let globals = Globals::new(file, options, target_name, &mut found);
     let mut stages = Stages::new(file, options, &globals, &mut found);
     let syntax = syntax_of(file, options, &mut found);
+    check_epoch(options, &mut found);
     let target = find_target(file, options.target, &stages, &mut found);
     let reachable = target.map_or_else(Vec::new, |target| stages.reach(target, &mut found));
 
@@ -107,7 +117,7 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
         used.extend(node.asks_for.iter().cloned());
     }
     let mut scopes = walk(file, &stages, &reachable, &mut evaluation, &mut found, &mut |_| {});
-    let Evaluation { mut inputs, declared, inherited, .. } = evaluation;
+    let Evaluation { mut inputs, declared, inherited, base_doubts, .. } = evaluation;
     let mut triggers = Triggers::new();
     for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
         let Base::Image(reference) = &node.base else { continue };
@@ -126,8 +136,20 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     let set = |name: &&str| options.build_args.contains_key(*name);
     declared_args.extend(UNDECLARED_ARGS.iter().filter(|name| set(name)).map(|name| (*name).to_owned()));
 
+    let reached: BTreeSet<usize> = reachable.iter().copied().collect();
+    let doubts = stages.doubts.iter().filter(|doubt| reached.contains(&doubt.stage));
+    let doubts = doubts.map(|doubt| (doubt.image.clone(), doubt.told(&file.path))).collect();
+    let uses = file.uses.iter().cloned().chain(std::mem::take(&mut found.uses)).collect();
+    let is_asked = file.syntax.is_some() || options.build_args.contains_key("BUILDKIT_SYNTAX");
+    let reader = Reader::of(syntax.as_ref(), file.syntax.as_ref(), is_asked);
+    let (refused, uses) = reader.refuse(uses);
+    refused.into_iter().for_each(|(line, message)| found.error(line, message));
+
     Resolved {
         target,
+        uses,
+        base_doubts,
+        doubts,
         stages: reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter_map(Node::to_stage).collect(),
         base_images: base_images(file, options, &stages, &reachable, syntax.as_ref()),
         syntax,
@@ -171,9 +193,12 @@ pub(super) fn walk(
     for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)) {
         let Some(index) = node.stage else { continue };
         let mut scope = match &node.base {
-            Base::Stage(base) => scopes.get(base).map_or_else(StageScope::on_image, StageScope::on_stage),
+            Base::Stage(base) => {
+                scopes.get(base).map_or_else(|| StageScope::on_image(None), StageScope::on_stage)
+            }
             Base::Scratch => StageScope::on_scratch(),
-            Base::Image(_) | Base::Unresolved(_) => StageScope::on_image(),
+            Base::Image(base) => StageScope::on_image(Some(base)),
+            Base::Unresolved(_) => StageScope::on_image(None),
         };
         let triggers = node.triggers.iter().map(|trigger| (&*trigger.instruction, trigger.line, trigger.of));
         let own =
@@ -181,6 +206,10 @@ pub(super) fn walk(
         for (instruction, line, of) in triggers.chain(own) {
             let (before, known) = (evaluation.inputs.len(), found.count());
             evaluation.step(instruction, line, &mut scope, found);
+            if line != instruction.line || of.is_some() {
+                let uses = instruction.uses.iter().cloned();
+                found.uses.extend(uses.map(|used| Use { line, ..used }));
+            }
             let inputs = &mut evaluation.inputs[before..];
             if let Some(of) = of {
                 inputs.iter_mut().for_each(|input| input.is_triggered = true);
@@ -192,6 +221,17 @@ pub(super) fn walk(
         scopes.insert(index, scope);
     }
     scopes
+}
+
+/// `parseSourceDateEpoch`: what nobody could take for a time.
+fn check_epoch(options: &Options<'_>, found: &mut Findings) {
+    let epoch = options.build_args.get("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty());
+    if let Some(value) = epoch.filter(|value| value.parse::<i64>().is_err()) {
+        let message = format!(
+            "the build arg SOURCE_DATE_EPOCH is `{value}`, and has to be a number of seconds since 1970"
+        );
+        found.error(0, message);
+    }
 }
 
 /// `BUILDKIT_SYNTAX`, else what the file says (`builder/build.go`).

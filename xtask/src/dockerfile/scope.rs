@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::Command;
-use super::lex::{Lex, Variables};
+use super::front_end::Use;
+use super::lex::{Lex, UNKNOWN, Variables};
 use super::lines::Findings;
 use super::{Dockerfile, Options};
-use crate::model::Platform;
+use crate::model::{Platform, Reference};
 
 /// `PATH` of a stage whose image has none (`system.DefaultPathEnv`).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -55,6 +56,13 @@ impl Globals {
                     (None, None) => None,
                     (None, Some(default)) => match lex.expand(default, &globals) {
                         Ok(expansion) => {
+                            let uses = expansion.features.iter().map(|feature| Use {
+                                feature: *feature,
+                                written: default.clone(),
+                                line: instruction.line,
+                                trap: None,
+                            });
+                            found.uses.extend(uses);
                             asks_for = [expansion.matched, expansion.unmatched].concat();
                             Some(expansion.text)
                         }
@@ -127,9 +135,41 @@ fn predefined(options: &Options<'_>, target: Option<&str>) -> BTreeMap<Cow<'stat
     values
 }
 
+/// Where a stage's instructions run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Workdir {
+    /// In `/`.
+    Root,
+    /// Below it.
+    Below,
+    /// Where its base image does.
+    OfBase,
+    /// Nobody knows.
+    #[default]
+    Unknown,
+}
+
+impl Workdir {
+    /// What a path is, seen from here.
+    pub(super) fn then(self, path: &str) -> Self {
+        let start = if path.starts_with('/') { Self::Root } else { self };
+        let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+        match (start, parts.next()) {
+            (start, None) => start,
+            (Self::Root, Some("..")) if parts.all(|part| part == "..") => Self::Root,
+            (_, Some(_)) if path.contains(UNKNOWN) || path.contains("..") => Self::Unknown,
+            (_, Some(_)) => Self::Below,
+        }
+    }
+}
+
 /// The variables of a stage at one point of it.
 #[derive(Clone, Default)]
 pub(super) struct StageScope {
+    /// Where it runs.
+    pub workdir: Workdir,
+    /// The external image below it.
+    pub base: Option<Reference>,
     /// What instructions see: ARG and ENV.
     values: BTreeMap<String, String>,
     /// What the image's configuration keeps: ENV alone.
@@ -158,12 +198,13 @@ impl StageScope {
     /// A stage on `scratch`.
     pub(super) fn on_scratch() -> Self {
         let path = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-        Self { values: path.clone(), kept: path, ..Self::default() }
+        Self { workdir: Workdir::Root, values: path.clone(), kept: path, ..Self::default() }
     }
 
     /// A stage on an external image.
-    pub(super) fn on_image() -> Self {
-        Self { has_unknown_base: true, ..Self::default() }
+    pub(super) fn on_image(base: Option<&Reference>) -> Self {
+        let workdir = if base.is_some() { Workdir::OfBase } else { Workdir::Unknown };
+        Self { has_unknown_base: true, workdir, base: base.cloned(), ..Self::default() }
     }
 
     /// A stage on another stage: it sees its ARGs as well, but ENV that an ARG had covered is back.

@@ -7,13 +7,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-use super::command::{ALIAS_STAGE, Command, did_you_mean};
-use super::lex::{Lex, NoVariables};
+use super::command::{ALIAS_STAGE, Command, did_you_mean, near};
+use super::front_end::Use;
+use super::lex::{Expansion, Lex, NoVariables};
 use super::lines::{self, Findings};
 use super::resolve::{Base, ResolvedStage};
 use super::scope::Globals;
 use super::{Dockerfile, Instruction, Options, Stage};
-use crate::model::{Brought, Platform, Reference, Triggers};
+use crate::model::{Brought, Diagnostic, Platform, Reference, Triggers};
 
 /// The name that stands for nothing.
 const SCRATCH: &str = "scratch";
@@ -65,9 +66,33 @@ impl Node<'_> {
 /// All stages, then the images that COPY and mounts name, in BuildKit's order: `--from=<index>` counts them so.
 pub(super) struct Stages<'a> {
     pub nodes: Vec<Node<'a>>,
+    pub doubts: Vec<Doubt>,
     file: &'a Dockerfile,
     names: HashMap<String, usize>,
     brought: &'a Triggers,
+}
+
+/// An image that a stage copies from, and whose name is nearly that of a stage.
+pub(super) struct Doubt {
+    /// Position of the stage that names it.
+    pub stage: usize,
+    pub image: Reference,
+    /// As it is written.
+    name: String,
+    meant: String,
+    line: u32,
+}
+
+impl Doubt {
+    /// What to say if no image of that name is known.
+    pub(super) fn told(&self, path: &str) -> Diagnostic {
+        let Self { image, name, meant, line, .. } = self;
+        let message = format!(
+            "`from={name}` is no stage, so it is taken for the image {}; did you mean the stage `{meant}`?",
+            image.familiar()
+        );
+        Diagnostic::warning(path, *line, message)
+    }
 }
 
 impl<'a> Stages<'a> {
@@ -78,7 +103,8 @@ impl<'a> Stages<'a> {
         found: &mut Findings,
     ) -> Self {
         let nodes = Vec::with_capacity(file.stages.len());
-        let mut stages = Self { nodes, file, names: HashMap::new(), brought: options.triggers };
+        let (doubts, names, brought) = (Vec::new(), HashMap::new(), options.triggers);
+        let mut stages = Self { nodes, doubts, file, names, brought };
         for (index, stage) in file.stages.iter().enumerate() {
             let node = stages.from(index, stage, options, globals, found);
             stages.nodes.push(node);
@@ -119,12 +145,18 @@ impl<'a> Stages<'a> {
             has_triggers: false,
         };
         let from = From { file: self.file, stage, globals };
-        match from.expand(&stage.base, &mut node.asks_for) {
+        match from.expand(&stage.base) {
             Err(why) => found.error(stage.line, format!("FROM {}: {why}", stage.base)),
-            Ok(text) => node.base = self.base(&from, text, found),
+            Ok(expansion) => {
+                let text = from.note(&stage.base, expansion, &mut node.asks_for, found);
+                node.base = self.base(&from, text, found);
+            }
         }
         if let Some(platform) = &stage.platform {
-            match from.expand(platform, &mut node.asks_for) {
+            let expanded = from
+                .expand(platform)
+                .map(|expansion| from.note(platform, expansion, &mut node.asks_for, found));
+            match expanded {
                 Err(why) => found.error(stage.line, format!("--platform={platform}: {why}")),
                 Ok(text) => match parse_platform(&text, options.build_platform) {
                     Some(parsed) => node.platform = Some(parsed).filter(|parsed| parsed != options.platform),
@@ -204,14 +236,14 @@ impl<'a> Stages<'a> {
                         );
                         return false;
                     }
-                    None => self.named_or_image(from, line, found),
+                    None => self.named_or_image(at, from, line, found),
                 };
                 self.nodes[at].edges.push(Edge { to, line });
                 true
             }
             Command::Run(mounts) => {
                 for mount in mounts {
-                    let to = self.named_or_image(mount.from.as_deref().unwrap_or(SCRATCH), line, found);
+                    let to = self.named_or_image(at, mount.from.as_deref().unwrap_or(SCRATCH), line, found);
                     self.nodes[at].edges.push(Edge { to, line });
                 }
                 !mounts.is_empty()
@@ -220,16 +252,27 @@ impl<'a> Stages<'a> {
         }
     }
 
-    fn named_or_image(&mut self, name: &str, line: u32, found: &mut Findings) -> usize {
+    fn named_or_image(&mut self, stage: usize, name: &str, line: u32, found: &mut Findings) -> usize {
         if let Some(at) = self.by_name(name) {
             return at;
         }
+        let stages = &self.file.stages;
+        let names = || stages.iter().filter_map(|stage| stage.name.as_deref());
         let base = match name.parse() {
             _ if name == SCRATCH => Base::Scratch,
-            Ok(reference) => Base::Image(reference),
+            Ok(reference) => {
+                let meant = near(name, names()).filter(|_| !name.contains([':', '/', '@']));
+                self.doubts.extend(meant.map(|meant| Doubt {
+                    stage,
+                    image: Reference::clone(&reference),
+                    name: name.to_owned(),
+                    meant: meant.to_owned(),
+                    line,
+                }));
+                Base::Image(reference)
+            }
             Err(why) => {
-                let names = self.file.stages.iter().filter_map(|stage| stage.name.as_deref());
-                let hint = did_you_mean(&name.to_lowercase(), names, str::to_owned);
+                let hint = did_you_mean(&name.to_lowercase(), names(), str::to_owned);
                 found.error(line, format!("`from={name}` is no stage, and {why}{hint}"));
                 Base::Unresolved(name.to_owned())
             }
@@ -308,7 +351,9 @@ impl<'a> Stages<'a> {
         let mut has_grown = false;
         for text in texts {
             let mut unread = Findings::default();
-            for instruction in lines::read(text, &mut unread).1 {
+            let (_, instructions, unknown) = lines::read(text, &mut unread);
+            unknown.report(&mut unread);
+            for instruction in instructions {
                 has_grown |= self.connect(at, &instruction, line, found);
                 let trigger = Trigger { instruction: Cow::Owned(instruction), line, of: Some(of) };
                 self.nodes[at].triggers.push(trigger);
@@ -335,20 +380,47 @@ impl<'a> Stages<'a> {
         seen.into_iter().collect()
     }
 
+    /// Whether one stage copies from another, directly or not; what they stand on does not count
+    /// (`validateCircularDependency`).
+    fn copies_from(&self, from: usize, wanted: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut queue = vec![from];
+        while let Some(at) = queue.pop() {
+            if at == wanted {
+                return true;
+            }
+            if seen.insert(at) {
+                queue.extend(self.nodes[at].edges.iter().map(|edge| edge.to));
+            }
+        }
+        false
+    }
+
     /// A stage can copy from what stands before it only.
     fn report_order(&self, reached: &[usize], found: &mut Findings) {
+        let is_reached: BTreeSet<usize> = reached.iter().copied().collect();
         let label = |at: usize| self.file.stages.get(at).map_or_else(String::new, |stage| stage.label(at));
         let mut reported = BTreeSet::new();
-        for &at in reached.iter().filter(|at| self.nodes[**at].stage.is_some()) {
+        let mut circles = BTreeSet::new();
+        for at in 0..self.file.stages.len() {
             for edge in &self.nodes[at].edges {
                 let is_later = self.nodes[edge.to].stage.is_some_and(|to| to >= at);
-                if !is_later || !reported.insert((edge.to, edge.line)) {
+                // Of a stage that nothing needs, only circles are refused.
+                let is_refused = || is_reached.contains(&at) || self.copies_from(edge.to, at);
+                if !is_later || !is_refused() || !reported.insert((edge.to, edge.line)) {
                     continue;
                 }
                 let (from, to) = (label(at), label(edge.to));
+                let is_circle = edge.to == at || self.closure(edge.to).contains(&at);
+                if is_circle && !circles.is_disjoint(&BTreeSet::from([at, edge.to])) {
+                    // The same one, seen from another of its stages.
+                    circles.insert(edge.to);
+                    continue;
+                }
                 let message = if edge.to == at {
                     format!("stage `{from}` copies from itself")
-                } else if self.closure(edge.to).contains(&at) {
+                } else if is_circle {
+                    circles.extend([at, edge.to]);
                     format!("stages go round in a circle: `{from}` copies from `{to}`, which needs `{from}`")
                 } else {
                     format!("stage `{to}` stands after `{from}`, which copies from it; move it before")
@@ -367,23 +439,39 @@ struct From<'a> {
 }
 
 impl From<'_> {
-    fn expand(&self, text: &str, asks_for: &mut BTreeSet<String>) -> Result<String, String> {
+    fn expand(&self, text: &str) -> Result<Expansion, String> {
         let lex = Lex::new(self.file.escape);
         if lex.is_plain(text) {
-            return Ok(text.to_owned());
+            return Ok(Expansion { text: text.to_owned(), ..Expansion::default() });
         }
-        let expansion = lex.expand(text, self.globals)?;
+        lex.expand(text, self.globals)
+    }
+
+    /// Keeps what an expansion asked for and used; gives its text.
+    fn note(
+        &self,
+        written: &str,
+        expansion: Expansion,
+        asks_for: &mut BTreeSet<String>,
+        found: &mut Findings,
+    ) -> String {
         asks_for.extend(expansion.matched.into_iter().chain(expansion.unmatched));
-        Ok(expansion.text)
+        let (written, line) = (format!("FROM {written}"), self.stage.line);
+        let uses = expansion.features.into_iter();
+        found.uses.extend(uses.map(|feature| Use { feature, written: written.clone(), line, trap: None }));
+        expansion.text
+    }
+
+    /// The names that a text asks for; none if it cannot be read.
+    fn names_in(&self, text: &str) -> Option<BTreeSet<String>> {
+        let expansion = self.expand(text).ok()?;
+        Some(expansion.matched.into_iter().chain(expansion.unmatched).collect())
     }
 
     /// Which variables without a value spoil `text`, and what to do about it.
     fn blame(&self, text: &str) -> String {
         use super::lex::Variables as _;
-        let mut names = BTreeSet::new();
-        if self.expand(text, &mut names).is_err() {
-            return String::new();
-        }
+        let Some(names) = self.names_in(text) else { return String::new() };
         let mut message = String::new();
         for name in self.globals.close_over(names) {
             if self.globals.get(&name).is_some_and(|value| !value.is_empty()) {
@@ -408,10 +496,9 @@ impl From<'_> {
 
     fn warn_of_undeclared(&self, found: &mut Findings) {
         use super::lex::Variables as _;
-        let mut names = BTreeSet::new();
-        if !self.stage.base.contains('$') || self.expand(&self.stage.base, &mut names).is_err() {
+        let Some(names) = self.names_in(&self.stage.base).filter(|_| self.stage.base.contains('$')) else {
             return;
-        }
+        };
         for name in
             names.iter().filter(|name| self.globals.get(name).is_none() && !self.globals.declares(name))
         {

@@ -3,7 +3,7 @@
 //! In: the settings and the environment. Out: [`Facts`]. It never fails: what does not answer in time, or cannot be read,
 //! is a fact. All of it together takes about [`LIMIT`], whatever hangs; behind ssh, [`FAR_LIMIT`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use crate::model::{
 use crate::network::{self, Probe};
 use crate::os;
 use crate::registry::{LoginAnswer, Registry};
-use crate::tree;
+use crate::tree::{self, Tree};
 
 /// About how long it all may take.
 pub const LIMIT: Duration = Duration::from_secs(5);
@@ -66,7 +66,8 @@ pub async fn gather(inputs: &Inputs) -> Facts {
     let deadline = began + LIMIT;
     let read = read_tree(&inputs.config);
     let registries = async {
-        let (tree, bases) = read.await;
+        let tree = read.await;
+        let bases = tree.as_ref().and_then(|tree| tree.as_ref().ok()).map_or_else(Vec::new, bases_of);
         let (network, registries) = ask_registries(inputs, &bases).await;
         (tree, network, registries)
     };
@@ -100,7 +101,7 @@ pub async fn gather(inputs: &Inputs) -> Facts {
             warnings: inputs.config.warnings.clone(),
             trouble: inputs.trouble.clone(),
         },
-        tree,
+        tree: tree.map(|tree| tree.map(|tree| about_tree(tree, &observed))),
         target,
         bootstrap,
     }
@@ -111,38 +112,41 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T
     tokio::time::timeout_at(deadline.into(), work).await.ok()
 }
 
-/// The services, and the base images that they stand on.
-async fn read_tree(config: &Config) -> (Option<Result<TreeFacts, String>>, Vec<Reference>) {
+/// The services; none when they took too long.
+async fn read_tree(config: &Config) -> Option<Result<Tree, String>> {
     let config = config.clone();
     let read = tokio::task::spawn_blocking(move || tree::look(&config, Platform::local()));
-    let reading = match tokio::time::timeout(TREE_LIMIT, read).await {
-        Err(_) => return (None, Vec::new()),
-        Ok(Err(panic)) => return (Some(Err(panic.to_string())), Vec::new()),
-        Ok(Ok(Err(diagnostic))) => return (Some(Err(diagnostic.to_string())), Vec::new()),
-        Ok(Ok(Ok(reading))) => reading,
-    };
-    let images = reading.tree.graph.images();
-    let mut services: Vec<&str> = images.iter().map(|image| image.service.as_str()).collect();
-    let mut bases: Vec<Reference> = images.iter().flat_map(crate::plan::build::prefetched).cloned().collect();
-    services.sort_unstable();
-    services.dedup();
-    bases.sort();
-    bases.dedup();
+    Some(match tokio::time::timeout(TREE_LIMIT, read).await.ok()? {
+        Err(panic) => Err(panic.to_string()),
+        Ok(Err(diagnostic)) => Err(diagnostic.to_string()),
+        Ok(Ok(reading)) => Ok(reading.tree),
+    })
+}
+
+/// The base images that they stand on.
+fn bases_of(tree: &Tree) -> Vec<Reference> {
+    let images = tree.graph.images().iter();
+    let bases: BTreeSet<Reference> = images.flat_map(crate::plan::build::prefetched).cloned().collect();
+    bases.into_iter().collect()
+}
+
+/// What is to be said of them, with what this engine cannot read.
+fn about_tree(mut tree: Tree, observed: &Observed) -> TreeFacts {
+    tree.suit(observed, &BTreeMap::new(), false);
+    let images = tree.graph.images();
+    let services: BTreeSet<&str> = images.iter().map(|image| image.service.as_str()).collect();
     let of = |severity| {
-        let findings = reading.tree.findings.iter().map(|finding| &finding.diagnostic);
+        let findings = tree.findings.iter().map(|finding| &finding.diagnostic);
         findings.filter(move |diagnostic| diagnostic.severity == severity)
     };
-    let mut errors: Vec<String> =
+    let errors: BTreeSet<String> =
         of(Severity::Error).map(|d| format!("{}: {}", d.place(), d.message)).collect();
-    errors.sort();
-    errors.dedup();
-    let facts = TreeFacts {
+    TreeFacts {
         services: services.len(),
         images: images.len(),
-        errors,
+        errors: errors.into_iter().collect(),
         warnings: of(Severity::Warning).count(),
-    };
-    (Some(Ok(facts)), bases)
+    }
 }
 
 async fn look_at_engine(surroundings: &Surroundings, began: Instant) -> (EngineFacts, Observed) {

@@ -24,8 +24,8 @@ mod reason;
 mod reference;
 mod registry_prefix;
 mod smoke;
-mod upstreams;
 mod socket;
+mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
@@ -54,5 +54,5 @@ pub use reason::{Change, Reason, unavailable_base};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
-pub use upstreams::Upstreams;
 pub use socket::{SOCKET_RIGHTS, denied_socket};
+pub use upstreams::Upstreams;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{download, stand_ins};
+use crate::dockerfile::{BaseDoubt, Use};
 use crate::fingerprint::canonical::{Parts, differing_files};
 use crate::graph::ImageGraph;
 use crate::model::{
@@ -22,6 +23,10 @@ pub struct Prepared {
     /// Digest over what counts; none when the context or the Dockerfile has an error, or when nobody has seen yet what
     /// it awaits.
     pub digest: Option<Digest>,
+    /// What of its Dockerfile not every engine's front end can read.
+    pub uses: Vec<Use>,
+    /// What of it its base images decide.
+    pub base_doubts: Vec<BaseDoubt>,
     /// A file of it that is not on this machine yet (`1.2.3.zip`): nothing can be built before it is.
     pub awaits: Option<String>,
 }

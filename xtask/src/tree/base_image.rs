@@ -122,6 +122,7 @@ impl Reader<'_> {
             needs: Vec::new(),
             diagnostics: service.problems.clone(),
             unknown_keys: Vec::new(),
+            doubts: Vec::new(),
         };
         let of_folder = |d: &&Diagnostic| is_below(&d.file, &service.dir);
         read.diagnostics.extend(self.input.render_problems.iter().filter(of_folder).cloned());
@@ -209,13 +210,20 @@ impl Reader<'_> {
         };
         let (files, mut found) = reading.select(&inputs, self.hashes);
         found.extend(resolved.diagnostics);
+        read.doubts.extend(resolved.doubts);
         found.retain(|diagnostic| !said.contains(diagnostic));
         said.extend(found);
         let is_whole = said.iter().all(|d| d.severity != Severity::Error);
         let is_known = file.as_ref().is_none_or(|file| file.digest.is_some());
         let digest = (is_whole && is_known).then(|| digest_files(files.counted()));
         let missing = file.filter(|file| file.source.is_none()).map(|file| file.name.clone());
-        let prepared = Prepared { files, digest, awaits: missing.filter(|_| is_whole) };
+        let prepared = Prepared {
+            files,
+            digest,
+            uses: resolved.uses,
+            base_doubts: resolved.base_doubts,
+            awaits: missing.filter(|_| is_whole),
+        };
 
         let target = BuildTarget {
             dockerfile: system.path.clone(),

@@ -80,7 +80,7 @@ mod tests {
         let file = ContextFile { path: name.to_owned(), mode: 0o777, kind, source: None };
         let files = ContextFiles::new([(file, true)]);
         let digest = Some(digest_files(files.counted()));
-        Prepared { files, digest, awaits: None }
+        Prepared { files, digest, ..Prepared::default() }
     }
 
     fn known(root: &Path, context: &Prepared) -> Option<Vec<ContextFile>> {

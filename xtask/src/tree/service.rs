@@ -35,6 +35,8 @@ pub(super) struct ReadService {
     pub diagnostics: Vec<Diagnostic>,
     /// Keys of `build.conf` that mean nothing here.
     pub unknown_keys: Vec<UnknownKey>,
+    /// What is odd with an external image, if no image of this tree has its name.
+    pub doubts: Vec<(Reference, Diagnostic)>,
 }
 
 /// Reads one folder.
@@ -69,6 +71,7 @@ impl Reader<'_> {
             needs: Vec::new(),
             diagnostics: service.problems.clone(),
             unknown_keys: Vec::new(),
+            doubts: Vec::new(),
         };
         let said = &mut read.diagnostics;
         let unknown = &mut read.unknown_keys;
@@ -229,6 +232,7 @@ impl Reader<'_> {
                 missing.for_each(|d| d.message.push_str(&cure));
             }
             found.extend(wanted.resolved.diagnostics);
+            read.doubts.extend(wanted.resolved.doubts);
             let is_whole = is_sound && found.iter().all(|d| d.severity != Severity::Error);
             let digest = is_whole.then(|| digest_files(files.counted()));
             for diagnostic in found {
@@ -255,7 +259,8 @@ impl Reader<'_> {
             {
                 image.base_images = wanted.resolved.base_images;
                 image.companions.clone_from(&facts.companions);
-                read.images.push((image, Prepared { files, digest, awaits: None }));
+                let (uses, base_doubts) = (wanted.resolved.uses, wanted.resolved.base_doubts);
+                read.images.push((image, Prepared { files, digest, uses, base_doubts, awaits: None }));
             }
         }
     }

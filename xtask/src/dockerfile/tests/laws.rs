@@ -122,6 +122,10 @@ fn deep_nesting_is_refused_not_overflowed() {
     let many: String =
         (0..1_000).map(|i| format!("FROM scratch AS s{i}\nCOPY --from=s{} a b\n", i + 1)).collect();
     ask(&many).resolve();
+    // Each of these may begin a heredoc, as far as nobody looks for its end.
+    for line in ["RUN a << b\n", "RUN a <<- b\n", "COPY << b c << d\n"] {
+        ask(&format!("FROM a\n{}", line.repeat(40_000))).resolve();
+    }
 }
 
 #[test]

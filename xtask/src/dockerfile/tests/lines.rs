@@ -92,7 +92,7 @@ fn what_the_front_end_refuses() {
     ask("FROM alpine\n<html>\nCOPY --from=busybox a b\n").fails(
         "alpine:latest busybox:latest",
         2,
-        &["<HTML>"],
+        &["<html>"],
     );
     ask("RUN true\nFROM alpine\n").fails("alpine:latest", 1, &["RUN stands before the first FROM"]);
     ask("FROM alpine AS 1x\n").fails("alpine:latest", 1, &["1x"]);

@@ -1,5 +1,6 @@
 //! Cases that BuildKit's own front end (v0.25) was asked about, and laws.
 
+mod front_ends;
 mod inputs;
 mod laws;
 mod lines;
