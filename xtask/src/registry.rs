@@ -15,9 +15,9 @@ use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, Response, StatusCode, header};
 use sha2::Digest as _;
 
+use crate::engine::Credentials;
 use crate::model::{Digest, Platform, Reference};
 use crate::retry::Retriable;
-use crate::secrets::Secrets;
 use crate::web::{self, cause, is_loopback, retry_after};
 
 pub use auth::LoginAnswer;
@@ -71,12 +71,14 @@ pub enum RegistryError {
     #[error("{0} is not in the registry")]
     NotFound(String),
     /// The registry says no, with or without our credentials.
-    #[error("{domain} denies access to {path}: try `docker login {domain}`")]
+    #[error("{domain} denies access to {path}: {}", .trouble.clone().unwrap_or_else(|| format!("try `docker login {domain}`")))]
     Denied {
         /// The registry.
         domain: String,
         /// The repository.
         path: String,
+        /// Why no login was sent, where one may be stored.
+        trouble: Option<String>,
     },
     /// Too many requests.
     #[error("{domain} asks to wait{}", .retry_after.map(|wait| format!(" {} s", wait.as_secs())).unwrap_or_default())]
@@ -148,14 +150,14 @@ pub struct Registry {
     loopback: OnceLock<Result<Client, String>>,
     /// Registries that did not answer a question that was only good to ask.
     mute: Mutex<HashSet<String>>,
-    /// Learns every credential that is used.
-    secrets: Secrets,
+    /// What registries are told.
+    credentials: Credentials,
 }
 
 impl Registry {
-    /// The same, telling `secrets` what nobody may see.
-    pub fn hiding_in(secrets: Secrets) -> Self {
-        Self { secrets, ..Self::default() }
+    /// The same, with these credentials to show.
+    pub fn with(credentials: Credentials) -> Self {
+        Self { credentials, ..Self::default() }
     }
 
     /// Asks `/v2/`. The time limit is the caller's.
@@ -286,7 +288,8 @@ impl Registry {
             status if status.is_success() => Ok(response),
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound(reference.familiar())),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(RegistryError::Denied { domain, path: reference.path().to_owned() })
+                let (path, trouble) = (reference.path().to_owned(), self.credentials.trouble());
+                Err(RegistryError::Denied { domain, path, trouble })
             }
             StatusCode::TOO_MANY_REQUESTS => {
                 Err(RegistryError::Throttled { domain, retry_after: retry_after(response.headers()) })

@@ -60,7 +60,7 @@ impl Activity {
         let run = recorder.as_ref().map(|recorder| recorder.id().to_owned()).unwrap_or_default();
         let sinks = sinks::sinks(session, recorder, &Places::default(), None);
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
-        let command = session.command.clone();
+        let command = session.command();
         emitter.emit(EventKind::RunStarted {
             run,
             command,
@@ -69,8 +69,8 @@ impl Activity {
             engine,
             network: None,
         });
-        for message in &session.config.warnings {
-            emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
+        for message in session.warnings() {
+            emitter.emit(EventKind::StepWarning { step: None, message });
         }
         Self { work: Work::new(clock, emitter, phases, (0, phases.len())), delivery }
     }

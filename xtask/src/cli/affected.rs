@@ -62,7 +62,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Affected) -> Result<ExitC
         let names: Vec<&str> = found.removed.iter().map(ImageName::as_str).collect();
         super::say(&format!("removed, so there is nothing to build: {}", names.join(", ")));
     }
-    super::print(&session.secrets.redact(&text));
+    super::print(&text);
     Ok(found.code)
 }
 

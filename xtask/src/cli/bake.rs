@@ -31,7 +31,7 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
         graph: &world.tree.graph,
         contexts: &world.tree.contexts,
         assessments: &planned.assessments,
-        is_secret: &|value| session.secrets.redact(value) != value,
+        is_secret: &|value| session.secrets.is_secret(value),
         pending: &pending,
         observed: &world.observed,
         pins: &planned.pins,

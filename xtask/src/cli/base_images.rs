@@ -159,12 +159,14 @@ async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error
         let drift = bump::drift(&texts, default).into_iter();
         listed.drift = drift.map(|drift| ListedDrift { at: drift.at, version: drift.version }).collect();
     }
+    let images = listed.systems.iter_mut().flat_map(|system| &mut system.images);
+    images.for_each(|image| session.secrets.redact_in(&mut image.reason));
     let text = match args.format {
         Format::Human => human(&listed),
         // Strings, numbers and lists of them: serialising them cannot fail.
         Format::Json => serde_json::to_string_pretty(&listed).unwrap_or_default(),
     };
-    super::print(&session.secrets.redact(&text));
+    super::print(&text);
     for diagnostic in model::told(&world.diagnostics(&planned.selected)) {
         super::say(&session.secrets.redact(&diagnostic.to_string()));
     }

@@ -61,13 +61,13 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode
     };
     if !is_wanted {
         if args.format == Format::Json {
-            super::print(&session.secrets.redact(&listing.json(false)));
+            super::print(&listing.json(false));
         }
         return Ok(ExitCode::Good);
     }
     let code = remove(&session, &world, &listing.plan()).await?;
     if args.format == Format::Json {
-        super::print(&session.secrets.redact(&listing.json(true)));
+        super::print(&listing.json(true));
     }
     Ok(code)
 }

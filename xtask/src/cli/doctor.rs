@@ -26,13 +26,17 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Doctor) -> Result<ExitCod
         surroundings: session.surroundings(),
         registry: session.registry(),
     };
-    let report = judge(&gather(&inputs).await);
+    let mut report = judge(&gather(&inputs).await);
+    for check in &mut report.checks {
+        session.secrets.redact_in(&mut check.evidence);
+        check.fix.iter_mut().for_each(|fix| session.secrets.redact_in(fix));
+    }
     let answer = match args.format {
         // Strings and numbers: serialising them cannot fail.
         Format::Json => serde_json::to_string_pretty(&report).unwrap_or_default(),
         Format::Human => text(&report, screen(&session)),
     };
-    super::print(&session.secrets.redact(&answer));
+    super::print(&answer);
     Ok(code(&report))
 }
 

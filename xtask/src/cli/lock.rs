@@ -34,6 +34,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: Lock) -> Result<ExitCode, Error
     };
     let (session, outcome) = looked?;
     session.tell_warnings();
+    session.late_warnings().for_each(|warning| session.warn(&warning));
     answer::tell(&session, &outcome, &args);
     let is_first = !outcome.is_there && (outcome.failed.is_empty() || !outcome.new.images.is_empty());
     if !args.check && (is_first || outcome.new != outcome.old) {

@@ -34,6 +34,7 @@ mod provisioning;
 mod query;
 mod rebuild;
 mod run;
+mod secret_args;
 mod session;
 mod shell;
 mod shown;

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::Tagged;
 use super::run::{self, Run};
 use super::session::{Session, World};
-pub(super) use super::shown::{document, foreseeing, plan_text};
-use super::{interrupt, locked, moved, sinks};
+pub(super) use super::shown::{document, foreseeing, hidden, plan_text};
+use super::{interrupt, locked, moved, secret_args, sinks};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::scheduler::is_success;
 use crate::execute::{self, FailFast};
@@ -205,7 +205,10 @@ pub(super) async fn plan(session: &Session, world: &World, request: &Request) ->
         world.select(request)?
     };
     let make = |verdict| make_plan(session, world, &world.observed, request, selected.clone(), verdict);
-    if !request.asks_network() {
+    // A name without a registry is one of docker.io, which depends on the network too.
+    let names_public =
+        request.has(Phase::Push) && session.config.registry.is_none() && !session.config.offline;
+    if !(request.asks_network() || names_public) {
         return Ok(make(None));
     }
     // Where all is as it should be nobody is asked, so nobody is probed either.
@@ -379,7 +382,8 @@ pub(super) fn make_plan(
     if request.has(Phase::Push) {
         let stock = push::Stock { observed, assessments: &assessments };
         let stock = (!request.has(Phase::Build)).then_some(stock);
-        plan.extend(push::plan(&selected, &world.tree.graph, stock));
+        let forbid = |name: &Reference| around.forbid_push(name);
+        plan.extend(push::plan(&selected, &world.tree.graph, stock, &forbid));
     }
     Planned { selected, verdict, assessments, plan, off_lock, pins: comparison.pins }
 }
@@ -462,13 +466,24 @@ async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, E
         super::print(&plan_text(session, &world, &planned, request));
         return Ok(check(&world, &planned, request));
     }
-    locked::refuse(session, &planned, request)?;
+    refuse(session, &world, &planned, request)?;
     if request.has(Phase::Build)
         && let Ok(engine) = &world.engine
     {
         engine.fit_to_build()?;
     }
     Run::start(session, request, &world, &planned).go(&world, planned).await
+}
+
+/// What forbids all of a plan.
+pub(super) fn refuse(
+    session: &Session,
+    world: &World,
+    planned: &Planned,
+    request: &Request,
+) -> Result<(), Error> {
+    locked::refuse(session, planned, request)?;
+    secret_args::refuse(session, world, planned)
 }
 
 /// `--check`: nothing is changed, and a gap is exit 15.

@@ -35,15 +35,16 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let document = |inputs| pipeline::foreseeing(&session, &world, &planned, inputs);
+    let document =
+        |inputs| pipeline::hidden(&session, pipeline::foreseeing(&session, &world, &planned, inputs));
     let text = match args.format {
         PlanFormat::Text => pipeline::plan_text(&session, &world, &planned, &request),
         PlanFormat::Json => explain::json(&document(Inputs::All)),
         PlanFormat::Dot => explain::dot(&document(Inputs::None)),
         PlanFormat::Bake => super::bake::write(&session, &world, &planned)?,
     };
-    super::print(&session.secrets.redact(&text));
-    super::locked::refuse(&session, &planned, &request)?;
+    super::print(&text);
+    pipeline::refuse(&session, &world, &planned, &request)?;
     Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     let originals = world.originals(&session);
     let network = session.config.network.unwrap_or(Network::External);
     let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };
-    let document = pipeline::document(&session, &world, &planned, inputs);
+    let document = pipeline::hidden(&session, pipeline::document(&session, &world, &planned, inputs));
     let report = StatusReport {
         version: 1,
         images: document.images,
@@ -85,7 +86,7 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
         // Strings, numbers and maps with string keys: serialising them cannot fail.
         Format::Json => serde_json::to_string_pretty(&report).unwrap_or_default(),
     };
-    super::print(&session.secrets.redact(&text));
+    super::print(&text);
     session.tell_missing_engine(&world);
     Ok(code)
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::args::{self, Format};
 use super::interrupt::or_interrupted;
-use super::locked;
 use super::pipeline::{self, Planned, Request};
 use super::prove;
 use super::run::Run;
@@ -50,7 +49,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     let (world, planned) = looked?;
     let engine = world.engine.clone()?;
     engine.fit_to_build()?;
-    locked::refuse(&session, &planned, &request)?;
+    pipeline::refuse(&session, &world, &planned, &request)?;
     let ahead = look_ahead(&world, &planned);
     let refused =
         if args.prove { Ok(()) } else { refuse(&session, &world, &request, &planned, &ahead, args.r#try) };
@@ -208,12 +207,17 @@ pub(super) fn look_ahead(world: &World, planned: &Planned) -> Outlook {
 
 /// The answer of a dry run is data; before a real one it is said to people.
 fn tell(session: &Session, ahead: &Outlook, format: Format, is_dry: bool) {
+    let mut shown = ahead.clone();
+    for image in &mut shown.images {
+        session.secrets.redact_in(&mut image.reason);
+        let runs = image.blockers.iter_mut().chain(&mut image.reruns);
+        runs.for_each(|run| session.secrets.redact_in(&mut run.instruction));
+    }
     let text = match format {
-        Format::Human => ahead.text(),
+        Format::Human => shown.text(),
         // Strings, numbers and lists: serialising them cannot fail.
-        Format::Json => serde_json::to_string_pretty(ahead).unwrap_or_default(),
+        Format::Json => serde_json::to_string_pretty(&shown).unwrap_or_default(),
     };
-    let text = session.secrets.redact(&text);
     if is_dry || format == Format::Json {
         super::print(&text);
     } else if ahead.images.iter().any(|prospect| prospect.action != Action::Keep) {

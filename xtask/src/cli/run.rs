@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::Work;
 use super::caches::Caches;
-use super::pipeline::{Planned, Request, document, make_plan, surroundings};
+use super::foreign::{self, Asked};
+use super::pipeline::{Planned, Request, build_request, document, hidden, make_plan, refuse, surroundings};
 use super::session::{Session, World};
 use super::shown::retain_concerning;
-use super::{interrupt, locked, provisioning, sinks};
-use crate::engine::{AnyEngine, Engine as _, patiently};
+use super::{interrupt, provisioning, sinks};
+use crate::engine::{AnyEngine, patiently};
 use crate::error::steps::{Failures, KINDS, Pulls, kind_of_reason, kind_of_step};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::events::{self, Clock, Emitter, SystemClock};
@@ -22,7 +23,8 @@ use crate::execute::retry::Policy;
 use crate::execute::scheduler::is_success;
 use crate::execute::{Execution, FailFast, Ledger, Limits, Outcomes, PhaseReport};
 use crate::model::{
-    self, Diagnostic, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, StepId, StepKind, labels,
+    self, Diagnostic, EventKind, Image, Observed, Outcome, Phase, Plan, Reason, RunStats, Step, StepId,
+    StepKind, labels,
 };
 use crate::os::HostCommand;
 use crate::plan::build;
@@ -71,7 +73,7 @@ impl<'a> Run<'a> {
         let id = recorder.id().to_owned();
         let mut document = document(session, world, planned, Inputs::OfStale);
         // A record that cannot be kept is told by the first event that it cannot take.
-        let _ = recorder.write_plan(&session.secrets.redact(&explain::record(&document)));
+        let _ = recorder.write_plan(&explain::record(&hidden(session, document.clone())));
         let folder = recorder.folder();
         if let Some(folder) = folder {
             // A second run of one process would keep the first one's; there is none.
@@ -85,14 +87,14 @@ impl<'a> Run<'a> {
         let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
         emitter.emit(EventKind::RunStarted {
             run: id.clone(),
-            command: session.command.clone(),
+            command: session.command(),
             images: document.images.len(),
             base_images: document.base_images.len(),
             engine: world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version)),
             network: planned.verdict.as_ref().map(|v| format!("{} ({})", v.network, v.evidence)),
         });
-        for message in &session.config.warnings {
-            emitter.emit(EventKind::StepWarning { step: None, message: message.clone() });
+        for message in session.warnings() {
+            emitter.emit(EventKind::StepWarning { step: None, message });
         }
         // What fails for it is told as a failure, with this very text.
         let is_told = |found: &&Diagnostic| {
@@ -150,6 +152,9 @@ impl<'a> Run<'a> {
         };
         self.stats.took = u64::try_from(self.clock.now().elapsed.as_millis()).unwrap_or(u64::MAX);
         let exit_code = code.number();
+        for message in self.session.late_warnings() {
+            self.emitter.emit(EventKind::StepWarning { step: None, message });
+        }
         // Told on the run's own screen and on record, so nobody tells it again.
         let told = result.map_err(|error| error.tell_by(&self.emitter));
         self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats: self.stats });
@@ -170,7 +175,7 @@ impl<'a> Run<'a> {
             Ok(engine) => Some(engine.clone()),
             Err(_) if self.session.bootstrap && self.request.needs_engine() => {
                 let engine = provisioning::engine(self.session, &self.emitter, &self.cancel).await?;
-                observed = engine.observe().await?;
+                observed = self.session.observe(&engine, world).await?;
                 Some(engine)
             }
             Err(_) => None,
@@ -209,13 +214,14 @@ impl<'a> Run<'a> {
         let of = self.of();
         let mut caches = Caches::default();
         let around = surroundings(session, verdict.as_ref());
+        let wish = build_request(session, &selected, verdict.as_ref());
         // The tree once what was downloaded is part of it.
         let mut reread: Option<World> = None;
         for phase in phases.iter().copied() {
             self.position += 1;
             if phase == Phase::Build {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
-                    observed = patiently(engine.observe(), &slow).await?;
+                    observed = patiently(session.observe(engine, world), &slow).await?;
                     is_fresh = true;
                 }
                 let closer = match &engine {
@@ -224,9 +230,15 @@ impl<'a> Run<'a> {
                     }
                     None => None,
                 };
+                let has_learnt = match &engine {
+                    Some(engine) if wish.cut_off => {
+                        self.learn_bases(engine, reread.as_ref().unwrap_or(world), &plan, &mut observed).await
+                    }
+                    _ => false,
+                };
                 let is_base =
                     |phase: Phase| matches!(phase, Phase::Download | Phase::Prefetch | Phase::Alias);
-                if closer.is_some() || plan.steps.iter().any(|step| is_base(step.phase)) {
+                if closer.is_some() || has_learnt || plan.steps.iter().any(|step| is_base(step.phase)) {
                     // What was pulled is here now, and what was not is not waited for.
                     reread = closer.or(reread);
                     let world = reread.as_ref().unwrap_or(world);
@@ -236,7 +248,7 @@ impl<'a> Run<'a> {
             }
             if phase == Phase::Keep {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
-                    observed = patiently(engine.observe(), &slow).await?;
+                    observed = patiently(session.observe(engine, world), &slow).await?;
                     is_fresh = true;
                 }
                 // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
@@ -272,7 +284,7 @@ impl<'a> Run<'a> {
             let mut report = execution.run_phase(phase, (self.position, of), &plan, &mut self.outcomes).await;
             if let (Phase::Prefetch, false, Some(engine)) = (phase, report.changed_nothing(), &engine) {
                 // What was pulled may bring triggers that name further images.
-                observed = engine.observe().await?;
+                observed = self.session.observe(engine, world).await?;
                 if let Some(closer) =
                     session.look_closer(reread.as_ref().unwrap_or(world), engine, &observed).await?
                 {
@@ -306,6 +318,23 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Asks what the bases of what is to be built are for, and says whether one is for something else.
+    async fn learn_bases(
+        &self,
+        engine: &AnyEngine,
+        world: &World,
+        plan: &Plan,
+        observed: &mut Observed,
+    ) -> bool {
+        let is_to_build = |image: &&Image| {
+            let builds =
+                |step: &Step| matches!(&step.kind, StepKind::Build(spec) if spec.image == image.name);
+            plan.steps.iter().any(builds)
+        };
+        let bases = self.session.bases(world.tree.graph.images().iter().filter(is_to_build));
+        foreign::learn_platforms(engine, observed, &bases, Asked::All).await
     }
 
     /// Phases that come after those of the request, whose plan is made once those are done. What went wrong before
@@ -508,7 +537,7 @@ pub(super) fn foreseen(
     request: &Request,
     planned: &Planned,
 ) -> Result<ExitCode, Error> {
-    locked::refuse(session, planned, request)?;
+    refuse(session, world, planned, request)?;
     if let (true, Ok(engine)) = (request.has(Phase::Build), &world.engine) {
         engine.fit_to_build()?;
     }

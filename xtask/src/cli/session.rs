@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
 use super::brought::{self, Remembered};
-use super::foreign;
+use super::foreign::{self, Asked};
 use super::intent;
 use super::locked;
 use super::names::Names;
@@ -15,14 +15,14 @@ use crate::base_images::artifact::Fetcher;
 use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
 use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
-use crate::engine::{self, AnyEngine, Engine as _, EngineError, Surroundings, patiently};
+use crate::engine::{self, AnyEngine, Credentials, Engine as _, EngineError, Surroundings, patiently};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::events;
 use crate::lock::{Holder, Lock};
 use crate::model::{
-    AliasRules, Diagnostic, Digest, EventKind, Image, ImageName, ImageSource, NetworkVerdict, Observed,
-    Originals, Phase, Platform, Reason, Reference, Severity, Skipped, Triggers,
+    AliasNames, AliasRules, BaseImage, Diagnostic, Digest, EventKind, Image, ImageName, ImageSource,
+    NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity, Skipped, Triggers,
 };
 use crate::network::{self, Freshness, NetworkInput};
 use crate::plan::build::{Assessment, prefetched};
@@ -51,9 +51,10 @@ pub(super) struct Session {
     pub config: Config,
     pub display: Display,
     pub secrets: Secrets,
+    pub credentials: Credentials,
     pub notes: RunNotes,
-    /// What was typed, for records and locks.
-    pub command: String,
+    /// What was typed, as it was.
+    words: String,
     pub bootstrap: bool,
     pub freshness: Freshness,
     /// `--junit`
@@ -109,25 +110,31 @@ impl Session {
         for (name, value) in &config.dotenv {
             secrets.add_variable(name, value);
         }
-        for proxy in env.proxies().values() {
-            secrets.add_url(proxy);
+        for (name, url) in env.proxies() {
+            secrets.add_url(&format!("`{name}`"), &url);
         }
-        let command = secrets.redact(&super::typed_words()).into_owned();
         let display = resolve(circumstances(global, &env, config.verbose));
         let freshness = if global.no_cache_verdict { Freshness::Fresh } else { Freshness::Cached };
+        let credentials = Credentials::new(env.docker_config_dir(), secrets.clone());
         Self {
             env,
             config,
             display,
             secrets,
+            credentials,
             notes: typed.notes.clone(),
-            command,
+            words: super::typed_words(),
             bootstrap: global.bootstrap,
             freshness,
             junit: None,
             colour: global.color,
             endpoint: None,
         }
+    }
+
+    /// What was typed, for records and locks, without secrets.
+    pub fn command(&self) -> String {
+        self.secrets.redact(&self.words).into_owned()
     }
 
     /// Whether what goes to stdout is coloured.
@@ -166,7 +173,8 @@ impl Session {
         let (cache, old_cache) = (artifact.cache.clone(), artifact.old_cache.clone());
         let mut fetcher = Fetcher::new(root.clone(), cache, old_cache, Policy::new(*retries));
         fetcher.offline = self.config.offline;
-        fetcher.command = format!("cargo xtask {}", self.command);
+        fetcher.limits.stall = fetcher.limits.stall.min(self.config.stall);
+        fetcher.command = format!("cargo xtask {}", self.command());
         fetcher.secrets = self.secrets.clone();
         fetcher
     }
@@ -181,8 +189,9 @@ impl Session {
             config,
             display: self.display,
             secrets: self.secrets.clone(),
+            credentials: self.credentials.clone(),
             notes: self.notes.clone(),
-            command: self.command.clone(),
+            words: self.words.clone(),
             bootstrap: false,
             freshness: self.freshness,
             // A report of this run, not of the one elsewhere.
@@ -218,7 +227,12 @@ impl Session {
             _ => self.env.get(name).map(str::to_owned),
         };
         let surroundings = Surroundings::new(&variable, private);
-        Surroundings { secrets: self.secrets.clone(), ..surroundings }
+        Surroundings {
+            secrets: self.secrets.clone(),
+            credentials: self.credentials.clone(),
+            stall: self.config.stall,
+            ..surroundings
+        }
     }
 
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.
@@ -256,16 +270,35 @@ impl Session {
         let Reading { sync, render, mut tree } = files;
         self.suit(&mut tree, &engine, &observed).await;
         if let Ok(engine) = &engine {
-            let wanted = tree.graph.images().iter().flat_map(|image| {
-                image
-                    .base_images
-                    .iter()
-                    .map(|base| (&base.reference, base.platform.as_ref().unwrap_or(&image.platform)))
-            });
-            foreign::learn_platforms(engine, &mut observed, wanted).await;
+            let bases = self.bases(tree.graph.images());
+            foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
         }
         let (places, lock) = (self.places(), locked::read(&self.config));
         Ok(World { places, sync, render, tree, external, engine, observed, lock })
+    }
+
+    /// What the engine's store has now, as [`Self::look`] sees it.
+    pub async fn observe(&self, engine: &AnyEngine, world: &World) -> Result<Observed, EngineError> {
+        let mut observed = engine.observe().await?;
+        let bases = self.bases(world.tree.graph.images());
+        foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
+        Ok(observed)
+    }
+
+    /// What images stand on, under all its names, each with the platform that it is wanted for.
+    pub fn bases<'a>(&self, images: impl IntoIterator<Item = &'a Image>) -> Vec<(Reference, Platform)> {
+        let bases = images.into_iter().flat_map(|image| {
+            let base =
+                |base: &'a BaseImage| (&base.reference, base.platform.as_ref().unwrap_or(&image.platform));
+            image.base_images.iter().map(base)
+        });
+        let mut all = Vec::new();
+        for (reference, platform) in bases {
+            let AliasNames { localhost, internal, .. } = self.rules().names_of(reference);
+            all.push((reference.clone(), platform.clone()));
+            all.extend(localhost.into_iter().chain(internal).map(|name| (name, platform.clone())));
+        }
+        all
     }
 
     /// The same world with its files read again, after something came that they stand on.
@@ -325,6 +358,7 @@ impl Session {
         let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
         let reading = read.map_err(ConfigError::Invalid)?;
         self.hide_build_args(&reading.tree);
+        self.spare_names(&reading.tree);
         Ok(reading)
     }
 
@@ -344,6 +378,28 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The names that stand in the tree and its settings are never hidden: everybody reads them anyway.
+    fn spare_names(&self, tree: &Tree) {
+        if self.secrets.is_empty() {
+            return;
+        }
+        let config = &self.config;
+        let mut names = vec![config.tag.clone()];
+        names.extend(config.dotenv.iter().map(|(name, _)| name.clone()));
+        for image in tree.graph.images() {
+            names.extend([image.service.clone(), image.name.to_string()]);
+            names.extend(image.names().map(Reference::familiar));
+            names.extend(image.base_images.iter().map(|base| base.reference.familiar()));
+            if let ImageSource::Build(target) = &image.source {
+                names.extend([target.dockerfile.clone(), target.context.clone()]);
+                names.extend(target.target.clone());
+            }
+            let context = tree.contexts.get(&image.name);
+            names.extend(context.into_iter().flat_map(|context| context.files.inputs().map(str::to_owned)));
+        }
+        self.secrets.spare(names.iter().map(String::as_str));
     }
 
     /// Which network this is; probes only when nothing else decides.
@@ -373,14 +429,24 @@ impl Session {
 
     /// A client of registries.
     pub fn registry(&self) -> Registry {
-        Registry::hiding_in(self.secrets.clone())
+        Registry::with(self.credentials.clone())
     }
 
     /// Says what is odd about the settings, where no run's report does.
     pub fn tell_warnings(&self) {
-        for warning in &self.config.warnings {
-            self.warn(warning);
+        for warning in self.warnings() {
+            self.warn(&warning);
         }
+    }
+
+    /// What was found on the way, for the end: stored logins that cannot be used, and credentials that cannot be hidden.
+    pub fn late_warnings(&self) -> impl Iterator<Item = String> {
+        self.credentials.take_trouble().into_iter().chain(self.secrets.take_weak())
+    }
+
+    /// What is odd about the settings, and which of their secrets cannot be hidden.
+    pub fn warnings(&self) -> Vec<String> {
+        self.config.warnings.iter().cloned().chain(self.secrets.take_weak()).collect()
     }
 
     /// Says that the store is unknown, and why.
@@ -409,13 +475,8 @@ impl Session {
     /// The text of a file that is shown, without values of `.env` whose names say that they are secret. Elsewhere they
     /// are not looked for: a password such as `postgres` would blot out half of a plan.
     pub fn hide_in_files(&self, text: &str) -> String {
-        let hidden = Secrets::default();
-        for (name, value) in &self.config.dotenv {
-            if secrets::has_secret_name(name) {
-                hidden.add(value);
-            }
-        }
-        self.secrets.redact(&hidden.redact(text)).into_owned()
+        let variables = self.config.dotenv.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.secrets.redact(&secrets::redact_variables(text, variables)).into_owned()
     }
 
     /// What images are for unless they say otherwise.
@@ -431,7 +492,8 @@ impl Session {
             Some(holder) => super::say(&format!("waiting for {holder}")),
             None => super::say("waiting for another run in this tree"),
         };
-        let lock = Lock::acquire(&self.config.root, &self.command, &on_wait);
+        let command = self.command();
+        let lock = Lock::acquire(&self.config.root, &command, &on_wait);
         match super::interrupt::or_interrupted(lock).await {
             None => Err(Error::told(ErrorKind::Interrupted)),
             Some(Ok(lock)) => Ok(Some(lock)),

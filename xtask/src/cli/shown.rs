@@ -1,8 +1,8 @@
 //! A plan as it is shown: the document that `plan`, `--dry-run` and records have, and what is foreseen with it.
 
-use super::locked;
 use super::pipeline::{Planned, Request};
 use super::session::{Session, World};
+use super::{locked, secret_args};
 use crate::model::{
     ArtifactKind, Diagnostic, Image, ImageSource, Phase, PullSource, Reason, Reference, StepId, StepKind,
 };
@@ -22,6 +22,7 @@ pub(super) fn document(session: &Session, world: &World, planned: &Planned, inpu
     let mut diagnostics = world.diagnostics(&planned.selected);
     diagnostics.extend(locked::diagnostics(session, world, planned));
     diagnostics.extend(samples(world, planned));
+    diagnostics.extend(secret_args::diagnostics(world, planned));
     let base_id =
         |base: &Reference| Some(world.tree.graph.upstreams().find(base, &world.observed)?.1.id.clone());
     explain::document(entries, &planned.plan, planned.verdict.as_ref(), base_id, &diagnostics)
@@ -48,6 +49,16 @@ pub(super) fn retain_concerning(request: &Request, document: &mut PlanDocument) 
     }
 }
 
+/// The document without secrets in what is free text in it: reasons and messages. Names, references and paths stay.
+pub(super) fn hidden(session: &Session, mut document: PlanDocument) -> PlanDocument {
+    let images = document.images.iter_mut().map(|image| &mut image.reason);
+    let steps = document.steps.iter_mut().map(|step| &mut step.why);
+    let skipped = document.skipped.iter_mut().map(|skipped| &mut skipped.why);
+    let diagnostics = document.diagnostics.iter_mut().map(|found| &mut found.message);
+    images.chain(steps).chain(skipped).chain(diagnostics).for_each(|text| session.secrets.redact_in(text));
+    document
+}
+
 /// Where the sample goes into an image in place of the release.
 fn samples(world: &World, planned: &Planned) -> Vec<Diagnostic> {
     let is_to_build = |image: &&Image| {
@@ -64,6 +75,9 @@ fn samples(world: &World, planned: &Planned) -> Vec<Diagnostic> {
     samples.collect()
 }
 
+/// Why a base image is hopeless where nobody forbids to pull it.
+const SILENCE: &str = "not here and no registry answers";
+
 /// Base images that are not here and that nobody is going to give, each once, at the first place that names it.
 fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
     let nobody_answers = planned.verdict.as_ref().is_some_and(network::nobody_answered);
@@ -72,18 +86,19 @@ fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
         let mut skipped = planned.plan.skipped.iter();
         let skipped = skipped.find(|skipped| skipped.phase == Phase::Prefetch && skipped.subject == name);
         match skipped.map(|skipped| &skipped.why) {
-            Some(Reason::Offline) => Some("--offline forbids to pull it"),
-            Some(Reason::NoInternalRegistry) => Some("no registry answers"),
+            Some(Reason::Offline) => Some("not here and --offline forbids to pull it".to_owned()),
+            Some(why @ Reason::OnlyFor { .. }) => Some(why.to_string()),
+            Some(Reason::NoInternalRegistry) => Some(SILENCE.to_owned()),
             _ if nobody_answers => {
                 let mut steps = planned.plan.steps.iter();
-                steps.any(|step| is_hopeless_pull(&step.kind, base)).then_some("no registry answers")
+                steps.any(|step| is_hopeless_pull(&step.kind, base)).then(|| SILENCE.to_owned())
             }
             _ => None,
         }
     };
     struct Found<'a> {
         base: &'a Reference,
-        why: &'static str,
+        why: String,
         places: Vec<(&'a str, u32)>,
     }
     let mut found: Vec<Found<'_>> = Vec::new();
@@ -108,7 +123,7 @@ fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
             1 => ", which another image needs too,".to_owned(),
             n => format!(", which {n} other images need too,"),
         };
-        let out = if why == "no registry answers" {
+        let out = if why == SILENCE {
             "name a mirror below [mirrors], or a registry inside (--internal-registry), or load a bundle that has it \
              (`cargo xtask bundle load FILE`)"
                 .to_owned()
@@ -118,7 +133,7 @@ fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
                  without --offline where there is a network"
             )
         };
-        Some(Diagnostic::warning(file, line, format!("{name}{others} is not here and {why}: {out}")))
+        Some(Diagnostic::warning(file, line, format!("{name}{others} is {why}: {out}")))
     });
     told.collect()
 }

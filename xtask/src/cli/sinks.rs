@@ -50,7 +50,7 @@ pub(super) fn report_early(session: &Session, error: &Error) -> io::Result<()> {
     else {
         return Ok(());
     };
-    junit::write(file, &junit::of_error(&session.command, &failure))
+    junit::write(file, &junit::of_error(&session.command(), &failure))
 }
 
 /// Reports a command whose settings cannot be used: there is no session yet. The error comes back, with a cause more

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::{Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
 
-use super::ContextChoice;
+use super::{ContextChoice, SecretArgs};
 
 /// What one source sets. Field names are the keys of the settings files; [`super::Config`] says what they mean.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -32,8 +32,10 @@ pub struct Layer {
     pub modes: Option<Modes>,
     pub platform: Option<Platform>,
     pub build_args: BTreeMap<String, Scalar>,
+    pub secret_args: Option<SecretArgs>,
     pub jobs: Option<Positive>,
     pub pulls_per_registry: Option<Positive>,
+    pub stall: Option<Positive>,
     pub retries: Option<u32>,
     pub strict_prefetch: Option<bool>,
     pub skip_prefetch: Option<bool>,
@@ -132,7 +134,9 @@ impl Layer {
             platform: self.platform.or(lower.platform),
             build_args: merge(self.build_args, lower.build_args),
             jobs: self.jobs.or(lower.jobs),
+            secret_args: self.secret_args.or(lower.secret_args),
             pulls_per_registry: self.pulls_per_registry.or(lower.pulls_per_registry),
+            stall: self.stall.or(lower.stall),
             retries: self.retries.or(lower.retries),
             strict_prefetch: self.strict_prefetch.or(lower.strict_prefetch),
             skip_prefetch: self.skip_prefetch.or(lower.skip_prefetch),

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use crate::dotenv::{self, Dotenv};
@@ -364,8 +365,10 @@ fn complete(
         modes: all.modes.unwrap_or_default(),
         platform: all.platform,
         build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
+        secret_args: all.secret_args.unwrap_or_default(),
         jobs: all.jobs.map(|jobs| jobs.0),
         pulls_per_registry: all.pulls_per_registry.map_or(1, |pulls| pulls.0),
+        stall: Duration::from_secs(all.stall.map_or(180, |seconds| seconds.0 as u64)),
         retries: all.retries.unwrap_or_default(),
         strict_prefetch: all.strict_prefetch.unwrap_or_default(),
         skip_prefetch: all.skip_prefetch.unwrap_or_default(),

@@ -10,6 +10,7 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use docker_args::DockerArgs;
 pub use layer::{
@@ -63,10 +64,14 @@ pub struct Config {
     /// `--build-arg` and config's `build_args`, flags winning. `service.toml` stands between the two, so each
     /// keeps its origin.
     pub build_args: BuildArgs,
+    /// What becomes of build args that look like secrets.
+    pub secret_args: SecretArgs,
     /// Builds at the same time; none lets the program choose.
     pub jobs: Option<usize>,
     /// Pulls at the same time from one registry.
     pub pulls_per_registry: usize,
+    /// How long a registry may be silent before a try is over.
+    pub stall: Duration,
     /// Further tries after a transient failure.
     pub retries: u32,
     /// A failed pull fails the run.
@@ -167,6 +172,29 @@ impl ArtifactSettings {
             ArtifactKind::Sample
         } else {
             ArtifactKind::Release
+        }
+    }
+}
+
+/// What becomes of build args that look like secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretArgs {
+    /// They are named before anything is built or pushed.
+    #[default]
+    Warn,
+    /// Nothing is built or pushed.
+    Refuse,
+}
+
+impl std::str::FromStr for SecretArgs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "warn" => Ok(Self::Warn),
+            "refuse" => Ok(Self::Refuse),
+            _ => Err(format!("`{text}` is neither `warn` nor `refuse`")),
         }
     }
 }

@@ -147,6 +147,18 @@ impl Dockerfile {
     }
 }
 
+/// The build args that a file declares, in file order: the line, the name, and the default as it is written.
+pub fn declared_args(path: &str, text: &str) -> Vec<(u32, String, Option<String>)> {
+    let (file, _) = parse(path, text);
+    let mut declared = Vec::new();
+    for instruction in file.instructions {
+        if let Command::Arg(args) = instruction.command {
+            declared.extend(args.into_iter().map(|(name, default)| (instruction.line, name, default)));
+        }
+    }
+    declared
+}
+
 /// Reads a Dockerfile. `path` is what diagnostics call it.
 pub fn parse(path: &str, text: &str) -> (Dockerfile, Vec<Diagnostic>) {
     let mut found = lines::Findings::default();

@@ -40,6 +40,8 @@ pub struct DockerEngine {
     pub(super) api: (u32, u32),
     pub(super) podman: bool,
     pub(super) credentials: Credentials,
+    /// How long a registry may be silent.
+    pub(super) stall: Duration,
     /// Proxy variables, handed to builds.
     pub(super) proxies: BTreeMap<String, String>,
     /// Held shared while a container is being made: whoever lists containers waits for those too.
@@ -78,7 +80,8 @@ impl DockerEngine {
             docker,
             api,
             podman: pong.podman,
-            credentials: Credentials::new(surroundings.config_file(), surroundings.secrets.clone()),
+            credentials: surroundings.credentials.clone(),
+            stall: surroundings.stall,
             proxies,
             making: Arc::default(),
         })

@@ -24,6 +24,7 @@ use super::classify::{classify, says_disk_full, without_stations};
 use super::filesync::Tree;
 use super::http::{empty, target};
 use super::session::{Served, Session};
+use super::stall::Watch;
 use super::trace::{Failure, Trace, exit_code, instruction};
 use super::{EngineError, OnProgress, Progress};
 use crate::dockerfile;
@@ -150,7 +151,8 @@ async fn follow(
 ) -> Result<Option<Digest>, Stop> {
     let mut lines = engine.wire.call(request, spec.image.as_str()).await?.lines();
     let mut image = None;
-    while let Some(line) = lines.next::<Line>().await? {
+    let mut watch = Watch::new(engine.stall, None);
+    while let Some(line) = watch.over(lines.next::<Line>(), progress).await?? {
         if let Some(cause) = line.error_detail.and_then(|detail| detail.message).or(line.error) {
             return Err(Stop::Build(cause));
         }
@@ -160,7 +162,12 @@ async fn follow(
                     StatusResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())
                 });
                 match decoded {
-                    Ok(message) => trace.take(message, progress),
+                    Ok(message) => {
+                        if trace.take(message, progress) {
+                            watch.moved();
+                        }
+                        watch.from = trace.waits_for();
+                    }
                     // The build itself is none the worse for it.
                     Err(error) => tracing::debug!(%error, "a message of the builder is not understood"),
                 }

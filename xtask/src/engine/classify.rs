@@ -25,6 +25,8 @@ const DENIED: &[&str] = &[
     "401 unauthorized",
     "403 forbidden",
 ];
+/// Texts of a registry that takes nothing: a front that is read-only answers so to what would change it.
+const READ_ONLY: &[&str] = &["http 405", "405 method not allowed", "method not allowed"];
 /// Texts of a registry that cannot be reached from here.
 const OUT_OF_REACH: &[&str] = &[
     "no such host",
@@ -96,8 +98,11 @@ pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
         EngineError::PortTaken(said())
     } else if says(THROTTLED) || status == Some(429) {
         EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
+    } else if says(READ_ONLY) {
+        let why = "the registry is read-only: it answers 405 Method Not Allowed to a push";
+        EngineError::ReadOnly(why.to_owned())
     } else if says(OUT_OF_REACH) {
-        EngineError::RegistryUnreachable(said())
+        EngineError::RegistryUnreachable(plainly(&said()))
     } else if says(DENIED) || text.trim() == "denied" || matches!(status, Some(401 | 403)) {
         EngineError::Denied(said())
     } else if says(TRANSIENT) || text.trim_end().ends_with(": eof") || matches!(status, Some(502..=504)) {
@@ -107,6 +112,39 @@ pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
         EngineError::NotFound(if told { format!("{about} ({})", said()) } else { about.to_owned() })
     } else {
         EngineError::Other(said())
+    }
+}
+
+/// What is wrong between an engine and a registry, in words for people where Go's are only for programmers.
+fn plainly(said: &str) -> String {
+    let host = said.split_once("://").and_then(|(_, rest)| rest.split(['/', '"']).next());
+    let host = host.unwrap_or("the registry");
+    let clock = |when: &str| {
+        let (now, then) = said.split_once("current time ")?.1.split_once(when)?;
+        Some((now.to_owned(), then.split_whitespace().next()?.to_owned()))
+    };
+    if let Some((now, then)) = clock(" is after ") {
+        return format!("the certificate of {host} expired at {then} (the engine's clock says {now})");
+    }
+    if let Some((now, then)) = clock(" is before ") {
+        return format!("the certificate of {host} is valid from {then} on (the engine's clock says {now})");
+    }
+    let lower = said.to_ascii_lowercase();
+    let words = [
+        (
+            "certificate signed by unknown authority",
+            "the engine does not know who signed the certificate of {host}",
+        ),
+        (
+            "server gave http response to https client",
+            "{host} speaks plain HTTP, and the engine expects HTTPS",
+        ),
+        ("connection refused", "nothing answers at {host}: connection refused"),
+        ("no such host", "there is no host {host}: the name is not known to the engine's name server"),
+    ];
+    match words.iter().find(|(sign, _)| lower.contains(sign)) {
+        Some((_, words)) if host != "the registry" => words.replace("{host}", host),
+        _ => said.to_owned(),
     }
 }
 
@@ -157,6 +195,7 @@ mod tests {
             EngineError::Transient { retry_after: None, .. } => "transient",
             EngineError::Transient { .. } => "transient, wait",
             EngineError::RegistryUnreachable(_) => "unreachable",
+            EngineError::ReadOnly(_) => "read-only",
             EngineError::DiskFull(_) => "full",
             EngineError::PortTaken(_) => "taken",
             _ => "other",
@@ -174,6 +213,42 @@ mod tests {
             "Head \"https://r/v2/x/manifests/1\": dial tcp: lookup r: no such host"
         );
         assert_eq!(without_stations("no: failed to solve: x"), "no: failed to solve: x");
+    }
+
+    #[test]
+    fn trouble_on_the_way_to_a_registry_is_told_in_plain_words() {
+        for (said, expect) in [
+            (
+                "Get \"https://r:5/v2/\": x509: certificate has expired or is not yet valid: current time \
+                 2026-11-29T13:11:36Z is after 2021-01-01T00:00:00Z",
+                "the certificate of r:5 expired at 2021-01-01T00:00:00Z (the engine's clock says 2026-11-29T13:11:36Z)",
+            ),
+            (
+                "Get \"https://r:5/v2/\": tls: failed to verify certificate: x509: certificate has expired or is not yet \
+                 valid: current time 2001-01-01T00:00:00Z is before 2021-01-01T00:00:00Z",
+                "the certificate of r:5 is valid from 2021-01-01T00:00:00Z on (the engine's clock says 2001-01-01T00:00:00Z)",
+            ),
+            (
+                "Get \"https://r/v2/\": x509: certificate signed by unknown authority",
+                "the engine does not know who signed the certificate of r",
+            ),
+            (
+                "failed to do request: Head \"https://127.0.0.1:1/v2/x/blobs/sha256:6\": dial tcp 127.0.0.1:1: connect: \
+                 connection refused",
+                "nothing answers at 127.0.0.1:1: connection refused",
+            ),
+            ("dial tcp: connect: network is unreachable", "dial tcp: connect: network is unreachable"),
+            (
+                "dial tcp 127.0.0.1:1: connect: connection refused",
+                "dial tcp 127.0.0.1:1: connect: connection refused",
+            ),
+        ] {
+            let told = match classify(None, said, "x") {
+                EngineError::RegistryUnreachable(told) => told,
+                other => other.to_string(),
+            };
+            assert_eq!(told, expect, "{said}");
+        }
     }
 
     #[test]
@@ -239,6 +314,17 @@ mod tests {
                 "unreachable",
             ),
             (Some(500), "x509: certificate signed by unknown authority", "unreachable"),
+            (
+                None,
+                "error parsing HTTP 405 response body: invalid character 'M' looking for beginning of value: \"Method not allowed\\n\"",
+                "read-only",
+            ),
+            (None, "unknown: Method not allowed\n", "read-only"),
+            (
+                None,
+                "unknown: unexpected status from POST request to http://r:1/v2/x/blobs/uploads/: 405 Method Not Allowed",
+                "read-only",
+            ),
             (Some(500), "write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "full"),
             (
                 Some(500),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Request;
 
 use super::bollard::DockerEngine;
+use super::credentials::Credentials;
 use super::docker_config::{ContextEndpoint, DockerConfig};
 use super::endpoint::address;
 use super::http::{Address, Wire, empty};
@@ -50,8 +51,12 @@ pub struct Surroundings {
     pub proxies: BTreeMap<String, String>,
     /// The socket of the tree's private engine: `target/xtask/engine/docker.sock`.
     pub private_socket: Option<PathBuf>,
-    /// Learns every credential that is used, so that nobody sees it.
+    /// Learns the passwords of proxies, so that nobody sees them.
     pub secrets: Secrets,
+    /// What registries are told.
+    pub credentials: Credentials,
+    /// How long a registry may be silent.
+    pub stall: Duration,
 }
 
 impl Surroundings {
@@ -82,6 +87,8 @@ impl Surroundings {
             proxies,
             private_socket,
             secrets: Secrets::default(),
+            credentials: Credentials::default(),
+            stall: Duration::from_secs(180),
         }
     }
 
@@ -92,11 +99,6 @@ impl Surroundings {
             Self { context: Some(name), .. } if is_context(name) => Some("DOCKER_CONTEXT"),
             _ => None,
         }
-    }
-
-    /// docker's settings file, where credentials are.
-    pub(super) fn config_file(&self) -> Option<PathBuf> {
-        self.config_dir.as_ref().map(|dir| dir.join("config.json"))
     }
 
     fn docker_config(&self) -> DockerConfig {
@@ -110,7 +112,7 @@ impl Surroundings {
         let mut proxies = self.docker_config().proxies(endpoint);
         let is_named = |name: &String| self.proxies.keys().any(|set| set.eq_ignore_ascii_case(name));
         proxies.retain(|name, _| !is_named(name));
-        proxies.values().for_each(|url| self.secrets.add_url(url));
+        proxies.iter().for_each(|(name, url)| self.secrets.add_url(name, url));
         proxies.extend(self.proxies.clone());
         proxies
     }

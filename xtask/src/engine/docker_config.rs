@@ -12,8 +12,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::http::chain;
 
-/// The key under which Docker Hub's credentials are stored.
-pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+/// Docker Hub's credentials stand under the first of these when docker stored them, under others when somebody else did.
+const DOCKER_HUB_KEYS: [&str; 4] =
+    ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
 
 /// What of `config.json` matters here.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -55,6 +56,19 @@ pub enum CredentialSource {
     },
 }
 
+/// The same for whoever reads them.
+pub(super) enum Stored<'a> {
+    Nowhere,
+    /// An entry of `auths`, and its key.
+    File(&'a str, &'a serde_json::Value),
+    /// A helper, and the names under which it may keep them.
+    Helper {
+        program: String,
+        setting: &'static str,
+        keys: Vec<&'a str>,
+    },
+}
+
 impl DockerConfig {
     /// Reads the file in docker's folder; absent means empty.
     ///
@@ -76,31 +90,45 @@ impl DockerConfig {
         })
     }
 
-    /// Where the credentials of a registry come from, in the order in which they are looked for.
+    /// Where the credentials of a registry come from.
     pub fn credential_source(&self, domain: &str) -> CredentialSource {
-        let key = credential_key(domain);
-        let helper = |name: &str, setting| CredentialSource::Helper {
+        match self.stored(domain) {
+            Stored::Nowhere => CredentialSource::Nowhere,
+            Stored::File(..) => CredentialSource::File,
+            Stored::Helper { program, setting, keys: _ } => CredentialSource::Helper { program, setting },
+        }
+    }
+
+    /// The same, in the order in which they are looked for: the registry's own helper, the file, the helper for all.
+    pub(super) fn stored<'a>(&'a self, domain: &'a str) -> Stored<'a> {
+        let keys = match domain {
+            "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB_KEYS.to_vec(),
+            other => vec![other],
+        };
+        let helper = |name: &str, setting, keys| Stored::Helper {
             program: format!("docker-credential-{name}"),
             setting,
+            keys,
         };
-        if let Some(name) = self.cred_helpers.get(key).or_else(|| self.cred_helpers.get(domain)) {
-            return helper(name, "credHelpers");
+        let own = keys.iter().find_map(|key| self.cred_helpers.get(*key).filter(|name| !name.is_empty()));
+        if let Some(name) = own {
+            return helper(name, "credHelpers", keys);
         }
         let is_filled = |entry: &serde_json::Value| {
-            let fields = ["auth", "identitytoken", "password", "registrytoken"];
-            fields
-                .iter()
-                .any(|field| entry.get(field).and_then(|v| v.as_str()).is_some_and(|v| !v.is_empty()))
+            let is_text = |field| entry.get(field).and_then(|v| v.as_str()).is_some_and(|v| !v.is_empty());
+            ["auth", "identitytoken", "password"].into_iter().any(is_text)
         };
-        let names_it = |(stored, entry): (&String, &serde_json::Value)| {
-            (stored == key || host_of(stored) == host_of(key)) && is_filled(entry)
+        let entry = |is_its: &dyn Fn(&str, &str) -> bool| {
+            let mut entries = self.auths.iter().filter(|(_, entry)| is_filled(entry));
+            entries.find(|(stored, _)| keys.iter().any(|key| is_its(stored, key)))
         };
-        if self.auths.iter().any(names_it) {
-            return CredentialSource::File;
+        let exact = entry(&|stored, key| stored == key);
+        if let Some((key, entry)) = exact.or_else(|| entry(&|stored, key| host_of(stored) == host_of(key))) {
+            return Stored::File(key, entry);
         }
-        match self.creds_store.as_deref() {
-            Some(name) if !name.is_empty() => helper(name, "credsStore"),
-            _ => CredentialSource::Nowhere,
+        match self.creds_store.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => helper(name, "credsStore", keys),
+            None => Stored::Nowhere,
         }
     }
 
@@ -121,14 +149,6 @@ impl DockerConfig {
             [name.to_owned(), name.to_ascii_lowercase()].map(|name| (name, value.clone()))
         })
         .collect()
-    }
-}
-
-/// The name under which docker stores a registry's credentials.
-pub(super) fn credential_key(domain: &str) -> &str {
-    match domain {
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB_KEY,
-        other => other,
     }
 }
 

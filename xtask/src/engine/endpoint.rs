@@ -10,7 +10,13 @@ use super::tls::{TlsFiles, Verify};
 /// The address that a text names. `tls` says that TCP means TLS, and with which certificates; `path` where programs are
 /// looked for (none: where this process looks).
 pub(super) fn address(host: &str, tls: Option<TlsFiles>, path: Option<&str>) -> Result<Address, String> {
-    let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
+    let Some((scheme, rest)) = host.split_once("://") else {
+        if host.starts_with(['/', '.', '~']) || host.ends_with(".sock") {
+            let path = if host.starts_with('/') { host } else { "/path/to/docker.sock" };
+            return Err(format!("a socket is written with `unix://` and its whole path: unix://{path}"));
+        }
+        return tcp("tcp", host, tls);
+    };
     match scheme {
         "unix" if rest.is_empty() => Err("names no socket: unix:///var/run/docker.sock is one".to_owned()),
         "unix" => Ok(Address::Unix(rest.into())),
@@ -81,6 +87,11 @@ mod tests {
 
     #[test]
     fn what_is_no_endpoint_says_why() {
+        let written = "a socket is written with `unix://` and its whole path: unix://";
+        check("/run/my engine.sock", None, &format!("{written}/run/my engine.sock"));
+        for relative in ["docker.sock", "./docker.sock", "~/docker.sock"] {
+            check(relative, None, &format!("{written}/path/to/docker.sock"));
+        }
         check("unix://", None, "names no socket: unix:///var/run/docker.sock is one");
         check("tcp://a:b", None, "`b` is not a port");
         check("tcp://a:1/v1", None, "a path (`/v1`) is no part of an engine's endpoint here");

@@ -21,6 +21,7 @@ pub mod provision;
 pub mod recipe;
 mod session;
 mod ssh;
+mod stall;
 mod survey;
 mod tls;
 mod trace;
@@ -40,10 +41,12 @@ use crate::retry::Retriable;
 pub use archive::{ByteStream, Loaded};
 pub use bollard::DockerEngine;
 pub use connect::{Found, Surroundings, connect, endpoints, find};
+pub use credentials::{Credentials, Login};
 pub use docker_config::{CredentialSource, DockerConfig};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
 pub use patience::patiently;
 pub use survey::{ImageStore, Survey};
+pub use transfer::ASKED_WITHOUT_LOGIN;
 
 /// How far a pull, push or build is, or what it prints.
 #[derive(Clone, Debug, PartialEq)]
@@ -475,9 +478,20 @@ pub enum EngineError {
         /// What it asked to wait, in seconds.
         retry_after: Option<u64>,
     },
+    /// The registry takes no pushes.
+    #[error("{0}")]
+    ReadOnly(String),
     /// No such host, connection refused: this registry is out of reach from here.
     #[error("{0}")]
     RegistryUnreachable(String),
+    /// A registry took the question and gave no answer, or stopped in the middle of one.
+    #[error("{from} has sent nothing for {}", stall::words(*silence))]
+    Stalled {
+        /// The registry.
+        from: String,
+        /// How long it was waited for.
+        silence: Duration,
+    },
     /// An instruction of the Dockerfile failed.
     #[error("{}", failed_instruction(instruction, *exit_code, cause))]
     BuildFailed {

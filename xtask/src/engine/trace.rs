@@ -7,9 +7,9 @@ use std::time::Duration;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
-use super::{OnProgress, Progress};
+use super::{OnProgress, Progress, stall};
 use crate::excerpt::Excerpt;
-use crate::model::{LogStream, Unit};
+use crate::model::{LogStream, Reference, Unit};
 
 /// A line without an end is cut here.
 const MAX_LINE: usize = 64 * 1024;
@@ -17,6 +17,14 @@ const MAX_LINE: usize = 64 * 1024;
 const WORTH_TELLING: Duration = Duration::from_millis(100);
 /// Standard error, as logs number it.
 const STDERR: i64 = 2;
+
+/// What the builder calls the questions that it asks registries, each before the name of an image.
+const QUESTIONS: [&str; 4] = [
+    "[internal] load metadata for ",
+    "resolve image config for docker-image://",
+    "resolve image config for ",
+    "importing cache manifest from ",
+];
 
 /// The build so far.
 #[derive(Default)]
@@ -28,6 +36,10 @@ pub(super) struct Trace {
     running: Vec<String>,
     /// The first vertex that failed by itself.
     failed: Option<String>,
+    /// What comes from registries, by vertex and its part: bytes that came, and all.
+    transfers: BTreeMap<(String, String), (i64, i64)>,
+    /// How many bytes had come when it was last worth noting.
+    noted: i64,
 }
 
 #[derive(Default)]
@@ -83,9 +95,10 @@ pub(super) struct Failure {
 }
 
 impl Trace {
-    /// Takes one message in.
-    pub(super) fn take(&mut self, message: StatusResponse, progress: OnProgress<'_>) {
+    /// Takes one message in, and says whether there was anything new in it.
+    pub(super) fn take(&mut self, message: StatusResponse, progress: OnProgress<'_>) -> bool {
         let mut moved = false;
+        let has_printed = !message.logs.is_empty();
         for vertex in message.vertexes {
             moved |= self.take_vertex(vertex, progress);
         }
@@ -107,6 +120,32 @@ impl Trace {
             let detail = detail.map(|seen| instruction(&seen.name).unwrap_or(&seen.name).to_owned());
             progress(Progress::Moved { done, total, unit: Unit::Steps, detail });
         }
+        let came: i64 = self.transfers.values().map(|(came, _)| came).sum();
+        let has_come = came - self.noted >= stall::LEAST.cast_signed();
+        if moved || has_come {
+            self.noted = came;
+        }
+        moved || has_printed || has_come
+    }
+
+    /// The registry that everything which runs is waiting for; none while anything else goes on. What is looked up in the
+    /// cache counts as complete, although its layers still come.
+    pub(super) fn waits_for(&self) -> Option<String> {
+        let is_coming = |(came, all): &(i64, i64)| came < all;
+        let coming = self.transfers.iter().filter(|(_, part)| is_coming(part)).map(|((vertex, _), _)| vertex);
+        let coming: BTreeSet<&String> = coming.collect();
+        let waits = |digest: &String| {
+            let name = &self.seen.get(digest)?.name;
+            if let Some(reference) = QUESTIONS.iter().find_map(|words| name.strip_prefix(words)) {
+                return registry(reference);
+            }
+            let has_begun = self.transfers.keys().any(|(vertex, _)| vertex == digest);
+            let base = instruction(name)?.strip_prefix("FROM ")?;
+            if coming.contains(digest) || !has_begun { registry(base) } else { None }
+        };
+        let mut waited_for = self.running.iter().chain(coming.iter().copied()).map(waits);
+        let first = waited_for.next()??;
+        waited_for.all(|other| other.is_some()).then_some(first)
     }
 
     /// Hands out what has no newline at its end, and then what each instruction did.
@@ -201,6 +240,11 @@ impl Trace {
 
     /// What was transferred is told once, when it is over: the build context, a layer.
     fn take_status(&mut self, status: VertexStatus, progress: OnProgress<'_>) {
+        let came = match status.completed {
+            Some(_) => (status.total, status.total),
+            None => (status.current, status.total),
+        };
+        self.transfers.insert((status.vertex.clone(), status.id.clone()), came);
         if status.completed.is_none() || status.current <= 0 {
             return;
         }
@@ -278,6 +322,12 @@ pub(super) fn position(vertex: &str) -> Option<Position<'_>> {
     let (stage, numbers) = bracket.rsplit_once(' ').unwrap_or(("", bracket));
     let (number, of) = numbers.split_once('/')?;
     Some(Position { stage: stage.trim(), number: number.parse().ok()?, of: of.parse().ok()? })
+}
+
+/// The registry of an image, from what the builder calls it.
+fn registry(reference: &str) -> Option<String> {
+    let reference: Reference = reference.split_whitespace().next()?.parse().ok()?;
+    Some(reference.domain().to_owned())
 }
 
 /// The instruction alone: `RUN npm ci` of `[builder 2/5] RUN npm ci`; none of what the builder does for itself.

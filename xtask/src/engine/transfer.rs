@@ -16,6 +16,7 @@ use super::bollard::DockerEngine;
 use super::classify::classify;
 use super::credentials::auth_header;
 use super::http::{AnyBody, JsonLines, empty, target};
+use super::stall::{self, Watch};
 use super::{EngineError, OnProgress, Progress};
 use crate::model::{Digest, Platform, Reference, Unit};
 
@@ -80,17 +81,14 @@ pub(super) async fn pull(
         ("tag", version),
         ("platform", platform.to_string()),
     ];
+    let login = engine.credentials.find(reference.domain()).await;
+    let is_known = login.is_some();
     let mut request = Request::post(target(engine.api, "/images/create", &query));
-    if let Some(login) = engine.credentials.find(reference.domain()).await {
-        request = request.header("X-Registry-Auth", auth_header(Some(login), reference.domain()));
+    if is_known {
+        request = request.header("X-Registry-Auth", auth_header(login, reference.domain()));
     }
-    let mut lines = send(engine, request, empty(), reference).await?;
-    let mut layers = Layers::default();
-    while let Some(line) = lines.next::<Line>().await? {
-        check(&line, reference)?;
-        layers.take(&line, progress);
-    }
-    Ok(())
+    let pulled = follow(engine, request, reference, Way::In, progress).await;
+    pulled.map(drop).map_err(|error| saying_who_asked(error, engine, reference, is_known))
 }
 
 /// Pushes; the digest is that of the manifest which the registry took.
@@ -104,17 +102,81 @@ pub(super) async fn push(
         .ok_or_else(|| EngineError::Other(format!("{reference} has no tag, and only a tag can be pushed")))?;
     let path = format!("/images/{}/push", reference.familiar_repository());
     let login = engine.credentials.find(reference.domain()).await;
+    let is_known = login.is_some();
     let request = Request::post(target(engine.api, &path, &[("tag", tag.to_owned())]))
         .header("X-Registry-Auth", auth_header(login, reference.domain()));
-    let mut lines = send(engine, request, empty(), reference).await?;
+    let pushed = follow(engine, request, reference, Way::Out, progress).await;
+    let digest = pushed.map_err(|error| saying_who_asked(error, engine, reference, is_known))?;
+    digest.ok_or_else(|| EngineError::Gone(format!("the push of {reference} ended without a digest")))
+}
+
+/// What is told of a registry whose stored login cannot be used.
+pub const ASKED_WITHOUT_LOGIN: &str = "was asked without a login";
+
+/// Texts of a registry that wants to know who asks.
+const WHO: [&str; 5] = [
+    "unauthorized",
+    "authentication required",
+    "no basic auth credentials",
+    "incorrect username or password",
+    "authorization failed",
+];
+
+/// A registry that says no, with the login that it was shown.
+fn saying_who_asked(
+    error: EngineError,
+    engine: &DockerEngine,
+    reference: &Reference,
+    is_known: bool,
+) -> EngineError {
+    let EngineError::Denied(said) = error else { return error };
+    let (domain, lower) = (reference.domain(), said.to_ascii_lowercase());
+    let asks_who = WHO.iter().any(|text| lower.contains(text));
+    // Of the whole address that some engines tell, the answer is what matters.
+    let said = match said.rsplit_once(": ") {
+        Some((address, answer)) if asks_who && address.contains("://") => answer.to_owned(),
+        _ => said,
+    };
+    EngineError::Denied(match engine.credentials.trouble() {
+        Some(trouble) if !is_known => format!("{domain} {ASKED_WITHOUT_LOGIN} ({trouble}): {said}"),
+        _ if is_known && asks_who => {
+            format!("{domain} does not take the login that is stored for it: {said}")
+        }
+        _ if asks_who => format!("{domain} wants a login, and none is stored for it: {said}"),
+        _ => said,
+    })
+}
+
+/// Which way an image goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+/// Follows a transfer to its end, as long as something moves; the digest is what the registry said, if it did.
+async fn follow(
+    engine: &DockerEngine,
+    request: http::request::Builder,
+    reference: &Reference,
+    way: Way,
+    progress: OnProgress<'_>,
+) -> Result<Option<Digest>, EngineError> {
+    let registry = || Some(reference.domain().to_owned());
+    let mut watch = Watch::new(engine.stall, registry());
+    // The answer may begin only when the registry has said something.
+    let mut lines = watch.over(send(engine, request, empty(), reference), progress).await??;
     let mut layers = Layers::default();
     let mut digest = None;
-    while let Some(line) = lines.next::<Line>().await? {
+    while let Some(line) = watch.over(lines.next::<Line>(), progress).await?? {
         check(&line, reference)?;
-        layers.take(&line, progress);
+        if layers.take(&line, progress) {
+            watch.moved();
+        }
+        watch.from = registry().filter(|_| way == Way::Out || !layers.are_all_here());
         digest = line.pushed().or(digest);
     }
-    digest.ok_or_else(|| EngineError::Gone(format!("the push of {reference} ended without a digest")))
+    Ok(digest)
 }
 
 /// Makes an image of one layer from a tar, which is streamed from disk.
@@ -185,26 +247,54 @@ fn label_instruction(key: &str, value: &str) -> String {
 
 /// Bytes on their way, layer by layer.
 #[derive(Default)]
-struct Layers(BTreeMap<String, (u64, u64)>);
+struct Layers {
+    bytes: BTreeMap<String, (u64, u64)>,
+    /// What was said last of each.
+    said: BTreeMap<String, String>,
+    /// How many bytes had come when it was last worth noting.
+    noted: u64,
+}
+
+/// What the engine says of a layer that no registry is asked for any more.
+const HERE: [&str; 5] =
+    ["Already exists", "Download complete", "Verifying Checksum", "Extracting", "Pull complete"];
 
 impl Layers {
-    /// A layer is told to unpack after it was told to download, in bytes of its own: only the transfer counts.
-    fn take(&mut self, line: &Line, progress: OnProgress<'_>) {
+    /// Whether all that a registry has to give has come.
+    fn are_all_here(&self) -> bool {
+        let mut layers = self.said.values().filter(|said| !said.starts_with("Pulling from")).peekable();
+        layers.peek().is_some() && layers.all(|said| HERE.contains(&said.as_str()))
+    }
+
+    /// A layer is told to unpack after it was told to download, in bytes of its own: only the transfer counts. Says
+    /// whether there was anything new in the line.
+    fn take(&mut self, line: &Line, progress: OnProgress<'_>) -> bool {
         let (Some(id), Some(status)) = (&line.id, &line.status) else {
             if let Some(status) = &line.status {
                 let line = status.clone();
                 progress(Progress::Log { stream: crate::model::LogStream::Progress, line });
             }
-            return;
+            return true;
         };
+        let is_news = self.said.insert(id.clone(), status.clone()).as_ref() != Some(status);
+        self.count(id, status, line.progress, progress);
+        let done: u64 = self.bytes.values().map(|(done, _)| done).sum();
+        let has_moved = done >= self.noted + stall::LEAST;
+        if is_news || has_moved {
+            self.noted = done;
+        }
+        is_news || has_moved
+    }
+
+    fn count(&mut self, id: &str, status: &str, detail: Option<Detail>, progress: OnProgress<'_>) {
         let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
-        match (status.as_str(), line.progress) {
+        match (status, detail) {
             ("Downloading" | "Pushing", Some(detail)) => {
                 let total = bytes(detail.total).max(bytes(detail.current));
-                self.0.insert(id.clone(), (bytes(detail.current), total));
+                self.bytes.insert(id.to_owned(), (bytes(detail.current), total));
             }
             ("Download complete" | "Pull complete" | "Pushed", _) => {
-                let Some(layer) = self.0.get_mut(id) else { return };
+                let Some(layer) = self.bytes.get_mut(id) else { return };
                 if layer.0 == layer.1 {
                     return;
                 }
@@ -212,8 +302,8 @@ impl Layers {
             }
             _ => return,
         }
-        let (done, total) = self.0.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
-        let detail = match self.0.values().filter(|(done, total)| done < total).count() {
+        let (done, total) = self.bytes.values().fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+        let detail = match self.bytes.values().filter(|(done, total)| done < total).count() {
             0 => None,
             1 => Some(format!("layer {id}")),
             many => Some(format!("{many} layers")),
@@ -256,6 +346,37 @@ mod tests {
             *said.lock().expect("unpoisoned"),
             ["10/100 layer a", "15/150 2 layers", "105/150 layer a", "150/150 "]
         );
+    }
+
+    #[test]
+    fn only_what_is_new_is_movement_and_what_is_here_waits_for_nobody() {
+        let mut layers = Layers::default();
+        for (line, is_new, is_here) in [
+            (r#"{"status":"Pulling from library/alpine","id":"3"}"#, true, false),
+            (r#"{"status":"Waiting","progressDetail":{},"id":"a"}"#, true, false),
+            (
+                r#"{"status":"Downloading","progressDetail":{"current":10,"total":100000},"id":"a"}"#,
+                true,
+                false,
+            ),
+            (
+                r#"{"status":"Downloading","progressDetail":{"current":11,"total":100000},"id":"a"}"#,
+                false,
+                false,
+            ),
+            (r#"{"status":"Waiting","progressDetail":{},"id":"b"}"#, true, false),
+            (
+                r#"{"status":"Downloading","progressDetail":{"current":65600,"total":100000},"id":"a"}"#,
+                true,
+                false,
+            ),
+            (r#"{"status":"Download complete","progressDetail":{},"id":"a"}"#, true, false),
+            (r#"{"status":"Already exists","progressDetail":{},"id":"b"}"#, true, true),
+            (r#"{"status":"Extracting","progressDetail":{"current":1,"total":100000},"id":"a"}"#, true, true),
+        ] {
+            assert_eq!(layers.take(&serde_json::from_str(line).expect("line"), &|_| {}), is_new, "{line}");
+            assert_eq!(layers.are_all_here(), is_here, "{line}");
+        }
     }
 
     #[test]

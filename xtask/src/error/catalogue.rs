@@ -228,6 +228,7 @@ impl ErrorKind {
                 &[
                     "no credentials, or expired ones",
                     "an account that may not pull, or push, this repository",
+                    "a registry that is read-only",
                 ],
                 "`docker login REGISTRY` stores credentials",
             ),
@@ -238,6 +239,8 @@ impl ErrorKind {
                     "this network does not lead there",
                     "a proxy that is not set, or set wrongly",
                     "a mistake in the registry's name",
+                    "a registry that is down, or that takes questions and gives no answer",
+                    "a certificate that has expired, or that the engine does not trust",
                 ],
                 "`cargo xtask prefetch --network internal` asks the internal registry only; `[mirrors]` in `.config/xtask.toml` names one that answers",
             ),

@@ -83,6 +83,9 @@ pub(super) fn hint_for(error: &EngineError) -> Option<&'static str> {
         EngineError::RegistryUnreachable(_) => {
             "`--network internal` asks the internal registry only, `--offline` asks none"
         }
+        EngineError::Stalled { .. } => {
+            "name a mirror below [mirrors] in .config/xtask.toml; `stall` there is how many seconds of silence are too many"
+        }
         EngineError::PortTaken(_) => "`ss -ltnp` shows who listens where; another `--port` is another port",
         EngineError::DiskFull(_) => {
             "`docker system df` shows what takes the space, `docker builder prune` frees some of it"

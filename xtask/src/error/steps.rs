@@ -8,10 +8,10 @@ use super::mapping::hint_for;
 use super::{ErrorKind, ExitCode};
 use crate::base_images::artifact::ArtifactError;
 use crate::base_images::local_registry::RegistryError as LocalRegistryError;
-use crate::engine::EngineError;
+use crate::engine::{ASKED_WITHOUT_LOGIN, EngineError};
 use crate::execute::pull::PullError;
 use crate::execute::{Kinds, StepError};
-use crate::model::{Phase, PullSource, Reason};
+use crate::model::{Phase, PullSource, Reason, Reference};
 use crate::registry::RegistryError;
 
 /// All of the below, for whoever does the steps.
@@ -21,7 +21,9 @@ pub const KINDS: Kinds = Kinds { of_step: kind_of_step, of_reason: kind_of_reaso
 /// what it came from.
 pub fn kind_of_step(phase: Phase, error: &StepError) -> ErrorKind {
     match error {
-        StepError::Engine(error) | StepError::Build(error, _) => of_engine(phase, error),
+        StepError::Engine(error) | StepError::Build(error, _) | StepError::Push(error, _) => {
+            of_engine(phase, error)
+        }
         StepError::Pull(error) => of_pull(phase, error),
         StepError::Artifact(error) => kind_of_artifact(error),
         StepError::File(_) | StepError::Remove { .. } => ErrorKind::File,
@@ -37,11 +39,17 @@ pub fn kind_of_step(phase: Phase, error: &StepError) -> ErrorKind {
 pub fn hint_for_step(error: &StepError) -> Option<String> {
     match error {
         StepError::Engine(error) | StepError::Build(error, _) => hint_for(error).map(str::to_owned),
+        StepError::Push(error, reference) => hint_for_push(error, reference),
         StepError::Pull(error) => error.failed.iter().find_map(|(source, error)| match (source, error) {
             (PullSource::Registry(name), EngineError::Denied(_)) => {
                 Some(format!("`docker login {}` stores credentials", name.domain()))
             }
-            (_, error @ EngineError::DiskFull(_)) => hint_for(error).map(str::to_owned),
+            (PullSource::Registry(name), EngineError::RegistryUnreachable(said)) => {
+                hint_for_certificate(said, name.domain())
+            }
+            (_, error @ (EngineError::DiskFull(_) | EngineError::Stalled { .. })) => {
+                hint_for(error).map(str::to_owned)
+            }
             _ => None,
         }),
         StepError::Registry(LocalRegistryError::NoSource) => {
@@ -58,6 +66,53 @@ pub fn hint_for_step(error: &StepError) -> Option<String> {
     }
 }
 
+/// What helps against a push that failed.
+fn hint_for_push(error: &EngineError, reference: &Reference) -> Option<String> {
+    let (domain, path) = (reference.domain(), reference.path());
+    Some(match error {
+        EngineError::Denied(said) if said.contains(ASKED_WITHOUT_LOGIN) => {
+            format!("mend that file, or move it away and let `docker login {domain}` write a new one")
+        }
+        EngineError::Denied(_) => {
+            format!("`docker login {domain}` stores a login; it has to be one that may push to {path}")
+        }
+        EngineError::ReadOnly(_) => {
+            format!("whoever runs {domain} can end its read-only mode; `--registry` names another registry")
+        }
+        EngineError::RegistryUnreachable(said) => hint_for_certificate(said, domain).unwrap_or_else(|| {
+            let scheme = if reference.is_on_this_machine() { "http" } else { "https" };
+            format!(
+                "`curl -i {scheme}://{domain}/v2/` shows whether it runs; `--registry` names another registry"
+            )
+        }),
+        EngineError::Stalled { .. } => {
+            "`stall` in .config/xtask.toml is how many seconds of silence are too many".to_owned()
+        }
+        error => return hint_for(error).map(str::to_owned),
+    })
+}
+
+/// What helps where an engine and a registry do not trust each other.
+fn hint_for_certificate(said: &str, domain: &str) -> Option<String> {
+    let hints = [
+        (" expired at ", format!("whoever runs {domain} has to renew it")),
+        (" is valid from ", "`date` on the engine's machine shows whether its clock is right".to_owned()),
+        (
+            "who signed the certificate",
+            format!(
+                "on the engine's machine, /etc/docker/certs.d/{domain}/ca.crt is where the signer's certificate goes"
+            ),
+        ),
+        (
+            "speaks plain HTTP",
+            format!(
+                "`\"insecure-registries\": [\"{domain}\"]` in the engine's /etc/docker/daemon.json allows that"
+            ),
+        ),
+    ];
+    hints.into_iter().find(|(sign, _)| said.contains(sign)).map(|(_, hint)| hint)
+}
+
 /// The kind of what was not even begun, for this reason; the reason is one that counts as a failure.
 pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
     match why {
@@ -67,6 +122,9 @@ pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
         | Reason::NothingToPush(_)
         | Reason::BaseUnavailable(_)
         | Reason::UpstreamHidden(_)
+        | Reason::BaseOnlyFor { .. }
+        | Reason::OnlyFor { .. }
+        | Reason::PushForbidden(_)
         | Reason::ArtifactMissing(_)
         | Reason::Offline
         | Reason::ArtifactUnavailable
@@ -144,9 +202,9 @@ pub(super) fn kind_of_engine(error: &EngineError) -> ErrorKind {
         EngineError::Unreachable { .. } => ErrorKind::NoEngine,
         EngineError::Unfit { .. } => ErrorKind::EngineUnfit,
         EngineError::NotFound(_) => ErrorKind::ImageNotFound,
-        EngineError::Denied(_) => ErrorKind::AccessDenied,
+        EngineError::Denied(_) | EngineError::ReadOnly(_) => ErrorKind::AccessDenied,
         EngineError::Transient { .. } => ErrorKind::RegistryBusy,
-        EngineError::RegistryUnreachable(_) => ErrorKind::RegistryUnreachable,
+        EngineError::RegistryUnreachable(_) | EngineError::Stalled { .. } => ErrorKind::RegistryUnreachable,
         EngineError::BuildFailed { .. } => ErrorKind::BuildFailed,
         EngineError::PortTaken(_) => ErrorKind::PortTaken,
         EngineError::DiskFull(_) => ErrorKind::DiskFull,

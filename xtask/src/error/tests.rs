@@ -113,7 +113,7 @@ fn diagnostics_name_their_places() {
 #[test]
 fn secrets_stay_out_and_what_was_told_stays_told() {
     let secrets = Secrets::default();
-    secrets.add("hunter2");
+    secrets.add("a login", "hunter2");
     let error = Error::new(ErrorKind::PullFailed, "hunter2").because("of hunter2").hint("hunter2");
     let failure = error.telling(&secrets).unwrap();
     assert_eq!(failure.lines(Colour::No).join(" "), "error: ***   caused by: of *** hint: ***");

@@ -116,7 +116,7 @@ async fn ticks_come_late_and_then_steadily() {
 #[tokio::test(start_paused = true)]
 async fn no_free_text_keeps_a_secret() {
     let secrets = Secrets::default();
-    secrets.add("hunter2");
+    secrets.add("a login", "hunter2");
     let sink = Collect::default();
     let step = StepId::new(Phase::Build, "api");
     let text = || "a hunter2 b".to_owned();
@@ -222,7 +222,7 @@ async fn a_failed_step_gets_its_last_lines_and_its_log() {
 #[tokio::test(start_paused = true)]
 async fn hostile_output_reaches_no_sink() {
     let secrets = Secrets::default();
-    secrets.add("hunter2-4711");
+    secrets.add("a login", "hunter2-4711");
     let sink = Collect { keeps_logs: true, ..Collect::default() };
     let step = StepId::new(Phase::Build, "api");
     let line = |line: &str| EventKind::StepLog {

@@ -178,7 +178,9 @@ impl<M: MakeBase> Puller<M> {
             EngineError::Other(format!("the engine has no {pulled_as}, though the pull went well"))
         })?;
         if let Some(found) = image.platform.as_ref().filter(|found| !found.serves(platform)) {
-            return Err(EngineError::Other(format!("{pulled_as} is {found}, wanted {platform}")));
+            return Err(EngineError::Other(format!(
+                "{pulled_as} is there for {found} only, and {platform} is wanted"
+            )));
         }
         if let PullSource::IfLocked(_, locked) = source
             && !locked.is(&image)

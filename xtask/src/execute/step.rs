@@ -41,6 +41,9 @@ pub enum StepError {
     /// A build failed; the Dockerfile that it is about.
     #[error("{}", .0.told_at(.1))]
     Build(EngineError, String),
+    /// A push failed; the name that was pushed.
+    #[error("{0}")]
+    Push(EngineError, Reference),
     /// No source gave the image.
     #[error(transparent)]
     Pull(#[from] PullError),
@@ -187,7 +190,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             let policy = execution.puller.policy();
             let pushed =
                 retry::run(policy, || execution.push_once(engine, reference, &tell), &retrying).await;
-            let digest = pushed.map_err(|error| saying_who_may_push(error, reference))?;
+            let digest = pushed.map_err(|error| StepError::Push(error, reference.clone()))?;
             execution.arrived(reference, &digest).await?;
             execution.ledger.pushed(reference, &digest);
             match proof {
@@ -216,19 +219,6 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
-    }
-}
-
-/// A registry that says no: what lets somebody in.
-fn saying_who_may_push(error: EngineError, reference: &Reference) -> EngineError {
-    match error {
-        EngineError::Denied(why) => {
-            let (domain, path) = (reference.domain(), reference.path());
-            EngineError::Denied(format!(
-                "{why}\nhint: `docker login {domain}` stores the credentials of an account that may push to {path}"
-            ))
-        }
-        other => other,
     }
 }
 

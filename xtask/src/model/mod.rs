@@ -50,7 +50,7 @@ pub use plan::{
     StepKind,
 };
 pub use platform::{ParsePlatformError, Platform};
-pub use reason::{Change, Reason, unavailable_base};
+pub use reason::{Change, Reason, here_for, unavailable_base};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};

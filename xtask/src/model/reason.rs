@@ -14,6 +14,13 @@ pub enum Reason {
     InStore,
     /// The store has it under another of its names; alias gives it this one.
     OtherName(Reference),
+    /// The store has it for another platform, and nobody may be asked for the right one.
+    OnlyFor {
+        /// What the store has.
+        found: Platform,
+        /// What is asked for.
+        wanted: Platform,
+    },
     /// The store has it for another platform.
     WrongPlatform {
         /// What the store has.
@@ -155,6 +162,15 @@ pub enum Reason {
     BaseUnavailable(Reference),
     /// An image of this tree has the name of the base image that it extends, and that is here under no other name.
     UpstreamHidden(Reference),
+    /// A base image is here, but for another platform, and nobody may be asked for the right one.
+    BaseOnlyFor {
+        /// Which.
+        base: Reference,
+        /// What it is here for.
+        found: Platform,
+        /// What it is wanted for.
+        wanted: Platform,
+    },
     /// A file that goes into it (`1.2.3.zip`) is not on this machine.
     ArtifactMissing(String),
     /// An image that it builds on cannot be built.
@@ -170,6 +186,8 @@ pub enum Reason {
     Invalid(Box<Diagnostic>),
     /// It is not in the store, so it cannot be pushed.
     NothingToPush(ImageName),
+    /// Its registry may not be asked, and why not.
+    PushForbidden(&'static str),
     /// Nobody to ask.
     NoEngine,
     /// A name that the image should have is missing.
@@ -274,6 +292,9 @@ impl Reason {
             | Self::ArtifactMissing(_)
             | Self::BaseUnavailable(_)
             | Self::UpstreamHidden(_)
+            | Self::BaseOnlyFor { .. }
+            | Self::OnlyFor { .. }
+            | Self::PushForbidden(_)
             | Self::NotLocked { .. }
             | Self::NotAsLocked { .. }
             | Self::LockedMissing { .. }
@@ -333,9 +354,19 @@ impl Reason {
 const BASE: &str = "base image ";
 const UNAVAILABLE: &str = " is missing, and there is no registry to ask";
 
+/// Before the platform for which alone something is here.
+const HERE_FOR: &str = "here for ";
+const IS_HERE_FOR: &str = " is here for ";
+
 /// The base image that a [`Reason::BaseUnavailable`] is about, out of its text as events carry it.
 pub fn unavailable_base(text: &str) -> Option<&str> {
-    text.strip_prefix(BASE)?.strip_suffix(UNAVAILABLE)
+    let rest = text.strip_prefix(BASE)?;
+    rest.strip_suffix(UNAVAILABLE).or_else(|| Some(rest.split_once(IS_HERE_FOR)?.0))
+}
+
+/// The platform for which alone an image is here, out of the text of a [`Reason`] that says so.
+pub fn here_for(text: &str) -> Option<&str> {
+    Some(text.split_once(HERE_FOR)?.1.split_once(" only")?.0)
 }
 
 impl fmt::Display for Change {
@@ -364,6 +395,9 @@ impl fmt::Display for Reason {
             Self::InStore => f.write_str("already here"),
             Self::OtherName(name) => write!(f, "already here as {}", name.familiar()),
             Self::WrongPlatform { found, wanted } => write!(f, "is {found}, wanted {wanted}"),
+            Self::OnlyFor { found, wanted } => {
+                write!(f, "{HERE_FOR}{found} only, and there is no registry to ask for {wanted}")
+            }
             Self::Offline => f.write_str("missing, and --offline forbids to pull it"),
             Self::NoInternalRegistry => {
                 f.write_str("missing, and the internal network has no registry: set INTERNAL_REGISTRY")
@@ -442,6 +476,10 @@ impl fmt::Display for Reason {
                  name: `prefix` in .config/xtask.toml, or `image` in the service's service.toml, keeps them apart",
                 reference.familiar()
             ),
+            Self::BaseOnlyFor { base, found, wanted } => {
+                write!(f, "{BASE}{}{IS_HERE_FOR}{found} only, and there is no registry to ask for {wanted}", base.familiar())
+            }
+            Self::PushForbidden(why) => f.write_str(why),
             Self::ArtifactMissing(file) => write!(f, "artifact {file} is not here"),
             Self::NeedFails(name) => write!(f, "needs {name}, which cannot be built"),
             Self::Forced => f.write_str("--force"),

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
+use super::registry_prefix::is_on_this_machine;
 
 const DEFAULT_DOMAIN: &str = "docker.io";
 const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
@@ -43,6 +44,16 @@ impl Reference {
     /// The registry's host, with its port: `docker.io`, `localhost:5000`.
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// Whether its registry is Docker Hub, as it is for a name without one.
+    pub fn is_of_docker_hub(&self) -> bool {
+        self.domain() == DEFAULT_DOMAIN
+    }
+
+    /// Whether its registry runs on this machine.
+    pub fn is_on_this_machine(&self) -> bool {
+        is_on_this_machine(self.domain())
     }
 
     /// The repository below the domain: `library/alpine`.

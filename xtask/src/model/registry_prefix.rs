@@ -15,6 +15,13 @@ pub struct RegistryPrefix {
     project: Option<String>,
 }
 
+/// Whether a registry's host is this machine, which is in no network.
+pub(super) fn is_on_this_machine(domain: &str) -> bool {
+    let host = domain.rsplit_once(':').map_or(domain, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 impl RegistryPrefix {
     /// The host, with its port.
     pub fn domain(&self) -> &str {
@@ -30,9 +37,7 @@ impl RegistryPrefix {
 
     /// Whether it is served on this machine, as Docker tells it: `localhost` and 127.0.0.0/8.
     pub fn is_on_this_machine(&self) -> bool {
-        let host = self.domain.rsplit_once(':').map_or(self.domain.as_str(), |(host, _)| host);
-        let host = host.trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        is_on_this_machine(&self.domain)
     }
 
     /// What follows the prefix in a reference that lies under it: `redis:7-alpine`.

@@ -320,8 +320,6 @@ pub fn plan(
             skip(assessment.reason.clone());
             continue;
         }
-        let is_here = |base: &Reference| graph.upstreams().find(base, observed).is_some();
-        let absent = |base: &&Reference| !is_here(base) && !pulled.contains_key(*base);
         let bases = externals(image);
         if let Some(base) = stand_ins::hidden(image, graph, observed, pulls) {
             failing.insert(&image.name);
@@ -329,9 +327,10 @@ pub fn plan(
             continue;
         }
         let is_cut_off = request.cut_off && observed.capabilities.is_some();
-        if let Some(base) = bases.iter().copied().find(absent).filter(|_| is_cut_off) {
+        let mut awaited = bases.iter().filter(|_| is_cut_off).filter(|base| !pulled.contains_key(**base));
+        if let Some(why) = awaited.find_map(|base| unavailable(image, base, graph, observed)) {
             failing.insert(&image.name);
-            skip(Reason::BaseUnavailable(base.clone()));
+            skip(why);
             continue;
         }
         let awaited = contexts.get(&image.name).and_then(|c| c.awaits.as_ref());
@@ -401,6 +400,17 @@ pub fn externals(image: &Image) -> Vec<&Reference> {
         ImageSource::Build(_) => None,
     };
     source.into_iter().chain(image.base_images.iter().map(|b| &b.reference)).collect()
+}
+
+/// Why nothing can be built on an external image as it is in the store; none if it can.
+fn unavailable(image: &Image, base: &Reference, graph: &ImageGraph, observed: &Observed) -> Option<Reason> {
+    let Some((_, here)) = graph.upstreams().find(base, observed) else {
+        return Some(Reason::BaseUnavailable(base.clone()));
+    };
+    let named = image.base_images.iter().find(|b| b.reference == *base);
+    let wanted = named.and_then(|base| base.platform.as_ref()).unwrap_or(&image.platform);
+    let found = here.platform.clone().filter(|found| !found.serves(wanted))?;
+    Some(Reason::BaseOnlyFor { base: base.clone(), found, wanted: wanted.clone() })
 }
 
 /// What brings one image up to date.

@@ -42,6 +42,22 @@ impl Surroundings<'_> {
             None
         }
     }
+
+    /// Why nothing may be pushed under a name; none if it may. A registry that somebody named may be anywhere; Docker
+    /// Hub, which a name without a registry means, is outside.
+    pub fn forbid_push(&self, name: &Reference) -> Option<&'static str> {
+        if name.is_on_this_machine() {
+            None
+        } else if self.offline {
+            Some("--offline forbids to push it")
+        } else if self.network == Some(Network::Internal) && name.is_of_docker_hub() {
+            Some(
+                "without a registry in its name it would go to docker.io, which is not in the internal network: name one with --registry",
+            )
+        } else {
+            None
+        }
+    }
 }
 
 /// `harbor.example.com/ci/cache/golinks-api:builder-amd64`: what a kept stage is called in a cache. The tag of the image
@@ -206,6 +222,27 @@ mod tests {
             api: (1, 45),
             buildkit: true,
             platform: Platform::new("linux", "amd64", None),
+        }
+    }
+
+    #[test]
+    fn pushes_go_where_the_network_leads() {
+        let internal: RegistryPrefix = "harbor.example.com/p".parse().expect("prefix");
+        for (name, offline, network, expect) in [
+            ("api:1", false, Some(Network::External), None),
+            ("api:1", false, None, None),
+            ("api:1", false, Some(Network::Internal), Some("docker.io")),
+            ("docker.io/team/api:1", false, Some(Network::Internal), Some("docker.io")),
+            ("harbor.example.com/p/api:1", false, Some(Network::Internal), None),
+            ("other.example.com/api:1", false, Some(Network::Internal), None),
+            ("harbor.example.com/p/api:1", true, Some(Network::Internal), Some("--offline")),
+            ("api:1", true, None, Some("--offline")),
+            ("127.0.0.1:5000/api:1", true, Some(Network::Internal), None),
+        ] {
+            let around = Surroundings { offline, network, internal: Some(&internal) };
+            let why = around.forbid_push(&parse(name));
+            assert_eq!(why.is_some(), expect.is_some(), "{name} {network:?}: {why:?}");
+            assert!(why.is_none_or(|why| why.contains(expect.unwrap_or_default())), "{name}: {why:?}");
         }
     }
 

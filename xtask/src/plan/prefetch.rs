@@ -157,7 +157,10 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     let network = match input.reach {
         // A recipe downloads packages, so it is no way out here.
         Reach::Nobody(_) => {
-            return Err(Box::new(if why == Reason::NotInStore { Reason::Offline } else { why }));
+            return Err(Box::new(match why {
+                Reason::NotInStore => Reason::Offline,
+                why => nobody_asked(why),
+            }));
         }
         Reach::Registries(network) => network,
     };
@@ -176,7 +179,21 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     if input.bootstrap == Bootstrap::Yes {
         sources.extend(input.recipes.get(&wish.original).cloned().map(PullSource::Recipe));
     }
-    if sources.is_empty() { Err(Box::new(Reason::NoInternalRegistry)) } else { Ok((why, sources)) }
+    if !sources.is_empty() {
+        return Ok((why, sources));
+    }
+    Err(Box::new(match why {
+        why @ Reason::WrongPlatform { .. } => nobody_asked(why),
+        _ => Reason::NoInternalRegistry,
+    }))
+}
+
+/// Why a pull is not done that nobody may be asked for.
+fn nobody_asked(why: Reason) -> Reason {
+    match why {
+        Reason::WrongPlatform { found, wanted } => Reason::OnlyFor { found, wanted },
+        why => why,
+    }
 }
 
 /// Why it has to be pulled, or why not.
@@ -192,10 +209,11 @@ fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, WhyNot> {
     let (Reach::Nobody(network) | Reach::Registries(network)) = input.reach;
     let present = alias::present_as(&wish.original, &wish.written, input.observed, input.originals, network);
     match present {
-        Some((name, image)) if !image.platform.as_ref().is_some_and(wrong) => {
-            Err(Box::new(Reason::OtherName(name)))
-        }
-        _ => Ok(Reason::NotInStore),
+        None => Ok(Reason::NotInStore),
+        Some((name, image)) => match image.platform.as_ref().filter(|found| wrong(found)) {
+            Some(found) => Ok(Reason::WrongPlatform { found: found.clone(), wanted: wanted.clone() }),
+            None => Err(Box::new(Reason::OtherName(name))),
+        },
     }
 }
 

@@ -20,12 +20,22 @@ pub struct Stock<'a> {
 
 /// One push for each selected image, under its full name and each of its tags. An image that was to be built is pushed only if it was.
 /// Where nothing is built before, a name that is missing or behind is made of the image that a build would name so.
-pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, stock: Option<Stock<'_>>) -> Plan {
+/// What `forbid` gives a reason for is not pushed.
+pub fn plan(
+    selected: &BTreeSet<ImageName>,
+    graph: &ImageGraph,
+    stock: Option<Stock<'_>>,
+    forbid: &dyn Fn(&Reference) -> Option<&'static str>,
+) -> Plan {
     let mut plan = Plan::default();
     for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
         let mut first: Option<StepId> = None;
         for (reference, plain) in image.pushed_names() {
             let (name, full) = (image.name.as_str(), reference.familiar());
+            if let Some(why) = forbid(reference).map(Reason::PushForbidden) {
+                plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
+                continue;
+            }
             let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
             let (mut from, mut why) = (None, Reason::Asked);
             if let Some(stock) = stock.filter(|stock| stock.observed.capabilities.is_some()) {

@@ -3,16 +3,14 @@
 //! Purpose and limits: docs of distribution, `spec/auth/token.md` and `spec/auth/oauth.md`. Nothing in here
 //! ends up in a log or an error: without a usable answer the registry's own "denied" is what people see.
 
-use docker_credential::DockerCredential;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::{Registry, cause, is_loopback};
+use crate::engine::Login;
 use crate::model::Reference;
 
-/// The key under which Docker's own configuration keeps Docker Hub's credentials.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 const CLIENT_ID: &str = "xtask";
 
 /// What a registry asks for with a 401.
@@ -53,9 +51,9 @@ impl Registry {
     pub(super) async fn authorize(&self, reference: &Reference, response: &HeaderMap) -> Option<HeaderValue> {
         let challenges = response.get_all(header::WWW_AUTHENTICATE).iter();
         let challenge = challenges.filter_map(|value| parse_challenge(value.to_str().ok()?)).next()?;
-        let credential = self.credential(reference.domain()).await;
+        let credential = self.credentials.find(reference.domain()).await;
         match (challenge, credential) {
-            (Challenge::Basic, Some(DockerCredential::UsernamePassword(user, password))) => {
+            (Challenge::Basic, Some(Login::Password(user, password))) => {
                 self.basic(reference.domain(), &user, &password).ok()
             }
             (Challenge::Basic, _) => None,
@@ -79,12 +77,12 @@ impl Registry {
         }
         let challenges = asked.headers().get_all(header::WWW_AUTHENTICATE).iter();
         let challenge = challenges.filter_map(|value| parse_challenge(value.to_str().ok()?)).next();
-        let Some(credential) = self.credential(domain).await else {
+        let Some(credential) = self.credentials.find(domain).await else {
             let wants_password = challenge == Some(Challenge::Basic);
             return Ok(LoginAnswer::NoCredentials { wants_password });
         };
         let status = match (challenge, credential) {
-            (Some(Challenge::Basic), DockerCredential::UsernamePassword(user, password)) => {
+            (Some(Challenge::Basic), Login::Password(user, password)) => {
                 let authorization = self.basic(domain, &user, &password)?;
                 let headers = HeaderMap::from_iter([(header::AUTHORIZATION, authorization)]);
                 self.send(Method::GET, domain, "", headers).await?.status()
@@ -104,17 +102,6 @@ impl Registry {
         Ok(if status.is_success() { LoginAnswer::Accepted } else { LoginAnswer::Refused(status.as_u16()) })
     }
 
-    /// What is stored for a registry, hidden from every eye from now on.
-    async fn credential(&self, domain: &str) -> Option<DockerCredential> {
-        let credential = stored_credential(domain).await;
-        if let Some(DockerCredential::UsernamePassword(_, secret) | DockerCredential::IdentityToken(secret)) =
-            &credential
-        {
-            self.secrets.add(secret);
-        }
-        credential
-    }
-
     /// The header of a name and a password.
     fn basic(&self, domain: &str, user: &str, password: &str) -> Result<HeaderValue, String> {
         // The request is never sent; it spells the header.
@@ -128,7 +115,7 @@ impl Registry {
         realm: Url,
         service: Option<&str>,
         scope: &str,
-        credential: Option<DockerCredential>,
+        credential: Option<Login>,
     ) -> Option<String> {
         let credential = credential.filter(|_| may_carry_credentials(&realm));
         let response = self.ask_token(realm, service, Some(scope), credential).await.ok()?;
@@ -143,7 +130,7 @@ impl Registry {
         realm: Url,
         service: Option<&str>,
         scope: Option<&str>,
-        credential: Option<DockerCredential>,
+        credential: Option<Login>,
     ) -> Result<Response, String> {
         let client = self.client(realm.host_str().unwrap_or_default())?;
         let mut query = realm.clone();
@@ -151,10 +138,8 @@ impl Registry {
         query.query_pairs_mut().extend_pairs(scope.map(|scope| ("scope", scope)));
         let request = match credential {
             None => client.get(query),
-            Some(DockerCredential::UsernamePassword(user, password)) => {
-                client.get(query).basic_auth(user, Some(password))
-            }
-            Some(DockerCredential::IdentityToken(identity)) => {
+            Some(Login::Password(user, password)) => client.get(query).basic_auth(user, Some(password)),
+            Some(Login::IdentityToken(identity)) => {
                 let mut form = query;
                 form.query_pairs_mut()
                     .append_pair("grant_type", "refresh_token")
@@ -172,13 +157,6 @@ impl Registry {
 /// A password goes over TLS, or stays on this machine.
 fn may_carry_credentials(realm: &Url) -> bool {
     realm.scheme() == "https" || realm.host_str().is_some_and(is_loopback)
-}
-
-/// What `docker login` stored for a registry, credential helpers included; none when it stored nothing.
-async fn stored_credential(domain: &str) -> Option<DockerCredential> {
-    let server = if domain == "docker.io" { DOCKER_HUB_KEY.to_owned() } else { domain.to_owned() };
-    // A helper is a program that may take its time.
-    tokio::task::spawn_blocking(move || docker_credential::get_credential(&server).ok()).await.ok()?
 }
 
 fn secret(text: &str) -> Option<HeaderValue> {

@@ -127,7 +127,7 @@ fn what_may_be_over_a_moment_later_is_tried_again() {
         (unreachable("no such host"), None),
         (unreachable("connection refused"), None),
         (RegistryError::NotFound("a:1".to_owned()), None),
-        (RegistryError::Denied { domain: domain(), path: "a".to_owned() }, None),
+        (RegistryError::Denied { domain: domain(), path: "a".to_owned(), trouble: None }, None),
     ] {
         assert_eq!(error.worth_retrying_after(), after.map(Duration::from_secs), "{error}");
     }

@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_panic_is_told_as_a_bug() {
         let notes = RunNotes::default();
-        notes.secrets.add("hunter2");
+        notes.secrets.add("a login", "hunter2");
         let lines = |notes: &RunNotes| {
             let failure = telling("index out of bounds: hunter2", "xtask/src/x.rs:1:2", notes);
             failure.lines(Colour::No).join("\n")

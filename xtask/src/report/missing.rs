@@ -5,7 +5,7 @@
 
 use super::failure::{Failure, FailureSeverity};
 use super::summary::FailedStep;
-use crate::model::{Phase, Reason, Reference, unavailable_base};
+use crate::model::{Phase, Reason, Reference, here_for, unavailable_base};
 
 /// So many images are named; of the others only their number is told.
 const NAMED: usize = 6;
@@ -28,6 +28,8 @@ pub(super) enum Unasked {
     Offline,
     /// The internal network, and no registry in it.
     NoRegistry,
+    /// It is here, for another platform.
+    OtherPlatform,
 }
 
 /// Sorts failures by their cause.
@@ -69,11 +71,17 @@ impl<'a> MissingBase<'a> {
     /// Why nobody was asked for it; none when somebody was, and did not give it.
     pub fn unasked(&self) -> Option<Unasked> {
         match self.pull {
+            _ if self.here_for().is_some() => Some(Unasked::OtherPlatform),
             None => Some(Unasked::NoRegistry),
             Some(pull) if pull.detail == Reason::Offline.to_string() => Some(Unasked::Offline),
             Some(pull) if pull.detail == Reason::NoInternalRegistry.to_string() => Some(Unasked::NoRegistry),
             Some(_) => None,
         }
+    }
+
+    /// The platform for which alone it is here.
+    fn here_for(&self) -> Option<&'a str> {
+        self.pull.into_iter().chain(self.builds.first().copied()).find_map(|failed| here_for(&failed.detail))
     }
 
     /// The builds, or the pull where there are none.
@@ -84,7 +92,8 @@ impl<'a> MissingBase<'a> {
     /// What is told of it; `pull` is the telling of its pull alone, of this severity if it is given one.
     pub fn telling(&self, pull: impl Fn(&FailedStep, Option<FailureSeverity>) -> Failure) -> Failure {
         let images: Vec<&str> = self.builds.iter().map(|failed| failed.subject.as_str()).collect();
-        let what = format!("base image `{}` is missing, so {} cannot be built", self.name, list(&images));
+        let state = self.here_for().map_or("missing".to_owned(), |found| format!("here for {found} only"));
+        let what = format!("base image `{}` is {state}, so {} cannot be built", self.name, list(&images));
         match self.pull {
             Some(failed) if images.is_empty() => pull(failed, None),
             Some(failed) => Failure { what, ..pull(failed, Some(FailureSeverity::Error)) },
@@ -110,6 +119,12 @@ impl Unasked {
             Self::Offline => {
                 vec![bundle, format!("`{command}` without --offline, where there is a network, pulls")]
             }
+            Self::OtherPlatform => vec![
+                "`--platform` with the platform that is here builds for that one".to_owned(),
+                format!(
+                    "`{command} --platform P` where there is a network, or a bundle from there, brings the other"
+                ),
+            ],
             Self::NoRegistry => vec![
                 "name a registry that answers here: --internal-registry HOST, or a mirror below [mirrors] in \
                  .config/xtask.toml"

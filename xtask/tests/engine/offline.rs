@@ -61,6 +61,46 @@ fn run(world: &World, root: &Path, args: &[&str], expect: i32) -> String {
     told
 }
 
+/// A registry on this machine that nobody may ask; says whether somebody did.
+fn forbidden_registry() -> (String, impl Fn() -> bool) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let domain = listener.local_addr().unwrap().to_string();
+    (domain, move || listener.accept().is_ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_is_here_for_another_platform_is_looked_for_nowhere() {
+    let test = "a_base_that_is_here_for_another_platform_is_looked_for_nowhere";
+    let world = match private_world(None).await {
+        Ok(world) => world,
+        Err(cause) => {
+            assert!(std::env::var_os("CI").is_none(), "{test}: CI needs an engine, but {cause}");
+            eprintln!("skipped: {test}: {cause}");
+            return;
+        }
+    };
+    let (domain, was_asked) = forbidden_registry();
+    let own = Platform::local();
+    let other: Platform = if own.arch == "arm64" { "linux/amd64" } else { "linux/arm64" }.parse().unwrap();
+    // Here for the engine's own platform and wanted for another one, and the other way round.
+    for (found, wanted) in [(&own, Some(&other)), (&other, None)] {
+        let name = format!("{domain}/team/base:{}", found.arch);
+        world
+            .engine
+            .import(&world.rootfs(), &name.parse().unwrap(), found, &Default::default())
+            .await
+            .unwrap();
+        let tree = TestTree::new(&format!("//- src/shop/Dockerfile\nFROM {name}\n"));
+        let asked = wanted.map(ToString::to_string);
+        let mut args = vec!["build"];
+        args.extend(asked.iter().flat_map(|platform| ["--platform", platform]));
+        let told = run(&world, &tree.root(), &args, 13);
+        assert!(told.contains(&format!("is here for {found} only")), "{told}");
+        assert!(!was_asked(), "{told}");
+    }
+}
+
 /// The phase that the newest record ends with.
 fn last_phase(root: &Path) -> String {
     let events = std::fs::read_to_string(root.join("target/xtask/runs/latest/events.ndjson")).unwrap();

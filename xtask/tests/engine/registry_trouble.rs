@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use xtask::engine::{Engine as _, EngineError, OnProgress};
+use xtask::engine::{Engine as _, EngineError, OnProgress, Progress};
 use xtask::execute::pull::{MakeBase, PullError, Pulled, Puller};
 use xtask::execute::retry::Policy;
 use xtask::model::{Platform, PullSource, Recipe, Reference};
@@ -15,7 +15,7 @@ use xtask::registry::Registry;
 
 use crate::faulty_proxy::{FaultyProxy, Trouble};
 use crate::support::free_address;
-use crate::world::{World, quietly, real_world};
+use crate::world::{World, connect_with, quietly, real_world};
 
 /// There is no recipe in these tests.
 struct Never;
@@ -118,6 +118,42 @@ async fn a_429_that_only_the_engine_sees_is_tried_again() {
     trial.proxy.fault("GET /v2/xtask", 1, too_many(1));
     trial.pull("base:1", &[trial.source("base:1")]).await.unwrap();
     assert_eq!(trial.retries().len(), 1, "{:?}", trial.retries());
+    trial.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_says_nothing_is_left_for_the_next() {
+    let Some(trial) = Trial::new("a_registry_that_says_nothing_is_left_for_the_next").await else { return };
+    let engine = connect_with(&trial.world.host, None, Duration::from_secs(3)).await.unwrap();
+    let mute = FaultyProxy::start(None).await;
+    mute.fault("/v2/", usize::MAX, Trouble::Silent);
+    let domain = mute.domain();
+    let silent: Reference = format!("{domain}/team/base:1").parse().unwrap();
+    let warned = Mutex::new(Vec::new());
+    let progress = |progress: Progress| {
+        if let Progress::Warning(text) = progress {
+            warned.lock().unwrap().push(text);
+        }
+    };
+    let sources = [PullSource::Registry(silent.clone()), trial.source("base:1")];
+    let (reference, platform) = (trial.world.reference("base:1"), Platform::local());
+    let pulled =
+        trial.puller.pull(&engine, &reference, &platform, &sources, &progress, &|_, _, _| {}).await.unwrap();
+    assert_eq!(pulled.source, sources[1]);
+    assert_eq!(
+        *warned.lock().unwrap(),
+        [format!("nothing has come from {domain} for 1 s; given up after 3 s")]
+    );
+
+    engine.tag(&reference, &silent).await.unwrap();
+    let error = engine.push(&silent, quietly()).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("{domain} has sent nothing for 3 s"));
+    engine.remove(&silent).await.unwrap();
+
+    let text = format!("FROM {domain}/team/other:1\n");
+    let error =
+        engine.build(trial.world.path(), &trial.world.spec("x:1", &text, Vec::new()), quietly()).await;
+    assert_eq!(error.unwrap_err().to_string(), format!("{domain} has sent nothing for 3 s"));
     trial.clean_up().await;
 }
 

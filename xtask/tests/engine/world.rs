@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use xtask::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress, Surroundings, connect};
@@ -199,6 +200,15 @@ pub async fn private_world(registry: Option<Registry>) -> Result<World, String> 
 
 /// Connects to an endpoint, with the credentials that lie in a folder.
 pub async fn connect_to(host: &str, config: Option<&Path>) -> Result<AnyEngine, EngineError> {
+    connect_with(host, config, Duration::from_secs(180)).await
+}
+
+/// The same, with so much patience for silent registries.
+pub async fn connect_with(
+    host: &str,
+    config: Option<&Path>,
+    stall: Duration,
+) -> Result<AnyEngine, EngineError> {
     // An endpoint over TLS needs its certificates; a person's own credentials are none of a test's business.
     let variable = |name: &str| match name {
         "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH" => std::env::var(name).ok(),
@@ -206,6 +216,5 @@ pub async fn connect_to(host: &str, config: Option<&Path>) -> Result<AnyEngine, 
         "DOCKER_CONFIG" => config.map(|folder| folder.display().to_string()),
         _ => None,
     };
-    let surroundings = Surroundings::new(&variable, None);
-    connect(&surroundings).await
+    connect(&Surroundings { stall, ..Surroundings::new(&variable, None) }).await
 }

@@ -133,7 +133,10 @@ async fn source(kind: ErrorKind) -> Source {
         Kind::AccessDenied => Source::Step(
             Phase::Push,
             "api",
-            StepError::Engine(EngineError::Denied("requested access to the resource is denied".to_owned())),
+            StepError::Push(
+                EngineError::Denied("requested access to the resource is denied".to_owned()),
+                "harbor.example.com/ai-infra/api:v1".parse().unwrap(),
+            ),
         ),
         Kind::RegistryUnreachable => pull(
             "quay.io/keycloak/keycloak:26.0",

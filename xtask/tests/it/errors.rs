@@ -318,3 +318,47 @@ fn secrets_are_never_shown() {
     let text = repo.run("render --dry-run");
     assert!(text.contains("+key=***"), "{text}");
 }
+
+#[test]
+fn names_are_left_alone_whatever_is_secret() {
+    let repo = TestRepo::new(
+        "//- src/test-containers/Dockerfile\nFROM scratch AS staging9\nCOPY . /\n\
+         //- src/test-containers/main_test.go\n\
+         //- src/test-containers/staging9.conf\n\
+         //- .env\nDATABASE_URL=postgres://test:test@db/test\nAPI_TOKEN=staging9\nDB_USER=containers\n",
+    );
+    let plan = repo.json("plan --network external --format json");
+    assert_eq!(plan["images"][0]["reference"], "test-containers:latest");
+    assert_eq!(plan["images"][0]["inputs"], serde_json::json!(["main_test.go", "staging9.conf"]));
+    for words in ["plan --network external", "plan --format dot --network external"] {
+        let text = repo.run(words);
+        assert!(text.contains("test-containers") && !text.contains("***"), "{words}: {text}");
+        let said = "`API_TOKEN` and the password in `DATABASE_URL` are too short or too common to be hidden";
+        assert_eq!(text.matches(said).count(), 1, "{words}: {text}");
+    }
+}
+
+#[test]
+fn build_args_that_look_like_secrets_are_named_or_refused() {
+    let repo = TestRepo::new(
+        "//- src/a/Dockerfile\nFROM scratch\nARG NPM_TOKEN\nARG APP_VERSION\nARG PIP_INDEX=none\n\
+         //- src/a/service.toml\nargs = { APP_VERSION = \"1.2.3\", PIP_INDEX = \"https://joe:hunter2-x@pypi.example.com/\" }\n\
+         //- src/b/Dockerfile\nFROM scratch\nARG APP_VERSION\n",
+    );
+    let naming = "--network external --build-arg NPM_TOKEN=abc-4711 --build-arg APP_VERSION=2";
+    let warned = repo.run(&format!("plan {naming}"));
+    assert!(warned.starts_with("exit 0"), "{warned}");
+    let said = "src/a/Dockerfile:2: `NPM_TOKEN` and `PIP_INDEX` look like secrets";
+    assert_eq!(warned.matches(said).count(), 1, "{warned}");
+    assert!(
+        warned.contains("RUN --mount=type=secret,id=NPM_TOKEN") && !warned.contains("src/b/"),
+        "{warned}"
+    );
+    let repo = repo.with("XTASK_SECRET_ARGS", "refuse");
+    for command in ["build-all --dry-run", "plan"] {
+        let refused = repo.run(&format!("{command} {naming}"));
+        assert!(refused.starts_with("exit 10") && refused.contains(said), "{command}: {refused}");
+        assert!(!refused.contains("4711") && !refused.contains("hunter2"), "{command}: {refused}");
+    }
+    assert!(repo.run("plan --network external").starts_with("exit 10"), "the one in the tree is left");
+}

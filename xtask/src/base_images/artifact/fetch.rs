@@ -126,7 +126,7 @@ impl Fetcher {
         progress: OnProgress<'_>,
         on_retry: OnRetry<'_>,
     ) -> Result<Fetched, ArtifactError> {
-        spec.urls.iter().for_each(|url| self.secrets.add_url(url));
+        spec.urls.iter().for_each(|url| self.secrets.add_url("the URL of an artifact", url));
         if spec.kind == ArtifactKind::Sample {
             let found = self.look(spec, find).await?;
             return found

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use super::super::activity::{Work, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
-use super::super::locked;
 use super::super::pipeline::{self, Planned, Request, TagWord};
 use super::super::prove;
 use super::super::rebuild::compose_projects;
@@ -70,7 +69,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
     }
     let closure = closure_of(&session, &world, &planned, &compose);
     check_before(&world, &request, &planned, &closure, args.no_build)?;
-    locked::refuse(&session, &planned, &request)?;
+    pipeline::refuse(&session, &world, &planned, &request)?;
     if args.dry_run {
         super::super::print(&pipeline::plan_text(&session, &world, &planned, &request));
         super::super::print(&list(&closure));

@@ -18,11 +18,11 @@ pub(super) fn tell(session: &Session, outcome: &Outcome, args: &Lock) {
         crate::cli::say(&session.secrets.redact(&format!("note: {note}")));
     }
     let text = match args.format {
-        Format::Human => human(outcome, args.check),
+        Format::Human => session.secrets.redact(&human(outcome, args.check)).into_owned(),
         // Strings and maps with string keys: serialising them cannot fail.
         Format::Json => serde_json::to_string_pretty(&document(outcome)).unwrap_or_default(),
     };
-    crate::cli::print(&session.secrets.redact(&text));
+    crate::cli::print(&text);
 }
 
 /// How it ends, and what to do about it.

@@ -220,3 +220,41 @@ fn names_are_taken_apart() {
     assert_eq!(exit_code("x did not complete successfully: exit code: 137: context"), Some(137));
     assert_eq!(exit_code("failed to compute cache key"), None);
 }
+
+fn transfer(vertex: &str, id: &str, current: i64, total: i64) -> StatusResponse {
+    let status = VertexStatus {
+        vertex: vertex.into(),
+        id: id.into(),
+        current,
+        total,
+        completed: (current == total).then(Timestamp::default),
+        ..VertexStatus::default()
+    };
+    StatusResponse { statuses: vec![status], ..StatusResponse::default() }
+}
+
+#[test]
+fn a_registry_is_waited_for_while_nothing_else_goes_on() {
+    let question = "[internal] load metadata for docker.io/library/alpine:3";
+    let base = format!("[1/2] FROM r.example:5000/team/base:1@sha256:{}", "a".repeat(64));
+    let large = stall::LEAST.cast_signed() * 4;
+    let mut trace = Trace::default();
+    for (message, moved, waits_for) in [
+        (vertexes(vec![vertex("q", question, true, false, "")]), true, Some("docker.io")),
+        (vertexes(vec![vertex("r", "[other 2/2] RUN make", true, false, "")]), true, None),
+        (vertexes(vec![vertex("r", "[other 2/2] RUN make", true, true, "")]), true, Some("docker.io")),
+        (vertexes(vec![vertex("q", question, true, true, "")]), true, None),
+        (vertexes(vec![vertex("b", &base, true, false, "")]), true, Some("r.example:5000")),
+        // Complete by the cache's word, and its layers still come.
+        (vertexes(vec![vertex("b", &base, true, true, "")]), true, None),
+        (transfer("b", "l", 1, large), false, Some("r.example:5000")),
+        (transfer("b", "l", 2, large), false, Some("r.example:5000")),
+        (transfer("b", "l", large / 2, large), true, Some("r.example:5000")),
+        (transfer("b", "l", large, large), true, None),
+        (logs(vec![log("r", 1, b"more\n")]), true, None),
+    ] {
+        let told = format!("{message:?}");
+        assert_eq!(trace.take(message, &|_| {}), moved, "{told}");
+        assert_eq!(trace.waits_for().as_deref(), waits_for, "{told}");
+    }
+}

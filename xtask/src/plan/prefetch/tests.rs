@@ -174,9 +174,10 @@ fn is_content_with_another_name_of_the_right_platform() {
     external()
         .store("localhost/alpine:3.20", Some("linux/amd64"))
         .check(&["alpine:3.20"], "- alpine:3.20 (already here as localhost/alpine:3.20)");
-    external()
-        .store("localhost/alpine:3.20", Some("linux/arm64"))
-        .check(&["alpine:3.20"], "alpine:3.20 [docker.io/library/alpine:3.20] (not in the local store)");
+    external().store("localhost/alpine:3.20", Some("linux/arm64")).check(
+        &["alpine:3.20"],
+        "alpine:3.20 [docker.io/library/alpine:3.20] (is linux/arm64, wanted linux/amd64)",
+    );
 }
 
 #[test]
@@ -238,9 +239,10 @@ fn nobody_to_ask_is_said() {
         .recipe("alpine:3")
         .check(&["alpine:3"], "- MISSING alpine:3 (missing, and --offline forbids to pull it)");
     offline().store("alpine:3", None).check(&["alpine:3"], "- alpine:3 (already here)");
-    offline()
-        .store("alpine:3", Some("linux/arm64"))
-        .check(&["alpine:3"], "- MISSING alpine:3 (is linux/arm64, wanted linux/amd64)");
+    offline().store("alpine:3", Some("linux/arm64")).check(
+        &["alpine:3"],
+        "- MISSING alpine:3 (here for linux/arm64 only, and there is no registry to ask for linux/amd64)",
+    );
     world(Reach::Registries(Network::Internal)).check(
         &["alpine:3"],
         "- MISSING alpine:3 (missing, and the internal network has no registry: set INTERNAL_REGISTRY)",
