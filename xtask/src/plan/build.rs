@@ -437,8 +437,7 @@ fn step_kind(
         }
         (ImageSource::Build(target), why) => {
             let files = contexts.get(&image.name).map(|c| c.files.clone()).unwrap_or_default();
-            let mut spec = spec(request, image, target, assessment, files, why);
-            StepKind::Build(Box::new(spec))
+            StepKind::Build(Box::new(spec(request, image, target, assessment, files, why)))
         }
     }
 }
