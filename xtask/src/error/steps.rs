@@ -88,7 +88,16 @@ fn hint_for_push(error: &EngineError, reference: &Reference) -> Option<String> {
         EngineError::Stalled { .. } => {
             "`stall` in .config/xtask.toml is how many seconds of silence are too many".to_owned()
         }
-        error => return hint_for(error).map(str::to_owned),
+        EngineError::Unreachable { .. }
+        | EngineError::Unfit { .. }
+        | EngineError::NotFound(_)
+        | EngineError::Transient { .. }
+        | EngineError::BuildFailed { .. }
+        | EngineError::PortTaken(_)
+        | EngineError::DiskFull(_)
+        | EngineError::Gone(_)
+        | EngineError::ContextChanged { .. }
+        | EngineError::Other(_) => return hint_for(error).map(str::to_owned),
     })
 }
 
