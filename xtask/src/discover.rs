@@ -11,6 +11,7 @@ mod read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use globset::GlobSet;
 use rayon::prelude::*;
 
 use listing::OddName;
@@ -18,7 +19,7 @@ pub use listing::{EntryKind, ListEntry, Listing};
 
 use crate::config::Config;
 use crate::model::Diagnostic;
-use crate::template::{Rendered, Syntax, TemplateSource, output_path};
+use crate::template::{Claim, Rendered, Syntax, TemplateSource, output_path};
 
 /// What a service is built from.
 pub const DOCKERFILE: &str = "Dockerfile";
@@ -37,6 +38,11 @@ pub const DOCKERFILE_IGNORE: &str = "Dockerfile.dockerignore";
 
 const READ: [&str; 7] =
     [DOCKERFILE, DEPENDENCY, BUILD_TARGETS, BUILD_CONF, SERVICE_TOML, IGNORE, DOCKERFILE_IGNORE];
+
+/// Whether a file of this name says what a service is.
+pub fn is_own_name(name: &str) -> bool {
+    READ.contains(&name)
+}
 
 /// All that was found.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +110,14 @@ impl Discovered {
         self.folders().flat_map(|folder| &folder.templates).chain(&self.templates)
     }
 
+    /// Forgets templates that turned out to be somebody else's: what stands where their outputs would go is read.
+    pub fn forget(&mut self, is_foreign: &dyn Fn(&str) -> bool) {
+        let of_services = self.services.iter_mut().chain(&mut self.base_images).map(|one| &mut one.templates);
+        for templates in of_services.chain([&mut self.templates]) {
+            templates.retain(|template| !is_foreign(&template.path));
+        }
+    }
+
     /// Every folder that images come from.
     pub fn folders(&self) -> impl Iterator<Item = &ServiceSource> {
         self.services.iter().chain(&self.base_images)
@@ -149,15 +163,16 @@ pub fn discover(config: &Config) -> Discovered {
     };
     let base_dirs = dirs_of(&config.base_images);
     let service_dirs: BTreeSet<String> = dirs_of(&config.services).difference(&base_dirs).cloned().collect();
-    found.services = read_services(root, &service_dirs);
-    found.base_images = read_services(root, &base_dirs);
+    let wanted = Wanted::of(config, &mut found.problems);
+    found.services = read_services(root, &service_dirs, &wanted);
+    found.base_images = read_services(root, &base_dirs, &wanted);
     for dir in service_dirs.iter().filter(|dir| found.services.iter().all(|service| service.dir != **dir)) {
         let known = |below: &str| service_dirs.contains(below) || base_dirs.contains(below);
         found
             .problems
             .extend(listing::dockerfile_below(root, dir, known).map(|below| no_service(config, dir, &below)));
     }
-    read_root(config, &mut found);
+    read_root(config, wanted, &mut found);
     found
 }
 
@@ -178,15 +193,52 @@ fn no_service(config: &Config, dir: &str, below: &str) -> Diagnostic {
     Diagnostic::warning(dir, 0, message)
 }
 
-fn read_services(root: &Path, dirs: &BTreeSet<String>) -> Vec<ServiceSource> {
+/// Which templates the settings name, and which they leave out.
+struct Wanted {
+    listed: BTreeSet<String>,
+    skipped: GlobSet,
+}
+
+impl Wanted {
+    fn of(config: &Config, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut listed = BTreeSet::new();
+        for pattern in &config.templates {
+            let matching = glob::files(&config.root, pattern, problems);
+            let (templates, others): (Vec<_>, Vec<_>) =
+                matching.into_iter().partition(|path| Syntax::of(path).is_some());
+            if let (true, Some(other)) = (templates.is_empty(), others.first()) {
+                let message =
+                    format!("`templates` names it by `{pattern}`, but templates end with `.tpl` or `.j2`");
+                problems.push(Diagnostic::warning(other, 0, message));
+            }
+            listed.extend(templates);
+        }
+        Self { listed, skipped: glob::below(&config.templates_skip) }
+    }
+
+    /// Who says that this template is ours, as far as its path tells; none says that it is not.
+    fn claim(&self, path: &str) -> Option<Claim> {
+        let output = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(name, _)| name);
+        match Syntax::of(path)? {
+            _ if self.skipped.is_match(path) => None,
+            _ if self.listed.contains(path) => Some(Claim::Listed),
+            // Jinja is everybody's.
+            Syntax::Jinja => None,
+            Syntax::Placeholders if output.is_some_and(is_own_name) => Some(Claim::Name),
+            Syntax::Placeholders => Some(Claim::Content),
+        }
+    }
+}
+
+fn read_services(root: &Path, dirs: &BTreeSet<String>, wanted: &Wanted) -> Vec<ServiceSource> {
     let mut services: Vec<ServiceSource> =
-        dirs.par_iter().filter_map(|dir| read_service(root, dir)).collect();
+        dirs.par_iter().filter_map(|dir| read_service(root, dir, wanted)).collect();
     services.sort_by(|one, other| (&one.name, &one.dir).cmp(&(&other.name, &other.dir)));
     services
 }
 
 /// Reads one folder; none when it is no service.
-fn read_service(root: &Path, dir: &str) -> Option<ServiceSource> {
+fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource> {
     let mut service = ServiceSource {
         name: dir.rsplit('/').next().unwrap_or(dir).to_owned(),
         dir: dir.to_owned(),
@@ -201,7 +253,7 @@ fn read_service(root: &Path, dir: &str) -> Option<ServiceSource> {
         }
     };
     let is_service = top.iter().any(|entry| {
-        let name = match Syntax::of(&entry.path) {
+        let name = match wanted.claim(&service.path(&entry.path)) {
             Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
             None => &entry.path,
         };
@@ -221,57 +273,40 @@ fn read_service(root: &Path, dir: &str) -> Option<ServiceSource> {
         }
     }
     service.listing = listing::below(root, dir, top, &mut service.problems);
-    read_templates(root, &mut service);
+    read_templates(root, wanted, &mut service);
     Some(service)
 }
 
-fn read_templates(root: &Path, service: &mut ServiceSource) {
-    let paths: Vec<String> = service.listing.templates().map(|path| service.path(path)).collect();
-    if paths.is_empty() {
-        return;
-    }
-    // A linked folder may lie anywhere, and rendering writes.
-    let inside = std::fs::canonicalize(root.join(&service.dir)).is_ok_and(|real| real.starts_with(root));
-    if !inside {
-        let message = "holds templates and is a symlink out of the tree: nothing is rendered there";
-        service.problems.push(Diagnostic::error(&service.dir, 0, message));
-        return;
-    }
-    for path in paths {
+fn read_templates(root: &Path, wanted: &Wanted, service: &mut ServiceSource) {
+    let claimed = |path: &str| {
+        let path = service.path(path);
+        Some((wanted.claim(&path)?, path))
+    };
+    let paths: Vec<(Claim, String)> = service.listing.templates().filter_map(claimed).collect();
+    for (claim, path) in paths {
         let Some(output) = output_path(&service.dir, &path) else { continue };
-        match read::template(root, path, output) {
-            Ok(template) => service.templates.push(template),
+        match read::template(root, path, output, claim) {
+            Ok(template) => service.templates.extend(template),
             Err(problem) => service.problems.push(problem),
         }
     }
 }
 
 /// The root's own templates and ignore file, and what the `templates` globs name.
-fn read_root(config: &Config, found: &mut Discovered) {
+fn read_root(config: &Config, wanted: Wanted, found: &mut Discovered) {
     let root = config.root.as_path();
-    let mut paths: BTreeSet<String> = BTreeSet::new();
+    let mut paths = wanted.listed.clone();
     match listing::top(root, ".", OddName::PassedOver, &mut found.problems) {
         Ok(entries) => {
             let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
-            paths.extend(files.map(|entry| entry.path).filter(|path| Syntax::of(path).is_some()));
+            paths.extend(files.map(|entry| entry.path));
         }
         Err(problem) => found.problems.push(problem),
     }
-    for pattern in &config.templates {
-        let matching = glob::files(root, pattern, &mut found.problems);
-        let (templates, others): (Vec<_>, Vec<_>) =
-            matching.into_iter().partition(|path| Syntax::of(path).is_some());
-        if let (true, Some(other)) = (templates.is_empty(), others.first()) {
-            let message =
-                format!("`templates` names it by `{pattern}`, but templates end with `.tpl` or `.j2`");
-            found.problems.push(Diagnostic::warning(other, 0, message));
-        }
-        paths.extend(templates);
-    }
     for path in paths {
-        let Some(output) = output_path(".", &path) else { continue };
-        match read::template(root, path, output) {
-            Ok(template) => found.templates.push(template),
+        let (Some(claim), Some(output)) = (wanted.claim(&path), output_path(".", &path)) else { continue };
+        match read::template(root, path, output, claim) {
+            Ok(template) => found.templates.extend(template),
             Err(problem) => found.problems.push(problem),
         }
     }

@@ -77,6 +77,23 @@ pub fn query(program: &str, args: &[&str]) -> Option<String> {
     xshell::cmd!(shell, "{program} {args...}").quiet().ignore_stderr().read().ok()
 }
 
+/// What a shell command prints on stdout when it is run in `folder`, without the newlines at its end; else why there is
+/// nothing. Blocks.
+///
+/// # Errors
+/// When it cannot be started, or ends with a status other than 0.
+pub fn ask(command: &str, folder: &Path) -> Result<String, String> {
+    let mut shell = HostCommand::script(command).in_folder(folder).to_std();
+    let done = shell.stdin(Stdio::null()).output().map_err(|error| format!("cannot start `sh`: {error}"))?;
+    if done.status.success() {
+        let printed = String::from_utf8_lossy(&done.stdout);
+        return Ok(printed.trim_end_matches(['\n', '\r']).to_owned());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).map(|line| format!(": {}", line.trim()));
+    Err(format!("`{command}` {}{}", how_it_ended(done.status.code()), last.unwrap_or_default()))
+}
+
 /// Where a program is: in `PATH`, or where root's tools live.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     query("sh", &["-c", "PATH=$PATH:$1; command -v -- \"$2\"", "sh", ROOT_PATH, name])

@@ -2,11 +2,12 @@
 //!
 //! In: a template's text and the variables. Out: the rendered text, or everything that is undefined in it.
 //!
-//! `X.tpl` has `{{NAME}}` replaced (upper-case letters, digits and underscores; spaces and tabs inside allowed), and
+//! `X.tpl` is ours when it asks for a name that is known, or when somebody says so ([`Claim`]); a web framework's is not.
+//! It has `{{NAME}}` replaced (upper-case letters, digits and underscores; spaces and tabs inside allowed), and
 //! `${NAME}` for the names that the settings list. Everything else is somebody else's and passes untouched: nginx's
 //! `$uri`, Go's `{{ .State }}`, an action's `${{ x }}`, compose's `${X}` and `$${X}`. `X.j2` is Jinja, strict.
 //!
-//! The variables are those of `.env` as sync-config leaves it. The process environment does not override them, as it
+//! The variables are those of `.env` as sync-config leaves it, and the settings' `[variables]`. The process environment does not override them, as it
 //! would in docker compose: what is rendered ends up in images, and these must come out the same in every shell.
 
 use std::collections::BTreeMap;
@@ -30,6 +31,30 @@ pub struct TemplateSource {
     pub mode: Option<u32>,
     /// What stands at `output` now.
     pub was: Option<String>,
+    /// Why nothing can be written there.
+    pub in_the_way: Option<String>,
+    /// Who says that it is ours.
+    pub claim: Claim,
+}
+
+/// Who says that a template is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// Only the names that it asks for.
+    Content,
+    /// Its output is one of the files that say what a service is.
+    Name,
+    /// The settings' `templates` name it.
+    Listed,
+}
+
+/// What templates are rendered with.
+#[derive(Clone, Debug, Default)]
+pub struct Variables<'a> {
+    /// Value by name.
+    pub values: BTreeMap<&'a str, &'a str>,
+    /// Names that the settings give and that have no value now, each with why.
+    pub unset: BTreeMap<&'a str, &'a str>,
 }
 
 /// One rendered text.
@@ -82,18 +107,23 @@ pub fn output_path(base: &str, path: &str) -> Option<String> {
     Some(format!("{prefix}{}", parts.join("/")))
 }
 
+/// The names that a `.tpl` asks for, each with where.
+pub fn asked_names<'a>(text: &'a str, dollar_names: &[String]) -> Vec<(&'a str, usize)> {
+    placeholders(text, dollar_names).map(|found| (found.name, found.at)).collect()
+}
+
 /// Renders a template; `path` decides its syntax and names it in messages.
 ///
 /// # Errors
-/// Every undefined name with file, line and column, or the first mistake of a Jinja template.
+/// All undefined names with their places, or the first mistake of a Jinja template.
 pub fn render(
     path: &str,
     text: &str,
-    variables: &BTreeMap<&str, &str>,
+    variables: &Variables<'_>,
     dollar_names: &[String],
-) -> Result<String, Vec<Diagnostic>> {
+) -> Result<String, Diagnostic> {
     match Syntax::of(path) {
-        Some(Syntax::Jinja) => render_jinja(path, text, variables).map_err(|error| vec![error]),
+        Some(Syntax::Jinja) => render_jinja(path, text, variables),
         _ => render_placeholders(path, text, variables, dollar_names),
     }
 }
@@ -101,29 +131,45 @@ pub fn render(
 fn render_placeholders(
     path: &str,
     text: &str,
-    variables: &BTreeMap<&str, &str>,
+    variables: &Variables<'_>,
     dollar_names: &[String],
-) -> Result<String, Vec<Diagnostic>> {
+) -> Result<String, Diagnostic> {
     let mut output = String::with_capacity(text.len());
-    let mut problems = Vec::new();
+    let mut unknown = Vec::new();
     let mut copied = 0;
-    let mut at = 0;
-    while let Some(found) = text[at..].find(['{', '$']) {
-        at += found;
-        let Some((name, length)) = placeholder(text, at, dollar_names) else {
-            at += 1;
-            continue;
-        };
-        output.push_str(&text[copied..at]);
-        match variables.get(name) {
+    for found in placeholders(text, dollar_names) {
+        output.push_str(&text[copied..found.at]);
+        match variables.values.get(found.name) {
             Some(value) => output.push_str(value),
-            None => problems.push(undefined(path, text, at, name, variables)),
+            None => unknown.push((found.name.to_owned(), found.at)),
         }
-        at += length;
-        copied = at;
+        copied = found.at + found.length;
     }
     output.push_str(&text[copied..]);
-    if problems.is_empty() { Ok(output) } else { Err(problems) }
+    if unknown.is_empty() { Ok(output) } else { Err(undefined(path, text, &unknown, variables)) }
+}
+
+struct Placeholder<'a> {
+    name: &'a str,
+    at: usize,
+    length: usize,
+}
+
+fn placeholders<'a>(text: &'a str, dollar_names: &[String]) -> impl Iterator<Item = Placeholder<'a>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            at += text[at..].find(['{', '$'])?;
+            match placeholder(text, at, dollar_names) {
+                Some((name, length)) => {
+                    let found = Placeholder { name, at, length };
+                    at += length;
+                    return Some(found);
+                }
+                None => at += 1,
+            }
+        }
+    })
 }
 
 /// The name of the placeholder at `at`, and the placeholder's length.
@@ -152,13 +198,41 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'
 }
 
-fn undefined(path: &str, text: &str, at: usize, name: &str, variables: &BTreeMap<&str, &str>) -> Diagnostic {
-    let meant = did_you_mean(name, variables.keys().copied());
-    let message = format!("`{name}` is not defined in .env or .env.example{meant}");
-    Diagnostic::error(path, 0, message).at_offset(text, at)
+/// As many names as one message has.
+const MOST_NAMES: usize = 10;
+
+/// All names that a template lacks, at the place of the first one.
+fn undefined(path: &str, text: &str, unknown: &[(String, usize)], variables: &Variables<'_>) -> Diagnostic {
+    let mut names: Vec<(&str, usize)> = Vec::new();
+    for (name, at) in unknown {
+        if names.iter().all(|(known, _)| known != name) {
+            names.push((name, *at));
+        }
+    }
+    let first = names.first().map_or(0, |(_, at)| *at);
+    let why = |name: &str| match variables.unset.get(name) {
+        Some(why) => format!(": {why}"),
+        None => did_you_mean(name, variables.values.keys().copied()),
+    };
+    let message = match names[..] {
+        [(name, _)] => format!("`{name}` is not defined in .env or .env.example{}", why(name)),
+        _ => {
+            let place = |at| Diagnostic::error("", 0, "").at_offset(text, at);
+            let told = names.iter().take(MOST_NAMES).map(|(name, at)| {
+                let Diagnostic { line, column, .. } = place(*at);
+                format!("`{name}` ({line}:{column}{})", why(name))
+            });
+            let told: Vec<String> = told.collect();
+            let more = names.len().saturating_sub(MOST_NAMES);
+            let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+            let count = names.len();
+            format!("{count} names are not defined in .env or .env.example: {}{more}", told.join(", "))
+        }
+    };
+    Diagnostic::error(path, 0, message).at_offset(text, first)
 }
 
-fn render_jinja(path: &str, text: &str, variables: &BTreeMap<&str, &str>) -> Result<String, Diagnostic> {
+fn render_jinja(path: &str, text: &str, variables: &Variables<'_>) -> Result<String, Diagnostic> {
     let mut jinja = Environment::new();
     jinja.set_undefined_behavior(UndefinedBehavior::Strict);
     // Which name is undefined is worth saying in every profile, not only where minijinja was built for debugging.
@@ -167,30 +241,75 @@ fn render_jinja(path: &str, text: &str, variables: &BTreeMap<&str, &str>) -> Res
     jinja.set_syntax(syntax.map_err(|error| Diagnostic::error(path, 0, error.to_string()))?);
     // What is rendered is configuration, whatever its name ends with.
     jinja.set_auto_escape_callback(|_| AutoEscape::None);
-    let context = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let context = Value::from(context.collect::<BTreeMap<String, String>>());
-    jinja.render_named_str(path, text, context).map_err(|error| {
-        let place = |found: Diagnostic| match (error.range(), error.line()) {
-            (Some(range), _) => found.at_offset(text, range.start),
-            (None, Some(line)) => Diagnostic { line: u32::try_from(line).unwrap_or(0), ..found },
-            (None, None) => found,
+    let mut context: BTreeMap<String, String> =
+        variables.values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut unknown: Vec<(String, usize)> = Vec::new();
+    // It stops at the first name that it lacks; with that one given it goes on to the next.
+    loop {
+        let rendered = jinja.render_named_str(path, text, Value::from(context.clone()));
+        let error = match rendered {
+            Ok(text) if unknown.is_empty() => return Ok(text),
+            Ok(_) => break,
+            Err(error) => error,
         };
-        if error.kind() == minijinja::ErrorKind::UndefinedError
-            && let Some(name) = error.range().and_then(|range| text.get(range)).and_then(first_name)
-            && !variables.contains_key(name)
-        {
-            return place(undefined(path, text, 0, name, variables));
+        let lacked = error.range().filter(|_| error.kind() == minijinja::ErrorKind::UndefinedError);
+        let lacked = lacked.and_then(|range| {
+            let (name, at) = first_unknown(text.get(range.clone())?, &|name| context.contains_key(name))?;
+            Some((name, range.start + at))
+        });
+        match lacked {
+            Some((name, at)) => {
+                context.insert(name.to_owned(), String::new());
+                unknown.push((name.to_owned(), at));
+            }
+            None if unknown.is_empty() => return Err(mistake(path, text, &error)),
+            // What is wrong with a value that nobody gave says nothing.
+            None => break,
         }
-        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        place(Diagnostic::error(path, 0, format!("{}{detail}", error.kind())))
-    })
+    }
+    Err(undefined(path, text, &unknown, variables))
 }
 
-/// The variable that an expression begins with, if it begins with one.
-fn first_name(expression: &str) -> Option<&str> {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let name = &expression[..expression.find(|c| !is_name(c)).unwrap_or(expression.len())];
-    (!name.is_empty()).then_some(name)
+/// What is wrong with a Jinja template, beside names that it lacks.
+fn mistake(path: &str, text: &str, error: &minijinja::Error) -> Diagnostic {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let found = Diagnostic::error(path, 0, format!("{}{detail}", error.kind()));
+    match (error.range(), error.line()) {
+        (Some(range), _) => found.at_offset(text, range.start),
+        (None, Some(line)) => Diagnostic { line: u32::try_from(line).unwrap_or(0), ..found },
+        (None, None) => found,
+    }
+}
+
+/// Words of Jinja's own that may stand where a name could.
+const KEYWORDS: [&str; 19] = [
+    "if", "elif", "else", "for", "in", "not", "and", "or", "is", "set", "with", "do", "filter", "true",
+    "false", "none", "True", "False", "None",
+];
+
+/// The first variable of an expression that `is_known` does not know, and where it stands in there.
+fn first_unknown<'a>(expression: &'a str, is_known: &dyn Fn(&str) -> bool) -> Option<(&'a str, usize)> {
+    let mut quote = None;
+    let mut at = 0;
+    while let Some(c) = expression[at..].chars().next() {
+        let rest = &expression[at..];
+        let length = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        // Fields, filters and tests are no variables.
+        let follows = expression[..at].trim_end();
+        let is_of_something = follows.ends_with(['.', '|']) || follows.ends_with(" is");
+        let is_name = length > 0 && !c.is_ascii_digit() && quote.is_none() && !is_of_something;
+        let name = &rest[..length];
+        if is_name && !KEYWORDS.contains(&name) && !is_known(name) {
+            return Some((name, at));
+        }
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            _ => {}
+        }
+        at += if quote.is_none() { length.max(c.len_utf8()) } else { c.len_utf8() };
+    }
+    None
 }
 
 #[cfg(test)]
@@ -209,9 +328,14 @@ mod tests {
         ("lower", "low"),
     ];
 
+    fn variables() -> Variables<'static> {
+        let unset = BTreeMap::from([("GIT_SHA", "`git rev-parse HEAD` exited with status 128")]);
+        Variables { values: VARIABLES.into_iter().collect(), unset }
+    }
+
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        let variables = VARIABLES.into_iter().collect();
+        let variables = variables();
         let dollar = ["PORT".to_owned(), "GONE".to_owned()];
         assert_eq!(render("f.tpl", text, &variables, &dollar).as_deref(), Ok(expected), "{text:?}");
     }
@@ -241,17 +365,17 @@ mod tests {
 
     #[track_caller]
     fn errors(path: &str, text: &str) -> String {
-        let problems = render(path, text, &VARIABLES.into_iter().collect(), &["GONE".to_owned()]);
-        problems.expect_err(text).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        render(path, text, &variables(), &["GONE".to_owned()]).expect_err(text).to_string()
     }
 
     #[test]
     fn undefined_names_have_a_place() {
-        assert_snapshot!(errors("src/a/x.conf.tpl", "ok {{HOST}}\n  é {{ HOTS }} {{NOPE}}\n${GONE}"), @r"
-        error: src/a/x.conf.tpl:2:5: `HOTS` is not defined in .env or .env.example, did you mean `HOST`?
-        error: src/a/x.conf.tpl:2:16: `NOPE` is not defined in .env or .env.example
-        error: src/a/x.conf.tpl:3:1: `GONE` is not defined in .env or .env.example
-        ");
+        let text = "ok {{HOST}}\n  é {{ HOTS }} {{NOPE}}{{HOTS}}\n${GONE} {{GIT_SHA}}";
+        assert_snapshot!(errors("src/a/x.conf.tpl", text), @"error: src/a/x.conf.tpl:2:5: 4 names are not defined in .env or .env.example: `HOTS` (2:5, did you mean `HOST`?), `NOPE` (2:16), `GONE` (3:1), `GIT_SHA` (3:9: `git rev-parse HEAD` exited with status 128)");
+        assert_snapshot!(errors("x.tpl", "{{HOTS}}{{HOTS}}"), @"error: x.tpl:1:1: `HOTS` is not defined in .env or .env.example, did you mean `HOST`?");
+        assert_snapshot!(errors("x.j2", "{{ NOPE }}\n{% if HOTS == 'x' %}{% endif %}{{ HOST.x }}"), @"error: x.j2:1:4: 2 names are not defined in .env or .env.example: `NOPE` (1:4), `HOTS` (2:7, did you mean `HOST`?)");
+        let many: String = (0..30).map(|n| format!("{{{{N{n}}}}}")).collect();
+        assert!(errors("x.tpl", &many).ends_with("`N9` (1:55), and 20 more"), "{}", errors("x.tpl", &many));
         assert_snapshot!(errors("x.j2", "a\n{{ HOST }} {{ HOTS }}\n"), @r"error: x.j2:2:15: `HOTS` is not defined in .env or .env.example, did you mean `HOST`?");
         assert_snapshot!(errors("x.j2", "a\n{% if HOST %}\n"), @r"error: x.j2:2:14: syntax error: unexpected end of input, expected end of block");
         assert_snapshot!(errors("x.j2", "{{ HOST.x.y }}"), @r"error: x.j2:1:8: undefined value: `HOST.x` is undefined");
@@ -261,7 +385,7 @@ mod tests {
 
     #[test]
     fn jinja_renders_with_the_same_variables() {
-        let variables = VARIABLES.into_iter().collect();
+        let variables = variables();
         let text = "{% if PORT == '5432' -%}\n  {{ HOST|upper }}<&>\n{%- endif %} {{ NOPE|default('d') }}\n";
         let rendered = render("a.html.j2", text, &variables, &[]);
         assert_eq!(rendered.as_deref(), Ok("DB.EXAMPLE.COM<&> d\n"));
@@ -291,12 +415,12 @@ mod tests {
     proptest! {
         #[test]
         fn text_without_placeholders_is_kept(text in "[a-z{}$ .\n]{0,40}") {
-            prop_assert_eq!(render("f.tpl", &text, &BTreeMap::new(), &[]), Ok(text));
+            prop_assert_eq!(render("f.tpl", &text, &Variables::default(), &[]), Ok(text));
         }
 
         #[test]
         fn rendering_never_panics(text in "[A{}$ é\n%#]{0,24}") {
-            let variables = BTreeMap::from([("A", "1")]);
+            let variables = Variables { values: BTreeMap::from([("A", "1")]), ..Variables::default() };
             let _ = render("f.tpl", &text, &variables, &["A".to_owned()]);
             let _ = render("f.j2", &text, &variables, &[]);
         }

@@ -8,16 +8,19 @@ mod artifact;
 mod base_image;
 mod memory;
 mod service;
+mod variables;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::conf::UnknownKey;
 use crate::config::Config;
-use crate::discover::{BUILD_CONF, Discovered, SERVICE_TOML, discover};
+use crate::discover::{BUILD_CONF, Discovered, IGNORE, SERVICE_TOML, ServiceSource, discover, is_own_name};
 use crate::dockerfile::{self, BaseDoubt, Options};
 use crate::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
@@ -26,12 +29,13 @@ use crate::model::{
     AliasRules, Brought, Diagnostic, Image, ImageDetails, ImageName, ImageSource, ImageState, Observed,
     Platform, Reference, Severity, Step, StepKind, Triggers,
 };
+use crate::os;
 use crate::plan::build::{Contexts, Prepared, assess};
-use crate::plan::render::{RenderPlan, plan_render};
+use crate::plan::render::{RenderPlan, Standing, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
-use crate::template::Rendered;
+use crate::template::{Rendered, Variables};
 
-pub use memory::{LISTS, list_of, recall, remember};
+pub use memory::{LISTS, list_of, recall, remember, remember_rendered};
 use service::{ReadService, Reader, is_below};
 
 /// All that a command starts from.
@@ -43,6 +47,8 @@ pub struct Reading {
     pub render: RenderPlan,
     /// The tree as it will be once both are written.
     pub tree: Tree,
+    /// What commands of the settings gave templates, by name.
+    pub computed: BTreeMap<String, String>,
 }
 
 /// Which tree this is among those that share an engine, for labels: a digest of where it lies, which says nothing of
@@ -72,19 +78,42 @@ pub fn look_upon(
     external: &Triggers,
 ) -> Result<Reading, Diagnostic> {
     let sync = plan_sync_config(&config.env_files)?;
-    let discovered = discover(config);
-    let render = plan_render(discovered.all_templates(), config);
+    let mut discovered = discover(config);
+    let variables = variables::of(config, discovered.all_templates());
+    let render = render_all(&discovered, config, &variables.names(config));
+    discovered.forget(&|path| render.left.iter().any(|left| left == path));
+    let mut overlay = overlay(sync.steps.iter().chain(&render.steps));
+    overlay.extend(render.broken.iter().filter_map(|(path, why)| {
+        let broken = Some(Arc::new(why.first()?.clone()));
+        Some((path.clone(), Pending { text: "".into(), mode: None, broken }))
+    }));
     let tree = read(&ReadInput {
         config,
         discovered: &discovered,
         rendered: &render.outputs,
-        render_problems: &render.problems,
-        overlay: overlay(sync.steps.iter().chain(&render.steps)),
+        render: &render,
+        overlay,
         engine_platform,
         external,
         inner: BTreeMap::new(),
     });
-    Ok(Reading { sync, render, tree })
+    Ok(Reading { sync, render, tree, computed: variables.computed })
+}
+
+fn render_all(discovered: &Discovered, config: &Config, variables: &Variables<'_>) -> RenderPlan {
+    let before = memory::rendered(&config.root);
+    // Asked only where something would be overwritten.
+    let committed = OnceCell::new();
+    let list = || {
+        let files = os::ask("git -c safe.directory='*' ls-files -z", &config.root).unwrap_or_default();
+        files.split('\0').map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let standing = Standing {
+        is_rendered: &|path, text| before.get(path).is_some_and(|known| *known == memory::digest_of(text)),
+        was_rendered: &|path| before.contains_key(path),
+        is_committed: &|path| committed.get_or_init(list).contains(path),
+    };
+    plan_render(discovered.all_templates(), variables, config, &standing)
 }
 
 /// The files that steps are going to write.
@@ -92,7 +121,7 @@ fn overlay<'a>(steps: impl Iterator<Item = &'a Step>) -> Overlay {
     steps
         .filter_map(|step| match &step.kind {
             StepKind::WriteFile { path, contents, mode, .. } => {
-                Some((path.clone(), Pending { text: contents.as_str().into(), mode: *mode }))
+                Some((path.clone(), Pending { text: contents.as_str().into(), mode: *mode, broken: None }))
             }
             _ => None,
         })
@@ -132,8 +161,8 @@ struct ReadInput<'a> {
     discovered: &'a Discovered,
     /// Every rendered text, written or not, by root-relative path.
     rendered: &'a BTreeMap<String, Rendered>,
-    /// What rendering found wrong.
-    render_problems: &'a [Diagnostic],
+    /// What rendering comes to.
+    render: &'a RenderPlan,
     /// Files that are going to be written.
     overlay: Overlay,
     /// What the engine runs by default.
@@ -179,7 +208,8 @@ impl ReadInput<'_> {
 fn read(input: &ReadInput<'_>) -> Tree {
     let config = input.config;
     let hashes = HashCache::load(&config.root);
-    let listings = Listings::new(&config.root, input.overlay.clone(), config.modes);
+    let listings = Listings::new(&config.root, input.overlay.clone(), config.modes)
+        .explaining(input.render.unmade.clone());
     let mut tree = Tree::default();
     let reader = |service| Reader { input, service, listings: &listings, hashes: &hashes };
     let mut services: Vec<ReadService> =
@@ -192,11 +222,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
     }
     // The largest part of what was read, and no longer needed.
     drop(listings);
-    let belongs = |d: &&Diagnostic| input.discovered.folders().all(|s| !is_below(&d.file, &s.dir));
-    let own = input.render_problems.iter().filter(belongs);
-    for problem in input.discovered.problems.iter().chain(own) {
-        tree.findings.push(Finding { service: None, diagnostic: problem.clone() });
-    }
+    tree.findings.extend(unread(input, &services));
     tree.findings.extend(unknown_keys(&services));
     let mut images: Vec<Image> = Vec::new();
     let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
@@ -262,6 +288,40 @@ fn read(input: &ReadInput<'_>) -> Tree {
         tree.findings.push(Finding { service: None, diagnostic });
     }
     tree
+}
+
+impl ReadInput<'_> {
+    /// What rendering says of a service: what is odd in its folder, and which of the files that say what it is cannot
+    /// be rendered.
+    fn said_of(&self, service: &ServiceSource) -> Vec<Diagnostic> {
+        let odd = self.render.warnings.iter().filter(|found| is_below(&found.file, &service.dir));
+        let own = service.templates.iter().filter(|template| {
+            let name = template.output.strip_prefix(&service.dir).and_then(|name| name.strip_prefix('/'));
+            name.is_some_and(is_own_name)
+        });
+        let broken = own.filter_map(|template| self.render.broken.get(&template.output)).flatten();
+        broken.chain(odd).cloned().collect()
+    }
+
+    /// Why the ignore file of a context cannot be rendered.
+    fn broken_ignore(&self, context: &str) -> Option<Diagnostic> {
+        let path = if context == "." { IGNORE.to_owned() } else { format!("{context}/{IGNORE}") };
+        self.render.broken.get(&path)?.first().cloned()
+    }
+}
+
+/// What concerns no service: a template that cannot be rendered fails whoever reads its output, and nobody else.
+fn unread(input: &ReadInput<'_>, read: &[ReadService]) -> Vec<Finding> {
+    let of_nobody =
+        |found: &&Diagnostic| input.discovered.folders().all(|service| !is_below(&found.file, &service.dir));
+    let odd = input.render.warnings.iter().filter(of_nobody);
+    let is_told = |why: &&Vec<Diagnostic>| {
+        read.iter().any(|service| why.iter().any(|found| service.diagnostics.contains(found)))
+    };
+    let broken = input.render.broken.values().filter(|why| !is_told(why)).flatten();
+    let broken = broken.map(|found| Diagnostic { severity: Severity::Warning, ..found.clone() });
+    let all = input.discovered.problems.iter().chain(odd).cloned().chain(broken);
+    all.map(|diagnostic| Finding { service: None, diagnostic }).collect()
 }
 
 impl Tree {

@@ -175,7 +175,10 @@ fn start(place: &Place) -> Result<ExitCode, String> {
 fn program(place: &Place) -> Command {
     let mut command = command(place.program.as_os_str());
     // As `cargo run --package xtask` would: from here the program knows its tree.
-    command.args(std::env::args_os().skip(1)).env("CARGO_MANIFEST_DIR", place.workspace.join("xtask"));
+    command.args(std::env::args_os().skip(1));
+    if variable("CARGO_MANIFEST_DIR").is_some() {
+        command.env("CARGO_MANIFEST_DIR", place.workspace.join("xtask"));
+    }
     command
 }
 

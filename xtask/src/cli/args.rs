@@ -57,7 +57,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The tree [default: the nearest folder above with .config/xtask.toml, else the workspace of xtask/]
+    /// The tree [default: the nearest folder above with .config/xtask.toml, else the workspace that cargo runs this of, else the git repository, else this folder]
     #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]
     pub root: Option<PathBuf>,
     /// Read settings from this file instead of .config/xtask.toml
@@ -148,7 +148,7 @@ pub enum Command {
     /// Bring .env up to .env.example
     SyncConfig(Files),
     /// Render every template
-    Render(Files),
+    Render(Render),
     /// Build what is stale, in dependency order, in parallel
     #[command(visible_alias = "build-service")]
     Build(Build),
@@ -316,6 +316,17 @@ pub struct Files {
     /// Print what would change and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `render`
+#[derive(Debug, Args)]
+pub struct Render {
+    /// How much is done.
+    #[command(flatten)]
+    pub files: Files,
+    /// Write committed files too that differ from what their templates render to, and that xtask did not write
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `build`

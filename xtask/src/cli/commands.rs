@@ -111,16 +111,18 @@ pub(super) async fn alias(typed: &Typed<'_>, args: args::Alias) -> Result<ExitCo
 
 /// `sync-config`
 pub(super) async fn sync_config(typed: &Typed<'_>, args: args::Files) -> Result<ExitCode, Error> {
-    files(typed, &args, Phase::SyncConfig).await
+    let session = Session::open(typed, Layer::default(), &[])?;
+    files(session, &args, Phase::SyncConfig).await
 }
 
 /// `render`
-pub(super) async fn render(typed: &Typed<'_>, args: args::Files) -> Result<ExitCode, Error> {
-    files(typed, &args, Phase::Render).await
+pub(super) async fn render(typed: &Typed<'_>, args: args::Render) -> Result<ExitCode, Error> {
+    let mut session = Session::open(typed, Layer::default(), &[])?;
+    session.config.overwrite = args.force;
+    files(session, &args.files, Phase::Render).await
 }
 
-async fn files(typed: &Typed<'_>, args: &args::Files, phase: Phase) -> Result<ExitCode, Error> {
-    let session = Session::open(typed, Layer::default(), &[])?;
+async fn files(session: Session, args: &args::Files, phase: Phase) -> Result<ExitCode, Error> {
     let request = Request { check: args.check, dry_run: args.dry_run, ..Request::of(&[phase]) };
     pipeline::run(&session, &request).await
 }

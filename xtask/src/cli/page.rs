@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::Report;
-use super::session::Typed;
-use crate::config::find_root;
+use super::session::{Typed, standpoint};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::inside::Folder;
@@ -15,9 +14,8 @@ use crate::suggest::did_you_mean;
 
 /// `report`: the page of a run, made now if it is not there yet.
 pub(super) async fn run(typed: &Typed<'_>, args: &Report) -> Result<ExitCode, Error> {
-    let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
     let env = Env::from_process();
-    let root = find_root(typed.global.root.as_deref(), &here, &env)?;
+    let root = standpoint(typed, &env)?.root;
     let (runs, id) = find(&root, &args.run)?;
     let make = {
         let (runs, id) = (runs.clone(), id.clone());

@@ -302,7 +302,9 @@ pub(super) fn make_plan(
     if request.has(Phase::Render) {
         plan.steps.extend(world.render.steps.iter().cloned());
         plan.skipped.extend(world.render.skipped.iter().cloned());
-        plan.skipped.extend(world.render.problems.iter().map(|found| {
+        // Of images that read what cannot be rendered their builds tell.
+        let asked = (!request.needs_images()).then(|| world.render.problems());
+        plan.skipped.extend(asked.into_iter().flatten().map(|found| {
             let why = Reason::Invalid(Box::new(found.clone()));
             Skipped { phase: Phase::Render, subject: found.file.clone(), why }
         }));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::args::{self, Format, PlanFormat};
 use super::pipeline::{self, Request, TagWord};
-use super::session::{Session, Typed};
-use crate::config::{Layer, find_root, parse_build_arg};
+use super::session::{Session, Typed, standpoint};
+use crate::config::{Layer, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
@@ -161,8 +161,7 @@ async fn image_meant(typed: &Typed<'_>, word: &str) -> Result<String, Error> {
 
 /// `history`
 pub(super) async fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
-    let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
-    let root = find_root(typed.global.root.as_deref(), &here, &Env::from_process())?;
+    let root = standpoint(typed, &Env::from_process())?.root;
     let image = match args.name.as_ref().or(args.image.as_ref()) {
         Some(word) => Some(image_meant(typed, word).await?),
         None => None,

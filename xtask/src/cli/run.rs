@@ -98,9 +98,9 @@ impl<'a> Run<'a> {
         }
         // What fails for it is told as a failure, with this very text.
         let is_told = |found: &&Diagnostic| {
-            planned.plan.skipped.iter().any(|s| matches!(&s.why, Reason::Invalid(why) if **why == **found))
+            planned.plan.skipped.iter().any(|s| matches!(&s.why, Reason::Invalid(why) if why.place() == found.place() && why.message == found.message))
         };
-        retain_concerning(request, &mut document);
+        retain_concerning(request, world, &mut document);
         document.diagnostics.retain(|found| !is_told(&found));
         for diagnostic in model::told(&document.diagnostics) {
             let message = format!("{}: {}", diagnostic.place(), diagnostic.message);
@@ -219,6 +219,14 @@ impl<'a> Run<'a> {
         let mut reread: Option<World> = None;
         for phase in phases.iter().copied() {
             self.position += 1;
+            if phase == Phase::Render
+                && let Err(error) = tree::remember_rendered(&session.config.root, &world.render.outputs)
+            {
+                let message = format!(
+                    "cannot remember what templates were rendered to, so committed ones will be left alone: {error}"
+                );
+                self.emitter.emit(EventKind::StepWarning { step: None, message });
+            }
             if phase == Phase::Build {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
                     observed = patiently(session.observe(engine, world), &slow).await?;

@@ -12,7 +12,7 @@ use super::locked;
 use super::names::Names;
 use super::pipeline::{Request, Subject, TagWord};
 use crate::base_images::artifact::Fetcher;
-use crate::config::{self, Config, ConfigError, Layer, Scalar, parse_build_arg};
+use crate::config::{self, Config, ConfigError, Layer, Scalar, Variable, parse_build_arg};
 use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::engine::provision::Home;
 use crate::engine::{self, AnyEngine, Credentials, Engine as _, EngineError, Surroundings, patiently};
@@ -65,13 +65,61 @@ pub(super) struct Session {
     endpoint: Option<String>,
 }
 
+/// Where a command works.
+pub(super) struct Standpoint {
+    /// The tree's root.
+    pub root: PathBuf,
+    /// What relative paths that were typed start from.
+    pub here: PathBuf,
+}
+
+/// Finds both; a root that nobody asked for is named before anything else is said.
+pub(super) fn standpoint(typed: &Typed<'_>, env: &Env) -> Result<Standpoint, Error> {
+    let global = typed.global;
+    let here = here(typed)?;
+    let root = config::find_root(global.root.as_deref(), &here, env)?;
+    let is_for_people =
+        !global.quiet && !matches!(global.progress, ProgressChoice::Json | ProgressChoice::Quiet);
+    if let Some(guessed) = root.guessed.filter(|_| is_for_people) {
+        super::say(&format!("root: {} ({guessed}; --root DIR names another)", root.path.display()));
+    }
+    Ok(Standpoint { root: root.path, here })
+}
+
+/// The working folder. Where it is gone, a root that needs none will do.
+fn here(typed: &Typed<'_>) -> Result<PathBuf, Error> {
+    let error = match std::env::current_dir() {
+        Ok(here) => return Ok(here),
+        Err(error) => error,
+    };
+    if let Some(root) = typed.global.root.as_ref().filter(|root| root.is_absolute()) {
+        return Ok(root.clone());
+    }
+    let what = match error.kind() {
+        std::io::ErrorKind::NotFound => "the working directory does not exist any more",
+        _ => "the working directory cannot be used",
+    };
+    Err(Error::new(ErrorKind::File, what)
+        .because(error.to_string())
+        .hint("`cd` to a folder that is there, or name the tree: --root /path/to/it"))
+}
+
 impl Session {
     /// Finds the root and reads the settings; `layer` is what the command's own options set.
     pub fn open(typed: &Typed<'_>, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
-        let global = typed.global;
         let env = Env::from_process();
-        let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
-        let root = config::find_root(global.root.as_deref(), &here, &env)?;
+        let Standpoint { root, here } = standpoint(typed, &env)?;
+        Self::open_at(typed, (&root, &here), env, layer, build_args)
+    }
+
+    fn open_at(
+        typed: &Typed<'_>,
+        (root, here): (&Path, &Path),
+        env: Env,
+        layer: Layer,
+        build_args: &[String],
+    ) -> Result<Self, Error> {
+        let global = typed.global;
         let mut layer = layer.or(global.layer());
         for text in build_args {
             if let Some((name, value)) =
@@ -81,7 +129,7 @@ impl Session {
             }
         }
         let file = global.config.as_ref().map(|path| here.join(path));
-        let config = config::load(&root, layer, &env, file.as_deref())?;
+        let config = config::load(root, layer, &env, file.as_deref())?;
         Ok(Self::of(typed, env, config))
     }
 
@@ -90,13 +138,22 @@ impl Session {
     /// # Errors
     /// When not even these can be had.
     pub fn open_or_built_in(typed: &Typed<'_>, layer: Layer) -> Result<(Self, Option<Error>), Error> {
-        let trouble = match Self::open(typed, layer.clone(), &[]) {
+        let env = Env::from_process();
+        let (Standpoint { root, here }, trouble) = match standpoint(typed, &env) {
+            Ok(ground) => (ground, None),
+            Err(trouble) => {
+                let here = here(typed)?;
+                (Standpoint { root: here.clone(), here }, Some(trouble))
+            }
+        };
+        let opened = match trouble {
+            None => Self::open_at(typed, (&root, &here), env.clone(), layer.clone(), &[]),
+            Some(trouble) => Err(trouble),
+        };
+        let trouble = match opened {
             Ok(session) => return Ok((session, None)),
             Err(trouble) => trouble,
         };
-        let env = Env::from_process();
-        let here = std::env::current_dir().map_err(|error| Error::of(ErrorKind::File, &error))?;
-        let root = config::find_root(typed.global.root.as_deref(), &here, &env).unwrap_or(here);
         let config = config::built_in(&root, layer.or(typed.global.layer()), &env)?;
         Ok((Self::of(typed, env, config), Some(trouble)))
     }
@@ -109,6 +166,11 @@ impl Session {
         }
         for (name, value) in &config.dotenv {
             secrets.add_variable(name, value);
+        }
+        for (name, variable) in &config.variables {
+            if let Variable::Value(value) = variable {
+                secrets.add_variable(name, value);
+            }
         }
         for (name, url) in env.proxies() {
             secrets.add_url(&format!("`{name}`"), &url);
@@ -267,7 +329,7 @@ impl Session {
             }
             external = now;
         }
-        let Reading { sync, render, mut tree } = files;
+        let Reading { sync, render, mut tree, .. } = files;
         self.suit(&mut tree, &engine, &observed).await;
         if let Ok(engine) = &engine {
             let bases = self.bases(tree.graph.images());
@@ -303,7 +365,7 @@ impl Session {
 
     /// The same world with its files read again, after something came that they stand on.
     pub async fn look_again(&self, world: &World, external: Triggers) -> Result<World, Error> {
-        let Reading { sync, render, mut tree } =
+        let Reading { sync, render, mut tree, .. } =
             self.read_files(platform_of(&world.observed), &external).await?;
         self.suit(&mut tree, &world.engine, &world.observed).await;
         let (places, lock) = (self.places(), world.lock.clone());
@@ -358,6 +420,9 @@ impl Session {
         let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
         let reading = read.map_err(ConfigError::Invalid)?;
         self.hide_build_args(&reading.tree);
+        for (name, value) in &reading.computed {
+            self.secrets.add_variable(name, value);
+        }
         self.spare_names(&reading.tree);
         Ok(reading)
     }
@@ -879,7 +944,7 @@ impl World {
             };
             self.tree.findings.iter().filter(concerns).map(|f| f.diagnostic.clone()).collect()
         } else if request.has(Phase::Render) {
-            self.render.problems.clone()
+            self.render.problems().cloned().collect()
         } else {
             Vec::new()
         };

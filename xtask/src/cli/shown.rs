@@ -8,7 +8,6 @@ use crate::model::{
 };
 use crate::network;
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
-use crate::report::places::TEMPLATE;
 
 /// The document that `plan` and `--dry-run` print.
 pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
@@ -42,10 +41,10 @@ pub(super) fn foreseeing(
 }
 
 /// A command about files alone hears of the templates that it renders, and of nothing else.
-pub(super) fn retain_concerning(request: &Request, document: &mut PlanDocument) {
+pub(super) fn retain_concerning(request: &Request, world: &World, document: &mut PlanDocument) {
     if !request.needs_images() && !request.asks_network() {
-        let is_rendering = request.has(Phase::Render);
-        document.diagnostics.retain(|found| is_rendering && found.file.ends_with(TEMPLATE));
+        let found = world.render.problems().chain(&world.render.warnings);
+        document.diagnostics = found.filter(|_| request.has(Phase::Render)).cloned().collect();
     }
 }
 
@@ -152,7 +151,7 @@ pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, req
         (false, true) => Scope::BaseImages,
         (false, false) => Scope::Files,
     };
-    retain_concerning(request, &mut document);
+    retain_concerning(request, world, &mut document);
     let verdict = planned.verdict.as_ref();
     let text = explain::text(&document, &planned.plan, verdict, scope, &|text| session.hide_in_files(text));
     session.secrets.redact(&text).into_owned()

@@ -26,6 +26,8 @@ pub struct Layer {
     pub mirrors: BTreeMap<String, Vec<RegistryPrefix>>,
     pub aliases: BTreeMap<String, String>,
     pub templates: Option<Vec<TreeGlob>>,
+    pub templates_skip: Option<Vec<TreeGlob>>,
+    pub variables: BTreeMap<String, Variable>,
     pub compose: Option<Vec<String>>,
     pub dollar_names: Option<Vec<String>>,
     pub context: Option<ContextChoice>,
@@ -127,6 +129,8 @@ impl Layer {
             mirrors: merge(self.mirrors, lower.mirrors),
             aliases: merge(self.aliases, lower.aliases),
             templates: self.templates.or(lower.templates),
+            templates_skip: self.templates_skip.or(lower.templates_skip),
+            variables: merge(self.variables, lower.variables),
             compose: self.compose.or(lower.compose),
             dollar_names: self.dollar_names.or(lower.dollar_names),
             context: self.context.or(lower.context),
@@ -152,6 +156,41 @@ impl Layer {
             base_image: self.base_image.or(lower.base_image),
             artifact: self.artifact.or(lower.artifact),
             registry_port: self.registry_port.or(lower.registry_port),
+        }
+    }
+}
+
+/// Where a variable of templates has its value from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Variable {
+    /// It stands there.
+    Value(String),
+    /// A variable of the environment: `{ env = "NAME" }`.
+    Env(String),
+    /// What a shell command prints: `{ command = "…" }`.
+    Command(String),
+}
+
+impl TryFrom<toml::Value> for Variable {
+    type Error = &'static str;
+
+    fn try_from(value: toml::Value) -> Result<Self, Self::Error> {
+        const EXPECTED: &str = "a variable is a value, `{ env = \"NAME\" }` or `{ command = \"…\" }`";
+        match value {
+            toml::Value::String(text) => Ok(Self::Value(text)),
+            toml::Value::Integer(number) => Ok(Self::Value(number.to_string())),
+            toml::Value::Boolean(flag) => Ok(Self::Value(flag.to_string())),
+            toml::Value::Table(table) => match table.iter().next() {
+                Some((key, toml::Value::String(name))) if table.len() == 1 && key == "env" => {
+                    Ok(Self::Env(name.clone()))
+                }
+                Some((key, toml::Value::String(text))) if table.len() == 1 && key == "command" => {
+                    Ok(Self::Command(text.clone()))
+                }
+                _ => Err(EXPECTED),
+            },
+            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Array(_) => Err(EXPECTED),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::model::{ArtifactKind, Diagnostic};
 use crate::suggest::did_you_mean;
 use crate::toml_words;
 
-use super::layer::{ArtifactLayer, BaseImageLayer, Layer, NetworkChoice};
+use super::layer::{ArtifactLayer, BaseImageLayer, Layer, NetworkChoice, Variable};
 use super::settings::{Refused, SETTINGS};
 use super::{ArtifactSettings, BaseImageSettings, BuildArgs, Config};
 
@@ -81,23 +81,46 @@ pub struct EnvFiles {
     pub current: Option<String>,
 }
 
-/// The tree's root, absolute: `--root`, else the nearest ancestor of `cwd` with `.config/xtask.toml`, else the
-/// Cargo workspace that this program was built from.
+/// A tree's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Absolute.
+    pub path: PathBuf,
+    /// What it was taken for, where that need not be what somebody means.
+    pub guessed: Option<&'static str>,
+}
+
+/// The tree's root: `--root`, else the nearest ancestor of `cwd` with `.config/xtask.toml`, else the Cargo workspace
+/// that cargo runs this program of, else the git repository that `cwd` is in, else `cwd`.
 ///
 /// # Errors
-/// When what was named, or the workspace, is not a folder.
-pub fn find_root(explicit: Option<&Path>, cwd: &Path, env: &Env) -> Result<PathBuf, ConfigError> {
+/// When it is not a folder.
+pub fn find_root(explicit: Option<&Path>, cwd: &Path, env: &Env) -> Result<Root, ConfigError> {
+    let found = |path: &Path, guessed| Ok(Root { path: folder(path)?, guessed });
     if let Some(named) = explicit {
-        return folder(&cwd.join(named));
+        return found(&cwd.join(named), None);
     }
+    let repository = cwd.ancestors().find(|dir| dir.join(".git").exists());
     if let Some(marked) = cwd.ancestors().find(|dir| dir.join(PROJECT_FILE).is_file()) {
-        return folder(marked);
+        // Settings of a home folder, say, above a repository that knows nothing of them.
+        let is_around =
+            repository.is_some_and(|repository| repository != marked && repository.starts_with(marked));
+        return found(
+            marked,
+            is_around.then_some("it has .config/xtask.toml, and is around this repository"),
+        );
     }
-    // `cargo run` names the package's folder; a binary that was moved away from its tree has it built in.
+    // `cargo run` names the package's folder.
     let run_by_cargo = env.get_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let run_by_cargo = run_by_cargo.filter(|dir| dir.ends_with("xtask") && dir.is_dir());
-    let package = run_by_cargo.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-    folder(package.parent().unwrap_or(&package))
+    let package = run_by_cargo.filter(|dir| dir.ends_with("xtask") && dir.is_dir());
+    if let Some(workspace) = package.as_deref().and_then(Path::parent) {
+        let is_elsewhere = !cwd.starts_with(workspace);
+        return found(workspace, is_elsewhere.then_some("the workspace that cargo runs xtask of"));
+    }
+    match repository {
+        Some(repository) => found(repository, Some("this git repository")),
+        None => found(cwd, Some("the working directory")),
+    }
 }
 
 fn folder(path: &Path) -> Result<PathBuf, ConfigError> {
@@ -359,6 +382,13 @@ fn complete(
         mirrors: all.mirrors,
         alias_prefixes: all.aliases,
         templates: globs(all.templates),
+        templates_skip: globs(all.templates_skip),
+        variables: all
+            .variables
+            .into_iter()
+            .map(|(name, variable)| (name, of_environment(variable, env)))
+            .collect(),
+        overwrite: false,
         compose: all.compose.unwrap_or_default(),
         dollar_names: all.dollar_names.unwrap_or_default(),
         context: all.context.unwrap_or_default(),
@@ -387,6 +417,16 @@ fn complete(
         dotenv: values,
         env_files,
         warnings,
+    }
+}
+
+/// A variable that the environment has is a value from here on.
+fn of_environment(variable: Variable, env: &Env) -> Variable {
+    match variable {
+        Variable::Env(name) => {
+            env.get(&name).map_or(Variable::Env(name.clone()), |v| Variable::Value(v.to_owned()))
+        }
+        other @ (Variable::Value(_) | Variable::Command(_)) => other,
     }
 }
 

@@ -15,9 +15,9 @@ use std::time::Duration;
 pub use docker_args::DockerArgs;
 pub use layer::{
     ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Port, Positive,
-    Scalar, Tag, TreeGlob, Version, parse_bool,
+    Scalar, Tag, TreeGlob, Variable, Version, parse_bool,
 };
-pub use load::{ConfigError, EnvFiles, built_in, find_root, load, parse_build_arg};
+pub use load::{ConfigError, EnvFiles, Root, built_in, find_root, load, parse_build_arg};
 pub use settings::{SETTINGS, Setting, settings_table};
 
 use crate::model::{ArtifactKind, Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
@@ -51,6 +51,12 @@ pub struct Config {
     pub alias_prefixes: BTreeMap<String, String>,
     /// Globs of further templates, relative to the root, beyond the services' folders and the root itself.
     pub templates: Vec<String>,
+    /// Globs of files and folders whose templates are another program's.
+    pub templates_skip: Vec<String>,
+    /// Names that templates may ask for beyond those of `.env`. One that is still of the environment is not set there.
+    pub variables: BTreeMap<String, Variable>,
+    /// `render --force`: files that somebody else committed are written too.
+    pub overwrite: bool,
     /// Compose files, relative to the root; empty is the one that compose finds there.
     pub compose: Vec<String>,
     /// Names for which `${NAME}` is replaced too.

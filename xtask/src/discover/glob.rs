@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use crate::model::Diagnostic;
 
@@ -19,6 +19,18 @@ pub(super) fn folders(root: &Path, pattern: &str, problems: &mut Vec<Diagnostic>
 /// The files that a pattern names, relative to the root. Linked files count, those in linked folders do not.
 pub(super) fn files(root: &Path, pattern: &str, problems: &mut Vec<Diagnostic>) -> Vec<String> {
     expand(root, pattern, Wanted::Files, problems)
+}
+
+/// Matches what patterns name, and everything below folders that they name.
+pub(super) fn below(patterns: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        // The settings accept valid globs only.
+        for whole in [pattern.clone(), format!("{pattern}/**")] {
+            GlobBuilder::new(&whole).literal_separator(true).build().ok().map(|glob| set.add(glob));
+        }
+    }
+    set.build().unwrap_or_default()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

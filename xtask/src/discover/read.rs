@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use crate::inside::Folder;
 use crate::model::Diagnostic;
-use crate::template::TemplateSource;
+use crate::template::{Claim, TemplateSource};
 
 /// A file that was seen a moment ago.
 pub(super) fn required(root: &Path, path: &str) -> Result<String, Diagnostic> {
@@ -45,16 +45,27 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Err(io::Error::other(if metadata.is_dir() { "it is a folder" } else { "it is not a regular file" }))
 }
 
-/// A template, with what its output is to replace.
-pub(super) fn template(root: &Path, path: String, output: String) -> Result<TemplateSource, Diagnostic> {
-    let text = required(root, &path)?;
+/// A template, with what its output is to replace; none for one that only its text could claim, and has none.
+pub(super) fn template(
+    root: &Path,
+    path: String,
+    output: String,
+    claim: Claim,
+) -> Result<Option<TemplateSource>, Diagnostic> {
+    let text = match required(root, &path) {
+        Ok(text) => text,
+        Err(_) if claim == Claim::Content => return Ok(None),
+        Err(problem) => return Err(problem),
+    };
     let stays = Folder::open(root).and_then(|tree| tree.check(&output));
-    stays.map_err(|error| Diagnostic::error(&path, 0, format!("its output {error}")))?;
-    let was = optional(root, &output).map_err(|problem| {
-        let message = format!("its output {} {}", problem.place(), problem.message);
-        Diagnostic::error(&path, 0, message)
-    })?;
-    Ok(TemplateSource { mode: mode(&root.join(&path)), path, output, text, was })
+    let stays = stays.map_err(|error| error.to_string());
+    let was =
+        stays.and_then(|()| optional(root, &output).map_err(|p| format!("{} {}", p.place(), p.message)));
+    let (was, in_the_way) = match was {
+        Ok(was) => (was, None),
+        Err(why) => (None, Some(format!("its output {why}"))),
+    };
+    Ok(Some(TemplateSource { mode: mode(&root.join(&path)), path, output, text, was, in_the_way, claim }))
 }
 
 #[cfg(unix)]

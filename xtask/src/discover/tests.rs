@@ -5,7 +5,8 @@ use insta::assert_snapshot;
 use super::*;
 use crate::config::{Layer, load};
 use crate::env::Env;
-use crate::plan::render::plan_render;
+use crate::plan::render::{Standing, plan_render};
+use crate::template::Variables;
 use crate::testing::TestTree;
 
 fn config(tree: &TestTree) -> Config {
@@ -49,7 +50,6 @@ fn finds_what_a_foreign_tree_has() {
       src/redis/dependency.conf.tpl -> src/redis/dependency.conf
     service web in src/web: build.conf
       src/web/Dockerfile.tpl -> src/web/Dockerfile
-      src/web/b.yml.j2 -> src/web/b.yml
       src/web/templates/conf.d/a.conf.tpl -> src/web/conf.d/a.conf
     base alpine in docker/base-images/alpine: Dockerfile
     compose.yml.tpl -> compose.yml
@@ -96,6 +96,24 @@ fn globs_choose_folders_and_templates() {
 }
 
 #[test]
+fn jinja_is_ours_where_it_is_listed_and_what_is_skipped_never() {
+    let tree = TestTree::new(
+        "//- .config/xtask.toml\ntemplates = ['src/a/*.j2', 'x.j2']\ntemplates_skip = ['src/b/views', '**/odd.tpl']\n\
+         //- src/a/Dockerfile.j2\nFROM a\n//- src/b/Dockerfile\nFROM b\n//- src/b/x.yml.j2\n//- src/b/c.tpl\n//- src/b/views/deep/v.tpl\n\
+         //- src/b/deep/odd.tpl\n//- src/b/bytes.tpl\n//- src/c/Dockerfile.j2\nFROM c\n//- x.j2\n//- y.j2\n//- odd.tpl\n",
+    );
+    tree.write("src/b/bytes.tpl", b"{{A}} \xff");
+    assert_snapshot!(show(&discover(&config(&tree))), @r"
+    service a in src/a: 
+      src/a/Dockerfile.j2 -> src/a/Dockerfile
+    service b in src/b: Dockerfile
+      src/b/c.tpl -> src/b/c
+    src/a/Dockerfile.j2 -> src/a/Dockerfile
+    x.j2 -> x
+    ");
+}
+
+#[test]
 fn two_folders_of_one_name_are_two_services() {
     let tree = TestTree::new(
         "//- .config/xtask.toml\nservices = ['a/*', 'b/*']\n//- a/api/Dockerfile\n//- b/api/Dockerfile\n",
@@ -115,7 +133,11 @@ fn texts_are_those_that_rendering_leaves() {
     );
     let config = config(&tree);
     let found = discover(&config);
-    let plan = plan_render(found.all_templates(), &config);
+    let values = config.dotenv.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let variables = Variables { values, ..Variables::default() };
+    let standing =
+        Standing { is_rendered: &|_, _| false, was_rendered: &|_| false, is_committed: &|_| false };
+    let plan = plan_render(found.all_templates(), &variables, &config, &standing);
     let text = |index: usize| found.services[index].text(DOCKERFILE, &plan.outputs);
     assert_eq!(text(0), Some("FROM a:1\n"));
     assert_eq!(text(1), None, "what an earlier run rendered is not used when the template is broken");
@@ -174,9 +196,9 @@ fn what_cannot_be_read_is_named_and_fails_one_service() {
     service loop in src/loop: 
       error: src/loop/Dockerfile: is a symlink to `Dockerfile`, which cannot be read: Too many levels of symbolic links (os error 40)
     service out in src/out: Dockerfile
-      error: src/out/conf.tpl: its output src/out/conf cannot be read: it is a folder
+      src/out/conf.tpl -> src/out/conf
     service outside in src/outside: 
-      error: src/outside: holds templates and is a symlink out of the tree: nothing is rendered there
+      src/outside/Dockerfile.tpl -> src/outside/Dockerfile
     error: src/d�: the name is not UTF-8; rename it
     error: src/gone: is a symlink that leads nowhere: No such file or directory (os error 2)
     ");

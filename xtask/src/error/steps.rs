@@ -161,6 +161,8 @@ pub fn kind_of_reason(phase: Phase, why: &Reason) -> ErrorKind {
         | Reason::FileMissing
         | Reason::TextChanged
         | Reason::Unchanged
+        | Reason::NotOurs
+        | Reason::Committed
         | Reason::KeysMissing(_)
         | Reason::NotBuilt
         | Reason::NoFingerprint

@@ -140,7 +140,7 @@ impl Context<'_> {
         let keeps_mode = !counts || reads.with_mode.as_ref().is_none_or(|with_mode| with_mode.reads(&path));
         let mode = match &entry.kind {
             _ if keeps_mode => entry.mode,
-            EntryKind::Symlink(_) => entry.mode,
+            EntryKind::Symlink(_) | EntryKind::Broken(_) => entry.mode,
             // Older builders keep the special bits all the same (20.10).
             EntryKind::Directory => entry.mode & SPECIAL | 0o755,
             EntryKind::File(_) | EntryKind::Pending(_) | EntryKind::Given(_) => entry.mode & SPECIAL | 0o644,
@@ -152,6 +152,7 @@ impl Context<'_> {
                 size: text.len() as u64,
                 digest: Digest::from_sha256(&Sha256::digest(text.as_bytes()).into()),
             },
+            EntryKind::Broken(why) => return Err(Some(why.as_ref().clone())),
             EntryKind::Given(given) => {
                 // Whoever gives a file that nobody has seen yet makes no key of it.
                 let digest = given.digest.clone().unwrap_or_else(|| Digest::from_sha256(&[0; 32]));

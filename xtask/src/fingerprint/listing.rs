@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cache::Stamp;
-use crate::model::{Digest, Modes};
+use crate::model::{Diagnostic, Digest, Modes};
 
 /// Our own folder below the root; its files change with every run and are never part of a context.
 pub const OWN_FOLDER: &str = "target/xtask";
@@ -22,6 +22,8 @@ pub struct Pending {
     pub text: Arc<str>,
     /// Permission bits that it gets; none leaves those of the file that is there.
     pub mode: Option<u32>,
+    /// Why it cannot be written after all: whoever reads it fails.
+    pub broken: Option<Arc<Diagnostic>>,
 }
 
 /// Permission bits of a file that is made where none was.
@@ -45,6 +47,8 @@ pub enum EntryKind {
     File(Stamp),
     /// A file that is going to be written.
     Pending(Arc<str>),
+    /// A file that should be written, and cannot be.
+    Broken(Arc<Diagnostic>),
     /// A file that lies elsewhere.
     Given(Arc<GivenFile>),
     /// A folder.
@@ -104,6 +108,7 @@ pub struct Listings {
     root: PathBuf,
     overlay: Overlay,
     modes: Modes,
+    unmade: BTreeMap<String, String>,
     folders: Mutex<HashMap<String, Arc<Folder>>>,
 }
 
@@ -117,7 +122,18 @@ impl Listings {
             inside.map_or(path, str::to_owned)
         };
         let overlay = overlay.into_iter().map(|(path, pending)| (written(path), pending)).collect();
-        Self { root: root.to_owned(), overlay, modes, folders: Mutex::default() }
+        Self { root: root.to_owned(), overlay, modes, unmade: BTreeMap::new(), folders: Mutex::default() }
+    }
+
+    /// The same, knowing why files are not there that somebody may look for, by root-relative path.
+    #[must_use]
+    pub fn explaining(self, unmade: BTreeMap<String, String>) -> Self {
+        Self { unmade, ..self }
+    }
+
+    /// Why a file is not there, if that is known.
+    pub(super) fn why_not(&self, path: &str) -> Option<&str> {
+        self.unmade.get(path).map(String::as_str)
     }
 
     /// The root that paths are relative to.
@@ -200,7 +216,11 @@ impl Listings {
                 (0o755, EntryKind::Directory)
             } else {
                 let mode = pending.mode.or(there.map(|entry| entry.mode)).unwrap_or(NEW_FILE);
-                (self.modes.of(mode), EntryKind::Pending(Arc::clone(&pending.text)))
+                let kind = match &pending.broken {
+                    Some(why) => EntryKind::Broken(Arc::clone(why)),
+                    None => EntryKind::Pending(Arc::clone(&pending.text)),
+                };
+                (self.modes.of(mode), kind)
             };
             let entry = Entry { name: name.to_owned(), mode, kind };
             match found {

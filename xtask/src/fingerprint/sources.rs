@@ -201,6 +201,10 @@ impl Context<'_> {
             if let Some(link) = trail.links.last() {
                 message.push_str(&format!(": the symlink {link} leads to nothing there"));
             }
+            let plain = input.pattern.trim_start_matches("./").trim_start_matches('/');
+            if let Some(why) = self.listings.why_not(&super::files::join_context(self.folder, plain)) {
+                message.push_str(&format!(": {why}"));
+            }
             return Some(self.unmatched_of(&source, input.line, message));
         }
         let hides = |path: &String| {

@@ -143,6 +143,10 @@ pub enum Reason {
     TextChanged,
     /// The text is as it should be.
     Unchanged,
+    /// A template of another program.
+    NotOurs,
+    /// The repository has it, as somebody else wrote it.
+    Committed,
     /// `.env` lacks these keys.
     KeysMissing(Vec<String>),
     // -- builds
@@ -321,6 +325,8 @@ impl Reason {
             | Self::FileMissing
             | Self::TextChanged
             | Self::Unchanged
+            | Self::NotOurs
+            | Self::Committed
             | Self::KeysMissing(_)
             | Self::NotBuilt
             | Self::NoFingerprint
@@ -457,6 +463,8 @@ impl fmt::Display for Reason {
             Self::FileMissing => f.write_str("does not exist yet"),
             Self::TextChanged => f.write_str("text differs"),
             Self::Unchanged => f.write_str("unchanged"),
+            Self::NotOurs => f.write_str("asks for no name that is known: another program's"),
+            Self::Committed => f.write_str("committed, and not what its template renders to"),
             Self::KeysMissing(keys) => write!(f, "lacks {}", keys.join(", ")),
             Self::NotBuilt => f.write_str("not built yet"),
             Self::NoFingerprint => f.write_str("has no fingerprint: not built by xtask"),

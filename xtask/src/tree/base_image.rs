@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::ReadInput;
 use super::artifact::{self, Artifact};
-use super::service::{ReadService, Reader, declared, is_below, keep};
+use super::service::{ReadService, Reader, declared, keep};
 use crate::base_images::matrix::{Cell, Matrix};
 use crate::conf::{self, ServiceContext, ServiceSettings};
 use crate::discover::{DOCKERFILE, SERVICE_TOML};
@@ -124,8 +124,7 @@ impl Reader<'_> {
             unknown_keys: Vec::new(),
             doubts: Vec::new(),
         };
-        let of_folder = |d: &&Diagnostic| is_below(&d.file, &service.dir);
-        read.diagnostics.extend(self.input.render_problems.iter().filter(of_folder).cloned());
+        read.diagnostics.extend(self.input.said_of(service));
         let path = service.path(DOCKERFILE);
         let text = service.text(DOCKERFILE, self.input.rendered);
         let (file, findings) = dockerfile::parse(&path, text.unwrap_or_default());
@@ -195,6 +194,7 @@ impl Reader<'_> {
         let root = &self.input.config.root;
         let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
         let (ignore_path, ignore_text) = keep(said, found).flatten().unzip();
+        said.extend(self.input.broken_ignore(&context));
         let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
         for (line, why) in ignore.iter().flat_map(IgnoreFile::problems) {
             let file = ignore_path.as_deref().unwrap_or_default();

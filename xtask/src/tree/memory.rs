@@ -1,18 +1,52 @@
-//! EFFECT: the lists of files that images were built from, kept below `target/xtask`, so that a later miss can name
-//! what changed file by file. A convenience: without it only that sentence is missing.
+//! EFFECT: what is remembered of a tree below `target/xtask`: the lists of files that images were built from, so that a
+//! later miss can name what changed file by file, and what templates were rendered to, so that nobody else's file is
+//! taken for one of ours. Without the first only a sentence is missing; without the second files are left alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
 
 use crate::inside::Folder;
 use crate::model::{ContextFile, Digest};
 use crate::plan::build::Prepared;
+use crate::template::Rendered;
 
 /// How many lists are kept; enough for the last builds of a few hundred images.
 const KEPT: usize = 500;
 
 /// Where the lists lie, relative to the root.
 pub const LISTS: &str = "target/xtask/cache/contexts";
+
+/// What templates were rendered to: digests by path.
+const RENDERED: &str = "target/xtask/cache/rendered.json";
+
+/// The digest of each text that a template was rendered to, by the path of its output.
+pub(super) fn rendered(root: &Path) -> BTreeMap<String, Digest> {
+    let text = std::fs::read(root.join(RENDERED)).ok();
+    text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// The digest of a rendered text.
+pub(super) fn digest_of(text: &str) -> Digest {
+    Digest::from_sha256(&Sha256::digest(text.as_bytes()).into())
+}
+
+/// Remembers what templates are rendered to. To be called before that is written: what is not written after all
+/// stands nowhere, and says nothing.
+///
+/// # Errors
+/// The file system's; callers warn and go on.
+pub fn remember_rendered(root: &Path, outputs: &BTreeMap<String, Rendered>) -> std::io::Result<()> {
+    let before = rendered(root);
+    let mut now = before.clone();
+    now.extend(outputs.iter().map(|(path, output)| (path.clone(), digest_of(&output.text))));
+    if now == before {
+        return Ok(());
+    }
+    Folder::open(root)?.write(RENDERED, &serde_json::to_vec(&now)?, None)
+}
 
 /// The name of the list that a digest stands for.
 pub fn list_of(digest: &Digest) -> String {

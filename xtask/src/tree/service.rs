@@ -75,8 +75,7 @@ impl Reader<'_> {
         };
         let said = &mut read.diagnostics;
         let unknown = &mut read.unknown_keys;
-        let of_service = |d: &&Diagnostic| is_below(&d.file, &service.dir);
-        said.extend(self.input.render_problems.iter().filter(of_service).cloned());
+        said.extend(self.input.said_of(service));
         let settings = text(SERVICE_TOML).and_then(|text| {
             let settings = keep(said, conf::parse_service_toml(&service.path(SERVICE_TOML), text))?;
             said.extend(settings.warnings.clone());
@@ -203,6 +202,7 @@ impl Reader<'_> {
         let root = &self.input.config.root;
         let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
         let (ignore_path, ignore_text) = keep(&mut read.diagnostics, found).flatten().unzip();
+        read.diagnostics.extend(self.input.broken_ignore(&context));
         let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
         for (line, why) in ignore.iter().flat_map(IgnoreFile::problems) {
             let file = ignore_path.as_deref().unwrap_or_default();

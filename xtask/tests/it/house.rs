@@ -61,6 +61,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "suggest",
             "base_images",
             "inside",
+            "os",
         ],
     ),
     (

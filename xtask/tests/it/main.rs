@@ -33,6 +33,7 @@ mod page;
 mod pages;
 mod plan;
 mod repo;
+mod templates;
 #[cfg(unix)]
 mod terminal;
 #[path = "../../src/testing.rs"]

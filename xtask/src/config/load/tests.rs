@@ -214,21 +214,61 @@ fn recipes_and_aliases_are_read() {
 
 #[test]
 fn the_root_is_found() {
-    let tree = TestTree::new("//- .config/xtask.toml\n//- src/api/deep/x\n");
+    let tree = TestTree::new(
+        "//- .config/xtask.toml\n//- src/api/deep/x\n//- src/repo/.git/HEAD\n//- src/repo/deep/x\n",
+    );
     let root = tree.root();
     let none = Env::default();
-    assert_eq!(find_root(None, &root.join("src/api/deep"), &none).expect("ancestor"), root);
-    assert_eq!(find_root(Some(Path::new("src")), &root, &none).expect("named"), root.join("src"));
-    let elsewhere = TestTree::new("");
-    let workspace = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).expect("workspace");
-    assert_eq!(find_root(None, &elsewhere.root(), &none).expect("workspace"), workspace);
-    let cargo = TestTree::new("//- xtask/Cargo.toml\n");
+    let find = |cwd: &Path, env: &Env| {
+        let found = find_root(None, cwd, env).expect("a folder");
+        (found.path, found.guessed)
+    };
+    assert_eq!(find(&root.join("src/api/deep"), &none), (root.clone(), None));
+    let named = find_root(Some(Path::new("src")), &root, &none).expect("named");
+    assert_eq!(named, Root { path: root.join("src"), guessed: None });
+    let (path, guessed) = find(&root.join("src/repo/deep"), &none);
+    assert!(path == root && guessed.is_some_and(|why| why.contains("around")), "{guessed:?}");
+
+    // Without settings: never what this program was compiled in.
+    let elsewhere = TestTree::new("//- repo/.git/HEAD\n//- repo/src/deep/x\n//- worktree/.git\n//- bare/x\n");
+    let there = elsewhere.root();
+    assert_eq!(find(&there.join("repo/src/deep"), &none), (there.join("repo"), Some("this git repository")));
+    assert_eq!(find(&there.join("worktree"), &none), (there.join("worktree"), Some("this git repository")));
+    assert_eq!(find(&there.join("bare"), &none), (there.join("bare"), Some("the working directory")));
+    let cargo = TestTree::new("//- xtask/Cargo.toml\n//- src/x\n");
     let by_cargo: Env = [("CARGO_MANIFEST_DIR", cargo.root().join("xtask"))].into_iter().collect();
-    assert_eq!(find_root(None, &elsewhere.root(), &by_cargo).expect("cargo's"), cargo.root());
+    assert_eq!(find(&cargo.root().join("src"), &by_cargo), (cargo.root(), None));
+    let (path, guessed) = find(&there.join("repo"), &by_cargo);
+    assert!(path == cargo.root() && guessed.is_some(), "{guessed:?}");
+    let other: Env = [("CARGO_MANIFEST_DIR", there.join("bare"))].into_iter().collect();
+    assert_eq!(find(&there.join("repo"), &other).0, there.join("repo"), "cargo runs something else");
     for bad in ["missing", ".config/xtask.toml"] {
         let error = find_root(Some(Path::new(bad)), &root, &none).expect_err(bad);
         assert!(error.to_string().contains("cannot be the root"), "{error}");
         assert!(error.hint().contains("--root"));
+    }
+}
+
+#[test]
+fn variables_have_their_values_from_three_places() {
+    let file = "//- .config/xtask.toml\n[variables]\nA = 'text'\nN = 2\nB = true\nE = { env = 'CI_SHA' }\nU = { env = 'GONE' }\nC = { command = 'echo x' }\n";
+    let local = "//- .config/xtask.local.toml\n[variables]\nA = 'mine'\n";
+    let config = load_tree(&format!("{file}{local}"), &env([("CI_SHA", "abc")]));
+    let value = |text: &str| Variable::Value(text.to_owned());
+    let expected = [
+        ("A", value("mine")),
+        ("B", value("true")),
+        ("C", Variable::Command("echo x".to_owned())),
+        ("E", value("abc")),
+        ("N", value("2")),
+        ("U", Variable::Env("GONE".to_owned())),
+    ];
+    assert_eq!(config.variables, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    assert_eq!(config.warnings, [""; 0]);
+    for wrong in ["1.5", "['a']", "{ env = 'A', command = 'b' }", "{ shell = 'x' }", "{ env = 1 }"] {
+        let error =
+            load_error(&format!("//- .config/xtask.toml\n[variables]\nA = {wrong}\n"), &Env::default());
+        assert!(error.contains(".config/xtask.toml:2:5") && error.contains("{ env ="), "{wrong}: {error}");
     }
 }
 
