@@ -137,8 +137,9 @@ async fn speaks_tls(stream: &TcpStream) -> io::Result<bool> {
 /// `HTTPFallback`); one that is just hung up on gives the push up.
 async fn refuse_tls(mut stream: TcpStream) -> io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    // Unread bytes would make the connection end in a reset, before the answer is read.
     let mut hello = [0; 4096];
-    stream.read(&mut hello).await?;
+    let _ = stream.read(&mut hello).await?;
     stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await?;
     stream.shutdown().await
 }

@@ -179,7 +179,9 @@ fn stands_on(input: &ImageInput<'_>, image: &LocalImage, leaving: &BTreeSet<&Dig
     let others = input.observed.images().iter().filter(|other| !leaving.contains(&other.id));
     others.filter(|other| !other.names.is_empty()).find_map(|other| {
         let parts: Parts = serde_json::from_str(other.labels.get(labels::PARTS)?).ok()?;
-        let is_base = parts.bases.values().flatten().any(|id| *id == image.id)
+        let is_here = |name: &String| image.names.iter().any(|known| known.familiar() == *name);
+        let is_base = parts.bases.keys().any(is_here)
+            || parts.bases.values().flatten().any(|base| *base == input.observed.identity_of(image))
             || parts.needs.values().any(|need| Some(need.as_str()) == key.map(String::as_str));
         is_base.then(|| Reason::InUse(format!("{} was built on it", subject_of(other))))
     })
@@ -212,7 +214,7 @@ pub fn subject_of(image: &LocalImage) -> String {
 mod tests {
     use super::*;
     use crate::engine::fake_image;
-    use crate::model::{Capabilities, Platform};
+    use crate::model::{Capabilities, Identity, Platform};
 
     /// `NAMES [digests] key=value…`, an image a line: `a:1 b:2 @r/a tree=t`.
     fn store(text: &str) -> Observed {
@@ -414,9 +416,10 @@ mod tests {
         let base = format!("base:v1 key={key} tree=t");
         let by_key = format!("{base}\nweb:1 {}={}", labels::PARTS, parts("null", &key));
         check(&by_key, &tagged("v1"), None, "keep base:v1 (in use: web:1 was built on it)");
-        let id = store(&base).images()[0].id.clone();
-        let by_id = format!("{base}\nweb:1 {}={}", labels::PARTS, parts(&format!("\"{id}\""), &none));
-        check(&by_id, &tagged("v1"), None, "keep base:v1 (in use: web:1 was built on it)");
+        let base_identity = Identity::of_stored(&store(&base).images()[0].id);
+        let quoted = format!("\"{base_identity}\"");
+        let by_content = format!("{base}\nweb:1 {}={}", labels::PARTS, parts(&quoted, &none));
+        check(&by_content, &tagged("v1"), None, "keep base:v1 (in use: web:1 was built on it)");
         let unrelated = format!("{base}\nweb:1 {}={}", labels::PARTS, parts("null", &none));
         check(&unrelated, &tagged("v1"), None, "untag base:v1 (asked for)");
     }

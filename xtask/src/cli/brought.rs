@@ -1,4 +1,4 @@
-//! EFFECT: what external base images bring to those that stand on them (`ONBUILD`).
+//! EFFECT: what is in external base images, and what they bring to those that stand on them (`ONBUILD`).
 //!
 //! A listing does not tell it, so an engine is asked for each image once, and what it told is remembered by the image's ID,
 //! which says all that is in it. What a name stood for is remembered too: reading the tree begins before the engine has
@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{AnyEngine, Engine as _};
 use crate::graph::ImageGraph;
 use crate::inside;
-use crate::model::{Brought, Digest, Image, ImageSource, Observed, Reference, Triggers, Upstreams};
+use crate::model::{
+    Brought, Digest, Identity, Image, ImageDetails, ImageSource, Observed, Reference, Triggers, Upstreams,
+};
 
 /// Where it is remembered, relative to the root.
-const FILE: &str = "target/xtask/cache/triggers.json";
+const FILE: &str = "target/xtask/cache/bases.json";
 
 /// How many images are asked about at the same time.
 const QUESTIONS: usize = 8;
@@ -31,9 +33,17 @@ pub(super) struct Remembered {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     /// By image ID; null where an engine lists an image and does not tell of it.
-    images: BTreeMap<Digest, Option<Vec<String>>>,
+    images: BTreeMap<Digest, Option<ToldImage>>,
     /// Which image a name stood for.
     names: BTreeMap<Reference, Digest>,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct ToldImage {
+    identity: Identity,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    triggers: Vec<String>,
 }
 
 impl Remembered {
@@ -49,26 +59,27 @@ impl Remembered {
         self.told.names.iter().filter_map(of).filter(|(_, brought)| is_told(brought)).collect()
     }
 
-    /// What these names bring here, asked for where nobody knows. One that is not here may bring anything.
+    /// Completes what was seen of a store by what is in the images of these names, asked for where nobody knows. Returns
+    /// what they bring; one that is not here may bring anything.
     pub(super) async fn learn(
         &mut self,
         engine: &AnyEngine,
-        observed: &Observed,
+        observed: &mut Observed,
         names: &BTreeSet<&Reference>,
         upstreams: &Upstreams,
     ) -> Triggers {
         let before = self.told.clone();
-        let found: Vec<(&Reference, &Reference, &Digest)> = names
+        let found: Vec<(&Reference, &Reference, Digest)> = names
             .iter()
             .filter_map(|name| {
                 let (found, image) = upstreams.find(name, observed)?;
-                Some((*name, found, &image.id))
+                Some((*name, found, image.id.clone()))
             })
             .collect();
-        let here: BTreeMap<&Reference, &Digest> = found.iter().map(|(name, _, id)| (*name, *id)).collect();
+        let here: BTreeMap<&Reference, &Digest> = found.iter().map(|(name, _, id)| (*name, id)).collect();
         let is_unknown = |id: &Digest| !self.told.images.contains_key(id);
         let unknown: BTreeMap<&Digest, &Reference> =
-            found.iter().filter(|(.., id)| is_unknown(id)).map(|(_, found, id)| (*id, *found)).collect();
+            found.iter().filter(|(.., id)| is_unknown(id)).map(|(_, found, id)| (id, *found)).collect();
         let answers: Vec<_> = futures_util::stream::iter(unknown)
             .map(|(id, name)| async move { (id, engine.details(name).await) })
             .buffer_unordered(QUESTIONS)
@@ -77,7 +88,16 @@ impl Remembered {
         for (id, answer) in answers {
             // An engine that could not answer is asked again next time.
             if let Ok(details) = answer {
-                self.told.images.insert(id.clone(), details.map(|details| details.triggers));
+                let told = |details: ImageDetails| ToldImage {
+                    identity: details.identity,
+                    triggers: details.triggers,
+                };
+                self.told.images.insert(id.clone(), details.map(told));
+            }
+        }
+        for id in here.values() {
+            if let Some(Some(told)) = self.told.images.get(*id) {
+                observed.learn_identity((*id).clone(), told.identity.clone());
             }
         }
         self.told.names.extend(here.iter().map(|(name, id)| ((*name).clone(), (*id).clone())));
@@ -100,7 +120,8 @@ impl Remembered {
 
 impl Told {
     fn of(&self, id: &Digest) -> Option<Brought> {
-        Some(self.images.get(id)?.clone().map_or(Brought::Unknown, Brought::Known))
+        let told = self.images.get(id)?.clone();
+        Some(told.map_or(Brought::Unknown, |told| Brought::Known(told.triggers)))
     }
 
     /// Forgets all but these names and the images that they stand for.
@@ -114,6 +135,18 @@ impl Told {
 /// Nothing brought is the rule, and is not kept.
 fn is_told(brought: &Brought) -> bool {
     *brought != Brought::default()
+}
+
+/// Every external image that goes into images of this tree.
+pub(super) fn bases(graph: &ImageGraph) -> BTreeSet<&Reference> {
+    let mut names = BTreeSet::new();
+    for image in graph.images() {
+        if let ImageSource::External(source) = &image.source {
+            names.insert(source);
+        }
+        names.extend(image.base_images.iter().map(|base| &base.reference));
+    }
+    names
 }
 
 /// The external images that stages of this tree stand on.
@@ -159,9 +192,9 @@ mod tests {
         let known = Brought::Known(vec!["COPY . /app".to_owned()]);
         let before = fake.count(Verb::Details);
         for questions in [2, 2] {
-            let observed = engine.observe().await.unwrap();
+            let mut observed = engine.observe().await.unwrap();
             let mut remembered = Remembered::load(root.path());
-            let brought = remembered.learn(&engine, &observed, &names, &Upstreams::default()).await;
+            let brought = remembered.learn(&engine, &mut observed, &names, &Upstreams::default()).await;
             let expected =
                 Triggers::from([(bringing.clone(), known.clone()), (absent.clone(), Brought::Unknown)]);
             assert_eq!(brought, expected);
@@ -171,9 +204,9 @@ mod tests {
         // The name stands for another image now, which brings nothing.
         fake.store(fake_image("another a", &[&bringing]));
         fake.behave("a:1", FakeBehaviour::default());
-        let observed = engine.observe().await.unwrap();
+        let mut observed = engine.observe().await.unwrap();
         let brought =
-            Remembered::load(root.path()).learn(&engine, &observed, &names, &Upstreams::default()).await;
+            Remembered::load(root.path()).learn(&engine, &mut observed, &names, &Upstreams::default()).await;
         assert_eq!(brought, Triggers::from([(absent, Brought::Unknown)]));
     }
 }

@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
                 }
                 let closer = match &engine {
                     Some(engine) => {
-                        session.look_closer(reread.as_ref().unwrap_or(world), engine, &observed).await?
+                        session.look_closer(reread.as_ref().unwrap_or(world), engine, &mut observed).await?
                     }
                     None => None,
                 };
@@ -256,7 +256,8 @@ impl<'a> Run<'a> {
             }
             if phase == Phase::Keep {
                 if let (false, Some(engine)) = (is_fresh, &engine) {
-                    observed = patiently(session.observe(engine, world), &slow).await?;
+                    observed =
+                        patiently(session.observe(engine, reread.as_ref().unwrap_or(world)), &slow).await?;
                     is_fresh = true;
                 }
                 // Stages are kept of what is here now; what failed to be built is still to be built by this plan.
@@ -294,7 +295,7 @@ impl<'a> Run<'a> {
                 // What was pulled may bring triggers that name further images.
                 observed = self.session.observe(engine, world).await?;
                 if let Some(closer) =
-                    session.look_closer(reread.as_ref().unwrap_or(world), engine, &observed).await?
+                    session.look_closer(reread.as_ref().unwrap_or(world), engine, &mut observed).await?
                 {
                     let now = again(&closer, &self.request.until_build(), &observed);
                     let further = take_over(&mut plan, now);

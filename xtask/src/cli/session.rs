@@ -322,10 +322,14 @@ impl Session {
             files = self.read_files(found.clone(), &external).await?;
         }
         if let Ok(engine) = &engine {
-            let bases = brought::stood_upon(&files.tree.graph);
-            let now = remembered.learn(engine, &observed, &bases, files.tree.graph.upstreams()).await;
-            if brought::differs(&bases, &external, &now) {
+            let graph = &files.tree.graph;
+            let bases = brought::bases(graph);
+            let now = remembered.learn(engine, &mut observed, &bases, graph.upstreams()).await;
+            if brought::differs(&brought::stood_upon(graph), &external, &now) {
                 files = self.read_files(platform_of(&observed), &now).await?;
+                // What they bring may name further images.
+                let graph = &files.tree.graph;
+                remembered.learn(engine, &mut observed, &brought::bases(graph), graph.upstreams()).await;
             }
             external = now;
         }
@@ -344,6 +348,7 @@ impl Session {
         let mut observed = engine.observe().await?;
         let bases = self.bases(world.tree.graph.images());
         foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
+        self.know_bases(world, engine, &mut observed).await;
         Ok(observed)
     }
 
@@ -378,16 +383,21 @@ impl Session {
         &self,
         world: &World,
         engine: &AnyEngine,
-        observed: &Observed,
+        observed: &mut Observed,
     ) -> Result<Option<World>, Error> {
-        let bases = brought::stood_upon(&world.tree.graph);
-        let now = Remembered::load(&self.config.root)
-            .learn(engine, observed, &bases, world.tree.graph.upstreams())
-            .await;
-        match brought::differs(&bases, &world.external, &now) {
-            true => Ok(Some(self.look_again(world, now).await?)),
-            false => Ok(None),
+        let now = self.know_bases(world, engine, observed).await;
+        if !brought::differs(&brought::stood_upon(&world.tree.graph), &world.external, &now) {
+            return Ok(None);
         }
+        let closer = self.look_again(world, now).await?;
+        self.know_bases(&closer, engine, observed).await;
+        Ok(Some(closer))
+    }
+
+    async fn know_bases(&self, world: &World, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
+        let graph = &world.tree.graph;
+        let mut remembered = Remembered::load(&self.config.root);
+        remembered.learn(engine, observed, &brought::bases(graph), graph.upstreams()).await
     }
 
     fn places(&self) -> Places {
@@ -894,7 +904,10 @@ impl World {
             graph: &self.tree.graph,
             files: &|name| Some(self.tree.contexts.get(name)?.files.clone()),
             build_platform: &platform.unwrap_or_else(Platform::local),
-            base_id: &|reference| Some(self.tree.graph.upstreams().find(reference, observed)?.1.id.clone()),
+            base: &|reference| {
+                let (_, image) = self.tree.graph.upstreams().find(reference, observed)?;
+                Some(observed.identity_of(image))
+            },
             key: &|name| keys.get(name).map(|key| (*key).clone()),
         })
     }

@@ -1,6 +1,6 @@
 //! Pure: everything that decides what a build makes, to one key, and what differs between two of them.
 //!
-//! In: the reachable Dockerfile, target, platform, build args, base images by ID, internal bases by key, and the
+//! In: the reachable Dockerfile, target, platform, build args, base images by what is in them, internal bases by key, and the
 //! digest over the context files. Out: [`Parts`] and its key. Never reads anything.
 
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    Change, ContextFile, ContextFileKind, Digest, Image, ImageName, ImageSource, Platform, Reference,
-    path_order,
+    Change, ContextFile, ContextFileKind, Digest, Identity, Image, ImageName, ImageSource, Platform,
+    Reference, path_order,
 };
 
 /// Raised whenever the meaning of a key changes; images of another format are rebuilt once.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// So many entries with unusual permission bits are named in a label.
 const NAMED_MODES: usize = 64;
 /// BuildKit and the classic builder make different images of the same Dockerfile (FIELD C6).
@@ -35,8 +35,8 @@ pub struct Parts {
     pub platform: Platform,
     /// Digest of each build arg's value, by name; labels that were asked for are told apart by `--label `.
     pub args: BTreeMap<String, String>,
-    /// Image ID of each external base, by familiar name; none for one that is not here.
-    pub bases: BTreeMap<String, Option<Digest>>,
+    /// What is in each external base, by familiar name; none for one that is not here.
+    pub bases: BTreeMap<String, Option<Identity>>,
     /// Key of each image of this tree that it builds on.
     pub needs: BTreeMap<ImageName, Digest>,
     /// Digest over the files.
@@ -48,12 +48,12 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts of an image as it would be built now. `base_id` gives the store's ID of an external base,
+    /// The parts of an image as it would be built now. `base` gives what is in an external base,
     /// `need_key` the key of an image of this tree.
     pub fn of(
         image: &Image,
         files: &Digest,
-        base_id: impl Fn(&Reference) -> Option<Digest>,
+        base: impl Fn(&Reference) -> Option<Identity>,
         need_key: impl Fn(&ImageName) -> Option<Digest>,
     ) -> Option<Self> {
         let ImageSource::Build(target) = &image.source else { return None };
@@ -77,7 +77,7 @@ impl Parts {
             bases: image
                 .base_images
                 .iter()
-                .map(|base| (base.reference.familiar(), base_id(&base.reference)))
+                .map(|named| (named.reference.familiar(), base(&named.reference)))
                 .collect(),
             needs: image.needs.iter().filter_map(|name| Some((name.clone(), need_key(name)?))).collect(),
             files: files.clone(),
@@ -122,9 +122,9 @@ impl Parts {
             field(value.as_bytes());
         }
         field(&(self.bases.len() as u64).to_le_bytes());
-        for (name, id) in &self.bases {
+        for (name, identity) in &self.bases {
             field(name.as_bytes());
-            field(id.as_ref().map_or("-", Digest::as_str).as_bytes());
+            field(identity.as_ref().map_or("-", Identity::as_str).as_bytes());
         }
         field(&(self.needs.len() as u64).to_le_bytes());
         for (name, key) in &self.needs {

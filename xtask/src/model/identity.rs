@@ -108,6 +108,19 @@ impl Identity {
         Self(Digest::from_sha256(&hash.0.finalize().into()))
     }
 
+    /// Of an image of which nothing is known but what its store calls it: the same in that store only.
+    pub fn of_stored(id: &Digest) -> Self {
+        let mut hash = Fields(Sha256::new());
+        hash.text("an image of one store");
+        hash.text(id.as_str());
+        Self(Digest::from_sha256(&hash.0.finalize().into()))
+    }
+
+    /// The digest that stands for it.
+    pub fn digest(&self) -> &Digest {
+        &self.0
+    }
+
     /// The whole text, algorithm included.
     pub fn as_str(&self) -> &str {
         self.0.as_str()

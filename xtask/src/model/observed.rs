@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, LocalImage, Platform, Reference, RegistryPrefix};
+use super::{Digest, Identity, LocalImage, Platform, Reference, RegistryPrefix};
 
 /// A container engine's store and abilities at one moment.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Observed {
     by_name: HashMap<Reference, usize>,
     /// What registries call the content of images, and what stands for that.
     by_digest: HashMap<Digest, usize>,
+    /// What is in images, by ID, as far as it was asked for.
+    identities: HashMap<Digest, Identity>,
 }
 
 impl Observed {
@@ -35,7 +37,7 @@ impl Observed {
                 by_digest.entry(digest).or_insert(index);
             }
         }
-        Self { capabilities: Some(capabilities), images, by_name, by_digest }
+        Self { capabilities: Some(capabilities), images, by_name, by_digest, identities: HashMap::new() }
     }
 
     /// No engine answered: every state is unknown.
@@ -48,6 +50,21 @@ impl Observed {
         if let Some(image) = self.index(name).and_then(|index| self.images.get_mut(index)) {
             image.platform = Some(platform);
         }
+    }
+
+    /// What is in the image of this ID, for a listing does not say.
+    pub fn learn_identity(&mut self, id: Digest, identity: Identity) {
+        self.identities.insert(id, identity);
+    }
+
+    /// What is in an image. One that nobody was asked about is known by its ID alone.
+    pub fn identity_of(&self, image: &LocalImage) -> Identity {
+        self.identities.get(&image.id).cloned().unwrap_or_else(|| Identity::of_stored(&image.id))
+    }
+
+    /// What is in the image that a reference names here.
+    pub fn identity(&self, reference: &Reference) -> Option<Identity> {
+        Some(self.identity_of(self.find(reference)?))
     }
 
     /// All images of the store.

@@ -45,11 +45,11 @@ impl Upstreams {
     }
 
     /// A base image in the store, and by which name it is found.
-    pub fn find<'a>(
+    pub fn find<'a, 'o>(
         &'a self,
         base: &'a Reference,
-        observed: &'a Observed,
-    ) -> Option<(&'a Reference, &'a LocalImage)> {
+        observed: &'o Observed,
+    ) -> Option<(&'a Reference, &'o LocalImage)> {
         let twin = self.twins.get(base);
         // A name that is going to be another image's is not built on.
         let names = if self.is_taken(base) { [twin, Some(base)] } else { [Some(base), twin] };

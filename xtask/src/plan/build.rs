@@ -50,6 +50,8 @@ pub struct Assessment {
     pub parts: Option<Parts>,
     /// The key that a build would give now.
     pub key: Option<Digest>,
+    /// The store's IDs of the external bases that the key stands for.
+    pub base_ids: BTreeMap<Reference, Digest>,
 }
 
 /// Compares every image with the store, in build order. Costs nothing but comparisons.
@@ -63,10 +65,12 @@ pub fn assess(
     let mut all = Vec::with_capacity(graph.images().len());
     let mut unkeyed = Unkeyed { graph, contexts, names: HashSet::new() };
     for image in graph.images() {
-        let base_id = |base: &Reference| Some(graph.upstreams().find(base, observed)?.1.id.clone());
+        let base = |base: &Reference| graph.upstreams().find(base, observed).map(|(_, image)| image);
+        let identity = |name: &Reference| Some(observed.identity_of(base(name)?));
         let parts = contexts.get(&image.name).and_then(|c| c.digest.as_ref()).and_then(|digest| {
             let known = image.needs.iter().all(|need| keys.contains_key(need) || is_external(graph, need));
-            known.then(|| Parts::of(image, digest, base_id, |need| need_key(graph, observed, &keys, need)))?
+            known
+                .then(|| Parts::of(image, digest, identity, |need| need_key(graph, observed, &keys, need)))?
         });
         let counted = contexts.get(&image.name).into_iter().flat_map(|context| context.files.counted());
         let parts = parts.map(|parts| parts.with_modes(counted));
@@ -87,7 +91,12 @@ pub fn assess(
                 },
             },
         };
-        all.push(Assessment { name: image.name.clone(), state, reason, parts, key });
+        let ids = image
+            .base_images
+            .iter()
+            .filter_map(|named| Some((named.reference.clone(), base(&named.reference)?.id.clone())));
+        let base_ids = if parts.is_some() { ids.collect() } else { BTreeMap::new() };
+        all.push(Assessment { name: image.name.clone(), state, reason, parts, key, base_ids });
     }
     all
 }
@@ -135,7 +144,7 @@ fn is_external(graph: &ImageGraph, name: &ImageName) -> bool {
     graph.get(name).is_some_and(|i| matches!(i.source, ImageSource::External(_)))
 }
 
-/// What an image of this tree contributes to the keys of those that build on it: its own key, or the ID of the
+/// What an image of this tree contributes to the keys of those that build on it: its own key, or what is in the
 /// external image that it renames.
 fn need_key(
     graph: &ImageGraph,
@@ -145,7 +154,7 @@ fn need_key(
 ) -> Option<Digest> {
     match &graph.get(need)?.source {
         ImageSource::Build(_) => keys.get(need).cloned(),
-        ImageSource::External(source) => observed.find(source).map(|i| i.id.clone()),
+        ImageSource::External(source) => Some(observed.identity(source)?.digest().clone()),
     }
 }
 

@@ -183,7 +183,7 @@ mod tests {
             graph,
             files: &|name| Some(contexts.get(name)?.files.clone()),
             build_platform: &Platform::local(),
-            base_id: &|reference| Some(observed.find(reference)?.id.clone()),
+            base: &|reference| observed.identity(reference),
             key: &|name| keys.get(name).cloned().flatten(),
         });
         let selected: BTreeSet<ImageName> = graph.images().iter().map(|image| image.name.clone()).collect();

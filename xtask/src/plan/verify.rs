@@ -41,13 +41,12 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
     Plan { steps: steps.collect(), skipped: Vec::new() }
 }
 
-/// The base images whose IDs are part of the key, each by a name that no build takes.
+/// The base images that the key stands for, each by a name that no build takes.
 fn bases(image: &Image, assessment: &Assessment, upstreams: &Upstreams) -> Vec<(Reference, Digest)> {
-    let Some(parts) = &assessment.parts else { return Vec::new() };
     let references = image.base_images.iter().map(|base| &base.reference);
     let mut bases = Vec::with_capacity(image.base_images.len());
     bases.extend(references.filter_map(|base| {
-        let id = parts.bases.get(&base.familiar())?.clone()?;
+        let id = assessment.base_ids.get(base)?.clone();
         let name = match upstreams.twin_of(base) {
             Some(twin) if upstreams.is_taken(base) => twin,
             // Which of the two it was found by is no matter.

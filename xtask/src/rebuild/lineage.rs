@@ -16,8 +16,8 @@ use crate::dockerfile::{self, Base, Link, Options, Selector, StageChain};
 use crate::fingerprint::canonical::digest_files;
 use crate::graph::ImageGraph;
 use crate::model::{
-    BuildTarget, ContextFile, ContextFileKind, ContextFiles, Digest, Image, ImageName, ImageSource, Platform,
-    Reference,
+    BuildTarget, ContextFile, ContextFileKind, ContextFiles, Digest, Identity, Image, ImageName, ImageSource,
+    Platform, Reference,
 };
 
 /// What the names of kept stages begin with; nobody pushes these.
@@ -101,7 +101,7 @@ pub struct Ground<'a> {
     /// What the engine runs by default.
     pub build_platform: &'a Platform,
     /// The store's ID of an external image.
-    pub base_id: &'a dyn Fn(&Reference) -> Option<Digest>,
+    pub base: &'a dyn Fn(&Reference) -> Option<Identity>,
     /// The key of an image of this tree.
     pub key: &'a dyn Fn(&ImageName) -> Option<Digest>,
 }
@@ -253,8 +253,8 @@ impl Reader<'_> {
     /// What an image is: the key of one of this tree, the ID of another one.
     fn identity(&self, reference: &Reference) -> String {
         let own = self.image.asks_for.get(reference).and_then(|name| (self.ground.key)(name));
-        let digest = own.or_else(|| (self.ground.base_id)(reference));
-        digest.map_or_else(|| reference.to_string(), |digest| digest.to_string())
+        let base = || (self.ground.base)(reference).map(|base| base.to_string());
+        own.map(|key| key.to_string()).or_else(base).unwrap_or_else(|| reference.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use super::forecast::{Forecast, Record, forecast};
 use super::lineage::{Ground, Lineage, lineages, parse_record};
 use crate::config::{Layer, load};
 use crate::env::Env;
-use crate::model::{Digest, ImageName, ImageSource, Platform, Reference};
+use crate::model::{Digest, Identity, ImageName, ImageSource, Platform, Reference};
 use crate::testing::TestTree;
 use crate::tree::{self, Reading};
 
@@ -22,7 +22,7 @@ fn read(reading: &Reading, id: &str) -> BTreeMap<ImageName, Vec<Lineage>> {
         graph: &reading.tree.graph,
         files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),
         build_platform: &Platform::local(),
-        base_id: &|_: &Reference| Some(id.clone()),
+        base: &|_: &Reference| Some(Identity::of_stored(&id)),
         key: &|name| reading.tree.contexts.get(name)?.digest.clone(),
     })
 }

@@ -61,7 +61,7 @@ fn a_whole_one_and_a_damaged_one() {
     insta::assert_snapshot!(repo.run("bundle verify b.tar"), @"
     exit 0
     --- stdout
-    b.tar is whole: 4 blobs, 1.6 kB
+    b.tar is whole: 4 blobs, 1.7 kB
     --- stderr
     00:00 started    bundle verify b.tar
     00:00 verify     b.tar is whole
@@ -70,7 +70,7 @@ fn a_whole_one_and_a_damaged_one() {
     insta::assert_snapshot!(repo.run("bundle verify b.tar -q"), @"
     exit 0
     --- stdout
-    b.tar is whole: 4 blobs, 1.6 kB
+    b.tar is whole: 4 blobs, 1.7 kB
     ");
     insta::assert_snapshot!(repo.run("bundle inspect b.tar"), @"
     exit 0

@@ -65,7 +65,7 @@ async fn found_in(tree: &str, only: &[&str], here: &[&str]) -> (Closure, Vec<Mis
         graph,
         files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),
         build_platform: &Platform::local(),
-        base_id: &|_| None,
+        base: &|_| None,
         key: &|_| None,
     });
     let compose = [project::read(&fixture.root(), &["compose.yaml".to_owned()], &|_| None).unwrap()];
