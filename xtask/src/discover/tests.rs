@@ -110,6 +110,7 @@ fn jinja_is_ours_where_it_is_listed_and_what_is_skipped_never() {
       src/b/c.tpl -> src/b/c
     src/a/Dockerfile.j2 -> src/a/Dockerfile
     x.j2 -> x
+    warning: src/c: has no Dockerfile, so it is no service and nothing of it is built; src/c/Dockerfile.j2 may be meant
     ");
 }
 

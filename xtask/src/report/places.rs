@@ -59,10 +59,9 @@ impl Places {
 
     /// Where a step failed: the line of the finding that it repeats, or of the instruction that failed.
     pub fn of_failure(&self, failed: &FailedStep) -> Option<Place> {
-        let errors = self.findings.iter().filter(|found| found.severity == Severity::Error);
-        if let Some(found) =
-            errors.filter(|found| found.line > 0).find(|found| failed.detail.starts_with(&found.place()))
-        {
+        // What is only worth a warning elsewhere may be what a step fails of.
+        let mut findings = self.findings.iter().filter(|found| found.line > 0);
+        if let Some(found) = findings.find(|found| failed.detail.starts_with(&found.place())) {
             return Some(self.place(&found.file, found.line, found.column));
         }
         let of_image = matches!(failed.phase, Phase::Build | Phase::Keep | Phase::Verify);
@@ -143,6 +142,8 @@ mod tests {
         check(Phase::Build, "web", "x", Some("src/web/Dockerfile:2"), Some((web, 2, 0)));
         let old = "src/old/Dockerfile:7:5: unknown instruction";
         check(Phase::Build, "old", old, None, Some(("sub/src/old/Dockerfile", 7, 5)));
+        let template = "src/web/Dockerfile.tpl:3: odd";
+        check(Phase::Render, "src/web/Dockerfile", template, None, Some((web, 3, 0)));
         check(Phase::Prefetch, "redis:7", "denied", None, None);
         check(Phase::Build, "gone", "x", None, None);
     }

@@ -105,7 +105,7 @@ async fn what_is_still_being_made_is_found_and_nothing_comes_after_it() {
     }
     // What an engine was asked for before is made before what it is asked for now.
     let last = world.engine.run(&spec).await.unwrap();
-    assert_eq!(world.engine.containers(&label).await.unwrap(), [last.clone()]);
+    assert_eq!(world.engine.containers(&label).await.unwrap(), std::slice::from_ref(&last));
     world.engine.remove_container(&last).await.unwrap();
     world.clean_up().await;
 }

@@ -75,7 +75,7 @@ fn a_whole_one_and_a_damaged_one() {
     insta::assert_snapshot!(repo.run("bundle inspect b.tar"), @"
     exit 0
     --- stdout
-    1 image of tag v1, 4 blobs, 1.6 kB, by xtask 0.1.0
+    1 image of tag v1, 4 blobs, 1.7 kB, by xtask 0.1.0
       image     shop-api:v1      12 B own       0 B shared   compose.yaml:3
     not proven: nobody has rebuilt from it with the cable out
     ");
@@ -99,7 +99,7 @@ fn a_whole_one_and_a_damaged_one() {
     exit 14
     --- stderr
     error: b.tar is refused
-      caused by: blob sha256:DIGEST: it ends too early, at byte 1000: blobs/sha256/1962ca5fd947979bfe82fd830335f440d3479a3c4e4f0a9dee774fa8595ee6fb should have 320 bytes from byte 512 on; b.tar is cut off
+      caused by: blob sha256:DIGEST: it ends too early, at byte 1000: blobs/sha256/229dbecec0b2b359d6d3cb08e2313d392096d2ae705de84a1a3effce4daed135 should have 400 bytes from byte 512 on; b.tar is cut off
     hint: copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there
     ");
     insta::assert_snapshot!(repo.run("bundle verify nothing.tar"), @"

@@ -329,7 +329,10 @@ fn names_are_left_alone_whatever_is_secret() {
     );
     let plan = repo.json("plan --network external --format json");
     assert_eq!(plan["images"][0]["reference"], "test-containers:latest");
-    assert_eq!(plan["images"][0]["inputs"], serde_json::json!(["main_test.go", "staging9.conf"]));
+    assert_eq!(
+        plan["images"][0]["inputs"],
+        serde_json::json!(["Dockerfile", "main_test.go", "staging9.conf"])
+    );
     for words in ["plan --network external", "plan --format dot --network external"] {
         let text = repo.run(words);
         assert!(text.contains("test-containers") && !text.contains("***"), "{words}: {text}");

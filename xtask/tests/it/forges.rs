@@ -51,7 +51,7 @@ fn a_summary_that_cannot_be_written_fails_nothing() {
 
 #[test]
 fn what_is_wrong_stands_beside_its_line() {
-    let (repo, summary) = on_github("//- conf.tpl\na\n  {{NAME}}\n");
+    let (repo, summary) = on_github("//- .env\nPORT=1\n//- conf.tpl\n{{PORT}}\n  {{NAME}}\n");
     let repo = repo.with("GITHUB_WORKSPACE", "/nowhere");
     insta::assert_snapshot!(repo.run("render"), @"
     exit 11
@@ -89,7 +89,7 @@ fn what_is_wrong_stands_beside_its_line() {
 
 #[test]
 fn places_are_those_of_the_repository() {
-    let repo = TestRepo::new("//- conf.tpl\n{{NAME}}\n");
+    let repo = TestRepo::new("//- .env\nPORT=1\n//- conf.tpl\n{{NAME}} {{PORT}}\n");
     let above = repo.root().parent().unwrap().to_owned();
     let repo = repo.with("GITHUB_ACTIONS", "true").with("GITHUB_WORKSPACE", above.to_str().unwrap());
     let told = repo.run("render");
