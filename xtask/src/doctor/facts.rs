@@ -78,6 +78,8 @@ pub struct AboutEngine {
     pub api: (u32, u32),
     /// `linux/amd64`
     pub platform: String,
+    /// How it keeps images: `overlay2`, `containerd (overlayfs)`; empty when it does not say.
+    pub store: String,
     /// Seconds that its clock is ahead of ours; none when it does not say.
     pub ahead: Option<i64>,
     /// Its disk.

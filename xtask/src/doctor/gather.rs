@@ -18,7 +18,7 @@ use crate::compose::runner;
 use crate::config::Config;
 use crate::engine::provision::{FOR_ENGINE, missing_packages};
 use crate::engine::{
-    self, AnyEngine, CredentialSource, DockerConfig, Engine as _, EngineError, Surroundings,
+    self, AnyEngine, CredentialSource, DockerConfig, Engine as _, EngineError, ImageStore, Surroundings,
 };
 use crate::inside::Folder;
 use crate::model::{
@@ -228,6 +228,10 @@ async fn look_at_machine(engine: &AnyEngine, deadline: Instant) -> AboutEngine {
         name: "docker".to_owned(),
         version: survey.version,
         platform: survey.machine,
+        store: match survey.store {
+            ImageStore::Graph => survey.driver,
+            ImageStore::Containerd => format!("containerd ({})", survey.driver),
+        },
         ahead,
         disk,
         ..AboutEngine::default()

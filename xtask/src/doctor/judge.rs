@@ -136,7 +136,10 @@ fn engine(facts: &Facts) -> Vec<Finding> {
             ];
         }
     };
-    let seen = format!("{} {} at {endpoint}, {}", about.name, about.version, about.platform);
+    let mut seen = format!("{} {} at {endpoint}, {}", about.name, about.version, about.platform);
+    if !about.store.is_empty() {
+        seen.push_str(&format!(", images in {}", about.store));
+    }
     if engine.is_stand_in {
         let told = passed_over(engine);
         return vec![

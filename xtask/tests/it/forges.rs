@@ -67,7 +67,7 @@ fn what_is_wrong_stands_beside_its_line() {
     report of this run: target/xtask/runs/RUN/report.html
     ");
     let text = std::fs::read_to_string(&summary).unwrap();
-    assert!(text.contains("- error: conf.tpl:2:3: "), "{text}");
+    assert!(text.contains("- warning: conf.tpl:2:3: "), "{text}");
     let (repo, summary) = on_github("//- .config/xtask.toml\nprefix = 3\n");
     insta::assert_snapshot!(repo.run("render"), @"
     exit 10

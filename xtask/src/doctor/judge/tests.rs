@@ -20,6 +20,7 @@ fn good() -> Facts {
                     version: "27.3.1".to_owned(),
                     api: (1, 47),
                     platform: "linux/amd64".to_owned(),
+                    store: "overlay2".to_owned(),
                     ahead: Some(0),
                     disk: DiskFacts::Here { path: "/var/lib/docker".to_owned(), free: 41_000_000_000 },
                 }),
@@ -87,7 +88,7 @@ fn a_good_machine_on_a_wide_screen() {
     let facts = good();
     assert_eq!(judge(&facts).failed(), None);
     insta::assert_snapshot!(on_paper(&facts), @r"
-    ok       engine              docker 27.3.1 at unix:///var/run/docker.sock, linux/amd64
+    ok       engine              docker 27.3.1 at unix:///var/run/docker.sock, linux/amd64, images in overlay2
     ok       engine API          1.47; 1.41 is needed
     ok       BuildKit            read files through a build session, in 150 ms
     ok       engine disk         41 GB free at /var/lib/docker; 10 GB are needed
@@ -185,7 +186,11 @@ fn engines() {
     fn about(found: &mut FoundEngine) -> &mut AboutEngine {
         found.about.as_mut().expect("says something")
     }
-    check(&good(), "engine", "ok: docker 27.3.1 at unix:///var/run/docker.sock, linux/amd64");
+    check(
+        &good(),
+        "engine",
+        "ok: docker 27.3.1 at unix:///var/run/docker.sock, linux/amd64, images in overlay2",
+    );
     let old = with(&|found| about(found).api = (1, 38));
     check(
         &old,
