@@ -72,22 +72,23 @@ impl Surroundings {
                 }
             }
         }
+        let config_dir = get("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".docker")));
         Self {
             docker_host: get("DOCKER_HOST"),
             tls_verify: get("DOCKER_TLS_VERIFY").is_some(),
             tls: get("DOCKER_TLS").is_some(),
             cert_path: get("DOCKER_CERT_PATH").map(PathBuf::from),
             context: get("DOCKER_CONTEXT"),
-            config_dir: get("DOCKER_CONFIG")
-                .map(PathBuf::from)
-                .or_else(|| home.as_ref().map(|home| home.join(".docker"))),
+            credentials: Credentials::new(config_dir.clone(), Secrets::default()),
+            config_dir,
             runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from),
             path: get("PATH"),
             home,
             proxies,
             private_socket,
             secrets: Secrets::default(),
-            credentials: Credentials::default(),
             stall: Duration::from_secs(180),
         }
     }

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use xtask::engine::Engine as _;
-use xtask::model::{ContainerSpec, Digest, Platform, Reference};
+use xtask::model::{BuildSpec, ContainerSpec, Digest, Platform, Reference};
 
 use crate::support::Registry;
 use crate::testing::TestTree;
@@ -86,11 +86,13 @@ async fn a_base_that_is_here_for_another_platform_is_looked_for_nowhere() {
     // Here for the engine's own platform and wanted for another one, and the other way round.
     for (found, wanted) in [(&own, Some(&other)), (&other, None)] {
         let name = format!("{domain}/team/base:{}", found.arch);
-        world
-            .engine
-            .import(&world.rootfs(), &name.parse().unwrap(), found, &Default::default())
-            .await
-            .unwrap();
+        // Engines before 23 import everything as their own platform; a builder gives what is asked.
+        let spec = BuildSpec {
+            tags: vec![name.parse().unwrap()],
+            platform: found.clone(),
+            ..world.spec("foreign", "FROM scratch\nCOPY file /\n", vec![world.file("file", "x", 0o644)])
+        };
+        world.build(&spec).await.unwrap();
         let tree = TestTree::new(&format!("//- src/shop/Dockerfile\nFROM {name}\n"));
         let asked = wanted.map(ToString::to_string);
         let mut args = vec!["build"];
