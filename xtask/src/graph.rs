@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub use names::{About, Naming, Note};
 use names::{Meaning, Names, Shared};
 
-use crate::model::{BuildGroup, Image, ImageName, Upstreams};
+use crate::dockerfile;
+use crate::model::{Brought, BuildGroup, Image, ImageName, ImageSource, Reference, Upstreams};
 
 /// The images of a tree in build order.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ pub struct ImageGraph {
     /// They and all that they build on: nothing of it waits for a foundation.
     below_foundations: BTreeSet<ImageName>,
     upstreams: Upstreams,
+    /// Images of this tree that the triggers of an image copy from, by the names in these.
+    left: BTreeMap<ImageName, BTreeMap<Reference, ImageName>>,
 }
 
 /// Images that wait for each other.
@@ -82,7 +85,9 @@ impl ImageGraph {
         images.sort_by_key(|image| place.get(&image.name).copied());
         let by_name = images.iter().enumerate().map(|(index, i)| (i.name.clone(), index)).collect();
         let upstreams = shared.done();
-        let mut graph = Self { images, by_name, foundations, below_foundations: BTreeSet::new(), upstreams };
+        let below_foundations = BTreeSet::new();
+        let left = left(&images);
+        let mut graph = Self { images, by_name, foundations, below_foundations, upstreams, left };
         graph.below_foundations = graph.closure(&graph.foundations);
         (graph, cycles, notes)
     }
@@ -90,6 +95,13 @@ impl ImageGraph {
     /// The base images that share their name with an image of this tree.
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// What the triggers (`ONBUILD`) of an image mean by the names of images of this tree that they copy from, where an
+    /// image of this tree stands on it.
+    pub fn left_by(&self, image: &ImageName) -> impl Iterator<Item = (&Reference, &Image)> {
+        let named = self.left.get(image).into_iter().flatten();
+        named.filter_map(|(written, name)| Some((written, self.get(name)?)))
     }
 
     /// All images, each after those that it needs.
@@ -122,6 +134,33 @@ impl ImageGraph {
             image.group == Some(BuildGroup::Dependent) && !self.below_foundations.contains(&image.name);
         if waits { &self.foundations } else { &[] }
     }
+}
+
+/// What the triggers of images mean by the names that they copy from is said by those that stand on them: for one of
+/// them a name may be a stage, and then it stays as it is.
+fn left(images: &[Image]) -> BTreeMap<ImageName, BTreeMap<Reference, ImageName>> {
+    let mut left: BTreeMap<ImageName, BTreeMap<Reference, ImageName>> = BTreeMap::new();
+    let mut stages: BTreeSet<(&ImageName, Reference)> = BTreeSet::new();
+    for image in images {
+        let ImageSource::Build(target) = &image.source else { continue };
+        for (base, brought) in &target.triggers {
+            let (Some(base), Brought::Known(texts)) = (image.asks_for.get(base), brought) else { continue };
+            for name in dockerfile::named_by_triggers(texts) {
+                match image.asks_for.get(&name) {
+                    Some(owner) => {
+                        left.entry(base.clone()).or_default().insert(name, owner.clone());
+                    }
+                    None => {
+                        stages.insert((base, name));
+                    }
+                }
+            }
+        }
+    }
+    for (base, name) in &stages {
+        left.get_mut(*base).map(|named| named.remove(name));
+    }
+    left
 }
 
 /// Depth-first, so that the order is the alphabet's where nothing else decides, and each cycle is found once.

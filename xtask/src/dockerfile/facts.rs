@@ -3,9 +3,33 @@
 //! In: a [`Dockerfile`]. Out: texts and their lines. Variables stay as they are: who asks here wants to know what the
 //! file says before anybody sets anything.
 
+use std::collections::BTreeSet;
+
 use super::command::Command;
 use super::lex::{Lex, NoVariables};
+use super::lines::{self, Findings};
 use super::{Dockerfile, Instruction, Stage};
+use crate::model::Reference;
+
+/// The images, or stages, that triggers copy from.
+pub fn named_by_triggers(texts: &[String]) -> BTreeSet<Reference> {
+    let mut named = BTreeSet::new();
+    for text in texts {
+        let (_, instructions, _) = lines::read(text, &mut Findings::default());
+        for instruction in instructions {
+            match &instruction.command {
+                Command::Transfer(transfer) => {
+                    named.extend(transfer.from.iter().filter_map(|from| from.parse().ok()))
+                }
+                Command::Run(mounts) => {
+                    named.extend(mounts.iter().filter_map(|mount| mount.from.as_ref()?.parse().ok()));
+                }
+                _ => {}
+            }
+        }
+    }
+    named
+}
 
 impl Dockerfile {
     /// The last stage's label of that name, quotes taken off.

@@ -32,6 +32,8 @@ pub enum Feature {
     Patterns,
     /// `RUN --mount=type=secret,env=`
     SecretEnv,
+    /// `ONBUILD COPY --from=`, where nothing but the trigger reaches what it copies from: older ones copy from nothing.
+    TriggeredFrom,
     /// `COPY --chmod=$MODE`: older ones take it for no mode at all, and say nothing.
     ChmodVariable,
     /// `COPY --chmod=u=rwX`: the same.
@@ -77,6 +79,7 @@ impl Feature {
             Self::BareDefault => since(6, 6, "write it with a colon, as in `${NAME:-default}`"),
             Self::Patterns => since(7, 7, "give the value an ARG of its own"),
             Self::SecretEnv => since(10, 10, "read the secret from /run/secrets"),
+            Self::TriggeredFrom => since(11, 11, "copy it in the Dockerfile that stands on the base"),
             Self::ChmodVariable => since(11, 11, "write the mode itself"),
             Self::ChmodSymbolic => since(14, 11, "write the mode as a number"),
             Self::SpacedHeredoc => since(16, 16, "write it without the blank"),

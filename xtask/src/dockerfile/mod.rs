@@ -42,6 +42,7 @@ use crate::model::Diagnostic;
 
 pub use base_doubt::BaseDoubt;
 pub use chain::{Link, Remote, StageChain, chains};
+pub use facts::named_by_triggers;
 pub use front_end::{Feature, Use, judge};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};

@@ -61,6 +61,11 @@ fn changed(
     let text = instruction.text.trim();
     let split = split_line(text, file.escape);
     let (head, rest) = text.split_at(text.len().checked_sub(split.rest.len())?);
+    let other = |written: &str| {
+        let is_stage = stages.by_name(written).is_some() || parse_index(written).is_some();
+        let reference = written.parse::<Reference>().ok().filter(|_| !is_stage)?;
+        Some(names.get(&reference)?.familiar())
+    };
     match &instruction.command {
         Command::From(from) => {
             let stage = file.stages.iter().position(|stage| stage.from == at)?;
@@ -68,12 +73,15 @@ fn changed(
             let name = names.get(reference)?.familiar();
             Some(format!("{head}{name}{}", rest.strip_prefix(&from.image)?))
         }
+        Command::Onbuild(Ok(trigger))
+            if matches!(trigger.command, Command::Transfer(_) | Command::Run(_)) =>
+        {
+            let (flags, arguments) =
+                rest.split_at(rest.len().checked_sub(split_line(rest, file.escape).rest.len())?);
+            let changed = with_other_sources(flags, &other);
+            (changed != flags).then(|| format!("{head}{changed}{arguments}"))
+        }
         Command::Transfer(_) | Command::Run(_) => {
-            let other = |written: &str| {
-                let is_stage = stages.by_name(written).is_some() || parse_index(written).is_some();
-                let reference = written.parse::<Reference>().ok().filter(|_| !is_stage)?;
-                Some(names.get(&reference)?.familiar())
-            };
             let changed = with_other_sources(head, &other);
             (changed != head).then(|| changed + rest)
         }
@@ -130,6 +138,10 @@ mod tests {
         check("from  --platform=$BUILDPLATFORM base as b", "from  --platform=$BUILDPLATFORM base:v2 as b\n");
         check("FROM base:v1\nFROM base:latest\n", "FROM base:v1\nFROM base:v2\n");
         check("ARG N=localhost\nFROM ${N}/x:1\n", "ARG N=localhost\nFROM r.example.com/x:1\n");
+        check(
+            "FROM a\nONBUILD COPY  --from=base . base\nOnBuild run --mount=from=base,target=/b cp --from=base\nONBUILD RUN base\n",
+            "FROM a\nONBUILD COPY  --from=base:v2 . base\nOnBuild run --mount=from=base:v2,target=/b cp --from=base\nONBUILD RUN base\n",
+        );
         check(
             "FROM a AS base\nFROM base\nCOPY --from=base . .\n",
             "FROM a AS base\nFROM base\nCOPY --from=base . .\n",

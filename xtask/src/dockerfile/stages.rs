@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use super::command::{ALIAS_STAGE, Command, did_you_mean, near};
-use super::front_end::Use;
+use super::front_end::{Feature, Use};
 use super::lex::{Expansion, Lex, NoVariables};
 use super::lines::{self, Findings};
 use super::resolve::{Base, ResolvedStage};
@@ -70,6 +70,8 @@ pub(super) struct Stages<'a> {
     file: &'a Dockerfile,
     names: HashMap<String, usize>,
     brought: &'a Triggers,
+    /// What the target reaches without any trigger.
+    plain: Vec<usize>,
 }
 
 /// An image that a stage copies from, and whose name is nearly that of a stage.
@@ -104,7 +106,7 @@ impl<'a> Stages<'a> {
     ) -> Self {
         let nodes = Vec::with_capacity(file.stages.len());
         let (doubts, names, brought) = (Vec::new(), HashMap::new(), options.triggers);
-        let mut stages = Self { nodes, doubts, file, names, brought };
+        let mut stages = Self { nodes, doubts, file, names, brought, plain: Vec::new() };
         for (index, stage) in file.stages.iter().enumerate() {
             let node = stages.from(index, stage, options, globals, found);
             stages.nodes.push(node);
@@ -252,6 +254,28 @@ impl<'a> Stages<'a> {
         }
     }
 
+    /// The same for a trigger. Front ends before 1.11 decide what a target reaches before they look at any.
+    fn connect_trigger(&mut self, at: usize, inner: &Instruction, line: u32, found: &mut Findings) -> bool {
+        let known = self.nodes[at].edges.len();
+        let has_grown = self.connect(at, inner, line, found);
+        let is_late = |edge: &Edge| {
+            let to = &self.nodes[edge.to];
+            let is_scratch = to.stage.is_none() && to.base == Base::Scratch;
+            !is_scratch && !self.plain.contains(&edge.to)
+        };
+        if self.nodes[at].edges[known..].iter().any(is_late) {
+            let from = match &inner.command {
+                Command::Transfer(transfer) => transfer.from.as_deref(),
+                Command::Run(mounts) => mounts.iter().find_map(|mount| mount.from.as_deref()),
+                _ => None,
+            };
+            let flag = if inner.keyword == "RUN" { "--mount=from" } else { "--from" };
+            let written = format!("ONBUILD {} {flag}={}", inner.keyword, from.unwrap_or_default());
+            found.uses.push(Use { feature: Feature::TriggeredFrom, written, line, trap: None });
+        }
+        has_grown
+    }
+
     fn named_or_image(&mut self, stage: usize, name: &str, line: u32, found: &mut Findings) -> usize {
         if let Some(at) = self.by_name(name) {
             return at;
@@ -293,6 +317,7 @@ impl<'a> Stages<'a> {
 
     /// What `target` reaches, in file order. Triggers of ONBUILD are found on the way: they may reach further.
     pub(super) fn reach(&mut self, target: usize, found: &mut Findings) -> Vec<usize> {
+        self.plain = self.closure(target);
         loop {
             let reached = self.closure(target);
             let mut has_grown = false;
@@ -327,7 +352,7 @@ impl<'a> Stages<'a> {
         for instruction in file.stages.get(base).map_or(&[][..], |stage| file.body(stage)) {
             match &instruction.command {
                 Command::Onbuild(Ok(inner)) => {
-                    has_grown |= self.connect(at, inner, instruction.line, found);
+                    has_grown |= self.connect_trigger(at, inner, instruction.line, found);
                     let instruction_of = Cow::Borrowed(&**inner);
                     let trigger = Trigger { instruction: instruction_of, line: instruction.line, of: None };
                     self.nodes[at].triggers.push(trigger);
@@ -354,7 +379,7 @@ impl<'a> Stages<'a> {
             let (_, instructions, unknown) = lines::read(text, &mut unread);
             unknown.report(&mut unread);
             for instruction in instructions {
-                has_grown |= self.connect(at, &instruction, line, found);
+                has_grown |= self.connect_trigger(at, &instruction, line, found);
                 let trigger = Trigger { instruction: Cow::Owned(instruction), line, of: Some(of) };
                 self.nodes[at].triggers.push(trigger);
             }

@@ -94,6 +94,16 @@ impl Parts {
         Self { modes: if modes.len() > NAMED_MODES { BTreeMap::new() } else { modes }, ..self }
     }
 
+    /// With the names that its triggers carry instead of those in the Dockerfile.
+    #[must_use]
+    pub fn with_left<'a>(self, names: impl Iterator<Item = (&'a Reference, &'a Reference)>) -> Self {
+        let told: String = names.map(|(written, name)| format!("\n{written} is {name}")).collect();
+        if told.is_empty() {
+            return self;
+        }
+        Self { dockerfile: short_digest(&(self.dockerfile + &told)), ..self }
+    }
+
     /// The entries whose permission bits differ from those of then; none if anything else does too.
     pub fn modes_changed_since(&self, old: &Self, now: &[ContextFile]) -> Option<Vec<Change>> {
         let then = |file: &ContextFile| {

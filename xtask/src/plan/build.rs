@@ -73,7 +73,7 @@ pub fn assess(
                 .then(|| Parts::of(image, digest, identity, |need| need_key(graph, observed, &keys, need)))?
         });
         let counted = contexts.get(&image.name).into_iter().flat_map(|context| context.files.counted());
-        let parts = parts.map(|parts| parts.with_modes(counted));
+        let parts = parts.map(|parts| parts.with_modes(counted).with_left(stand_ins::left(image, graph)));
         let key = parts.as_ref().map(Parts::key);
         if let Some(key) = &key {
             keys.insert(image.name.clone(), key.clone());

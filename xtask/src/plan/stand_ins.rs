@@ -44,7 +44,19 @@ fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap
         let name = observed.name_here(name).unwrap_or_else(|| name.clone());
         (name != *base).then(|| (base.clone(), name))
     });
-    needs.chain(bases).collect()
+    let left = left(image, graph).map(|(written, name)| (written.clone(), name.clone()));
+    left.chain(needs).chain(bases).collect()
+}
+
+/// The names of images of this tree that triggers of an image have to bring along, since whoever stands on it gets its
+/// triggers and not this text. The plain ones: they are the same with a registry and without.
+pub fn left<'g>(
+    image: &Image,
+    graph: &'g ImageGraph,
+) -> impl Iterator<Item = (&'g Reference, &'g Reference)> {
+    let plain = |need: &'g Image| need.local_alias.as_ref().unwrap_or(&need.reference);
+    let named = graph.left_by(&image.name).map(move |(written, need)| (written, plain(need)));
+    named.filter(|(written, name)| written != name)
 }
 
 /// A base image that would be lost, or that is nowhere but under the name of what was built upon it. `before` is what

@@ -55,6 +55,8 @@ fn what_each_engine_reads() {
     check("COPY ${V-x} /a", OLDEST);
     check("COPY ${V%%.*} /a", OLDEST);
     check("ENV V=1\nCOPY ${V/1/2} /a", [&[3], &[], &[]]);
+    check("ONBUILD COPY --from=busybox /bin /b\nONBUILD RUN --mount=from=busybox,target=/b true", EVERYWHERE);
+    check("FROM alpine AS b\nONBUILD COPY --from=busybox /bin /b\nFROM b", [&[3], &[3], &[]]);
     check("COPY --exclude=f d /x/", NEWEST_ONLY);
     check("ADD --unpack=true a /x/", NEWEST_ONLY);
     check("RUN --mount=type=secret,id=s,env=X true", NEWEST_ONLY);

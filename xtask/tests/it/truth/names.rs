@@ -59,6 +59,34 @@ fn a_name_without_a_tag_is_the_image_of_this_tree_in_the_tag_that_is_built() {
     );
 }
 
+/// What the builder is told of a `src/base` whose triggers copy from `src/tool`, in the tag `v2`, and the base's key.
+fn left_by_base(app: &str) -> (String, String) {
+    let fixture = format!(
+        "//- src/base/Dockerfile\nFROM debian:12\nONBUILD COPY --from=tool /x /\n\
+         //- src/tool/Dockerfile\nFROM debian:12\n//- src/app/Dockerfile\n{app}"
+    );
+    let mut lab = Lab::new(&fixture);
+    lab.flags.tag = Some(Tag("v2".to_owned()));
+    let look = lab.look();
+    let plan = look.plan(&BuildRequest { selected: look.all(), ..BuildRequest::default() });
+    let text = plan.steps.iter().find_map(|step| match &step.kind {
+        StepKind::Build(spec) if spec.image.as_str() == "base" => Some(spec.text.clone()),
+        _ => None,
+    });
+    (text.unwrap(), look.keys()["base"].clone())
+}
+
+#[test]
+fn triggers_take_along_which_tag_they_mean() {
+    let (text, key) = left_by_base("FROM base\n");
+    assert_eq!(text, "FROM debian:12\nONBUILD COPY --from=tool:v2 /x /\n");
+    let unpinned = "FROM debian:12\nONBUILD COPY --from=tool /x /\n";
+    let (text, other) = left_by_base("FROM debian:12 AS tool\nFROM base\n");
+    assert_eq!(text, unpinned, "a stage of whoever stands on it");
+    assert_ne!(other, key, "it is built again for whoever needs the tag");
+    assert_eq!(left_by_base("FROM debian:12\nCOPY --from=base /x /\n"), (unpinned.to_owned(), other));
+}
+
 #[test]
 fn a_change_of_the_base_reaches_what_is_built_on_it_in_another_tag() {
     let mut lab = Lab::built(
