@@ -2,7 +2,7 @@
 //!
 //! In: the images of the tree, and where the command was typed. A word is, in this order: a service or an image (with or
 //! without the prefix that the settings give to all, or as a whole reference), a folder of the tree (`src/api`, `.`), a
-//! glob (`'a*'`).
+//! glob (`'a*'`), a service's name whose prefix is left out (`api` where only `shop-api` is there).
 
 use std::path::{Component, Path, PathBuf};
 
@@ -28,8 +28,21 @@ impl<'a> Names<'a> {
         if !exact.is_empty() {
             return exact;
         }
-        let in_folder = self.in_folder(word);
-        if in_folder.is_empty() { self.like(word) } else { in_folder }
+        let further: [fn(&Self, &str) -> Vec<&'a Image>; 3] = [Self::in_folder, Self::like, Self::shortened];
+        further.iter().map(|find| find(self, word)).find(|found| !found.is_empty()).unwrap_or_default()
+    }
+
+    /// The images of the one service whose name ends with a dash and this word.
+    fn shortened(&self, word: &str) -> Vec<&'a Image> {
+        let is_end = |name: &str| name.strip_suffix(word).is_some_and(|rest| rest.ends_with('-'));
+        let is_meant = |image: &&Image| {
+            image.base_image().is_none() && (is_end(&image.service) || is_end(image.name.as_str()))
+        };
+        let found: Vec<&Image> = self.images.iter().filter(is_meant).collect();
+        match found.split_first() {
+            Some((first, others)) if others.iter().all(|other| other.service == first.service) => found,
+            _ => Vec::new(),
+        }
     }
 
     /// The images of the service, or the image, of this very name.

@@ -874,8 +874,8 @@ impl World {
                 let known: BTreeSet<&str> =
                     self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
                 let names = || self.tree.graph.images().iter().map(|i| i.name.as_str());
+                // Without what stands before it in more than one.
                 let ending = format!("-{name}");
-                // The name without the prefix that the settings give to all.
                 let meant = match names().find(|image| image.ends_with(&ending)) {
                     Some(image) => format!(", did you mean `{image}`?"),
                     None => did_you_mean(name, known.iter().copied().chain(names())),

@@ -41,9 +41,10 @@ pub fn hint_for_step(error: &StepError) -> Option<String> {
         StepError::Engine(error) | StepError::Build(error, _) => hint_for(error).map(str::to_owned),
         StepError::Push(error, reference) => hint_for_push(error, reference),
         StepError::Pull(error) => error.failed.iter().find_map(|(source, error)| match (source, error) {
-            (PullSource::Registry(name), EngineError::Denied(_)) => {
-                Some(format!("`docker login {}` stores credentials", name.domain()))
-            }
+            (PullSource::Registry(name), EngineError::Denied(said)) => Some(
+                hint_for_unread_login(said, name.domain())
+                    .unwrap_or_else(|| format!("`docker login {}` stores credentials", name.domain())),
+            ),
             (PullSource::Registry(name), EngineError::RegistryUnreachable(said)) => {
                 hint_for_certificate(said, name.domain())
             }
@@ -66,16 +67,20 @@ pub fn hint_for_step(error: &StepError) -> Option<String> {
     }
 }
 
+/// What helps where docker's file of logins could not be used: `docker login` reads it too.
+fn hint_for_unread_login(said: &str, domain: &str) -> Option<String> {
+    let is_unread = said.contains(ASKED_WITHOUT_LOGIN);
+    is_unread
+        .then(|| format!("mend that file, or move it away and let `docker login {domain}` write a new one"))
+}
+
 /// What helps against a push that failed.
 fn hint_for_push(error: &EngineError, reference: &Reference) -> Option<String> {
     let (domain, path) = (reference.domain(), reference.path());
     Some(match error {
-        EngineError::Denied(said) if said.contains(ASKED_WITHOUT_LOGIN) => {
-            format!("mend that file, or move it away and let `docker login {domain}` write a new one")
-        }
-        EngineError::Denied(_) => {
+        EngineError::Denied(said) => hint_for_unread_login(said, domain).unwrap_or_else(|| {
             format!("`docker login {domain}` stores a login; it has to be one that may push to {path}")
-        }
+        }),
         EngineError::ReadOnly(_) => {
             format!("whoever runs {domain} can end its read-only mode; `--registry` names another registry")
         }
@@ -388,6 +393,23 @@ mod tests {
         let why = Reason::NoInternalRegistry;
         assert_eq!(kind_of_reason(Phase::Prefetch, &why), ErrorKind::NotHere);
         assert_eq!(kind_of_reason(Phase::Alias, &Reason::NotInStore), ErrorKind::PullFailed);
+    }
+
+    #[test]
+    fn a_file_of_logins_that_cannot_be_read_is_no_place_to_log_in_to() {
+        let reference: Reference = "r.example/a:1".parse().unwrap();
+        for (said, helps) in [
+            (format!("r.example {ASKED_WITHOUT_LOGIN} (config.json:1:3): no"), "mend that file"),
+            ("no".to_owned(), "`docker login r.example`"),
+        ] {
+            let denied = || EngineError::Denied(said.clone());
+            let failed = vec![(PullSource::Registry(reference.clone()), denied())];
+            let pull = StepError::Pull(PullError { reference: reference.clone(), failed });
+            for error in [pull, StepError::Push(denied(), reference.clone())] {
+                let hint = hint_for_step(&error).unwrap();
+                assert!(hint.starts_with(helps), "{hint}");
+            }
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Surroundings<'_> {
             Some("--offline forbids to push it")
         } else if self.network == Some(Network::Internal) && name.is_of_docker_hub() {
             Some(
-                "without a registry in its name it would go to docker.io, which is not in the internal network: name one with --registry",
+                "it would go to docker.io, which is not in the internal network: name another registry with --registry",
             )
         } else {
             None

@@ -74,6 +74,8 @@ fn a_word_means_what_it_looks_like() {
         ("", "'[cr]*'", "shop-cron shop-redis"),
         ("", ".", "shop-api shop-cron shop-redis shop-sweeper shop-web shop-web-admin"),
         ("", "docker/base-images/debian", "fit-framework-debian"),
+        ("", "admin", "shop-web shop-web-admin"),
+        ("", "debian", "exit Some(2)"),
         ("", "'z*'", "exit Some(2)"),
         ("", "notes", "exit Some(2)"),
         ("notes", ".", "exit Some(2)"),
@@ -94,6 +96,17 @@ fn a_word_means_what_it_looks_like() {
     let text = repo.run("prefetch --dry-run --offline sweeper 'src/red*'");
     assert!(!text.contains("sweeper:latest is"), "an image of the tree is none to pull: {text}");
     assert!(text.contains("redis:7"), "{text}");
+}
+
+#[test]
+fn a_prefix_in_the_folders_names_may_be_left_out() {
+    let tree: String = ["hotel-api", "hotel-desk", "motel-desk"]
+        .map(|name| format!("//- src/{name}/Dockerfile\nFROM scratch\n"))
+        .concat();
+    let repo = TestRepo::new(&tree);
+    check(&repo, "", "api", "hotel-api");
+    check(&repo, "", "desk", "exit Some(2)");
+    check(&repo, "", "pi", "exit Some(2)");
 }
 
 #[test]
