@@ -44,12 +44,43 @@ pub struct Entry {
     pub comment: Range<usize>,
 }
 
+/// The value of a variable, given those that stand further up in the file.
+type Lookup<'a> = dyn Fn(&str, &BTreeMap<String, String>) -> Option<String> + 'a;
+
 impl Dotenv {
-    /// Reads a file's text; `file` is its name in messages.
+    /// Reads a file's text; `file` is its name in messages. Its variables are those that stand further up in it.
     ///
     /// # Errors
     /// The first line that is no assignment, with file, line and column.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostic> {
+        Self::parse_or(file, text, &|_| None)
+    }
+
+    /// The same, and what does not stand further up in it is asked of `other`.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_or(
+        file: &str,
+        text: &str,
+        other: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Diagnostic> {
+        Self::read(file, text, &|name, known| known.get(name).cloned().or_else(|| other(name)))
+    }
+
+    /// The same where what is `around` knows better than the file, as the environment does for compose.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_within(
+        file: &str,
+        text: &str,
+        around: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Diagnostic> {
+        Self::read(file, text, &|name, known| around(name).or_else(|| known.get(name).cloned()))
+    }
+
+    fn read(file: &str, text: &str, variable: &Lookup<'_>) -> Result<Self, Diagnostic> {
         if let Some(at) = text.find('\0') {
             let message = "there is a NUL byte; is the file saved as UTF-16, or no text at all?";
             return Err(Diagnostic::error(file, 0, message.to_owned()).at_offset(text, at));
@@ -83,14 +114,13 @@ impl Dotenv {
                 }
                 Key::Assigned { name, value_at } => (name, value_at),
             };
-            let scanned = value::scan(file, text, value_at, &known)?;
+            let scanned = value::scan(file, text, value_at, &|name| variable(name, &known))?;
             let end = with_comment(text, scanned.end);
-            parsed.warnings.extend(
-                scanned
-                    .undefined
-                    .iter()
-                    .map(|name| warn(format!("`${name}` is not set above in this file and counts as empty"))),
-            );
+            parsed.warnings.extend(scanned.undefined.iter().map(|name| {
+                warn(format!(
+                    "`${name}` is set neither above in this file nor in the environment and counts as empty"
+                ))
+            }));
             if key.is_empty() {
                 parsed
                     .warnings
@@ -220,12 +250,14 @@ pub fn sync(
     (example_file, example): (&str, &str),
     (current_file, current): (&str, Option<&str>),
 ) -> Result<Synced, Diagnostic> {
-    let theirs = Dotenv::parse(example_file, example)?;
+    // Only names are looked at: what variables give is the business of whoever reads values.
+    let parse = |file: &str, text: &str| Dotenv::parse_or(file, text, &|name| Some(name.to_owned()));
+    let theirs = parse(example_file, example)?;
     let names = |dotenv: &Dotenv| dotenv.values().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
     let Some(current) = current else {
         return Ok(Synced { text: example.to_owned(), missing: names(&theirs), extra: Vec::new() });
     };
-    let ours = Dotenv::parse(current_file, current)?;
+    let ours = parse(current_file, current)?;
     let missing: Vec<String> = names(&theirs).into_iter().filter(|key| !ours.has(key)).collect();
     let extra: Vec<String> = names(&ours).into_iter().filter(|key| !theirs.has(key)).collect();
 

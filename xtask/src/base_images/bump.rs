@@ -9,6 +9,7 @@ pub mod texts;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
 
 use self::texts::Text;
 use super::artifact::lock;
@@ -80,6 +81,16 @@ pub fn drift(texts: &[Text], from: &str) -> Vec<Drift> {
         found.collect::<Vec<_>>()
     };
     texts.iter().flat_map(of_text).collect()
+}
+
+/// The default version of the first Dockerfile of a base image, where they do not agree on one.
+pub fn default_of_folders(texts: &[Text], scene: &Scene<'_>) -> Option<String> {
+    let is_theirs = |text: &&Text| {
+        text.path.ends_with("/Dockerfile")
+            && scene.folders.iter().any(|folder| Path::new(&text.path).starts_with(folder))
+    };
+    let found = texts.iter().filter(is_theirs).find_map(|text| drift(std::slice::from_ref(text), "").pop());
+    found.map(|drift| drift.version)
 }
 
 /// Changes `from` to `to` in these texts, and every default version that is neither.

@@ -43,6 +43,8 @@ pub struct Tags {
     pub named: Vec<String>,
     /// Those built at least so many days ago.
     pub older_than: Option<u64>,
+    /// None, unless one of the others says so: somebody who names no tag may want each.
+    pub stay: bool,
     /// Days since each image was built, by its ID.
     pub ages: BTreeMap<Digest, u64>,
 }
@@ -116,7 +118,7 @@ fn judge(input: &ImageInput<'_>, image: &LocalImage) -> Option<Result<Vec<Reason
         let pin = image.digests.iter().find_map(|digest| input.needed.get(digest));
         stays = pin.map(|who| Reason::InUse(who.clone()));
         reasons = vec![Reason::Superseded(title.to_owned())];
-    } else if reasons.is_empty() && !matches!(stays, Some(Reason::TreeBroken(_))) {
+    } else if reasons.is_empty() && !matches!(stays, Some(Reason::TreeBroken(_) | Reason::OtherTag)) {
         return None;
     }
     if let Some(container) = input.containers.get(&image.id) {
@@ -158,6 +160,7 @@ fn judge_name(input: &ImageInput<'_>, image: &LocalImage, name: &Reference) -> R
     match (title.filter(|title| !input.made.contains(*title)), input.stages) {
         // What cannot be read may be what makes it, or asks for it.
         (_, Err(what)) => Err(Box::new(Reason::TreeBroken(what.to_owned()))),
+        (None, Ok(_)) if input.tags.stay => Err(Box::new(Reason::OtherTag)),
         (None, Ok(_)) => Ok(Reason::OtherTag),
         (Some(title), Ok(_)) => Ok(Reason::ServiceGone(title.clone())),
     }
@@ -285,7 +288,7 @@ mod tests {
         Tags { named: vec![tag.to_owned()], ..Tags::default() }
     }
 
-    const OLDER: Tags = Tags { named: Vec::new(), older_than: Some(30), ages: BTreeMap::new() };
+    const OLDER: Tags = Tags { named: Vec::new(), older_than: Some(30), stay: false, ages: BTreeMap::new() };
 
     #[test]
     fn what_lost_its_name_goes() {
@@ -313,6 +316,10 @@ mod tests {
     #[test]
     fn what_nobody_asks_for_goes_and_a_choice_of_tags_narrows_it() {
         check("api:v1 key=1 tree=t", &Tags::default(), None, "untag api:v1 (not the current tag)");
+        let stay = Tags { stay: true, ..Tags::default() };
+        check("api:v1 key=1 tree=t", &stay, None, "keep api:v1 (not the current tag)");
+        check("api:latest key=1 tree=t", &stay, None, "");
+        check("api:v1 key=1 tree=t", &Tags { stay: true, ..tagged("v1") }, None, "untag api:v1 (asked for)");
         check(
             "cron:latest key=1 tree=t",
             &Tags::default(),

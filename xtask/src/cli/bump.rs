@@ -6,7 +6,8 @@ use super::session::{Session, Typed};
 use crate::base_images::bump::{self, Bump, Scene, texts};
 use crate::config::Layer;
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::Phase;
+use crate::inside::Folder;
+use crate::model::{ImageSource, Phase};
 
 /// The settings file that names the default version.
 const SETTINGS: &str = ".config/xtask.toml";
@@ -16,11 +17,6 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesBump) -> Result<ExitC
     let session = Session::open(typed, Layer::default(), &[])?;
     let config = &session.config;
     let world = session.look().await?;
-    let Some(from) = world.tree.default_version.clone() else {
-        let error =
-            Error::new(ErrorKind::ConfigInvalid, "this tree names no default version of its base images");
-        return Err(error.hint(format!("set `base_image.version` in {SETTINGS}")));
-    };
     let to = &args.version.0;
     let texts = texts::read(&config.root).await.map_err(|error| {
         Error::of(ErrorKind::Command, &error).context("cannot read the files of the tree")
@@ -34,6 +30,20 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesBump) -> Result<ExitC
         lock_file: &config.artifact.lock,
         settings: SETTINGS,
     };
+    let default = world.tree.default_version.clone();
+    let Some(from) = default.or_else(|| bump::default_of_folders(&texts, &scene)) else {
+        let error =
+            Error::new(ErrorKind::ConfigInvalid, "this tree names no default version of its base images");
+        return Err(error.hint(format!("set `base_image.version` in {SETTINGS}")));
+    };
+    // A version that stays there would be the default still.
+    let tree = Folder::open(&config.root).map_err(|error| Error::of(ErrorKind::File, &error))?;
+    for image in world.tree.graph.images().iter().filter(|image| image.base_image().is_some()) {
+        let ImageSource::Build(target) = &image.source else { continue };
+        tree.check(&target.dockerfile).map_err(|error| {
+            Error::of(ErrorKind::File, &error).context(format!("cannot change {}", target.dockerfile))
+        })?;
+    }
     let bump = bump::plan(&texts, &from, to, &scene);
     if bump.places.is_empty() {
         super::say(&format!("nothing to do: the default version is {from}, and nothing else has to change"));

@@ -54,6 +54,11 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode
     let is_wanted = if listing.is_empty() || !may_remove {
         if !listing.is_empty() && !args.dry_run && args.format == Format::Human {
             super::say("nothing was removed: --yes removes it");
+            if listing.has(&Reason::OtherTag) && !args.chooses_tags() {
+                super::say(
+                    "images of other tags go with --images, --tag TAG or --older-than AGE beside --yes",
+                );
+            }
         }
         false
     } else {
@@ -168,6 +173,7 @@ async fn look_at_images(
     let tags = Tags {
         named: args.tag.iter().map(|tag| tag.0.clone()).collect(),
         older_than: args.older_than,
+        stay: args.yes && !args.chooses_tags(),
         ages: needs::ages(&world.observed),
     };
     let (plan, going) = images::plan(&ImageInput {

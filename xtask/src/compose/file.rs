@@ -82,6 +82,7 @@ pub(super) struct Include {
 
 #[derive(Deserialize)]
 struct RawFile {
+    name: Option<String>,
     services: Option<BTreeMap<String, Tagged<Option<RawService>>>>,
     include: Option<Vec<RawInclude>>,
 }
@@ -162,6 +163,13 @@ pub(super) fn parse(path: &str, text: &str, variable: &Variables<'_>) -> Result<
         }
     }
     Ok(file)
+}
+
+/// What a file calls the project. One that cannot be read says nothing here.
+pub(super) fn project_name(text: &str, variable: &Variables<'_>) -> Option<String> {
+    let documents: Vec<RawFile> = serde_saphyr::from_multiple(text).ok()?;
+    let name = documents.into_iter().rev().find_map(|document| document.name)?;
+    interpolate(&name, variable).ok().filter(|name| !name.is_empty())
 }
 
 /// A service of a later file over the same of an earlier one; none when it is taken away.

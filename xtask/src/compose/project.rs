@@ -20,6 +20,8 @@ const OVERRIDE_NAMES: [&str; 4] = [
 ];
 /// Names the files, in the environment or in `.env`.
 const COMPOSE_FILE: &str = "COMPOSE_FILE";
+/// Names the project, and is known in every file.
+const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 /// What stands between them.
 const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
 
@@ -80,8 +82,11 @@ pub fn read(root: &Path, paths: &[String], variable: &Variables<'_>) -> Result<C
     let mut reader = Reader { root, project: ComposeProject::default(), trail: Vec::new() };
     let files: Vec<PathBuf> = paths.iter().map(|path| clean(&root.join(path))).collect();
     let folder = files.first().and_then(|file| file.parent()).unwrap_or(root).to_owned();
-    let beside = if folder == root { Vec::new() } else { reader.variables(&folder.join(".env"))? };
+    let beside =
+        if folder == root { Vec::new() } else { reader.variables(&folder.join(".env"), variable)? };
     let variable = over(variable, &beside);
+    let name = vec![(PROJECT_NAME.to_owned(), project_name(&files, &folder, &variable))];
+    let variable = over(&variable, &name);
     let services = reader.model(&files, &folder, &variable)?;
     let mut project = reader.project;
     for (name, service) in services {
@@ -104,6 +109,18 @@ pub fn read(root: &Path, paths: &[String], variable: &Variables<'_>) -> Result<C
         project.services.push(found);
     }
     Ok(project)
+}
+
+/// What a project is called when its environment does not say it: the last `name` of its files, else its folder.
+fn project_name(files: &[PathBuf], folder: &Path, variable: &Variables<'_>) -> String {
+    let says = |file: &PathBuf| file::project_name(&std::fs::read_to_string(file).ok()?, variable);
+    let of_folder = || {
+        let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let is_kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        let name: String = name.chars().filter(is_kept).collect();
+        name.trim_start_matches(['-', '_']).to_owned()
+    };
+    files.iter().rev().find_map(says).unwrap_or_else(of_folder)
 }
 
 /// What `upper` does not know, of `lower`.
@@ -224,10 +241,11 @@ impl Reader<'_> {
         self.enter(shown, step)?;
         let mut known = Vec::new();
         if include.env_files.is_empty() {
-            known = self.variables(&inner.join(".env"))?;
+            known = self.variables(&inner.join(".env"), variable)?;
         }
         for file in &include.env_files {
-            known.splice(0..0, self.variables(&clean(&folder.join(file)))?);
+            let read = self.variables(&clean(&folder.join(file)), &over(variable, &known))?;
+            known.splice(0..0, read);
         }
         let found = self.model(&files, &inner, &over(variable, &known));
         self.trail.pop();
@@ -235,9 +253,13 @@ impl Reader<'_> {
     }
 
     /// The values of an env file; of one that is not there, none.
-    fn variables(&mut self, path: &Path) -> Result<Vec<(String, String)>, Diagnostic> {
+    fn variables(
+        &mut self,
+        path: &Path,
+        around: &Variables<'_>,
+    ) -> Result<Vec<(String, String)>, Diagnostic> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Dotenv::parse(&self.shown(path), &text)?.values()),
+            Ok(text) => Ok(Dotenv::parse_within(&self.shown(path), &text, around)?.values()),
             Err(_) => Ok(Vec::new()),
         }
     }

@@ -140,7 +140,7 @@ pub fn load(root: &Path, flags: Layer, env: &Env, config_file: Option<&Path>) ->
         example: read_optional(root, &root.join(ENV_EXAMPLE))?,
         current: read_optional(root, &root.join(ENV_FILE))?,
     };
-    let dotenv = read_dotenv(&env_files, &mut warnings)?;
+    let dotenv = read_dotenv(env, &env_files, &mut warnings)?;
 
     let project = match config_file {
         Some(named) => (shown(root, named), Some(read_required(root, named)?)),
@@ -313,9 +313,11 @@ impl ReadDotenv {
     }
 }
 
-fn read_dotenv(files: &EnvFiles, warnings: &mut Vec<String>) -> Result<ReadDotenv, ConfigError> {
+fn read_dotenv(env: &Env, files: &EnvFiles, warnings: &mut Vec<String>) -> Result<ReadDotenv, ConfigError> {
+    let outside = |name: &str| env.get(name).map(str::to_owned);
     let parse = |file, text: &Option<String>| {
-        text.as_deref().map(|text| Dotenv::parse(file, text)).transpose().map_err(ConfigError::Invalid)
+        let read = text.as_deref().map(|text| Dotenv::parse_or(file, text, &outside));
+        read.transpose().map_err(ConfigError::Invalid)
     };
     let current = parse(ENV_FILE, &files.current)?;
     let example = parse(ENV_EXAMPLE, &files.example)?;
@@ -329,8 +331,7 @@ fn read_dotenv(files: &EnvFiles, warnings: &mut Vec<String>) -> Result<ReadDoten
         }
         None => files.current.clone(),
     };
-    let synced =
-        synced.map(|text| Dotenv::parse(ENV_FILE, &text)).transpose().map_err(ConfigError::Invalid)?;
+    let synced = parse(ENV_FILE, &synced)?;
     Ok(ReadDotenv { values: synced.map(|synced| synced.values()).unwrap_or_default(), current, example })
 }
 

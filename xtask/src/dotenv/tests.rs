@@ -48,10 +48,24 @@ fn variables_come_from_further_up_only() {
     let warnings = Dotenv::parse(".env", "X=1\n  A=$HOME-${PATH}\nX=2").expect("fine").warnings;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_snapshot!(warnings.join("\n"), @r"
-    warning: .env:2:3: `$HOME` is not set above in this file and counts as empty
-    warning: .env:2:3: `$PATH` is not set above in this file and counts as empty
+    warning: .env:2:3: `$HOME` is set neither above in this file nor in the environment and counts as empty
+    warning: .env:2:3: `$PATH` is set neither above in this file nor in the environment and counts as empty
     warning: .env:3:1: `X` is set more than once; the last one counts
     ");
+}
+
+#[test]
+fn variables_come_from_outside_too_and_who_knows_better_is_said() {
+    let (text, outside) = ("X=1\nA=$X-$HOME-${NO:-d}", |name: &str| match name {
+        "X" => Some("2".to_owned()),
+        "HOME" => Some("/me".to_owned()),
+        _ => None,
+    });
+    let a = |read: Result<Dotenv, _>| read.expect("fine").get("A").expect("set").value.clone();
+    assert_eq!(a(Dotenv::parse_or("f", text, &outside)), "1-/me-d");
+    assert_eq!(a(Dotenv::parse_within("f", text, &outside)), "2-/me-d");
+    // Whose value nobody asks for need not be there.
+    assert!(sync(("e", "A=${X:?must}"), ("c", Some("B=${Y?must}"))).is_ok());
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The right-hand side of one `.env` entry.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use super::is_space;
 use crate::interpolate::interpolate;
@@ -22,7 +21,7 @@ pub(super) fn scan(
     file: &str,
     text: &str,
     start: usize,
-    known: &BTreeMap<String, String>,
+    variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Scanned, Diagnostic> {
     let rest = text[start..].trim_start_matches(is_space);
     let at = text.len() - rest.len();
@@ -30,7 +29,7 @@ pub(super) fn scan(
     let undefined = RefCell::new(Vec::new());
     let expand = |text: &str| {
         let variable = |name: &str| {
-            let value = known.get(name).cloned();
+            let value = variable(name);
             if value.is_none() {
                 undefined.borrow_mut().push(name.to_owned());
             }

@@ -124,7 +124,8 @@ fn is_ours(
         template.path
     );
     plan.unmade.insert(template.output.clone(), why);
-    match names.first() {
+    // What stands there may be out of date if the template is ours after all.
+    match names.first().filter(|_| template.was.is_some()) {
         None => plan.skipped.push(Skipped {
             phase: Phase::Render,
             subject: template.path.clone(),
@@ -314,7 +315,8 @@ mod tests {
     fn a_template_is_ours_by_a_name_that_is_known_or_because_somebody_says_so() {
         let all = [
             template("views/fortune.tpl", "views/fortune", "{{#rows}}{{message}}{{/rows}} {{ .Name }}", None),
-            template("views/page.tpl", "views/page", "\n<h1>{{ TITLE }}</h1>{{BODY}}", None),
+            template("views/page.tpl", "views/page", "\n<h1>{{ TITLE }}</h1>{{BODY}}", Some("old")),
+            template("views/none.tpl", "views/none", "{{TITLE}}", None),
             template("x.tpl", "x", "{{TITLE}} {{TAG}}", None),
             template("again/y.tpl", "again/y", "{{GONE}}", Some("before")),
             TemplateSource {
@@ -327,12 +329,13 @@ mod tests {
         assert_snapshot!(show(&plan), @r#"
         render:a/Dockerfile write a/Dockerfile "FROM x" mode Some(493) (does not exist yet)
         skip views/fortune.tpl (asks for no name that is known: another program's)
+        skip views/none.tpl (asks for no name that is known: another program's)
         error: again/y.tpl:1:1: `GONE` is not defined in .env or .env.example
         error: l.tpl:1:1: `NOPE` is not defined in .env or .env.example
         error: x.tpl:1:1: `TITLE` is not defined in .env or .env.example
         warning: views/page.tpl:2:5: is left alone as another program's, since no name that it asks for (`TITLE`) is defined in .env or .env.example; `templates` in the settings makes it ours, `templates_skip` ends this warning
         "#);
-        assert_eq!(plan.left, ["views/fortune.tpl", "views/page.tpl"]);
+        assert_eq!(plan.left, ["views/fortune.tpl", "views/page.tpl", "views/none.tpl"]);
     }
 
     #[test]

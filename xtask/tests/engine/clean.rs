@@ -97,6 +97,8 @@ async fn only_what_nobody_needs_goes() {
     let gone = world.reference("run:latest");
     let told = run(&world, &tree, "clean --yes");
     assert!(id_of(&world, &gone).await.is_none(), "{told}");
+    assert!(id_of(&world, &world.reference("api:v2")).await.is_some(), "nobody named its tag: {told}");
+    let told = run(&world, &tree, "clean --images --yes");
     assert!(id_of(&world, &world.reference("api:v2")).await.is_none(), "not the current tag: {told}");
     assert!(id_of(&world, &api).await.is_some() && id_of(&world, &base).await.is_some(), "{told}");
     run(&world, &other, "clean --yes");

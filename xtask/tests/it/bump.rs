@@ -131,3 +131,25 @@ fn what_is_no_version_is_refused_and_a_tree_without_one_says_so() {
     let told = bare.run("base-images bump 1.3.0");
     assert!(told.starts_with("exit 10") && told.contains("names no default version"), "{told}");
 }
+
+#[test]
+fn dockerfiles_that_disagree_are_made_one_and_none_outside_is_passed_over() {
+    let repo = TestRepo::new(
+        "//- docker/base-images/a/Dockerfile\nARG FIT_VERSION=1.2.3\nFROM scratch\n\
+         //- docker/base-images/b/Dockerfile\nARG FIT_VERSION=1.2.4\nFROM scratch\n",
+    );
+    let told = repo.run("base-images bump 2.0.0");
+    assert!(told.starts_with("exit 0"), "{told}");
+    for system in ["a", "b"] {
+        let text = repo.read(&format!("docker/base-images/{system}/Dockerfile"));
+        assert!(text.starts_with("ARG FIT_VERSION=2.0.0\n"), "{text}");
+    }
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("b"), "ARG FIT_VERSION=2.0.0\nFROM scratch\n").unwrap();
+    let link = repo.root().join("docker/base-images/b/Dockerfile");
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("b"), &link).unwrap();
+    let told = repo.run("base-images bump 2.1.0");
+    assert!(told.starts_with("exit 1\n") && told.contains("b/Dockerfile is a link to"), "{told}");
+    assert!(repo.read("docker/base-images/a/Dockerfile").contains("2.0.0"), "nothing is changed by half");
+}

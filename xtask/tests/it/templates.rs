@@ -81,7 +81,6 @@ fn somebody_elses_templates_are_left_alone() {
     );
     insta::assert_snapshot!(plan(&repo, ""), @r#"
     web invalid
-    warning: src/web/page.tpl: is left alone as another program's, since no name that it asks for (`TITLE`) is defined in .env or .env.example; `templates` in the settings makes it ours, `templates_skip` ends this warning
     error: src/web/Dockerfile: COPY source `page` matches nothing in the context src/web: src/web/page.tpl would render to it, but asks for no name that is defined, so it is left alone; define one in .env, or name the template in `templates`
     "#);
     let told = repo.run("render");

@@ -9,7 +9,8 @@ use crate::config::{Layer, Positive};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --images, --left, --runs or --caches it looks for images, for what broken-off runs left, and for old records. \
-It shows what would go, and why, before anything does: on a terminal it asks, elsewhere it wants --yes.
+It shows what would go, and why, before anything does: on a terminal it asks, elsewhere it wants --yes. With --yes \
+images of other tags stay, unless --images, --all, --tag or --older-than says that they go.
 
 Only images that this program built for this tree are ever removed. An image stays, with all its names, while a \
 container uses it (running or not), while this tree asks for any of its names (its images, its base images and all \
@@ -58,7 +59,12 @@ impl Clean {
 
     /// Whether images are looked for. Whoever says which tags means images.
     pub fn wants_images(&self) -> bool {
-        self.images || self.all || !self.tag.is_empty() || self.older_than.is_some() || self.wants_usual()
+        self.chooses_tags() || self.wants_usual()
+    }
+
+    /// Whether somebody said that images of other tags go: by their tags, or by asking for images.
+    pub fn chooses_tags(&self) -> bool {
+        self.images || self.all || !self.tag.is_empty() || self.older_than.is_some()
     }
 
     /// Whether what runs left is looked for.

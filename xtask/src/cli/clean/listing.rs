@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::model::{Plan, StepId};
+use crate::model::{Plan, Reason, StepId};
 use crate::report::text::{neutralise, pad, size, width};
 
 /// Version of the JSON; it only grows within a version.
@@ -76,6 +76,11 @@ impl Listing {
     /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
         self.sections.iter().all(|(_, plan, _)| plan.steps.is_empty())
+    }
+
+    /// Whether something would be removed for this reason.
+    pub fn has(&self, why: &Reason) -> bool {
+        self.sections.iter().flat_map(|(_, plan, _)| &plan.steps).any(|step| step.why == *why)
     }
 
     /// All sections as one plan.

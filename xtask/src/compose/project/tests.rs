@@ -12,8 +12,8 @@ fn services(
     }
     let root = tree.root();
     let dotenv = std::fs::read_to_string(root.join(".env")).unwrap_or_default();
-    let dotenv = Dotenv::parse(".env", &dotenv).expect("valid").values();
     let set = |name: &str| env[name].as_str().map(str::to_owned);
+    let dotenv = Dotenv::parse_within(".env", &dotenv, &set).expect("valid").values();
     let variable = over(&set, &dotenv);
     let project = read(&root, &found(&root, &variable), &variable)?;
     let told = project.services.into_iter().map(|service| {
