@@ -12,6 +12,7 @@ pub const BLOBS: &str = "target/xtask/cache/blobs";
 pub mod archive;
 mod aside;
 pub mod closure;
+pub mod completed;
 pub mod contents;
 pub mod deliver;
 pub mod diff;

@@ -87,7 +87,10 @@ impl Remembered {
             .await;
         for (id, answer) in answers {
             // An engine that could not answer is asked again next time.
-            if let Ok(details) = answer {
+            let is_told = |details: &ImageDetails| details.identity != Identity::of_stored(id);
+            if let Ok(details) = answer
+                && details.as_ref().is_none_or(is_told)
+            {
                 let told = |details: ImageDetails| ToldImage {
                     identity: details.identity,
                     triggers: details.triggers,

@@ -306,8 +306,7 @@ struct Image {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RootFs {
-    #[serde(default)]
-    layers: Vec<Digest>,
+    layers: Option<Vec<Digest>>,
 }
 
 /// What an image says about itself; none when the store lacks it.
@@ -343,7 +342,7 @@ pub(super) async fn layers(engine: &DockerEngine, id: &Digest) -> Result<Option<
     let path = format!("/images/{id}/json");
     match absent_is_fine(ask(engine, Method::GET, &path, &[], None, id.short()).await)? {
         Some(answer) => {
-            Ok(Some(read::<Image>(answer).await?.root.map(|root| root.layers).unwrap_or_default()))
+            Ok(Some(read::<Image>(answer).await?.root.and_then(|root| root.layers).unwrap_or_default()))
         }
         None => Ok(None),
     }
@@ -351,13 +350,17 @@ pub(super) async fn layers(engine: &DockerEngine, id: &Digest) -> Result<Option<
 
 fn described(image: Image) -> ImageDetails {
     let config = image.config.unwrap_or_default();
-    let layers = image.root.map(|root| root.layers).unwrap_or_default();
+    let layers = image.root.and_then(|root| root.layers).unwrap_or_default();
     let os = if image.os.is_empty() { "linux" } else { &image.os };
     let platform = Platform::new(os, &image.architecture, image.variant.as_deref());
     let digests = image.repo_digests.unwrap_or_default();
+    // A store that keeps manifests answers for an index too of which it cannot read an image, and then says nothing else.
+    let is_told = !image.architecture.is_empty() || !layers.is_empty();
+    let identity =
+        if is_told { Identity::of(&platform, &layers, &config) } else { Identity::of_stored(&image.id) };
     ImageDetails {
         id: image.id,
-        identity: Identity::of(&platform, &layers, &config),
+        identity,
         platform,
         user: config.user,
         workdir: config.working_dir,
@@ -482,6 +485,19 @@ mod tests {
     fn frame(stream: u8, text: &[u8]) -> Vec<u8> {
         let size = u32::try_from(text.len()).expect("short").to_be_bytes();
         [&[stream, 0, 0, 0], size.as_slice(), text].concat()
+    }
+
+    #[test]
+    fn an_answer_that_tells_nothing_of_an_image_makes_none_alike() {
+        let described_as = |id: u8, rest: &str| {
+            let id = Digest::from_sha256(&[id; 32]);
+            described(serde_json::from_str(&format!(r#"{{"Id":"{id}"{rest}}}"#)).expect(rest)).identity
+        };
+        // Engine 28.5 of an index of which it reads no image.
+        let nothing = r#","RepoTags":["a:1"],"Architecture":"","Os":"","RootFS":{"Type":"","Layers":null},"Config":null"#;
+        assert_ne!(described_as(1, nothing), described_as(2, nothing));
+        let something = r#","Architecture":"amd64","Os":"linux","RootFS":{"Layers":[]}"#;
+        assert_eq!(described_as(1, something), described_as(2, something));
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::{artifacts, prove, read};
 use crate::base_images::artifact;
+use crate::bundle::BLOBS;
+use crate::bundle::completed::{Completed, complete};
 use crate::bundle::contents::Contents;
 use crate::bundle::deliver::{Delivered, deliver};
 use crate::bundle::inspect::counted;
 use crate::bundle::inventory::{self, Inventory};
 use crate::bundle::layout::EntryName;
 use crate::bundle::load::LoadPlan;
+use crate::bundle::store::Store;
 use crate::bundle::verify::{Unpack, Verified};
 use crate::cli::activity::{Activity, Recorded, Work, file_name};
 use crate::cli::interrupt::or_interrupted;
@@ -18,7 +21,7 @@ use crate::cli::session::Session;
 use crate::engine::{AnyEngine, Progress};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::inside::Folder;
-use crate::model::{Outcome, Phase, Reference};
+use crate::model::{Digest, Outcome, Phase, Reference};
 use crate::report::text::size;
 
 /// How many things that a receiver lacks are told.
@@ -87,8 +90,14 @@ async fn work(session: &Session, activity: &mut Work, outlook: Outlook) -> Resul
     };
     let bundle = verified.contents().bundle().clone();
     let sizes = verified.unpacked_sizes().clone();
-    let done = deliver(&engine, &bundle, &plan.parcels(), has.into(), &sizes, &on_progress).await?;
     let root = session.config.root.clone();
+    let store = Folder::open(&root).and_then(|tree| Store::open(&tree, BLOBS)).map_err(|error| {
+        Error::of(ErrorKind::File, &error).context(format!("cannot open {}", root.join(BLOBS).display()))
+    })?;
+    let held = |digest: &Digest| bundle.size_of(&EntryName::Blob(digest.clone())).is_some();
+    let parcels = complete(&engine, &store, &held, &has, plan.parcels(), &on_progress).await?;
+    let blobs = Completed { bundle: bundle.clone(), store };
+    let done = deliver(&engine, &blobs, &parcels, has.into(), &sizes, &on_progress).await?;
     let cache = artifact::Cache::at(&root, &session.config.artifact.cache);
     let kept = super::blocking(move || keep(&verified, &cache, &root)).await?;
     for warning in kept.iter().filter_map(|kept| kept.as_ref().err()) {
