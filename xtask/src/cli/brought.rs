@@ -69,17 +69,19 @@ impl Remembered {
         upstreams: &Upstreams,
     ) -> Triggers {
         let before = self.told.clone();
-        let found: Vec<(&Reference, &Reference, Digest)> = names
+        let found: Vec<(&Reference, Reference, Digest)> = names
             .iter()
             .filter_map(|name| {
                 let (found, image) = upstreams.find(name, observed)?;
-                Some((*name, found, image.id.clone()))
+                // One that was loaded answers to no name with a digest, whatever its content is.
+                let asked = image.names.first().filter(|_| found.digest().is_some()).unwrap_or(found);
+                Some((*name, asked.clone(), image.id.clone()))
             })
             .collect();
         let here: BTreeMap<&Reference, &Digest> = found.iter().map(|(name, _, id)| (*name, id)).collect();
         let is_unknown = |id: &Digest| !self.told.images.contains_key(id);
         let unknown: BTreeMap<&Digest, &Reference> =
-            found.iter().filter(|(.., id)| is_unknown(id)).map(|(_, found, id)| (id, *found)).collect();
+            found.iter().filter(|(.., id)| is_unknown(id)).map(|(_, found, id)| (id, found)).collect();
         let answers: Vec<_> = futures_util::stream::iter(unknown)
             .map(|(id, name)| async move { (id, engine.details(name).await) })
             .buffer_unordered(QUESTIONS)
@@ -211,5 +213,24 @@ mod tests {
         let brought =
             Remembered::load(root.path()).learn(&engine, &mut observed, &names, &Upstreams::default()).await;
         assert_eq!(brought, Triggers::from([(absent, Brought::Unknown)]));
+    }
+
+    #[tokio::test]
+    async fn what_is_pinned_and_was_loaded_is_asked_about_by_a_name_that_it_has() {
+        let root = tempfile::tempdir().unwrap();
+        let tag: Reference = "a:1".parse().unwrap();
+        let pinned: Reference = format!("a:1@sha256:{}", "5".repeat(64)).parse().unwrap();
+        let fake = FakeEngine::new();
+        fake.store(fake_image("a", &[&tag, &pinned.stand_in().unwrap()]));
+        let engine: AnyEngine = fake.clone().into();
+        let mut observed = engine.observe().await.unwrap();
+        let names = BTreeSet::from([&tag, &pinned]);
+        let mut remembered = Remembered::load(root.path());
+        remembered.learn(&engine, &mut observed, &names, &Upstreams::default()).await;
+        let identity = engine.details(&tag).await.unwrap().unwrap().identity;
+        assert_eq!(
+            [&tag, &pinned].map(|name| observed.identity(name)),
+            [Some(identity.clone()), Some(identity)]
+        );
     }
 }
