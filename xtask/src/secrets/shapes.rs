@@ -38,13 +38,16 @@ static SHAPES: [Shape; 4] = [
             compile(r#"((?i:authorization)"?\s*[:=]\s*["']?(?i:bearer|basic|token)\s+)[^\s"']{4,}()"#)
         }),
     },
-    // Tokens that their issuers made recognisable: GitHub, GitLab, npm, PyPI, Slack, and JSON web tokens.
+    // Tokens that their issuers made recognisable: GitHub, GitLab, npm, PyPI, Slack, Docker Hub, Hugging Face, OpenAI,
+    // Google, and JSON web tokens.
     Shape {
-        signs: &["gh", "glpat-", "npm_", "pypi-", "xox", "eyJ"],
+        signs: &["gh", "glpat-", "npm_", "pypi-", "xox", "dckr_", "hf_", "sk-", "AIza", "eyJ"],
         pattern: LazyLock::new(|| {
             compile(concat!(
                 r"(\b)(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{20,}",
                 r"|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{40,}|xox[abeoprs]-[A-Za-z0-9-]{10,}",
+                r"|dckr_[op]at_[A-Za-z0-9_-]{20,}|hf_[A-Za-z0-9]{30,}|sk-(?:[a-z]+[0-9]*-)*[A-Za-z0-9_]{32,}",
+                r"|AIza[A-Za-z0-9_-]{35}",
                 r"|eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+)()",
             ))
         }),
@@ -102,6 +105,12 @@ mod tests {
             (&format!("ghp_{letters}"), "***"),
             (&format!("https://ghp_{letters}@github.com/a/b"), "https://***@github.com/a/b"),
             (&format!("x npm_{letters} y"), "x *** y"),
+            (&format!("hf_{letters} dckr_pat_{letters}"), "*** ***"),
+            (&format!("sk-{letters} sk-proj-{letters}"), "*** ***"),
+            (
+                "task-force sk-learn-contrib-experimental-features-extraction hf_hub_download",
+                "task-force sk-learn-contrib-experimental-features-extraction hf_hub_download",
+            ),
             (
                 "npm_config_registry, glpat-short, ghost_writer",
                 "npm_config_registry, glpat-short, ghost_writer",
