@@ -1,12 +1,25 @@
 //! `$NAME`, `${NAME}` and its forms, replaced as docker compose replaces them in `.env` and in compose files
 //! (compose-spec, `12-interpolation.md`; compose-go's `template` package, whose odd corners are kept). Pure.
 
+/// How much longer than what stands in the file a value may become, in bytes: `B=$A$A`, thirty times over, would else
+/// fill any memory.
+const MAX_GROWTH: usize = 64 * 1024;
+
+/// How deep forms may stand in each other.
+const MAX_DEPTH: usize = 100;
+
 /// Replaces `$NAME`, `${NAME}` and the forms with `:-`, `-`, `:+`, `+`, `:?`, `?`; `$$` is a dollar, and so is one that
 /// nothing of this follows. A variable that `variable` does not know is empty.
 ///
 /// # Errors
-/// A brace that is not closed on its line, a name that is none, a value that `?` asks for and that is missing.
+/// A brace that is not closed on its line, a name that is none, a value that `?` asks for and that is missing, what no
+/// memory could hold.
 pub fn interpolate(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+    within(text, variable, MAX_DEPTH)
+}
+
+fn within(text: &str, variable: &dyn Fn(&str) -> Option<String>, depth: usize) -> Result<String, String> {
+    let limit = text.len() + MAX_GROWTH;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -16,7 +29,7 @@ pub fn interpolate(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Res
             out.push('$');
             rest = after;
         } else if let Some(inner) = rest.strip_prefix('{') {
-            let (value, after) = braced(inner, variable)?;
+            let (value, after) = braced(inner, variable, depth)?;
             out.push_str(&value);
             rest = after;
         } else {
@@ -27,6 +40,9 @@ pub fn interpolate(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Res
             }
             rest = after;
         }
+        if out.len() > limit {
+            return Err(format!("what its variables stand for is longer than {} KiB", MAX_GROWTH / 1024));
+        }
     }
     out.push_str(rest);
     Ok(out)
@@ -36,6 +52,7 @@ pub fn interpolate(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Res
 fn braced<'a>(
     inner: &'a str,
     variable: &dyn Fn(&str) -> Option<String>,
+    depth: usize,
 ) -> Result<(String, &'a str), String> {
     let line = inner.split('\n').next().unwrap_or_default();
     let invalid = || format!("`${{{line}` is no form of a variable; `$$` stands for a dollar");
@@ -54,7 +71,10 @@ fn braced<'a>(
     let (Some(operator @ ('-' | '+' | '?')), Some(end)) = (form.chars().next(), end) else {
         return Err(invalid());
     };
-    let operand = || interpolate(&line[operand_at..end], variable);
+    let operand = || match depth.checked_sub(1) {
+        Some(depth) => within(&line[operand_at..end], variable, depth),
+        None => Err(format!("more than {MAX_DEPTH} forms stand in each other")),
+    };
     let value = match (operator, value) {
         ('+', Some(_)) | ('-', None) => operand()?,
         ('+', None) => String::new(),
@@ -108,6 +128,26 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let found = interpolate(text, &variable).unwrap_or_else(|why| format!("error: {why}"));
         assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn no_text_fills_the_memory() {
+        let mut value = "x".repeat(40_000);
+        for _ in 0..60 {
+            let known = value.clone();
+            match interpolate("$A${A}", &|_| Some(known.clone())) {
+                Ok(longer) => value = longer,
+                Err(why) => return assert!(why.contains("64 KiB"), "{why}"),
+            }
+        }
+        panic!("{} bytes", value.len());
+    }
+
+    #[test]
+    fn no_depth_ends_the_program() {
+        let nested = |depth: usize| "${NO:-".repeat(depth) + "x" + &"}".repeat(depth);
+        check(&nested(50), "x");
+        check(&nested(20_000), "error: more than 100 forms stand in each other");
     }
 
     #[test]
