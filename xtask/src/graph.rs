@@ -52,16 +52,23 @@ impl ImageGraph {
         let mut shared = Shared::default();
         let mut notes = Vec::new();
         let mut extended: BTreeSet<String> = names::pulled_repositories(&images);
+        let mut selves = BTreeSet::new();
         for image in &mut images {
             for base in std::mem::take(&mut image.base_images) {
                 let about = match names.meaning(image, &base.reference) {
                     Meaning::Own(owner) => {
+                        // Without the prefix.
+                        if base.reference.path().rsplit('/').next() != Some(owner.as_str()) {
+                            let (reference, about) = (base.reference.clone(), About::Meant(owner.clone()));
+                            notes.push(Note { image: image.name.clone(), reference, line: base.line, about });
+                        }
                         image.needs.insert(owner.clone());
                         image.asks_for.insert(base.reference, owner.clone());
                         continue;
                     }
                     Meaning::Upstream => {
                         extended.insert(base.reference.repository());
+                        selves.insert((image.name.clone(), base.reference.repository()));
                         shared.add(image, &base.reference, naming.rules)
                     }
                     Meaning::OtherTag(owner) => Some(About::OtherTag(owner.clone())),
@@ -74,7 +81,11 @@ impl ImageGraph {
         }
         // Whoever names another tag of what an image of the tree extends, or is, means that and not the image.
         let is_plain = |note: &Note| extended.contains(&note.reference.repository());
-        notes.retain(|note| !(matches!(note.about, About::OtherTag(_)) && is_plain(note)));
+        notes.retain(|note| match &note.about {
+            About::OtherTag(_) => !is_plain(note),
+            About::Meant(owner) => selves.contains(&(owner.clone(), note.reference.repository())),
+            About::SharedName(_) | About::NoTwin => true,
+        });
         let after = images.iter().map(|i| (i.name.clone(), i.needs.clone())).collect();
         let is_foundation = |i: &&Image| i.group == Some(BuildGroup::Foundation);
         let foundations: Vec<ImageName> =

@@ -453,6 +453,14 @@ fn tell_notes(graph: &ImageGraph, notes: &[Note], tree: &mut Tree) {
                 );
                 (Severity::Warning, message)
             }
+            About::Meant(_) if !told.insert(&note.reference) => continue,
+            About::Meant(owner) => {
+                let message = format!(
+                    "{name} is taken for {owner}, the image of this tree, and not for what that one extends: for the \
+                     latter write its tag"
+                );
+                (Severity::Warning, message)
+            }
             About::SharedName(twin) => {
                 let message = format!(
                     "{owner} is named {name}, as the image that it extends: that one stays here as {twin}, and other \
@@ -482,13 +490,18 @@ fn tell_notes(graph: &ImageGraph, notes: &[Note], tree: &mut Tree) {
 /// Folders whose images have one name: none is built, and one line of settings cures it.
 fn double_finding(image: &Image, first: &str, others: &[String]) -> Finding {
     let last = others.last().map_or("", String::as_str);
-    let parts: Vec<&str> = last.rsplitn(3, '/').take(2).collect();
-    let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
+    let cure = |folder: &String| {
+        let parts: Vec<&str> = folder.rsplitn(3, '/').take(2).collect();
+        let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
+        format!("`image = \"{apart}\"` in {folder}/{SERVICE_TOML}")
+    };
+    let cures: Vec<String> = others.iter().map(cure).collect();
     let all = std::iter::once(first).chain(others.iter().map(String::as_str)).collect::<Vec<_>>();
     let message = format!(
-        "{} make one image, {}, so none of them is built: set `image = \"{apart}\"` in {last}/{SERVICE_TOML}",
+        "{} make one image, {}, so none of them is built: set {}",
         all.join(" and "),
-        image.name
+        image.name,
+        cures.join(" and ")
     );
     Finding { service: Some(image.service.clone()), diagnostic: Diagnostic::error(last, 0, message) }
 }

@@ -43,6 +43,8 @@ pub enum About {
     SharedName(Reference),
     /// The same, and every further name of the upstream image is taken too.
     NoTwin,
+    /// It is taken for an image of this tree that the prefix keeps apart from what it extends under this name.
+    Meant(ImageName),
 }
 
 /// What a reference in a Dockerfile stands for.

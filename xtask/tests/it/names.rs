@@ -82,6 +82,7 @@ fn a_word_means_what_it_looks_like() {
         ("", "../elsewhere", "exit Some(2)"),
         ("", "src/nothing", "exit Some(2)"),
         ("", "eb", "exit Some(2)"),
+        ("", "admin", "shop-web shop-web-admin"),
     ] {
         check(&repo, folder, name, expected);
     }

@@ -113,6 +113,16 @@ fn another_tag_is_external_and_says_so_once() {
         "warning: src/a/Dockerfile:1: base:v1 is not the tag of base that is built now, latest, so it counts as an \
          external image; without a tag it is the image of this tree"
     );
+    assert_eq!(
+        Lab::new(
+            "//- .config/xtask.toml\nprefix = 'my-'\n//- src/redis/Dockerfile\nFROM redis\n\
+                  //- src/a/Dockerfile\nFROM redis\n//- src/b/Dockerfile\nFROM redis\n"
+        )
+        .look()
+        .said(),
+        "warning: src/a/Dockerfile:1: redis:latest is taken for my-redis, the image of this tree, and not for what that \
+         one extends: for the latter write its tag"
+    );
     // What it extends, what it is pulled from: names of these are not worth a word.
     for quiet in [
         "//- src/redis/Dockerfile\nFROM redis:7\n//- src/a/Dockerfile\nFROM redis:7\n//- src/b/Dockerfile\nFROM redis:6\n",

@@ -266,6 +266,14 @@ fn of_images_with_one_name_none_is_built() {
             "error: two/App: one/App and two/App make one image, app, so none of them is built: set \
              `image = \"two-app\"` in two/App/service.toml",
         ),
+        (
+            format!(
+                "{own}//- src/b/service.toml\nimage = 'a'\n//- src/c/Dockerfile\nFROM debian:12\n//- src/c/service.toml\nimage = 'a'\n"
+            ),
+            "a (cannot be planned, see the diagnostics)",
+            "error: src/c: src/a and src/b and src/c make one image, a, so none of them is built: set \
+             `image = \"src-b\"` in src/b/service.toml and `image = \"src-c\"` in src/c/service.toml",
+        ),
     ] {
         let look = Lab::new(&fixture).look();
         assert_eq!((look.stale().as_str(), look.said().as_str()), (stale, said));
