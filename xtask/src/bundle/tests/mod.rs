@@ -3,6 +3,7 @@
 mod carried;
 mod delta;
 mod hostile;
+mod originals;
 mod proven;
 mod written;
 
