@@ -145,11 +145,7 @@ impl Engine for DockerEngine {
     }
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
-        match self.docker.inspect_image(&reference.familiar()).await {
-            Ok(image) => Ok(observe::inspected(image)),
-            Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(self.error(error, &reference.familiar())),
-        }
+        container::inspect(self, reference).await
     }
 
     async fn pull(

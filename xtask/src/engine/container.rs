@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use super::EngineError;
 use super::bollard::DockerEngine;
 use super::http::{Answer, empty, full, target};
+use super::observe::references;
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, Identity,
-    ImageDetails, LogStream, Platform, Reference, RunConfig, RunHealthcheck,
+    ImageDetails, LocalImage, LogStream, Platform, Reference, RunConfig, RunHealthcheck,
 };
 
 /// No more of what a command or a container printed is kept.
@@ -314,11 +315,36 @@ pub(super) async fn details(
     engine: &DockerEngine,
     reference: &Reference,
 ) -> Result<Option<ImageDetails>, EngineError> {
+    Ok(image(engine, reference).await?.map(described))
+}
+
+/// One image, with its platform where the store tells it; none when the store lacks it.
+pub(super) async fn inspect(
+    engine: &DockerEngine,
+    reference: &Reference,
+) -> Result<Option<LocalImage>, EngineError> {
+    Ok(image(engine, reference).await?.map(found))
+}
+
+async fn image(engine: &DockerEngine, reference: &Reference) -> Result<Option<Image>, EngineError> {
     let name = reference.familiar();
     let path = format!("/images/{name}/json");
     match absent_is_fine(ask(engine, Method::GET, &path, &[], None, &name).await)? {
-        Some(answer) => Ok(Some(described(read(answer).await?))),
+        Some(answer) => Ok(Some(read(answer).await?)),
         None => Ok(None),
+    }
+}
+
+fn found(image: Image) -> LocalImage {
+    // containerd leaves layers that are unpacked already where they are, and its store then tells nothing of the image.
+    let is_told = !image.os.is_empty() && !image.architecture.is_empty();
+    LocalImage {
+        platform: is_told.then(|| Platform::new(&image.os, &image.architecture, image.variant.as_deref())),
+        id: image.id,
+        names: references(&image.repo_tags.unwrap_or_default()),
+        digests: references(&image.repo_digests.unwrap_or_default()),
+        labels: image.config.unwrap_or_default().labels,
+        size: image.size,
     }
 }
 
@@ -496,6 +522,11 @@ mod tests {
         // Engine 28.5 of an index of which it reads no image.
         let nothing = r#","RepoTags":["a:1"],"Architecture":"","Os":"","RootFS":{"Type":"","Layers":null},"Config":null"#;
         assert_ne!(described_as(1, nothing), described_as(2, nothing));
+        let missing = r#","Architecture":"","Os":"","RootFS":{},"Config":{"Labels":null}"#;
+        let id = Digest::from_sha256(&[1; 32]);
+        let text = format!(r#"{{"Id":"{id}","RepoTags":["a:1"],"Size":7{missing}}}"#);
+        let image = found(serde_json::from_str(&text).expect("an answer"));
+        assert_eq!((image.names.len(), image.platform, image.size), (1, None, 7));
         let something = r#","Architecture":"amd64","Os":"linux","RootFS":{"Layers":[]}"#;
         assert_eq!(described_as(1, something), described_as(2, something));
     }

@@ -3,7 +3,7 @@
 //! A fingerprint of ours is a label, and labels come with the listing. Platforms do not (before API 1.48), so
 //! they stay unknown here; `inspect` knows them.
 
-use bollard::models::{ImageInspect, ImageSummary, SystemVersion};
+use bollard::models::{ImageSummary, SystemVersion};
 use bollard::query_parameters::ListImagesOptions;
 
 use super::EngineError;
@@ -56,26 +56,8 @@ fn local_image(image: ImageSummary) -> Option<LocalImage> {
     })
 }
 
-/// One image, asked for by name: its platform is known.
-pub(super) fn inspected(image: ImageInspect) -> Option<LocalImage> {
-    let platform = match (&image.os, &image.architecture) {
-        (Some(os), Some(arch)) if !os.is_empty() && !arch.is_empty() => {
-            Some(Platform::new(os, arch, image.variant.as_deref()))
-        }
-        _ => None,
-    };
-    Some(LocalImage {
-        id: image.id?.parse().ok()?,
-        names: references(&image.repo_tags.unwrap_or_default()),
-        digests: references(&image.repo_digests.unwrap_or_default()),
-        labels: image.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect(),
-        size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-        platform,
-    })
-}
-
 /// `<none>:<none>`, as older engines write an image without a name, is no reference.
-fn references(names: &[String]) -> Vec<Reference> {
+pub(super) fn references(names: &[String]) -> Vec<Reference> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
