@@ -13,7 +13,7 @@
 //!   a path, a platform, an image reference, a URL without user information or query, or one word of lowercase
 //!   letters and dashes.
 //!
-//! Such a value is hidden where it stands as a word of its own, one of [`LONG`] bytes or more anywhere. One that is too
+//! Such a value is hidden where it stands as a word of its own, one of `LONG` bytes or more anywhere. One that is too
 //! weak to be told from innocent text is not hidden, and [`Secrets::take_weak`] says of which that is true: it is shorter
 //! than [`MIN_LENGTH`], or a short or common word, or a word of a name that stands in the tree for everybody to read.
 //!

@@ -5,7 +5,7 @@
 //! has them under all their names. A layer is unpacked on its way, and what it unpacks to is hashed in the same pass;
 //! when that is not what it should be, the stream ends in an error and the engine drops what it has taken. Images go
 //! one by one, so when this is killed the next time goes on behind the last image that was whole; when it fails, what
-//! came goes again. An engine that keeps manifests gets image and blobs as they are ([`super::handover`]). Nothing of
+//! came goes again. An engine that keeps manifests gets image and blobs as they are (`handover.rs`). Nothing of
 //! size is held, in memory or on our disk.
 
 use std::collections::{BTreeMap, BTreeSet};

