@@ -4,10 +4,11 @@
 //! without the prefix that the settings give to all, or as a whole reference), a folder of the tree (`src/api`, `.`), a
 //! glob (`'a*'`), a service's name whose prefix is left out (`api` where only `shop-api` is there).
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
+use crate::compose::project::clean;
 use crate::model::{Image, ImageSource, Reference};
 
 /// What names are looked up in.
@@ -85,15 +86,7 @@ impl<'a> Names<'a> {
 
     /// A path without `.` and `..`, relative to the root; none outside it.
     fn below_root(&self, path: &Path) -> Option<PathBuf> {
-        let mut clean = PathBuf::new();
-        for part in path.components() {
-            match part {
-                Component::CurDir => {}
-                Component::ParentDir => drop(clean.pop()),
-                other => clean.push(other),
-            }
-        }
-        clean.strip_prefix(self.root).ok().map(Path::to_owned)
+        clean(path).strip_prefix(self.root).ok().map(Path::to_owned)
     }
 
     fn like(&self, word: &str) -> Vec<&'a Image> {

@@ -287,8 +287,8 @@ fn is_remote(path: &str) -> bool {
     path.contains("://") || path.starts_with("git@") || path.starts_with("github.com/")
 }
 
-/// Without `.` and `..`.
-fn clean(path: &Path) -> PathBuf {
+/// A path without `.` and `..`, whatever links it has.
+pub fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
