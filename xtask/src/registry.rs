@@ -16,7 +16,7 @@ use reqwest::{Client, Method, Response, StatusCode, header};
 use sha2::Digest as _;
 
 use crate::engine::Credentials;
-use crate::model::{Digest, Platform, Reference};
+use crate::model::{Digest, Identity, ImageConfig, Platform, Reference};
 use crate::retry::Retriable;
 use crate::web::{self, cause, is_loopback, retry_after};
 
@@ -26,8 +26,8 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-/// Registries have to take manifests of 4 MiB (distribution-spec, "Pushing Manifests"); none is larger.
-const MAX_MANIFEST: usize = 4 << 20;
+/// Registries have to take manifests of 4 MiB (distribution-spec, "Pushing Manifests"); none is larger, and no config.
+const MAX_SMALL: usize = 4 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// A question whose answer is only good to know.
@@ -97,7 +97,7 @@ pub enum RegistryError {
         status: u16,
     },
     /// The content is not what the registry, or the reference, says it is.
-    #[error("{reference}: the registry promised {promised} but its manifest is {found}")]
+    #[error("{reference}: the registry promised {promised} and sent {found}")]
     DigestMismatch {
         /// What was asked for.
         reference: String,
@@ -231,16 +231,16 @@ impl Registry {
         Ok(self.verified_manifest(reference).await?.0)
     }
 
-    /// The ID that an engine gives the image of a platform: the digest of its configuration (OCI image-spec,
-    /// config.md, "ImageID"). All that is read on the way is held to its digest.
+    /// What is in the image of a platform, as an engine tells it once it has pulled it. All that is read on the way is held
+    /// to its digest.
     ///
     /// # Errors
     /// As [`Self::manifest_digest`]; also when there is nothing for the platform, or it is no image.
-    pub async fn image_id(
+    pub async fn identity(
         &self,
         reference: &Reference,
         platform: &Platform,
-    ) -> Result<Digest, RegistryError> {
+    ) -> Result<Identity, RegistryError> {
         #[derive(serde::Deserialize)]
         struct Manifest {
             config: Config,
@@ -253,35 +253,57 @@ impl Registry {
         if let Some(entry) = entry_for(reference, &body, platform)? {
             (_, body) = self.verified_manifest(&reference.pinned(&entry)).await?;
         }
-        let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| RegistryError::Malformed {
+        let malformed = |what: &str, error: serde_json::Error| RegistryError::Malformed {
             reference: reference.familiar(),
-            why: format!("its manifest is not that of an image: {error}"),
-        })?;
-        Ok(manifest.config.digest)
+            why: format!("its {what} is not that of an image: {error}"),
+        };
+        let manifest: Manifest =
+            serde_json::from_slice(&body).map_err(|error| malformed("manifest", error))?;
+        let blob = manifest.config.digest;
+        let path = format!("{}/blobs/{blob}", reference.path());
+        let response = self.ask(Method::GET, reference, &path).await?;
+        let config = read_small(response, reference, "config").await?;
+        agree(reference, Some(&blob), digest_of(&config))?;
+        let config: ImageConfig =
+            serde_json::from_slice(&config).map_err(|error| malformed("config", error))?;
+        // Where there is no index the registry gives what it has, whoever asks.
+        if config.is_foreign_to(platform) {
+            let (reference, platform) = (reference.familiar(), platform.clone());
+            return Err(RegistryError::NoPlatform { reference, platform });
+        }
+        Ok(config.identity())
     }
 
     /// A manifest, held to what the registry says that it is, and to the digest of the reference if it has one.
     async fn verified_manifest(&self, reference: &Reference) -> Result<(Digest, Vec<u8>), RegistryError> {
         let response = self.manifest(Method::GET, reference).await?;
         let said = promised(response.headers());
-        let body = read_manifest(response, reference).await?;
-        let digest = Digest::from_sha256(&sha2::Sha256::digest(&body).into());
-        let digest = agree(reference, said.as_ref(), digest)?;
+        let body = read_small(response, reference, "manifest").await?;
+        let digest = agree(reference, said.as_ref(), digest_of(&body))?;
         Ok((agree(reference, reference.digest(), digest)?, body))
     }
 
     async fn manifest(&self, method: Method, reference: &Reference) -> Result<Response, RegistryError> {
+        self.ask(method, reference, &manifest_path(reference)).await
+    }
+
+    /// Something of a reference's repository, with a login where the registry wants one.
+    async fn ask(
+        &self,
+        method: Method,
+        reference: &Reference,
+        path: &str,
+    ) -> Result<Response, RegistryError> {
         let domain = reference.domain();
-        let path = manifest_path(reference);
         let unreachable = |cause| RegistryError::Unreachable { domain: domain.to_owned(), cause };
         let mut response =
-            self.send(method.clone(), domain, &path, accept_manifests()).await.map_err(unreachable)?;
+            self.send(method.clone(), domain, path, accept_manifests()).await.map_err(unreachable)?;
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(authorization) = self.authorize(reference, response.headers()).await
         {
             let mut headers = accept_manifests();
             headers.insert(header::AUTHORIZATION, authorization);
-            response = self.send(method, domain, &path, headers).await.map_err(unreachable)?;
+            response = self.send(method, domain, path, headers).await.map_err(unreachable)?;
         }
         let domain = domain.to_owned();
         match response.status() {
@@ -373,13 +395,22 @@ fn agree(reference: &Reference, promised: Option<&Digest>, found: Digest) -> Res
     }
 }
 
-async fn read_manifest(mut response: Response, reference: &Reference) -> Result<Vec<u8>, RegistryError> {
+fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(&sha2::Sha256::digest(bytes).into())
+}
+
+/// All of an answer that is no layer.
+async fn read_small(
+    mut response: Response,
+    reference: &Reference,
+    what: &str,
+) -> Result<Vec<u8>, RegistryError> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_MANIFEST => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_SMALL => body.extend_from_slice(&chunk),
             Ok(Some(_)) => {
-                let why = "its manifest is larger than 4 MiB".to_owned();
+                let why = format!("its {what} is larger than 4 MiB");
                 return Err(RegistryError::Malformed { reference: reference.familiar(), why });
             }
             Ok(None) => return Ok(body),

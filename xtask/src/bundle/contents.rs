@@ -15,10 +15,10 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::finding::{BundleError, Finding};
-use super::layout::{self, EntryName, ImageConfig, ImageManifest, SmallBlob};
+use super::layout::{self, EntryName, ImageManifest, SmallBlob};
 use super::manifest::{self, BundleManifest, Descriptor, Member, StoredImage, StoredIndex, StoredLayer};
 use super::open::Bundle;
-use crate::model::Digest;
+use crate::model::{Digest, ImageConfig};
 
 /// The longest index, image manifest or config that is read.
 const LARGEST_JSON: u64 = 16 << 20;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::layout::{ImageConfig, made_here};
+use super::layout::made_here;
 use super::manifest::{StoredImage, StoredLayer};
 use super::originals::original;
 use super::piped;
@@ -21,7 +21,7 @@ use super::receiver::Receiver;
 use super::saved::{self, Wanted};
 use super::store::{BUDGET, Store};
 use crate::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress};
-use crate::model::{Digest, Identity, ImageDetails, Platform, Reference, Unit};
+use crate::model::{Digest, Identity, ImageConfig, ImageDetails, Platform, Reference, Unit};
 
 /// How many images are asked about at the same time.
 const QUESTIONS: usize = 8;

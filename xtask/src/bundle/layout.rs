@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{BundleManifest, Descriptor, Member, StoredImage, StoredLayer};
 pub use super::manifest::{SmallBlob, describe};
-use crate::model::{Digest, Identity, Platform, Reference, RunConfig};
+use crate::model::{Digest, Identity, Reference};
 
 /// Layers: a tar, compressed with zstd.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -104,40 +104,6 @@ pub struct ImageManifest {
     pub config: Descriptor,
     /// From the bottom up.
     pub layers: Vec<Descriptor>,
-}
-
-/// What is read of an image's config (config.md); the rest is the engine's.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ImageConfig {
-    /// The layers.
-    pub rootfs: RootFs,
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
-    #[serde(default)]
-    config: Option<RunConfig>,
-}
-
-impl ImageConfig {
-    /// What is in the image, the same in every store.
-    pub fn identity(&self) -> Identity {
-        // As engines read it: no system is Linux.
-        let os = if self.os.is_empty() { "linux" } else { &self.os };
-        let platform = Platform::new(os, &self.architecture, self.variant.as_deref());
-        let config = self.config.clone().unwrap_or_default();
-        Identity::of(&platform, &self.rootfs.diff_ids, &config)
-    }
-}
-
-/// `rootfs` of an image's config.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct RootFs {
-    /// SHA-256 of each uncompressed layer, from the bottom up.
-    #[serde(default)]
-    pub diff_ids: Vec<Digest>,
 }
 
 /// An image of a store that keeps no manifests: it gets one of ours.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::layout::{IMAGE_MANIFEST, INDEX, ImageConfig, ImageManifest};
+use super::layout::{IMAGE_MANIFEST, INDEX, ImageManifest};
 use super::manifest::{Descriptor, SmallBlob, StoredImage, StoredIndex, StoredLayer};
 use super::store::Store;
-use crate::model::{Digest, Platform, Reference};
+use crate::model::{Digest, ImageConfig, Platform, Reference};
 
 /// The annotation of an entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
 const ATTESTATION: &str = "vnd.docker.reference.type";

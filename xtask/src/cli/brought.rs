@@ -102,7 +102,7 @@ impl Remembered {
         }
         for id in here.values() {
             if let Some(Some(told)) = self.told.images.get(*id) {
-                observed.learn_identity((*id).clone(), told.identity.clone());
+                observed.learn_identity(id, told.identity.clone());
             }
         }
         self.told.names.extend(here.iter().map(|(name, id)| ((*name).clone(), (*id).clone())));
@@ -140,18 +140,6 @@ impl Told {
 /// Nothing brought is the rule, and is not kept.
 fn is_told(brought: &Brought) -> bool {
     *brought != Brought::default()
-}
-
-/// Every external image that goes into images of this tree.
-pub(super) fn bases(graph: &ImageGraph) -> BTreeSet<&Reference> {
-    let mut names = BTreeSet::new();
-    for image in graph.images() {
-        if let ImageSource::External(source) = &image.source {
-            names.insert(source);
-        }
-        names.extend(image.base_images.iter().map(|base| &base.reference));
-    }
-    names
 }
 
 /// The external images that stages of this tree stand on.

@@ -77,7 +77,7 @@ mod tests {
         ] {
             let before = fake.count(Verb::Inspect);
             // As a listing gives it.
-            let listed = LocalImage { platform: None, ..fake_image("base", &[&here]) };
+            let listed = LocalImage { platform: None, identity: None, ..fake_image("base", &[&here]) };
             let mut observed = Observed::new(capabilities.clone(), vec![listed]);
             let wishes = [&here, &absent, &here].map(|name| (name.clone(), wanted.clone()));
             assert_eq!(

@@ -20,7 +20,7 @@ use crate::model::{
     Diagnostic, Image, ImageLock, LockedImage, Network, Originals, Phase, Platform, Reference, Severity,
 };
 use crate::plan::alias;
-use crate::plan::prefetch::{Bootstrap, PrefetchInput, Reach, Renew, places};
+use crate::plan::prefetch::places;
 use crate::retry::Policy;
 use crate::suggest::did_you_mean;
 
@@ -153,18 +153,6 @@ async fn compare(
     let registry = session.registry();
     let verdict = if config.offline { None } else { Some(session.network(world, &registry).await) };
     let network = verdict.as_ref().map_or(config.network.unwrap_or(Network::External), |v| v.network);
-    let pins = BTreeMap::new();
-    let input = PrefetchInput {
-        wanted: &[],
-        originals,
-        observed: &world.observed,
-        mirrors: &config.mirrors,
-        recipes: &config.recipes,
-        reach: Reach::Registries(network),
-        bootstrap: Bootstrap::No,
-        renew: Renew::No,
-        pins: &pins,
-    };
     let mut outcome = Outcome {
         file: config.images_lock.clone(),
         is_there: held.is_some(),
@@ -182,8 +170,8 @@ async fn compare(
         .iter()
         .filter_map(|original| {
             let used = scope.uses.get(original)?;
-            let platform = used.platforms.first().cloned().unwrap_or_else(Platform::local);
-            let sources = places(&input, original, used.written.iter().cloned(), &platform, network);
+            let written: Vec<Reference> = used.written.iter().cloned().collect();
+            let sources = places(original, &written, originals, &config.mirrors, network);
             Some(Question {
                 original: original.clone(),
                 sources: sources.unwrap_or_default(),
@@ -251,7 +239,7 @@ fn note(original: &Reference, locked: &LockedImage, causes: &[String], is_offlin
     match &locked.digest {
         Some(_) => vec![format!("{name} is locked as the engine has it: {why}")],
         None => vec![format!(
-            "{name} has no digest, so it is locked by its image ID: {why}; another machine has to get this very image, by \
+            "{name} has no digest, so it is locked by what is in it: {why}; another machine has to get this very image, by \
              `cargo xtask bundle` or from a registry that it is pushed to"
         )],
     }

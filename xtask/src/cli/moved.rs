@@ -9,8 +9,10 @@ use super::pipeline::Request;
 use super::session::{Session, World};
 use crate::error::{Error, ErrorKind};
 use crate::image_lock::find::{self, Answer, Question};
-use crate::model::{ImageName, LocalImage, LockedImage, Network, Originals, Platform, Reason, Reference};
-use crate::plan::prefetch::{Bootstrap, PrefetchInput, Reach, Renew, places};
+use crate::model::{
+    ImageName, LocalImage, LockedImage, Network, Observed, Originals, Platform, Reason, Reference,
+};
+use crate::plan::prefetch::places;
 use crate::retry::Policy;
 
 /// Says what `--pull` cannot be together with.
@@ -45,18 +47,6 @@ pub(super) async fn ask(
     let config = &session.config;
     let known = world.base_images(&world.all());
     let originals = Originals::new(session.rules(), known.iter().chain(&request.references));
-    let pins = BTreeMap::new();
-    let input = PrefetchInput {
-        wanted: &[],
-        originals: &originals,
-        observed: &world.observed,
-        mirrors: &config.mirrors,
-        recipes: &config.recipes,
-        reach: Reach::Registries(network),
-        bootstrap: Bootstrap::No,
-        renew: Renew::No,
-        pins: &pins,
-    };
     let platform = session.platform(&world.observed);
     let named = request.references.iter().map(|reference| (reference.clone(), platform.clone()));
     let mut here: BTreeMap<Reference, &LocalImage> = BTreeMap::new();
@@ -68,9 +58,9 @@ pub(super) async fn ask(
         if here.insert(original.clone(), image).is_some() {
             continue;
         }
-        let sources = places(&input, &original, [written], &platform, network);
+        let sources = places(&original, &[written], &originals, &config.mirrors, network);
         questions.push(Question {
-            known: Some(as_known(image, &original, &platform)),
+            known: Some(as_known(image, &world.observed, &original, &platform)),
             sources: sources.unwrap_or_default(),
             platforms: BTreeSet::from([platform]),
             original,
@@ -97,12 +87,19 @@ fn present<'w>(
 }
 
 /// What is here, as a lock would say it.
-fn as_known(image: &LocalImage, original: &Reference, platform: &Platform) -> LockedImage {
+fn as_known(
+    image: &LocalImage,
+    observed: &Observed,
+    original: &Reference,
+    platform: &Platform,
+) -> LockedImage {
     let mut digests = image.digests.iter();
     let own = digests.find(|digest| digest.repository() == original.repository());
     LockedImage {
         digest: own.or(image.digests.first()).and_then(|name| name.digest().cloned()),
-        ids: BTreeMap::from([(platform.clone(), image.id.clone())]),
+        // Where its digest says enough, a registry is asked no more than that, whatever else is known.
+        identities: BTreeMap::from([(platform.clone(), observed.identity_of(image))]),
+        ..LockedImage::of(image, platform)
     }
 }
 

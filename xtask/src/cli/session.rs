@@ -19,6 +19,7 @@ use crate::engine::{self, AnyEngine, Credentials, Engine as _, EngineError, Surr
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::events;
+use crate::graph::ImageGraph;
 use crate::lock::{Holder, Lock};
 use crate::model::{
     AliasNames, AliasRules, BaseImage, Diagnostic, Digest, EventKind, Image, ImageName, ImageSource,
@@ -309,8 +310,7 @@ impl Session {
             }
         };
         let guess = Platform::local();
-        let mut remembered = Remembered::load(&self.config.root);
-        let mut external = remembered.guess();
+        let mut external = Remembered::load(&self.config.root).guess();
         let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
         let mut files = files?;
         let (engine, mut observed) = match store {
@@ -323,13 +323,11 @@ impl Session {
         }
         if let Ok(engine) = &engine {
             let graph = &files.tree.graph;
-            let bases = brought::bases(graph);
-            let now = remembered.learn(engine, &mut observed, &bases, graph.upstreams()).await;
+            let now = self.know(graph, engine, &mut observed).await;
             if brought::differs(&brought::stood_upon(graph), &external, &now) {
                 files = self.read_files(platform_of(&observed), &now).await?;
                 // What they bring may name further images.
-                let graph = &files.tree.graph;
-                remembered.learn(engine, &mut observed, &brought::bases(graph), graph.upstreams()).await;
+                self.know(&files.tree.graph, engine, &mut observed).await;
             }
             external = now;
         }
@@ -395,9 +393,22 @@ impl Session {
     }
 
     async fn know_bases(&self, world: &World, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
-        let graph = &world.tree.graph;
-        let mut remembered = Remembered::load(&self.config.root);
-        remembered.learn(engine, observed, &brought::bases(graph), graph.upstreams()).await
+        self.know(&world.tree.graph, engine, observed).await
+    }
+
+    /// Completes a store by what is in the external images of a tree, under each name by which one may be here. Returns what
+    /// they bring.
+    async fn know(&self, graph: &ImageGraph, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
+        let named: BTreeSet<&Reference> = graph.images().iter().flat_map(prefetched).collect();
+        let originals = Originals::new(self.rules(), named.iter().copied()).beside(graph.upstreams());
+        let aliases = named.iter().flat_map(|name| {
+            let AliasNames { original, localhost, internal } =
+                self.rules().names_of(&originals.original_of(name));
+            [Some(original), localhost, internal].into_iter().flatten()
+        });
+        let aliases: BTreeSet<Reference> = aliases.collect();
+        let names = named.iter().copied().chain(&aliases).collect();
+        Remembered::load(&self.config.root).learn(engine, observed, &names, graph.upstreams()).await
     }
 
     fn places(&self) -> Places {

@@ -339,13 +339,28 @@ fn found(image: Image) -> LocalImage {
     // containerd leaves layers that are unpacked already where they are, and its store then tells nothing of the image.
     let is_told = !image.os.is_empty() && !image.architecture.is_empty();
     LocalImage {
-        platform: is_told.then(|| Platform::new(&image.os, &image.architecture, image.variant.as_deref())),
+        identity: identity(&image),
+        platform: is_told.then(|| platform(&image)),
         id: image.id,
         names: references(&image.repo_tags.unwrap_or_default()),
         digests: references(&image.repo_digests.unwrap_or_default()),
         labels: image.config.unwrap_or_default().labels,
         size: image.size,
     }
+}
+
+/// What is in an image. A store that keeps manifests answers for an index too of which it cannot read an image, and then
+/// says nothing else.
+fn identity(image: &Image) -> Option<Identity> {
+    let layers = image.root.as_ref().and_then(|root| root.layers.as_deref()).unwrap_or_default();
+    let is_told = !image.architecture.is_empty() || !layers.is_empty();
+    let config = || image.config.clone().unwrap_or_default();
+    is_told.then(|| Identity::of(&platform(image), layers, &config()))
+}
+
+fn platform(image: &Image) -> Platform {
+    let os = if image.os.is_empty() { "linux" } else { &image.os };
+    Platform::new(os, &image.architecture, image.variant.as_deref())
 }
 
 /// Removes an image by its ID. Engines take an ID for the one name that it may have got since it was listed, so that
@@ -375,18 +390,13 @@ pub(super) async fn layers(engine: &DockerEngine, id: &Digest) -> Result<Option<
 }
 
 fn described(image: Image) -> ImageDetails {
+    let (identity, platform) = (identity(&image), platform(&image));
     let config = image.config.unwrap_or_default();
     let layers = image.root.and_then(|root| root.layers).unwrap_or_default();
-    let os = if image.os.is_empty() { "linux" } else { &image.os };
-    let platform = Platform::new(os, &image.architecture, image.variant.as_deref());
     let digests = image.repo_digests.unwrap_or_default();
-    // A store that keeps manifests answers for an index too of which it cannot read an image, and then says nothing else.
-    let is_told = !image.architecture.is_empty() || !layers.is_empty();
-    let identity =
-        if is_told { Identity::of(&platform, &layers, &config) } else { Identity::of_stored(&image.id) };
     ImageDetails {
+        identity: identity.unwrap_or_else(|| Identity::of_stored(&image.id)),
         id: image.id,
-        identity,
         platform,
         user: config.user,
         workdir: config.working_dir,

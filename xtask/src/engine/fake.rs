@@ -130,6 +130,7 @@ pub fn fake_image(content: &str, names: &[&Reference]) -> LocalImage {
         labels: BTreeMap::new(),
         size: content.len() as u64 + 1,
         platform: Some(Platform::local()),
+        identity: None,
     }
 }
 
@@ -238,6 +239,10 @@ impl State {
         })
     }
 
+    fn details(&self, reference: &Reference, image: &LocalImage) -> ImageDetails {
+        self.containers.details(&reference.familiar(), image, self.layers(&image.id))
+    }
+
     fn store(&mut self, image: LocalImage) {
         for other in &mut self.images {
             other.names.retain(|name| !image.names.contains(name));
@@ -266,14 +271,18 @@ impl Engine for FakeEngine {
             buildkit: true,
             platform: Platform::local(),
         };
-        // A listing does not know platforms.
-        let listed = |image: &LocalImage| LocalImage { platform: None, ..image.clone() };
+        // A listing knows neither.
+        let listed = |image: &LocalImage| LocalImage { platform: None, identity: None, ..image.clone() };
         Ok(Observed::new(capabilities, self.state().images.iter().map(listed).collect()))
     }
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
         self.enter(Verb::Inspect, reference.familiar()).await?;
-        Ok(self.state().find(reference).cloned())
+        let state = self.state();
+        Ok(state.find(reference).map(|image| LocalImage {
+            identity: Some(state.details(reference, image).identity),
+            ..image.clone()
+        }))
     }
 
     async fn pull(
@@ -338,6 +347,7 @@ impl Engine for FakeEngine {
             labels: spec.labels.clone(),
             size: 1 + spec.text.len() as u64,
             platform: Some(spec.platform.clone()),
+            identity: None,
         };
         let mut state = self.state();
         state.store(image);
@@ -385,6 +395,7 @@ impl Engine for FakeEngine {
             labels: labels.clone(),
             size,
             platform: Some(platform.clone()),
+            identity: None,
         });
         Ok(id)
     }
@@ -442,9 +453,7 @@ impl Engine for FakeEngine {
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         self.enter(Verb::Details, reference.familiar()).await?;
         let state = self.state();
-        Ok(state
-            .find(reference)
-            .map(|image| state.containers.details(&reference.familiar(), image, state.layers(&image.id))))
+        Ok(state.find(reference).map(|image| state.details(reference, image)))
     }
 
     async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {

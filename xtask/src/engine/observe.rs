@@ -53,6 +53,7 @@ fn local_image(image: ImageSummary) -> Option<LocalImage> {
         labels: image.labels.into_iter().collect(),
         size: u64::try_from(image.size).unwrap_or(0),
         platform: None,
+        identity: None,
     })
 }
 

@@ -185,8 +185,8 @@ impl<M: MakeBase> Puller<M> {
         if let PullSource::IfLocked(_, locked) = source
             && !locked.is(&image)
         {
-            let (found, locked) = (image.id.short(), locked.shown());
-            let why = format!("{pulled_as} is image sha256:{found}, but the lock says {locked}");
+            let (found, locked) = (locked.shown_beside(&image), locked.shown());
+            let why = format!("{pulled_as} is {found}, but the lock says {locked}");
             return Err(EngineError::Other(why));
         }
         // An engine gives no name with a digest; the tag beside it, if there is one, is the name to give.

@@ -1,6 +1,6 @@
 //! EFFECT: what registries say that a name stands for.
 //!
-//! In: the places where an image is looked for, in order, as prefetch has them. Out: its digest, and its image ID for
+//! In: the places where an image is looked for, in order, as prefetch has them. Out: its digest, and what is in it for
 //! each platform that is wanted, or why no place gave it. What a registry says for the first time is read and hashed; a
 //! registry that says one digest and sends another is an error, not a reason to ask the next one.
 
@@ -67,12 +67,12 @@ async fn look(
     let digest = registry.manifest_digest(source, None).await?;
     let mut found = LockedImage { digest: Some(digest.clone()), ..LockedImage::default() };
     if let Some(known) = question.known.as_ref().filter(|known| known.digest.as_ref() == Some(&digest)) {
-        found.ids.clone_from(&known.ids);
+        found.identities.clone_from(&known.identities);
     }
     for platform in &question.platforms {
-        if !found.ids.contains_key(platform) {
-            let id = registry.image_id(&source.pinned(&digest), platform).await?;
-            found.ids.insert(platform.clone(), id);
+        if !found.identities.contains_key(platform) {
+            let identity = registry.identity(&source.pinned(&digest), platform).await?;
+            found.identities.insert(platform.clone(), identity);
         }
     }
     Ok(found)

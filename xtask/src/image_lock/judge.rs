@@ -1,10 +1,8 @@
 //! Pure: the store held to a lock. What an engine has under a name is compared; no registry is asked.
 
-use std::collections::BTreeMap;
-
 use super::text::ReadLock;
 use super::uses::Use;
-use crate::model::{Digest, ImageLock, LocalImage, LockedImage, Platform, Reference};
+use crate::model::{ImageLock, LocalImage, LockedImage, Platform, Reference};
 
 /// How one external image stands to the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,37 +41,28 @@ pub fn standing<'o>(
         return Standing::Absent;
     }
     match here.into_iter().find(|(_, image)| !locked.is(image)) {
-        Some((name, image)) => Standing::Differs { name: name.clone(), found: shown(image) },
+        Some((name, image)) => Standing::Differs { name: name.clone(), found: locked.shown_beside(image) },
         None => Standing::AsLocked,
     }
 }
 
-/// What an image is, for people: its digest where it has one, else its ID.
-fn shown(image: &LocalImage) -> String {
-    let of = |digest: &Digest| LockedImage { digest: Some(digest.clone()), ids: BTreeMap::new() }.shown();
-    match image.digests.iter().find_map(Reference::digest) {
-        Some(digest) => of(digest),
-        None => format!("image {}", of(&image.id)),
-    }
-}
-
-/// What the store knows of an image that no registry was asked about, or gave: its digest, or else its ID. Of several
-/// digests the one that `known` has counts, then one of a repository that the image is asked from.
+/// What the store knows of an image that no registry was asked about, or gave. Of several digests the one that `known`
+/// has counts, then one of a repository that the image is asked from.
 pub fn of_store(
     image: &LocalImage,
     platform: &Platform,
     sources: &[Reference],
     known: Option<&LockedImage>,
 ) -> LockedImage {
-    let ids = BTreeMap::from([(platform.clone(), image.id.clone())]);
+    let found = LockedImage::of(image, platform);
     if let Some(known) = known.filter(|known| known.digest.is_some() && known.is(image)) {
-        return LockedImage { digest: known.digest.clone(), ids };
+        return LockedImage { digest: known.digest.clone(), ..found };
     }
     let mut digests: Vec<&Reference> = image.digests.iter().collect();
     let rank =
         |pinned: &Reference| sources.iter().position(|source| source.repository() == pinned.repository());
     digests.sort_by_key(|pinned| (rank(pinned).unwrap_or(usize::MAX), pinned.digest().cloned()));
-    LockedImage { digest: digests.first().and_then(|pinned| pinned.digest().cloned()), ids }
+    LockedImage { digest: digests.first().and_then(|pinned| pinned.digest().cloned()), ..found }
 }
 
 /// `images.lock:7`: where the lock speaks of an image.
@@ -86,11 +75,17 @@ pub fn place(file: &str, lock: &ReadLock, original: &Reference) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::model::{Capabilities, Observed};
+    use crate::model::{Capabilities, Digest, Identity, Observed};
 
     fn digest(fill: char) -> Digest {
         format!("sha256:{}", String::from(fill).repeat(64)).parse().expect("a digest")
+    }
+
+    fn identity(fill: char) -> Identity {
+        digest(fill).as_str().parse().expect("an identity")
     }
 
     fn parse(text: &str) -> Reference {
@@ -106,6 +101,7 @@ mod tests {
             labels: BTreeMap::new(),
             size: 1,
             platform: None,
+            identity: None,
         }
     }
 
@@ -122,7 +118,11 @@ mod tests {
 
     #[track_caller]
     fn check(images: Vec<LocalImage>, expected: &str) {
-        let locked = LockedImage { digest: Some(digest('a')), ids: BTreeMap::new() };
+        let locked = LockedImage {
+            digest: Some(digest('a')),
+            identities: BTreeMap::from([("linux/arm64".parse().expect("platform"), identity('e'))]),
+            ..LockedImage::default()
+        };
         let lock = ImageLock { images: BTreeMap::from([(parse("x:1"), locked)]) };
         let used = Use { written: [parse("h.example.com/x:1")].into(), ..Use::default() };
         let store = observed(images);
@@ -141,6 +141,10 @@ mod tests {
         check(vec![image('1', &["x:1"], &[("mirror.example.com/x", 'a')])], "AsLocked");
         check(vec![image('1', &["x:1"], &[("x", 'b')])], "x:1 is sha256:bbbbbbbbbbbb");
         check(vec![image('1', &["x:1"], &[])], "x:1 is image sha256:111111111111");
+        let loaded =
+            |fill| LocalImage { identity: Some(identity(fill)), ..image('1', &["x:1"], &[("x", '2')]) };
+        check(vec![loaded('e')], "AsLocked");
+        check(vec![loaded('f')], "x:1 is sha256:222222222222");
         let good = || image('1', &["x:1"], &[("x", 'a')]);
         check(
             vec![good(), image('2', &["h.example.com/x:1"], &[])],
@@ -161,9 +165,20 @@ mod tests {
         assert_eq!(of(&image('1', &[], &[]), None), said(None));
         let many = image('1', &[], &[("x", 'c'), ("z.example.com/x", 'a'), ("m.example.com/x", 'd')]);
         assert_eq!(of(&many, None), said(Some("d")), "where it is asked from first");
-        let known = LockedImage { digest: Some(digest('a')), ids: BTreeMap::new() };
+        let known = LockedImage { digest: Some(digest('a')), ..LockedImage::default() };
         assert_eq!(of(&many, Some(&known)), said(Some("a")), "what is locked stays locked");
-        let by_id = LockedImage { digest: Some(digest('f')), ids: [(platform.clone(), digest('1'))].into() };
+        let by_id = LockedImage {
+            digest: Some(digest('f')),
+            ids: [(platform.clone(), digest('1'))].into(),
+            ..LockedImage::default()
+        };
         assert_eq!(of(&image('1', &[], &[]), Some(&by_id)), said(Some("f")), "also by its ID");
+        let by_content = LockedImage {
+            digest: Some(digest('f')),
+            identities: [(platform.clone(), identity('e'))].into(),
+            ..LockedImage::default()
+        };
+        let loaded = LocalImage { identity: Some(identity('e')), ..image('1', &[], &[("x", 'c')]) };
+        assert_eq!(of(&loaded, Some(&by_content)), said(Some("f")), "or by what is in it");
     }
 }

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
-use crate::model::{Diagnostic, Digest, ImageLock, LockedImage, Platform, Reference};
+use crate::model::{Diagnostic, ImageLock, LockedImage, ParseDigestError, Platform, Reference};
 use crate::suggest::did_you_mean;
 
 const HEADER: &str = "\
@@ -105,26 +106,18 @@ fn read_image(
                 name = Some((found, at));
             }
             ("digest", found) => locked.digest = Some(digest_of(found).map_err(|why| fail(at, why))?),
-            ("ids", DeValue::Table(ids)) => {
-                for (platform, id) in ids {
-                    let at = platform.span().start;
-                    let platform =
-                        platform.get_ref().parse::<Platform>().map_err(|e| fail(at, e.to_string()))?;
-                    let id = digest_of(id.get_ref()).map_err(|why| fail(id.span().start, why))?;
-                    locked.ids.insert(platform, id);
-                }
-            }
+            ("identities", found) => locked.identities = by_platform("identities", found, at, fail)?,
+            ("ids", found) => locked.ids = by_platform("ids", found, at, fail)?,
             ("name", _) => return Err(fail(at, "`name` is not a text".to_owned())),
-            ("ids", _) => return Err(fail(at, "`ids` is not a table of platforms".to_owned())),
             (unknown, _) => {
-                let meant = did_you_mean(unknown, ["name", "digest", "ids"]);
+                let meant = did_you_mean(unknown, ["name", "digest", "identities", "ids"]);
                 return Err(fail(key.span().start, format!("unknown key `{unknown}`{meant}")));
             }
         }
     }
     let Some((name, at)) = name else { return Err(fail(begins, "an entry without a `name`".to_owned())) };
     if locked == LockedImage::default() {
-        return Err(fail(at, format!("{} has neither `digest` nor `ids`", name.familiar())));
+        return Err(fail(at, format!("{} has neither `digest` nor `identities`", name.familiar())));
     }
     let line = Diagnostic::error("", 0, "").at_offset(text, at).line;
     if let Some(first) = read.lines.insert(name.clone(), line) {
@@ -134,9 +127,26 @@ fn read_image(
     Ok(())
 }
 
-fn digest_of(value: &DeValue<'_>) -> Result<Digest, String> {
+fn digest_of<T: FromStr<Err = ParseDigestError>>(value: &DeValue<'_>) -> Result<T, String> {
     let text = value.as_str().ok_or("expected a text such as \"sha256:…\"")?;
-    text.parse::<Digest>().map_err(|error| error.to_string())
+    text.parse().map_err(|error: ParseDigestError| error.to_string())
+}
+
+/// `identities."linux/amd64" = "sha256:…"`
+fn by_platform<T: FromStr<Err = ParseDigestError>>(
+    key: &str,
+    value: &DeValue<'_>,
+    at: usize,
+    fail: &dyn Fn(usize, String) -> Diagnostic,
+) -> Result<BTreeMap<Platform, T>, Diagnostic> {
+    let table = value.as_table().ok_or_else(|| fail(at, format!("`{key}` is not a table of platforms")))?;
+    let entry = |(platform, found): Entry<'_, '_>| {
+        let named = platform.get_ref().parse::<Platform>();
+        let named = named.map_err(|error| fail(platform.span().start, error.to_string()))?;
+        let found = digest_of(found.get_ref()).map_err(|why| fail(found.span().start, why))?;
+        Ok((named, found))
+    };
+    in_order(table).into_iter().map(entry).collect()
 }
 
 /// The keys of a table as they stand in the file, so that the first mistake is the one that is told.
@@ -157,8 +167,10 @@ pub fn write(lock: &ImageLock) -> String {
         if let Some(digest) = &locked.digest {
             let _ = writeln!(text, "digest = {}", quoted(digest.as_str()));
         }
-        for (platform, id) in &locked.ids {
-            let _ = writeln!(text, "ids.{} = {}", quoted(&platform.to_string()), quoted(id.as_str()));
+        let identities = locked.identities.iter().map(|(of, found)| ("identities", of, found.as_str()));
+        let ids = locked.ids.iter().map(|(of, id)| ("ids", of, id.as_str()));
+        for (key, platform, found) in identities.chain(ids) {
+            let _ = writeln!(text, "{key}.{} = {}", quoted(&platform.to_string()), quoted(found));
         }
     }
     text
@@ -180,14 +192,19 @@ mod tests {
     #[test]
     fn each_fact_has_a_line_of_its_own() {
         let mut lock = ImageLock::default();
-        let mut put = |name: &str, digest: Option<&str>, ids: &[(&str, &str)]| {
-            let ids = ids.iter().map(|(p, id)| (p.parse().expect("platform"), id.parse().expect("id")));
-            let digest = digest.map(|digest| digest.parse().expect("digest"));
-            lock.images.insert(name.parse().expect("name"), LockedImage { digest, ids: ids.collect() });
-        };
-        put("redis:7-alpine", Some(A), &[("linux/arm64", B), ("linux/amd64", A)]);
-        put("quay.io/a/b:1", Some(B), &[]);
-        put("debian:12-slim", None, &[("linux/amd64", B)]);
+        let mut put =
+            |name: &str, digest: Option<&str>, identities: &[(&str, &str)], ids: &[(&str, &str)]| {
+                let identities = identities
+                    .iter()
+                    .map(|(p, found)| (p.parse().expect("platform"), found.parse().expect("it")));
+                let ids = ids.iter().map(|(p, id)| (p.parse().expect("platform"), id.parse().expect("id")));
+                let digest = digest.map(|digest| digest.parse().expect("digest"));
+                let locked = LockedImage { digest, identities: identities.collect(), ids: ids.collect() };
+                lock.images.insert(name.parse().expect("name"), locked);
+            };
+        put("redis:7-alpine", Some(A), &[("linux/arm64", B), ("linux/amd64", A)], &[]);
+        put("quay.io/a/b:1", Some(B), &[], &[]);
+        put("debian:12-slim", None, &[("linux/amd64", B)], &[("linux/arm64", A)]);
         let text = write(&lock);
         insta::assert_snapshot!(text.replace(&"a".repeat(60), "…").replace(&"b".repeat(60), "…"), @r#"
         # The content of every external image that the Dockerfiles name.
@@ -196,7 +213,8 @@ mod tests {
 
         [[image]]
         name = "debian:12-slim"
-        ids."linux/amd64" = "sha256:…bbbb"
+        identities."linux/amd64" = "sha256:…bbbb"
+        ids."linux/arm64" = "sha256:…aaaa"
 
         [[image]]
         name = "quay.io/a/b:1"
@@ -205,8 +223,8 @@ mod tests {
         [[image]]
         name = "redis:7-alpine"
         digest = "sha256:…aaaa"
-        ids."linux/amd64" = "sha256:…aaaa"
-        ids."linux/arm64" = "sha256:…bbbb"
+        identities."linux/amd64" = "sha256:…aaaa"
+        identities."linux/arm64" = "sha256:…bbbb"
         "#);
         let read = parse("images.lock", &text).expect("what it wrote");
         assert_eq!(read.lock, lock);
@@ -232,7 +250,7 @@ mod tests {
         fails("version = 1\n[image]\n", "images.lock:2:2: entries begin with `[[image]]`");
         let entry = |text: &str| format!("version = 1\n\n[[image]]\n{text}");
         fails(&entry("digest = \"{A}\"\n"), "images.lock:3:1: an entry without a `name`");
-        fails(&entry("name = \"a:1\"\n"), "images.lock:4:8: a:1 has neither `digest` nor `ids`");
+        fails(&entry("name = \"a:1\"\n"), "images.lock:4:8: a:1 has neither `digest` nor `identities`");
         fails(
             &entry("name = \"a:1\"\ndigets = \"{A}\"\n"),
             "images.lock:5:1: unknown key `digets`, did you mean `digest`?",
@@ -250,6 +268,10 @@ mod tests {
             &entry("name = \"a:1\"\nids.linux = \"{A}\"\n"),
             "images.lock:5:5: `linux` is not a platform: expected `os/arch` or `os/arch/variant`, for example \
              `linux/amd64`",
+        );
+        fails(
+            &entry("name = \"a:1\"\nidentities = \"{A}\"\n"),
+            "images.lock:5:14: `identities` is not a table of platforms",
         );
         let twice = "[[image]]\nname = \"docker.io/library/a:1\"\ndigest = \"{A}\"\n";
         fails(

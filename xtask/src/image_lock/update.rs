@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::uses::Use;
-use crate::model::{ImageLock, LockedImage, Reference};
+use crate::model::{ImageLock, LockedImage, Platform, Reference};
 
 /// One difference between two locks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,19 +49,14 @@ pub fn update(
         changes.push(change(name, ChangeKind::Unused, Some(locked), None, &[]));
     }
     for (name, used) in uses {
-        let was = old.images.get(name);
-        let now = match (was, found.get(name)) {
-            (None, None) => continue,
-            (Some(was), None) => was.clone(),
-            (None, Some(now)) => now.clone(),
-            (Some(was), Some(now)) => follow(was, now),
-        };
-        match was {
-            None => changes.push(change(name, ChangeKind::Missing, None, Some(&now), &used.places)),
-            Some(was) if has_moved(was, &now) => {
+        let (was, found) = (old.images.get(name), found.get(name));
+        let Some(now) = found.map(|found| follow(was, found)).or_else(|| was.cloned()) else { continue };
+        match (was, found) {
+            (None, _) => changes.push(change(name, ChangeKind::Missing, None, Some(&now), &used.places)),
+            (Some(was), Some(found)) if has_moved(was, found) => {
                 changes.push(change(name, ChangeKind::Moved, Some(was), Some(&now), &used.places));
             }
-            Some(_) => {}
+            (Some(_), _) => {}
         }
         new.images.insert(name.clone(), now);
     }
@@ -69,20 +64,24 @@ pub fn update(
     (new, changes)
 }
 
-/// The entry as it is now; what an earlier run knew of the same content stays known.
-fn follow(was: &LockedImage, now: &LockedImage) -> LockedImage {
-    if was.digest != now.digest {
-        return now.clone();
-    }
-    let mut ids = was.ids.clone();
-    ids.extend(now.ids.clone());
-    LockedImage { digest: now.digest.clone(), ids }
+/// The entry as it is now; what an earlier run knew of the same content stays known. An ID is what one store calls an
+/// image, so it goes where it is known what is in it.
+fn follow(was: Option<&LockedImage>, found: &LockedImage) -> LockedImage {
+    let mut now = was.filter(|was| was.digest == found.digest).cloned().unwrap_or_default();
+    now.digest.clone_from(&found.digest);
+    now.identities.extend(found.identities.clone());
+    now.ids.extend(found.ids.clone());
+    now.ids.retain(|platform, _| !now.identities.contains_key(platform));
+    now
 }
 
-/// Whether it is other content. An ID for a platform that had none is no move.
-fn has_moved(was: &LockedImage, now: &LockedImage) -> bool {
-    let id_moved = || was.ids.iter().any(|(platform, id)| now.ids.get(platform).is_some_and(|now| now != id));
-    was.digest != now.digest || (now.digest.is_none() && id_moved())
+/// Whether it is other content. What is known for a platform that had nothing is no move.
+fn has_moved(was: &LockedImage, found: &LockedImage) -> bool {
+    fn differs<T: PartialEq>(was: &BTreeMap<Platform, T>, now: &BTreeMap<Platform, T>) -> bool {
+        was.iter().any(|(platform, was)| now.get(platform).is_some_and(|now| now != was))
+    }
+    let is_other = || differs(&was.identities, &found.identities) || differs(&was.ids, &found.ids);
+    was.digest != found.digest || (found.digest.is_none() && is_other())
 }
 
 fn change(
@@ -105,17 +104,18 @@ fn change(
 mod tests {
     use super::*;
 
-    /// `a` is a digest, `amd64=a` an ID.
+    /// `a` is a digest, `amd64=a` what is in it, `amd64:a` an ID.
     fn locked(text: &str) -> LockedImage {
-        let digest = |fill: &str| format!("sha256:{}", fill.repeat(64)).parse().expect("digest");
+        let digest = |fill: &str| format!("sha256:{}", fill.repeat(64));
+        let platform = |arch: &str| format!("linux/{arch}").parse().expect("platform");
         let mut locked = LockedImage::default();
         for word in text.split_whitespace() {
-            match word.split_once('=') {
-                Some((arch, id)) => {
-                    let platform = format!("linux/{arch}").parse().expect("platform");
-                    locked.ids.insert(platform, digest(id));
-                }
-                None => locked.digest = Some(digest(word)),
+            if let Some((arch, fill)) = word.split_once('=') {
+                locked.identities.insert(platform(arch), digest(fill).parse().expect("identity"));
+            } else if let Some((arch, fill)) = word.split_once(':') {
+                locked.ids.insert(platform(arch), digest(fill).parse().expect("ID"));
+            } else {
+                locked.digest = Some(digest(word).parse().expect("digest"));
             }
         }
         locked
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ids_of_other_platforms_are_kept_while_the_content_is_the_same() {
+    fn what_is_known_of_other_platforms_is_kept_while_the_content_is_the_same() {
         check(&[("a", "1 amd64=2")], &["a"], &[("a", "1 arm64=3")], &[("a", "1 amd64=2 arm64=3")], &[]);
         check(
             &[("a", "1 amd64=2")],
@@ -169,5 +169,29 @@ mod tests {
         check(&[("a", "amd64=2")], &["a"], &[("a", "arm64=3")], &[("a", "amd64=2 arm64=3")], &[]);
         check(&[("a", "amd64=2")], &["a"], &[("a", "amd64=3")], &[("a", "amd64=3")], &["Moved a:latest"]);
         check(&[("a", "amd64=2")], &["a"], &[("a", "1 amd64=2")], &[("a", "1 amd64=2")], &["Moved a:latest"]);
+    }
+
+    #[test]
+    fn an_id_goes_where_it_is_known_what_is_in_the_image() {
+        check(&[("a", "1 amd64:2")], &["a"], &[("a", "1 amd64=3")], &[("a", "1 amd64=3")], &[]);
+        check(
+            &[("a", "1 amd64:2 arm64:4")],
+            &["a"],
+            &[("a", "1 amd64=3")],
+            &[("a", "1 amd64=3 arm64:4")],
+            &[],
+        );
+        // What no registry gave: a store tells both.
+        check(&[("a", "amd64:2")], &["a"], &[("a", "amd64:2 amd64=3")], &[("a", "amd64=3")], &[]);
+        check(
+            &[("a", "amd64:2")],
+            &["a"],
+            &[("a", "amd64:4 amd64=3")],
+            &[("a", "amd64=3")],
+            &["Moved a:latest"],
+        );
+        check(&[("a", "amd64=3")], &["a"], &[("a", "amd64:4 amd64=3")], &[("a", "amd64=3")], &[]);
+        check(&[], &["a"], &[("a", "amd64:4")], &[("a", "amd64:4")], &["Missing a:latest"]);
+        check(&[("a", "amd64:2")], &["a"], &[], &[("a", "amd64:2")], &[]);
     }
 }

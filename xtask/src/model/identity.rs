@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, Platform};
+use super::{Digest, ParseDigestError, Platform};
 
 /// SHA-256 over an image's platform, the diff IDs of its layers and its [`RunConfig`]. Never an image ID or the digest of
 /// a manifest, and never compared with one.
@@ -60,6 +61,48 @@ pub struct RunConfig {
     /// `HEALTHCHECK`.
     #[serde(deserialize_with = "or_default")]
     pub healthcheck: RunHealthcheck,
+}
+
+/// What is read of an image's config (config.md); the rest is the engine's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ImageConfig {
+    /// The layers.
+    pub rootfs: RootFs,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default)]
+    config: Option<RunConfig>,
+}
+
+impl ImageConfig {
+    /// What is in the image, the same in every store.
+    pub fn identity(&self) -> Identity {
+        let config = self.config.clone().unwrap_or_default();
+        Identity::of(&self.platform(), &self.rootfs.diff_ids, &config)
+    }
+
+    /// Whether it is known to run on nothing that serves this platform.
+    pub fn is_foreign_to(&self, platform: &Platform) -> bool {
+        !self.architecture.is_empty() && !self.platform().serves(platform)
+    }
+
+    /// As engines read it: no system is Linux.
+    fn platform(&self) -> Platform {
+        let os = if self.os.is_empty() { "linux" } else { &self.os };
+        Platform::new(os, &self.architecture, self.variant.as_deref())
+    }
+}
+
+/// `rootfs` of an image's config.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct RootFs {
+    /// SHA-256 of each uncompressed layer, from the bottom up.
+    #[serde(default)]
+    pub diff_ids: Vec<Digest>,
 }
 
 /// `HEALTHCHECK` as it stands in a config. `StartInterval` is left out: engines before 25 do not pass it on.
@@ -124,6 +167,14 @@ impl Identity {
     /// The whole text, algorithm included.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+impl FromStr for Identity {
+    type Err = ParseDigestError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactSpec, Digest, Platform, Reference};
+use super::{ArtifactSpec, Digest, Identity, Platform, Reference};
 
 /// The name of an image of this tree, prefix included, without registry and tag: `ai-infra-backend`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -292,6 +292,8 @@ pub struct LocalImage {
     pub labels: BTreeMap<String, String>,
     /// Bytes, shared layers included.
     pub size: u64,
-    /// What it runs on, where it is known without asking for each image.
+    /// What it runs on. A listing does not tell it.
     pub platform: Option<Platform>,
+    /// What is in it. A listing does not tell that either, and some images a store cannot read.
+    pub identity: Option<Identity>,
 }

@@ -36,7 +36,7 @@ pub use diagnostic::{Diagnostic, Severity, told};
 pub use digest::{Digest, ParseDigestError};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
-pub use identity::{Identity, RunConfig, RunHealthcheck};
+pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck};
 pub use image::{
     BaseImage, BaseImageFacts, Brought, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName,
     ImageSource, ImageState, InputKind, InputPattern, LocalImage, Triggers,

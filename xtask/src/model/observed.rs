@@ -16,8 +16,6 @@ pub struct Observed {
     by_name: HashMap<Reference, usize>,
     /// What registries call the content of images, and what stands for that.
     by_digest: HashMap<Digest, usize>,
-    /// What is in images, by ID, as far as it was asked for.
-    identities: HashMap<Digest, Identity>,
 }
 
 impl Observed {
@@ -37,7 +35,7 @@ impl Observed {
                 by_digest.entry(digest).or_insert(index);
             }
         }
-        Self { capabilities: Some(capabilities), images, by_name, by_digest, identities: HashMap::new() }
+        Self { capabilities: Some(capabilities), images, by_name, by_digest }
     }
 
     /// No engine answered: every state is unknown.
@@ -53,13 +51,18 @@ impl Observed {
     }
 
     /// What is in the image of this ID, for a listing does not say.
-    pub fn learn_identity(&mut self, id: Digest, identity: Identity) {
-        self.identities.insert(id, identity);
+    pub fn learn_identity(&mut self, id: &Digest, identity: Identity) {
+        let index = self.by_digest.get(id).copied();
+        if let Some(image) =
+            index.and_then(|index| self.images.get_mut(index)).filter(|image| image.id == *id)
+        {
+            image.identity = Some(identity);
+        }
     }
 
     /// What is in an image. One that nobody was asked about is known by its ID alone.
     pub fn identity_of(&self, image: &LocalImage) -> Identity {
-        self.identities.get(&image.id).cloned().unwrap_or_else(|| Identity::of_stored(&image.id))
+        image.identity.clone().unwrap_or_else(|| Identity::of_stored(&image.id))
     }
 
     /// What is in the image that a reference names here.
@@ -171,6 +174,7 @@ mod tests {
             labels: BTreeMap::new(),
             size: 1,
             platform: None,
+            identity: None,
         };
         let pinned = |fill: char| parse("alpine:3").pinned(&digest(fill)).with_tag("3").expect("a tag");
         let capabilities = Capabilities {

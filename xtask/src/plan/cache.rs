@@ -311,6 +311,7 @@ mod tests {
             labels: BTreeMap::new(),
             size: 1,
             platform: None,
+            identity: None,
         };
         let name = ImageName::new("api");
         let lineages =

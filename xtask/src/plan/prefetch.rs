@@ -164,7 +164,7 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
         }
         Reach::Registries(network) => network,
     };
-    let registries = registries(input, wish, network)?;
+    let registries = places(&wish.original, &wish.written, input.originals, input.mirrors, network)?;
     if let Some(pin) = pin {
         let (lock, locked) = (pin.place.clone(), pin.locked.shown());
         let why = if why == Reason::NotInStore { Reason::NotInStoreLocked { lock, locked } } else { why };
@@ -217,80 +217,81 @@ fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, WhyNot> {
     }
 }
 
-/// Where `original` is asked for, in order; `written` are its aliases that Dockerfiles name. `observed`, `wanted` and
-/// `pins` of the input say nothing here.
+/// Where `original` is asked for, in order; `written` are its aliases that Dockerfiles name.
 ///
 /// # Errors
 /// Why nobody can be asked.
 pub fn places(
-    input: &PrefetchInput<'_>,
     original: &Reference,
-    written: impl IntoIterator<Item = Reference>,
-    platform: &Platform,
+    written: &[Reference],
+    originals: &Originals<'_>,
+    mirrors: &BTreeMap<String, Vec<RegistryPrefix>>,
     network: Network,
 ) -> Result<Vec<Reference>, WhyNot> {
-    let wish = Wish {
-        original: original.clone(),
-        written: written.into_iter().collect(),
-        platform: platform.clone(),
-    };
-    registries(input, &wish, network)
-}
-
-fn registries(input: &PrefetchInput<'_>, wish: &Wish, network: Network) -> Result<Vec<Reference>, WhyNot> {
     match network {
-        Network::External => Ok(external_sources(input, wish)),
-        Network::Internal => internal_sources(input, wish),
+        Network::External => Ok(external_sources(original, written, originals, mirrors)),
+        Network::Internal => internal_sources(original, written, originals),
     }
 }
 
 /// The locked content from the same places. A registry inside may have been given an image by push, under another
-/// digest; the image itself is the same then, and known by its ID. A recipe makes another image each time.
+/// digest; the image itself is the same then, and known by what is in it. A recipe makes another image each time.
 fn pinned_sources(registries: &[Reference], locked: &LockedImage, network: Network) -> Vec<PullSource> {
     let by_digest = registries.iter().filter_map(|name| {
         let pinned = name.pinned(locked.digest.as_ref()?);
         Some(PullSource::Registry(pinned))
     });
-    let is_worth_a_look = !locked.ids.is_empty() && (network == Network::Internal || locked.digest.is_none());
-    let by_id = registries.iter().filter(|_| is_worth_a_look);
-    by_digest.chain(by_id.map(|name| PullSource::IfLocked(name.clone(), Box::new(locked.clone())))).collect()
+    let is_known = !(locked.identities.is_empty() && locked.ids.is_empty());
+    let is_worth_a_look = is_known && (network == Network::Internal || locked.digest.is_none());
+    let by_content = registries.iter().filter(|_| is_worth_a_look);
+    by_digest
+        .chain(by_content.map(|name| PullSource::IfLocked(name.clone(), Box::new(locked.clone()))))
+        .collect()
 }
 
 /// Mirrors, the origin, and last the internal name if a Dockerfile names that: it may lie nowhere else.
-fn external_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Vec<Reference> {
-    let original = &wish.original;
-    let rules = input.originals.rules();
+fn external_sources(
+    original: &Reference,
+    written: &[Reference],
+    originals: &Originals<'_>,
+    mirrors: &BTreeMap<String, Vec<RegistryPrefix>>,
+) -> Vec<Reference> {
+    let rules = originals.rules();
     // Unlike an alias, a mirror keeps `library/` for the official images.
     let canonical = original.to_string();
     let path = canonical.strip_prefix(original.domain()).map_or("", |rest| rest.trim_start_matches('/'));
-    let mirrors = input.mirrors.get(original.domain()).into_iter().flatten();
+    let mirrors = mirrors.get(original.domain()).into_iter().flatten();
     let mut sources: Vec<Reference> = mirrors.filter_map(|mirror| mirror.join(path).ok()).collect();
     sources.push(original.clone());
-    sources.extend(wish.written.iter().filter(|name| rules.is_internal(name)).cloned());
+    sources.extend(written.iter().filter(|name| rules.is_internal(name)).cloned());
     without_repeats(sources)
 }
 
 /// Only the internal registry: what a Dockerfile names there, then P.
-fn internal_sources(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Vec<Reference>, WhyNot> {
-    let rules = input.originals.rules();
+fn internal_sources(
+    original: &Reference,
+    written: &[Reference],
+    originals: &Originals<'_>,
+) -> Result<Vec<Reference>, WhyNot> {
+    let rules = originals.rules();
     let mut sources: Vec<Reference> =
-        wish.written.iter().filter(|name| rules.is_internal(name)).cloned().collect();
+        written.iter().filter(|name| rules.is_internal(name)).cloned().collect();
     if let Some(registry) = rules.internal_registry
-        && registry.domain() == wish.original.domain()
+        && registry.domain() == original.domain()
     {
         // Another project of the same registry.
-        sources.push(wish.original.clone());
+        sources.push(original.clone());
     }
-    if let Some(name) = rules.internal_name(&wish.original) {
+    if let Some(name) = rules.internal_name(original) {
         // One name there cannot give two different images.
-        if let Some(other) = input.originals.clash_of(&wish.original) {
-            return Err(Box::new(Reason::AliasClash { one: wish.original.clone(), other: other.clone() }));
+        if let Some(other) = originals.clash_of(original) {
+            return Err(Box::new(Reason::AliasClash { one: original.clone(), other: other.clone() }));
         }
         sources.push(name);
     }
     // What the registry has under a name that a build here is pushed as is that build.
     let (taken, sources): (Vec<_>, Vec<_>) =
-        sources.into_iter().partition(|name| input.originals.upstreams().is_taken(name));
+        sources.into_iter().partition(|name| originals.upstreams().is_taken(name));
     match taken.into_iter().next().filter(|_| sources.is_empty()) {
         Some(name) => Err(Box::new(Reason::UpstreamHidden(name))),
         None => Ok(without_repeats(sources)),

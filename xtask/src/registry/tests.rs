@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::RunConfig;
 
 #[path = "../../tests/support/faulty_proxy.rs"]
 #[expect(dead_code, reason = "engine tests use the rest")]
@@ -134,30 +135,52 @@ fn what_may_be_over_a_moment_later_is_tried_again() {
 }
 
 #[tokio::test]
-async fn an_image_is_known_by_the_digest_of_its_configuration() {
+async fn an_image_is_known_by_what_its_config_says() {
     let proxy = FaultyProxy::start(None).await;
-    let config = format!("sha256:{}", "c".repeat(64));
-    let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{config}"}},"layers":[]}}"#);
-    let digest = Digest::from_sha256(&sha2::Sha256::digest(manifest.as_bytes()).into());
+    let layer = body_digest();
+    let config = format!(
+        r#"{{"os":"linux","architecture":"amd64","created":"2001-01-01T00:00:00Z","config":{{"User":"1"}},"rootfs":{{"diff_ids":["{layer}"]}}}}"#
+    );
+    let blob = digest_of(config.as_bytes());
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{blob}"}},"layers":[]}}"#);
+    let digest = digest_of(manifest.as_bytes());
     let index = format!(
         r#"{{"manifests":[{{"digest":"{digest}","platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#
     );
     proxy.fault("/v2/a/manifests/1", 9, answer(200, &[], &index));
     proxy.fault("/v2/a/manifests/one", 9, answer(200, &[], &manifest));
     proxy.fault(&format!("/v2/a/manifests/{digest}"), 2, answer(200, &[], &manifest));
+    proxy.fault(&format!("/v2/a/blobs/{blob}"), 2, answer(200, &[], &config));
     let registry = Registry::default();
     let amd64 = platform("linux/amd64");
+    let run = RunConfig { user: "1".to_owned(), ..RunConfig::default() };
+    let expected = Identity::of(&amd64, &[layer], &run);
     for name in ["a:1", "a:one"] {
-        let id = registry.image_id(&reference(&proxy, name), &amd64).await;
-        assert_eq!(id.map(|id| id.to_string()), Ok(config.clone()), "{name}");
+        let found = registry.identity(&reference(&proxy, name), &amd64).await;
+        assert_eq!(found, Ok(expected.clone()), "{name}");
     }
-    let none = registry.image_id(&reference(&proxy, "a:1"), &platform("linux/s390x")).await;
-    assert!(matches!(none, Err(RegistryError::NoPlatform { .. })), "{none:?}");
-    // What the index promised is not what comes.
+    proxy.fault(&format!("/v2/a/blobs/{blob}"), 1, answer(200, &[], &config));
+    for name in ["a:1", "a:one"] {
+        let none = registry.identity(&reference(&proxy, name), &platform("linux/s390x")).await;
+        assert!(matches!(none, Err(RegistryError::NoPlatform { .. })), "{name}: {none:?}");
+    }
+    // What the index promised is not what comes; nor what the manifest did.
     proxy.fault("/v2/b/manifests/1", 1, answer(200, &[], &index));
     proxy.fault(&format!("/v2/b/manifests/{digest}"), 1, answer(200, &[], INDEX));
-    let lie = registry.image_id(&reference(&proxy, "b:1"), &amd64).await;
-    assert!(matches!(lie, Err(RegistryError::DigestMismatch { .. })), "{lie:?}");
+    proxy.fault("/v2/b/manifests/2", 2, answer(200, &[], &manifest));
+    proxy.fault(&format!("/v2/b/blobs/{blob}"), 1, answer(200, &[], &format!("{config} ")));
+    for name in ["b:1", "b:2"] {
+        let lie = registry.identity(&reference(&proxy, name), &amd64).await;
+        assert!(matches!(lie, Err(RegistryError::DigestMismatch { .. })), "{name}: {lie:?}");
+    }
+    // Something that is packed as images are, and is none.
+    let chart = r#"{"name":"chart"}"#;
+    let blob = digest_of(chart.as_bytes());
+    let manifest = format!(r#"{{"config":{{"digest":"{blob}"}}}}"#);
+    proxy.fault("/v2/c/manifests/1", 1, answer(200, &[], &manifest));
+    proxy.fault(&format!("/v2/c/blobs/{blob}"), 1, answer(200, &[], chart));
+    let none = registry.identity(&reference(&proxy, "c:1"), &amd64).await;
+    assert!(none.is_err_and(|error| error.to_string().contains("its config is not that of an image")));
 }
 
 #[tokio::test]

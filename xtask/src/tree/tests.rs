@@ -64,6 +64,7 @@ fn what_is_up_to_date_is_not_read() {
         labels: BTreeMap::from([(labels::FINGERPRINT.to_owned(), key.unwrap().to_string())]),
         size: 1,
         platform: None,
+        identity: None,
     };
     let store = store_of("20.10.24", vec![image]);
     tree.suit(&store, &BTreeMap::new(), false);

@@ -29,7 +29,7 @@ fn bundle(repo: &TestRepo, file: &str, content: &str) -> (PathBuf, Digest) {
     let config = format!(
         r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{diff_id}"]}}}}"#
     );
-    let identity = serde_json::from_str::<layout::ImageConfig>(&config).unwrap().identity();
+    let identity = serde_json::from_str::<xtask::model::ImageConfig>(&config).unwrap().identity();
     let described = describe(layout::CONFIG, config.as_bytes());
     let image = layout::made_here("shop-api:v1".parse().unwrap(), described, identity, vec![layer.clone()]);
     let mut manifest = BundleManifest::new("v1");

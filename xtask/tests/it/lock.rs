@@ -82,6 +82,12 @@ fn a_build_is_refused_before_anything_is_done() {
     assert_eq!(repo.code("build web --offline --dry-run"), 15, "another file");
     repo.write("deps/images.lock", LOCK);
     assert_eq!(repo.code("build web --offline --dry-run"), 0);
+    // By what is in it, and as it was known before that.
+    for key in ["identities", "ids"] {
+        let text = LOCK.replace("digest =", &format!("{key}.\"linux/amd64\" ="));
+        repo.write("deps/images.lock", &text);
+        assert_eq!(repo.code("build web --offline --dry-run"), 0, "{text}");
+    }
 }
 
 #[track_caller]

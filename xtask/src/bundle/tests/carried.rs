@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::bundle::deliver::{DeliverError, Delivered, Parcel, Present, deliver};
 use crate::bundle::fetch::{FetchError, fetch};
-use crate::bundle::layout::{ImageConfig, made_here};
+use crate::bundle::layout::made_here;
 use crate::bundle::manifest::{StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
 use crate::bundle::receiver::Receiver;
@@ -18,7 +18,7 @@ use crate::bundle::saved::{self, Wanted};
 use crate::bundle::store::{Store, digest_of};
 use crate::engine::{AnyEngine, Engine as _, EngineError, FakeEngine, Fault, Verb, fake_image};
 use crate::inside::Folder;
-use crate::model::{Digest, Reference};
+use crate::model::{Digest, ImageConfig, Reference};
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

@@ -47,7 +47,7 @@ impl Blobs {
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         let config = self.add(layout::CONFIG, config.to_string().into_bytes());
-        let read: layout::ImageConfig = serde_json::from_slice(&self.0[&config.digest]).unwrap();
+        let read: crate::model::ImageConfig = serde_json::from_slice(&self.0[&config.digest]).unwrap();
         let layers = layers.iter().map(|layer| (*layer).clone()).collect();
         layout::made_here(name.parse().unwrap(), config, read.identity(), layers)
     }

@@ -10,7 +10,7 @@ use crate::cli::session::Session;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::image_lock::update::{Change, ChangeKind};
 use crate::image_lock::uses::{self, Use};
-use crate::model::Digest;
+use crate::model::{Digest, Identity, Platform};
 
 /// Says what was found.
 pub(super) fn tell(session: &Session, outcome: &Outcome, args: &Lock) {
@@ -138,6 +138,7 @@ struct Document<'a> {
 struct Entry<'a> {
     name: String,
     digest: Option<&'a Digest>,
+    identities: BTreeMap<String, &'a Identity>,
     ids: BTreeMap<String, &'a Digest>,
     used_by: &'a [String],
 }
@@ -148,11 +149,16 @@ struct Failed<'a> {
     causes: &'a [String],
 }
 
+fn by_platform<T>(map: &BTreeMap<Platform, T>) -> BTreeMap<String, &T> {
+    map.iter().map(|(platform, found)| (platform.to_string(), found)).collect()
+}
+
 fn document(outcome: &Outcome) -> Document<'_> {
     let images = outcome.new.images.iter().map(|(name, locked)| Entry {
         name: name.familiar(),
         digest: locked.digest.as_ref(),
-        ids: locked.ids.iter().map(|(platform, id)| (platform.to_string(), id)).collect(),
+        identities: by_platform(&locked.identities),
+        ids: by_platform(&locked.ids),
         used_by: outcome.uses.get(name).map_or(&[], |used| used.places.as_slice()),
     });
     let failed = outcome.failed.iter().map(|(name, causes)| Failed { name: name.familiar(), causes });

@@ -190,6 +190,7 @@ impl State {
                 labels: serde_json::from_value(text["config"]["Labels"].clone()).unwrap_or_default(),
                 size: content.layers.iter().map(|layer| layer.len() as u64).sum(),
                 platform: Some(Platform::new(part("os"), part("architecture"), text["variant"].as_str())),
+                identity: None,
             });
             self.contents.insert(id, content);
         }

@@ -69,6 +69,7 @@ impl Engine for Double {
             labels: BTreeMap::new(),
             size: 1,
             platform: Some(Platform::new("linux", arch, None)),
+            identity: None,
         }))
     }
 

@@ -34,6 +34,7 @@ fn observe(store: &Store) -> Observed {
             labels: BTreeMap::new(),
             size: 1,
             platform: Some(platform()),
+            identity: None,
         });
         if reference.tag().is_some() { &mut image.names } else { &mut image.digests }.push(reference);
     }

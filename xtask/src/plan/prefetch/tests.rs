@@ -31,6 +31,7 @@ fn image(name: &str, platform: Option<&str>) -> LocalImage {
         labels: BTreeMap::new(),
         size: 1,
         platform: platform.map(|text| text.parse().expect(text)),
+        identity: None,
     }
 }
 
@@ -251,14 +252,16 @@ fn nobody_to_ask_is_said() {
 
 #[test]
 fn what_is_locked_is_pulled_by_its_digest() {
-    let (digest, id) =
-        (digest(), |fill: &str| format!("sha256:{}", fill.repeat(64)).parse().expect("digest"));
-    let ids = BTreeMap::from([(Platform::new("linux", "amd64", None), id("b"))]);
+    let digest = digest();
+    let noted = || Platform::new("linux", "amd64", None);
+    let text = format!("sha256:{}", "b".repeat(64));
+    let identities = BTreeMap::from([(noted(), text.parse().expect("identity"))]);
     let lock = |world: World, locked: &LockedImage, renew: Option<Reason>| {
         let pin = Pin { locked: locked.clone(), place: "images.lock:7".into(), renew };
         World { pins: [(parse("alpine:3"), pin)].into(), ..world }
     };
-    let both = LockedImage { digest: Some(digest.clone()), ids: ids.clone() };
+    let by_content = LockedImage { identities, ..LockedImage::default() };
+    let both = LockedImage { digest: Some(digest.clone()), ..by_content.clone() };
     let known = |world| lock(world, &both, None);
     known(external().mirror("docker.io", "m.example.com").recipe("alpine:3")).check(
         &["alpine:3", "redis:7"],
@@ -275,12 +278,17 @@ fn what_is_locked_is_pulled_by_its_digest() {
              images.lock:7 says sha256:eeeeeeeeeeee)"
         ),
     );
-    let by_id = LockedImage { digest: None, ids };
-    lock(external(), &by_id, None).check(
-        &["alpine:3"],
-        "alpine:3 [docker.io/library/alpine:3 if locked] (not in the local store, images.lock:7 says image \
-         sha256:bbbbbbbbbbbb)",
-    );
+    let ids = BTreeMap::from([(noted(), text.parse().expect("ID"))]);
+    let by_id = LockedImage { ids, ..LockedImage::default() };
+    for (locked, shown) in [(by_content, "content"), (by_id, "image")] {
+        lock(external(), &locked, None).check(
+            &["alpine:3"],
+            &format!(
+                "alpine:3 [docker.io/library/alpine:3 if locked] (not in the local store, images.lock:7 says {shown} \
+                 sha256:bbbbbbbbbbbb)"
+            ),
+        );
+    }
     known(external().store("alpine:3", None)).check(&["alpine:3"], "- alpine:3 (already here)");
     let moved = Reason::NotAsLocked {
         name: parse("alpine:3"),
