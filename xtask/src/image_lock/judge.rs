@@ -55,7 +55,8 @@ pub fn of_store(
     known: Option<&LockedImage>,
 ) -> LockedImage {
     let found = LockedImage::of(image, platform);
-    if let Some(known) = known.filter(|known| known.digest.is_some() && known.is(image)) {
+    // A store that keeps manifests has a digest for everything, whether or not a registry knows it.
+    if let Some(known) = known.filter(|known| known.is(image)) {
         return LockedImage { digest: known.digest.clone(), ..found };
     }
     let mut digests: Vec<&Reference> = image.digests.iter().collect();
@@ -180,5 +181,7 @@ mod tests {
         };
         let loaded = LocalImage { identity: Some(identity('e')), ..image('1', &[], &[("x", 'c')]) };
         assert_eq!(of(&loaded, Some(&by_content)), said(Some("f")), "or by what is in it");
+        let bare = LockedImage { digest: None, ..by_content };
+        assert_eq!(of(&loaded, Some(&bare)), said(None), "and nothing has moved");
     }
 }
