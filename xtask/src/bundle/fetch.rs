@@ -1,9 +1,13 @@
 //! EFFECT: images out of an engine into the store, and only what the store lacks.
 //!
 //! In: names. Out: [`StoredImage`]s, every blob of which is in the store. Two ways lead out of an engine: `save` sends
-//! every layer of an image, quickly; a push sends only those that are asked for, but compressed by the engine, slowly
-//! (`receiver.rs`). So what has little that is new is pushed, everything else is saved, and whatever a push
-//! did not bring is saved too. Nothing new: then nothing is moved at all.
+//! every layer of an image, and a push to us (`receiver.rs`) those that are asked for. Which is quicker depends on how
+//! the engine keeps its layers. Whatever a push did not bring is saved too. Nothing new: then nothing is moved at all.
+//!
+//! - Unpacked (overlay2): a save is quick, and for a push the engine compresses, slowly. So what has little that is new
+//!   is pushed.
+//! - Packed (containerd): a push sends them as they are, several at once, but each takes the engine some work of its
+//!   own. A save takes it five times as long for each byte. So images of many small layers are saved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,7 +21,7 @@ use super::layout::made_here;
 use super::manifest::{StoredImage, StoredLayer};
 use super::originals::original;
 use super::piped;
-use super::receiver::Receiver;
+use super::receiver::{Expected, Receiver};
 use super::saved::{self, Wanted};
 use super::store::{BUDGET, Store};
 use crate::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress};
@@ -31,10 +35,14 @@ const PUSHES: usize = 2;
 const PUSH_COST: u64 = 6;
 /// What a push costs anyway, in bytes that could be saved meanwhile.
 const PUSH_START: u64 = 32 << 20;
+/// Where layers are kept packed, what has less than so many bytes for each layer is saved (measured on 28.5).
+const SMALL_LAYER: u64 = 1 << 20;
 /// Begins the repository that an image is pushed as.
 const REPOSITORY: &str = "xtask-bundle-";
 /// An engine whose upload fails tries again after 5 s, and then after more and more: there is a better way.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// One that sends what it has as it is does not wait; on a busy machine it only takes its time.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an archive for which the thread that reads it is woken.
 const BATCH: usize = 256 << 10;
 /// How often progress is told.
@@ -122,7 +130,8 @@ pub async fn fetch(
         lacks = self::lacks(store, &asked).await?;
     }
     if !lacks.is_empty() && may_push {
-        push(engine, store, &lacks, progress).await;
+        let expected = |lack: &Lack| (lack.asked.reference.clone(), Expected::Layers(lack.wanted.clone()));
+        push(engine, store, lacks.iter().map(expected).collect(), (PUSHES, PATIENCE), progress).await;
         lacks = self::lacks(store, &asked).await?;
     }
     if !lacks.is_empty() {
@@ -153,17 +162,26 @@ async fn fetch_originals(
     asked: Vec<Asked>,
     progress: OnProgress<'_>,
 ) -> Result<Vec<StoredImage>, FetchError> {
-    let (looking, wanted) = (store.clone(), asked.clone());
-    let lacking = blocking("the list of blobs", move || {
-        let lacks = |asked: &Asked| asked.original(&looking).is_none();
-        Ok(wanted.into_iter().filter(lacks).map(|asked| asked.reference).collect::<Vec<_>>())
-    });
-    let lacking = lacking.await?;
+    let lacking = lacking_originals(store, &asked).await?;
     if !lacking.is_empty() {
-        let take = |reader: piped::Reader, store: &Store, moved: &dyn Fn(u64)| {
-            saved::take_as_is(reader, store, moved)
-        };
-        save(engine, store, &lacking, progress, take).await?;
+        let mut saved: Vec<Reference> = Vec::new();
+        let (pushed, small): (Vec<&Asked>, Vec<&Asked>) =
+            lacking.iter().partition(|asked| engine.may_share_loopback() && asked.has_large_layers());
+        saved.extend(small.into_iter().map(|asked| asked.reference.clone()));
+        if !pushed.is_empty() {
+            let expected = |asked: &&Asked| (asked.reference.clone(), Expected::Originals);
+            // One after the other, so that what they share is sent once.
+            push(engine, store, pushed.iter().map(expected).collect(), (1, LONG_PATIENCE), progress).await;
+            let pushed: Vec<Asked> = pushed.into_iter().cloned().collect();
+            let left = lacking_originals(store, &pushed).await?;
+            saved.extend(left.into_iter().map(|asked| asked.reference));
+        }
+        if !saved.is_empty() {
+            let take = |reader: piped::Reader, store: &Store, moved: &dyn Fn(u64)| {
+                saved::take_as_is(reader, store, moved)
+            };
+            save(engine, store, &saved, progress, take).await?;
+        }
         prune(store, progress).await;
     }
     let store = store.clone();
@@ -182,7 +200,18 @@ async fn fetch_originals(
     images.await?
 }
 
+/// Those of which the store lacks something.
+async fn lacking_originals(store: &Store, asked: &[Asked]) -> Result<Vec<Asked>, FetchError> {
+    let (store, asked) = (store.clone(), asked.to_vec());
+    let lacks = move |asked: &Asked| asked.original(&store).is_none();
+    blocking("the list of blobs", move || Ok(asked.into_iter().filter(lacks).collect())).await
+}
+
 impl Asked {
+    fn has_large_layers(&self) -> bool {
+        self.size / SMALL_LAYER >= self.layers.len() as u64
+    }
+
     fn original(&self, store: &Store) -> Option<StoredImage> {
         original(store, &self.reference, &self.id, &self.platform)
     }
@@ -246,7 +275,7 @@ async fn save_layers(
     lacks: &[Lack],
     progress: OnProgress<'_>,
 ) -> Result<(), FetchError> {
-    let references = references(lacks);
+    let references: Vec<Reference> = lacks.iter().map(|lack| lack.asked.reference.clone()).collect();
     let mut wanted = Wanted::default();
     for lack in lacks {
         wanted.configs.extend(lack.wanted.configs.iter().cloned());
@@ -257,10 +286,6 @@ async fn save_layers(
         saved::take(reader, store, &wanted, moved)
     };
     save(engine, store, &references, progress, take).await
-}
-
-fn references(lacks: &[Lack]) -> Vec<Reference> {
-    lacks.iter().map(|lack| lack.asked.reference.clone()).collect()
 }
 
 /// One archive with all of them, read by `take` as it comes.
@@ -307,10 +332,17 @@ async fn save(
     }
 }
 
-/// Pushes what is lacking, image by image. What goes wrong is warned of: there is another way.
-async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnProgress<'_>) {
+/// Pushes images, so many at once, unless nothing comes for so long. What goes wrong is warned of: there is another way.
+async fn push(
+    engine: &AnyEngine,
+    store: &Store,
+    images: Vec<(Reference, Expected)>,
+    (at_once, patience): (usize, Duration),
+    progress: OnProgress<'_>,
+) {
+    let references: Vec<Reference> = images.iter().map(|(reference, _)| reference.clone()).collect();
     let warn = |cause: &dyn std::fmt::Display| {
-        let subject = subject(&references(lacks));
+        let subject = subject(&references);
         progress(Progress::Warning(format!(
             "{subject} cannot be pushed to 127.0.0.1, so all of it is saved: {cause}"
         )));
@@ -322,9 +354,9 @@ async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnPro
     remove_leftovers(engine).await;
     let at = AtomicU64::new(0);
     let pushing = async {
-        let mut pushes = futures_util::stream::iter(lacks.iter().enumerate())
-            .map(|(number, lack)| push_one(engine, &receiver, number, lack))
-            .buffer_unordered(PUSHES);
+        let mut pushes = futures_util::stream::iter(images.into_iter().enumerate())
+            .map(|(number, (reference, expected))| push_one(engine, &receiver, number, reference, expected))
+            .buffer_unordered(at_once);
         while let Some(pushed) = pushes.next().await {
             at.store(receiver.received(), Ordering::Relaxed);
             pushed?;
@@ -332,13 +364,13 @@ async fn push(engine: &AnyEngine, store: &Store, lacks: &[Lack], progress: OnPro
         Ok::<(), EngineError>(())
     };
     let idle = async {
-        while receiver.idle() < PATIENCE {
-            tokio::time::sleep(PATIENCE.saturating_sub(receiver.idle())).await;
+        while receiver.idle() < patience {
+            tokio::time::sleep(patience.saturating_sub(receiver.idle())).await;
         }
     };
     tokio::select! {
         never = tell(&at, "pushed by the engine", progress) => match never {},
-        () = idle => warn(&format!("nothing came for {} s", PATIENCE.as_secs())),
+        () = idle => warn(&format!("nothing came for {} s", patience.as_secs())),
         pushed = pushing => if let Err(error) = pushed { warn(&error) },
     }
 }
@@ -347,12 +379,13 @@ async fn push_one(
     engine: &AnyEngine,
     receiver: &Receiver,
     number: usize,
-    lack: &Lack,
+    reference: Reference,
+    expected: Expected,
 ) -> Result<(), EngineError> {
     let repository = format!("{REPOSITORY}{}-{number}", std::process::id());
-    let name = format!("{}:1", receiver.expect(&repository, lack.wanted.clone()));
+    let name = format!("{}:1", receiver.expect(&repository, expected));
     let name: Reference = name.parse().map_err(|error| EngineError::Other(format!("{error}")))?;
-    engine.tag(&lack.asked.reference, &name).await?;
+    engine.tag(&reference, &name).await?;
     let mut name = TemporaryName { engine: engine.clone(), name: Some(name) };
     let pushed = match &name.name {
         Some(name) => engine.push(name, &|_| {}).await.map(drop),

@@ -26,9 +26,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::piped;
+use super::piped::{self, Pieces as _};
 use super::saved::{self, Wanted};
 use super::store::{MAX_CONFIG, Store, digest_of};
+use crate::model::Digest;
 
 /// How long the connection of an upload that was answered early is kept: the engine has to read the answer before it
 /// is closed, or it takes the upload for failed.
@@ -37,7 +38,18 @@ const LINGER: Duration = Duration::from_secs(5);
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Bytes of an upload for which the thread that reads it is woken; what is known should be found so soon.
 const BATCH: usize = 32 << 10;
+/// The same where nothing is to be found before the end.
+const LARGE_BATCH: usize = 256 << 10;
 const MAX_MANIFEST: usize = 4 << 20;
+
+/// What is pushed to a repository.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    /// Layers that the engine compresses for us; these are kept.
+    Layers(Wanted),
+    /// An image as it is in a store that keeps manifests; all of it is kept.
+    Originals,
+}
 
 /// It listens as long as it lives.
 #[derive(Debug)]
@@ -51,7 +63,7 @@ pub(super) struct Receiver {
 #[derive(Debug)]
 struct Pushes {
     store: Store,
-    wanted: Mutex<BTreeMap<String, Arc<Wanted>>>,
+    expected: Mutex<BTreeMap<String, Arc<Expected>>>,
     uploads: AtomicU64,
     received: AtomicU64,
     /// What the engine called its uploads: it asks for each of them once it has sent it.
@@ -72,7 +84,7 @@ impl Receiver {
         let address = listener.local_addr()?;
         let pushes = Arc::new(Pushes {
             store: store.clone(),
-            wanted: Mutex::default(),
+            expected: Mutex::default(),
             uploads: AtomicU64::new(0),
             received: AtomicU64::new(0),
             committed: Mutex::default(),
@@ -83,8 +95,8 @@ impl Receiver {
     }
 
     /// Lets an engine push to `repository`, and says under which name.
-    pub(super) fn expect(&self, repository: &str, wanted: Wanted) -> String {
-        self.pushes.lock().insert(repository.to_owned(), Arc::new(wanted));
+    pub(super) fn expect(&self, repository: &str, expected: Expected) -> String {
+        self.pushes.lock().insert(repository.to_owned(), Arc::new(expected));
         format!("{}/{repository}", self.address)
     }
 
@@ -145,8 +157,8 @@ async fn refuse_tls(mut stream: TcpStream) -> io::Result<()> {
 }
 
 impl Pushes {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Wanted>>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Expected>>> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn committed(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -166,51 +178,80 @@ impl Pushes {
             return plain(StatusCode::OK);
         }
         let Some((repository, rest)) = rest.split_once('/') else { return plain(StatusCode::NOT_FOUND) };
-        let Some(wanted) = self.lock().get(repository).cloned() else { return plain(StatusCode::NOT_FOUND) };
+        let Some(expected) = self.lock().get(repository).cloned() else {
+            return plain(StatusCode::NOT_FOUND);
+        };
         let upload = rest.strip_prefix("blobs/uploads/");
         match (request.method().clone(), upload) {
             (Method::POST, Some("")) => {
                 let number = self.uploads.fetch_add(1, Ordering::Relaxed);
                 accepted(&format!("/v2/{repository}/blobs/uploads/{number}"), 0)
             }
-            (Method::PATCH, Some(_)) => match self.take(request.into_body(), wanted).await {
-                Ok(received) => accepted(&path, received),
-                Err(error) => {
-                    let body = format!(
-                        "{{\"errors\":[{{\"code\":\"BLOB_UPLOAD_INVALID\",\"message\":{:?}}}]}}",
-                        error.to_string()
-                    );
-                    with_body(StatusCode::BAD_REQUEST, body)
+            (Method::PATCH, Some(_)) => {
+                let store = self.store.clone();
+                let keep = move |upload: piped::Reader| match &*expected {
+                    Expected::Layers(wanted) => keep(upload, &store, wanted),
+                    Expected::Originals => Err(io::Error::other("in pieces")),
+                };
+                match self.take(request.into_body(), BATCH, keep).await {
+                    Ok(received) => accepted(&path, received),
+                    Err(error) => refused(&error),
                 }
-            },
+            }
             (Method::PUT, Some(_)) => {
                 let digest = digest_in(request.uri().query());
+                if let (Expected::Originals, Some(digest)) = (&*expected, digest.as_deref()) {
+                    let Ok(wanted) = digest.parse::<Digest>() else { return plain(StatusCode::BAD_REQUEST) };
+                    let store = self.store.clone();
+                    let keep = move |upload: piped::Reader| keep_as_is(upload, &store, &wanted);
+                    if let Err(error) = self.take(request.into_body(), LARGE_BATCH, keep).await {
+                        return refused(&error);
+                    }
+                }
                 self.committed().extend(digest.clone());
                 created(digest.as_deref())
             }
-            (Method::HEAD, None)
-                if rest.strip_prefix("blobs/").is_some_and(|d| self.committed().contains(d)) =>
-            {
+            (Method::HEAD, None) => match rest.strip_prefix("blobs/") {
                 // The engine wants a length, which goes into a manifest that nobody reads.
-                with_body(StatusCode::OK, "1".to_owned())
-            }
+                Some(digest) if self.committed().contains(digest) => {
+                    with_body(StatusCode::OK, "1".to_owned())
+                }
+                Some(digest) if matches!(&*expected, Expected::Originals) && self.has(digest) => {
+                    plain(StatusCode::OK)
+                }
+                // Nothing is here under the name that it has compressed.
+                _ => plain(StatusCode::NOT_FOUND),
+            },
             (Method::PUT, None) if rest.starts_with("manifests/") => {
                 let body = Limited::new(request.into_body(), MAX_MANIFEST).collect().await;
-                match body {
-                    Ok(body) => created(Some(digest_of(&body.to_bytes()).as_str())),
-                    Err(_) => plain(StatusCode::BAD_REQUEST),
+                let Ok(body) = body else { return plain(StatusCode::BAD_REQUEST) };
+                let body = body.to_bytes();
+                match &*expected {
+                    Expected::Layers(_) => created(Some(digest_of(&body).as_str())),
+                    Expected::Originals => match self.store.put_config(&body) {
+                        Ok(digest) => created(Some(digest.as_str())),
+                        Err(error) => refused(&error),
+                    },
                 }
             }
-            // Nothing is here under the name that it has compressed.
             _ => plain(StatusCode::NOT_FOUND),
         }
     }
 
+    /// Whether a blob need not be sent.
+    fn has(&self, digest: &str) -> bool {
+        digest.parse().is_ok_and(|digest| self.store.has(&digest))
+    }
+
     /// Takes an upload, as far as it is worth it; returns how many bytes came.
-    async fn take(&self, mut body: Incoming, wanted: Arc<Wanted>) -> io::Result<u64> {
-        let (mut feeder, reader) = piped::reader(BATCH);
-        let store = self.store.clone();
-        let mut worker = tokio::task::spawn_blocking(move || keep(reader, &store, &wanted));
+    async fn take(
+        &self,
+        mut body: Incoming,
+        batch: usize,
+        keep: impl FnOnce(piped::Reader) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<u64> {
+        let (mut feeder, reader) = piped::reader(batch);
+        let mut worker = tokio::task::spawn_blocking(move || keep(reader));
         let mut received = 0;
         let result = loop {
             tokio::select! {
@@ -281,6 +322,26 @@ fn keep(mut upload: impl Read, store: &Store, wanted: &Wanted) -> io::Result<()>
     }
     layer.finish(|found| wanted.layers.contains(found))?;
     Ok(())
+}
+
+/// Reads a blob into the store, if it is the one of this digest. Blocks.
+fn keep_as_is(mut upload: piped::Reader, store: &Store, digest: &Digest) -> io::Result<()> {
+    let mut blob = store.begin_blob()?;
+    loop {
+        let piece = upload.piece(LARGE_BATCH)?;
+        if piece.is_empty() {
+            break;
+        }
+        blob.push(piece);
+    }
+    let is_it = blob.finish(digest)?;
+    if is_it { Ok(()) } else { Err(io::Error::other(format!("what came is not {digest}"))) }
+}
+
+fn refused(error: &io::Error) -> Answer {
+    let body =
+        format!("{{\"errors\":[{{\"code\":\"BLOB_UPLOAD_INVALID\",\"message\":{:?}}}]}}", error.to_string());
+    with_body(StatusCode::BAD_REQUEST, body)
 }
 
 fn with_body(status: StatusCode, body: String) -> Answer {

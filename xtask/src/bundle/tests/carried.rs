@@ -13,7 +13,7 @@ use crate::bundle::fetch::{FetchError, fetch};
 use crate::bundle::layout::made_here;
 use crate::bundle::manifest::{StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
-use crate::bundle::receiver::Receiver;
+use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::saved::{self, Wanted};
 use crate::bundle::store::{Store, digest_of};
 use crate::engine::{AnyEngine, Engine as _, EngineError, FakeEngine, Fault, Verb, fake_image};
@@ -444,7 +444,8 @@ async fn a_push_leaves_what_is_new_and_is_told_early_what_is_not() {
     let mut wanted = wants(&[&config], &[&new]);
     wanted.known.insert(keep(&store, &known));
     let receiver = Receiver::start(&store).await.unwrap();
-    let base = format!("http://{}", receiver.expect("repo", wanted).replace("/repo", "/v2/repo"));
+    let base =
+        format!("http://{}", receiver.expect("repo", Expected::Layers(wanted)).replace("/repo", "/v2/repo"));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let sent = Mutex::new(Vec::new());
@@ -485,7 +486,7 @@ async fn a_client_that_begins_with_tls_is_answered_in_plain_http() {
 
     let (_folder, store) = store();
     let receiver = Receiver::start(&store).await.unwrap();
-    let name = receiver.expect("repo", Wanted::default());
+    let name = receiver.expect("repo", Expected::Originals);
     let mut client = tokio::net::TcpStream::connect(name.split_once('/').unwrap().0).await.unwrap();
     client.write_all(&[22, 3, 1, 0, 2, 1, 0]).await.unwrap();
     let mut answer = String::new();

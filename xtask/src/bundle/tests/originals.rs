@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bundle::deliver::Parcel;
 use crate::bundle::originals::original;
+use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::store::Store;
 use crate::bundle::{handover, piped, saved, tarball};
 use crate::inside::Folder;
@@ -109,6 +110,38 @@ fn a_blob_that_is_not_what_its_name_says_is_refused() {
     saved.blobs.0.get_mut(&saved.manifest).unwrap().push(b' ');
     let error = taken(&saved.archive()).map(drop).unwrap_err();
     assert!(error.to_string().contains("is not what its name says"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_push_everything_is_kept_as_it_is_and_sent_once() {
+    let saved = Saved::new();
+    let (_folder, store) = taken(&tarball::END).unwrap();
+    let receiver = Receiver::start(&store).await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // As containerd does: `HEAD`, and for what is not there `POST` and one `PUT` (`core/remotes/docker/pusher.go`).
+    for (name, is_sent) in [("first", true), ("second", false)] {
+        let base = format!("http://{}", receiver.expect(name, Expected::Originals))
+            .replace(name, &format!("v2/{name}"));
+        for (digest, bytes) in &saved.blobs.0 {
+            let asked = client.head(format!("{base}/blobs/{digest}")).send().await.unwrap();
+            assert_eq!(asked.status(), if is_sent { 404 } else { 200 }, "{digest}");
+            if !is_sent {
+                continue;
+            }
+            let begun = client.post(format!("{base}/blobs/uploads/")).send().await.unwrap();
+            let location = begun.headers()["location"].to_str().unwrap().to_owned();
+            let url = format!("{}{location}", base.split("/v2/").next().unwrap());
+            let put = |body: &[u8]| client.put(format!("{url}?digest={digest}")).body(body.to_vec()).send();
+            assert_eq!(put(b"something else").await.unwrap().status(), 400, "{digest}");
+            assert_eq!(put(bytes).await.unwrap().status(), 201, "{digest}");
+        }
+    }
+    assert_eq!(receiver.received(), {
+        let sizes = saved.blobs.0.values().map(|bytes| bytes.len() + b"something else".len());
+        sizes.sum::<usize>() as u64
+    });
+    assert!(find(&store, &saved.index, "linux/amd64").is_some());
 }
 
 #[tokio::test]
