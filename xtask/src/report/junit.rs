@@ -11,7 +11,8 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::failure::Failure;
-use super::html::facts::{Facts, Material, State};
+use super::html::facts::{Facts, State};
+use super::html::material::Material;
 use super::resolve::Colour;
 use super::summary::{FailedStep, Summary};
 use super::text::{cut, neutralise};
@@ -146,11 +147,7 @@ pub fn of_checks(image: &str, took: Duration, checks: &[Check]) -> Suite {
 /// A run's steps, phase by phase, with what needed nothing and what did not come to be done.
 pub fn of_run(events: &[Event]) -> Vec<Suite> {
     let facts = Facts::of(&Material { events: events.to_vec(), ..Material::default() });
-    let mut phases: Vec<Phase> =
-        facts.steps.iter().map(|step| step.phase).chain(facts.skips.iter().map(|skip| skip.phase)).collect();
-    phases.sort_unstable();
-    phases.dedup();
-    let mut suites: Vec<Suite> = phases.into_iter().map(|phase| of_phase(&facts, phase)).collect();
+    let mut suites: Vec<Suite> = facts.phases().into_iter().map(|phase| of_phase(&facts, phase)).collect();
     if facts.summary.outcome == Some(Outcome::Failed) && !suites.iter().any(has_failure) {
         suites.push(of_whole(&facts.summary));
     }

@@ -1,102 +1,17 @@
 //! What a page tells, put together from a run's record. Pure: a fold over events and the plan.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::lanes::{Link, Span, Stop, critical_path, longest_chain};
+use super::material::{Material, PlanRecord};
 use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 use crate::report::summary::Summary;
 
-/// All that is on record of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Material {
-    /// The run's id.
-    pub run: String,
-    /// What happened.
-    pub events: Vec<Event>,
-    /// `plan.json`, as far as it can be read.
-    pub plan: PlanRecord,
-    /// The ends of logs, by the path that the events name.
-    pub tails: BTreeMap<String, Tail>,
-    /// Of each image that was built: when it was built before.
-    pub earlier: BTreeMap<String, Earlier>,
-    /// Of each image: its size the last time that a run before this one saw it.
-    pub sizes: BTreeMap<String, FormerSize>,
-}
-
-/// The end of a log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tail {
-    /// Its last lines.
-    pub lines: Vec<String>,
-    /// Bytes before them.
-    pub before: u64,
-}
-
-/// A former run that built an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Earlier {
-    /// Which run.
-    pub run: String,
-    /// Milliseconds that it took.
-    pub took: u64,
-}
-
-/// How large an image was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormerSize {
-    /// In which run.
-    pub run: String,
-    /// Bytes.
-    pub bytes: u64,
-}
-
-/// What of `plan.json` is looked at; whatever is not there is left empty.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct PlanRecord {
-    /// The selected images, in build order.
-    pub images: Vec<PlannedImage>,
-    /// External base images.
-    pub base_images: Vec<String>,
-    /// Image IDs of base images that were here before the run.
-    pub base_image_ids: BTreeMap<String, String>,
-    /// What was to be done.
-    pub steps: Vec<PlannedStep>,
-}
-
-/// One image of the plan.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "docs/cli.md describes the fields of a plan")]
-pub struct PlannedImage {
-    pub name: String,
-    pub reference: String,
-    pub dockerfile: Option<String>,
-    pub context: Option<String>,
-    pub target: Option<String>,
-    pub platform: String,
-    pub needs: Vec<String>,
-    pub base_images: Vec<String>,
-    pub inputs: Vec<String>,
-    pub key: Option<String>,
-    pub state: String,
-    pub reason: String,
-    pub changes: Vec<String>,
-}
-
-/// One step of the plan.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "docs/cli.md describes the fields of a plan")]
-pub struct PlannedStep {
-    pub id: String,
-    pub needs: Vec<String>,
-}
-
-/// How something ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// How something ended, worst first. The page's classes and signs have these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// It went wrong.
     Failed,
@@ -107,9 +22,25 @@ pub enum State {
     /// Done.
     Done,
     /// Nothing had to be done.
+    #[serde(rename = "same")]
     UpToDate,
     /// The run did not deal with it.
+    #[serde(rename = "none")]
     Untouched,
+}
+
+impl State {
+    /// What it is called, for a thing that has to do with a phase.
+    pub fn word(self, phase: Phase) -> &'static str {
+        match self {
+            Self::Done => phase.done(),
+            Self::UpToDate => phase.idle(),
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Untouched => "not touched",
+        }
+    }
 }
 
 impl From<Outcome> for State {
@@ -125,7 +56,7 @@ impl From<Outcome> for State {
 }
 
 /// A step that began.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Step {
     /// Which.
     pub id: StepId,
@@ -139,6 +70,8 @@ pub struct Step {
     pub span: Span,
     /// How it ended.
     pub state: State,
+    /// Whether it is among the steps that decided how long the run took.
+    pub critical: bool,
     /// What came of it, or the error.
     pub detail: String,
     /// Bytes of the image that it made.
@@ -147,8 +80,29 @@ pub struct Step {
     pub last_lines: Vec<String>,
     /// Its log, relative to the root.
     pub log: Option<String>,
-    /// What its instructions did.
+    /// What its instructions did; the page has them stage by stage.
+    #[serde(skip_serializing)]
     pub parts: Vec<Part>,
+}
+
+impl Step {
+    /// One that began and of which nothing else is known.
+    pub fn new(id: &StepId, phase: Phase, subject: &str, span: Span) -> Self {
+        Self {
+            id: id.clone(),
+            phase,
+            subject: subject.to_owned(),
+            why: String::new(),
+            span,
+            state: State::Cancelled,
+            critical: false,
+            detail: String::new(),
+            size: None,
+            last_lines: Vec::new(),
+            log: None,
+            parts: Vec::new(),
+        }
+    }
 }
 
 /// One instruction of a build.
@@ -165,7 +119,7 @@ pub struct Part {
 }
 
 /// Something that was not done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Skip {
     /// Its phase.
     pub phase: Phase,
@@ -178,7 +132,7 @@ pub struct Skip {
 }
 
 /// Something worth knowing: a warning, a try that failed, a thing done to the machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Note {
     /// Milliseconds of the run.
     pub at: u64,
@@ -228,18 +182,18 @@ impl Facts {
         }
         let links = facts.links(&material.plan);
         facts.critical = critical_path(&links);
+        for stop in &facts.critical {
+            facts.steps[stop.at].critical = true;
+        }
         facts.longest_chain = longest_chain(&links);
         facts
     }
 
-    /// Whether a step is among those that decided how long the run took.
-    pub fn is_critical(&self, step: usize) -> bool {
-        self.critical.iter().any(|stop| stop.at == step)
-    }
-
-    /// The step that built this image.
-    pub fn build_of(&self, image: &str) -> Option<&Step> {
-        self.steps.iter().find(|step| step.phase == Phase::Build && step.subject == image)
+    /// The phases in which there was anything to do, in order.
+    pub fn phases(&self) -> Vec<Phase> {
+        let skipped = self.skips.iter().map(|skip| skip.phase);
+        let phases: BTreeSet<Phase> = self.steps.iter().map(|step| step.phase).chain(skipped).collect();
+        phases.into_iter().collect()
     }
 
     fn take(&mut self, event: &Event, running: &mut HashMap<StepId, usize>) {
@@ -253,19 +207,8 @@ impl Facts {
             }
             EventKind::StepStarted { step, phase, subject, why } => {
                 running.insert(step.clone(), self.steps.len());
-                self.steps.push(Step {
-                    id: step.clone(),
-                    phase: *phase,
-                    subject: subject.clone(),
-                    why: why.clone(),
-                    span: Span { began: event.elapsed, ended: event.elapsed },
-                    state: State::Cancelled,
-                    detail: String::new(),
-                    size: None,
-                    last_lines: Vec::new(),
-                    log: None,
-                    parts: Vec::new(),
-                });
+                let span = Span { began: event.elapsed, ended: event.elapsed };
+                self.steps.push(Step { why: why.clone(), ..Step::new(step, *phase, subject, span) });
             }
             EventKind::StepPart { step, part, began, took, cached, failed } => {
                 if let Some(&at) = running.get(step) {
@@ -322,19 +265,8 @@ impl Facts {
         };
         // A failed plan tells of steps that never began.
         let at = running.remove(step).unwrap_or_else(|| {
-            self.steps.push(Step {
-                id: step.clone(),
-                phase: *phase,
-                subject: subject.clone(),
-                why: String::new(),
-                span: Span { began: event.elapsed.saturating_sub(*took), ended: event.elapsed },
-                state: State::Done,
-                detail: String::new(),
-                size: None,
-                last_lines: Vec::new(),
-                log: None,
-                parts: Vec::new(),
-            });
+            let span = Span { began: event.elapsed.saturating_sub(*took), ended: event.elapsed };
+            self.steps.push(Step::new(step, *phase, subject, span));
             self.steps.len() - 1
         });
         let known = &mut self.steps[at];
@@ -359,9 +291,7 @@ impl Facts {
             self.steps.iter().enumerate().map(|(at, step)| (step.id.as_str(), at)).collect();
         let needs: HashMap<&str, &Vec<String>> =
             plan.steps.iter().map(|step| (step.id.as_str(), &step.needs)).collect();
-        let mut phases: Vec<Phase> = self.steps.iter().map(|step| step.phase).collect();
-        phases.sort_unstable();
-        phases.dedup();
+        let phases = self.phases();
         let link = |step: &Step| Link {
             span: step.span,
             phase: phases.iter().position(|phase| *phase == step.phase).unwrap_or_default(),
@@ -405,7 +335,7 @@ mod tests {
                 "build:frontend Failed 9000..93000"
             ]
         );
-        assert_eq!(facts.build_of("api").map(|step| step.parts.len()), Some(2));
+        assert_eq!(facts.steps[1].parts.len(), 2);
         assert_eq!(facts.skips.len(), 2);
         let notes: Vec<_> =
             facts.notes.iter().map(|note| (note.kind, note.subject.as_deref().unwrap_or(""))).collect();
@@ -427,7 +357,7 @@ mod tests {
         let mut events = failing_story();
         events.truncate(12);
         let facts = Facts::of(&Material { events, ..Material::default() });
-        let api = facts.build_of("api").unwrap();
+        let api = facts.steps.iter().find(|step| step.subject == "api").unwrap();
         assert_eq!(
             (api.state, api.span.ended, facts.summary.ending()),
             (State::Cancelled, 9000, "unfinished")

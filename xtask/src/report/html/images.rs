@@ -1,13 +1,16 @@
 //! Images and base images of a run, each with everything that the record knows of it. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use super::facts::{Earlier, Facts, FormerSize, Material, PlannedImage, State, Step};
-use super::markup::anchor;
+use serde::Serialize;
+
+use super::facts::{Facts, State, Step};
+use super::material::{Earlier, FormerSize, Material, PlannedImage};
+use super::parts::{Stages, stages};
 use crate::model::{Phase, Reference};
 
 /// One image of the tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Image<'a> {
     /// Its name.
     pub name: &'a str,
@@ -21,6 +24,14 @@ pub struct Image<'a> {
     pub why: &'a str,
     /// All that was done with it, in order.
     pub steps: Vec<&'a Step>,
+    /// The step that built it.
+    pub build: Option<&'a Step>,
+    /// What the instructions of that step did.
+    pub stages: Option<Stages<'a>>,
+    /// Bytes, as the run saw it last.
+    pub size: Option<u64>,
+    /// How many files its build reads.
+    pub inputs: usize,
     /// When it was built before.
     pub earlier: Option<&'a Earlier>,
     /// How large it was before.
@@ -34,24 +45,14 @@ pub struct Image<'a> {
 }
 
 impl Image<'_> {
-    /// The step that built it.
-    pub fn build(&self) -> Option<&Step> {
-        self.steps.iter().find(|step| step.phase == Phase::Build).copied()
-    }
-
     /// Whether it is larger or smaller than before.
     pub fn has_moved(&self) -> bool {
-        matches!((self.size(), self.former_size), (Some(now), Some(former)) if now != former.bytes)
-    }
-
-    /// Bytes, as the run saw it last.
-    pub fn size(&self) -> Option<u64> {
-        self.steps.iter().rev().find_map(|step| step.size)
+        matches!((self.size, self.former_size), (Some(now), Some(former)) if now != former.bytes)
     }
 }
 
 /// One external base image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Base {
     /// As people write it.
     pub name: String,
@@ -79,9 +80,56 @@ pub fn images<'a>(facts: &'a Facts, material: &'a Material) -> (Vec<Image<'a>>, 
     for skip in &facts.skips {
         skips.entry(&skip.subject).or_default().push((skip.phase, skip.state, &skip.why));
     }
+    let (names, seen) = names(facts, material);
+    let mut bases = bases(facts, material);
+    let base_at: HashMap<&str, usize> =
+        material.plan.base_images.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    let image = |(at, (name, planned)): (usize, (&'a str, Option<&'a PlannedImage>))| {
+        let mut steps = by_subject.get(name).cloned().unwrap_or_default();
+        let reference = planned.map(|p| p.reference.as_str()).filter(|reference| *reference != name);
+        steps.extend(reference.and_then(|r| by_subject.get(r)).into_iter().flatten());
+        let (state, why) = became(planned, &steps, skips.get(name).map_or(&[], Vec::as_slice));
+        let build = steps.iter().find(|step| step.phase == Phase::Build).copied();
+        let places = |of: fn(&PlannedImage) -> &Vec<String>, at: &HashMap<&str, usize>| {
+            planned.into_iter().flat_map(of).filter_map(|name| at.get(name.as_str()).copied()).collect()
+        };
+        Image {
+            name,
+            anchor: anchor("image", name, at),
+            planned,
+            state,
+            why,
+            build,
+            stages: build.and_then(stages),
+            size: steps.iter().rev().find_map(|step| step.size),
+            steps,
+            inputs: planned.map_or(0, |planned| planned.inputs.len()),
+            earlier: material.earlier.get(name),
+            former_size: material.sizes.get(name),
+            needs: places(|planned| &planned.needs, &seen),
+            bases: places(|planned| &planned.base_images, &base_at),
+            needed_by: Vec::new(),
+        }
+    };
+    let mut images: Vec<Image<'a>> = names.into_iter().enumerate().map(image).collect();
+    for at in 0..images.len() {
+        for need in images[at].needs.clone() {
+            images[need].needed_by.push(at);
+        }
+        for &base in &images[at].bases {
+            bases[base].used_by.push(at);
+        }
+    }
+    (images, bases)
+}
+
+/// The images of the plan, then those that only events name; and the place of each.
+type Names<'a> = (Vec<(&'a str, Option<&'a PlannedImage>)>, HashMap<&'a str, usize>);
+
+fn names<'a>(facts: &'a Facts, material: &'a Material) -> Names<'a> {
     let mut names: Vec<(&str, Option<&PlannedImage>)> =
         material.plan.images.iter().map(|image| (image.name.as_str(), Some(image))).collect();
-    let mut seen: BTreeMap<&str, usize> =
+    let mut seen: HashMap<&str, usize> =
         names.iter().enumerate().map(|(at, (name, _))| (*name, at)).collect();
     let built = facts.steps.iter().filter(|s| s.phase == Phase::Build).map(|s| s.subject.as_str());
     let skipped = facts.skips.iter().filter(|s| s.phase == Phase::Build).map(|s| s.subject.as_str());
@@ -91,47 +139,18 @@ pub fn images<'a>(facts: &'a Facts, material: &'a Material) -> (Vec<Image<'a>>, 
             names.len() - 1
         });
     }
-    let bases = bases(facts, material);
-    let base_at: HashMap<&str, usize> =
-        material.plan.base_images.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
-    let mut images: Vec<Image<'a>> = names
-        .into_iter()
-        .enumerate()
-        .map(|(at, (name, planned))| {
-            let mut steps = by_subject.get(name).cloned().unwrap_or_default();
-            let reference = planned.map(|p| p.reference.as_str()).filter(|reference| *reference != name);
-            steps.extend(reference.and_then(|r| by_subject.get(r)).into_iter().flatten());
-            let (state, why) = became(planned, &steps, skips.get(name).map_or(&[], Vec::as_slice));
-            let places = |names: &[String], at: &dyn Fn(&str) -> Option<usize>| {
-                names.iter().filter_map(|name| at(name)).collect()
-            };
-            Image {
-                name,
-                anchor: anchor("image", name, at),
-                planned,
-                state,
-                why,
-                steps,
-                earlier: material.earlier.get(name),
-                former_size: material.sizes.get(name),
-                needs: planned.map_or(vec![], |p| places(&p.needs, &|n| seen.get(n).copied())),
-                bases: planned.map_or(vec![], |p| places(&p.base_images, &|n| base_at.get(n).copied())),
-                needed_by: Vec::new(),
-            }
-        })
-        .collect();
-    for at in 0..images.len() {
-        for need in images[at].needs.clone() {
-            images[need].needed_by.push(at);
-        }
+    (names, seen)
+}
+
+/// A name as the value of `id`, and after `#`: what names of images are made of stays; where anything else stands, a number
+/// tells names apart.
+fn anchor(kind: &str, name: &str, number: usize) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-:/@".contains(c);
+    if name.chars().all(is_plain) && name.len() <= 200 {
+        format!("{kind}-{name}")
+    } else {
+        format!("{kind}--{number}")
     }
-    let mut bases = bases;
-    for (at, image) in images.iter().enumerate() {
-        for &base in &image.bases {
-            bases[base].used_by.push(at);
-        }
-    }
-    (images, bases)
 }
 
 /// What became of an image, and why: the build tells, unless something else went wrong.
@@ -203,7 +222,7 @@ mod tests {
     use crate::model::Outcome;
     use crate::report::testing::{Story, failing_story};
 
-    fn plan(json: &str) -> super::super::facts::PlanRecord {
+    fn plan(json: &str) -> super::super::material::PlanRecord {
         serde_json::from_str(json).unwrap()
     }
 
@@ -243,6 +262,12 @@ mod tests {
         alpine:3.20 Some("sha256:1e421e421e421e421e421e421e421e421e421e421e421e421e421e421e421e42") Done (not in the local store) Some(6000) [0]
         not a reference Some("sha256:1") UpToDate (already here) None []
         "#);
+    }
+
+    #[test]
+    fn anchors_are_what_an_address_may_hold() {
+        assert_eq!(anchor("image", "a-b_c.1", 4), "image-a-b_c.1");
+        assert_eq!(anchor("image", "a b\"", 4), "image--4");
     }
 
     #[test]

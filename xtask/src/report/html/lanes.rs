@@ -1,11 +1,13 @@
 //! Where on the timeline a step stands, and which steps decided how long the run took. Pure.
 
+use serde::{Deserialize, Serialize};
+
 /// A step that begins so soon after the end of another, in milliseconds, or within half a percent of the run, began
 /// because of it.
 const AT_ONCE: u64 = 100;
 
 /// A stretch of time, in milliseconds of the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// From.
     pub began: u64,

@@ -1,23 +1,50 @@
 //! What the instructions of a build did, stage by stage, with time and whether the result was there already. Pure.
 
+use serde::Serialize;
+
 use super::facts::{Part, State, Step};
-use super::markup::Markup;
-use super::pieces::{counted, percent, percentage, shorten, sign, time, wide};
+use super::render::{percent, percentage};
 
 /// More than this many instructions of one image are only counted.
 const MOST_PARTS: usize = 200;
 
+/// The instructions of one build.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stages<'a> {
+    count: usize,
+    cached: usize,
+    /// How many are not among the rows.
+    left_out: usize,
+    stages: Vec<Stage<'a>>,
+}
+
 /// The parts of one stage, in the order in which they began.
+#[derive(Clone, Debug, Serialize)]
 struct Stage<'a> {
     /// As the builder calls it; empty for a stage without a name.
     name: &'a str,
     /// Whether it is what the builder does beside the instructions.
     is_own_work: bool,
-    parts: Vec<(&'a Part, Name<'a>)>,
+    /// Milliseconds of what was not cached.
+    ran: u64,
+    cached: usize,
+    rows: Vec<Row<'a>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Row<'a> {
+    name: Name<'a>,
+    word: &'static str,
+    state: State,
+    /// None of what was there already.
+    took: Option<u64>,
+    /// When, in percent of the build.
+    x: String,
+    width: String,
 }
 
 /// A part's name, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 struct Name<'a> {
     /// Its stage; none for what the builder does for itself.
     stage: Option<&'a str>,
@@ -27,34 +54,25 @@ struct Name<'a> {
     what: &'a str,
 }
 
-/// The table, with a caption that counts.
-pub fn instructions(markup: &mut Markup, build: &Step) {
-    if build.parts.is_empty() {
-        return;
-    }
-    let whole = build.parts.iter().map(|part| part.span.ended).max().unwrap_or(0).max(1);
+/// The instructions of a build; none if it tells of none.
+pub fn stages(build: &Step) -> Option<Stages<'_>> {
+    let whole = build.parts.iter().map(|part| part.span.ended).max()?.max(1);
     let (count, cached) = counts(&build.parts);
-    let stages = stages(&build.parts[..build.parts.len().min(MOST_PARTS)]);
-    let caption = format!("{}, {cached} from the cache", counted(count, "instruction"));
-    wide(markup, &format!("Instructions of {}", build.subject));
-    markup.raw(r#"<table class="parts">"#).element("caption", &[], &caption).raw(concat!(
-        r#"<thead><tr><th scope="col" class="place">Place</th><th scope="col">Instruction</th>"#,
-        r#"<th scope="col">Result</th><th scope="col" class="n">Time</th>"#,
-        r#"<th scope="col" class="when">When</th></tr></thead>"#
-    ));
-    for stage in &stages {
-        markup.raw("<tbody>");
-        head(markup, stage);
-        for (part, name) in &stage.parts {
-            row(markup, part, *name, whole);
-        }
-        markup.raw("</tbody>");
+    let mut stages: Vec<Stage<'_>> = Vec::new();
+    for part in build.parts.iter().take(MOST_PARTS) {
+        let row = row(part, whole);
+        let (name, is_own_work) = (row.name.stage.unwrap_or_default(), row.name.stage.is_none());
+        let known = stages.iter().position(|known| (known.name, known.is_own_work) == (name, is_own_work));
+        let at = known.unwrap_or_else(|| {
+            stages.push(Stage { name, is_own_work, ran: 0, cached: 0, rows: Vec::new() });
+            stages.len() - 1
+        });
+        stages[at].ran += row.took.unwrap_or(0);
+        stages[at].cached += usize::from(part.cached);
+        stages[at].rows.push(row);
     }
-    markup.raw("</table></div>");
-    if build.parts.len() > MOST_PARTS {
-        let rest = counted(build.parts.len() - MOST_PARTS, "more instruction");
-        markup.element("p", &[("class", "muted")], &format!("{rest} in the log"));
-    }
+    stages.sort_by_key(|stage| stage.is_own_work);
+    Some(Stages { count, cached, left_out: build.parts.len().saturating_sub(MOST_PARTS), stages })
 }
 
 /// How many instructions there are, and how many of them came from the cache.
@@ -63,59 +81,20 @@ pub fn counts(parts: &[Part]) -> (usize, usize) {
     real.fold((0, 0), |(count, cached), part| (count + 1, cached + usize::from(part.cached)))
 }
 
-fn stages(parts: &[Part]) -> Vec<Stage<'_>> {
-    let mut stages: Vec<Stage<'_>> = Vec::new();
-    for part in parts {
-        let name = taken_apart(&part.name);
-        let (stage, is_own_work) = (name.stage.unwrap_or_default(), name.stage.is_none());
-        match stages.iter_mut().find(|known| (known.name, known.is_own_work) == (stage, is_own_work)) {
-            Some(known) => known.parts.push((part, name)),
-            None => stages.push(Stage { name: stage, is_own_work, parts: vec![(part, name)] }),
-        }
-    }
-    stages.sort_by_key(|stage| stage.is_own_work);
-    stages
-}
-
-fn head(markup: &mut Markup, stage: &Stage<'_>) {
-    let ran: u64 = stage.parts.iter().filter(|(p, _)| !p.cached).map(|(p, _)| p.span.length()).sum();
-    let cached = stage.parts.iter().filter(|(part, _)| part.cached).count();
-    markup.raw(r#"<tr class="stage"><th scope="rowgroup" colspan="5">"#);
-    if stage.is_own_work {
-        markup.raw("The builder's own work");
-    } else if stage.name.is_empty() {
-        markup.raw("Stage without a name");
-    } else {
-        markup.raw("Stage ").element("code", &[], stage.name);
-    }
-    let figures = match (cached, stage.parts.len()) {
-        (0, _) => time(ran),
-        (cached, all) if cached == all => "all from the cache".to_owned(),
-        (cached, all) => format!("{}, {cached} of {all} from the cache", time(ran)),
-    };
-    markup.raw(r#" <span class="muted">"#).text(&figures).raw("</span></th></tr>");
-}
-
-fn row(markup: &mut Markup, part: &Part, name: Name<'_>, whole: u64) {
+fn row(part: &Part, whole: u64) -> Row<'_> {
     let (word, state) = match (part.failed, part.cached) {
         (true, _) => ("failed", State::Failed),
         (false, true) => ("cached", State::UpToDate),
         (false, false) => ("ran", State::Done),
     };
-    markup.raw("<tr>").element("td", &[("class", "place")], name.place).raw("<td>");
-    markup.element("code", &[("title", name.what)], &shorten(name.what, 160)).raw("</td><td>");
-    markup.open("span", &[("class", &format!("badge {}", state.class()))]);
-    sign(markup, state);
-    markup.text(word).raw("</span></td>");
-    let took = if part.cached { String::new() } else { time(part.span.length()) };
-    markup.element("td", &[("class", "n")], &took).raw(r#"<td class="when">"#);
-    let class = format!("gauge {}", state.class());
-    markup.open("svg", &[("class", &class), ("height", "8"), ("aria-hidden", "true")]);
-    let x = percentage(percent(part.span.began, whole).min(99.0));
-    let width = percentage(percent(part.span.length(), whole).max(1.0));
-    markup.empty("rect", &[("class", "track"), ("width", "100%"), ("height", "8"), ("rx", "2")]);
-    markup.empty("rect", &[("class", "fill"), ("x", &x), ("width", &width), ("height", "8"), ("rx", "2")]);
-    markup.raw("</svg></td></tr>");
+    Row {
+        name: taken_apart(&part.name),
+        word,
+        state,
+        took: (!part.cached).then(|| part.span.length()),
+        x: percentage(percent(part.span.began, whole).min(99.0)),
+        width: percentage(percent(part.span.length(), whole).max(1.0)),
+    }
 }
 
 /// `builder`, `2/5` and `RUN npm ci` of `[builder 2/5] RUN npm ci`.
@@ -134,6 +113,7 @@ fn taken_apart(name: &str) -> Name<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Phase, StepId};
     use crate::report::html::lanes::Span;
 
     #[test]
@@ -158,14 +138,17 @@ mod tests {
             cached,
             failed: false,
         };
-        let parts = [
+        let parts = vec![
             part("[internal] load build context", false),
             part("[a 1/2] FROM x", true),
             part("[b 1/1] FROM y", false),
             part("[a 2/2] RUN z", false),
         ];
-        let told: Vec<_> = stages(&parts).iter().map(|s| (s.name, s.is_own_work, s.parts.len())).collect();
-        assert_eq!(told, [("a", false, 2), ("b", false, 1), ("", true, 1)]);
-        assert_eq!(counts(&parts), (3, 1), "loading is no instruction");
+        let (id, span) = (StepId::new(Phase::Build, "x"), Span { began: 0, ended: 40 });
+        let build = Step { parts, ..Step::new(&id, Phase::Build, "x", span) };
+        let told = stages(&build).unwrap();
+        let rows: Vec<_> = told.stages.iter().map(|s| (s.name, s.is_own_work, s.rows.len(), s.ran)).collect();
+        assert_eq!(rows, [("a", false, 2, 40), ("b", false, 1, 40), ("", true, 1, 40)]);
+        assert_eq!((told.count, told.cached), (3, 1), "loading is no instruction");
     }
 }

@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::facts::{Earlier, FormerSize, Material, PlanRecord, Tail};
-use super::pieces::log_address;
+use super::material::{Earlier, FormerSize, Material, PlanRecord, Tail};
+use super::render::log_address;
 use crate::inside::Folder;
 use crate::model::{Event, EventKind, Outcome, Phase};
 use crate::report::record::{EVENTS_FILE, LATEST, PLAN_FILE, is_id};
@@ -22,7 +22,8 @@ const OTHER_TAIL: (u64, usize) = (8 * 1024, 16);
 /// # Errors
 /// When the record cannot be read, or the page not be written.
 pub fn write(folder: &Folder, runs: &Path, id: &str) -> io::Result<PathBuf> {
-    folder.write(super::PAGE, super::page(&material(runs, id)?).as_bytes(), None)?;
+    let page = super::page(&material(runs, id)?).map_err(io::Error::other)?;
+    folder.write(super::PAGE, page.as_bytes(), None)?;
     Ok(runs.join(id).join(super::PAGE))
 }
 
@@ -221,6 +222,6 @@ mod tests {
         record(&runs, "00000001", &events);
         fs::write(runs.join("secret"), "hunter2").unwrap();
         assert!(material(&runs, "00000001").unwrap().tails.is_empty());
-        assert!(!super::super::page(&material(&runs, "00000001").unwrap()).contains("hunter2"));
+        assert!(!super::super::page(&material(&runs, "00000001").unwrap()).unwrap().contains("hunter2"));
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::facts::{Earlier, FormerSize, PlanRecord, Tail};
+use super::material::{Earlier, FormerSize, PlanRecord};
 use super::*;
 use crate::model::Event;
 use crate::report::testing::{Story, big_story, failing_story};
@@ -30,6 +30,10 @@ fn failing_material() -> Material {
     material.sizes.insert("api".to_owned(), FormerSize { run: run.clone(), bytes: 1_000_000_000 });
     material.earlier.insert("api".to_owned(), Earlier { run, took: 90_000 });
     material
+}
+
+fn page(material: &Material) -> String {
+    super::page(material).unwrap()
 }
 
 /// The text of a piece of the page, a line for each element that has some.

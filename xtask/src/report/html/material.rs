@@ -1,0 +1,95 @@
+//! What a page is made of, as [`read`](super::read) finds it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Event;
+
+/// All that is on record of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    /// The run's id.
+    pub run: String,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// `plan.json`, as far as it can be read.
+    pub plan: PlanRecord,
+    /// The ends of logs, by the path that the events name.
+    pub tails: BTreeMap<String, Tail>,
+    /// Of each image that was built: when it was built before.
+    pub earlier: BTreeMap<String, Earlier>,
+    /// Of each image: its size the last time that a run before this one saw it.
+    pub sizes: BTreeMap<String, FormerSize>,
+}
+
+/// The end of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tail {
+    /// Its last lines.
+    pub lines: Vec<String>,
+    /// Bytes before them.
+    pub before: u64,
+}
+
+/// A former run that built an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Earlier {
+    /// Which run.
+    pub run: String,
+    /// Milliseconds that it took.
+    pub took: u64,
+}
+
+/// How large an image was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FormerSize {
+    /// In which run.
+    pub run: String,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What of `plan.json` is looked at; whatever is not there is left empty.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PlanRecord {
+    /// The selected images, in build order.
+    pub images: Vec<PlannedImage>,
+    /// External base images.
+    pub base_images: Vec<String>,
+    /// Image IDs of base images that were here before the run.
+    pub base_image_ids: BTreeMap<String, String>,
+    /// What was to be done.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// One image of the plan.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "docs/cli.md describes the fields of a plan")]
+pub struct PlannedImage {
+    pub name: String,
+    pub reference: String,
+    pub dockerfile: Option<String>,
+    pub context: Option<String>,
+    pub target: Option<String>,
+    pub platform: String,
+    pub needs: Vec<String>,
+    pub base_images: Vec<String>,
+    #[serde(skip_serializing)]
+    pub inputs: Vec<String>,
+    pub key: Option<String>,
+    pub state: String,
+    pub reason: String,
+    pub changes: Vec<String>,
+}
+
+/// One step of the plan.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "docs/cli.md describes the fields of a plan")]
+pub struct PlannedStep {
+    pub id: String,
+    pub needs: Vec<String>,
+}
