@@ -248,12 +248,17 @@ pub struct Leftovers {
     pub registries: Vec<String>,
     /// Names that it gave.
     pub names: Vec<Reference>,
+    /// Names that it took, each with what the image is called meanwhile that had it.
+    pub taken: Vec<(Reference, Reference)>,
 }
 
 impl Leftovers {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.containers.is_empty() && self.registries.is_empty() && self.names.is_empty()
+        self.containers.is_empty()
+            && self.registries.is_empty()
+            && self.names.is_empty()
+            && self.taken.is_empty()
     }
 }
 
@@ -274,13 +279,18 @@ pub fn clean_up(left: &Leftovers) -> Plan {
     let containers: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
     // One after the other: an engine answers two that take the last names of one image away with a conflict.
     let mut after = containers.clone();
-    for reference in &left.names {
-        let full = reference.familiar();
-        let kind = StepKind::Untag { reference: reference.clone() };
-        let untag = step(Phase::CleanUp, &format!("name-{full}"), &format!("name {full}"), kind, Vec::new());
-        let untag = Step { after: after.clone(), ..untag };
-        after = vec![untag.id.clone()];
-        plan.steps.push(untag);
+    let go = left.names.iter().map(|name| {
+        (name.familiar(), StepKind::Untag { reference: name.clone() }, format!("name {}", name.familiar()))
+    });
+    let back = left.taken.iter().map(|(name, from)| {
+        let kind = StepKind::GiveBack { reference: name.clone(), from: from.clone() };
+        (name.familiar(), kind, format!("name {}, given back", name.familiar()))
+    });
+    for (full, kind, subject) in go.chain(back) {
+        let next = step(Phase::CleanUp, &format!("name-{full}"), &subject, kind, Vec::new());
+        let next = Step { after: after.clone(), ..next };
+        after = vec![next.id.clone()];
+        plan.steps.push(next);
     }
     for home in &left.registries {
         let subject = format!("registry in {home}");
@@ -403,12 +413,14 @@ mod tests {
             containers: vec![(ContainerId::new("c1"), "a:1".to_owned())],
             registries: vec!["target/xtask/registry/run-r1".to_owned()],
             names: vec![parse("a:1"), parse("a:2")],
+            taken: vec![(parse("b:1"), parse("b-before:1"))],
         };
         insta::assert_snapshot!(told(&clean_up(&left)), @r"
         clean-up:container-c1 | remove-container <-
         clean-up:name-a:1 | untag <- clean-up:container-c1
         clean-up:name-a:2 | untag <- clean-up:name-a:1
-        clean-up:registry-target/xtask/registry/run-r1 | stop-registry <- clean-up:name-a:2
+        clean-up:name-b:1 | give-back <- clean-up:name-a:2
+        clean-up:registry-target/xtask/registry/run-r1 | stop-registry <- clean-up:name-b:1
         ");
         assert!(clean_up(&Leftovers::default()).steps.is_empty() && Leftovers::default().is_empty());
     }

@@ -7,11 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
-use super::deliver::Parcel;
 use super::fetch::{FetchError, fetch};
 use super::inventory::Inventory;
 use super::layout::{EntryName, made_here};
-use super::manifest::{StoredImage, StoredLayer, chain_ids};
+use super::manifest::{Parcel, StoredImage, StoredLayer, chain_ids};
 use super::open::{BlobSource, Bundle};
 use super::store::Store;
 use crate::engine::{AnyEngine, Engine as _, EngineError, ImageStore, OnProgress};

@@ -2,42 +2,29 @@
 //! lacks.
 //!
 //! In: images whose blobs are at hand (a bundle that was proven, a store), and what the engine has. Out: the engine
-//! has them under all their names. A layer is unpacked on its way, and what it unpacks to is hashed in the same pass;
-//! when that is not what it should be, the stream ends in an error and the engine drops what it has taken. Images go
-//! one by one, so when this is killed the next time goes on behind the last image that was whole; when it fails, what
-//! came goes again. An engine that keeps manifests gets image and blobs as they are (`handover.rs`). Nothing of
-//! size is held, in memory or on our disk.
+//! has them under all their names. A layer is unpacked on its way, and what it unpacks to is hashed in the same pass
+//! (`docker_archive.rs`); when that is not what it should be, the stream ends in an error and the engine drops what it
+//! has taken. Images go one by one, so when this is killed the next time goes on behind the last image that was whole;
+//! when it fails or is cancelled, what came goes again and names that moved come back (`waiting.rs`). An engine that
+//! keeps manifests gets image and blobs as they are (`handover.rs`). Nothing of size is held, in memory or on our disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
+use super::docker_archive::Archive;
 use super::fetch::tell;
 use super::handover;
-use super::manifest::{StoredImage, StoredLayer};
+use super::manifest::{Parcel, StoredImage, StoredLayer};
 use super::open::BlobSource;
-use super::packed::unpacked;
-use super::piped;
-use super::tarball;
+use super::piped::{self, Wrong};
+use super::waiting::Waiting;
 use crate::engine::{AnyEngine, ByteStream, Engine as _, EngineError, ImageStore, OnProgress, Progress};
 use crate::model::{Digest, Identity, Reference};
-
-/// Bytes that are unpacked at a time.
-const BUFFER: usize = 256 << 10;
-
-/// An image that is to be in an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
-    /// What it is made of.
-    pub image: StoredImage,
-    /// All names that it is to have.
-    pub names: Vec<Reference>,
-}
 
 /// What an engine has already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,6 +79,9 @@ pub enum DeliverError {
         /// What should be.
         wanted: Identity,
     },
+    /// It was cancelled.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// Which layers of an image an engine with these layers lacks.
@@ -106,7 +96,8 @@ pub fn lacking<'a>(image: &'a StoredImage, layers: &BTreeSet<Digest>) -> Vec<&'a
         .collect()
 }
 
-/// Brings images and names into an engine. `sizes` are unpacked sizes by diff ID; a layer without one is unpacked
+/// Brings images and names into an engine. When it fails or is cancelled, all of them or none: dropping it instead
+/// leaves what came. `sizes` are unpacked sizes by diff ID; a layer without one is unpacked
 /// twice, since a tar wants to know beforehand.
 ///
 /// # Errors
@@ -117,11 +108,12 @@ pub async fn deliver<B: BlobSource + Clone + Send + 'static>(
     parcels: &[Parcel],
     present: Present,
     sizes: &BTreeMap<Digest, u64>,
+    cancel: &CancellationToken,
     progress: OnProgress<'_>,
 ) -> Result<Delivered, DeliverError> {
     let at = Arc::new(AtomicU64::new(0));
     let mut delivery =
-        Delivery { engine, blobs, present, sizes: sizes.clone(), at: at.clone(), given: Vec::new() };
+        Delivery { engine, blobs, present, sizes: sizes.clone(), at: at.clone(), cancel, given: Vec::new() };
     let mut done = Delivered::default();
     let result = tokio::select! {
         never = tell(&at, "taken by the engine", progress) => match never {},
@@ -131,9 +123,7 @@ pub async fn deliver<B: BlobSource + Clone + Send + 'static>(
         delivery.undo(progress).await;
         return Err(error);
     }
-    if let Err(error) = delivery.keep().await {
-        progress(Progress::Warning(format!("a name {WAITING}:… is left: {error}")));
-    }
+    delivery.keep(progress).await;
     done.sent = at.load(Ordering::Relaxed);
     Ok(done)
 }
@@ -144,19 +134,10 @@ struct Delivery<'a, B> {
     present: Present,
     sizes: BTreeMap<Digest, u64>,
     at: Arc<AtomicU64>,
-    /// Names that this run gave, or is about to.
-    given: Vec<Given>,
+    cancel: &'a CancellationToken,
+    /// Names that this run gave, or is about to, with the image that had each before.
+    given: Vec<(Reference, Option<Waiting>)>,
 }
-
-/// A name that a run gives.
-struct Given {
-    name: Reference,
-    /// What the image is called meanwhile that had the name before.
-    before: Option<Reference>,
-}
-
-/// Begins the names under which images wait that lost theirs to a bundle.
-const WAITING: &str = "xtask-load-before";
 
 impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
     async fn all(&mut self, parcels: &[Parcel], done: &mut Delivered) -> Result<(), DeliverError> {
@@ -174,9 +155,14 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             parcels = here;
         }
         for parcel in parcels {
+            self.go_on()?;
             self.one(parcel, done).await?;
         }
-        Ok(())
+        self.go_on()
+    }
+
+    fn go_on(&self) -> Result<(), DeliverError> {
+        if self.cancel.is_cancelled() { Err(DeliverError::Interrupted) } else { Ok(()) }
     }
 
     /// Images that are not here, as they are, in one archive: what they share is sent once.
@@ -186,7 +172,7 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         for parcel in new {
             let bears = |name: &&Reference| handover::is_of(name, parcel.image.named());
             let names: Vec<Reference> = parcel.names.iter().filter(bears).cloned().collect();
-            self.give(&names)
+            self.give(&parcel.image.identity, &names)
                 .await
                 .map_err(|source| DeliverError::Engine { reference: reference.clone(), source })?;
         }
@@ -207,46 +193,41 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         Ok(())
     }
 
-    /// Notes names that are about to be given. An image that loses one to it waits under another, so that it can have
+    /// Notes names that an image is about to get. One that loses a name to it waits under another, so that it can have
     /// it back.
-    async fn give(&mut self, names: &[Reference]) -> Result<(), EngineError> {
+    async fn give(&mut self, to: &Identity, names: &[Reference]) -> Result<(), EngineError> {
         for name in names {
             let is_taken = self.present.images.values().any(|known| known.contains(name));
             let mut before = None;
             if is_taken && name.digest().is_none() {
-                let waiting = format!("{WAITING}:{}-{}", std::process::id(), self.given.len());
-                let waiting = waiting.parse().map_err(|error| EngineError::Other(format!("{error}")))?;
-                self.engine.tag(name, &waiting).await?;
+                let too_long = || EngineError::Other(format!("no name can stand for {name} meanwhile"));
+                let waiting = Waiting::new(name, to).ok_or_else(too_long)?;
+                self.engine.tag(name, &waiting.under).await?;
                 before = Some(waiting);
             }
-            self.given.push(Given { name: name.clone(), before });
+            self.given.push((name.clone(), before));
         }
         Ok(())
     }
 
     /// Lets go of the images that lost a name: all went well.
-    async fn keep(&mut self) -> Result<(), EngineError> {
-        for Given { before, .. } in std::mem::take(&mut self.given) {
-            if let Some(before) = before {
-                self.engine.remove(&before).await?;
+    async fn keep(&mut self, progress: OnProgress<'_>) {
+        for waiting in std::mem::take(&mut self.given).into_iter().filter_map(|(_, before)| before) {
+            if let Err(error) = waiting.let_go(self.engine).await {
+                progress(Progress::Warning(format!("a name {} is left: {error}", waiting.under.familiar())));
             }
         }
-        Ok(())
     }
 
     /// Takes back what came, and gives names back that others had.
     async fn undo(&mut self, progress: OnProgress<'_>) {
-        for Given { name, before } in std::mem::take(&mut self.given) {
-            let undone = async {
+        for (name, before) in std::mem::take(&mut self.given) {
+            let undone = match &before {
+                Some(waiting) => waiting.give_back(self.engine).await,
                 // An image goes with its last name.
-                self.engine.remove(&name).await?;
-                if let Some(before) = &before {
-                    self.engine.tag(before, &name).await?;
-                    self.engine.remove(before).await?;
-                }
-                Ok::<_, EngineError>(())
+                None => self.engine.remove(&name).await,
             };
-            if let Err(error) = undone.await {
+            if let Err(error) = undone {
                 progress(Progress::Warning(format!("{} stays as it is now: {error}", name.familiar())));
             }
         }
@@ -299,14 +280,14 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
                 return Ok(());
             }
             (Some(_), Some(name)) => {
-                self.give(&lacking).await.map_err(engine_failed)?;
+                self.give(&parcel.image.identity, &lacking).await.map_err(engine_failed)?;
                 for further in &lacking {
                     self.engine.tag(name, further).await.map_err(engine_failed)?;
                 }
                 done.named.extend(lacking);
             }
             _ => {
-                self.give(&tags).await.map_err(engine_failed)?;
+                self.give(&parcel.image.identity, &tags).await.map_err(engine_failed)?;
                 self.load(reference, &parcel.image, &tags).await?;
                 self.came(parcel).await?;
                 done.loaded.push(reference.clone());
@@ -351,7 +332,11 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             let mut archive = Archive { blobs, image, tags, needed, sizes, at };
             archive.measure().map(|()| archive)
         });
-        let archive = measured.await.map_err(io::Error::other).flatten().map_err(blob_failed)?;
+        let archive = match measured.await.map_err(io::Error::other).map_err(blob_failed)? {
+            Ok(archive) => archive,
+            Err(Wrong::Blob(source) | Wrong::Receiver(source)) => return Err(blob_failed(source)),
+        };
+        self.go_on()?;
         self.sizes.clone_from(&archive.sizes);
         let (writer, receiver) = piped::writer();
         let writing = tokio::task::spawn_blocking(move || archive.write(writer));
@@ -366,10 +351,10 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         writing: JoinHandle<Result<(), Wrong>>,
     ) -> Result<(), DeliverError> {
         let blob_failed = |source| DeliverError::Blob { reference: reference.clone(), source };
-        let stream: ByteStream = Box::pin(futures_util::stream::unfold(receiver, async |mut receiver| {
-            receiver.recv().await.map(|chunk| (chunk, receiver))
-        }));
-        let loaded = self.engine.load(stream).await;
+        // What was sent to its end the engine takes to its end, and that is waited for: whoever goes away earlier does not
+        // know what it has.
+        let loaded = self.engine.load(until(self.cancel.clone(), receiver)).await;
+        self.go_on()?;
         match (loaded, writing.await.map_err(io::Error::other)) {
             (_, Ok(Err(Wrong::Blob(source))) | Err(source)) => Err(blob_failed(source)),
             (Err(source), Ok(_)) => Err(DeliverError::Engine { reference: reference.clone(), source }),
@@ -378,150 +363,26 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
     }
 }
 
-/// What ended an archive.
-pub(super) enum Wrong {
-    /// A blob: nobody else is to blame.
-    Blob(io::Error),
-    /// The engine took no more; it says why itself.
-    Engine,
-}
-
-/// A docker-archive of one image (moby, `image/tarexport`), without the layers that are not needed. All of it blocks.
-struct Archive<B> {
-    blobs: B,
-    image: StoredImage,
-    tags: Vec<Reference>,
-    /// Diff IDs.
-    needed: BTreeSet<Digest>,
-    sizes: BTreeMap<Digest, u64>,
-    at: Arc<AtomicU64>,
-}
-
-impl<B: BlobSource> Archive<B> {
-    /// Learns the sizes that are not known.
-    fn measure(&mut self) -> io::Result<()> {
-        for layer in &self.image.layers {
-            if self.needed.contains(&layer.diff_id) && !self.sizes.contains_key(&layer.diff_id) {
-                let size = unpack(&self.blobs, layer, &mut |_| Ok(()))?;
-                self.sizes.insert(layer.diff_id.clone(), size);
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&self, mut to: piped::Writer) -> Result<(), Wrong> {
-        let mut blob_failed = None;
-        let result = self.write_to(&mut to, &mut blob_failed);
-        let ended = match (&result, &blob_failed) {
-            (_, Some(error)) => Err(io::Error::other(format!("{error}"))),
-            (Err(error), None) => Err(io::Error::other(format!("{error}"))),
-            (Ok(()), None) => Ok(()),
-        };
-        to.finish(ended);
-        match (blob_failed, result) {
-            (Some(error), _) => Err(Wrong::Blob(error)),
-            (None, Err(_)) => Err(Wrong::Engine),
-            (None, Ok(())) => Ok(()),
-        }
-    }
-
-    fn write_to(&self, to: &mut impl Write, blob_failed: &mut Option<io::Error>) -> io::Result<()> {
-        let path = |layer: &StoredLayer| format!("{}/layer.tar", layer.diff_id.hex());
-        let config = format!("{}.json", self.image.image_id.hex());
-        let manifest = json!([{
-            "Config": config,
-            "RepoTags": self.tags.iter().map(Reference::familiar).collect::<Vec<_>>(),
-            "Layers": self.image.layers.iter().map(path).collect::<Vec<_>>(),
-        }]);
-        let mut bytes = Vec::new();
-        let read = self
-            .blobs
-            .open_blob(&self.image.config.digest)
-            .and_then(|blob| blob.take(self.image.config.size.saturating_add(1)).read_to_end(&mut bytes))
-            .and_then(|_| {
-                let right = Digest::from_sha256(&Sha256::digest(&bytes).into()) == self.image.image_id;
-                if right { Ok(()) } else { Err(wrong(&self.image.image_id, "is another config")) }
-            });
-        if let Err(error) = read {
-            *blob_failed = Some(error);
-            return Ok(());
-        }
-        entry(to, &config, &bytes)?;
-        entry(to, "manifest.json", manifest.to_string().as_bytes())?;
-        let mut written = BTreeSet::new();
-        for layer in &self.image.layers {
-            if !self.needed.contains(&layer.diff_id) || !written.insert(&layer.diff_id) {
-                continue;
-            }
-            let size = self.sizes.get(&layer.diff_id).copied().unwrap_or_default();
-            to.write_all(&tarball::header(&path(layer), size)?)?;
-            let mut left = size;
-            let mut engine_failed = None;
-            let unpacked = unpack(&self.blobs, layer, &mut |piece| {
-                left = left
-                    .checked_sub(piece.len() as u64)
-                    .ok_or_else(|| wrong(&layer.blob.digest, "is longer than it was"))?;
-                self.at.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                to.write_all(piece).map_err(|error| {
-                    let kind = error.kind();
-                    engine_failed = Some(error);
-                    kind.into()
-                })
-            });
-            if let Some(error) = engine_failed {
-                return Err(error);
-            }
-            match unpacked {
-                Ok(_) if left == 0 => pad(to, size)?,
-                Ok(_) => {
-                    *blob_failed = Some(wrong(&layer.blob.digest, "is shorter than it was"));
-                    return Ok(());
-                }
-                Err(error) => {
-                    *blob_failed = Some(error);
-                    return Ok(());
+/// What is drained, a chunk behind: where it is cancelled it ends in an error, and the engine has not seen its end.
+fn until(cancel: CancellationToken, receiver: piped::Receiver) -> ByteStream {
+    let state = (Some(receiver), None);
+    Box::pin(futures_util::stream::unfold(state, move |(mut receiver, mut held)| {
+        let cancel = cancel.clone();
+        async move {
+            loop {
+                let drained = receiver.as_mut()?;
+                let next = tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => Some(Err(io::Error::other("interrupted"))),
+                    next = drained.recv() => next,
+                };
+                match (next, held.take()) {
+                    (Some(Ok(chunk)), None) => held = Some(chunk),
+                    (Some(Ok(chunk)), Some(before)) => return Some((Ok(before), (receiver, Some(chunk)))),
+                    (Some(Err(error)), _) => return Some((Err(error), (None, None))),
+                    (None, last) => return last.map(|last| (Ok(last), (None, None))),
                 }
             }
         }
-        to.write_all(&[0; 1024])
-    }
-}
-
-/// Unpacks a layer, and proves that it is the one; returns its size.
-fn unpack(
-    blobs: &impl BlobSource,
-    layer: &StoredLayer,
-    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<u64> {
-    let mut tar = unpacked(&layer.blob, blobs.open_blob(&layer.blob.digest)?)?;
-    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
-    loop {
-        let read = tar.read(&mut buffer).map_err(|error| wrong(&layer.blob.digest, &error.to_string()))?;
-        if read == 0 {
-            break;
-        }
-        hash.update(&buffer[..read]);
-        size += read as u64;
-        take(&buffer[..read])?;
-    }
-    let found = Digest::from_sha256(&hash.finalize().into());
-    if found == layer.diff_id {
-        return Ok(size);
-    }
-    Err(wrong(&layer.blob.digest, &format!("unpacks to {found}, and it should be {}", layer.diff_id)))
-}
-
-pub(super) fn wrong(blob: &Digest, what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("blob {blob} {what}"))
-}
-
-pub(super) fn entry(to: &mut impl Write, path: &str, bytes: &[u8]) -> io::Result<()> {
-    to.write_all(&tarball::header(path, bytes.len() as u64)?)?;
-    to.write_all(bytes)?;
-    pad(to, bytes.len() as u64)
-}
-
-pub(super) fn pad(to: &mut impl Write, size: u64) -> io::Result<()> {
-    let zeros = usize::try_from(tarball::padding(size)).unwrap_or_default();
-    to.write_all(&[0; 512][..zeros])
+    }))
 }

@@ -1,4 +1,5 @@
-//! What one bundle has that another has not. Pure.
+//! What one bundle has that another has not. Pure. Images are the same when the same is in them, and layers when they
+//! unpack to the same: bundles of two kinds of store have other configs and blobs for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::inspect::{InspectedMember, Inspection, counted};
+use super::manifest::Member;
 use crate::model::{Digest, Reference};
 
 /// `bundle diff --format json`; it only grows.
@@ -25,7 +27,7 @@ pub struct BundleDiff {
     pub changed_files: Vec<String>,
     /// Artifacts and files that only the old one has.
     pub removed_files: Vec<String>,
-    /// Bytes of the layers that only the new one names.
+    /// Bytes of the layers that only the new one has.
     pub new_bytes: u64,
 }
 
@@ -38,7 +40,7 @@ pub struct ChangedMember {
     pub old: Digest,
     /// What it is.
     pub new: Digest,
-    /// How many of its layers the old bundle does not name.
+    /// How many of its layers the old bundle does not have.
     pub new_layers: usize,
     /// Their bytes.
     pub new_bytes: u64,
@@ -53,14 +55,14 @@ impl BundleDiff {
         };
         let (before, after) = (names(old), names(new));
         let known: BTreeSet<&Digest> =
-            old.members.iter().flat_map(|m| &m.layers).map(|layer| &layer.digest).collect();
+            old.members.iter().flat_map(|m| &m.layers).map(|layer| &layer.diff_id).collect();
         let new_layers = |members: &mut dyn Iterator<Item = &InspectedMember>| -> BTreeMap<Digest, u64> {
             let layers = members.flat_map(|m| m.layers.iter());
-            let unknown = layers.filter(|layer| !known.contains(&layer.digest));
-            unknown.map(|layer| (layer.digest.clone(), layer.size)).collect()
+            let unknown = layers.filter(|layer| !known.contains(&layer.diff_id));
+            unknown.map(|layer| (layer.diff_id.clone(), layer.size)).collect()
         };
         let changed = after.iter().filter_map(|(name, member)| {
-            let was = before.get(name).filter(|was| was.member.image_id != member.member.image_id)?;
+            let was = before.get(name).filter(|was| !is_same_image(&was.member, &member.member))?;
             let layers = new_layers(&mut std::iter::once(member));
             Some(ChangedMember {
                 reference: name.clone(),
@@ -122,8 +124,63 @@ impl BundleDiff {
     }
 }
 
+fn is_same_image(old: &Member, new: &Member) -> bool {
+    match (&old.identity, &new.identity) {
+        (Some(old), Some(new)) => old == new,
+        // Of what a bundle of version 1 only requires.
+        _ => old.image_id == new.image_id,
+    }
+}
+
 /// Artifacts and files, by their names.
 fn files(bundle: &Inspection) -> BTreeMap<&str, &Digest> {
     let artifacts = bundle.artifacts.iter().map(|a| (a.file.as_str(), &a.blob.digest));
     artifacts.chain(bundle.files.iter().map(|file| (file.path.as_str(), &file.blob.digest))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(byte: u8) -> String {
+        Digest::from_sha256(&[byte; 32]).to_string()
+    }
+
+    /// A bundle with one image of two layers; `packed` is how its store packs them.
+    fn bundle(identity: Option<u8>, packed: u8, diff_ids: [u8; 2]) -> Inspection {
+        let layers = diff_ids.map(|diff_id| {
+            json!({ "digest": digest(packed + diff_id), "size": 10, "diff_id": digest(diff_id),
+                    "chain_id": digest(diff_id), "held": true })
+        });
+        let blob = json!({ "mediaType": "m", "digest": digest(packed), "size": 1 });
+        let mut member = json!({ "reference": "a:1", "role": "base", "platform": "linux/amd64",
+            "image_id": digest(packed), "manifest": blob, "held": true, "size": 20, "own": 20, "shared": 0,
+            "layers": layers });
+        if let Some(identity) = identity {
+            member["identity"] = digest(identity).into();
+        }
+        serde_json::from_value(
+            json!({ "version": 1, "tool": "t", "tag": "v1", "size": 1, "blobs": 1, "members": [member],
+            "services": [], "artifacts": [], "files": [], "requires": {}, "proof": null }),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_same_image_of_another_store_is_the_same() {
+        let of_graph = bundle(Some(1), 100, [1, 2]);
+        for (what, new, told) in [
+            ("packed otherwise", bundle(Some(1), 200, [1, 2]), (1, 0)),
+            ("another top layer", bundle(Some(2), 200, [1, 3]), (0, 10)),
+            ("another config", bundle(Some(3), 200, [1, 2]), (0, 0)),
+            ("only required, by its ID", bundle(None, 100, [1, 2]), (1, 0)),
+            ("only required, by another ID", bundle(None, 200, [1, 2]), (0, 0)),
+        ] {
+            let diff = BundleDiff::between(&of_graph, &new);
+            assert_eq!((diff.unchanged, diff.new_bytes), told, "{what}");
+            assert_eq!(diff.changed.len(), 1 - diff.unchanged, "{what}");
+        }
+    }
 }

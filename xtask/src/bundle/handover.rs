@@ -2,17 +2,17 @@
 //! layers as they are. So `name@sha256:…` names there what it named where the image came from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _, Write};
+use std::io::{Read as _, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::deliver::{Parcel, Wrong, entry, pad, wrong};
 use super::layout::{CONTAINERD_NAME, EntryName, INDEX, LAYOUT_VERSION};
-use super::manifest::{Descriptor, SmallBlob};
+use super::manifest::{Descriptor, Parcel, SmallBlob};
 use super::open::BlobSource;
-use super::{piped, tarball};
+use super::piped::{self, Wrong};
+use super::tarball;
 use crate::model::{Digest, Reference};
 
 /// Bytes that are read at a time.
@@ -23,20 +23,9 @@ pub(super) fn write<B: BlobSource>(
     parcels: &[Parcel],
     blobs: &B,
     at: &AtomicU64,
-    mut to: piped::Writer,
+    to: piped::Writer,
 ) -> Result<(), Wrong> {
-    let mut blob_failed = None;
-    let written = write_to(parcels, blobs, at, &mut to, &mut blob_failed);
-    let ended = match (&blob_failed, &written) {
-        (Some(error), _) | (None, Err(error)) => Err(io::Error::other(error.to_string())),
-        (None, Ok(())) => Ok(()),
-    };
-    to.finish(ended);
-    match (blob_failed, written) {
-        (Some(error), _) => Err(Wrong::Blob(error)),
-        (None, Err(_)) => Err(Wrong::Engine),
-        (None, Ok(())) => Ok(()),
-    }
+    to.send(|to| write_to(parcels, blobs, at, to))
 }
 
 fn write_to<B: BlobSource>(
@@ -44,8 +33,7 @@ fn write_to<B: BlobSource>(
     blobs: &B,
     at: &AtomicU64,
     to: &mut impl Write,
-    blob_failed: &mut Option<io::Error>,
-) -> io::Result<()> {
+) -> Result<(), Wrong> {
     let mut small: BTreeMap<&Digest, &SmallBlob> = BTreeMap::new();
     let mut large: BTreeMap<&Digest, &Descriptor> = BTreeMap::new();
     for image in parcels.iter().map(|parcel| &parcel.image) {
@@ -55,20 +43,17 @@ fn write_to<B: BlobSource>(
         let attached = image.index.iter().flat_map(|index| &index.attached);
         large.extend(layers.chain(attached).chain([&image.config]).map(|blob| (&blob.digest, blob)));
     }
-    entry(to, &EntryName::Layout.path(), LAYOUT_VERSION)?;
+    tarball::entry(to, &EntryName::Layout.path(), LAYOUT_VERSION)?;
     for (digest, blob) in &small {
-        entry(to, &EntryName::Blob((*digest).clone()).path(), &blob.bytes)?;
+        tarball::entry(to, &EntryName::Blob((*digest).clone()).path(), &blob.bytes)?;
     }
     for descriptor in large.into_values().filter(|descriptor| !small.contains_key(&descriptor.digest)) {
         to.write_all(&tarball::header(&EntryName::Blob(descriptor.digest.clone()).path(), descriptor.size)?)?;
-        if let Err(error) = copy(blobs, descriptor, at, to)? {
-            *blob_failed = Some(error);
-            return Ok(());
-        }
-        pad(to, descriptor.size)?;
+        copy(blobs, descriptor, at, to)?;
+        tarball::pad(to, descriptor.size)?;
     }
-    entry(to, &EntryName::Index.path(), index(parcels).to_string().as_bytes())?;
-    to.write_all(&tarball::END)
+    tarball::entry(to, &EntryName::Index.path(), index(parcels).to_string().as_bytes())?;
+    Ok(to.write_all(&tarball::END)?)
 }
 
 /// An entry for each name. Engines take a name with a digest where the content has it.
@@ -99,32 +84,30 @@ fn full(name: &Reference) -> String {
     }
 }
 
-/// A blob as it is, proven on its way. The outer error is the engine's.
+/// A blob as it is, proven on its way.
 fn copy<B: BlobSource>(
     blobs: &B,
     descriptor: &Descriptor,
     at: &AtomicU64,
     to: &mut impl Write,
-) -> io::Result<io::Result<()>> {
-    let mut blob = match blobs.open_blob(&descriptor.digest) {
-        Ok(blob) => blob.take(descriptor.size.saturating_add(1)),
-        Err(error) => return Ok(Err(error)),
-    };
+) -> Result<(), Wrong> {
+    let wrong = |what: &str| Wrong::blob(&descriptor.digest, what);
+    let blob = blobs.open_blob(&descriptor.digest).map_err(Wrong::Blob)?;
+    let mut blob = blob.take(descriptor.size.saturating_add(1));
     let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
     loop {
-        let read = match blob.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) => return Ok(Err(wrong(&descriptor.digest, &error.to_string()))),
-        };
+        let read = blob.read(&mut buffer).map_err(|error| wrong(&error.to_string()))?;
+        if read == 0 {
+            break;
+        }
         size += read as u64;
         if size > descriptor.size {
-            return Ok(Err(wrong(&descriptor.digest, "is longer than it was")));
+            return Err(wrong("is longer than it was"));
         }
         hash.update(&buffer[..read]);
         to.write_all(&buffer[..read])?;
         at.fetch_add(read as u64, Ordering::Relaxed);
     }
     let is_it = Digest::from_sha256(&hash.finalize().into()) == descriptor.digest;
-    Ok(if is_it { Ok(()) } else { Err(wrong(&descriptor.digest, "is another one than it was")) })
+    if is_it { Ok(()) } else { Err(wrong("is another one than it was")) }
 }

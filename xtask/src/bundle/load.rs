@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::contents::Contents;
-use super::deliver::{Parcel, Present, lacking};
+use super::deliver::{Present, lacking};
 use super::inspect::counted;
 use super::inventory::Inventory;
 use super::layout::made_here;
-use super::manifest::Descriptor;
+use super::manifest::{Descriptor, Parcel};
 use crate::model::{Digest, Reference};
 
 /// What is done to one image.

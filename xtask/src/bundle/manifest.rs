@@ -280,6 +280,15 @@ impl StoredImage {
     }
 }
 
+/// An image that is to be in an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// What it is made of.
+    pub image: StoredImage,
+    /// All names that it is to have.
+    pub names: Vec<Reference>,
+}
+
 /// One layer of a [`StoredImage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredLayer {

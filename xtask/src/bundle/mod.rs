@@ -16,6 +16,7 @@ pub mod completed;
 pub mod contents;
 pub mod deliver;
 pub mod diff;
+mod docker_archive;
 pub mod fetch;
 pub mod finding;
 mod handover;
@@ -38,3 +39,4 @@ mod tarball;
 #[cfg(test)]
 mod tests;
 pub mod verify;
+pub mod waiting;

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::model::Digest;
+
 /// Batches under way.
 const QUEUE: usize = 4;
 /// Bytes that a [`Writer`] gathers into one chunk.
@@ -111,15 +113,47 @@ impl Read for Reader {
     }
 }
 
-/// Sends what is written. Nobody knows that it was all unless [`Writer::finish`] is called.
+/// Sends what is written. Nobody knows that it was all unless it is sent by [`Writer::send`].
 pub(super) struct Writer {
     sender: mpsc::Sender<io::Result<Bytes>>,
     gathered: Vec<u8>,
 }
 
+/// What ended a stream before its end.
+pub(super) enum Wrong {
+    /// A blob: nobody else is to blame.
+    Blob(io::Error),
+    /// Whoever drains it takes no more, and says why.
+    Receiver(io::Error),
+}
+
+impl Wrong {
+    /// Something is wrong with this blob.
+    pub(super) fn blob(blob: &Digest, what: &str) -> Self {
+        Self::Blob(io::Error::new(io::ErrorKind::InvalidData, format!("blob {blob} {what}")))
+    }
+}
+
+/// What fails in writing.
+impl From<io::Error> for Wrong {
+    fn from(error: io::Error) -> Self {
+        Self::Receiver(error)
+    }
+}
+
 impl Writer {
+    /// Sends what is written, and that it was all, or the error in which it ended.
+    pub(super) fn send(mut self, write: impl FnOnce(&mut Self) -> Result<(), Wrong>) -> Result<(), Wrong> {
+        let written = write(&mut self);
+        self.finish(match &written {
+            Ok(()) => Ok(()),
+            Err(Wrong::Blob(error) | Wrong::Receiver(error)) => Err(io::Error::other(error.to_string())),
+        });
+        written
+    }
+
     /// Ends the stream, well or with an error.
-    pub(super) fn finish(mut self, result: io::Result<()>) {
+    fn finish(mut self, result: io::Result<()>) {
         let result = result.and_then(|()| self.flush());
         if let Err(error) = result {
             // Nobody listens any more: then nobody wants to know.

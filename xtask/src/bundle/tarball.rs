@@ -5,7 +5,7 @@
 //! the header does. In: [`Parts`]. Out: entries, or what is wrong with them.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 
 use super::finding::Finding;
 use super::layout::EntryName;
@@ -47,6 +47,25 @@ pub fn header(path: &str, size: u64) -> io::Result<[u8; BLOCK as usize]> {
 /// How many zeros follow so many bytes.
 pub fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK) - size
+}
+
+/// Writes a whole file.
+///
+/// # Errors
+/// Those of `to`, and of [`header`].
+pub fn entry(to: &mut impl Write, path: &str, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(&header(path, bytes.len() as u64)?)?;
+    to.write_all(bytes)?;
+    pad(to, bytes.len() as u64)
+}
+
+/// Writes what follows so many bytes.
+///
+/// # Errors
+/// Those of `to`.
+pub fn pad(to: &mut impl Write, size: u64) -> io::Result<()> {
+    let zeros = usize::try_from(padding(size)).unwrap_or_default();
+    to.write_all(&[0; BLOCK as usize][..zeros])
 }
 
 /// What lies where in a tar.

@@ -6,6 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::interrupt;
 use super::session::Session;
 use super::sinks;
 use crate::engine::Progress;
@@ -131,6 +135,13 @@ impl Work {
         let (id, subject, why) = (step.id.clone(), subject.to_owned(), why.to_owned());
         self.emitter.emit(EventKind::StepStarted { step: id, phase, subject, why });
         step
+    }
+
+    /// Cancels on Ctrl-C what has to put things back before it ends.
+    pub fn cancelled_by_interrupts(&self) -> (CancellationToken, AbortOnDropHandle<()>) {
+        let cancel = CancellationToken::new();
+        let watch = interrupt::watch_patiently(cancel.clone(), self.emitter.clone());
+        (cancel, AbortOnDropHandle::new(tokio::spawn(watch)))
     }
 
     /// Tells what is done on this machine, beyond the steps.

@@ -118,8 +118,8 @@ async fn look(session: &Session, world: &World, args: &args::Clean) -> Result<Li
         Ok(engine) if args.wants_images() || args.wants_left() => {
             let (left, containers) = leftovers::find(session, engine).await?;
             if args.wants_left() {
-                let names = leftovers::temporary_names(&world.observed).await;
-                let mut plan = trial::clean_up(&trial::Leftovers { names, ..left });
+                let (names, taken) = leftovers::names(engine, &world.observed).await?;
+                let mut plan = trial::clean_up(&trial::Leftovers { names, taken, ..left });
                 plan.steps.iter_mut().for_each(|step| step.why = Reason::LeftBehind);
                 listing.add(Section::Left, plan, BTreeMap::new());
             }

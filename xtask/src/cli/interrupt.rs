@@ -11,15 +11,24 @@ use crate::report;
 
 /// Waits for Ctrl-C (or a TERM): the first one cancels what runs, the second one ends the process at once.
 pub(super) async fn watch(cancel: CancellationToken, emitter: Emitter) {
+    heed(cancel, emitter, 1, "interrupted; once more ends at once").await;
+}
+
+/// The same for what has to put things back first: only the third one ends the process at once.
+pub(super) async fn watch_patiently(cancel: CancellationToken, emitter: Emitter) {
+    heed(cancel, emitter, 2, "interrupted: what came goes again; twice more ends at once").await;
+}
+
+async fn heed(cancel: CancellationToken, emitter: Emitter, further: usize, cause: &str) {
     let Some(mut interrupts) = Interrupts::listen() else { return };
     interrupts.next().await;
-    emitter.emit(EventKind::CancelRequested { cause: "interrupted; once more ends at once".to_owned() });
+    emitter.emit(EventKind::CancelRequested { cause: cause.to_owned() });
     cancel.cancel();
-    let first = Instant::now();
-    loop {
+    for _ in 0..further {
+        let last = Instant::now();
         interrupts.next().await;
-        if !is_echo(first.elapsed()) {
-            break;
+        while is_echo(last.elapsed()) {
+            interrupts.next().await;
         }
     }
     report::leave();

@@ -373,7 +373,7 @@ impl Trial<'_> {
         if !matches!(self.aim, Aim::E2e(_)) {
             names.retain(|name| self.is_of_rehearsal(name, run, &path));
         }
-        Ok(Leftovers { containers, registries, names })
+        Ok(Leftovers { containers, registries, names, ..Leftovers::default() })
     }
 
     fn is_of_rehearsal(&self, name: &Reference, run: &Run<'_>, home: &Path) -> bool {

@@ -149,6 +149,20 @@ pub trait Engine: Send + Sync {
     /// Takes a name away; the image goes with its last name. Absent is fine.
     fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
 
+    /// Gives a name back to an image that is called `from` meanwhile, which ends with that. Whatever has the name goes, if
+    /// it has no other.
+    fn give_back(
+        &self,
+        name: &Reference,
+        from: &Reference,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send {
+        async {
+            self.remove(name).await?;
+            self.tag(from, name).await?;
+            self.remove(from).await
+        }
+    }
+
     /// Removes an image that has no name; one that has got a name, or that a container uses, is an error. Absent is
     /// fine.
     fn remove_unnamed(&self, id: &Digest) -> impl Future<Output = Result<(), EngineError>> + Send;

@@ -218,6 +218,7 @@ impl From<DeliverError> for Error {
     fn from(error: DeliverError) -> Self {
         match &error {
             DeliverError::Engine { source, .. } => Self::from(source.clone()).context(error.to_string()),
+            DeliverError::Interrupted => Self::told(ErrorKind::Interrupted),
             DeliverError::Blob { .. } | DeliverError::Other { .. } => {
                 Self::of(ErrorKind::BundleDamaged, &error)
                     .hint("copy the bundle again from where it was made")

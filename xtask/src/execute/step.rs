@@ -206,6 +206,10 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             engine()?.remove(reference).await?;
             Ok(Done::because("removed"))
         }
+        StepKind::GiveBack { reference, from } => {
+            engine()?.give_back(reference, from).await?;
+            Ok(Done::because("given back"))
+        }
         StepKind::RemoveImage { id } => {
             engine()?.remove_unnamed(id).await?;
             Ok(Done::because("removed"))

@@ -161,6 +161,13 @@ pub enum StepKind {
         /// Which.
         reference: Reference,
     },
+    /// Give a name back to an image that has another one meanwhile.
+    GiveBack {
+        /// The name.
+        reference: Reference,
+        /// What the image is called meanwhile.
+        from: Reference,
+    },
     /// Remove an image that has no name.
     RemoveImage {
         /// Which.
@@ -194,6 +201,7 @@ impl StepKind {
             Self::Smoke(_) => "smoke",
             Self::Confirm { .. } => "confirm",
             Self::Untag { .. } => "untag",
+            Self::GiveBack { .. } => "give-back",
             Self::RemoveImage { .. } => "remove-image",
             Self::RemoveFiles { .. } => "remove-files",
             Self::RemoveContainer { .. } => "remove-container",

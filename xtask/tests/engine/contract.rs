@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use xtask::bundle::deliver::{Parcel, Present, deliver, lacking};
+use xtask::bundle::deliver::{Present, deliver, lacking};
 use xtask::bundle::fetch::fetch;
-use xtask::bundle::manifest::chain_ids;
+use xtask::bundle::manifest::{Parcel, chain_ids};
 use xtask::bundle::store::Store;
 use xtask::engine::{Engine as _, EngineError, FakeBehaviour, FakeEngine, Verb};
 use xtask::inside::Folder;
@@ -284,8 +284,17 @@ async fn images_come_out_and_go_in(world: &World) {
     let parcel = Parcel { image: images[1].clone(), names: vec![child.clone()] };
     let own: usize = images[1].layers.len() - images[0].layers.len();
     assert_eq!(lacking(&parcel.image, &present.layers).len(), own);
-    let done =
-        deliver(&world.engine, &store, &[parcel], present, &Default::default(), quietly()).await.unwrap();
+    let done = deliver(
+        &world.engine,
+        &store,
+        &[parcel],
+        present,
+        &Default::default(),
+        &Default::default(),
+        quietly(),
+    )
+    .await
+    .unwrap();
     assert_eq!((done.loaded, done.present), (vec![child.clone()], 0));
     assert_eq!(world.engine.inspect(&child).await.unwrap().expect("back").id, id);
 

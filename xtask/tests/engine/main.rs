@@ -10,6 +10,7 @@
     reason = "tests say what they skip, panic where something is wrong, and start the programs that they need"
 )]
 
+mod broken_off;
 mod cache;
 mod clean;
 mod contract;

@@ -89,6 +89,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("base_images::smoke", &["model", "engine"]),
     ("engine", &["model", "env", "os", "inside", "dockerfile", "secrets", "retry", "excerpt"]),
     ("bundle", &["model", "engine", "inside", "compose::project", "dockerfile", "graph", "rebuild"]),
+    ("bundle::waiting", &["model", "engine", "os"]),
     ("clean", &["model", "fingerprint::canonical", "rebuild"]),
     ("registry", &["model", "env", "engine", "retry", "secrets", "web"]),
     ("image_lock", &["model", "suggest"]),

@@ -7,18 +7,20 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
-use crate::bundle::deliver::{DeliverError, Delivered, Parcel, Present, deliver};
+use crate::bundle::deliver::{DeliverError, Delivered, Present, deliver};
 use crate::bundle::fetch::{FetchError, fetch};
 use crate::bundle::layout::made_here;
-use crate::bundle::manifest::{StoredImage, chain_ids};
+use crate::bundle::manifest::{Parcel, StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
 use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::saved::{self, Wanted};
 use crate::bundle::store::{Store, digest_of};
+use crate::bundle::waiting::{self, Remedy, Waiting};
 use crate::engine::{AnyEngine, Engine as _, EngineError, FakeEngine, Fault, Verb, fake_image};
 use crate::inside::Folder;
-use crate::model::{Digest, ImageConfig, Reference};
+use crate::model::{Digest, Identity, ImageConfig, Reference};
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -54,7 +56,16 @@ fn parcels(images: &[StoredImage]) -> Vec<Parcel> {
 }
 
 async fn bring(engine: &AnyEngine, store: &Store, images: &[Parcel]) -> Result<Delivered, DeliverError> {
-    deliver(engine, store, images, present(engine).await, &BTreeMap::new(), &|_| {}).await
+    deliver(
+        engine,
+        store,
+        images,
+        present(engine).await,
+        &BTreeMap::new(),
+        &CancellationToken::new(),
+        &|_| {},
+    )
+    .await
 }
 
 #[tokio::test]
@@ -81,7 +92,10 @@ async fn an_image_is_the_same_on_the_other_side() {
     let before = other.calls().len();
     let has = present(&to).await;
     let asked = other.calls().len() - before;
-    let done = deliver(&to, &store, &parcels(&images), has, &BTreeMap::new(), &|_| {}).await.unwrap();
+    let done =
+        deliver(&to, &store, &parcels(&images), has, &BTreeMap::new(), &CancellationToken::new(), &|_| {})
+            .await
+            .unwrap();
     assert_eq!(done, Delivered { present: 3, ..Delivered::default() });
     assert_eq!(other.calls().len(), before + asked);
 }
@@ -174,6 +188,82 @@ async fn a_load_that_fails_gives_names_back() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_cancelled_leaves_the_engine_as_it_was() {
+    let (fake, names) = engine_with(&["a:1", "b:1", "c:1"]);
+    let (_folder, store) = store();
+    let images = fetch(&fake.into(), &store, &names, &|_| {}).await.unwrap();
+    let other = FakeEngine::new();
+    other.store(fake_image("an older one", &[&names[1]]));
+    let to: AnyEngine = other.clone().into();
+    let before = to.observe().await.unwrap();
+    // Before anything, while the second image is on its way, and in another run the last one: as loads are counted.
+    for at in [0, 2, 5] {
+        let cancel = CancellationToken::new();
+        if at > 0 {
+            other.script(Verb::Load, "", at, Fault::Takes(std::time::Duration::from_millis(50)));
+        }
+        let loading = async {
+            let has = present(&to).await;
+            deliver(&to, &store, &parcels(&images), has, &BTreeMap::new(), &cancel, &|_| {}).await
+        };
+        let interrupting = async {
+            while other.count(Verb::Load) < at {
+                tokio::task::yield_now().await;
+            }
+            cancel.cancel();
+        };
+        let (loaded, ()) = tokio::join!(loading, interrupting);
+        assert!(matches!(loaded, Err(DeliverError::Interrupted)), "{at}: {loaded:?}");
+        assert_eq!(to.observe().await.unwrap().images(), before.images(), "{at}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_load_left_is_put_right() {
+    let (brought, changed) = (reference("a:1"), reference("b:1"));
+    let fake = FakeEngine::new();
+    let old = [&brought, &changed].map(|name| {
+        let id = fake_image(&format!("old {name}"), &[name]);
+        fake.store(id.clone());
+        id
+    });
+    let engine: AnyEngine = fake.clone().into();
+    // A load that had moved both names when it was killed; somebody gave one of them to another image since.
+    let new = fake_image("of the bundle", &[&brought]);
+    let mut under = Vec::new();
+    for name in [&brought, &changed] {
+        let identity = Identity::of_stored(&new.id);
+        let waiting = Waiting::new(name, &identity).unwrap();
+        let dead = waiting.under.to_string().replacen(
+            &format!("xtask-load-before/{}-", std::process::id()),
+            "xtask-load-before/4294967295-",
+            1,
+        );
+        let dead = reference(&dead);
+        engine.tag(name, &dead).await.unwrap();
+        under.push(dead);
+    }
+    fake.store(fake_image("built since", &[&changed]));
+    engine.remove(&brought).await.unwrap();
+    let found = waiting::left(&engine, &engine.observe().await.unwrap()).await.unwrap();
+    assert_eq!(
+        found.iter().map(|(_, remedy)| *remedy).collect::<Vec<_>>(),
+        [Remedy::GiveBack, Remedy::LetGo]
+    );
+    for (waiting, remedy) in found {
+        match remedy {
+            Remedy::GiveBack => waiting.give_back(&engine).await.unwrap(),
+            Remedy::LetGo => waiting.let_go(&engine).await.unwrap(),
+        }
+    }
+    assert_eq!(engine.inspect(&brought).await.unwrap().unwrap().id, old[0].id);
+    assert_ne!(engine.inspect(&changed).await.unwrap().unwrap().id, old[1].id);
+    for name in under {
+        assert_eq!(engine.inspect(&name).await.unwrap(), None, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_wants_whole_archives_gets_them() {
     let (_folder, store) = store();
     let (image, other_image) = two_on_one_base(&store);
@@ -233,10 +323,17 @@ async fn a_spoilt_blob_is_named_and_the_engine_is_as_it_was() {
     assert!(to.observe().await.unwrap().images().is_empty());
     // The same when its size is known, so that it is first unpacked on its way.
     let sizes = BTreeMap::from([(image.layers[0].diff_id.clone(), 600_000)]);
-    let error =
-        deliver(&to, &store, &parcels(std::slice::from_ref(&image)), Present::default(), &sizes, &|_| {})
-            .await
-            .unwrap_err();
+    let error = deliver(
+        &to,
+        &store,
+        &parcels(std::slice::from_ref(&image)),
+        Present::default(),
+        &sizes,
+        &CancellationToken::new(),
+        &|_| {},
+    )
+    .await
+    .unwrap_err();
     assert!(matches!(error, DeliverError::Blob { .. }), "{error}");
     std::fs::remove_file(&path).unwrap();
     let error = bring(&to, &store, &parcels(&[image])).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bundle::deliver::Parcel;
+use crate::bundle::manifest::Parcel;
 use crate::bundle::originals::original;
 use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::store::Store;

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use super::super::activity::{Work, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
@@ -17,12 +19,13 @@ use crate::base_images::artifact;
 use crate::bundle::BLOBS;
 use crate::bundle::archive::{self, Output, Written};
 use crate::bundle::closure::{Closure, ClosureInput, Missing, Wanted, closure, missing};
-use crate::bundle::deliver::{Parcel, Present, deliver};
+use crate::bundle::deliver::{Present, deliver};
 use crate::bundle::fetch::fetch;
 use crate::bundle::inventory::{self, Inventory, leave_out};
 use crate::bundle::layout::describe;
 use crate::bundle::manifest::{
-    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Proof, Role, ServiceRecord, StoredImage,
+    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Parcel, Proof, Role, ServiceRecord,
+    StoredImage,
 };
 use crate::bundle::open::BlobSource;
 use crate::bundle::proven::ProvenFile;
@@ -444,7 +447,7 @@ async fn prove_store(
     let sizes: BTreeMap<Digest, u64> =
         layers.filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw))).collect();
     let (disposable, closed) = prove::closed_engine(session, announce).await?;
-    deliver(&closed, store, &parcels, Present::default(), &sizes, &|_| {})
+    deliver(&closed, store, &parcels, Present::default(), &sizes, &CancellationToken::new(), &|_| {})
         .await
         .map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))?;
     let proof = prove::prove(session, world, disposable.endpoint(), selected).await;

@@ -1,7 +1,10 @@
 //! `bundle load`: proves a bundle, and gives this machine what it lacks of it: images and names to the engine, artifacts
-//! to their cache, files to the tree. Nothing is touched before all of it is known to be right.
+//! to their cache, files to the tree. Nothing is touched before all of it is known to be right, and the engine is as it
+//! was when a load fails or is interrupted.
 
 use std::path::{Path, PathBuf};
+
+use tokio_util::sync::CancellationToken;
 
 use super::{artifacts, prove, read};
 use crate::base_images::artifact;
@@ -13,12 +16,14 @@ use crate::bundle::inspect::counted;
 use crate::bundle::inventory::{self, Inventory};
 use crate::bundle::layout::EntryName;
 use crate::bundle::load::LoadPlan;
+use crate::bundle::manifest::FileRecord;
 use crate::bundle::store::Store;
 use crate::bundle::verify::{Unpack, Verified};
+use crate::bundle::waiting::{self, Remedy};
 use crate::cli::activity::{Activity, Recorded, Work, file_name};
 use crate::cli::interrupt::or_interrupted;
 use crate::cli::session::Session;
-use crate::engine::{AnyEngine, Progress};
+use crate::engine::{AnyEngine, Engine as _, Progress};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::inside::Folder;
 use crate::model::{Digest, Outcome, Phase, Reference};
@@ -45,13 +50,37 @@ pub(super) async fn show(session: &Session, file: PathBuf) -> Result<ExitCode, E
 /// `bundle load`
 pub(super) async fn load(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
     let _lock = session.lock().await?;
-    let outlook = look(session, file).await?;
+    let looking = async {
+        put_right(&session.connect().await?).await?;
+        look(session, file).await
+    };
+    let Some(outlook) = or_interrupted(looking).await else {
+        return Err(Error::told(ErrorKind::Interrupted));
+    };
+    let outlook = outlook?;
     let engine = outlook.has.engine.clone();
     let mut activity = Activity::start(session, Recorded::Yes, engine, &[Phase::Verify, Phase::Load]);
-    let work = work(session, &mut activity.work, outlook);
-    let result = or_interrupted(work).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)));
+    let (cancel, watch) = activity.work.cancelled_by_interrupts();
+    let result = work(session, &mut activity.work, outlook, &cancel).await;
+    // Nobody is told anything any more once it is told how it ended.
+    drop(watch);
     crate::cli::print(&activity.finish(result).await?);
     Ok(ExitCode::Good)
+}
+
+/// Undoes what a load that was killed left.
+async fn put_right(engine: &AnyEngine) -> Result<(), Error> {
+    for (waiting, remedy) in waiting::left(engine, &engine.observe().await?).await? {
+        let name = waiting.name.familiar();
+        match remedy {
+            Remedy::GiveBack => {
+                waiting.give_back(engine).await?;
+                crate::cli::say(&format!("{name} is again what it was before a load that was killed"));
+            }
+            Remedy::LetGo => waiting.let_go(engine).await?,
+        }
+    }
+    Ok(())
 }
 
 /// Reads what the bundle says and what this machine has. A delta is for a machine that has what it leaves out.
@@ -75,10 +104,17 @@ async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
 }
 
 /// Proves, delivers, and says what was done.
-async fn work(session: &Session, activity: &mut Work, outlook: Outlook) -> Result<String, Error> {
+async fn work(
+    session: &Session,
+    activity: &mut Work,
+    outlook: Outlook,
+    cancel: &CancellationToken,
+) -> Result<String, Error> {
     let Outlook { contents, engine, has, plan } = outlook;
     let name = file_name(contents.bundle().path());
-    let verified = prove(activity, contents, Unpack::Only(plan.layers.clone())).await?;
+    let interrupted = || Error::told(ErrorKind::Interrupted);
+    let proving = prove(activity, contents, Unpack::Only(plan.layers.clone()));
+    let verified = cancel.run_until_cancelled(proving).await.ok_or_else(interrupted)??;
     activity.begin_phase(Phase::Load, 1);
     let step = activity.begin(Phase::Load, &name, "asked for");
     let total = verified.unpacked_sizes().values().sum();
@@ -95,11 +131,18 @@ async fn work(session: &Session, activity: &mut Work, outlook: Outlook) -> Resul
         Error::of(ErrorKind::File, &error).context(format!("cannot open {}", root.join(BLOBS).display()))
     })?;
     let held = |digest: &Digest| bundle.size_of(&EntryName::Blob(digest.clone())).is_some();
-    let parcels = complete(&engine, &store, &held, &has, plan.parcels(), &on_progress).await?;
-    let blobs = Completed { bundle: bundle.clone(), store };
-    let done = deliver(&engine, &blobs, &parcels, has.into(), &sizes, &on_progress).await?;
     let cache = artifact::Cache::at(&root, &session.config.artifact.cache);
-    let kept = super::blocking(move || keep(&verified, &cache, &root)).await?;
+    let preparing = async {
+        // What can fail comes before the engine is touched.
+        let parcels = complete(&engine, &store, &held, &has, plan.parcels(), &on_progress).await?;
+        let keeping = super::blocking(move || Ok::<_, Error>((keep_artifacts(&verified, &cache)?, verified)));
+        Ok((parcels, keeping.await?))
+    };
+    let prepared: Result<_, Error> = cancel.run_until_cancelled(preparing).await.ok_or_else(interrupted)?;
+    let (parcels, (mut kept, verified)) = prepared?;
+    let blobs = Completed { bundle: bundle.clone(), store };
+    let done = deliver(&engine, &blobs, &parcels, has.into(), &sizes, cancel, &on_progress).await?;
+    kept.extend(super::blocking(move || Ok::<_, Error>(keep_files(&verified, &root))).await?);
     for warning in kept.iter().filter_map(|kept| kept.as_ref().err()) {
         activity.warn(warning.clone());
     }
@@ -131,11 +174,11 @@ fn sentence(done: &Delivered) -> String {
     parts.join(", ")
 }
 
-/// Artifacts go to their cache, files to the tree. Each is written (its path), was there (none), or stays out, with
-/// why: a file that the tree has in another form is the tree's.
+/// What was written (its path), was there (none), or stays out, with why.
 type Kept = Result<Option<String>, String>;
 
-fn keep(verified: &Verified, cache: &artifact::Cache, root: &Path) -> Result<Vec<Kept>, Error> {
+/// Artifacts go to their cache.
+fn keep_artifacts(verified: &Verified, cache: &artifact::Cache) -> Result<Vec<Kept>, Error> {
     let contents = verified.contents();
     let bundle = contents.bundle();
     let manifest = contents.manifest();
@@ -157,14 +200,20 @@ fn keep(verified: &Verified, cache: &artifact::Cache, root: &Path) -> Result<Vec
         }
         kept.push(Ok((!had).then(|| record.file.clone())));
     }
-    for record in &manifest.files {
+    Ok(kept)
+}
+
+/// Files go to the tree; one that it has in another form is the tree's.
+fn keep_files(verified: &Verified, root: &Path) -> Vec<Kept> {
+    let contents = verified.contents();
+    let keep = |record: &FileRecord| {
         let mut bytes = Vec::new();
-        let content = bundle.read(&EntryName::Blob(record.blob.digest.clone()));
+        let content = contents.bundle().read(&EntryName::Blob(record.blob.digest.clone()));
         let read = content.and_then(|mut content| std::io::Read::read_to_end(&mut content, &mut bytes));
         let written = read.and_then(|_| write_new(root, &record.path, &bytes));
-        kept.push(written.map_err(|error| format!("{} was not written: {error}", record.path)));
-    }
-    Ok(kept)
+        written.map_err(|error| format!("{} was not written: {error}", record.path))
+    };
+    contents.manifest().files.iter().map(keep).collect()
 }
 
 /// Writes a file that the tree lacks. What is there stays as it is.

@@ -1,4 +1,5 @@
-//! What runs that are over left: containers, folders of registries, names that images had only while they were pushed.
+//! What runs that are over left: containers, folders of registries, names that images had only while they were pushed
+//! or loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +7,7 @@ use super::super::session::Session;
 use crate::base_images::local_registry;
 use crate::base_images::trial::{Leftovers, REGISTRIES};
 use crate::bundle::fetch::is_temporary;
+use crate::bundle::waiting::{self, Remedy};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::model::{ContainerId, Digest, Observed, Reference, labels};
 use crate::os::ProcessId;
@@ -65,15 +67,25 @@ pub(in crate::cli) async fn broken_off(
     Ok(left)
 }
 
-/// Names that an image had only while it was pushed to a registry of ours that nobody answers for any more.
-pub(super) async fn temporary_names(observed: &Observed) -> Vec<Reference> {
-    let mut left = Vec::new();
+/// Names that an image had only for a while: those that can go, and those that are given back, each with what its image
+/// is called meanwhile. The run that gave them is over, and the registry that it pushed to answers no more.
+pub(super) async fn names(
+    engine: &AnyEngine,
+    observed: &Observed,
+) -> Result<(Vec<Reference>, Vec<(Reference, Reference)>), EngineError> {
+    let (mut left, mut taken) = (Vec::new(), Vec::new());
     for name in observed.images().iter().flat_map(|image| &image.names).filter(|name| is_temporary(name)) {
         if tokio::net::TcpStream::connect(name.domain()).await.is_err() {
             left.push(name.clone());
         }
     }
-    left
+    for (waiting, remedy) in waiting::left(engine, observed).await? {
+        match remedy {
+            Remedy::GiveBack => taken.push((waiting.name, waiting.under)),
+            Remedy::LetGo => left.push(waiting.under),
+        }
+    }
+    Ok((left, taken))
 }
 
 /// Whether the process that made a container is no more; one that nobody in particular owns is for its own command.
