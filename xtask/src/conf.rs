@@ -13,6 +13,15 @@ use crate::model::{BuildGroup, Diagnostic, Platform, Reference};
 use crate::suggest::did_you_mean;
 use crate::toml_words;
 
+/// An external image: the service itself, or one more to prefetch.
+pub const DEPENDENCY: &str = "dependency.conf";
+/// One image a line.
+pub const BUILD_TARGETS: &str = "build-targets.conf";
+/// `BUILD_PHASE`.
+pub const BUILD_CONF: &str = "build.conf";
+/// Our own settings of a service.
+pub const SERVICE_TOML: &str = "service.toml";
+
 /// `dependency.conf`: an external image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dependency {

@@ -17,20 +17,13 @@ use rayon::prelude::*;
 use listing::OddName;
 pub use listing::{EntryKind, ListEntry, Listing};
 
+use crate::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::config::Config;
 use crate::model::Diagnostic;
 use crate::template::{Claim, Rendered, Syntax, TemplateSource, output_path};
 
 /// What a service is built from.
 pub const DOCKERFILE: &str = "Dockerfile";
-/// An external image: the service itself, or one more to prefetch.
-pub const DEPENDENCY: &str = "dependency.conf";
-/// One image a line.
-pub const BUILD_TARGETS: &str = "build-targets.conf";
-/// `BUILD_PHASE`.
-pub const BUILD_CONF: &str = "build.conf";
-/// Our own settings of a service.
-pub const SERVICE_TOML: &str = "service.toml";
 /// The ignore file of a context.
 pub const IGNORE: &str = ".dockerignore";
 /// The ignore file of one Dockerfile; it is preferred to the context's.

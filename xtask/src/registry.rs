@@ -16,7 +16,7 @@ use reqwest::{Client, Method, Response, StatusCode, header};
 use sha2::Digest as _;
 
 use crate::engine::Credentials;
-use crate::model::{Digest, Identity, ImageConfig, Platform, Reference};
+use crate::model::{Digest, ErrorKind, Identity, ImageConfig, Platform, Reference};
 use crate::retry::Retriable;
 use crate::web::{self, cause, is_loopback, retry_after};
 
@@ -122,6 +122,20 @@ pub enum RegistryError {
         /// For what.
         platform: Platform,
     },
+}
+
+impl RegistryError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. } => ErrorKind::RegistryUnreachable,
+            Self::NotFound(_) | Self::NoPlatform { .. } => ErrorKind::ImageNotFound,
+            Self::Denied { .. } => ErrorKind::AccessDenied,
+            Self::Throttled { .. } | Self::Status { .. } => ErrorKind::RegistryBusy,
+            Self::DigestMismatch { .. } => ErrorKind::DigestMismatch,
+            Self::Malformed { .. } => ErrorKind::PullFailed,
+        }
+    }
 }
 
 impl Retriable for RegistryError {

@@ -19,22 +19,24 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::conf::UnknownKey;
+use crate::conf::{BUILD_CONF, SERVICE_TOML};
 use crate::config::Config;
-use crate::discover::{BUILD_CONF, Discovered, IGNORE, SERVICE_TOML, ServiceSource, discover, is_own_name};
-use crate::dockerfile::{self, BaseDoubt, Options};
+use crate::discover::{Discovered, IGNORE, ServiceSource, discover, is_own_name};
+use crate::dockerfile::{self, Options};
 use crate::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::graph::{About, ImageGraph, Naming, Note};
 use crate::model::{
-    AliasRules, Brought, Diagnostic, Image, ImageDetails, ImageName, ImageSource, ImageState, Observed,
-    Platform, Reference, Severity, Step, StepKind, Triggers,
+    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Severity, Step,
+    StepKind, Triggers,
 };
 use crate::os;
-use crate::plan::build::{Contexts, Prepared, assess};
+use crate::plan::build::Prepared;
 use crate::plan::render::{RenderPlan, Standing, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::template::{Rendered, Variables};
 
+pub use crate::plan::{Finding, Tree};
 pub use memory::{LISTS, list_of, recall, remember, remember_rendered};
 use service::{ReadService, Reader, is_below};
 
@@ -126,30 +128,6 @@ fn overlay<'a>(steps: impl Iterator<Item = &'a Step>) -> Overlay {
             _ => None,
         })
         .collect()
-}
-
-/// Everything that was read of a tree.
-#[derive(Debug, Default)]
-pub struct Tree {
-    /// The images, linked.
-    pub graph: ImageGraph,
-    /// Their contexts, hashed.
-    pub contexts: Contexts,
-    /// What is wrong, each with the service that it concerns (none: the whole tree).
-    pub findings: Vec<Finding>,
-    /// The default version of the base images, if there are any and somebody names one.
-    pub default_version: Option<String>,
-    /// How many files had to be read to hash them; an earlier run knew the others.
-    pub hashed: usize,
-}
-
-/// A diagnostic and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The service; none for what concerns the whole tree.
-    pub service: Option<String>,
-    /// What is wrong.
-    pub diagnostic: Diagnostic,
 }
 
 /// What reading needs to know beyond the settings.
@@ -322,80 +300,6 @@ fn unread(input: &ReadInput<'_>, read: &[ReadService]) -> Vec<Finding> {
     let broken = broken.map(|found| Diagnostic { severity: Severity::Warning, ..found.clone() });
     let all = input.discovered.problems.iter().chain(odd).cloned().chain(broken);
     all.map(|diagnostic| Finding { service: None, diagnostic }).collect()
-}
-
-impl Tree {
-    /// The base images whose configuration decides whether something is wrong.
-    pub fn doubted_bases(&self) -> BTreeSet<Reference> {
-        let doubts = self.contexts.values().flat_map(|context| &context.base_doubts);
-        doubts.map(|doubt| doubt.base.clone()).collect()
-    }
-
-    /// Finds what the engine's own front end cannot read of the images that are to be built, and what cannot stand on
-    /// `bases` as they are: it would be said in the middle of a build, without a file, or be taken for something else.
-    /// What is up to date is not read by anybody, unless it is built again in any case.
-    pub fn suit(&mut self, observed: &Observed, bases: &BTreeMap<Reference, ImageDetails>, builds_all: bool) {
-        let engine = observed.capabilities.as_ref().filter(|engine| engine.buildkit);
-        let version = engine.map(|engine| engine.version.as_str());
-        let refused = self.graph.images().iter().zip(0..).filter_map(|(image, at)| {
-            let ImageSource::Build(target) = &image.source else { return None };
-            let context = self.contexts.get(&image.name)?;
-            let mut found = dockerfile::judge(&context.uses, &target.dockerfile, version);
-            let holds = |doubt: &&BaseDoubt| {
-                bases.get(&doubt.base).is_some_and(|base| doubt.holds(&base.workdir, &base.env))
-            };
-            let wrong = context.base_doubts.iter().filter(holds);
-            found.extend(
-                wrong.map(|doubt| Diagnostic::error(&target.dockerfile, doubt.line, doubt.message.as_str())),
-            );
-            (!found.is_empty()).then_some((at, found))
-        });
-        let refused: Vec<(usize, Vec<Diagnostic>)> = refused.collect();
-        if refused.is_empty() {
-            return;
-        }
-        let states = assess(&self.graph, &self.contexts, observed, &|_| None);
-        for (at, found) in refused {
-            let image = &self.graph.images()[at];
-            if states[at].state == ImageState::UpToDate && !builds_all {
-                continue;
-            }
-            if let Some(context) = self.contexts.get_mut(&image.name) {
-                context.digest = None;
-            }
-            let service = Some(image.service.clone());
-            let found = found.into_iter();
-            self.findings.extend(found.map(|diagnostic| Finding { service: service.clone(), diagnostic }));
-        }
-    }
-
-    /// The diagnostics that concern these images; where they are those of all services, also what concerns the whole tree
-    /// and services that are not even images.
-    pub fn diagnostics(&self, selected: &BTreeSet<ImageName>) -> Vec<Diagnostic> {
-        let services: BTreeSet<&str> = self
-            .graph
-            .images()
-            .iter()
-            .filter(|image| selected.contains(&image.name))
-            .map(|image| image.service.as_str())
-            .collect();
-        let known: BTreeSet<&str> = self.graph.images().iter().map(|i| i.service.as_str()).collect();
-        let mut of_services = self.graph.images().iter().filter(|image| image.base_image().is_none());
-        let is_all = of_services.all(|image| selected.contains(&image.name));
-        // Several services may suffer from one thing.
-        let mut seen = BTreeSet::new();
-        self.findings
-            .iter()
-            .filter(|finding| {
-                let service = finding.service.as_deref();
-                let is_nobodys = service.is_none_or(|service| !known.contains(service));
-                if is_nobodys { is_all } else { service.is_some_and(|service| services.contains(service)) }
-            })
-            .map(|finding| &finding.diagnostic)
-            .filter(|diagnostic| seen.insert(*diagnostic))
-            .cloned()
-            .collect()
-    }
 }
 
 /// Told at the instruction by which the cycle's first image asks for the second one.

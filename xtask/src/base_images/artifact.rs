@@ -28,7 +28,7 @@ pub use fetch::{Fetched, Fetcher, How, Limits};
 
 use self::source::{Place, Shown};
 use crate::config::ArtifactSettings;
-use crate::model::{ArtifactKind, ArtifactSpec, Diagnostic, Digest};
+use crate::model::{ArtifactKind, ArtifactSpec, Diagnostic, Digest, ErrorKind};
 
 /// An artifact that is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,20 @@ pub enum ArtifactError {
     /// This machine cannot speak HTTPS.
     #[error("{0}")]
     Client(String),
+}
+
+impl ArtifactError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Settings(_) | Self::Lock(_) => ErrorKind::ConfigInvalid,
+            Self::Offline { .. } => ErrorKind::NotHere,
+            Self::Unavailable { .. } | Self::Client(_) => ErrorKind::DownloadFailed,
+            Self::Changed { .. } => ErrorKind::ArtifactChanged,
+            Self::Sample { .. } => ErrorKind::SourceInvalid,
+            Self::File { .. } => ErrorKind::File,
+        }
+    }
 }
 
 impl ArtifactError {

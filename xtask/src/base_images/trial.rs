@@ -129,7 +129,7 @@ pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>, http: Http) -
         let spec = smoke(*base, &base.image.reference, mark, demands, http);
         step(Phase::Test, name, name, StepKind::Smoke(Box::new(spec)), needs)
     });
-    Plan { steps: steps.collect(), skipped: Vec::new() }
+    Plan { steps: steps.collect(), ..Plan::default() }
 }
 
 /// Starts a registry on this machine.
@@ -137,7 +137,7 @@ pub fn registry(mark: &Mark, port: u16, lasts: Lasts) -> Plan {
     let wish = RegistryWish { home: mark.registry_home(), port, labels: mark.labels(), lasts };
     let subject = format!("127.0.0.1:{port}");
     let start = step(Phase::Registry, "local", &subject, StepKind::StartRegistry(wish), Vec::new());
-    Plan { steps: vec![start], skipped: Vec::new() }
+    Plan { steps: vec![start], ..Plan::default() }
 }
 
 /// The name of an image in a registry on this machine.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
-use super::pipeline::{self, Planned};
-use super::session::{Session, World};
+use super::session::Session;
+use super::world::World;
 use crate::error::{Error, ErrorKind};
 use crate::inside::Folder;
 use crate::model::StepKind;
 use crate::plan::bake::{self, Aside, BakeInput, Content};
+use crate::plan::{self, Facts, Planned};
 
 /// Where files are put that do not stand in the tree.
 const ASIDE: &str = "target/xtask/bake";
@@ -26,8 +27,10 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
         })
         .collect();
     let config = &session.config;
+    let network = planned.network.as_ref();
+    let facts = Facts { network, ..world.facts(session, &world.observed) };
     let baked = bake::bake(&BakeInput {
-        request: &pipeline::build_request(session, &planned.selected, planned.verdict.as_ref()),
+        request: &plan::build_request(&planned.selected, &facts),
         graph: &world.tree.graph,
         contexts: &world.tree.contexts,
         assessments: &planned.assessments,

@@ -3,16 +3,18 @@
 use serde::Serialize;
 
 use super::args::{BaseImages, BaseImagesBuild, BaseImagesCommand, BaseImagesList, Format, Pulling};
-use super::pipeline::{self, Renewal, Request, Subject};
-use super::session::{Session, Typed, World};
+use super::pipeline;
+use super::session::{Session, Typed};
 use super::sinks;
 use super::trials;
+use super::world::World;
 use crate::base_images::bump::{self, texts};
 use crate::config::{DockerArgs, Layer, parse_build_arg};
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::execute::FailFast;
+use crate::model::FailFast;
 use crate::model::{self, BaseImageFacts, Image, ImageState, Phase, Platform};
 use crate::plan::build::Assessment;
+use crate::plan::{Renewal, Request, Subject};
 use crate::report::resolve::Table;
 use crate::report::text::size;
 
@@ -167,10 +169,10 @@ async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error
         Format::Json => serde_json::to_string_pretty(&listed).unwrap_or_default(),
     };
     super::print(&text);
-    for diagnostic in model::told(&world.diagnostics(&planned.selected)) {
+    for diagnostic in model::told(&world.tree.diagnostics(&planned.selected)) {
         super::say(&session.secrets.redact(&diagnostic.to_string()));
     }
-    Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))
+    Ok(world.tree.trouble(&request, &planned.selected, &world.render).map_or(ExitCode::Good, ErrorKind::code))
 }
 
 fn listed(world: &World, assessments: &[Assessment], is_wanted: impl Fn(&Image) -> bool) -> Listed {

@@ -1,13 +1,14 @@
 //! `base-images bump`: another default version, everywhere where it is named.
 
 use super::args::BaseImagesBump;
-use super::pipeline::{self, Request};
+use super::pipeline;
 use super::session::{Session, Typed};
 use crate::base_images::bump::{self, Bump, Scene, texts};
 use crate::config::Layer;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::inside::Folder;
 use crate::model::{ImageSource, Phase};
+use crate::plan::Request;
 
 /// The settings file that names the default version.
 const SETTINGS: &str = ".config/xtask.toml";

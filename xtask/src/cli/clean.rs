@@ -12,9 +12,10 @@ use std::path::Path;
 use self::listing::{Listing, Section};
 use super::args::{self, Format};
 use super::interrupt;
-use super::pipeline::{self, Request};
+use super::pipeline;
 use super::run::Run;
-use super::session::{Session, Typed, World};
+use super::session::{Session, Typed};
+use super::world::World;
 use crate::base_images::trial;
 use crate::bundle::BLOBS;
 use crate::clean::files;
@@ -24,6 +25,7 @@ use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::fingerprint::canonical::Parts;
 use crate::model::{Digest, Phase, Plan, Reason, Step, StepId, StepKind, labels};
+use crate::plan::Request;
 use crate::report::record::{LATEST, RUNS_FOLDER, is_id};
 use crate::tree;
 
@@ -79,7 +81,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode
 
 async fn remove(session: &Session, world: &World, plan: &Plan) -> Result<ExitCode, Error> {
     let request = Request::of(&[]);
-    let planned = pipeline::make_plan(session, world, &world.observed, &request, BTreeSet::new(), None);
+    let planned = pipeline::make_plan(session, world, &world.observed, &request, &BTreeSet::new(), None);
     let mut run = Run::start(session, &request, world, &planned);
     run.expect_further(1);
     let result = run.phases(world, planned).await;
@@ -182,7 +184,7 @@ async fn look_at_images(
         needed: &needed,
         stages: stages.as_ref().map_err(String::as_str),
         containers,
-        made: &world.all().iter().map(ToString::to_string).collect(),
+        made: &world.tree.all().iter().map(ToString::to_string).collect(),
         tags: &tags,
     });
     let bytes = weigh(world, engine, &going).await?;
@@ -255,5 +257,5 @@ fn one_step(subject: String, paths: Vec<String>, why: Reason, bytes: u64) -> Wei
     let kind = StepKind::RemoveFiles { paths };
     let (needs, after) = (Vec::new(), Vec::new());
     let step = Step { id: id.clone(), phase: Phase::CleanUp, subject, kind, needs, after, why };
-    (Plan { steps: vec![step], skipped: Vec::new() }, [(id, bytes)].into())
+    (Plan { steps: vec![step], ..Plan::default() }, [(id, bytes)].into())
 }

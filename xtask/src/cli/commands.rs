@@ -1,12 +1,13 @@
 //! The commands that do things, as requests to the pipeline.
 
 use super::args::{self, Building, Naming, Pulling};
-use super::pipeline::{self, Request, TagWord};
+use super::pipeline;
 use super::session::{Session, Typed};
 use crate::config::{Layer, Tag};
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::execute::FailFast;
+use crate::model::FailFast;
 use crate::model::{Phase, Reference};
+use crate::plan::Request;
 
 fn tagged(tag: Option<Tag>) -> Layer {
     Layer { tag, ..Layer::default() }
@@ -33,7 +34,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
-        tag_of: TagWord::of("build-all", &args.tagged),
+        tag_of: args.tagged.word_of("build-all"),
         dry_run: args.dry_run,
         fix: args.fix,
         fail_fast: fail_fast(&args.building),
@@ -138,7 +139,7 @@ pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<Exit
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
-        tag_of: TagWord::of("verify", &args.tagged),
+        tag_of: args.tagged.word_of("verify"),
         ..Request::of(&[Phase::Verify])
     };
     pipeline::run(&session, &request).await
@@ -168,7 +169,7 @@ pub(super) async fn push_all(typed: &Typed<'_>, args: args::PushAll) -> Result<E
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
-        tag_of: TagWord::of("push-all", &args.tagged),
+        tag_of: args.tagged.word_of("push-all"),
         dry_run: args.dry_run,
         no_needs: true,
         ..Request::of(&[Phase::Push])

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::Lock;
 use super::interrupt::or_interrupted;
 use super::locked;
-use super::pipeline::Request;
-use super::session::{Session, Typed, World};
+use super::session::{Session, Typed};
+use super::world::World;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::image_lock::find::{self, Answer, Question};
 use crate::image_lock::judge;
@@ -19,6 +19,7 @@ use crate::inside::Folder;
 use crate::model::{
     Diagnostic, Image, ImageLock, LockedImage, Network, Originals, Phase, Platform, Reference, Severity,
 };
+use crate::plan::Request;
 use crate::plan::alias;
 use crate::plan::prefetch::places;
 use crate::retry::Policy;
@@ -83,7 +84,7 @@ async fn look(mut session: Session, args: &Lock) -> Result<(Session, Outcome), E
         session.config.platform = platform;
         let found = session.look().await?;
         sound(&found)?;
-        let originals = found.originals(&session);
+        let originals = found.tree.originals(session.config.alias_rules());
         if !services.is_empty() {
             let chosen = Request { only: services.clone(), ..Request::of(&[Phase::Build]) };
             let selected = found.select(&chosen)?;
@@ -97,7 +98,7 @@ async fn look(mut session: Session, args: &Lock) -> Result<(Session, Outcome), E
     let Some(world) = world else {
         return Err(Error::new(ErrorKind::Unexpected, "no platform was looked at"));
     };
-    let originals = world.originals(&session);
+    let originals = world.tree.originals(session.config.alias_rules());
     for name in &references {
         scope.asked.insert(known_original(name, &originals, &scope.uses)?);
     }

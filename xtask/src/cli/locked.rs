@@ -1,16 +1,16 @@
 //! `--locked`: what a plan is held to, and the refusal where the tree or the store is not as `images.lock` says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::pipeline::{Planned, Request};
-use super::session::{Session, World};
+use super::session::Session;
+use super::world::World;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::image_lock::text::{self, ReadLock};
 use crate::image_lock::uses::{self, Use};
-use crate::model::{Diagnostic, ImageName, Observed, Originals, Phase, Reason, Reference};
-use crate::plan::locked::{LockFinding, LockInput, findings, pins};
-use crate::plan::prefetch::Pin;
+use crate::model::{Diagnostic, Originals, Phase, Reason, Reference};
+use crate::plan::locked::LockFinding;
+use crate::plan::{Planned, Request};
 
 /// What the lock file says; none where there is none.
 pub(super) type Held = Result<Option<ReadLock>, Diagnostic>;
@@ -23,51 +23,6 @@ pub(super) fn read(config: &Config) -> Held {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Diagnostic::error(file, 0, format!("cannot be read: {error}"))),
     }
-}
-
-/// A plan's external images beside the lock.
-#[derive(Default)]
-pub(super) struct Comparison {
-    /// What is not as the lock says.
-    pub found: Vec<LockFinding>,
-    /// What pulls are held to; nothing without `--locked`.
-    pub pins: BTreeMap<Reference, Pin>,
-}
-
-/// Whether a request is about external images at all.
-fn concerns(request: &Request) -> bool {
-    [Phase::Prefetch, Phase::Build, Phase::Verify].into_iter().any(|phase| request.has(phase))
-}
-
-/// Compares what the selected images name.
-pub(super) fn compare(
-    session: &Session,
-    world: &World,
-    request: &Request,
-    selected: &BTreeSet<ImageName>,
-    originals: &Originals<'_>,
-    observed: &Observed,
-) -> Comparison {
-    let Ok(Some(lock)) = &world.lock else { return Comparison::default() };
-    if !concerns(request) {
-        return Comparison::default();
-    }
-    let images = world.tree.graph.images().iter().filter(|image| selected.contains(&image.name));
-    let mut uses = uses::uses(images, originals);
-    if request.references_only {
-        let named: BTreeSet<Reference> =
-            request.references.iter().map(|r| originals.original_of(r)).collect();
-        uses = all_uses(world, originals);
-        uses.retain(|original, _| named.contains(original));
-    }
-    let input = LockInput { lock, file: &session.config.images_lock, uses: &uses, originals, observed };
-    let found = findings(&input);
-    if !session.config.locked {
-        // Nobody asked whether the lock is whole; that it is not what is here is worth a word.
-        let differs = |finding: &LockFinding| matches!(finding.why, Reason::NotAsLocked { .. });
-        return Comparison { found: found.into_iter().filter(differs).collect(), pins: BTreeMap::new() };
-    }
-    Comparison { pins: pins(&input, &found, request.fix), found }
 }
 
 /// Everything that the tree names.

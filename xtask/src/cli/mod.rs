@@ -33,13 +33,16 @@ mod prove;
 mod provisioning;
 mod query;
 mod rebuild;
+mod replan;
 mod run;
 mod secret_args;
+mod select;
 mod session;
 mod shell;
 mod shown;
 mod sinks;
 mod trials;
+mod world;
 
 use std::io::Write as _;
 

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pipeline::Request;
-use super::session::{Session, World};
+use super::session::Session;
+use super::world::World;
 use crate::error::{Error, ErrorKind};
 use crate::image_lock::find::{self, Answer, Question};
 use crate::model::{
     ImageName, LocalImage, LockedImage, Network, Observed, Originals, Platform, Reason, Reference,
 };
 use crate::plan::prefetch::places;
+use crate::plan::{Request, facts};
 use crate::retry::Policy;
 
 /// Says what `--pull` cannot be together with.
@@ -45,13 +46,13 @@ pub(super) async fn ask(
     network: Network,
 ) -> BTreeMap<Reference, Reason> {
     let config = &session.config;
-    let known = world.base_images(&world.all());
-    let originals = Originals::new(session.rules(), known.iter().chain(&request.references));
-    let platform = session.platform(&world.observed);
+    let known = world.tree.base_images(&world.tree.all());
+    let originals = Originals::new(session.config.alias_rules(), known.iter().chain(&request.references));
+    let platform = facts::platform(&session.config, &world.observed);
     let named = request.references.iter().map(|reference| (reference.clone(), platform.clone()));
     let mut here: BTreeMap<Reference, &LocalImage> = BTreeMap::new();
     let mut questions = Vec::new();
-    for (written, platform) in world.wanted(selected).into_iter().chain(named) {
+    for (written, platform) in world.tree.wanted(selected).into_iter().chain(named) {
         let original = originals.original_of(&written);
         let image = present(world, &originals, &original, &written);
         let Some(image) = image.filter(|_| original.digest().is_none()) else { continue };

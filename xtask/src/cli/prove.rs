@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::pipeline::{self, Request};
+use super::pipeline;
 use super::run::Run;
-use super::session::{Session, World};
+use super::session::Session;
+use super::world::World;
 use crate::bundle::manifest::{Proof, ProvenImage};
 use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
@@ -17,6 +18,7 @@ use crate::model::{
     ContextFile, ContextFileKind, Event, EventKind, Image, ImageName, ImageSource, ImageState, Outcome,
     Phase, Platform,
 };
+use crate::plan::{Request, facts};
 use crate::rebuild::network::{Need, need_of};
 use crate::report::resolve::{Mode, Verbosity};
 
@@ -50,7 +52,7 @@ pub(super) async fn prove(
     let (from, to) = (session.config.root.clone(), copy.path().to_owned());
     let copied = tokio::task::spawn_blocking(move || copy_tree(&from, &to)).await;
     copied.map_err(|panic| unexpected(&panic))?.map_err(|error| unexpected(&error))?;
-    let platform = session.platform(&world.observed);
+    let platform = facts::platform(&session.config, &world.observed);
     let mut changed: BTreeMap<ImageName, String> = BTreeMap::new();
     for image in world.tree.graph.images().iter().filter(|image| selected.contains(&image.name)) {
         let Some(file) = to_change(world, image, &platform) else { continue };

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::args::{self, Format, PlanFormat};
-use super::pipeline::{self, Request, TagWord};
+use super::pipeline;
 use super::session::{Session, Typed, standpoint};
 use crate::config::{Layer, parse_build_arg};
 use crate::dockerfile::{self, Options};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Network, Phase, Platform, Severity, Triggers};
+use crate::plan::Request;
 use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
 use crate::report::history as records;
@@ -29,7 +30,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
-        tag_of: TagWord::of("plan", &args.tagged),
+        tag_of: args.tagged.word_of("plan"),
         renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
@@ -45,7 +46,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     };
     super::print(&text);
     pipeline::refuse(&session, &world, &planned, &request)?;
-    Ok(world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code))
+    Ok(world.tree.trouble(&request, &planned.selected, &world.render).map_or(ExitCode::Good, ErrorKind::code))
 }
 
 /// `status`
@@ -56,11 +57,14 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
     // To see how things stand, images are looked at as `verify` does; nothing is planned for them.
-    let tag_of = TagWord::of("status", &args.tagged);
+    let tag_of = args.tagged.word_of("status");
     let request = Request { only, skip: args.selection.skip, tag_of, ..Request::of(&[Phase::Verify]) };
     let planned = pipeline::plan(&session, &world, &request).await?;
     session.tell_warnings();
-    let code = world.trouble(&request, &planned.selected).map_or(ExitCode::Good, ErrorKind::code);
+    let code = world
+        .tree
+        .trouble(&request, &planned.selected, &world.render)
+        .map_or(ExitCode::Good, ErrorKind::code);
     if let Some(name) = &args.explain {
         for image in world.names().find(name) {
             let assessment = planned.assessments.iter().find(|a| a.name == image.name);
@@ -70,8 +74,8 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
         session.tell_missing_engine(&world);
         return Ok(code);
     }
-    let wanted = world.base_images(&planned.selected);
-    let originals = world.originals(&session);
+    let wanted = world.tree.base_images(&planned.selected);
+    let originals = world.tree.originals(session.config.alias_rules());
     let network = session.config.network.unwrap_or(Network::External);
     let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };
     let document = pipeline::hidden(&session, pipeline::document(&session, &world, &planned, inputs));

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::args::{self, Format};
 use super::interrupt::or_interrupted;
-use super::pipeline::{self, Planned, Request};
+use super::pipeline;
 use super::prove;
 use super::run::Run;
-use super::session::{Session, Typed, World};
+use super::session::{Session, Typed};
+use super::world::World;
 use crate::bundle::closure::{ClosureInput, closure};
 use crate::compose::project::{self, ComposeProject, ComposeService};
 use crate::compose::runner::Compose;
@@ -16,6 +17,7 @@ use crate::config::{Config, ConfigError, Layer};
 use crate::engine::{AnyEngine, Engine as _};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Outcome, Phase};
+use crate::plan::{Planned, Request, facts};
 use crate::rebuild::outlook::{Action, Outlook, outlook};
 
 /// The phases: nothing is pulled, and stages are kept again, for the next change.
@@ -74,7 +76,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     let services = services_of(&world, &planned, &projects, !args.services.is_empty());
     let mut run = Run::start(&session, &request, &world, &planned);
     run.expect_further(usize::from(args.down) + usize::from(args.up));
-    let trouble = world.trouble(&request, &planned.selected);
+    let trouble = world.tree.trouble(&request, &planned.selected, &world.render);
     let served = Served { projects: &projects, compose: &compose, services: &services };
     let work = async {
         if args.down {
@@ -173,15 +175,15 @@ async fn prove_here(
     engine: &AnyEngine,
     planned: &Planned,
 ) -> Result<ExitCode, Error> {
-    let lineages = world.lineages(&world.observed, &planned.assessments);
+    let lineages = world.tree.lineages(&world.observed, &planned.assessments);
     let all = closure(&ClosureInput {
         selected: &planned.selected,
         graph: &world.tree.graph,
         lineages: &lineages,
         compose: &[],
-        rules: session.rules(),
+        rules: session.config.alias_rules(),
         observed: &world.observed,
-        platform: &session.platform(&world.observed),
+        platform: &facts::platform(&session.config, &world.observed),
     });
     let here =
         all.images.iter().flat_map(|wanted| std::iter::once(&wanted.reference).chain(&wanted.further_names));
@@ -201,7 +203,7 @@ async fn prove_here(
 
 /// What the rebuild comes to.
 pub(super) fn look_ahead(world: &World, planned: &Planned) -> Outlook {
-    let lineages = world.lineages(&world.observed, &planned.assessments);
+    let lineages = world.tree.lineages(&world.observed, &planned.assessments);
     outlook(&planned.selected, &world.tree.graph, &planned.plan, &lineages, &world.observed)
 }
 
@@ -234,8 +236,8 @@ fn refuse(
     ahead: &Outlook,
     is_tried: bool,
 ) -> Result<(), Error> {
-    if let Some(kind) = world.trouble(request, &planned.selected) {
-        let found = world.diagnostics(&planned.selected);
+    if let Some(kind) = world.tree.trouble(request, &planned.selected, &world.render) {
+        let found = world.tree.diagnostics(&planned.selected);
         return Err(if found.is_empty() { Error::told(kind) } else { Error::of_diagnostics(&found) });
     }
     let refused: Vec<_> = ahead.refused().collect();

@@ -1,12 +1,13 @@
 //! Build args that look like secrets: they stay in the history of the image, so they are named before anything is built or
 //! pushed, or refused (`secret_args`).
 
-use super::pipeline::Planned;
-use super::session::{Session, World};
+use super::session::Session;
+use super::world::World;
 use crate::config::SecretArgs;
 use crate::dockerfile;
 use crate::error::{Error, ErrorKind};
 use crate::model::{BuildTarget, Diagnostic, Image, ImageSource, StepKind};
+use crate::plan::Planned;
 use crate::secrets;
 
 /// One for each Dockerfile with such build args, of which an image is going to be built or pushed.

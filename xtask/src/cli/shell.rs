@@ -8,8 +8,9 @@ use std::io::IsTerminal as _;
 
 use super::args;
 use super::interrupt::or_interrupted;
-use super::pipeline::{self, Request};
-use super::session::{Session, Typed, World};
+use super::pipeline;
+use super::session::{Session, Typed};
+use super::world::World;
 use crate::config::Layer;
 use crate::dockerfile;
 use crate::engine::{AnyEngine, Engine as _, EngineError, Progress};
@@ -18,6 +19,7 @@ use crate::model::{
     BuildSpec, BuildTarget, Image, ImageSource, ImageState, InlineCache, Phase, Reference, labels,
 };
 use crate::os::{CommandError, HostCommand};
+use crate::plan::Request;
 use crate::rebuild::lineage::{Lineage, NAMESPACE};
 use crate::tree;
 
@@ -104,7 +106,8 @@ async fn open(
                 .hint(format!("`cargo xtask build {}` gets it", image.name))
         });
     };
-    let kept = world.lineages(&world.observed, &planned.assessments).remove(&image.name).unwrap_or_default();
+    let kept =
+        world.tree.lineages(&world.observed, &planned.assessments).remove(&image.name).unwrap_or_default();
     let mut assessments = planned.assessments.iter();
     let is_fresh = assessments.any(|a| a.name == image.name && a.state == ImageState::UpToDate);
     let ready = match stage {

@@ -1,13 +1,14 @@
 //! A plan as it is shown: the document that `plan`, `--dry-run` and records have, and what is foreseen with it.
 
-use super::pipeline::{Planned, Request};
-use super::session::{Session, World};
+use super::session::Session;
+use super::world::World;
 use super::{locked, secret_args};
 use crate::model::{
     ArtifactKind, Diagnostic, Image, ImageSource, Phase, PullSource, Reason, Reference, StepId, StepKind,
 };
 use crate::network;
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
+use crate::plan::{Planned, Request};
 
 /// The document that `plan` and `--dry-run` print.
 pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {
@@ -18,13 +19,13 @@ pub(super) fn document(session: &Session, world: &World, planned: &Planned, inpu
         &planned.assessments,
         inputs,
     );
-    let mut diagnostics = world.diagnostics(&planned.selected);
+    let mut diagnostics = world.tree.diagnostics(&planned.selected);
     diagnostics.extend(locked::diagnostics(session, world, planned));
     diagnostics.extend(samples(world, planned));
     diagnostics.extend(secret_args::diagnostics(world, planned));
     let base_id =
         |base: &Reference| Some(world.tree.graph.upstreams().find(base, &world.observed)?.1.id.clone());
-    explain::document(entries, &planned.plan, planned.verdict.as_ref(), base_id, &diagnostics)
+    explain::document(entries, &planned.plan, planned.network.as_ref(), base_id, &diagnostics)
 }
 
 /// The same for a plan that is only shown. What a run tells at its end, once it has gone wrong, is foreseen here: base
@@ -79,7 +80,7 @@ const SILENCE: &str = "not here and no registry answers";
 
 /// Base images that are not here and that nobody is going to give, each once, at the first place that names it.
 fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
-    let nobody_answers = planned.verdict.as_ref().is_some_and(network::nobody_answered);
+    let nobody_answers = planned.network.as_ref().is_some_and(network::nobody_answered);
     let why = |base: &Reference| {
         let name = base.familiar();
         let mut skipped = planned.plan.skipped.iter();
@@ -152,7 +153,7 @@ pub(super) fn plan_text(session: &Session, world: &World, planned: &Planned, req
         (false, false) => Scope::Files,
     };
     retain_concerning(request, world, &mut document);
-    let verdict = planned.verdict.as_ref();
+    let verdict = planned.network.as_ref();
     let text = explain::text(&document, &planned.plan, verdict, scope, &|text| session.hide_in_files(text));
     session.secrets.redact(&text).into_owned()
 }

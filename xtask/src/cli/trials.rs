@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::args::{BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Trying};
 use super::base_images::{Opened, open, request};
 use super::clean::leftovers::broken_off;
-use super::pipeline::{self, Planned, Request};
+use super::pipeline;
 use super::run::{self, Run};
-use super::session::{Session, Typed, World};
+use super::session::{Session, Typed};
+use super::world::World;
 use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
 use crate::base_images::local_registry::{self, find_source};
@@ -23,6 +24,7 @@ use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::Tried;
 use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
 use crate::os::ProcessId;
+use crate::plan::{Planned, Request};
 use crate::report::junit::{self, Suite};
 use crate::tree;
 use crate::web::is_loopback;
@@ -237,7 +239,7 @@ impl Trial<'_> {
     }
 
     async fn go(mut self, request: &Request, world: &World, planned: Planned) -> Result<ExitCode, Error> {
-        let trouble = world.trouble(request, &planned.selected);
+        let trouble = world.tree.trouble(request, &planned.selected, &world.render);
         let mut run = Run::start(self.session, request, world, &planned);
         run.expect_further(self.aim.phases().len());
         let mark = mark(self.session, run.id());

@@ -20,7 +20,7 @@ pub use layer::{
 pub use load::{ConfigError, EnvFiles, Root, built_in, find_root, load, parse_build_arg};
 pub use settings::{SETTINGS, Setting, settings_table};
 
-use crate::model::{ArtifactKind, Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
+use crate::model::{AliasRules, ArtifactKind, Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
 
 /// Everything that decides what a run does. Built by [`load()`].
 #[derive(Clone, Debug)]
@@ -169,6 +169,13 @@ pub struct ArtifactSettings {
     pub old_cache: PathBuf,
     /// `--sample-artifact`
     pub sample: bool,
+}
+
+impl Config {
+    /// How names of base images are made.
+    pub fn alias_rules(&self) -> AliasRules<'_> {
+        AliasRules { internal_registry: self.internal_registry.as_ref(), prefixes: &self.alias_prefixes }
+    }
 }
 
 impl ArtifactSettings {

@@ -12,6 +12,7 @@ mod container;
 mod credentials;
 mod docker_config;
 mod endpoint;
+mod failure;
 mod fake;
 mod filesync;
 mod http;

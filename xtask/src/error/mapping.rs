@@ -1,7 +1,6 @@
-//! Every module's error to its kind and its hints: the one place where that is decided. What fails as a step of a
-//! run gets its kind in `steps.rs`.
+//! Every module's error to its kind and its hints: the one place where that is decided. What may fail as a step of a
+//! run knows its kind by itself.
 
-use super::steps::{kind_of_artifact, kind_of_engine};
 use super::{Error, ErrorKind};
 use crate::base_images::artifact::ArtifactError;
 use crate::base_images::local_registry::RegistryError as LocalRegistryError;
@@ -41,7 +40,7 @@ impl From<ComposeError> for Error {
 
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
-        let told = Self::new(kind_of_engine(&error), error.to_string());
+        let told = Self::new(error.kind(), error.to_string());
         match &error {
             EngineError::Unreachable { tried, named_by } => {
                 let denied = denied_socket(tried);
@@ -71,33 +70,9 @@ impl From<EngineError> for Error {
                 told.hint("see whether the name and the tag are right, and who may pull it")
             }
             EngineError::Other(_) => told.hint("the engine's own log says more"),
-            _ => hint_for(&error).into_iter().fold(told, Self::hint),
+            _ => error.hint().into_iter().fold(told, Self::hint),
         }
     }
-}
-
-/// What helps whatever was being done; none where the command that tries again is all there is to say.
-pub(super) fn hint_for(error: &EngineError) -> Option<&'static str> {
-    Some(match error {
-        EngineError::Denied(_) => "`docker login REGISTRY` stores credentials",
-        EngineError::RegistryUnreachable(_) => {
-            "`--network internal` asks the internal registry only, `--offline` asks none"
-        }
-        EngineError::Stalled { .. } => {
-            "name a mirror below [mirrors] in .config/xtask.toml; `stall` there is how many seconds of silence are too many"
-        }
-        EngineError::PortTaken(_) => "`ss -ltnp` shows who listens where; another `--port` is another port",
-        EngineError::DiskFull(_) => {
-            "`docker system df` shows what takes the space, `docker builder prune` frees some of it"
-        }
-        EngineError::Gone(_) => {
-            "`cargo xtask doctor` shows whether it is back; the same command goes on from here"
-        }
-        EngineError::ContextChanged { .. } => {
-            "run the same command again when nothing else writes to the tree"
-        }
-        _ => return None,
-    })
 }
 
 fn engine_hints(error: Error) -> Error {
@@ -167,7 +142,7 @@ impl From<ArtifactError> for Error {
     fn from(error: ArtifactError) -> Self {
         let text = error.to_string();
         let mut lines = text.lines();
-        let first = Self::new(kind_of_artifact(&error), lines.next().unwrap_or_default());
+        let first = Self::new(error.kind(), lines.next().unwrap_or_default());
         lines.fold(first, |told, line| match line.strip_prefix("hint: ") {
             Some(hint) => told.hint(hint),
             None => told.because(line),

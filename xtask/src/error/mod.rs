@@ -1,20 +1,17 @@
 //! What goes wrong, as people and scripts see it: a kind, a chain of causes, and what to do next.
 //!
-//! Each module has errors of its own and knows nothing of this room; here they get their kind and their hint
-//! (`mapping.rs`, and `steps.rs` for what fails in a run). The kind decides the exit code (`catalogue.rs`). It prints
-//! nothing: `report` does.
+//! Each module has errors of its own and knows nothing of this room; what may fail in a run knows its kind and its hint, the
+//! rest gets them here (`mapping.rs`; `worst.rs` says which failure of a run counts). The kind decides the exit code
+//! (`model/catalogue.rs`). It prints nothing: `report` does.
 
-pub mod catalogue;
-mod exit_code;
 mod mapping;
-pub mod steps;
 #[cfg(test)]
 mod tests;
+pub mod worst;
 
-pub use self::exit_code::ExitCode;
 use crate::events::Emitter;
-pub use crate::model::ErrorKind;
 use crate::model::{Diagnostic, EventKind, Severity};
+pub use crate::model::{ErrorKind, ExitCode};
 use crate::report::failure::{Failure, FailureSeverity};
 use crate::secrets::Secrets;
 

@@ -1,8 +1,10 @@
 //! EFFECT: does a plan. One executor for every command; it decides nothing, it only obeys order and limits.
 //!
-//! In: a phase's steps, an engine, a cancel token. Out: events while it goes, a [`PhaseReport`] at the end.
+//! In: a plan, an engine, a cancel token. Out: events while it goes, a [`run::RunReport`] at the end.
 
+mod failure;
 pub mod pull;
+pub mod run;
 pub mod scheduler;
 mod step;
 mod trial;
@@ -13,26 +15,18 @@ use std::time::Instant;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+pub use self::failure::StepError;
 pub use self::scheduler::{Onward, Outcomes};
-pub use self::step::StepError;
 use self::step::{Done, run_step};
 pub use self::trial::{Ledger, Tried};
 use crate::base_images::artifact::Fetcher;
 use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
 use crate::model::{
-    ErrorKind, EventKind, Observed, Outcome, Phase, Plan, Reason, RunStats, Step, StepId, StepKind,
+    ErrorKind, EventKind, Observed, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step, StepId,
+    StepKind,
 };
 pub use crate::retry;
-
-/// Whether the first failure stops the start of further steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailFast {
-    /// It does.
-    Yes,
-    /// What does not depend on it goes on.
-    No,
-}
 
 /// How many steps run side by side.
 #[derive(Clone, Copy, Debug)]
@@ -55,42 +49,14 @@ pub struct Execution<'a, E, M> {
     pub cancel: &'a CancellationToken,
     /// How many at a time.
     pub limits: Limits,
-    /// Whether to stop at the first failure.
-    pub fail_fast: FailFast,
     /// Pulls with retries, bounded per registry.
     pub puller: &'a pull::Puller<M>,
     /// Artifacts, from the cache or from servers.
     pub artifacts: &'a Fetcher,
     /// The store as verify sees it, observed once.
-    pub store: OnceCell<Observed>,
+    pub store: &'a OnceCell<Observed>,
     /// What steps learn for those after them.
     pub ledger: &'a Ledger,
-    /// What kind of failure something is.
-    pub kinds: Kinds,
-}
-
-/// Who says what kind of failure something is; one place knows every module's errors, and it is not here.
-#[derive(Clone, Copy, Debug)]
-pub struct Kinds {
-    /// Of a step that failed.
-    pub of_step: fn(Phase, &StepError) -> ErrorKind,
-    /// Of what was not even begun, for a reason that counts as a failure.
-    pub of_reason: fn(Phase, &Reason) -> ErrorKind,
-    /// What helps, where more does than trying again.
-    pub hint_for: fn(&StepError) -> Option<String>,
-}
-
-/// A step that failed.
-#[derive(Debug)]
-pub struct Failure {
-    /// Which.
-    pub step: StepId,
-    /// What it was about.
-    pub subject: String,
-    /// Its phase.
-    pub phase: Phase,
-    /// Why.
-    pub error: StepError,
 }
 
 /// How a phase went.
@@ -98,8 +64,8 @@ pub struct Failure {
 pub struct PhaseReport {
     /// Steps done.
     pub done: usize,
-    /// Steps that failed.
-    pub failures: Vec<Failure>,
+    /// The kind of each step that failed.
+    pub failures: Vec<ErrorKind>,
     /// Steps that were not done since something that they need failed.
     pub skipped: usize,
     /// Steps that were stopped, or not begun, since the run was.
@@ -107,14 +73,6 @@ pub struct PhaseReport {
 }
 
 impl PhaseReport {
-    /// What was done afterwards in the same phase.
-    pub fn add(&mut self, more: Self) {
-        self.done += more.done;
-        self.skipped += more.skipped;
-        self.cancelled += more.cancelled;
-        self.failures.extend(more.failures);
-    }
-
     /// True when no step was even begun.
     pub fn changed_nothing(&self) -> bool {
         self.done + self.cancelled + self.failures.len() == 0
@@ -122,31 +80,31 @@ impl PhaseReport {
 }
 
 impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
-    /// Does the steps of one phase of a plan and tells what the plan skips. `outcomes` knows how earlier phases
-    /// went and learns how this one does.
-    pub async fn run_phase(
+    /// Does steps of one phase and tells what the plan skips. `outcomes` knows how earlier ones went and learns how these
+    /// do.
+    async fn run_phase(
         &self,
-        phase: Phase,
+        stage: &Stage,
         place: (usize, usize),
-        plan: &Plan,
+        steps: &[Step],
+        skipped: &[&Skipped],
         outcomes: &mut Outcomes,
     ) -> PhaseReport {
-        let steps: Vec<Step> = plan.steps.iter().filter(|s| s.phase == phase).cloned().collect();
-        let skipped: Vec<_> = plan.skipped.iter().filter(|s| s.phase == phase).collect();
+        let phase = stage.phase;
         let (position, of) = place;
         let (todo, idle) = (steps.len(), skipped.len());
         self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps: todo, skipped: idle });
-        for skipped in &skipped {
+        for skipped in skipped {
+            let outcome = skipped.why.outcome();
             self.emitter.emit(EventKind::StepSkipped {
                 phase,
                 subject: skipped.subject.clone(),
-                outcome: skipped.why.outcome(),
+                outcome,
                 why: skipped.why.to_string(),
-                error: (skipped.why.outcome() == Outcome::Failed)
-                    .then(|| (self.kinds.of_reason)(phase, &skipped.why)),
+                error: (outcome == Outcome::Failed).then(|| skipped.why.kind(phase)),
             });
         }
-        let report = self.run_steps(phase, &steps, outcomes).await;
+        let report = self.run_steps(stage, steps, outcomes).await;
         let summary = summarise(phase, &report, skipped.iter().map(|s| s.why.outcome()));
         self.emitter.emit(EventKind::PhaseFinished { phase, summary });
         report
@@ -157,7 +115,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         self.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new(), named_by: None })
     }
 
-    async fn run_steps(&self, phase: Phase, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {
+    async fn run_steps(&self, stage: &Stage, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {
+        let phase = stage.phase;
         let mut report = PhaseReport::default();
         let before = outcomes.clone();
         let limit =
@@ -185,12 +144,12 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
             let step = &steps[index];
             let error = result.as_ref().and_then(|result| result.as_ref().err());
             let place = error.and_then(StepError::place);
-            let error = error.map(|error| (self.kinds.of_step)(phase, error));
+            let error = error.map(|error| error.kind(phase));
             let (outcome, detail, size, last_lines) = match &result {
                 None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new()),
                 Some(Ok(done)) => (done.outcome, done.detail.clone(), done.size, Vec::new()),
                 Some(Err(error)) => {
-                    let hint = (self.kinds.hint_for)(error).map(|hint| format!("\nhint: {hint}"));
+                    let hint = error.hint().map(|hint| format!("\nhint: {hint}"));
                     let detail = format!("{error}{}", hint.unwrap_or_default());
                     (Outcome::Failed, detail, None, error.last_lines())
                 }
@@ -212,9 +171,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
             match result {
                 Some(Ok(_)) => report.done += 1,
                 Some(Err(error)) => {
-                    let (id, subject) = (step.id.clone(), step.subject.clone());
-                    report.failures.push(Failure { step: id, subject, phase, error });
-                    if self.fail_fast == FailFast::Yes {
+                    report.failures.push(error.kind(phase));
+                    if stage.on_failure == OnFailure::EndAtOnce {
                         self.emitter.emit(EventKind::CancelRequested {
                             cause: format!("{} failed and --fail-fast was given", step.subject),
                         });
@@ -222,8 +180,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 }
                 None => report.cancelled += 1,
             }
-            let stop =
-                self.cancel.is_cancelled() || (self.fail_fast == FailFast::Yes && outcome == Outcome::Failed);
+            let stop = self.cancel.is_cancelled()
+                || (stage.on_failure == OnFailure::EndAtOnce && outcome == Outcome::Failed);
             (outcome, if stop { Onward::No } else { Onward::Yes })
         };
         scheduler::drive(steps, &before, limit, start, ended, |index, needed| {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::retry::{self, LONGEST_RETRY_AFTER, OnRetry, Policy};
 use crate::engine::{Engine, EngineError, OnProgress, Progress};
-use crate::model::{Digest, Platform, PullSource, Recipe, Reference};
+use crate::model::{Digest, ErrorKind, Phase, Platform, PullSource, Recipe, Reference};
 use crate::registry::Registry;
 
 /// Makes a base image on this machine, when no registry gives it.
@@ -315,6 +315,22 @@ impl fmt::Display for PullError {
 impl std::error::Error for PullError {}
 
 impl PullError {
+    /// The kind of failure. Whoever was asked last is the one that the Dockerfile names.
+    pub fn kind(&self, phase: Phase) -> ErrorKind {
+        self.failed.last().map_or(ErrorKind::NotHere, |(_, error)| error.kind_in(phase))
+    }
+
+    /// What helps against the first failure that anything helps against.
+    pub fn hint(&self) -> Option<String> {
+        self.failed.iter().find_map(|(source, error)| match source {
+            PullSource::Registry(name) => error.hint_for_pull(name),
+            PullSource::IfLocked(..) | PullSource::Recipe(_) => match error {
+                EngineError::DiskFull(_) | EngineError::Stalled { .. } => error.hint().map(str::to_owned),
+                _ => None,
+            },
+        })
+    }
+
     /// The command that shows the trouble by hand: the pull from the last registry that was tried.
     pub fn command(&self) -> Option<String> {
         let named = self.failed.iter().rev().find_map(|(source, _)| source.reference());

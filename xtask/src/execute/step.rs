@@ -5,15 +5,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::Execution;
-use super::pull::{MakeBase, PullError};
+use super::failure::StepError;
+use super::pull::MakeBase;
 use super::retry;
-use crate::base_images::artifact::{ArtifactError, How};
-use crate::base_images::local_registry::RegistryError;
-use crate::engine::{Engine, EngineError, Progress, patiently};
+use crate::base_images::artifact::How;
+use crate::engine::{Engine, Progress, patiently};
 use crate::events::Emitter;
 use crate::inside::Folder;
 use crate::model::{Anew, EventKind, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind, Unit};
-use crate::registry::RegistryError as ApiError;
 
 /// Progress of one step is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(80);
@@ -29,77 +28,6 @@ pub(super) struct Done {
 impl Done {
     pub(super) fn because(detail: impl Into<String>) -> Self {
         Self { outcome: Outcome::Done, detail: detail.into(), size: None }
-    }
-}
-
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StepError {
-    /// The engine said no.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A build failed; the Dockerfile that it is about.
-    #[error("{}", .0.told_at(.1))]
-    Build(EngineError, String),
-    /// A push failed; the name that was pushed.
-    #[error("{0}")]
-    Push(EngineError, Reference),
-    /// No source gave the image.
-    #[error(transparent)]
-    Pull(#[from] PullError),
-    /// An artifact cannot be had, or is not what it was.
-    #[error(transparent)]
-    Artifact(#[from] ArtifactError),
-    /// The file that the step is about could not be written: what the system said.
-    #[error("{0}")]
-    File(String),
-    /// A file or folder could not be removed.
-    #[error("cannot remove {}: {cause}", path.display())]
-    Remove {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        cause: String,
-    },
-    /// The store is not as planned.
-    #[error("{0}")]
-    Unverified(String),
-    /// An image that was tried is not as it has to be.
-    #[error("{0}")]
-    Smoke(String),
-    /// No registry on this machine.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// A registry cannot be asked what it has.
-    #[error(transparent)]
-    Lookup(#[from] ApiError),
-    /// A registry has something else than was pushed.
-    #[error("{}: the registry {found}, but {expected} was pushed", reference.familiar())]
-    Differs {
-        /// What was pushed.
-        reference: Reference,
-        /// What the registry has.
-        found: String,
-        /// What it should have.
-        expected: String,
-    },
-}
-
-impl StepError {
-    /// Where in the tree it failed, if it was an instruction.
-    pub(super) fn place(&self) -> Option<String> {
-        match self {
-            Self::Build(error, dockerfile) => error.place(dockerfile),
-            _ => None,
-        }
-    }
-
-    /// What a failed instruction printed.
-    pub(super) fn last_lines(&self) -> Vec<String> {
-        match self {
-            Self::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
-            _ => Vec::new(),
-        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::failure::StepError;
 use super::pull::MakeBase;
-use super::step::{Done, StepError};
+use super::step::Done;
 use super::{Execution, retry};
 use crate::base_images::local_registry::{self, RegistryError, Running, find_source};
 use crate::base_images::{checks, smoke};

@@ -4,6 +4,7 @@
 
 mod alias_rules;
 mod artifact;
+mod catalogue;
 mod container;
 mod context;
 mod details;
@@ -11,6 +12,8 @@ mod diagnostic;
 mod digest;
 mod error_kind;
 mod event;
+mod exit_code;
+mod failing;
 mod identity;
 mod image;
 mod image_lock;
@@ -29,6 +32,7 @@ mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
+pub use catalogue::Entry;
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
 pub use details::{Healthcheck, ImageDetails};
@@ -36,6 +40,7 @@ pub use diagnostic::{Diagnostic, Severity, told};
 pub use digest::{Digest, ParseDigestError};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
+pub use exit_code::ExitCode;
 pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck};
 pub use image::{
     BaseImage, BaseImageFacts, Brought, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName,
@@ -46,8 +51,8 @@ pub use local_registry::{Lasts, RegistryWish};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
-    Anew, BuildSpec, Expectation, InlineCache, Plan, Proof, PullSource, Recipe, Skipped, Step, StepId,
-    StepKind,
+    Anew, BuildSpec, Expectation, FailFast, InlineCache, OnFailure, Plan, Proof, PullSource, Recipe, Replan,
+    Skipped, Stage, Step, StepId, StepKind,
 };
 pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason, here_for, unavailable_base};

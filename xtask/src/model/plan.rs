@@ -45,13 +45,68 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is not done, and why not.
     pub skipped: Vec<Skipped>,
+    /// In which order phases are run, and what is planned again before them. What only adds to a plan has none.
+    pub stages: Vec<Stage>,
+}
+
+/// A phase as it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// Which.
+    pub phase: Phase,
+    /// What is planned again before it.
+    pub replan: Option<Replan>,
+    /// What a failure in it means for what comes after.
+    pub on_failure: OnFailure,
+}
+
+/// What is planned again in the middle of a run, since only what was done before it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replan {
+    /// Pulls that images which were just pulled ask for (`ONBUILD COPY --from=…`), and how base images are named then.
+    FurtherPulls,
+    /// All that is left, once base images and artifacts are here or are known not to be: what stands on them, and their
+    /// keys, are final then.
+    Builds,
+    /// Which stages are kept: those of what is in the store now.
+    Keeps,
+    /// What is verified: nothing of what could not be built.
+    WhatWasBuilt,
+}
+
+/// What a failed step means for the rest of its run. What needs it is never done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// All else goes on.
+    GoOn,
+    /// The phase goes on, and is the last one.
+    EndAfterPhase,
+    /// Nothing else is started.
+    EndAtOnce,
+}
+
+/// Whether the first failure stops the start of further steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailFast {
+    /// It does.
+    Yes,
+    /// What does not depend on it goes on.
+    No,
 }
 
 impl Plan {
+    /// Its phases, in the order in which they are run.
+    pub fn phases(&self) -> impl Iterator<Item = Phase> {
+        let before = std::iter::once(None).chain(self.stages.iter().map(|stage| Some(stage.phase)));
+        let is_new = |(stage, before): &(&Stage, Option<Phase>)| *before != Some(stage.phase);
+        self.stages.iter().zip(before).filter(is_new).map(|(stage, _)| stage.phase)
+    }
+
     /// Adds what another planner found.
     pub fn extend(&mut self, other: Self) {
         append(&mut self.steps, other.steps);
         append(&mut self.skipped, other.skipped);
+        self.stages.extend(other.stages);
     }
 }
 

@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::Config;
 use crate::model::{
-    Capabilities, ImageName, LocalImage, Network, Observed, Phase, Plan, Platform, Proof, Reason, Reference,
-    RegistryPrefix, Skipped, Step, StepId, StepKind,
+    Capabilities, ImageName, LocalImage, Network, NetworkVerdict, Observed, Phase, Plan, Platform, Proof,
+    Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
 use crate::rebuild::lineage::{Lineage, NAMESPACE};
 
@@ -27,7 +28,16 @@ pub struct Surroundings<'a> {
     pub internal: Option<&'a RegistryPrefix>,
 }
 
-impl Surroundings<'_> {
+impl<'a> Surroundings<'a> {
+    /// As the settings and the network have it.
+    pub fn of(settings: &'a Config, network: Option<&NetworkVerdict>) -> Self {
+        Self {
+            offline: settings.offline,
+            network: network.map(|verdict| verdict.network).or(settings.network),
+            internal: settings.internal_registry.as_ref(),
+        }
+    }
+
     /// Why a registry may not be asked; none if it may. What runs on this machine is in no network.
     pub fn forbid(&self, cache: &RegistryPrefix) -> Option<&'static str> {
         let is_inside = || {

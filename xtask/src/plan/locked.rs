@@ -3,13 +3,15 @@
 //!
 //! In: a lock, who names what, the store. Out: [`LockFinding`]s, pins for prefetch, and reasons not to build on an image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::facts::Facts;
 use super::prefetch::Pin;
+use super::request::Request;
 use crate::image_lock::judge::{self, Standing};
 use crate::image_lock::text::ReadLock;
-use crate::image_lock::uses::Use;
-use crate::model::{Observed, Originals, Plan, Reason, Reference, StepKind};
+use crate::image_lock::uses::{self, Use};
+use crate::model::{ImageName, Observed, Originals, Phase, Plan, Reason, Reference, StepKind};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug)]
@@ -101,4 +103,53 @@ pub fn unfit(found: &[LockFinding]) -> BTreeMap<Reference, Reason> {
         found.forms.clone().into_iter().map(move |form| (form, why.clone()))
     };
     found.iter().flat_map(forms).collect()
+}
+
+/// A plan's external images beside the lock.
+#[derive(Default)]
+pub struct Comparison {
+    /// What is not as the lock says.
+    pub found: Vec<LockFinding>,
+    /// What pulls are held to; nothing without `--locked`.
+    pub pins: BTreeMap<Reference, Pin>,
+}
+
+/// Whether a request is about external images at all.
+fn concerns(request: &Request) -> bool {
+    [Phase::Prefetch, Phase::Build, Phase::Verify].into_iter().any(|phase| request.has(phase))
+}
+
+/// Compares what the selected images name.
+pub fn compare(
+    request: &Request,
+    selected: &BTreeSet<ImageName>,
+    originals: &Originals<'_>,
+    facts: &Facts<'_>,
+) -> Comparison {
+    let Some(lock) = facts.lock else { return Comparison::default() };
+    if !concerns(request) {
+        return Comparison::default();
+    }
+    let images = facts.tree.graph.images().iter().filter(|image| selected.contains(&image.name));
+    let mut uses = uses::uses(images, originals);
+    if request.references_only {
+        let named: BTreeSet<Reference> =
+            request.references.iter().map(|r| originals.original_of(r)).collect();
+        uses = uses::uses(facts.tree.graph.images().iter(), originals);
+        uses.retain(|original, _| named.contains(original));
+    }
+    let input = LockInput {
+        lock,
+        file: &facts.settings.images_lock,
+        uses: &uses,
+        originals,
+        observed: facts.observed,
+    };
+    let found = findings(&input);
+    if !facts.settings.locked {
+        // Nobody asked whether the lock is whole; that it is not what is here is worth a word.
+        let differs = |finding: &LockFinding| matches!(finding.why, Reason::NotAsLocked { .. });
+        return Comparison { found: found.into_iter().filter(differs).collect(), pins: BTreeMap::new() };
+    }
+    Comparison { pins: pins(&input, &found, request.fix), found }
 }

@@ -38,7 +38,7 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
             why: Reason::Asked,
         }
     });
-    Plan { steps: steps.collect(), skipped: Vec::new() }
+    Plan { steps: steps.collect(), ..Plan::default() }
 }
 
 /// The base images that the key stands for, each by a name that no build takes.

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ReadInput;
 use crate::conf::{self, ServiceContext, UnknownKey};
+use crate::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::config::ContextChoice;
-use crate::discover::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, DOCKERFILE, SERVICE_TOML, ServiceSource};
+use crate::discover::{DOCKERFILE, ServiceSource};
 use crate::dockerfile::{self, Dockerfile, Options, Resolved};
 use crate::fingerprint::cache::HashCache;
 use crate::fingerprint::canonical::digest_files;

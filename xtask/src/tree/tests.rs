@@ -5,6 +5,8 @@ use crate::config::{Layer, load};
 use crate::engine::{Engine as _, FakeEngine, fake_image};
 use crate::env::Env;
 use crate::model::{Capabilities, LocalImage, Severity, labels};
+use crate::model::{ImageDetails, Observed};
+use crate::plan::build::assess;
 use crate::testing::TestTree;
 
 fn read_fixture(text: &str) -> Tree {

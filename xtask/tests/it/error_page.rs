@@ -9,7 +9,6 @@ use xtask::base_images::local_registry::RegistryError as LocalRegistryError;
 use xtask::compose::runner::{ComposeError, Unwell};
 use xtask::engine::EngineError;
 use xtask::engine::provision::ProvisionError;
-use xtask::error::steps::{hint_for_step, kind_of_reason, kind_of_step};
 use xtask::error::{Error, ErrorKind, ExitCode};
 use xtask::execute::StepError;
 use xtask::execute::pull::PullError;
@@ -213,7 +212,7 @@ async fn example(kind: ErrorKind) -> Option<String> {
             Some(failure.lines(Colour::No).join("\n"))
         }
         Source::Step(phase, subject, error) => {
-            assert_eq!(kind_of_step(phase, &error), kind, "{error}");
+            assert_eq!(error.kind(phase), kind, "{error}");
             let last_lines = match &error {
                 StepError::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
                 _ => Vec::new(),
@@ -226,8 +225,7 @@ async fn example(kind: ErrorKind) -> Option<String> {
                 subject: subject.to_owned(),
                 outcome: Outcome::Failed,
                 took: 1,
-                detail: hint_for_step(&error)
-                    .map_or(error.to_string(), |hint| format!("{error}\nhint: {hint}")),
+                detail: error.hint().map_or(error.to_string(), |hint| format!("{error}\nhint: {hint}")),
                 size: None,
                 last_lines,
                 log,
@@ -237,7 +235,7 @@ async fn example(kind: ErrorKind) -> Option<String> {
             Some(screen(told, kind.code()))
         }
         Source::Reason(phase, subject, why) => {
-            assert_eq!((kind_of_reason(phase, &why), why.outcome()), (kind, Outcome::Failed), "{why}");
+            assert_eq!((why.kind(phase), why.outcome()), (kind, Outcome::Failed), "{why}");
             let (subject, outcome, text) = (subject.to_owned(), Outcome::Failed, why.to_string());
             let told = EventKind::StepSkipped { phase, subject, outcome, why: text, error: Some(kind) };
             Some(screen(told, kind.code()))
@@ -278,7 +276,7 @@ async fn page() -> String {
          Each kind has a name that does not change: scripts find it as `error` in [events](events.md), so in the record of\n\
          each run and under `--progress json`. Where several things fail, [exit codes](exit-codes.md) says which one\n\
          decides.\n\n\
-         This page is made from the code (`xtask/src/error/catalogue.rs`) and its messages are real ones: a test compares.\n",
+         This page is made from the code (`xtask/src/model/catalogue.rs`) and its messages are real ones: a test compares.\n",
     );
     for code in ExitCode::ALL {
         let kinds: Vec<ErrorKind> = ErrorKind::ALL.into_iter().filter(|kind| kind.code() == code).collect();

@@ -42,7 +42,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dockerfile", &["model", "suggest", "ignorefile"]),
     ("ignorefile", &["model"]),
     ("config", &["model", "env", "dotenv", "suggest", "toml_words"]),
-    ("discover", &["model", "config", "inside", "template"]),
+    ("discover", &["model", "conf", "config", "inside", "template"]),
     ("graph", &["model", "config", "dockerfile"]),
     ("fingerprint", &["model", "dockerfile", "ignorefile", "inside"]),
     (
@@ -68,6 +68,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "plan",
         &[
             "model",
+            "conf",
             "config",
             "graph",
             "fingerprint::canonical",

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::given;
-use crate::cli::pipeline::Renewal;
 use crate::config::{ArtifactLayer, Layer, OptionalRegistry, Positive};
 use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
+use crate::plan::Renewal;
 use crate::suggest::did_you_mean;
 
 /// Which images.

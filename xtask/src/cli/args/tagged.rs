@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::{Layer, Tag};
+use crate::plan::TagWord;
 
 /// Which tag.
 #[derive(Clone, Debug, Default, Args)]
@@ -21,8 +22,8 @@ impl Tagged {
         Layer { tag: self.first_word.clone().or_else(|| self.tag.clone()), ..Layer::default() }
     }
 
-    /// The first word: whoever types a service there means something else.
-    pub fn word(&self) -> Option<String> {
-        self.first_word.as_ref().map(|tag| tag.0.clone())
+    /// The first word of a command: whoever types a service there means something else.
+    pub fn word_of(&self, command: &'static str) -> Option<TagWord> {
+        self.first_word.as_ref().map(|tag| TagWord { command, word: tag.0.clone() })
     }
 }

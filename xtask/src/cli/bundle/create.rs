@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::super::activity::{Work, file_name};
 use super::super::args;
 use super::super::interrupt::or_interrupted;
-use super::super::pipeline::{self, Planned, Request, TagWord};
+use super::super::pipeline;
 use super::super::prove;
 use super::super::rebuild::compose_projects;
 use super::super::run::Run;
-use super::super::session::{Session, Typed, World};
+use super::super::session::{Session, Typed};
+use super::super::world::World;
 use crate::base_images::artifact;
 use crate::bundle::BLOBS;
 use crate::bundle::archive::{self, Output, Written};
@@ -37,6 +38,7 @@ use crate::engine::provision::Announce;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::inside::Folder;
 use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
+use crate::plan::{Planned, Request, facts};
 use crate::report::text::size;
 
 /// What goes along beside the compose files.
@@ -79,7 +81,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
         return Ok(ExitCode::Good);
     }
     closure.warnings.iter().for_each(|warning| session.warn(&warning.to_string()));
-    let trouble = world.trouble(&request, &planned.selected);
+    let trouble = world.tree.trouble(&request, &planned.selected, &world.render);
     let mut run = Run::start(&session, &request, &world, &planned);
     run.expect_further(1);
     let wish = Wish { compose, has, output, is_proven: args.prove };
@@ -170,9 +172,9 @@ fn request(
         graph: &world.tree.graph,
         lineages: &lineages,
         compose,
-        rules: session.rules(),
+        rules: session.config.alias_rules(),
         observed: &world.observed,
-        platform: &session.platform(&world.observed),
+        platform: &facts::platform(&session.config, &world.observed),
     });
     let started = wanted.images.iter().filter(|wanted| wanted.role == Role::Compose);
     let references = started.map(|wanted| wanted.reference.clone()).collect();
@@ -190,20 +192,20 @@ fn request(
             Phase::Verify,
         ]
     };
-    let tag_of = TagWord::of("bundle create", &args.tagged);
+    let tag_of = args.tagged.word_of("bundle create");
     Ok(Request { only, skip, tag_of, references, dry_run: args.dry_run, ..Request::of(phases) })
 }
 
 fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeProject]) -> Closure {
-    let lineages = world.lineages(&world.observed, &planned.assessments);
+    let lineages = world.tree.lineages(&world.observed, &planned.assessments);
     closure(&ClosureInput {
         selected: &planned.selected,
         graph: &world.tree.graph,
         lineages: &lineages,
         compose,
-        rules: session.rules(),
+        rules: session.config.alias_rules(),
         observed: &world.observed,
-        platform: &session.platform(&world.observed),
+        platform: &facts::platform(&session.config, &world.observed),
     })
 }
 
@@ -215,8 +217,8 @@ fn check_before(
     closure: &Closure,
     no_build: bool,
 ) -> Result<(), Error> {
-    if world.trouble(request, &planned.selected).is_some() {
-        return Err(Error::of_diagnostics(&world.diagnostics(&planned.selected)));
+    if world.tree.trouble(request, &planned.selected, &world.render).is_some() {
+        return Err(Error::of_diagnostics(&world.tree.diagnostics(&planned.selected)));
     }
     if no_build {
         let stale: Vec<String> = planned

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::super::args::BaseImagesClean;
 use super::super::base_images::{open, request};
 use super::super::interrupt;
-use super::super::pipeline::{self, Request};
+use super::super::pipeline;
 use super::super::run::Run;
-use super::super::session::{Session, Typed, World};
+use super::super::session::{Session, Typed};
+use super::super::world::World;
 use super::leftovers;
 use crate::base_images::clean::{self, CleanInput};
 use crate::base_images::trial;
@@ -15,6 +16,7 @@ use crate::config::Layer;
 use crate::engine::{AnyEngine, EngineError};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Digest, Phase, Plan};
+use crate::plan::Request;
 use crate::tree;
 
 /// `base-images clean`
@@ -34,7 +36,7 @@ pub(in crate::cli) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Res
     };
     let (world, plan) = looked?;
     // Broken or missing systems are no reason to keep what they left.
-    let mut planned = pipeline::make_plan(session, &world, &world.observed, &request, BTreeSet::new(), None);
+    let mut planned = pipeline::make_plan(session, &world, &world.observed, &request, &BTreeSet::new(), None);
     if args.dry_run {
         planned.plan.extend(plan);
         session.tell_warnings();

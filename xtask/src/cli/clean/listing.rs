@@ -182,7 +182,11 @@ mod tests {
             subject: (*subject).to_owned(),
             why: why.clone(),
         };
-        Plan { steps: steps.iter().map(step).collect(), skipped: kept.iter().map(skip).collect() }
+        Plan {
+            steps: steps.iter().map(step).collect(),
+            skipped: kept.iter().map(skip).collect(),
+            ..Plan::default()
+        }
     }
 
     fn listing() -> Listing {

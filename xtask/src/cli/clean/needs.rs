@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::rebuild::compose_projects;
-use super::super::session::{Session, World};
+use super::super::session::Session;
+use super::super::world::World;
 use crate::model::{Digest, ImageSource, Observed, Reference, Severity, labels};
 use crate::plan::build;
 use crate::tree;
@@ -19,11 +20,11 @@ pub(super) fn names(session: &Session, world: &World) -> BTreeMap<Reference, Str
             names.insert(name.clone(), format!("which this tree {what}"));
         }
     }
-    let originals = world.originals(session);
+    let originals = world.tree.originals(session.config.alias_rules());
     for image in graph.images() {
         for reference in build::prefetched(image) {
             let who = format!("which {} is built on", image.name);
-            let family = session.rules().names_of(&originals.original_of(reference));
+            let family = session.config.alias_rules().names_of(&originals.original_of(reference));
             let twins = [Some(family.original), family.localhost, family.internal];
             for name in twins.into_iter().flatten().chain([reference.clone()]) {
                 names.entry(name).or_insert_with(|| who.clone());
@@ -52,7 +53,7 @@ pub(super) fn stages(session: &Session, world: &World) -> Result<BTreeSet<Refere
     let root = session.config.root.clone();
     let recall = move |digest: &Digest| tree::recall(&root, digest);
     let assessments = build::assess(&world.tree.graph, &world.tree.contexts, &world.observed, &recall);
-    let lineages = world.lineages(&world.observed, &assessments);
+    let lineages = world.tree.lineages(&world.observed, &assessments);
     Ok(lineages.into_values().flatten().map(|lineage| lineage.reference).collect())
 }
 

@@ -1,8 +1,7 @@
 //! The one table of what can go wrong: for each kind its exit code, what it means, what it usually comes from, and
 //! what to do. `docs/errors.md` is this table with a real message for each; a test compares.
 
-use super::ExitCode;
-use crate::model::ErrorKind;
+use super::{ErrorKind, ExitCode};
 
 /// What there is to know of a kind.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,319 @@
+//! What a command looks at: the tree with the engine's store beside it, and which network this is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::brought::{self, Remembered};
+use super::foreign::{self, Asked};
+use super::locked;
+use super::names::Names;
+use super::session::Session;
+use crate::config::{Config, ConfigError};
+use crate::engine::{AnyEngine, Engine as _, EngineError, patiently};
+use crate::error::{Error, ErrorKind};
+use crate::graph::ImageGraph;
+use crate::model::{
+    AliasNames, BaseImage, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals, Platform,
+    Reference, Triggers,
+};
+use crate::network::{self, NetworkInput};
+use crate::plan::Facts;
+use crate::plan::build::prefetched;
+use crate::plan::prefetch::Bootstrap;
+use crate::plan::render::RenderPlan;
+use crate::plan::sync_config::SyncConfigPlan;
+use crate::registry::Registry;
+use crate::tree::{self, Reading, Tree};
+
+impl Session {
+    /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.
+    pub async fn look(&self) -> Result<World, Error> {
+        let store = async {
+            match self.connect().await {
+                Ok(engine) => match patiently(engine.observe(), &|slow: String| self.warn(&slow)).await {
+                    Ok(observed) => Ok((engine, observed)),
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            }
+        };
+        let guess = Platform::local();
+        let mut external = Remembered::load(&self.config.root).guess();
+        let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
+        let mut files = files?;
+        let (engine, mut observed) = match store {
+            Ok((engine, observed)) => (Ok(engine), observed),
+            Err(error) => (Err(error), Observed::nothing()),
+        };
+        if let Some(found) = observed.capabilities.as_ref().map(|c| &c.platform).filter(|p| **p != guess) {
+            // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
+            files = self.read_files(found.clone(), &external).await?;
+        }
+        if let Ok(engine) = &engine {
+            let graph = &files.tree.graph;
+            let now = self.know(graph, engine, &mut observed).await;
+            if brought::differs(&brought::stood_upon(graph), &external, &now) {
+                files = self.read_files(platform_of(&observed), &now).await?;
+                // What they bring may name further images.
+                self.know(&files.tree.graph, engine, &mut observed).await;
+            }
+            external = now;
+        }
+        let Reading { sync, render, mut tree, .. } = files;
+        self.suit(&mut tree, &engine, &observed).await;
+        if let Ok(engine) = &engine {
+            let bases = self.bases(tree.graph.images());
+            foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
+        }
+        let (places, lock) = (self.places(), locked::read(&self.config));
+        Ok(World { places, sync, render, tree, external, engine, observed, lock })
+    }
+
+    /// What the engine's store has now, as [`Self::look`] sees it.
+    pub async fn observe(&self, engine: &AnyEngine, world: &World) -> Result<Observed, EngineError> {
+        let mut observed = engine.observe().await?;
+        let bases = self.bases(world.tree.graph.images());
+        foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
+        self.know_bases(world, engine, &mut observed).await;
+        Ok(observed)
+    }
+
+    /// What images stand on, under all its names, each with the platform that it is wanted for.
+    pub fn bases<'a>(&self, images: impl IntoIterator<Item = &'a Image>) -> Vec<(Reference, Platform)> {
+        let bases = images.into_iter().flat_map(|image| {
+            let base =
+                |base: &'a BaseImage| (&base.reference, base.platform.as_ref().unwrap_or(&image.platform));
+            image.base_images.iter().map(base)
+        });
+        let mut all = Vec::new();
+        for (reference, platform) in bases {
+            let AliasNames { localhost, internal, .. } = self.config.alias_rules().names_of(reference);
+            all.push((reference.clone(), platform.clone()));
+            all.extend(localhost.into_iter().chain(internal).map(|name| (name, platform.clone())));
+        }
+        all
+    }
+
+    /// The same world with its files read again, after something came that they stand on.
+    pub async fn look_again(&self, world: &World, external: Triggers) -> Result<World, Error> {
+        let Reading { sync, render, mut tree, .. } =
+            self.read_files(platform_of(&world.observed), &external).await?;
+        self.suit(&mut tree, &world.engine, &world.observed).await;
+        let (places, lock) = (self.places(), world.lock.clone());
+        let (engine, observed) = (world.engine.clone(), world.observed.clone());
+        Ok(World { places, sync, render, tree, external, engine, observed, lock })
+    }
+
+    /// The same where base images that are here now bring something that was not known; none where they do not.
+    pub async fn look_closer(
+        &self,
+        world: &World,
+        engine: &AnyEngine,
+        observed: &mut Observed,
+    ) -> Result<Option<World>, Error> {
+        let now = self.know_bases(world, engine, observed).await;
+        if !brought::differs(&brought::stood_upon(&world.tree.graph), &world.external, &now) {
+            return Ok(None);
+        }
+        let closer = self.look_again(world, now).await?;
+        self.know_bases(&closer, engine, observed).await;
+        Ok(Some(closer))
+    }
+
+    async fn know_bases(&self, world: &World, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
+        self.know(&world.tree.graph, engine, observed).await
+    }
+
+    /// Completes a store by what is in the external images of a tree, under each name by which one may be here. Returns what
+    /// they bring.
+    async fn know(&self, graph: &ImageGraph, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
+        let named: BTreeSet<&Reference> = graph.images().iter().flat_map(prefetched).collect();
+        let rules = self.config.alias_rules();
+        let originals = Originals::new(rules, named.iter().copied()).beside(graph.upstreams());
+        let aliases = named.iter().flat_map(|name| {
+            let AliasNames { original, localhost, internal } = rules.names_of(&originals.original_of(name));
+            [Some(original), localhost, internal].into_iter().flatten()
+        });
+        let aliases: BTreeSet<Reference> = aliases.collect();
+        let names = named.iter().copied().chain(&aliases).collect();
+        Remembered::load(&self.config.root).learn(engine, observed, &names, graph.upstreams()).await
+    }
+
+    fn places(&self) -> Places {
+        let Config { services, base_images, prefix, root, .. } = self.config.clone();
+        // A root that was named by a link is below no working directory.
+        let root = root.canonicalize().unwrap_or(root);
+        // Names are looked up from the root where there is no working directory any more.
+        let here = std::env::current_dir().unwrap_or_else(|_| root.clone());
+        Places { services, base_images, prefix, root, here }
+    }
+
+    /// Finds what this engine cannot build of the tree. Base images are asked about only where they decide something.
+    async fn suit(&self, tree: &mut Tree, engine: &Result<AnyEngine, EngineError>, observed: &Observed) {
+        let mut bases = BTreeMap::new();
+        if let Ok(engine) = engine {
+            for base in tree.doubted_bases() {
+                let here = observed.find(&base).is_some();
+                if let (true, Ok(Some(details))) = (here, engine.details(&base).await) {
+                    bases.insert(base, details);
+                }
+            }
+        }
+        tree.suit(observed, &bases, self.config.force || self.config.skip_cache_check);
+    }
+
+    /// Reads the tree off the async threads.
+    async fn read_files(&self, engine_platform: Platform, external: &Triggers) -> Result<Reading, Error> {
+        let (config, external) = (self.config.clone(), external.clone());
+        let read = tokio::task::spawn_blocking(move || tree::look_upon(&config, engine_platform, &external));
+        let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
+        let reading = read.map_err(ConfigError::Invalid)?;
+        self.hide_build_args(&reading.tree);
+        for (name, value) in &reading.computed {
+            self.secrets.add_variable(name, value);
+        }
+        self.spare_names(&reading.tree);
+        Ok(reading)
+    }
+
+    /// Build args that stand in the tree, in a `service.toml`, are hidden as those that are typed. Those of `.env` are
+    /// variables, and what base images are built with is their version.
+    fn hide_build_args(&self, tree: &Tree) {
+        for image in tree.graph.images() {
+            let ImageSource::Build(target) = &image.source else { continue };
+            for (name, value) in &target.build_args {
+                let mut variables = self.config.dotenv.iter();
+                let is_variable =
+                    image.base_image().is_some() || variables.any(|(known, of)| known == name && of == value);
+                if is_variable {
+                    self.secrets.add_variable(name, value);
+                } else {
+                    self.secrets.add_build_arg(name, value);
+                }
+            }
+        }
+    }
+
+    /// The names that stand in the tree and its settings are never hidden: everybody reads them anyway.
+    fn spare_names(&self, tree: &Tree) {
+        if self.secrets.is_empty() {
+            return;
+        }
+        let config = &self.config;
+        let mut names = vec![config.tag.clone()];
+        names.extend(config.dotenv.iter().map(|(name, _)| name.clone()));
+        for image in tree.graph.images() {
+            names.extend([image.service.clone(), image.name.to_string()]);
+            names.extend(image.names().map(Reference::familiar));
+            names.extend(image.base_images.iter().map(|base| base.reference.familiar()));
+            if let ImageSource::Build(target) = &image.source {
+                names.extend([target.dockerfile.clone(), target.context.clone()]);
+                names.extend(target.target.clone());
+            }
+            let context = tree.contexts.get(&image.name);
+            names.extend(context.into_iter().flat_map(|context| context.files.inputs().map(str::to_owned)));
+        }
+        self.secrets.spare(names.iter().map(String::as_str));
+    }
+
+    /// Which network this is; probes only when nothing else decides.
+    pub async fn network(&self, world: &World, registry: &Registry) -> NetworkVerdict {
+        let input = self.network_input(world);
+        network::decide(&input, |domain| async move { registry.probe(&domain).await }).await
+    }
+
+    /// Which network it was last time.
+    pub fn last_network(&self, world: &World) -> Option<NetworkVerdict> {
+        network::last_known(&self.network_input(world))
+    }
+
+    fn network_input(&self, world: &World) -> NetworkInput {
+        let config = &self.config;
+        let bases = world.tree.base_images(&world.tree.all());
+        let originals = world.tree.originals(self.config.alias_rules());
+        NetworkInput {
+            forced: config.network.map(|n| (n, config.network_source.clone().unwrap_or_default())),
+            offline: config.offline,
+            public: network::public_domains(&bases, &originals, &config.mirrors),
+            internal: config.internal_registry.clone(),
+            cache: Some(config.root.clone()),
+            freshness: self.freshness,
+        }
+    }
+
+    /// Names of services and images, and references. What means an image of the tree is one of the former.
+    pub async fn split_names(&self, names: &[String]) -> Result<(Vec<String>, Vec<Reference>), Error> {
+        let mut split = (Vec::new(), Vec::new());
+        for name in names {
+            if self.find(name).await?.is_empty() {
+                split.1.push(name.parse().map_err(|error| Error::of(ErrorKind::Usage, &error))?);
+            } else {
+                split.0.push(name.clone());
+            }
+        }
+        Ok(split)
+    }
+
+    /// The images that a word means, of the tree as its files are.
+    pub async fn find(&self, word: &str) -> Result<Vec<ImageName>, Error> {
+        let tree = self.read_files(Platform::local(), &Triggers::new()).await?.tree;
+        Ok(self.places().names(&tree).find(word).into_iter().map(|image| image.name.clone()).collect())
+    }
+}
+
+/// What the engine runs by default, or this machine where there is none.
+fn platform_of(observed: &Observed) -> Platform {
+    observed.capabilities.as_ref().map_or_else(Platform::local, |found| found.platform.clone())
+}
+
+/// Where the folders of images are looked for: globs, relative to the root.
+pub(super) struct Places {
+    pub services: Vec<String>,
+    pub base_images: Vec<String>,
+    prefix: String,
+    root: PathBuf,
+    /// Where the command was typed.
+    here: PathBuf,
+}
+
+impl Places {
+    fn names<'a>(&'a self, tree: &'a Tree) -> Names<'a> {
+        let images = tree.graph.images();
+        Names { images, prefix: &self.prefix, root: &self.root, here: &self.here }
+    }
+}
+
+/// The tree, and the engine's store as it was when the command began.
+pub(super) struct World {
+    pub places: Places,
+    pub sync: SyncConfigPlan,
+    pub render: RenderPlan,
+    pub tree: Tree,
+    /// What external images bring, as the tree was read with.
+    pub external: Triggers,
+    pub engine: Result<AnyEngine, EngineError>,
+    pub observed: Observed,
+    pub lock: locked::Held,
+}
+
+impl World {
+    /// What plans are made from, for a store as it is now; nobody has asked yet which network this is.
+    pub fn facts<'a>(&'a self, session: &'a Session, observed: &'a Observed) -> Facts<'a> {
+        Facts {
+            settings: &session.config,
+            bootstrap: if session.bootstrap { Bootstrap::Yes } else { Bootstrap::No },
+            tree: &self.tree,
+            sync: &self.sync,
+            render: &self.render,
+            lock: self.lock.as_ref().ok().and_then(Option::as_ref),
+            observed,
+            network: None,
+            recall: &|_| None,
+        }
+    }
+
+    /// What names on the command line are looked up in.
+    pub fn names(&self) -> Names<'_> {
+        self.places.names(&self.tree)
+    }
+}

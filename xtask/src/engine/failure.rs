@@ -1,0 +1,127 @@
+//! What kind of failure an engine's error is, and what helps.
+
+use super::{ASKED_WITHOUT_LOGIN, EngineError};
+use crate::model::{ErrorKind, Phase, Reference};
+
+impl EngineError {
+    /// The kind, where no phase says more.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unreachable { .. } => ErrorKind::NoEngine,
+            Self::Unfit { .. } => ErrorKind::EngineUnfit,
+            Self::NotFound(_) => ErrorKind::ImageNotFound,
+            Self::Denied(_) | Self::ReadOnly(_) => ErrorKind::AccessDenied,
+            Self::Transient { .. } => ErrorKind::RegistryBusy,
+            Self::RegistryUnreachable(_) | Self::Stalled { .. } => ErrorKind::RegistryUnreachable,
+            Self::BuildFailed { .. } => ErrorKind::BuildFailed,
+            Self::PortTaken(_) => ErrorKind::PortTaken,
+            Self::DiskFull(_) => ErrorKind::DiskFull,
+            Self::Gone(_) => ErrorKind::EngineGone,
+            Self::ContextChanged { .. } => ErrorKind::ContextChanged,
+            Self::Other(_) => ErrorKind::EngineRefused,
+        }
+    }
+
+    /// The kind of a step's failure: but for the engine's own end, it is what its phase was for.
+    pub fn kind_in(&self, phase: Phase) -> ErrorKind {
+        let (kind, general) = (self.kind(), phase.failure_kind());
+        let is_the_engine =
+            matches!(kind, ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone);
+        if is_the_engine || kind.code() == general.code() { kind } else { general }
+    }
+
+    /// What helps, where more does than trying again.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Denied(_) => "`docker login REGISTRY` stores credentials",
+            Self::RegistryUnreachable(_) => {
+                "`--network internal` asks the internal registry only, `--offline` asks none"
+            }
+            Self::Stalled { .. } => {
+                "name a mirror below [mirrors] in .config/xtask.toml; `stall` there is how many seconds of silence are too many"
+            }
+            Self::PortTaken(_) => "`ss -ltnp` shows who listens where; another `--port` is another port",
+            Self::DiskFull(_) => {
+                "`docker system df` shows what takes the space, `docker builder prune` frees some of it"
+            }
+            Self::Gone(_) => {
+                "`cargo xtask doctor` shows whether it is back; the same command goes on from here"
+            }
+            Self::ContextChanged { .. } => "run the same command again when nothing else writes to the tree",
+            _ => return None,
+        })
+    }
+
+    /// What helps against a pull of an image that failed.
+    pub fn hint_for_pull(&self, reference: &Reference) -> Option<String> {
+        match self {
+            Self::Denied(said) => Some(
+                unread_login(said, reference.domain())
+                    .unwrap_or_else(|| format!("`docker login {}` stores credentials", reference.domain())),
+            ),
+            Self::RegistryUnreachable(said) => certificate(said, reference.domain()),
+            Self::DiskFull(_) | Self::Stalled { .. } => self.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    /// What helps against a push of an image that failed.
+    pub fn hint_for_push(&self, reference: &Reference) -> Option<String> {
+        let (domain, path) = (reference.domain(), reference.path());
+        Some(match self {
+            Self::Denied(said) => unread_login(said, domain).unwrap_or_else(|| {
+                format!("`docker login {domain}` stores a login; it has to be one that may push to {path}")
+            }),
+            Self::ReadOnly(_) => {
+                format!("whoever runs {domain} can end its read-only mode; `--registry` names another registry")
+            }
+            Self::RegistryUnreachable(said) => certificate(said, domain).unwrap_or_else(|| {
+                let scheme = if reference.is_on_this_machine() { "http" } else { "https" };
+                format!(
+                    "`curl -i {scheme}://{domain}/v2/` shows whether it runs; `--registry` names another registry"
+                )
+            }),
+            Self::Stalled { .. } => {
+                "`stall` in .config/xtask.toml is how many seconds of silence are too many".to_owned()
+            }
+            Self::Unreachable { .. }
+            | Self::Unfit { .. }
+            | Self::NotFound(_)
+            | Self::Transient { .. }
+            | Self::BuildFailed { .. }
+            | Self::PortTaken(_)
+            | Self::DiskFull(_)
+            | Self::Gone(_)
+            | Self::ContextChanged { .. }
+            | Self::Other(_) => return self.hint().map(str::to_owned),
+        })
+    }
+}
+
+/// What helps where docker's file of logins could not be used: `docker login` reads it too.
+fn unread_login(said: &str, domain: &str) -> Option<String> {
+    let is_unread = said.contains(ASKED_WITHOUT_LOGIN);
+    is_unread
+        .then(|| format!("mend that file, or move it away and let `docker login {domain}` write a new one"))
+}
+
+/// What helps where an engine and a registry do not trust each other.
+fn certificate(said: &str, domain: &str) -> Option<String> {
+    let hints = [
+        (" expired at ", format!("whoever runs {domain} has to renew it")),
+        (" is valid from ", "`date` on the engine's machine shows whether its clock is right".to_owned()),
+        (
+            "who signed the certificate",
+            format!(
+                "on the engine's machine, /etc/docker/certs.d/{domain}/ca.crt is where the signer's certificate goes"
+            ),
+        ),
+        (
+            "speaks plain HTTP",
+            format!(
+                "`\"insecure-registries\": [\"{domain}\"]` in the engine's /etc/docker/daemon.json allows that"
+            ),
+        ),
+    ];
+    hints.into_iter().find(|(sign, _)| said.contains(sign)).map(|(_, hint)| hint)
+}

@@ -1,0 +1,168 @@
+//! Why steps fail: the error, its kind and what helps.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use std::path::PathBuf;
+
+use super::pull::PullError;
+use crate::base_images::artifact::ArtifactError;
+use crate::base_images::local_registry::RegistryError as LocalRegistryError;
+use crate::engine::EngineError;
+use crate::model::{ErrorKind, Phase, Reference};
+use crate::registry::RegistryError;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The engine said no.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A build failed; the Dockerfile that it is about.
+    #[error("{}", .0.told_at(.1))]
+    Build(EngineError, String),
+    /// A push failed; the name that was pushed.
+    #[error("{0}")]
+    Push(EngineError, Reference),
+    /// No source gave the image.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// An artifact cannot be had, or is not what it was.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The file that the step is about could not be written: what the system said.
+    #[error("{0}")]
+    File(String),
+    /// A file or folder could not be removed.
+    #[error("cannot remove {}: {cause}", path.display())]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// The store is not as planned.
+    #[error("{0}")]
+    Unverified(String),
+    /// An image that was tried is not as it has to be.
+    #[error("{0}")]
+    Smoke(String),
+    /// No registry on this machine.
+    #[error(transparent)]
+    Registry(#[from] LocalRegistryError),
+    /// A registry cannot be asked what it has.
+    #[error(transparent)]
+    Lookup(#[from] RegistryError),
+    /// A registry has something else than was pushed.
+    #[error("{}: the registry {found}, but {expected} was pushed", reference.familiar())]
+    Differs {
+        /// What was pushed.
+        reference: Reference,
+        /// What the registry has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
+}
+
+impl StepError {
+    /// Where in the tree it failed, if it was an instruction.
+    pub fn place(&self) -> Option<String> {
+        match self {
+            Self::Build(error, dockerfile) => error.place(dockerfile),
+            _ => None,
+        }
+    }
+
+    /// What a failed instruction printed.
+    pub fn last_lines(&self) -> Vec<String> {
+        match self {
+            Self::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The kind of failure. In a build, everything but the engine's own end is a failed build: the log has what it came
+    /// from.
+    pub fn kind(&self, phase: Phase) -> ErrorKind {
+        match self {
+            Self::Engine(error) | Self::Build(error, _) | Self::Push(error, _) => error.kind_in(phase),
+            Self::Pull(error) => error.kind(phase),
+            Self::Artifact(error) => error.kind(),
+            Self::File(_) | Self::Remove { .. } => ErrorKind::File,
+            Self::Unverified(_) => ErrorKind::VerifyFailed,
+            Self::Smoke(_) => ErrorKind::Unhealthy,
+            Self::Registry(_) => ErrorKind::LocalRegistry,
+            Self::Lookup(error) => error.kind(),
+            Self::Differs { .. } => ErrorKind::DigestMismatch,
+        }
+    }
+
+    /// What helps, beside the command that tries again.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Engine(error) | Self::Build(error, _) => error.hint().map(str::to_owned),
+            Self::Push(error, reference) => error.hint_for_push(reference),
+            Self::Pull(error) => error.hint(),
+            Self::Registry(LocalRegistryError::NoSource) => {
+                Some("the same command with `--bootstrap` installs docker-registry".to_owned())
+            }
+            Self::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
+            Self::Artifact(_)
+            | Self::File(_)
+            | Self::Remove { .. }
+            | Self::Unverified(_)
+            | Self::Smoke(_)
+            | Self::Registry(_)
+            | Self::Lookup(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ASKED_WITHOUT_LOGIN;
+    use crate::model::PullSource;
+
+    #[test]
+    fn the_phase_says_what_an_engines_error_means() {
+        let denied = || StepError::Engine(EngineError::Denied("x".to_owned()));
+        let other = || StepError::Engine(EngineError::Other("x".to_owned()));
+        for (phase, error, kind) in [
+            (Phase::Push, denied(), "access-denied"),
+            (Phase::Build, denied(), "build-failed"),
+            (Phase::Build, StepError::Engine(EngineError::Gone("x".to_owned())), "engine-gone"),
+            (Phase::Prefetch, other(), "pull-failed"),
+            (Phase::Save, other(), "engine-refused"),
+            (Phase::Verify, other(), "verify-failed"),
+            (Phase::Test, StepError::Smoke("x".to_owned()), "unhealthy"),
+        ] {
+            assert_eq!(error.kind(phase).name(), kind, "{phase}: {error}");
+        }
+        let nothing = PullError { reference: "alpine:3".parse().unwrap(), failed: Vec::new() };
+        assert_eq!(StepError::Pull(nothing).kind(Phase::Prefetch), ErrorKind::NotHere);
+    }
+
+    #[test]
+    fn a_file_of_logins_that_cannot_be_read_is_no_place_to_log_in_to() {
+        let reference: Reference = "r.example/a:1".parse().unwrap();
+        for (said, helps) in [
+            (format!("r.example {ASKED_WITHOUT_LOGIN} (config.json:1:3): no"), "mend that file"),
+            ("no".to_owned(), "`docker login r.example`"),
+        ] {
+            let denied = || EngineError::Denied(said.clone());
+            let failed = vec![(PullSource::Registry(reference.clone()), denied())];
+            let pull = StepError::Pull(PullError { reference: reference.clone(), failed });
+            for error in [pull, StepError::Push(denied(), reference.clone())] {
+                let hint = error.hint().unwrap();
+                assert!(hint.starts_with(helps), "{hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_registry_to_run_it_is_said_how_to_get_one() {
+        let hint = StepError::Registry(LocalRegistryError::NoSource).hint();
+        assert!(hint.is_some_and(|hint| hint.contains("--bootstrap")));
+    }
+}

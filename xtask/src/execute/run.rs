@@ -1,0 +1,124 @@
+//! Runs a plan: its stages in order, each phase's steps side by side.
+//!
+//! In: a plan and what it is done with. Out: events meanwhile, a [`RunReport`]. What has to be planned again on the way is
+//! asked of a [`Replan`] that is handed in: nothing is decided here.
+
+use super::pull::MakeBase;
+use super::{Execution, Outcomes, PhaseReport};
+use crate::engine::Engine;
+use crate::model::{ErrorKind, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step};
+
+/// What came of a run so far, and in the end.
+#[derive(Debug, Default)]
+pub struct RunReport {
+    /// How each step ended.
+    pub outcomes: Outcomes,
+    /// How many ended how; the time is nobody's yet.
+    pub stats: RunStats,
+    /// What kind of failure each was.
+    pub failures: Vec<(Phase, ErrorKind)>,
+    /// The phase that ran last, and which of all it was, counted from 1.
+    pub last: Option<(Phase, usize)>,
+}
+
+/// Plans again what only the steps before it tell, and keeps what is worth knowing of those.
+pub trait Replan {
+    /// What keeps a run from going on.
+    type Error;
+
+    /// A stage is about to begin: its plan may change now.
+    ///
+    /// # Errors
+    /// What keeps the run from going on.
+    fn before(
+        &mut self,
+        stage: &Stage,
+        plan: &mut Plan,
+        report: &RunReport,
+    ) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// A stage is over; `changed` says whether any step of it was begun.
+    ///
+    /// # Errors
+    /// What keeps the run from going on.
+    fn after(
+        &mut self,
+        stage: &Stage,
+        plan: &Plan,
+        report: &RunReport,
+        changed: bool,
+    ) -> impl Future<Output = Result<(), Self::Error>>;
+}
+
+/// For plans that stay as they are.
+#[derive(Debug)]
+pub struct AsPlanned;
+
+impl Replan for AsPlanned {
+    type Error = std::convert::Infallible;
+
+    async fn before(&mut self, _: &Stage, _: &mut Plan, _: &RunReport) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn after(&mut self, _: &Stage, _: &Plan, _: &RunReport, _: bool) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// Runs the stages of a plan. `of` is how many phases the command has, with those of other plans. What failed is in the
+/// report, and the run goes on as each stage says.
+///
+/// # Errors
+/// What planning again came to.
+pub async fn run<E: Engine, M: MakeBase, R: Replan>(
+    execution: &Execution<'_, E, M>,
+    plan: &mut Plan,
+    of: usize,
+    replan: &mut R,
+    report: &mut RunReport,
+) -> Result<(), R::Error> {
+    for stage in plan.stages.clone() {
+        replan.before(&stage, plan, report).await?;
+        let (position, told) = match report.last {
+            // The same phase goes on: what it leaves out is told already.
+            Some((phase, position)) if phase == stage.phase => (position, true),
+            last => (last.map_or(0, |(_, position)| position) + 1, false),
+        };
+        let is_open = |step: &&Step| step.phase == stage.phase && !report.outcomes.contains_key(&step.id);
+        let steps: Vec<Step> = plan.steps.iter().filter(is_open).cloned().collect();
+        if told && steps.is_empty() {
+            continue;
+        }
+        let of_phase = |skipped: &&Skipped| skipped.phase == stage.phase && !told;
+        let skipped: Vec<&Skipped> = plan.skipped.iter().filter(of_phase).collect();
+        report.last = Some((stage.phase, position));
+        let phase = execution.run_phase(&stage, (position, of), &steps, &skipped, &mut report.outcomes).await;
+        let changed = !phase.changed_nothing();
+        let failed = report.add(stage.phase, phase, &skipped);
+        replan.after(&stage, plan, report, changed).await?;
+        if execution.cancel.is_cancelled() || (failed && stage.on_failure != OnFailure::GoOn) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl RunReport {
+    /// Adds a phase; whether anything of it failed.
+    fn add(&mut self, phase: Phase, report: PhaseReport, skipped: &[&Skipped]) -> bool {
+        let before = self.failures.len();
+        self.stats.done += report.done;
+        self.stats.cancelled += report.cancelled;
+        self.stats.skipped += report.skipped;
+        self.stats.failed += report.failures.len();
+        self.failures.extend(report.failures.into_iter().map(|kind| (phase, kind)));
+        for skipped in skipped {
+            self.stats.count(skipped.why.outcome());
+            if skipped.why.outcome() == Outcome::Failed {
+                self.failures.push((phase, skipped.why.kind(phase)));
+            }
+        }
+        self.failures.len() > before
+    }
+}
