@@ -2,7 +2,7 @@
 //! for them any more.
 //!
 //! Such a name says all that a later run has to know when a load was killed: which name it was, what got it, and whose
-//! load that was. `xtask-load-before/PID-MACHINE-START/IDENTITY/DOMAIN/PATH:TAG`.
+//! load that was. `xtask-load-before/PID-MACHINE-START/IDENTITYDOMAIN/PATH:TAG`.
 
 use std::fmt::Write as _;
 
@@ -14,6 +14,8 @@ use crate::os::{ProcessId, host_name};
 
 /// Begins all of them.
 const BEFORE: &str = "xtask-load-before";
+/// Hex digits of an identity. They stand before the domain, which may begin with what no part of a path may begin with.
+const IDENTITY: usize = 12;
 /// Hex digits that tell machines, and processes of one number.
 const MARK: usize = 8;
 
@@ -33,18 +35,19 @@ impl Waiting {
     /// For a name that this process gives to another image; none when no reference can say all that.
     pub fn new(name: &Reference, brought: &Identity) -> Option<Self> {
         let owner = owner(std::process::id())?;
-        let brought = brought.digest().short().to_owned();
+        let brought = beginning(brought).to_owned();
         let (domain, path) = (escaped(name.domain()), name.path());
         let tag = name.tag()?;
-        let under = format!("{BEFORE}/{owner}/{brought}/{domain}/{path}:{tag}").parse().ok()?;
+        let under = format!("{BEFORE}/{owner}/{brought}{domain}/{path}:{tag}").parse().ok()?;
         Some(Self { name: name.clone(), under, owner, brought })
     }
 
     /// What such a name says; none for any other.
     pub fn read(under: &Reference) -> Option<Self> {
         let rest = under.path().strip_prefix(BEFORE)?.strip_prefix('/')?;
-        let mut parts = rest.splitn(4, '/');
-        let (owner, brought, domain, path) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let mut parts = rest.splitn(3, '/');
+        let (owner, of, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let (brought, domain) = of.split_at_checked(IDENTITY)?;
         let name = format!("{}/{path}:{}", unescaped(domain)?, under.tag()?).parse().ok()?;
         under.is_of_docker_hub().then(|| Self {
             name,
@@ -100,10 +103,14 @@ pub async fn left(engine: &AnyEngine, observed: &Observed) -> Result<Vec<(Waitin
     let mut left = Vec::new();
     for waiting in names.filter_map(Waiting::read).filter(Waiting::is_over) {
         let has_it = engine.details(&waiting.name).await?;
-        let is_free = has_it.is_none_or(|details| details.identity.digest().short() == waiting.brought);
+        let is_free = has_it.is_none_or(|details| beginning(&details.identity) == waiting.brought);
         left.push((waiting, if is_free { Remedy::GiveBack } else { Remedy::LetGo }));
     }
     Ok(left)
+}
+
+fn beginning(identity: &Identity) -> &str {
+    &identity.digest().hex()[..IDENTITY]
 }
 
 /// What tells a process from all others.
@@ -149,17 +156,23 @@ mod tests {
 
     #[test]
     fn a_name_says_what_it_was() {
-        for name in
-            ["alpine:3.19", "127.0.0.1:5000/a/b_c:V1", "Registry.example/x", "quay.io/a__b/c-d:latest"]
-        {
+        for name in [
+            "alpine:3.19",
+            "127.0.0.1:5000/a/b_c:V1",
+            "Registry.example/x",
+            "[::1]:5000/x",
+            "quay.io/a__b/c-d:latest",
+        ] {
             let name: Reference = name.parse().expect(name);
             let waiting = Waiting::new(&name, &identity(1)).expect("fits");
             assert_eq!(Waiting::read(&waiting.under), Some(waiting.clone()), "{}", waiting.under);
             assert!(!waiting.is_over(), "this process runs");
         }
-        for name in
-            ["alpine:3.19", "xtask-load-before:1-2", "r.example/xtask-load-before/1-a-b/c/docker.io/x:1"]
-        {
+        for name in [
+            "alpine:3.19",
+            "xtask-load-before:1-2",
+            "r.example/xtask-load-before/1-a-b/0123456789abdocker.io/x:1",
+        ] {
             assert_eq!(Waiting::read(&name.parse().expect(name)), None, "{name}");
         }
     }
