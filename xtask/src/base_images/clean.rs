@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Digest, LocalImage, Observed, Phase, Plan, Reason, Reference, Skipped, labels};
+use crate::model::{ImageId, LocalImage, Observed, Phase, Plan, Reason, Reference, Skipped, labels};
 
 /// What decides.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct CleanInput<'a> {
     /// The versions that are meant; empty is all.
     pub versions: &'a [String],
     /// The images of all containers, running or not.
-    pub used: &'a BTreeSet<Digest>,
+    pub used: &'a BTreeSet<ImageId>,
 }
 
 /// The names to take away, and what is kept with the reason. An image goes as a whole or not at all: one that a

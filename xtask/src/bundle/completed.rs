@@ -108,7 +108,7 @@ fn with_layers(
 mod tests {
     use super::*;
     use crate::bundle::manifest::Descriptor;
-    use crate::model::Identity;
+    use crate::model::{Identity, ImageId};
 
     fn digest(byte: u8) -> Digest {
         Digest::from_sha256(&[byte; 32])
@@ -125,7 +125,7 @@ mod tests {
         let image = made_here(
             "a:1".parse().unwrap(),
             config,
-            Identity::of_stored(&digest(7)),
+            Identity::of_stored(&ImageId::new(digest(7))),
             vec![layer(1, 11), layer(2, 12)],
         );
         let held = |digest_of: &Digest| *digest_of == digest(12);

@@ -224,10 +224,10 @@ async fn ask(engine: &AnyEngine, reference: &Reference) -> Result<Asked, FetchEr
         .map_err(|source| FetchError::Engine { subject: reference.familiar(), source })?;
     let details = details.ok_or_else(|| FetchError::Missing(reference.clone()))?;
     // A store that keeps no manifests knows those of registries, and they are never the ID of an image.
-    let has_manifest = details.repo_digests.iter().any(|known| known.digest() == Some(&details.id));
+    let has_manifest = details.repo_digests.iter().any(|known| known.digest() == Some(details.id.digest()));
     Ok(Asked {
         reference: reference.clone(),
-        id: details.id,
+        id: details.id.digest().clone(),
         identity: details.identity,
         platform: details.platform,
         has_manifest,

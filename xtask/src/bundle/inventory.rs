@@ -18,7 +18,7 @@ use super::inspect::Inspection;
 use super::manifest::{BundleManifest, Member, StoredImage, chain_ids};
 use super::open::Bundle;
 use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::model::{Digest, Identity, ImageDetails, Reference};
+use crate::model::{Digest, Identity, ImageDetails, ImageId, Reference};
 
 /// The version of the file. Version 1 had image IDs, which mean nothing to another kind of store.
 pub const VERSION: u32 = 2;
@@ -53,7 +53,7 @@ pub struct Inventory {
 /// The engine's.
 pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inventory, EngineError> {
     let observed = engine.observe().await?;
-    let named: Vec<(Digest, Vec<Reference>)> = observed
+    let named: Vec<(ImageId, Vec<Reference>)> = observed
         .images()
         .iter()
         .map(|image| (image.id.clone(), image.names.iter().chain(&image.digests).cloned().collect()))
@@ -77,7 +77,7 @@ pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inv
     for (names, details) in details {
         if let Some(details) = details {
             inventory.layers.extend(chain_ids(&details.layers));
-            inventory.ids.insert(details.id, details.identity.clone());
+            inventory.ids.insert(details.id.digest().clone(), details.identity.clone());
             inventory.images.entry(details.identity).or_default().extend(names);
         }
     }

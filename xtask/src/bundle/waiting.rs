@@ -149,9 +149,10 @@ fn unescaped(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ImageId;
 
     fn identity(byte: u8) -> Identity {
-        Identity::of_stored(&Digest::from_sha256(&[byte; 32]))
+        Identity::of_stored(&ImageId::new(Digest::from_sha256(&[byte; 32])))
     }
 
     #[test]

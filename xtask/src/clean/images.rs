@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fingerprint::canonical::Parts;
 use crate::model::{
-    Digest, LocalImage, Observed, Phase, Plan, Reason, Reference, Skipped, Step, StepId, StepKind, labels,
+    ImageId, LocalImage, Observed, Phase, Plan, Reason, Reference, Skipped, Step, StepId, StepKind, labels,
 };
 use crate::rebuild::lineage::NAMESPACE;
 
@@ -29,7 +29,7 @@ pub struct ImageInput<'a> {
     /// The stages that its images keep; none when that cannot be told: why.
     pub stages: Result<&'a BTreeSet<Reference>, &'a str>,
     /// The images of all containers, running or not, with what each is called.
-    pub containers: &'a BTreeMap<Digest, String>,
+    pub containers: &'a BTreeMap<ImageId, String>,
     /// What the images of the tree are called, without registry and tag.
     pub made: &'a BTreeSet<String>,
     /// Which of its other tags are chosen.
@@ -46,14 +46,14 @@ pub struct Tags {
     /// None, unless one of the others says so: somebody who names no tag may want each.
     pub stay: bool,
     /// Days since each image was built, by its ID.
-    pub ages: BTreeMap<Digest, u64>,
+    pub ages: BTreeMap<ImageId, u64>,
 }
 
 /// An image that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Going {
     /// Which.
-    pub id: Digest,
+    pub id: ImageId,
     /// Its steps; it is gone after the last of them.
     pub steps: Vec<StepId>,
 }
@@ -70,7 +70,7 @@ pub fn plan(input: &ImageInput<'_>) -> (Plan, Vec<Going>) {
     ours.sort_by_key(|image| (image.names.first().map(Reference::familiar), image.id.clone()));
     let goes: Vec<(&LocalImage, Result<Vec<Reason>, Reason>)> =
         ours.iter().filter_map(|image| Some((*image, judge(input, image)?))).collect();
-    let leaving: BTreeSet<&Digest> =
+    let leaving: BTreeSet<&ImageId> =
         goes.iter().filter(|(_, verdict)| verdict.is_ok()).map(|(image, _)| &image.id).collect();
     // One after the other: an engine answers two that take the last names of one image away with a conflict.
     let mut after: Vec<StepId> = Vec::new();
@@ -173,7 +173,7 @@ fn is_name_of(name: &Reference, title: &str) -> bool {
 }
 
 /// An image that stays and was built on this one, as its label says.
-fn stands_on(input: &ImageInput<'_>, image: &LocalImage, leaving: &BTreeSet<&Digest>) -> Option<Reason> {
+fn stands_on(input: &ImageInput<'_>, image: &LocalImage, leaving: &BTreeSet<&ImageId>) -> Option<Reason> {
     // What has no name cannot be built on again.
     if image.names.is_empty() {
         return None;

@@ -14,7 +14,7 @@ use crate::engine::{AnyEngine, Engine as _};
 use crate::graph::ImageGraph;
 use crate::inside;
 use crate::model::{
-    Brought, Digest, Identity, Image, ImageDetails, ImageSource, Observed, Reference, Triggers, Upstreams,
+    Brought, Identity, Image, ImageDetails, ImageId, ImageSource, Observed, Reference, Triggers, Upstreams,
 };
 
 /// Where it is remembered, relative to the root.
@@ -33,9 +33,9 @@ pub(super) struct Remembered {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
     /// By image ID; null where an engine lists an image and does not tell of it.
-    images: BTreeMap<Digest, Option<ToldImage>>,
+    images: BTreeMap<ImageId, Option<ToldImage>>,
     /// Which image a name stood for.
-    names: BTreeMap<Reference, Digest>,
+    names: BTreeMap<Reference, ImageId>,
 }
 
 /// One image.
@@ -55,7 +55,7 @@ impl Remembered {
 
     /// What the images bring that all known names stood for.
     pub(super) fn guess(&self) -> Triggers {
-        let of = |(name, id): (&Reference, &Digest)| Some((name.clone(), self.told.of(id)?));
+        let of = |(name, id): (&Reference, &ImageId)| Some((name.clone(), self.told.of(id)?));
         self.told.names.iter().filter_map(of).filter(|(_, brought)| is_told(brought)).collect()
     }
 
@@ -69,7 +69,7 @@ impl Remembered {
         upstreams: &Upstreams,
     ) -> Triggers {
         let before = self.told.clone();
-        let found: Vec<(&Reference, Reference, Digest)> = names
+        let found: Vec<(&Reference, Reference, ImageId)> = names
             .iter()
             .filter_map(|name| {
                 let (found, image) = upstreams.find(name, observed)?;
@@ -78,9 +78,9 @@ impl Remembered {
                 Some((*name, asked.clone(), image.id.clone()))
             })
             .collect();
-        let here: BTreeMap<&Reference, &Digest> = found.iter().map(|(name, _, id)| (*name, id)).collect();
-        let is_unknown = |id: &Digest| !self.told.images.contains_key(id);
-        let unknown: BTreeMap<&Digest, &Reference> =
+        let here: BTreeMap<&Reference, &ImageId> = found.iter().map(|(name, _, id)| (*name, id)).collect();
+        let is_unknown = |id: &ImageId| !self.told.images.contains_key(id);
+        let unknown: BTreeMap<&ImageId, &Reference> =
             found.iter().filter(|(.., id)| is_unknown(id)).map(|(_, found, id)| (id, found)).collect();
         let answers: Vec<_> = futures_util::stream::iter(unknown)
             .map(|(id, name)| async move { (id, engine.details(name).await) })
@@ -124,7 +124,7 @@ impl Remembered {
 }
 
 impl Told {
-    fn of(&self, id: &Digest) -> Option<Brought> {
+    fn of(&self, id: &ImageId) -> Option<Brought> {
         let told = self.images.get(id)?.clone();
         Some(told.map_or(Brought::Unknown, |told| Brought::Known(told.triggers)))
     }
@@ -132,7 +132,7 @@ impl Told {
     /// Forgets all but these names and the images that they stand for.
     fn keep(&mut self, names: &BTreeSet<&Reference>) {
         self.names.retain(|name, _| names.contains(name));
-        let named: BTreeSet<&Digest> = self.names.values().collect();
+        let named: BTreeSet<&ImageId> = self.names.values().collect();
         self.images.retain(|id, _| named.contains(id));
     }
 }

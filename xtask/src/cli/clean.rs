@@ -24,7 +24,7 @@ use crate::clean::reclaim::{self, Stack};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::fingerprint::canonical::Parts;
-use crate::model::{Digest, Phase, Plan, Reason, Step, StepId, StepKind, labels};
+use crate::model::{ImageId, Phase, Plan, Reason, Step, StepId, StepKind, labels};
 use crate::plan::Request;
 use crate::report::record::{LATEST, RUNS_FOLDER, is_id};
 use crate::tree;
@@ -168,7 +168,7 @@ async fn look_at_images(
     world: &World,
     args: &args::Clean,
     engine: &AnyEngine,
-    containers: &BTreeMap<Digest, String>,
+    containers: &BTreeMap<ImageId, String>,
 ) -> Result<Weighed, EngineError> {
     let needed = needs::names(session, world);
     let stages = needs::stages(session, world);

@@ -15,7 +15,7 @@ use super::EngineError;
 use super::bollard::DockerEngine;
 use super::classify::classify;
 use super::http::{chain, empty, target};
-use crate::model::{Digest, Reference};
+use crate::model::{ImageId, Reference};
 
 /// Bytes on their way. An error ends it.
 pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
@@ -26,7 +26,7 @@ pub struct Loaded {
     /// The names that its images were given.
     pub names: Vec<Reference>,
     /// Images that came without a name.
-    pub ids: Vec<Digest>,
+    pub ids: Vec<ImageId>,
 }
 
 /// Asks for an archive of these images: docker-archive before Engine 25, an image layout with both kinds of index
@@ -75,7 +75,7 @@ impl Loaded {
     fn take(&mut self, line: &str) {
         let line = line.trim();
         if let Some(id) = line.strip_prefix("Loaded image ID: ") {
-            self.ids.extend(id.parse::<Digest>());
+            self.ids.extend(id.parse::<ImageId>());
         } else if let Some(name) = line.strip_prefix("Loaded image: ") {
             self.names.extend(name.parse::<Reference>());
         }
@@ -85,10 +85,11 @@ impl Loaded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Digest;
 
     #[test]
     fn what_was_loaded_is_read() {
-        let id = Digest::from_sha256(&[7; 32]);
+        let id = ImageId::new(Digest::from_sha256(&[7; 32]));
         let mut loaded = Loaded::default();
         for line in
             ["Loaded image: alpine:3\n", &format!("Loaded image ID: {id}\n"), "The image x:1 already exists"]

@@ -19,8 +19,8 @@ use super::{
     ByteStream, Engine, EngineError, Loaded, OnProgress, archive, build, container, observe, transfer,
 };
 use crate::model::{
-    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, LocalImage,
-    LogStream, Observed, Platform, Reference,
+    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
+    LocalImage, LogStream, Observed, Platform, Reference,
 };
 
 /// Seconds that a plain question may take. A store of thousands of images on a slow disk takes minutes over its list.
@@ -173,7 +173,7 @@ impl Engine for DockerEngine {
         root: &Path,
         spec: &BuildSpec,
         progress: OnProgress<'_>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         self.fit_to_build()?;
         build::build(self, root, spec, progress).await
     }
@@ -188,7 +188,7 @@ impl Engine for DockerEngine {
         reference: &Reference,
         platform: &Platform,
         labels: &BTreeMap<String, String>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         transfer::import(self, tar, reference, platform, labels).await
     }
 
@@ -208,11 +208,11 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn remove_unnamed(&self, id: &Digest) -> Result<(), EngineError> {
+    async fn remove_unnamed(&self, id: &ImageId) -> Result<(), EngineError> {
         container::remove_unnamed(self, id).await
     }
 
-    async fn layers(&self, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+    async fn layers(&self, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
         container::layers(self, id).await
     }
 

@@ -28,7 +28,7 @@ use super::stall::Watch;
 use super::trace::{Failure, Trace, exit_code, instruction};
 use super::{EngineError, OnProgress, Progress};
 use crate::dockerfile;
-use crate::model::{BuildSpec, Digest, InlineCache, LogStream};
+use crate::model::{BuildSpec, Digest, ImageId, InlineCache, LogStream};
 
 /// A disk that is full ends an instruction soon: it is among so many last words.
 const LAST: usize = 10;
@@ -60,7 +60,7 @@ pub(super) async fn build(
     root: &Path,
     spec: &BuildSpec,
     progress: OnProgress<'_>,
-) -> Result<Digest, EngineError> {
+) -> Result<ImageId, EngineError> {
     let mut image = None;
     for pass in passes(engine.api, spec) {
         image = build_once(engine, root, &pass, progress).await?;
@@ -74,7 +74,7 @@ async fn build_once(
     root: &Path,
     pass: &Pass<'_>,
     progress: OnProgress<'_>,
-) -> Result<Option<Digest>, EngineError> {
+) -> Result<Option<ImageId>, EngineError> {
     let spec = &*pass.spec;
     let name = dockerfile_name(spec);
     let context = Arc::new(Tree::of_context(root.join(&spec.context), spec)?);
@@ -148,7 +148,7 @@ async fn follow(
     spec: &BuildSpec,
     trace: &mut Trace,
     progress: OnProgress<'_>,
-) -> Result<Option<Digest>, Stop> {
+) -> Result<Option<ImageId>, Stop> {
     let mut lines = engine.wire.call(request, spec.image.as_str()).await?.lines();
     let mut image = None;
     let mut watch = Watch::new(engine.stall, None);

@@ -18,7 +18,7 @@ use super::http::{Answer, empty, full, target};
 use super::observe::references;
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, Identity,
-    ImageDetails, LocalImage, LogStream, Platform, Reference, RunConfig, RunHealthcheck,
+    ImageDetails, ImageId, LocalImage, LogStream, Platform, Reference, RunConfig, RunHealthcheck,
 };
 
 /// No more of what a command or a container printed is kept.
@@ -289,7 +289,7 @@ pub(super) async fn list(engine: &DockerEngine, label: &str) -> Result<Vec<Conta
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Image {
-    id: Digest,
+    id: ImageId,
     #[serde(default)]
     size: u64,
     repo_digests: Option<Vec<String>>,
@@ -365,7 +365,7 @@ fn platform(image: &Image) -> Platform {
 
 /// Removes an image by its ID. Engines take an ID for the one name that it may have got since it was listed, so that
 /// is looked at first. Parents without a name are not ours to judge.
-pub(super) async fn remove_unnamed(engine: &DockerEngine, id: &Digest) -> Result<(), EngineError> {
+pub(super) async fn remove_unnamed(engine: &DockerEngine, id: &ImageId) -> Result<(), EngineError> {
     let path = format!("/images/{id}");
     let about = format!("image {}", id.short());
     let looked = ask(engine, Method::GET, &format!("{path}/json"), &[], None, &about).await;
@@ -379,7 +379,7 @@ pub(super) async fn remove_unnamed(engine: &DockerEngine, id: &Digest) -> Result
 }
 
 /// The layers of an image, lowest first.
-pub(super) async fn layers(engine: &DockerEngine, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+pub(super) async fn layers(engine: &DockerEngine, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
     let path = format!("/images/{id}/json");
     match absent_is_fine(ask(engine, Method::GET, &path, &[], None, id.short()).await)? {
         Some(answer) => {

@@ -18,7 +18,7 @@ use self::content::Content;
 use super::{ByteStream, Engine, EngineError, Loaded, OnProgress, Progress};
 use crate::model::{
     BuildSpec, Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails,
-    LocalImage, LogStream, Observed, Platform, Reference, Unit,
+    ImageId, LocalImage, LogStream, Observed, Platform, Reference, Unit,
 };
 
 pub use containers::FakeBehaviour;
@@ -87,7 +87,7 @@ pub struct FakeBuild {
     /// The context paths that were there to be read.
     pub files: Vec<String>,
     /// The image that came of it; none while it runs and when it failed.
-    pub id: Option<Digest>,
+    pub id: Option<ImageId>,
 }
 
 /// An engine in memory. A clone speaks to the same store.
@@ -104,7 +104,7 @@ struct State {
     builds: Vec<FakeBuild>,
     containers: containers::Containers,
     /// What images are made of, by their ID.
-    contents: HashMap<Digest, Content>,
+    contents: HashMap<ImageId, Content>,
 }
 
 struct Script {
@@ -329,7 +329,7 @@ impl Engine for FakeEngine {
         root: &Path,
         spec: &BuildSpec,
         progress: OnProgress<'_>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         let index = {
             let mut state = self.state();
             let files = spec.files.entries().iter().map(|file| file.path.clone()).collect();
@@ -379,7 +379,7 @@ impl Engine for FakeEngine {
         reference: &Reference,
         platform: &Platform,
         labels: &BTreeMap<String, String>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         self.enter(Verb::Import, reference.familiar()).await?;
         let content = std::fs::read(tar)
             .map_err(|error| EngineError::Other(format!("cannot read {}: {error}", tar.display())))?;
@@ -430,7 +430,7 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    async fn remove_unnamed(&self, id: &Digest) -> Result<(), EngineError> {
+    async fn remove_unnamed(&self, id: &ImageId) -> Result<(), EngineError> {
         self.enter(Verb::RemoveUnnamed, id.short().to_owned()).await?;
         let mut state = self.state();
         let named = state.images.iter().find(|image| image.id == *id).and_then(|image| image.names.first());
@@ -444,7 +444,7 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    async fn layers(&self, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+    async fn layers(&self, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
         self.enter(Verb::Layers, id.short().to_owned()).await?;
         let state = self.state();
         Ok(state.images.iter().any(|image| image.id == *id).then(|| state.layers(id)))

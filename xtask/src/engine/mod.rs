@@ -34,8 +34,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::model::{
-    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, LocalImage,
-    LogStream, Observed, Platform, Reference, Unit,
+    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
+    LocalImage, LogStream, Observed, Platform, Reference, Unit,
 };
 use crate::retry::Retriable;
 
@@ -122,7 +122,7 @@ pub trait Engine: Send + Sync {
         root: &Path,
         spec: &BuildSpec,
         progress: OnProgress<'_>,
-    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+    ) -> impl Future<Output = Result<ImageId, EngineError>> + Send;
 
     /// Pushes to the registry in the name; returns the manifest's digest as the registry took it.
     fn push(
@@ -138,7 +138,7 @@ pub trait Engine: Send + Sync {
         reference: &Reference,
         platform: &Platform,
         labels: &BTreeMap<String, String>,
-    ) -> impl Future<Output = Result<Digest, EngineError>> + Send;
+    ) -> impl Future<Output = Result<ImageId, EngineError>> + Send;
 
     /// An archive of these images with all their layers, as `docker save` gives it.
     fn save(&self, references: &[Reference]) -> impl Future<Output = Result<ByteStream, EngineError>> + Send;
@@ -166,10 +166,10 @@ pub trait Engine: Send + Sync {
 
     /// Removes an image that has no name; one that has got a name, or that a container uses, is an error. Absent is
     /// fine.
-    fn remove_unnamed(&self, id: &Digest) -> impl Future<Output = Result<(), EngineError>> + Send;
+    fn remove_unnamed(&self, id: &ImageId) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// The digests of an image's layers, uncompressed, lowest first; none when the store lacks it.
-    fn layers(&self, id: &Digest) -> impl Future<Output = Result<Option<Vec<Digest>>, EngineError>> + Send;
+    fn layers(&self, id: &ImageId) -> impl Future<Output = Result<Option<Vec<Digest>>, EngineError>> + Send;
 
     /// What an image says about itself; none when the store lacks it.
     fn details(
@@ -341,7 +341,7 @@ impl Engine for AnyEngine {
         root: &Path,
         spec: &BuildSpec,
         progress: OnProgress<'_>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         match self {
             Self::Docker(engine) => engine.build(root, spec, progress).await,
             Self::Fake(engine) => engine.build(root, spec, progress).await,
@@ -361,7 +361,7 @@ impl Engine for AnyEngine {
         reference: &Reference,
         platform: &Platform,
         labels: &BTreeMap<String, String>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         match self {
             Self::Docker(engine) => engine.import(tar, reference, platform, labels).await,
             Self::Fake(engine) => engine.import(tar, reference, platform, labels).await,
@@ -389,14 +389,14 @@ impl Engine for AnyEngine {
         }
     }
 
-    async fn remove_unnamed(&self, id: &Digest) -> Result<(), EngineError> {
+    async fn remove_unnamed(&self, id: &ImageId) -> Result<(), EngineError> {
         match self {
             Self::Docker(engine) => engine.remove_unnamed(id).await,
             Self::Fake(engine) => engine.remove_unnamed(id).await,
         }
     }
 
-    async fn layers(&self, id: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+    async fn layers(&self, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
         match self {
             Self::Docker(engine) => engine.layers(id).await,
             Self::Fake(engine) => engine.layers(id).await,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::provision::{DEBOOTSTRAP, ProvisionError, missing_packages};
 use super::{Engine, OnProgress, Progress};
 use crate::inside::Folder;
-use crate::model::{Digest, LogStream, Platform, Recipe, Reference, Unit, labels};
+use crate::model::{ImageId, LogStream, Platform, Recipe, Reference, Unit, labels};
 use crate::os::{self, HostCommand, Privilege, Stream};
 use apt_sources::{image_sources, mirror, parse_deb822, parse_list};
 
@@ -28,7 +28,7 @@ pub async fn make<E: Engine>(
     reference: &Reference,
     platform: &Platform,
     progress: OnProgress<'_>,
-) -> Result<Digest, ProvisionError> {
+) -> Result<ImageId, ProvisionError> {
     let Recipe::Debootstrap { suite, mirror: wanted, variant, include } = recipe;
     let failed = |why: String| ProvisionError::Recipe { reference: reference.familiar(), why };
     if !cfg!(target_os = "linux") {

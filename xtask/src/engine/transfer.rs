@@ -18,7 +18,7 @@ use super::credentials::auth_header;
 use super::http::{AnyBody, JsonLines, empty, target};
 use super::stall::{self, Watch};
 use super::{EngineError, OnProgress, Progress};
-use crate::model::{Digest, Platform, Reference, Unit};
+use crate::model::{Digest, ImageId, Platform, Reference, Unit};
 
 /// A line of the engine's answer.
 #[derive(Deserialize)]
@@ -186,7 +186,7 @@ pub(super) async fn import(
     reference: &Reference,
     platform: &Platform,
     labels: &BTreeMap<String, String>,
-) -> Result<Digest, EngineError> {
+) -> Result<ImageId, EngineError> {
     let mut query = vec![
         ("fromSrc", "-".to_owned()),
         ("repo", reference.familiar_repository()),
@@ -204,7 +204,7 @@ pub(super) async fn import(
     let mut id = None;
     while let Some(line) = lines.next::<Line>().await? {
         check(&line, reference)?;
-        id = line.status.as_deref().and_then(|status| status.parse::<Digest>().ok()).or(id);
+        id = line.status.as_deref().and_then(|status| status.parse::<ImageId>().ok()).or(id);
     }
     id.ok_or_else(|| EngineError::Gone(format!("the import of {reference} ended without an image")))
 }

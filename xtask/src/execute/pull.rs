@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::retry::{self, LONGEST_RETRY_AFTER, OnRetry, Policy};
 use crate::engine::{Engine, EngineError, OnProgress, Progress};
-use crate::model::{Digest, ErrorKind, Phase, Platform, PullSource, Recipe, Reference};
+use crate::model::{ErrorKind, ImageId, Phase, Platform, PullSource, Recipe, Reference};
 use crate::registry::Registry;
 
 /// Makes a base image on this machine, when no registry gives it.
@@ -55,7 +55,7 @@ pub struct Pulled {
     /// The reference that was asked for.
     pub reference: Reference,
     /// The image's ID.
-    pub id: Digest,
+    pub id: ImageId,
     /// `repository@digest` as the registry gave it; none for what was made here.
     pub digest: Option<Reference>,
     /// Where it came from.

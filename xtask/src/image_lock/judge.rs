@@ -79,6 +79,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::ImageId;
     use crate::model::{Capabilities, Digest, Identity, Observed};
 
     fn digest(fill: char) -> Digest {
@@ -96,7 +97,7 @@ mod tests {
     fn image(id: char, names: &[&str], digests: &[(&str, char)]) -> LocalImage {
         let pinned = |(name, fill): &(&str, char)| parse(name).pinned(&digest(*fill));
         LocalImage {
-            id: digest(id),
+            id: ImageId::new(digest(id)),
             names: names.iter().map(|name| parse(name)).collect(),
             digests: digests.iter().map(pinned).collect(),
             labels: BTreeMap::new(),
@@ -160,7 +161,10 @@ mod tests {
         let platform = Platform::new("linux", "amd64", None);
         let of = |image: &LocalImage, known: Option<&LockedImage>| {
             let found = of_store(image, &platform, &[parse("m.example.com/x:1"), parse("x:1")], known);
-            (found.digest.map(|d| d.hex()[..1].to_owned()), found.ids[&platform].hex()[..1].to_owned())
+            (
+                found.digest.map(|d| d.hex()[..1].to_owned()),
+                found.ids[&platform].digest().hex()[..1].to_owned(),
+            )
         };
         let said = |digest: Option<&str>| (digest.map(str::to_owned), "1".to_owned());
         assert_eq!(of(&image('1', &[], &[]), None), said(None));
@@ -170,7 +174,7 @@ mod tests {
         assert_eq!(of(&many, Some(&known)), said(Some("a")), "what is locked stays locked");
         let by_id = LockedImage {
             digest: Some(digest('f')),
-            ids: [(platform.clone(), digest('1'))].into(),
+            ids: [(platform.clone(), ImageId::new(digest('1')))].into(),
             ..LockedImage::default()
         };
         assert_eq!(of(&image('1', &[], &[]), Some(&by_id)), said(Some("f")), "also by its ID");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Digest, Reference};
+use super::{ImageId, Reference};
 
 /// A container's ID, as its engine gave it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +82,7 @@ pub struct ContainerState {
     /// Its name.
     pub name: String,
     /// The ID of its image.
-    pub image: Option<Digest>,
+    pub image: Option<ImageId>,
     /// Its labels, the image's included.
     pub labels: BTreeMap<String, String>,
     /// Whether its process runs.

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Digest, Identity, Platform, Reference};
+use super::{Digest, Identity, ImageId, Platform, Reference};
 
 /// What an image carries, in the words of the OCI image configuration (image-spec, config.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageDetails {
     /// What the store calls it: the digest of its config, or of its manifest or index where containerd keeps images.
-    pub id: Digest,
+    pub id: ImageId,
     /// What is in it, the same in every store.
     pub identity: Identity,
     /// What it runs on.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, ParseDigestError, Platform};
+use super::{Digest, ImageId, ParseDigestError, Platform};
 
 /// SHA-256 over an image's platform, the diff IDs of its layers and its [`RunConfig`]. Never an image ID or the digest of
 /// a manifest, and never compared with one.
@@ -152,7 +152,7 @@ impl Identity {
     }
 
     /// Of an image of which nothing is known but what its store calls it: the same in that store only.
-    pub fn of_stored(id: &Digest) -> Self {
+    pub fn of_stored(id: &ImageId) -> Self {
         let mut hash = Fields(Sha256::new());
         hash.text("an image of one store");
         hash.text(id.as_str());

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactSpec, Digest, Identity, Platform, Reference};
+use super::{ArtifactSpec, Identity, ImageId, Platform, Reference};
 
 /// The name of an image of this tree, prefix included, without registry and tag: `ai-infra-backend`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -283,7 +283,7 @@ impl fmt::Display for ImageState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalImage {
     /// The image ID.
-    pub id: Digest,
+    pub id: ImageId,
     /// Every tag that points to it.
     pub names: Vec<Reference>,
     /// `repository@digest` of the manifests that it was pulled or pushed as.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Digest, Identity, LocalImage, Platform, Reference};
+use super::{Digest, Identity, ImageId, LocalImage, Platform, Reference};
 
 /// The content of a lock file of images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct LockedImage {
     pub identities: BTreeMap<Platform, Identity>,
     /// What one store calls it, by platform: of lock files that know no identities, and of images that a store cannot
     /// read.
-    pub ids: BTreeMap<Platform, Digest>,
+    pub ids: BTreeMap<Platform, ImageId>,
 }
 
 impl LockedImage {
@@ -38,7 +38,7 @@ impl LockedImage {
     /// registry it came, or for which platform something was noted.
     pub fn is(&self, image: &LocalImage) -> bool {
         let is_digest = |digest: &Digest| {
-            *digest == image.id || image.digests.iter().any(|known| known.digest() == Some(digest))
+            digest == image.id.digest() || image.digests.iter().any(|known| known.digest() == Some(digest))
         };
         let is_identity = |wanted: &Identity| image.identity.as_ref() == Some(wanted);
         self.digest.as_ref().is_some_and(is_digest)
@@ -51,7 +51,7 @@ impl LockedImage {
         match (&self.digest, self.identities.values().next(), self.ids.values().next()) {
             (Some(digest), ..) => short(digest),
             (None, Some(identity), _) => format!("content {}", short(identity.digest())),
-            (None, None, Some(id)) => format!("image {}", short(id)),
+            (None, None, Some(id)) => format!("image {}", short(id.digest())),
             (None, None, None) => "nothing".to_owned(),
         }
     }
@@ -87,7 +87,7 @@ mod tests {
     fn an_image_is_known_by_its_digest_by_what_is_in_it_or_by_its_id() {
         let identity = |fill| -> Identity { digest(fill).as_str().parse().expect("identity") };
         let image = LocalImage {
-            id: digest('a'),
+            id: ImageId::new(digest('a')),
             names: Vec::new(),
             digests: vec![
                 format!("mirror.example.com/library/x@{}", digest('b')).parse().expect("reference"),
@@ -113,7 +113,7 @@ mod tests {
             let locked = LockedImage {
                 digest: by_digest.map(digest),
                 identities: by_identity.map(|fill| (arm(), identity(fill))).into_iter().collect(),
-                ids: by_id.map(|fill| (arm(), digest(fill))).into_iter().collect(),
+                ids: by_id.map(|fill| (arm(), ImageId::new(digest(fill)))).into_iter().collect(),
             };
             assert_eq!(locked.is(&image), is, "{locked:?}");
             assert_eq!(locked.shown(), format!("{shown}{}", &shown[shown.len() - 4..].repeat(2)));

@@ -37,7 +37,7 @@ pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Heal
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
 pub use details::{Healthcheck, ImageDetails};
 pub use diagnostic::{Diagnostic, Severity, told};
-pub use digest::{Digest, ParseDigestError};
+pub use digest::{Digest, ImageId, ParseDigestError};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use exit_code::ExitCode;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Identity, LocalImage, Platform, Reference, RegistryPrefix};
+use super::{Digest, Identity, ImageId, LocalImage, Platform, Reference, RegistryPrefix};
 
 /// A container engine's store and abilities at one moment.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +27,7 @@ impl Observed {
                 by_name.insert(name.clone(), index);
             }
             // With containerd's store the ID is such a digest too.
-            let pushed = image.digests.iter().filter_map(Reference::digest).chain([&image.id]);
+            let pushed = image.digests.iter().filter_map(Reference::digest).chain([image.id.digest()]);
             by_digest.extend(pushed.map(|digest| (digest.clone(), index)));
         }
         for (index, image) in images.iter().enumerate() {
@@ -51,8 +51,8 @@ impl Observed {
     }
 
     /// What is in the image of this ID, for a listing does not say.
-    pub fn learn_identity(&mut self, id: &Digest, identity: Identity) {
-        let index = self.by_digest.get(id).copied();
+    pub fn learn_identity(&mut self, id: &ImageId, identity: Identity) {
+        let index = self.by_digest.get(id.digest()).copied();
         if let Some(image) =
             index.and_then(|index| self.images.get_mut(index)).filter(|image| image.id == *id)
         {
@@ -168,7 +168,7 @@ mod tests {
         };
         let parse = |text: &str| -> Reference { text.parse().expect(text) };
         let image = |id: char, names: &[Reference], digests: &[Reference]| LocalImage {
-            id: digest(id),
+            id: ImageId::new(digest(id)),
             names: names.to_vec(),
             digests: digests.to_vec(),
             labels: BTreeMap::new(),
@@ -199,7 +199,11 @@ mod tests {
             (pinned('c'), '3', pinned('c').stand_in()),
             (pinned('4'), '4', Some(parse("stored:by-manifest"))),
         ] {
-            assert_eq!(observed.find(&asked).map(|image| image.id.clone()), Some(digest(id)), "{asked}");
+            assert_eq!(
+                observed.find(&asked).map(|image| image.id.clone()),
+                Some(ImageId::new(digest(id))),
+                "{asked}"
+            );
             assert_eq!(observed.name_here(&asked), named, "{asked}");
         }
         assert!(observed.find(&pinned('d')).is_none() && observed.name_here(&parse("alpine:3")).is_none());

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageName, LockedImage, Observed, Phase, Platform,
-    Reason, Reference, RegistryWish, SmokeSpec, labels,
+    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageId, ImageName, LockedImage, Observed, Phase,
+    Platform, Reason, Reference, RegistryWish, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -226,7 +226,7 @@ pub enum StepKind {
     /// Remove an image that has no name.
     RemoveImage {
         /// Which.
-        id: Digest,
+        id: ImageId,
     },
     /// Remove files and folders of ours.
     RemoveFiles {
@@ -380,7 +380,7 @@ pub struct Expectation {
     pub key: Option<Digest>,
     /// The image IDs of external bases that the fingerprint stands for. A name that moved while the image was built
     /// makes its fingerprint a lie.
-    pub bases: Vec<(Reference, Digest)>,
+    pub bases: Vec<(Reference, ImageId)>,
     /// Bytes above which it is so large that somebody should know; none is any size.
     pub size_limit: Option<u64>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Diagnostic, Digest, ImageName, Outcome, Platform, Reference};
+use super::{Diagnostic, ImageId, ImageName, Outcome, Platform, Reference};
 
 /// Why. `Display` is the text that screens show in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,16 +114,16 @@ pub enum Reason {
     /// Two names point to different images.
     AliasConflict {
         /// The preferred name and its image.
-        winner: (Reference, Digest),
+        winner: (Reference, ImageId),
         /// The other name and its image.
-        loser: (Reference, Digest),
+        loser: (Reference, ImageId),
     },
     /// The name points to another image than the preferred name, and `--fix` was given.
     AliasFixed {
         /// The preferred name.
         winner: Reference,
         /// The image that the name pointed to.
-        replaced: Digest,
+        replaced: ImageId,
     },
     /// No name of it is here, and the pull that would bring it is not done.
     NotPulled,

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::model::{
-    Digest, LocalImage, Network, Observed, Originals, Outcome, Phase, Plan, PullSource, Reason, Reference,
+    ImageId, LocalImage, Network, Observed, Originals, Outcome, Phase, Plan, PullSource, Reason, Reference,
     Skipped, Step, StepId, StepKind,
 };
 
@@ -107,7 +107,7 @@ pub struct AliasName {
     /// The familiar name.
     pub name: String,
     /// The image's ID; none when the name is missing.
-    pub id: Option<Digest>,
+    pub id: Option<ImageId>,
 }
 
 /// How an original's names stand.
@@ -310,7 +310,7 @@ fn ranked_names(family: &Family, originals: &Originals<'_>, network: Network) ->
 enum Standing {
     /// A pull brings it; what, nobody knows yet.
     Coming(StepId),
-    Here(Digest),
+    Here(ImageId),
     /// An image of this tree that extends it has the name.
     Taken,
     Absent,
@@ -440,7 +440,7 @@ fn brings(step: &Step, name: &Reference) -> bool {
 
 /// Whether the image that `winner` points to until it is pulled is `id`. What has the name of an upstream image until
 /// then says nothing of it.
-fn is_replaced(id: &Digest, winner: &Ranked, input: &AliasInput<'_>) -> bool {
+fn is_replaced(id: &ImageId, winner: &Ranked, input: &AliasInput<'_>) -> bool {
     input.originals.upstreams().is_own(&winner.reference, input.observed)
         || input.observed.find(&winner.reference).is_some_and(|image| image.id == *id)
 }

@@ -11,8 +11,8 @@ use crate::fingerprint::canonical::{Parts, differing_files};
 use crate::graph::ImageGraph;
 use crate::model::{
     ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
-    ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform, Reason,
-    Reference, Skipped, Step, StepId, StepKind, labels,
+    ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform,
+    Reason, Reference, Skipped, Step, StepId, StepKind, labels,
 };
 
 /// A context that has been read and hashed.
@@ -51,7 +51,7 @@ pub struct Assessment {
     /// The key that a build would give now.
     pub key: Option<Digest>,
     /// The store's IDs of the external bases that the key stands for.
-    pub base_ids: BTreeMap<Reference, Digest>,
+    pub base_ids: BTreeMap<Reference, ImageId>,
 }
 
 /// Compares every image with the store, in build order. Costs nothing but comparisons.

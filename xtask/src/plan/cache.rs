@@ -210,6 +210,7 @@ pub fn withdraw(plan: &mut Plan, absent: &BTreeSet<Reference>) {
 mod tests {
     use super::*;
     use crate::model::Digest;
+    use crate::model::ImageId;
 
     fn parse(text: &str) -> Reference {
         text.parse().expect(text)
@@ -315,7 +316,7 @@ mod tests {
         let kept = parse("xtask-cache/api:v1.builder");
         let there = parse("r.example.com/c/api:builder-amd64");
         let image = |names: &[&Reference], pushed: Option<char>| LocalImage {
-            id: digest('a'),
+            id: ImageId::new(digest('a')),
             names: names.iter().map(|name| (*name).clone()).collect(),
             digests: pushed.map(|fill| there.pinned(&digest(fill))).into_iter().collect(),
             labels: BTreeMap::new(),

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::build::{Assessment, Contexts};
 use crate::graph::ImageGraph;
 use crate::model::{
-    self, Diagnostic, Digest, Image, ImageName, ImageSource, ImageState, Network, NetworkVerdict, Phase,
-    Plan, Reason, Reference, StepId, StepKind,
+    self, Diagnostic, Digest, Image, ImageId, ImageName, ImageSource, ImageState, Network, NetworkVerdict,
+    Phase, Plan, Reason, Reference, StepId, StepKind,
 };
 
 /// Version of the JSON below; it only grows within a version.
@@ -27,7 +27,7 @@ pub struct PlanDocument {
     /// Every external base image, once, normalised.
     pub base_images: Vec<Reference>,
     /// The image IDs of those that the store has, by normalised reference.
-    pub base_image_ids: BTreeMap<String, Digest>,
+    pub base_image_ids: BTreeMap<String, ImageId>,
     /// What would be done.
     pub steps: Vec<StepEntry>,
     /// What is not done, and why.
@@ -168,7 +168,7 @@ pub fn document(
     images: Vec<ImageEntry>,
     plan: &Plan,
     verdict: Option<&NetworkVerdict>,
-    base_id: impl Fn(&Reference) -> Option<Digest>,
+    base_id: impl Fn(&Reference) -> Option<ImageId>,
     diagnostics: &[Diagnostic],
 ) -> PlanDocument {
     let mut seen = BTreeSet::new();

@@ -10,7 +10,7 @@ use super::build::Contexts;
 use super::stand_ins;
 use crate::graph::ImageGraph;
 use crate::model::{
-    BuildSpec, BuildTarget, Digest, Image, ImageName, ImageSource, InlineCache, Observed, Phase, Plan,
+    BuildSpec, BuildTarget, Image, ImageId, ImageName, ImageSource, InlineCache, Observed, Phase, Plan,
     Reason, Reference, Skipped, Step, StepId, StepKind, labels,
 };
 use crate::rebuild::lineage::Lineage;
@@ -56,7 +56,7 @@ pub fn plan(input: &KeepInput<'_>) -> Plan {
                 None => Reason::NotInStore,
                 Some(kept) => {
                     let beside = kept.labels.get(labels::KEPT_BESIDE);
-                    let is_of = |id: &Digest| beside.is_some_and(|beside| beside == id.as_str());
+                    let is_of = |id: &ImageId| beside.is_some_and(|beside| beside == id.as_str());
                     let is_same = kept.labels.get(labels::LINEAGE) == Some(&lineage.record());
                     if is_same && !is_built && sharers(input, lineage).iter().any(is_of) {
                         plan.skipped.push(Skipped { phase: Phase::Keep, subject, why: Reason::InStore });
@@ -92,7 +92,7 @@ pub fn kept(
 }
 
 /// The IDs of the images that share a stage.
-fn sharers(input: &KeepInput<'_>, lineage: &Lineage) -> Vec<Digest> {
+fn sharers(input: &KeepInput<'_>, lineage: &Lineage) -> Vec<ImageId> {
     let shares = |all: &Vec<Lineage>| all.iter().any(|other| other.reference == lineage.reference);
     let names = input.lineages.iter().filter(|(_, all)| shares(all)).map(|(name, _)| name);
     names
@@ -105,7 +105,7 @@ fn spec(
     image: &Image,
     target: &BuildTarget,
     lineage: &Lineage,
-    beside: Option<&Digest>,
+    beside: Option<&ImageId>,
 ) -> BuildSpec {
     let mut all = BTreeMap::from([
         (labels::LINEAGE.to_owned(), lineage.record()),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::build::Assessment;
 use crate::graph::ImageGraph;
 use crate::model::{
-    Digest, Expectation, Image, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId,
+    Expectation, Image, ImageId, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId,
     StepKind, Upstreams,
 };
 
@@ -42,7 +42,7 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
 }
 
 /// The base images that the key stands for, each by a name that no build takes.
-fn bases(image: &Image, assessment: &Assessment, upstreams: &Upstreams) -> Vec<(Reference, Digest)> {
+fn bases(image: &Image, assessment: &Assessment, upstreams: &Upstreams) -> Vec<(Reference, ImageId)> {
     let references = image.base_images.iter().map(|base| &base.reference);
     let mut bases = Vec::with_capacity(image.base_images.len());
     bases.extend(references.filter_map(|base| {

@@ -6,7 +6,7 @@ use super::forecast::{Forecast, Record, forecast};
 use super::lineage::{Ground, Lineage, lineages, parse_record};
 use crate::config::{Layer, load};
 use crate::env::Env;
-use crate::model::{Digest, Identity, ImageName, ImageSource, Platform, Reference};
+use crate::model::{Identity, ImageId, ImageName, ImageSource, Platform, Reference};
 use crate::testing::TestTree;
 use crate::tree::{self, Reading};
 
@@ -17,7 +17,7 @@ fn look(tree: &TestTree) -> Reading {
 
 /// `id` is what every external image is; keys are digests of contexts, which is enough here.
 fn read(reading: &Reading, id: &str) -> BTreeMap<ImageName, Vec<Lineage>> {
-    let id: Digest = format!("sha256:{}", id.repeat(64)).parse().unwrap();
+    let id: ImageId = format!("sha256:{}", id.repeat(64)).parse().unwrap();
     lineages(&Ground {
         graph: &reading.tree.graph,
         files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),

@@ -5,7 +5,7 @@ use crate::config::{Layer, load};
 use crate::engine::{Engine as _, FakeEngine, fake_image};
 use crate::env::Env;
 use crate::model::{Capabilities, LocalImage, Severity, labels};
-use crate::model::{ImageDetails, Observed};
+use crate::model::{ImageDetails, ImageId, Observed};
 use crate::plan::build::assess;
 use crate::testing::TestTree;
 
@@ -60,7 +60,7 @@ fn what_is_up_to_date_is_not_read() {
     let known = assess(&tree.graph, &tree.contexts, &store_of("20.10.24", Vec::new()), &|_| None);
     let key = known.iter().find(|known| known.name.as_str() == "new").and_then(|known| known.key.clone());
     let image = LocalImage {
-        id: key.clone().unwrap(),
+        id: ImageId::new(key.clone().unwrap()),
         names: vec![tree.graph.get(&ImageName::new("new")).unwrap().reference.clone()],
         digests: Vec::new(),
         labels: BTreeMap::from([(labels::FINGERPRINT.to_owned(), key.unwrap().to_string())]),

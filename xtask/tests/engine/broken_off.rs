@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use xtask::engine::Engine as _;
-use xtask::model::{Digest, Platform, Reference};
+use xtask::model::{ImageId, Platform, Reference};
 
 use crate::testing::TestTree;
 use crate::world::{World, real_world};
@@ -49,7 +49,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// What this test's names and those that wait name.
-async fn names(world: &World) -> BTreeMap<Reference, Digest> {
+async fn names(world: &World) -> BTreeMap<Reference, ImageId> {
     let observed = world.engine.observe().await.unwrap();
     let images = observed.images().iter().flat_map(|image| image.names.iter().map(|name| (name, &image.id)));
     let ours = |name: &Reference| {

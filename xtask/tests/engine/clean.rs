@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use xtask::engine::Engine as _;
-use xtask::model::{ContainerSpec, Digest, Platform, Reference};
+use xtask::model::{ContainerSpec, ImageId, Platform, Reference};
 
 use crate::testing::TestTree;
 use crate::world::{World, real_world};
@@ -28,11 +28,11 @@ fn run(world: &World, tree: &TestTree, words: &str) -> String {
     told
 }
 
-async fn id_of(world: &World, name: &Reference) -> Option<Digest> {
+async fn id_of(world: &World, name: &Reference) -> Option<ImageId> {
     world.engine.inspect(name).await.unwrap().map(|image| image.id)
 }
 
-async fn is_here(world: &World, id: &Digest) -> bool {
+async fn is_here(world: &World, id: &ImageId) -> bool {
     world.engine.observe().await.unwrap().images().iter().any(|image| image.id == *id)
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::process::Command;
 
 use xtask::engine::{Engine as _, ImageStore};
-use xtask::model::{Digest, Platform, Reference};
+use xtask::model::{ImageId, Platform, Reference};
 
 use crate::testing::TestTree;
 use crate::world::{World, quietly, real_world};
@@ -233,7 +233,7 @@ async fn what_another_store_calls_otherwise_is_the_locked_image_all_the_same() {
 
     // A lock file that knows IDs alone holds where it was made, and is read anew by `lock`.
     let entry = first.lines().find(|line| line.starts_with("identities.")).unwrap();
-    let by_id = |id: &Digest| {
+    let by_id = |id: &ImageId| {
         let (platform, _) = entry.trim_start_matches("identities.").split_once(" = ").unwrap();
         first.replace(entry, &format!("ids.{platform} = \"{id}\""))
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use xtask::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress, Surroundings, connect};
 use xtask::model::{
-    BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest, ImageName, Platform, Reference,
+    BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest, ImageId, ImageName, Platform, Reference,
 };
 
 use crate::support::{PrivateEngine, Registry, find_program, unique_name};
@@ -102,7 +102,7 @@ impl World {
         }
     }
 
-    pub async fn build(&self, spec: &BuildSpec) -> Result<Digest, EngineError> {
+    pub async fn build(&self, spec: &BuildSpec) -> Result<ImageId, EngineError> {
         // What a build prints helps only when the test fails, and then the harness shows it.
         let show: OnProgress<'_> = &|progress| {
             if let Progress::Log { line, .. } = progress {

@@ -13,7 +13,7 @@ use xtask::error::{Error, ErrorKind, ExitCode};
 use xtask::execute::StepError;
 use xtask::execute::pull::PullError;
 use xtask::model::{
-    Diagnostic, Digest, Event, EventKind, Outcome, Phase, PullSource, Reason, Reference, StepId,
+    Diagnostic, Digest, Event, EventKind, ImageId, Outcome, Phase, PullSource, Reason, Reference, StepId,
 };
 use xtask::os::HostCommand;
 use xtask::report::resolve::Colour;
@@ -161,7 +161,8 @@ async fn source(kind: ErrorKind) -> Source {
         ),
         Kind::PullFailed => {
             let name = |domain: &str| reference(&format!("{domain}redis:7-alpine"));
-            let (winner, loser) = ((name(""), digest(1)), (name("localhost/"), digest(2)));
+            let id = |fill| ImageId::new(digest(fill));
+            let (winner, loser) = ((name(""), id(1)), (name("localhost/"), id(2)));
             Source::Reason(Phase::Alias, "redis:7-alpine", Reason::AliasConflict { winner, loser })
         }
         Kind::ArtifactChanged => value(ArtifactError::Changed {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base_images::contract::parse;
-use crate::model::{Digest, Healthcheck, Identity, Platform, RunConfig};
+use crate::model::{Digest, Healthcheck, Identity, ImageId, Platform, RunConfig};
 
 /// This repo's own contract, on fixture systems that keep it.
 fn contract() -> Contract {
@@ -49,7 +49,7 @@ fn good_of(os: &'static str, version: &'static str) -> Seen {
         os,
         version,
         details: ImageDetails {
-            id: Digest::from_sha256(&[7; 32]),
+            id: ImageId::new(Digest::from_sha256(&[7; 32])),
             identity: Identity::of(&Platform::local(), &[], &RunConfig::default()),
             platform: "linux/amd64".parse().expect("a platform"),
             user: "fit".to_owned(),

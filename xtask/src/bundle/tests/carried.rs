@@ -83,7 +83,7 @@ async fn an_image_is_the_same_on_the_other_side() {
     assert_eq!((done.loaded.len(), done.present), (3, 0));
     for image in &images {
         let found = to.inspect(&image.reference).await.unwrap().unwrap();
-        assert_eq!(found.id, image.image_id);
+        assert_eq!(*found.id.digest(), image.image_id);
     }
 
     // Once more, on both sides: nothing is moved.
@@ -136,7 +136,7 @@ async fn a_name_moves_to_the_image_that_the_bundle_has() {
     other.store(fake_image("an older one", &[&names[0]]));
     let to: AnyEngine = other.into();
     bring(&to, &store, &parcels(&images)).await.unwrap();
-    assert_eq!(to.inspect(&names[0]).await.unwrap().unwrap().id, images[0].image_id);
+    assert_eq!(to.inspect(&names[0]).await.unwrap().unwrap().id.digest(), &images[0].image_id);
 }
 
 #[tokio::test]

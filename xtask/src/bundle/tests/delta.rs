@@ -123,7 +123,7 @@ async fn an_engine_is_listed() {
     engine.store(image.clone());
     let engine = AnyEngine::from(engine);
     let found = inventory::take(&engine, [].into()).await.unwrap();
-    let identity = &found.ids[&image.id];
+    let identity = &found.ids[image.id.digest()];
     assert_eq!(found.images.get(identity), Some(&[name].into()));
     assert_eq!(found, inventory::take(&engine, [].into()).await.unwrap());
 }

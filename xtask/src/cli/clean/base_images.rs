@@ -15,7 +15,7 @@ use crate::base_images::trial;
 use crate::config::Layer;
 use crate::engine::{AnyEngine, EngineError};
 use crate::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Digest, Phase, Plan};
+use crate::model::{ImageId, Phase, Plan};
 use crate::plan::Request;
 use crate::tree;
 
@@ -56,7 +56,7 @@ pub(in crate::cli) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Res
 /// What can go, and what is kept with the reason.
 async fn find(session: &Session, world: &World, engine: &AnyEngine) -> Result<Plan, EngineError> {
     let (mut left, used) = leftovers::find(session, engine).await?;
-    let used: BTreeSet<Digest> = used.into_keys().collect();
+    let used: BTreeSet<ImageId> = used.into_keys().collect();
     let settings = &session.config.base_image;
     let input = CleanInput {
         observed: &world.observed,

@@ -9,7 +9,7 @@ use crate::base_images::trial::{Leftovers, REGISTRIES};
 use crate::bundle::fetch::is_temporary;
 use crate::bundle::waiting::{self, Remedy};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::model::{ContainerId, Digest, Observed, Reference, labels};
+use crate::model::{ContainerId, ImageId, Observed, Reference, labels};
 use crate::os::ProcessId;
 use crate::tree;
 
@@ -17,7 +17,7 @@ use crate::tree;
 pub(super) async fn find(
     session: &Session,
     engine: &AnyEngine,
-) -> Result<(Leftovers, BTreeMap<Digest, String>), EngineError> {
+) -> Result<(Leftovers, BTreeMap<ImageId, String>), EngineError> {
     let root = &session.config.root;
     let this_tree = tree::identity(root);
     let mut left = Leftovers::default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::rebuild::compose_projects;
 use super::super::session::Session;
 use super::super::world::World;
-use crate::model::{Digest, ImageSource, Observed, Reference, Severity, labels};
+use crate::model::{Digest, ImageId, ImageSource, Observed, Reference, Severity, labels};
 use crate::plan::build;
 use crate::tree;
 
@@ -58,7 +58,7 @@ pub(super) fn stages(session: &Session, world: &World) -> Result<BTreeSet<Refere
 }
 
 /// Whole days since each image was built, as its label says.
-pub(super) fn ages(observed: &Observed) -> BTreeMap<Digest, u64> {
+pub(super) fn ages(observed: &Observed) -> BTreeMap<ImageId, u64> {
     let now = chrono::Utc::now();
     let age = |text: &str| {
         let built = chrono::DateTime::parse_from_rfc3339(text).ok()?;

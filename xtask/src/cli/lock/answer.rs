@@ -10,7 +10,7 @@ use crate::cli::session::Session;
 use crate::error::{Error, ErrorKind, ExitCode};
 use crate::image_lock::update::{Change, ChangeKind};
 use crate::image_lock::uses::{self, Use};
-use crate::model::{Digest, Identity, Platform};
+use crate::model::{Digest, Identity, ImageId, Platform};
 
 /// Says what was found.
 pub(super) fn tell(session: &Session, outcome: &Outcome, args: &Lock) {
@@ -139,7 +139,7 @@ struct Entry<'a> {
     name: String,
     digest: Option<&'a Digest>,
     identities: BTreeMap<String, &'a Identity>,
-    ids: BTreeMap<String, &'a Digest>,
+    ids: BTreeMap<String, &'a ImageId>,
     used_by: &'a [String],
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::EngineError;
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity, ImageDetails,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity, ImageDetails, ImageId,
     LocalImage, LogStream, Platform, RunConfig,
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Containers {
 
 struct FakeContainer {
     id: ContainerId,
-    image: Digest,
+    image: ImageId,
     spec: ContainerSpec,
     behaviour: FakeBehaviour,
     looks: usize,
@@ -163,7 +163,7 @@ impl Containers {
     }
 
     /// Whether a container of this image is there.
-    pub(super) fn use_image(&self, image: &Digest) -> bool {
+    pub(super) fn use_image(&self, image: &ImageId) -> bool {
         self.all.iter().any(|container| container.image == *image)
     }
 

@@ -13,13 +13,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{State, digest_of, identity};
 use crate::engine::{ByteStream, EngineError, Loaded};
-use crate::model::{BuildSpec, Digest, LocalImage, Platform, Reference};
+use crate::model::{BuildSpec, Digest, ImageId, LocalImage, Platform, Reference};
 
 /// The pieces in which a saved archive comes.
 const PIECE: usize = 4096;
 
 /// The texts of images that [`super::fake_image`] made, by ID: it knows no engine that could keep them.
-static TEXTS: Mutex<BTreeMap<Digest, String>> = Mutex::new(BTreeMap::new());
+static TEXTS: Mutex<BTreeMap<ImageId, String>> = Mutex::new(BTreeMap::new());
 
 /// An image's config and its layers, from the bottom up.
 #[derive(Clone, Debug)]
@@ -46,8 +46,8 @@ impl Content {
         Self::new(&Platform::local(), &BTreeMap::new(), vec![layer(text)])
     }
 
-    pub(super) fn id(&self) -> Digest {
-        sha256(&self.config)
+    pub(super) fn id(&self) -> ImageId {
+        ImageId::new(sha256(&self.config))
     }
 
     fn diff_ids(&self) -> Vec<Digest> {
@@ -56,7 +56,7 @@ impl Content {
 }
 
 /// The ID of the image that holds this text.
-pub(super) fn remember(text: &str) -> Digest {
+pub(super) fn remember(text: &str) -> ImageId {
     let id = Content::of_text(text).id();
     TEXTS.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), text.to_owned());
     id
@@ -93,20 +93,20 @@ pub(super) async fn read_all(archive: ByteStream) -> Result<Vec<u8>, EngineError
 }
 
 impl State {
-    fn content(&self, id: &Digest) -> Option<Content> {
+    fn content(&self, id: &ImageId) -> Option<Content> {
         self.contents.get(id).cloned().or_else(|| {
             TEXTS.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|text| Content::of_text(text))
         })
     }
 
     /// The diff IDs of an image, from the bottom up; a layer of its own when nobody knows what it is made of.
-    pub(super) fn layers(&self, id: &Digest) -> Vec<Digest> {
+    pub(super) fn layers(&self, id: &ImageId) -> Vec<Digest> {
         let made_up = || vec![digest_of([b"layer of ".as_slice(), id.as_str().as_bytes()])];
         self.content(id).map_or_else(made_up, |content| content.diff_ids())
     }
 
     /// The image that a build makes: the layers of its last base, and one that is the build's own.
-    pub(super) fn build(&mut self, spec: &BuildSpec) -> Digest {
+    pub(super) fn build(&mut self, spec: &BuildSpec) -> ImageId {
         let base = spec.text.lines().rev().find_map(|line| {
             let name = line.trim().strip_prefix("FROM ")?.split_whitespace().next()?;
             self.find(&name.parse::<Reference>().ok()?).map(|image| image.id.clone())
@@ -136,7 +136,7 @@ impl State {
                 }
                 paths.push(path);
             }
-            let config = format!("{}.json", image.id.hex());
+            let config = format!("{}.json", image.id.digest().hex());
             if written.insert(config.clone()) {
                 append(&mut tar, &config, &content.config).map_err(failed)?;
             }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::engine::{ByteStream, Loaded};
+use crate::model::Digest;
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, ExecOutput, ImageDetails, LocalImage, LogStream,
     Observed,
@@ -13,7 +14,7 @@ fn parse(text: &str) -> Reference {
     text.parse().expect(text)
 }
 
-fn id(letter: char) -> Digest {
+fn id(letter: char) -> ImageId {
     format!("sha256:{}", letter.to_string().repeat(64)).parse().expect("digest")
 }
 
@@ -96,7 +97,7 @@ impl Engine for Double {
         Ok(())
     }
 
-    async fn build(&self, _: &Path, _: &BuildSpec, _: OnProgress<'_>) -> Result<Digest, EngineError> {
+    async fn build(&self, _: &Path, _: &BuildSpec, _: OnProgress<'_>) -> Result<ImageId, EngineError> {
         unused()
     }
 
@@ -110,7 +111,7 @@ impl Engine for Double {
         _: &Reference,
         _: &Platform,
         _: &BTreeMap<String, String>,
-    ) -> Result<Digest, EngineError> {
+    ) -> Result<ImageId, EngineError> {
         unused()
     }
 
@@ -126,11 +127,11 @@ impl Engine for Double {
         unused()
     }
 
-    async fn remove_unnamed(&self, _: &Digest) -> Result<(), EngineError> {
+    async fn remove_unnamed(&self, _: &ImageId) -> Result<(), EngineError> {
         unused()
     }
 
-    async fn layers(&self, _: &Digest) -> Result<Option<Vec<Digest>>, EngineError> {
+    async fn layers(&self, _: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
         unused()
     }
 

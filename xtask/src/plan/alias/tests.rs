@@ -12,7 +12,7 @@ fn parse(text: &str) -> Reference {
     text.parse().expect(text)
 }
 
-fn digest(letter: char) -> Digest {
+fn digest(letter: char) -> ImageId {
     format!("sha256:{}", letter.to_string().repeat(64)).parse().expect("digest")
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{AliasRules, Capabilities, Digest, LocalImage, Outcome};
+use crate::model::{AliasRules, Capabilities, ImageId, LocalImage, Outcome};
 
 struct World {
     reach: Reach,
@@ -16,7 +16,7 @@ fn parse(text: &str) -> Reference {
     text.parse().expect(text)
 }
 
-fn digest() -> Digest {
+fn digest() -> ImageId {
     format!("sha256:{}", "e".repeat(64)).parse().expect("digest")
 }
 
@@ -261,7 +261,7 @@ fn what_is_locked_is_pulled_by_its_digest() {
         World { pins: [(parse("alpine:3"), pin)].into(), ..world }
     };
     let by_content = LockedImage { identities, ..LockedImage::default() };
-    let both = LockedImage { digest: Some(digest.clone()), ..by_content.clone() };
+    let both = LockedImage { digest: Some(digest.digest().clone()), ..by_content.clone() };
     let known = |world| lock(world, &both, None);
     known(external().mirror("docker.io", "m.example.com").recipe("alpine:3")).check(
         &["alpine:3", "redis:7"],
