@@ -5,6 +5,7 @@
 //! and disposable, and so is the copy of the tree that is built: nothing outside `target/` is touched, and
 //! nothing is left running, on failure and on Ctrl-C too.
 
+mod engines;
 mod web;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+pub use self::engines::EngineVersion;
 use crate::engine::provision::{
     Announce, BUSYBOX, DEBOOTSTRAP, DOCKER, Data, DisposableEngine, EngineSettings, Home, IPROUTE, IPTABLES,
     Package, ProvisionError, REGISTRY, down, ensure_packages, missing_packages,
@@ -52,7 +54,7 @@ pub struct CargoCheck {
 }
 
 /// The checks of the program itself, quickest first.
-pub const CARGO_CHECKS: [CargoCheck; 4] = [
+pub const CARGO_CHECKS: [CargoCheck; 5] = [
     CargoCheck { name: "fmt", args: &["fmt", "--all", "--check"], why: "one way to write it" },
     CargoCheck {
         name: "clippy",
@@ -66,8 +68,13 @@ pub const CARGO_CHECKS: [CargoCheck; 4] = [
     },
     CargoCheck {
         name: "test",
-        args: &["test", "--workspace", "--locked", "--no-fail-fast"],
-        why: "units, command lines, and the contract on a real engine and a real registry",
+        args: &["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--test", "it"],
+        why: "units and command lines; the tests on engines follow, engine by engine",
+    },
+    CargoCheck {
+        name: "test build of the engine tests",
+        args: &["test", "-p", "xtask", "--locked", "--test", "engine", "--no-run"],
+        why: "compiled while folders of engines are made",
     },
 ];
 
@@ -120,17 +127,28 @@ pub enum CiError {
     Failed(Vec<String>),
 }
 
-/// Runs all checks of the repo at `root`, one after the other, and goes on after a failure. Each check's end
-/// is announced, and all of them once more at the end.
+/// What `ci` is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether the machine may be changed.
+    pub bootstrap: Bootstrap,
+    /// What it means that npm's packages cannot be had.
+    pub no_packages: Lacking,
+    /// What it means that an engine cannot be had.
+    pub no_engine: Lacking,
+    /// Which engines the tests run on.
+    pub engines: Vec<EngineVersion>,
+    /// Where this user's caches lie.
+    pub cache: Option<PathBuf>,
+}
+
+/// Runs all checks of the repo at `root`, one after the other, and goes on after a failure; only the folders of engines
+/// are made meanwhile. Each check's end is announced, and all of them once more at the end.
 ///
 /// # Errors
 /// When something is missing, or any check failed.
-pub async fn run(
-    root: &Path,
-    bootstrap: Bootstrap,
-    lacking: Lacking,
-    announce: Announce<'_>,
-) -> Result<Vec<Checked>, CiError> {
+pub async fn run(root: &Path, settings: &Settings, announce: Announce<'_>) -> Result<Vec<Checked>, CiError> {
+    let bootstrap = settings.bootstrap;
     match bootstrap {
         Bootstrap::Yes => ensure_packages(&PACKAGES, announce).await?,
         Bootstrap::No => {
@@ -150,27 +168,18 @@ pub async fn run(
     let tree = folder.join("tree");
     // A run that was killed may have left an engine in there, and files that are root's.
     down(&Home::of_tree(&tree), Data::Purge, announce).await?;
+    engines::clear(&folder, announce).await?;
     copy_tree(root, &tree).map_err(failed("copy the tree below target/xtask/ci"))?;
+    let mut checks = Checks { announce, done: Vec::new() };
+    // They wait for a network and a disk, cargo for processors.
+    let folders = engines::folders(settings.cache.as_deref(), &settings.engines, announce);
+    let (folders, ()) = tokio::join!(folders, check_sources(&mut checks, root, &folder, settings));
+    let up = engines::start(&mut checks, &folder, folders, settings.no_engine).await;
+    engines::test(&mut checks, root, &folder, &up).await;
+    engines::stop(up, announce).await?;
+
     let engine =
         DisposableEngine::start(&folder.join("engine"), &EngineSettings::default(), announce).await?;
-
-    let mut checks = Checks { announce, done: Vec::new() };
-    let packages = folder.join("web");
-    match (web::fetch(root, &packages, bootstrap, announce).await, lacking) {
-        (Ok(()), _) => checks.check("workflows", web::lint_workflows(root, &packages)).await,
-        (Err(why), Lacking::Fails) => checks.check("workflows", async { Err::<(), _>(why) }).await,
-        (Err(why), Lacking::Skips) => announce(format!("workflows skipped ({why})")),
-    }
-    for check in CARGO_CHECKS {
-        let command =
-            cargo(root, check, &engine).env("XTASK_TEST_NODE_MODULES", text(&packages.join("node_modules")));
-        checks.check(check.name, command.pass_through()).await;
-    }
-    if os::find_program("cargo-deny").is_some() {
-        checks.check(DENY.name, cargo(root, DENY, &engine).pass_through()).await;
-    } else {
-        announce(format!("{} skipped (cargo-deny is not installed; `cargo install cargo-deny`)", DENY.name));
-    }
     let sample = Sample { program, tree, bootstrap, engine };
     checks.check("engine up, status, down", sample.own_engine()).await;
     checks.check("build-all", sample.build_all()).await;
@@ -190,6 +199,27 @@ pub async fn run(
     if failed.is_empty() { Ok(done) } else { Err(CiError::Failed(failed)) }
 }
 
+/// What needs no engine.
+async fn check_sources(checks: &mut Checks<'_>, root: &Path, folder: &Path, settings: &Settings) {
+    let (announce, packages) = (checks.announce, folder.join("web"));
+    match (web::fetch(root, &packages, settings.bootstrap, announce).await, settings.no_packages) {
+        (Ok(()), _) => checks.check("workflows", web::lint_workflows(root, &packages)).await,
+        (Err(why), Lacking::Fails) => checks.check("workflows", async { Err::<(), _>(why) }).await,
+        (Err(why), Lacking::Skips) => announce(format!("workflows skipped ({why})")),
+    }
+    for check in CARGO_CHECKS {
+        let modules = text(&packages.join("node_modules"));
+        let command = cargo(root, check).env("XTASK_TEST_NODE_MODULES", modules);
+        checks.check(check.name, command.pass_through()).await;
+    }
+    if os::find_program("cargo-deny").is_some() {
+        checks.check(DENY.name, cargo(root, DENY).pass_through()).await;
+    } else {
+        announce(format!("{} skipped (cargo-deny is not installed; `cargo install cargo-deny`)", DENY.name));
+    }
+}
+
+/// The checks so far.
 struct Checks<'a> {
     announce: Announce<'a>,
     done: Vec<Checked>,
@@ -219,9 +249,12 @@ fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-fn cargo(root: &Path, check: CargoCheck, engine: &DisposableEngine) -> HostCommand {
-    HostCommand::new("cargo")
-        .args(check.args.iter().copied())
+fn cargo(root: &Path, check: CargoCheck) -> HostCommand {
+    for_tests(HostCommand::new("cargo").args(check.args.iter().copied()), root)
+}
+
+fn for_tests(command: HostCommand, root: &Path) -> HostCommand {
+    command
         .in_folder(root)
         .env("RUSTDOCFLAGS", "-D warnings")
         // A test that finds no engine fails then, rather than being skipped.
@@ -230,7 +263,6 @@ fn cargo(root: &Path, check: CargoCheck, engine: &DisposableEngine) -> HostComma
         .env("GITHUB_ACTIONS", "")
         .env("GITHUB_STEP_SUMMARY", "")
         .env("GITLAB_CI", "")
-        .env("XTASK_TEST_DOCKER_HOST", engine.endpoint())
 }
 
 /// The sample tree, in a copy, on the engine of these checks.

@@ -25,10 +25,12 @@ pub const CONFIGS: [&str; 2] = [CONFIG, "application/vnd.docker.container.image.
 /// What indexes are called.
 pub const INDEXES: [&str; 2] = [INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// What layers are called, packed and not. Foreign ones, which are nowhere but at their makers', are not taken.
-pub const LAYERS: [&str; 5] = [
+pub const LAYERS: [&str; 6] = [
     LAYER,
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.oci.image.layer.v1.tar",
+    // An engine with containerd names ours so in what it builds on them.
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
     "application/vnd.docker.image.rootfs.diff.tar",
 ];

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::ci::EngineVersion;
 use crate::config::{Layer, NetworkChoice, Tag};
 use crate::model::Platform;
 
@@ -187,13 +188,27 @@ pub enum Command {
     /// A run as a page for the browser; prints where it is
     Report(Report),
     /// All checks of this repository, on a private engine and registry of their own
-    Ci,
+    Ci(Ci),
     /// Print a script that completes `cargo xtask` in a shell
     Completions(Completions),
     /// Print or write manual pages
     Man(Man),
     /// Measure this program on trees made for it, beside `docker buildx bake`
     Bench(Bench),
+}
+
+/// `ci`
+#[derive(Debug, Args)]
+pub struct Ci {
+    /// Run the engine tests on these; one that cannot be had is skipped, and with CI set it fails
+    #[arg(
+        long,
+        value_name = "VERSIONS",
+        value_enum,
+        value_delimiter = ',',
+        default_values_t = EngineVersion::ALL
+    )]
+    pub engines: Vec<EngineVersion>,
 }
 
 /// `build-all`

@@ -46,14 +46,20 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Engine) -> Result<ExitCod
 }
 
 /// `ci`: the checks of the repository that this program was built from, or of `--root`.
-pub(super) async fn ci(typed: &Typed<'_>) -> Result<ExitCode, Error> {
+pub(super) async fn ci(typed: &Typed<'_>, args: args::Ci) -> Result<ExitCode, Error> {
     let session = Session::open(typed, Layer::default(), &[])?;
-    let bootstrap = if session.bootstrap { ci::Bootstrap::Yes } else { ci::Bootstrap::No };
+    let fails_if = |is_so: bool| if is_so { Lacking::Fails } else { Lacking::Skips };
+    let settings = ci::Settings {
+        bootstrap: if session.bootstrap { ci::Bootstrap::Yes } else { ci::Bootstrap::No },
+        // There the tools are; elsewhere a machine may be cut off from their registry.
+        no_packages: fails_if(session.env.is_github()),
+        no_engine: fails_if(session.env.is_ci()),
+        engines: args.engines,
+        cache: session.env.cache_dir(),
+    };
     let announce = |message: String| super::say(&message);
-    // Dropping the checks on Ctrl-C stops their engine.
-    // There the tools are; elsewhere a machine may be cut off from their registry.
-    let lacking = if session.env.is_github() { Lacking::Fails } else { Lacking::Skips };
-    let checks = ci::run(&session.config.root, bootstrap, lacking, &announce);
+    // Dropping the checks on Ctrl-C stops their engines.
+    let checks = ci::run(&session.config.root, &settings, &announce);
     match super::interrupt::or_interrupted(checks).await {
         None => Ok(ExitCode::Interrupted),
         Some(Ok(_)) => Ok(ExitCode::Good),

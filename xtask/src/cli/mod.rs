@@ -120,7 +120,7 @@ async fn dispatch(cli: Cli, notes: &RunNotes) -> Result<ExitCode, Error> {
         Command::Report(args) => page::run(typed, &args).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
-        Command::Ci => engine::ci(typed).await,
+        Command::Ci(args) => engine::ci(typed, args).await,
         Command::Completions(args) => completions::run(typed, &args),
         Command::Man(args) => man::run(typed, &args),
         Command::Bench(args) => bench::run(typed, args).await,

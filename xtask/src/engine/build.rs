@@ -395,8 +395,13 @@ mod tests {
         assert_eq!(baseless.to_string(), "docker.io/library/x:1: not found");
         let full = failure(&spec(), failed(&["cp: No space left on device", "x"]), "exit code: 1".to_owned());
         assert_eq!(full, EngineError::DiskFull("cp: No space left on device".to_owned()));
-        let passing = failure(&spec(), None, "frontend grpc server closed unexpectedly".to_owned());
-        assert!(matches!(passing, EngineError::Transient { .. }));
+        for words in [
+            "frontend grpc server closed unexpectedly",
+            "failed to prepare extraction snapshot \"extract-1 x\": parent snapshot y does not exist: not found",
+        ] {
+            let passing = failure(&spec(), None, words.to_owned());
+            assert!(matches!(passing, EngineError::Transient { .. }), "{passing:?}");
+        }
         let named = failure(
             &spec(),
             None,

@@ -58,6 +58,8 @@ const TRANSIENT: &[&str] = &[
     "frontend grpc server closed unexpectedly",
     "failed to get dead record",
     "no active session",
+    // containerd tidies up while an image is unpacked (moby/buildkit 6521).
+    "failed to prepare extraction snapshot",
     "500 internal server error",
     "502 bad gateway",
     "503 service unavailable",
@@ -77,6 +79,7 @@ const ABSENT: &[&str] = &[
     "name unknown",
     "no such image",
     "does not exist locally",
+    "tag does not exist",
     "repository name not known",
     "not found",
     "no matching manifest",
@@ -257,6 +260,7 @@ mod tests {
             (Some(404), "manifest for alpine:9 not found: manifest unknown: manifest unknown", "not found"),
             (Some(404), "No such image: alpine:9", "not found"),
             (None, "An image does not exist locally with the tag: r.example/a", "not found"),
+            (None, "tag does not exist: r.example/a:1", "not found"),
             (None, "no matching manifest for linux/s390x in the manifest list entries", "not found"),
             (
                 Some(404),

@@ -3,6 +3,9 @@
 //! A fingerprint of ours is a label, and labels come with the listing. Platforms do not (before API 1.48), so
 //! they stay unknown here; `inspect` knows them.
 
+use std::time::Duration;
+
+use bollard::errors::Error as BollardError;
 use bollard::models::{ImageSummary, SystemVersion};
 use bollard::query_parameters::ListImagesOptions;
 
@@ -13,18 +16,35 @@ use crate::model::{Capabilities, LocalImage, Observed, Platform, Reference};
 
 /// Since which API an engine offers BuildKit sessions on `/build`.
 const BUILDKIT_SINCE: (u32, u32) = (1, 39);
+/// How often a list is asked for again that could not be made.
+const MORE_LISTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks for the version and for the images, and for nothing else.
 pub(super) async fn observe(engine: &DockerEngine) -> Result<Observed, EngineError> {
-    let (version, images) = tokio::try_join!(
-        engine.docker.version(),
-        engine.docker.list_images(Some(ListImagesOptions { all: false, ..ListImagesOptions::default() })),
-    )
-    .map_err(|error| engine.error(error, "the list of images"))?;
+    let (version, images) = tokio::try_join!(engine.docker.version(), list(engine))
+        .map_err(|error| engine.error(error, "the list of images"))?;
     Ok(Observed::new(
         capabilities(version, engine.podman),
         images.into_iter().filter_map(local_image).collect(),
     ))
+}
+
+/// An engine with containerd gives no list at all when an image in it is removed meanwhile: a moment later it does.
+async fn list(engine: &DockerEngine) -> Result<Vec<ImageSummary>, BollardError> {
+    let ask = || {
+        let options = ListImagesOptions { all: false, ..ListImagesOptions::default() };
+        engine.docker.list_images(Some(options))
+    };
+    for _ in 0..MORE_LISTS {
+        match ask().await {
+            Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 fn capabilities(version: SystemVersion, podman: bool) -> Capabilities {
@@ -64,7 +84,40 @@ pub(super) fn references(names: &[String]) -> Vec<Reference> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::engine::{Engine as _, Surroundings, connect};
+
+    #[tokio::test]
+    async fn a_list_that_could_not_be_made_is_asked_for_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let host = format!("tcp://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let mut refusals = 2;
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a request");
+                let mut asked = vec![0; 4096];
+                let length = stream.read(&mut asked).await.expect("a request");
+                let (status, body) = match String::from_utf8_lossy(&asked[..length]).contains("/images/json")
+                {
+                    true if refusals > 0 => {
+                        refusals -= 1;
+                        ("404 Not Found", r#"{"message": "content digest sha256:1: not found"}"#)
+                    }
+                    true => ("200 OK", "[]"),
+                    false => ("200 OK", r#"{"ApiVersion": "1.51", "Version": "28.5.2", "Os": "linux"}"#),
+                };
+                let head =
+                    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}", body.len());
+                let answer = format!("{head}\r\nConnection: close\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.expect("is heard");
+            }
+        });
+        let variable = |name: &str| (name == "DOCKER_HOST").then(|| host.clone());
+        let engine = connect(&Surroundings::new(&variable, None)).await.expect("answers");
+        assert_eq!(engine.observe().await.expect("lists").images().len(), 0);
+    }
 
     #[test]
     fn images_without_a_name_are_kept() {

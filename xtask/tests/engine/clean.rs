@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xtask::engine::Engine as _;
+use xtask::engine::{Engine as _, ImageStore};
 use xtask::model::{ContainerSpec, ImageId, Platform, Reference};
 
 use crate::testing::TestTree;
@@ -68,14 +68,20 @@ async fn only_what_nobody_needs_goes() {
 
     let shown = run(&world, &tree, "clean");
     assert!(shown.contains("nothing was removed: --yes removes it"), "{shown}");
-    assert!(is_here(&world, &first).await, "nothing goes unasked: {shown}");
-    assert!(shown.contains(first.short()) && !shown.contains(others.short()), "{shown}");
-    assert!(shown.contains("in use: container "), "{shown}");
+    // An engine with containerd itself lets go of an image whose last name goes to another.
+    let superseded_stay = world.engine.survey().await.unwrap().store == ImageStore::Graph;
+    if superseded_stay {
+        assert!(is_here(&world, &first).await, "nothing goes unasked: {shown}");
+        assert!(shown.contains(first.short()) && !shown.contains(others.short()), "{shown}");
+        assert!(shown.contains("in use: container "), "{shown}");
+    }
 
     let told = run(&world, &tree, "clean --yes --tag latest,v1");
     assert!(!is_here(&world, &first).await, "{told}");
-    for (what, id) in [("another tree's", &others), ("a container's", &held), ("the current", &second)] {
-        assert!(is_here(&world, id).await, "{what} image is gone: {told}");
+    for (what, id) in [("the current", &second), ("another tree's", &others), ("a container's", &held)] {
+        if superseded_stay || *id == second {
+            assert!(is_here(&world, id).await, "{what} image is gone: {told}");
+        }
     }
     let localhost = format!("localhost/{}", base.familiar()).parse::<Reference>().unwrap();
     for name in [&base, &localhost, &twin, &world.reference("api:v1"), &running] {
@@ -86,7 +92,7 @@ async fn only_what_nobody_needs_goes() {
     world.engine.remove_container(&container).await.unwrap();
     run(&world, &tree, "clean --yes");
     assert!(!is_here(&world, &held).await, "nobody holds it any more");
-    assert!(is_here(&world, &others).await);
+    assert_eq!(is_here(&world, &others).await, superseded_stay);
     assert!(run(&world, &tree, "clean --yes").contains("nothing to remove"));
     // A service goes, and another gets a tag of its own: both are offered, and what they stand on stays.
     std::fs::rename(tree.root().join("src/run"), tree.root().join("src/walk")).unwrap();

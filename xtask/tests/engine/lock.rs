@@ -43,17 +43,6 @@ impl Trial {
         image.labels.get("is").cloned()
     }
 
-    /// Nothing of the base is left here.
-    async fn forget(&self) {
-        let observed = self.world.engine.observe().await.unwrap();
-        let of_test = |name: &&Reference| name.to_string().contains(&self.world.prefix);
-        for image in observed.images() {
-            for name in image.names.iter().chain(&image.digests).filter(of_test) {
-                self.world.engine.remove(name).await.unwrap();
-            }
-        }
-    }
-
     /// The base as an archive.
     async fn save(&self) -> Vec<u8> {
         let archive = self.world.engine.save(std::slice::from_ref(&self.base)).await.unwrap();
@@ -116,7 +105,7 @@ async fn pull_follows_a_tag_that_moved_and_no_other() {
     assert!(trial.run("build-all --pull --offline", 2).contains("--offline forbids to ask anybody"));
     trial.run("lock", 0);
     assert!(trial.run("prefetch --pull --locked", 2).contains("images.lock"));
-    trial.forget().await;
+    trial.world.forget().await;
     trial.world.clean_up().await;
 }
 
@@ -154,7 +143,7 @@ async fn a_tag_moves_between_lock_and_build() {
     trial.run("prefetch --locked --fix", 0);
     assert_eq!(trial.here().await.as_deref(), Some("one"));
     assert!(trial.run("build-all --locked", 0).contains("up to date"));
-    trial.forget().await;
+    trial.world.forget().await;
     let told = trial.run("build-all --locked", 0);
     assert!(told.contains("(not in the local store, images.lock:6 says sha256:"), "{told}");
     assert_eq!(trial.here().await.as_deref(), Some("one"), "though its tag has moved");
@@ -165,7 +154,7 @@ async fn a_tag_moves_between_lock_and_build() {
     trial.run("build-all --locked", 15);
     trial.run("build-all --locked --fix", 0);
     assert_eq!(trial.here().await.as_deref(), Some("two"));
-    trial.forget().await;
+    trial.world.forget().await;
     trial.world.clean_up().await;
 }
 
@@ -180,7 +169,7 @@ async fn without_a_registry_the_store_speaks() {
 
     // What came by an archive is known by what is in it.
     let archive = trial.save().await;
-    trial.forget().await;
+    trial.world.forget().await;
     trial.load(archive).await;
     trial.run("build-all --locked --offline", 0);
     trial.run("lock --offline", 0);
@@ -195,16 +184,16 @@ async fn without_a_registry_the_store_speaks() {
     }
     trial.tree.write("images.lock", without_digests(&first));
     trial.run("build-all --locked --offline", 0);
-    trial.forget().await;
+    trial.world.forget().await;
     let told = trial.run("build-all --locked --offline", 13);
     assert!(told.contains("is not here, and --locked takes nothing but what images.lock:6 says"), "{told}");
     // A registry that has this very image will do.
     trial.run("build-all --locked", 0);
     trial.publish("two").await;
-    trial.forget().await;
+    trial.world.forget().await;
     let told = trial.run("build-all --locked", 15);
     assert!(told.contains("but the lock says content sha256:"), "{told}");
-    trial.forget().await;
+    trial.world.forget().await;
     trial.world.clean_up().await;
 }
 
@@ -219,7 +208,7 @@ async fn what_another_store_calls_otherwise_is_the_locked_image_all_the_same() {
     let id = || async { trial.world.engine.inspect(&trial.base).await.unwrap().unwrap().id };
     let before = id().await;
     let archive = otherwise(&trial.save().await);
-    trial.forget().await;
+    trial.world.forget().await;
     trial.load(archive).await;
     assert_ne!(id().await, before, "the same files and settings, made at another time");
 
@@ -245,7 +234,7 @@ async fn what_another_store_calls_otherwise_is_the_locked_image_all_the_same() {
     assert!(trial.run("lock --check", 0).contains("nothing changed"));
     trial.run("lock", 0);
     assert_eq!(trial.lock(), first);
-    trial.forget().await;
+    trial.world.forget().await;
     trial.world.clean_up().await;
 }
 
@@ -303,7 +292,7 @@ async fn inside_the_internal_registry_vouches_by_digest_or_by_id() {
     let lock = trial.lock();
     assert_eq!(lock.matches("[[image]]").count(), 1, "two names of one image: {lock}");
     assert!(lock.contains("name = \"base:1\""), "{lock}");
-    trial.forget().await;
+    trial.world.forget().await;
     trial.run(&format!("build-all --locked {inside}"), 0);
 
     // Pushed anew, the same image may have another digest.
@@ -315,9 +304,9 @@ async fn inside_the_internal_registry_vouches_by_digest_or_by_id() {
             })
             .collect();
     trial.tree.write("images.lock", &cut);
-    trial.forget().await;
+    trial.world.forget().await;
     let told = trial.run(&format!("build-all --locked {inside}"), 0);
     assert!(told.contains("3 verified") || told.contains("2 verified"), "{told}");
-    trial.forget().await;
+    trial.world.forget().await;
     trial.world.clean_up().await;
 }

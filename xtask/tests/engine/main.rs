@@ -12,7 +12,9 @@
 
 mod broken_off;
 mod cache;
+mod carried;
 mod clean;
+mod commands;
 mod contract;
 mod endpoints;
 #[path = "../support/faulty_proxy.rs"]

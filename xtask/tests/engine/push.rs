@@ -1,29 +1,11 @@
 //! What a push counts: images, and never what was done for them on the way.
 
-use std::process::Command;
-
 use xtask::engine::Engine as _;
 use xtask::model::Platform;
 
 use crate::support::free_address;
 use crate::testing::TestTree;
-use crate::world::{World, real_world};
-
-/// Runs the program in a tree; what it told, and its exit code.
-fn run(world: &World, tree: &TestTree, words: &str) -> (String, Option<i32>) {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(words.split_whitespace())
-        .args(["--progress", "plain"])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", tree.root())
-        .env("DOCKER_HOST", &world.host)
-        .env("XTASK_ROOT", tree.root())
-        .env("XTASK_PREFIX", format!("{}/", world.prefix))
-        .output()
-        .unwrap();
-    (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code())
-}
+use crate::world::real_world;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_counted_and_not_their_names() {
@@ -36,8 +18,7 @@ async fn images_are_counted_and_not_their_names() {
          //- src/desk/Dockerfile\nFROM {base}\nCOPY x /\n//- src/desk/x\n2\n\
          //- src/lent/dependency.conf\n{base}\n"
     ));
-    let (told, code) = run(&world, &tree, "build-all --offline");
-    assert_eq!(code, Some(0), "{told}");
+    world.xtask(&tree, "build-all --offline", 0);
     let nobody = free_address();
     let report = tree.root().join("report.xml");
     for (words, expect, sentence, cases) in [
@@ -51,8 +32,7 @@ async fn images_are_counted_and_not_their_names() {
             r#"name="build" tests="3""#,
         ),
     ] {
-        let (told, code) = run(&world, &tree, &format!("{words} --junit {}", report.display()));
-        assert_eq!(code, Some(expect), "{words}: {told}");
+        let told = world.xtask(&tree, &format!("{words} --junit {}", report.display()), expect);
         let last = told.lines().find(|line| line.contains(" finished ") || line.contains(" failed    "));
         assert!(last.is_some_and(|line| line.contains(sentence)), "{words}: {told}");
         let report = std::fs::read_to_string(&report).unwrap();

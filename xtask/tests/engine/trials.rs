@@ -40,11 +40,11 @@ async fn seen(world: &World, tree: &TestTree) -> (Vec<Reference>, usize, bool) {
     (names, containers, tree.root().join("target/xtask/registry").exists())
 }
 
-fn e2e(world: &World, tree: &TestTree) -> Output {
-    let port = free_address().port();
+fn base_images(world: &World, tree: &TestTree, words: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["base-images", "e2e", "--offline", "--progress", "plain", "--plugins", "2", "--port"])
-        .arg(port.to_string())
+        .arg("base-images")
+        .args(words.split(' '))
+        .args(["--progress", "plain", "--plugins", "2"])
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", tree.root())
@@ -88,7 +88,8 @@ async fn e2e_goes_there_and_back_and_leaves_nothing() {
         let (left, kept) =
             (leave(&world, &tree, &base, &[]).await, leave(&world, &tree, &base, &["dev.xtask.kept"]).await);
         let before = seen(&world, &tree).await;
-        let output = e2e(&world, &tree);
+        let e2e = format!("e2e --offline --port {}", free_address().port());
+        let output = base_images(&world, &tree, &e2e);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}{}", String::from_utf8_lossy(&output.stdout));
         assert!(told.contains(said), "{told}");
@@ -98,4 +99,23 @@ async fn e2e_goes_there_and_back_and_leaves_nothing() {
         world.engine.remove_container(&kept).await.unwrap();
     }
     world.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_was_tested_and_is_there() {
+    let Some(world) = real_world("what_is_published_was_tested_and_is_there").await else { return };
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    let start = "trap 'exit 0' TERM; busybox httpd -f -p 8080 -h /www & wait";
+    let text = TINY.replace("BASE", &base.familiar()).replace("START", start);
+    let tree = TestTree::new(&format!("//- docker/base-images/tiny/Dockerfile\n{text}"));
+    let registry = format!("--registry {}", world.registry);
+    let publish = format!("publish {registry} --network external --port {}", free_address().port());
+    for (words, said) in [(publish, "published "), (format!("test --offline {registry}"), "finished")] {
+        let output = base_images(&world, &tree, &words);
+        let told =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && told.contains(said), "{words}: {told}");
+    }
+    world.forget().await;
 }

@@ -1,7 +1,9 @@
 //! What a contract test stands on: an engine, a registry, a folder with files, names that nobody else has.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -11,6 +13,7 @@ use xtask::model::{
 };
 
 use crate::support::{PrivateEngine, Registry, find_program, unique_name};
+use crate::testing::TestTree;
 
 /// Everything a test needs; cleans up after itself.
 pub struct World {
@@ -121,7 +124,47 @@ impl World {
         }
     }
 
-    /// A root folder with a shell in it, as a tar.
+    /// Runs the program in a tree, images named after this test; what it told ends the test if its exit code is another.
+    #[track_caller]
+    pub fn xtask(&self, tree: &TestTree, words: &str, code: i32) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(words.split_whitespace())
+            .args(["--progress", "plain"])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", tree.root())
+            .env("DOCKER_HOST", &self.host)
+            .env("XTASK_ROOT", tree.root())
+            .env("XTASK_NETWORK", "external")
+            .env("XTASK_PREFIX", format!("{}/", self.prefix))
+            .output()
+            .unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words} on {}: {out}{err}", self.host);
+        format!("{out}{err}")
+    }
+
+    /// Nothing of this test is left in the engine, kept stages and digests included.
+    pub async fn forget(&self) {
+        let observed = self.engine.observe().await.unwrap();
+        let prefix = format!("{}/", self.prefix);
+        let of_test = |name: &&Reference| name.to_string().contains(&prefix);
+        for image in observed.images() {
+            for name in image.names.iter().chain(&image.digests).filter(of_test) {
+                self.engine.remove(name).await.unwrap();
+            }
+        }
+    }
+
+    /// The same test on another engine.
+    pub async fn on(&self, host: &str) -> World {
+        let mut other = World::new(connect_to(host, None).await.unwrap(), None);
+        host.clone_into(&mut other.host);
+        other.prefix.clone_from(&self.prefix);
+        other
+    }
+
+    /// A root folder with a shell in it, as a tar; no other test has this layer.
     pub fn rootfs(&self) -> PathBuf {
         let path = self.path().join("rootfs.tar");
         let mut tar = tar::Builder::new(std::fs::File::create(&path).unwrap());
@@ -136,6 +179,10 @@ impl World {
             folder(name, 0o755);
         }
         folder("tmp/", 0o1777);
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(self.prefix.len() as u64);
+        tar.append_data(&mut header, "etc/test", self.prefix.as_bytes()).unwrap();
         if let Some(busybox) = find_program("busybox") {
             let content = std::fs::read(busybox).unwrap();
             let mut header = tar::Header::new_gnu();
@@ -153,6 +200,28 @@ impl World {
         tar.finish().unwrap();
         path
     }
+}
+
+/// Engines that are up beside the one under test.
+pub fn other_hosts() -> Vec<String> {
+    let hosts = std::env::var("XTASK_TEST_OTHER_HOSTS").unwrap_or_default();
+    hosts.split(',').filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+/// Tells `ci` what its table of commands is to say of this engine, where that is not that the tests passed: that nobody
+/// tried (`—`), or `no: why`.
+pub fn found(command: &str, cell: &str) {
+    eprintln!("{command}: {cell}");
+    if let Some(file) = std::env::var_os("XTASK_TEST_FINDINGS") {
+        let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();
+        writeln!(file, "{command}\t{cell}").unwrap();
+    }
+}
+
+/// The document that a command printed before whatever else it said.
+#[track_caller]
+pub fn json(told: &str) -> serde_json::Value {
+    serde_json::Deserializer::from_str(told).into_iter().next().expect("a document").expect(told)
 }
 
 /// Says nothing of progress.

@@ -140,7 +140,7 @@ const WRITES_BY_PATH: &[(&str, &str)] = &[
     ("cli/bundle.rs", "where `-o` says"),
     ("cli/man.rs", "the folder that was typed"),
     ("cli/prove.rs", "a copy of the tree, in a temporary folder"),
-    ("engine/recipe.rs", "a temporary folder, in one that comes from `inside::Folder`"),
+    ("engine/recipe/debootstrap.rs", "a temporary folder, in one that comes from `inside::Folder`"),
     ("inside.rs", "the one way"),
     ("report/github.rs", "appends to the file that GITHUB_STEP_SUMMARY names"),
     ("report/junit.rs", "the file that `--junit` names"),

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::http::ask_engine;
 use super::{Announce, Data, EngineSettings, Home, ProvisionError, down, up};
 use crate::inside::Folder;
 use crate::os::{self, HostCommand, ProcessId};
@@ -42,6 +43,13 @@ impl DisposableEngine {
     /// `unix://…`
     pub fn endpoint(&self) -> String {
         self.home.endpoint()
+    }
+
+    /// `20.10.24`; none when it does not answer.
+    pub async fn version(&self) -> Option<String> {
+        let (_, told) = ask_engine(&self.home, "GET", "/version", "").await?;
+        let told: serde_json::Value = serde_json::from_str(&told).ok()?;
+        Some(told["Version"].as_str()?.to_owned())
     }
 
     pub(super) fn home(&self) -> &Home {

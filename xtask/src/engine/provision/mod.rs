@@ -18,10 +18,11 @@ mod http;
 mod network;
 mod packages;
 mod remove;
+mod root_folder;
 mod subnet;
 mod try_out;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use disposable::{DisposableEngine, DisposableRegistry};
@@ -34,6 +35,7 @@ pub use packages::{
 pub use remove::{Data, down};
 pub use subnet::Net;
 
+use super::ImageStore;
 use crate::os::{self, HostCommand, Privilege, ProcessId};
 
 /// Takes a sentence about each thing that was done, as it is done.
@@ -61,6 +63,12 @@ pub struct EngineSettings {
     pub registry_mirrors: Vec<String>,
     /// What it, and its containers, can reach.
     pub reach: EngineReach,
+    /// A system in a folder whose programs are run; none runs this machine's. Nothing is written into the folder.
+    pub root_folder: Option<PathBuf>,
+    /// How it keeps images; none leaves it to the engine.
+    pub images: Option<ImageStore>,
+    /// The oldest API that it speaks, as its environment says it (`DOCKER_MIN_API_VERSION`); none leaves it to the engine.
+    pub oldest_api: Option<&'static str>,
 }
 
 /// What a private engine, and its containers, can reach.
@@ -151,20 +159,26 @@ async fn start(
 ) -> Result<Record, ProvisionError> {
     make_folders(home, privilege).await?;
     write_settings(home, settings)?;
-    let (record, daemon) = match settings.reach {
-        EngineReach::Machine => {
-            (network::make(home, privilege, announce).await?, HostCommand::new("dockerd"))
-        }
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut words = Vec::new();
+    let record = match settings.reach {
+        EngineReach::Machine => network::make(home, privilege, announce).await?,
         EngineReach::Nothing => {
             let record = network::record_closed(home)?;
             // The bridge is inside, and goes with the namespace.
-            let inside = HostCommand::new("unshare")
-                .args(["--net", "sh", "-c", network::MAKE_INSIDE, "sh"])
-                .args([record.bridge.clone(), record.subnet.to_string()]);
-            (record, inside)
+            words.extend(["unshare", "--net", "sh", "-c", network::MAKE_INSIDE, "sh"].map(str::to_owned));
+            words.extend([record.bridge.clone(), record.subnet.to_string()]);
+            record
         }
     };
-    let text = |path: &Path| path.to_string_lossy().into_owned();
+    if let Some(folder) = &settings.root_folder {
+        words.extend(root_folder::enter(folder, home));
+    }
+    words.push("dockerd".to_owned());
+    let mut daemon = HostCommand::new(words.remove(0)).args(words);
+    if let Some(oldest) = settings.oldest_api {
+        daemon = daemon.env("DOCKER_MIN_API_VERSION", oldest);
+    }
     daemon
         .args(["--host", &home.endpoint()])
         .args(["--config-file", &text(&home.settings())])
@@ -221,6 +235,10 @@ fn write_settings(home: &Home, settings: &EngineSettings) -> Result<(), Provisio
     }
     if !settings.registry_mirrors.is_empty() {
         own.insert("registry-mirrors".to_owned(), settings.registry_mirrors.clone().into());
+    }
+    if let Some(images) = settings.images {
+        let containerd = images == ImageStore::Containerd;
+        own.insert("features".to_owned(), serde_json::json!({ "containerd-snapshotter": containerd }));
     }
     let path = home.settings();
     let text = serde_json::Value::Object(own).to_string();

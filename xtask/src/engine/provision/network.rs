@@ -32,9 +32,9 @@ pub(super) async fn make(
     Err(ProvisionError::NoSubnet)
 }
 
-/// The bridge `$1` with the address `$2`, and then the daemon with the arguments that follow.
+/// The bridge `$1` with the address `$2`, and then the daemon, as the arguments that follow start it.
 pub(super) const MAKE_INSIDE: &str = "ip link set lo up && ip link add name \"$1\" type bridge && \
-    ip addr add \"$2\" dev \"$1\" && ip link set \"$1\" up && shift 2 && exec dockerd \"$@\"";
+    ip addr add \"$2\" dev \"$1\" && ip link set \"$1\" up && shift 2 && exec \"$@\"";
 
 /// For an engine in a network namespace of its own: nothing is made on this machine, and any address will do.
 pub(super) fn record_closed(home: &Home) -> Result<Record, ProvisionError> {
