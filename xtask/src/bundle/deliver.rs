@@ -155,13 +155,11 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             parcels = here;
         }
         for parcel in parcels {
-            self.go_on()?;
+            if self.cancel.is_cancelled() {
+                return Err(DeliverError::Interrupted);
+            }
             self.one(parcel, done).await?;
         }
-        self.go_on()
-    }
-
-    fn go_on(&self) -> Result<(), DeliverError> {
         if self.cancel.is_cancelled() { Err(DeliverError::Interrupted) } else { Ok(()) }
     }
 
@@ -336,7 +334,9 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             Ok(archive) => archive,
             Err(Wrong::Blob(source) | Wrong::Receiver(source)) => return Err(blob_failed(source)),
         };
-        self.go_on()?;
+        if self.cancel.is_cancelled() {
+            return Err(DeliverError::Interrupted);
+        }
         self.sizes.clone_from(&archive.sizes);
         let (writer, receiver) = piped::writer();
         let writing = tokio::task::spawn_blocking(move || archive.write(writer));
@@ -354,7 +354,9 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         // What was sent to its end the engine takes to its end, and that is waited for: whoever goes away earlier does not
         // know what it has.
         let loaded = self.engine.load(until(self.cancel.clone(), receiver)).await;
-        self.go_on()?;
+        if self.cancel.is_cancelled() {
+            return Err(DeliverError::Interrupted);
+        }
         match (loaded, writing.await.map_err(io::Error::other)) {
             (_, Ok(Err(Wrong::Blob(source))) | Err(source)) => Err(blob_failed(source)),
             (Err(source), Ok(_)) => Err(DeliverError::Engine { reference: reference.clone(), source }),

@@ -67,18 +67,14 @@ pub enum StepError {
 impl StepError {
     /// Where in the tree it failed, if it was an instruction.
     pub fn place(&self) -> Option<String> {
-        match self {
-            Self::Build(error, dockerfile) => error.place(dockerfile),
-            _ => None,
-        }
+        let Self::Build(error, dockerfile) = self else { return None };
+        error.place(dockerfile)
     }
 
     /// What a failed instruction printed.
     pub fn last_lines(&self) -> Vec<String> {
-        match self {
-            Self::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
-            _ => Vec::new(),
-        }
+        let Self::Build(EngineError::BuildFailed { last_lines, .. }, _) = self else { return Vec::new() };
+        last_lines.clone()
     }
 
     /// The kind of failure. In a build, everything but the engine's own end is a failed build: the log has what it came
