@@ -109,7 +109,7 @@ mod tests {
                     false => ("200 OK", r#"{"ApiVersion": "1.51", "Version": "28.5.2", "Os": "linux"}"#),
                 };
                 let head =
-                    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}", body.len());
+                    format!("HTTP/1.1 {status}\r\nApi-Version: 1.51\r\nContent-Length: {}", body.len());
                 let answer = format!("{head}\r\nConnection: close\r\n\r\n{body}");
                 stream.write_all(answer.as_bytes()).await.expect("is heard");
             }
