@@ -24,6 +24,7 @@ mod lock;
 mod measure;
 mod names;
 mod offline;
+mod planned;
 mod push;
 mod real;
 mod registry_trouble;
