@@ -1,4 +1,4 @@
-//! Pure: what every base image promises, and whether the images that were built keep it (issue 3, item 6).
+//! Pure: what every base image promises, and whether the images that were built keep it.
 //!
 //! In: the text of the tree's `contract.toml` (or nothing, for the contract in this program), and what was seen of each
 //! system's image. Out: [`Comparison`], one table with the systems side by side. It reads no file and runs nothing;

@@ -322,7 +322,7 @@ fn versions_side_by_side_differ_in_nothing_but_their_version() {
     assert_eq!(comparison.systems, ["debian 1.2.3", "debian 9.9.9"]);
 }
 
-/// Adding a system is adding a folder: nothing here knows the systems by name (issue 3, item 1).
+/// Adding a system is adding a folder: nothing here knows the systems by name.
 #[test]
 fn a_third_system_is_one_more_column() {
     let comparison = compared(&contract(), &[good("alpine"), good("debian"), good("fixture")]);
