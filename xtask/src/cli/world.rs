@@ -38,7 +38,8 @@ impl Session {
             }
         };
         let guess = Platform::local();
-        let mut external = Remembered::load(&self.config.root).guess();
+        let mut remembered = Remembered::load(&self.config.root);
+        let mut external = remembered.guess();
         let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
         let mut files = files?;
         let (engine, mut observed) = match store {
@@ -51,11 +52,11 @@ impl Session {
         }
         if let Ok(engine) = &engine {
             let graph = &files.tree.graph;
-            let now = self.know(graph, engine, &mut observed).await;
+            let now = self.know(graph, engine, &mut observed, &mut remembered).await;
             if brought::differs(&brought::stood_upon(graph), &external, &now) {
                 files = self.read_files(platform_of(&observed), &now).await?;
                 // What they bring may name further images.
-                self.know(&files.tree.graph, engine, &mut observed).await;
+                self.know(&files.tree.graph, engine, &mut observed, &mut remembered).await;
             }
             external = now;
         }
@@ -121,12 +122,19 @@ impl Session {
     }
 
     async fn know_bases(&self, world: &World, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
-        self.know(&world.tree.graph, engine, observed).await
+        let mut remembered = Remembered::load(&self.config.root);
+        self.know(&world.tree.graph, engine, observed, &mut remembered).await
     }
 
     /// Completes a store by what is in the external images of a tree, under each name by which one may be here. Returns what
     /// they bring.
-    async fn know(&self, graph: &ImageGraph, engine: &AnyEngine, observed: &mut Observed) -> Triggers {
+    async fn know(
+        &self,
+        graph: &ImageGraph,
+        engine: &AnyEngine,
+        observed: &mut Observed,
+        remembered: &mut Remembered,
+    ) -> Triggers {
         let named: BTreeSet<&Reference> = graph.images().iter().flat_map(prefetched).collect();
         let rules = self.config.alias_rules();
         let originals = Originals::new(rules, named.iter().copied()).beside(graph.upstreams());
@@ -136,7 +144,7 @@ impl Session {
         });
         let aliases: BTreeSet<Reference> = aliases.collect();
         let names = named.iter().copied().chain(&aliases).collect();
-        Remembered::load(&self.config.root).learn(engine, observed, &names, graph.upstreams()).await
+        remembered.learn(engine, observed, &names, graph.upstreams()).await
     }
 
     fn places(&self) -> Places {

@@ -52,7 +52,7 @@ impl EngineError {
         })
     }
 
-    /// What helps against a pull of an image that failed.
+    /// What helps where a registry does not give an image to the engine.
     pub fn hint_for_pull(&self, reference: &Reference) -> Option<String> {
         match self {
             Self::Denied(said) => Some(
@@ -60,7 +60,6 @@ impl EngineError {
                     .unwrap_or_else(|| format!("`docker login {}` stores credentials", reference.domain())),
             ),
             Self::RegistryUnreachable(said) => certificate(said, reference.domain()),
-            Self::DiskFull(_) | Self::Stalled { .. } => self.hint().map(str::to_owned),
             _ => None,
         }
     }

@@ -61,22 +61,13 @@ pub struct Execution<'a, E, M> {
 
 /// How a phase went.
 #[derive(Debug, Default)]
-pub struct PhaseReport {
-    /// Steps done.
-    pub done: usize,
-    /// The kind of each step that failed.
-    pub failures: Vec<ErrorKind>,
-    /// Steps that were not done since something that they need failed.
-    pub skipped: usize,
-    /// Steps that were stopped, or not begun, since the run was.
-    pub cancelled: usize,
-}
-
-impl PhaseReport {
-    /// True when no step was even begun.
-    pub fn changed_nothing(&self) -> bool {
-        self.done + self.cancelled + self.failures.len() == 0
-    }
+struct PhaseReport {
+    /// How many ended how, with what the plan left out; the time is nobody's.
+    stats: RunStats,
+    /// The kind of each failure.
+    failures: Vec<ErrorKind>,
+    /// Whether any step was begun, or was to be when the run was stopped.
+    changed: bool,
 }
 
 impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
@@ -94,18 +85,18 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         let (position, of) = place;
         let (todo, idle) = (steps.len(), skipped.len());
         self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps: todo, skipped: idle });
+        let mut report = PhaseReport::default();
         for skipped in skipped {
             let outcome = skipped.why.outcome();
-            self.emitter.emit(EventKind::StepSkipped {
-                phase,
-                subject: skipped.subject.clone(),
-                outcome,
-                why: skipped.why.to_string(),
-                error: (outcome == Outcome::Failed).then(|| skipped.why.kind(phase)),
-            });
+            let error = (outcome == Outcome::Failed).then(|| skipped.why.kind(phase));
+            report.stats.count(outcome);
+            report.failures.extend(error);
+            let (subject, why) = (skipped.subject.clone(), skipped.why.to_string());
+            self.emitter.emit(EventKind::StepSkipped { phase, subject, outcome, why, error });
         }
-        let report = self.run_steps(stage, steps, outcomes).await;
-        let summary = summarise(phase, &report, skipped.iter().map(|s| s.why.outcome()));
+        self.run_steps(stage, steps, outcomes, &mut report).await;
+        let said = phase.sentence(&report.stats);
+        let summary = if said.is_empty() { "nothing to do".to_owned() } else { said };
         self.emitter.emit(EventKind::PhaseFinished { phase, summary });
         report
     }
@@ -115,9 +106,14 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         self.engine.ok_or_else(|| EngineError::Unreachable { tried: Vec::new(), named_by: None })
     }
 
-    async fn run_steps(&self, stage: &Stage, steps: &[Step], outcomes: &mut Outcomes) -> PhaseReport {
+    async fn run_steps(
+        &self,
+        stage: &Stage,
+        steps: &[Step],
+        outcomes: &mut Outcomes,
+        report: &mut PhaseReport,
+    ) {
         let phase = stage.phase;
-        let mut report = PhaseReport::default();
         let before = outcomes.clone();
         let limit =
             if matches!(phase, Phase::Build | Phase::Keep) { self.limits.builds } else { self.limits.others };
@@ -168,21 +164,16 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 place,
             });
             outcomes.insert(step.id.clone(), outcome);
-            match result {
-                Some(Ok(_)) => report.done += 1,
-                Some(Err(error)) => {
-                    report.failures.push(error.kind(phase));
-                    if stage.on_failure == OnFailure::EndAtOnce {
-                        self.emitter.emit(EventKind::CancelRequested {
-                            cause: format!("{} failed and --fail-fast was given", step.subject),
-                        });
-                    }
-                }
-                None => report.cancelled += 1,
+            report.changed = true;
+            // A step that found nothing to do is done all the same.
+            report.stats.count(if outcome == Outcome::UpToDate { Outcome::Done } else { outcome });
+            report.failures.extend(error);
+            let ends = stage.on_failure == OnFailure::EndAtOnce && outcome == Outcome::Failed;
+            if ends {
+                let cause = format!("{} failed and --fail-fast was given", step.subject);
+                self.emitter.emit(EventKind::CancelRequested { cause });
             }
-            let stop = self.cancel.is_cancelled()
-                || (stage.on_failure == OnFailure::EndAtOnce && outcome == Outcome::Failed);
-            (outcome, if stop { Onward::No } else { Onward::Yes })
+            (outcome, if ends || self.cancel.is_cancelled() { Onward::No } else { Onward::Yes })
         };
         scheduler::drive(steps, &before, limit, start, ended, |index, needed| {
             not_done.push((index, needed.cloned()));
@@ -197,12 +188,9 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
             let subject = step.subject.clone();
             self.emitter.emit(EventKind::StepSkipped { phase, subject, outcome, why, error: None });
             outcomes.insert(step.id.clone(), outcome);
-            match outcome {
-                Outcome::Cancelled => report.cancelled += 1,
-                _ => report.skipped += 1,
-            }
+            report.stats.count(outcome);
+            report.changed |= outcome == Outcome::Cancelled;
         }
-        report
     }
 }
 
@@ -215,26 +203,6 @@ fn lost(needed: &StepId, ended: Option<Outcome>) -> (Outcome, String) {
         _ => (Outcome::Skipped, "failed"),
     };
     (outcome, format!("needs {name}, which {end}"))
-}
-
-/// `2 pulled, 7 already here`, `3 built, 1 failed, 2 skipped`.
-fn summarise(phase: Phase, report: &PhaseReport, idle: impl Iterator<Item = Outcome>) -> String {
-    let mut totals = RunStats {
-        done: report.done,
-        failed: report.failures.len(),
-        skipped: report.skipped,
-        cancelled: report.cancelled,
-        ..RunStats::default()
-    };
-    for outcome in idle {
-        match outcome {
-            Outcome::Failed => totals.failed += 1,
-            Outcome::Skipped | Outcome::Cancelled => totals.skipped += 1,
-            Outcome::Done | Outcome::UpToDate => totals.up_to_date += 1,
-        }
-    }
-    let said = phase.sentence(&totals);
-    if said.is_empty() { "nothing to do".to_owned() } else { said }
 }
 
 /// Whether a plan changes the store or the tree at all.

@@ -322,12 +322,10 @@ impl PullError {
 
     /// What helps against the first failure that anything helps against.
     pub fn hint(&self) -> Option<String> {
-        self.failed.iter().find_map(|(source, error)| match source {
-            PullSource::Registry(name) => error.hint_for_pull(name),
-            PullSource::IfLocked(..) | PullSource::Recipe(_) => match error {
-                EngineError::DiskFull(_) | EngineError::Stalled { .. } => error.hint().map(str::to_owned),
-                _ => None,
-            },
+        self.failed.iter().find_map(|(source, error)| match (source, error) {
+            (_, EngineError::DiskFull(_) | EngineError::Stalled { .. }) => error.hint().map(str::to_owned),
+            (PullSource::Registry(name), _) => error.hint_for_pull(name),
+            (PullSource::IfLocked(..) | PullSource::Recipe(_), _) => None,
         })
     }
 

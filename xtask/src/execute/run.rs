@@ -4,9 +4,9 @@
 //! asked of a [`Replan`] that is handed in: nothing is decided here.
 
 use super::pull::MakeBase;
-use super::{Execution, Outcomes, PhaseReport};
+use super::{Execution, Outcomes};
 use crate::engine::Engine;
-use crate::model::{ErrorKind, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step};
+use crate::model::{ErrorKind, OnFailure, Phase, Plan, RunStats, Skipped, Stage, Step};
 
 /// What came of a run so far, and in the end.
 #[derive(Debug, Default)]
@@ -94,31 +94,13 @@ pub async fn run<E: Engine, M: MakeBase, R: Replan>(
         let skipped: Vec<&Skipped> = plan.skipped.iter().filter(of_phase).collect();
         report.last = Some((stage.phase, position));
         let phase = execution.run_phase(&stage, (position, of), &steps, &skipped, &mut report.outcomes).await;
-        let changed = !phase.changed_nothing();
-        let failed = report.add(stage.phase, phase, &skipped);
-        replan.after(&stage, plan, report, changed).await?;
+        let failed = !phase.failures.is_empty();
+        report.stats.add(&phase.stats);
+        report.failures.extend(phase.failures.into_iter().map(|kind| (stage.phase, kind)));
+        replan.after(&stage, plan, report, phase.changed).await?;
         if execution.cancel.is_cancelled() || (failed && stage.on_failure != OnFailure::GoOn) {
             break;
         }
     }
     Ok(())
-}
-
-impl RunReport {
-    /// Adds a phase; whether anything of it failed.
-    fn add(&mut self, phase: Phase, report: PhaseReport, skipped: &[&Skipped]) -> bool {
-        let before = self.failures.len();
-        self.stats.done += report.done;
-        self.stats.cancelled += report.cancelled;
-        self.stats.skipped += report.skipped;
-        self.stats.failed += report.failures.len();
-        self.failures.extend(report.failures.into_iter().map(|kind| (phase, kind)));
-        for skipped in skipped {
-            self.stats.count(skipped.why.outcome());
-            if skipped.why.outcome() == Outcome::Failed {
-                self.failures.push((phase, skipped.why.kind(phase)));
-            }
-        }
-        self.failures.len() > before
-    }
 }

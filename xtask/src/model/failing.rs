@@ -1,10 +1,8 @@
-//! What kind of failure it is when something is not even begun, or fails in a phase for no reason of its own.
-//!
-//! Whatever can fail is named here: nothing new passes for something else, or for a success.
+//! What kind of failure it is when something fails in a phase, for no reason of its own.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use super::{ErrorKind, Phase, Reason};
+use super::{ErrorKind, Phase};
 
 impl Phase {
     /// What a failure in it is, if nothing more is known.
@@ -29,84 +27,10 @@ impl Phase {
     }
 }
 
-impl Reason {
-    /// What kind of failure it is, where it counts as one: what is not even begun for it.
-    pub fn kind(&self, phase: Phase) -> ErrorKind {
-        match self {
-            Self::Broken | Self::Invalid(_) | Self::AliasClash { .. } => ErrorKind::SourceInvalid,
-            Self::NotLocked { .. } | Self::NotAsLocked { .. } => ErrorKind::NotLocked,
-            Self::LockedMissing { .. }
-            | Self::NothingToPush(_)
-            | Self::BaseUnavailable(_)
-            | Self::UpstreamHidden(_)
-            | Self::BaseOnlyFor { .. }
-            | Self::OnlyFor { .. }
-            | Self::PushForbidden(_)
-            | Self::ArtifactMissing(_)
-            | Self::Offline
-            | Self::ArtifactUnavailable
-            | Self::NoInternalRegistry => ErrorKind::NotHere,
-            Self::NotInStore
-            | Self::NotInStoreLocked { .. }
-            | Self::WrongPlatform { .. }
-            | Self::TagUnknown(_)
-            | Self::AliasConflict { .. } => phase.failure_kind(),
-            // No failures: whoever asks has not looked at the outcome.
-            Self::InStore
-            | Self::OtherName(_)
-            | Self::TagMoved { .. }
-            | Self::TagUnmoved { .. }
-            | Self::NotInCache
-            | Self::InCache
-            | Self::ArtifactNotLocked(_)
-            | Self::SampleArtifact
-            | Self::NamesVersion { .. }
-            | Self::AliasMissing { .. }
-            | Self::AliasesAgree
-            | Self::AliasFixed { .. }
-            | Self::NotPulled
-            | Self::DigestOnly
-            | Self::FileMissing
-            | Self::TextChanged
-            | Self::Unchanged
-            | Self::NotOurs
-            | Self::Committed
-            | Self::KeysMissing(_)
-            | Self::NotBuilt
-            | Self::NoFingerprint
-            | Self::Empty
-            | Self::Changed(_)
-            | Self::BaseMissing(_)
-            | Self::Forced
-            | Self::NeedFails(_)
-            | Self::UpToDate { .. }
-            | Self::NoEngine
-            | Self::NameMissing(_)
-            | Self::NotPushed
-            | Self::InRegistry
-            | Self::CacheNotAsked(_)
-            | Self::ImageBuiltSince(_)
-            | Self::Built
-            | Self::Asked
-            | Self::Superseded(_)
-            | Self::StageUnused
-            | Self::ServiceGone(_)
-            | Self::OtherTag
-            | Self::Old { .. }
-            | Self::LeftBehind
-            | Self::BeyondKept(_)
-            | Self::Remade
-            | Self::Unreferenced
-            | Self::TreeBroken(_)
-            | Self::InUse(_)
-            | Self::NotSelected => ErrorKind::Unexpected,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Reason;
 
     #[test]
     fn the_phase_says_what_a_reason_means_that_is_not_a_kind_by_itself() {

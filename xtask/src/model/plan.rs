@@ -106,7 +106,6 @@ impl Plan {
     pub fn extend(&mut self, other: Self) {
         append(&mut self.steps, other.steps);
         append(&mut self.skipped, other.skipped);
-        self.stages.extend(other.stages);
     }
 }
 

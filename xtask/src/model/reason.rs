@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Diagnostic, ImageId, ImageName, Outcome, Platform, Reference};
+use super::{Diagnostic, ErrorKind, ImageId, ImageName, Outcome, Phase, Platform, Reference};
 
 /// Why. `Display` is the text that screens show in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,39 +276,46 @@ pub enum Change {
     KeyFormat,
 }
 
+/// How something ends that is not done.
+enum Ending {
+    /// As a failure, of this kind; none is the kind that its phase has.
+    Failed(Option<ErrorKind>),
+    Skipped,
+    Fine,
+}
+
 impl Reason {
     /// How something ends that is not done for this reason. Each reason says so itself: one that was forgotten would pass
-    /// for a success.
+    /// for a success, or for another failure.
     #[deny(clippy::wildcard_enum_match_arm)]
-    pub fn outcome(&self) -> Outcome {
+    fn ending(&self) -> Ending {
         match self {
-            Self::NotInStore
-            | Self::NotInStoreLocked { .. }
-            | Self::WrongPlatform { .. }
-            | Self::Offline
-            | Self::NoInternalRegistry
-            | Self::TagUnknown(_)
-            | Self::AliasConflict { .. }
-            | Self::AliasClash { .. }
-            | Self::Broken
-            | Self::Invalid(_)
+            Self::Broken | Self::Invalid(_) | Self::AliasClash { .. } => {
+                Ending::Failed(Some(ErrorKind::SourceInvalid))
+            }
+            Self::NotLocked { .. } | Self::NotAsLocked { .. } => Ending::Failed(Some(ErrorKind::NotLocked)),
+            Self::LockedMissing { .. }
             | Self::NothingToPush(_)
-            | Self::ArtifactMissing(_)
             | Self::BaseUnavailable(_)
             | Self::UpstreamHidden(_)
             | Self::BaseOnlyFor { .. }
             | Self::OnlyFor { .. }
             | Self::PushForbidden(_)
-            | Self::NotLocked { .. }
-            | Self::NotAsLocked { .. }
-            | Self::LockedMissing { .. }
-            | Self::ArtifactUnavailable => Outcome::Failed,
+            | Self::ArtifactMissing(_)
+            | Self::Offline
+            | Self::ArtifactUnavailable
+            | Self::NoInternalRegistry => Ending::Failed(Some(ErrorKind::NotHere)),
+            Self::NotInStore
+            | Self::NotInStoreLocked { .. }
+            | Self::WrongPlatform { .. }
+            | Self::TagUnknown(_)
+            | Self::AliasConflict { .. } => Ending::Failed(None),
             Self::NeedFails(_)
             | Self::CacheNotAsked(_)
             | Self::NotSelected
             | Self::NotPulled
             | Self::DigestOnly
-            | Self::NoEngine => Outcome::Skipped,
+            | Self::NoEngine => Ending::Skipped,
             // What is asked for or missing is a reason to do something; where nothing is done for it, nothing is owed.
             Self::InStore
             | Self::OtherName(_)
@@ -351,7 +358,24 @@ impl Reason {
             | Self::Remade
             | Self::Unreferenced
             | Self::TreeBroken(_)
-            | Self::InUse(_) => Outcome::UpToDate,
+            | Self::InUse(_) => Ending::Fine,
+        }
+    }
+
+    /// How something ends that is not done for this reason.
+    pub fn outcome(&self) -> Outcome {
+        match self.ending() {
+            Ending::Failed(_) => Outcome::Failed,
+            Ending::Skipped => Outcome::Skipped,
+            Ending::Fine => Outcome::UpToDate,
+        }
+    }
+
+    /// What kind of failure it is in a phase. Of what is no failure nobody asks it.
+    pub fn kind(&self, phase: Phase) -> ErrorKind {
+        match self.ending() {
+            Ending::Failed(kind) => kind.unwrap_or_else(|| phase.failure_kind()),
+            Ending::Skipped | Ending::Fine => ErrorKind::Unexpected,
         }
     }
 }

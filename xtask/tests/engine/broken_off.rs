@@ -14,15 +14,10 @@ use crate::world::{World, real_world};
 const WAITING: &str = "xtask-load-before/";
 
 fn start(world: &World, tree: &TestTree, words: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    world
+        .named_program(tree)
         .args(words.split_whitespace())
-        .args(["--offline", "--progress", "plain"])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", tree.root())
-        .env("DOCKER_HOST", &world.host)
-        .env("XTASK_ROOT", tree.root())
-        .env("XTASK_PREFIX", format!("{}/", world.prefix))
+        .arg("--offline")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

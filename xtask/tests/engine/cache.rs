@@ -1,7 +1,6 @@
 //! A registry as cache between two engines: what the first one ran, the second one does not run again.
 
 use std::path::Path;
-use std::process::Command;
 
 use xtask::engine::Engine as _;
 use xtask::model::Platform;
@@ -34,10 +33,8 @@ fn ran(root: &Path) -> Vec<String> {
 }
 
 fn build(world: &World, root: &Path, cache: &str, offline: bool) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["build-all", "--network", "external", "--progress", "plain", "--cache-from", cache]);
-    command.args(["--cache-to", cache, "--root"]).arg(root).env_clear();
-    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", root).env("DOCKER_HOST", &world.host);
+    let mut command = world.program(root);
+    command.args(["build-all", "--network", "external", "--cache-from", cache, "--cache-to", cache]);
     if offline {
         command.arg("--offline");
     }

@@ -1,31 +1,15 @@
 //! `clean` on a real engine that several trees share: what is superseded goes, and nothing that anybody needs.
 
-use std::process::Command;
-
 use xtask::engine::{Engine as _, ImageStore};
 use xtask::model::{ContainerSpec, ImageId, Platform, Reference};
 
 use crate::testing::TestTree;
-use crate::world::{World, real_world};
+use crate::world::{World, ended, real_world};
 
 /// Runs the program in a tree; it ends well.
 #[track_caller]
 fn run(world: &World, tree: &TestTree, words: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(words.split_whitespace())
-        .args(["--offline", "--progress", "plain"])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", tree.root())
-        .env("DOCKER_HOST", &world.host)
-        .env("XTASK_ROOT", tree.root())
-        .env("XTASK_PREFIX", format!("{}/", world.prefix))
-        .output()
-        .unwrap();
-    let told =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{words}: {told}");
-    told
+    ended(world.named_program(tree).args(words.split_whitespace()).arg("--offline"), 0)
 }
 
 async fn id_of(world: &World, name: &Reference) -> Option<ImageId> {

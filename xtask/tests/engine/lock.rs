@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::process::Command;
-
 use xtask::engine::{Engine as _, ImageStore};
 use xtask::model::{ImageId, Platform, Reference};
 
@@ -57,21 +55,7 @@ impl Trial {
 
     #[track_caller]
     fn run(&self, words: &str, code: i32) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .args(words.split_whitespace())
-            .args(["--progress", "plain", "--root"])
-            .arg(self.tree.root())
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", self.tree.root())
-            .env("DOCKER_HOST", &self.world.host)
-            .env("XTASK_NETWORK", "external")
-            .env("XTASK_PREFIX", format!("{}/", self.world.prefix))
-            .output()
-            .unwrap();
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{words}: {out}{err}");
-        format!("{out}{err}")
+        self.world.xtask(&self.tree, words, code)
     }
 
     fn lock(&self) -> String {

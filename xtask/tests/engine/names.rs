@@ -1,13 +1,12 @@
 //! Names that stand for images of the tree, or for what these extend, as real builders take them.
 
 use std::path::Path;
-use std::process::Command;
 
 use xtask::engine::Engine as _;
 use xtask::model::{Digest, Platform, Reference};
 
 use crate::testing::TestTree;
-use crate::world::{World, private_world};
+use crate::world::{World, ended, private_world};
 
 /// `busy` extends the image of its own name; the others name it, and `base`, without a tag.
 const TREE: &str = "
@@ -29,32 +28,13 @@ RUN --mount=from=base,target=/m cat /m/x /m/y >/both
 
 #[track_caller]
 fn run(world: &World, root: &Path, words: &str) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(words.split(' '))
-        .args(["--offline", "--progress", "plain", "--root"])
-        .arg(root)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", root)
-        .env("DOCKER_HOST", &world.host)
-        .output()
-        .unwrap();
-    let told =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{words}: {told}");
-    told
+    ended(world.program(root).args(words.split(' ')).arg("--offline"), 0)
 }
 
 /// How the images stand, by what `status` says.
 fn states(world: &World, root: &Path, tag: &str) -> Vec<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["status", tag, "--format", "json", "--offline", "--root"])
-        .arg(root)
-        .env_clear()
-        .env("HOME", root)
-        .env("DOCKER_HOST", &world.host)
-        .output()
-        .unwrap();
+    let words = ["status", tag, "--format", "json", "--offline"];
+    let output = world.program(root).args(words).output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let images = status["images"].as_array().unwrap().iter();
     images.map(|image| format!("{} {}", image["name"], image["state"]).replace('"', "")).collect()

@@ -1,7 +1,6 @@
 //! The whole way of a bundle between two engines: what the first installed is what the second rebuilds on.
 
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use xtask::engine::Engine as _;
@@ -9,7 +8,7 @@ use xtask::model::{BuildSpec, ContainerSpec, Digest, Platform, Reference};
 
 use crate::support::Registry;
 use crate::testing::TestTree;
-use crate::world::{World, private_world};
+use crate::world::{World, ended, private_world};
 
 /// Three stages. Each install step leaves something that no second run of it would make again.
 const TREE: &str = "
@@ -45,20 +44,7 @@ till
 /// Runs the program on a tree and an engine; the exit code is as expected.
 #[track_caller]
 fn run(world: &World, root: &Path, args: &[&str], expect: i32) -> String {
-    let output: Output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(args)
-        .args(["--offline", "--progress", "plain", "--root"])
-        .arg(root)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", root)
-        .env("DOCKER_HOST", &world.host)
-        .output()
-        .unwrap();
-    let told =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(expect), "{args:?}: {told}");
-    told
+    ended(world.program(root).args(args).arg("--offline"), expect)
 }
 
 /// A registry on this machine that nobody may ask; says whether somebody did.

@@ -1,6 +1,6 @@
 //! The whole way of `base-images e2e` with the smallest image that serves HTTP, and what is left of it: nothing.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use xtask::engine::Engine as _;
 use xtask::model::{ContainerId, ContainerSpec, Platform, Reference};
@@ -41,15 +41,11 @@ async fn seen(world: &World, tree: &TestTree) -> (Vec<Reference>, usize, bool) {
 }
 
 fn base_images(world: &World, tree: &TestTree, words: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    world
+        .program(&tree.root())
         .arg("base-images")
         .args(words.split(' '))
-        .args(["--progress", "plain", "--plugins", "2"])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOME", tree.root())
-        .env("DOCKER_HOST", &world.host)
-        .env("XTASK_ROOT", tree.root())
+        .args(["--plugins", "2"])
         .env("XTASK_BASE_IMAGE_NAME", format!("{}/fit", world.prefix))
         .output()
         .unwrap()

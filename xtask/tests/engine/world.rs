@@ -124,24 +124,31 @@ impl World {
         }
     }
 
-    /// Runs the program in a tree, images named after this test; what it told ends the test if its exit code is another.
-    #[track_caller]
-    pub fn xtask(&self, tree: &TestTree, words: &str, code: i32) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-            .args(words.split_whitespace())
+    /// The program on this engine and the tree at `root`; of this process's environment it sees nothing.
+    pub fn program(&self, root: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
             .args(["--progress", "plain"])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", tree.root())
+            .env("HOME", root)
             .env("DOCKER_HOST", &self.host)
-            .env("XTASK_ROOT", tree.root())
-            .env("XTASK_NETWORK", "external")
-            .env("XTASK_PREFIX", format!("{}/", self.prefix))
-            .output()
-            .unwrap();
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{words} on {}: {out}{err}", self.host);
-        format!("{out}{err}")
+            .env("XTASK_ROOT", root);
+        command
+    }
+
+    /// The same, images named after this test.
+    pub fn named_program(&self, tree: &TestTree) -> Command {
+        let mut command = self.program(&tree.root());
+        command.env("XTASK_PREFIX", format!("{}/", self.prefix));
+        command
+    }
+
+    /// Runs the program in a tree, images named after this test; what it told ends the test if its exit code is another.
+    #[track_caller]
+    pub fn xtask(&self, tree: &TestTree, words: &str, code: i32) -> String {
+        let mut command = self.named_program(tree);
+        ended(command.args(words.split_whitespace()).env("XTASK_NETWORK", "external"), code)
     }
 
     /// Nothing of this test is left in the engine, kept stages and digests included.
@@ -216,6 +223,15 @@ pub fn found(command: &str, cell: &str) {
         let mut file = std::fs::File::options().append(true).create(true).open(file).unwrap();
         writeln!(file, "{command}\t{cell}").unwrap();
     }
+}
+
+/// Runs a program to its end; what it told, which ends the test if the exit code is another.
+#[track_caller]
+pub fn ended(command: &mut Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {out}{err}");
+    format!("{out}{err}")
 }
 
 /// The document that a command printed before whatever else it said.

@@ -115,7 +115,7 @@ pub fn log_address(log: &str) -> Option<&str> {
     ((1..=255).contains(&name.len()) && name.chars().all(is_plain)).then_some(&log[at..])
 }
 
-/// `+1.2 MB (+3%)`, `no change`: a size beside the one before.
+/// `+1.2 MB (+3%)`, `same size`: a size beside the one before.
 fn change(now: u64, before: u64) -> String {
     if now == before {
         return "same size".to_owned();
