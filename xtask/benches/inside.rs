@@ -6,16 +6,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use xtask::bench_tree::{Links, Shape};
-use xtask::config::{Config, Layer};
+use xtask::ci::bench_tree::{Links, Shape};
+use xtask::dockerfile::ignorefile::IgnoreFile;
 use xtask::dockerfile::{self, Options};
-use xtask::env::Env;
-use xtask::fingerprint::cache::{HashCache, Stamp};
-use xtask::fingerprint::canonical::Parts;
-use xtask::ignorefile::IgnoreFile;
 use xtask::model::{Digest, ImageName, Observed, Plan, Platform, Triggers};
 use xtask::plan::build::{self, BuildRequest};
-use xtask::tree::{self, Tree};
+use xtask::read::fingerprint::cache::{HashCache, Stamp};
+use xtask::read::fingerprint::canonical::Parts;
+use xtask::read::tree::{self, Tree};
+use xtask::settings::env::Env;
+use xtask::settings::{Config, Layer};
 
 const DOCKERFILE: &str = r#"# syntax=docker/dockerfile:1
 ARG RUST=1.95
@@ -110,7 +110,7 @@ impl World {
 fn config(root: &Path) -> Config {
     let nothing: [(&str, &str); 0] = [];
     let env: Env = nothing.into_iter().collect();
-    xtask::config::load(root, Layer::default(), &env, None).expect("settings")
+    xtask::settings::load(root, Layer::default(), &env, None).expect("settings")
 }
 
 fn look(config: &Config) -> Tree {

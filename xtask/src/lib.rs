@@ -4,51 +4,45 @@
 //! discover -> parse -> graph -> observe -> plan -> execute -> report
 //! '---------------- read ---------------'  '- decide -' '- do -'  '- show -'
 //! ```
+//!
+//! The rooms, in the order in which they are read. [docs/architecture.md](../../docs/architecture.md) is the tour.
 
 pub use cli::main;
 
+/// Downloaded input files, held to their digests.
+pub mod artifact;
+/// What base images need beyond what any image needs: versions, contract, trials.
 pub mod base_images;
-pub mod bench_tree;
+/// The archive that carries everything to a machine without a network.
 pub mod bundle;
+/// All checks of this repository, and trees to measure with.
 pub mod ci;
-pub mod clean;
+/// What was typed, and one file a command that answers it. Nobody imports it.
 pub mod cli;
-pub mod compose;
-pub mod conf;
-pub mod config;
-pub mod discover;
+/// Pure: the text of Dockerfiles and ignore files to structure, as BuildKit and moby read them.
 pub mod dockerfile;
+/// What is fit for the job on this machine, and what is not.
 pub mod doctor;
-pub mod dotenv;
+/// The only door to a container engine: images, builds and containers.
 pub mod engine;
-pub mod env;
-pub mod error;
+/// The stream of what happens, and what must never be shown in it.
 pub mod events;
-pub mod excerpt;
+/// Runs any plan: each step as soon as what it needs is done.
 pub mod execute;
-pub mod fingerprint;
-pub mod graph;
-pub mod harmless;
-pub mod ignorefile;
-pub mod image_lock;
-pub mod inside;
-pub mod interpolate;
-pub mod lock;
+/// This machine: its commands, the one way to write files, one run at a time.
+pub mod host;
+/// Plain data that all rooms know.
 pub mod model;
-pub mod network;
-pub mod os;
+/// Pure: a request and what is known to a plan; one file a phase.
 pub mod plan;
-pub mod rebuild;
+/// A folder to a tree: services found, templates rendered, contexts hashed, images in the order of building.
+pub mod read;
+/// The only door to a registry's HTTP API, its credentials, and a registry on this machine.
 pub mod registry;
+/// Events to what people and CI systems see: terminal, lines, JSON, records, pages.
 pub mod report;
-pub mod retry;
-pub mod revision;
-pub mod secrets;
-pub mod status;
-pub mod suggest;
-pub mod template;
+/// Flags, environment, `.env` and files to one complete `Config`; the only reader of the environment.
+pub mod settings;
+
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod toml_words;
-pub mod tree;
-pub mod web;

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use self::texts::Text;
-use super::artifact::lock;
+use crate::artifact::lock;
 use crate::model::{Phase, Plan, Reason, Step, StepId, StepKind};
 
 /// What decides which files are about base images.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::checks::FIT_VERSION;
 use crate::model::Diagnostic;
-use crate::toml_words;
+use crate::settings::toml_words;
 
 pub use compare::{Comparison, Row, System, compare};
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::http;
 use crate::engine::{Engine, EngineError, OnProgress, Progress};
 use crate::model::{
     Afterwards, ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, Healthcheck, HttpAnswer,
     HttpAsk, PublishedPort, Sighting, SmokeSpec, Stopped, Unit,
 };
+use crate::registry::loopback;
 
 /// Between two looks at a container.
 const LOOK: Duration = Duration::from_millis(250);
@@ -176,7 +176,7 @@ async fn ask_it<E: Engine>(
     };
     let began = Instant::now();
     loop {
-        match http::get(port, &ask.path).await {
+        match loopback::get(port, &ask.path).await {
             Ok(answer) => {
                 let body = String::from_utf8_lossy(&answer.body).into_owned();
                 return Ok(Ok(HttpAnswer { status: answer.status, body }));

@@ -20,7 +20,7 @@ use super::parts::{self, MOST_PARTS};
 use super::proven::ProvenFile;
 use super::settle::Settler;
 use super::tarball;
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::Digest;
 
 /// Where a bundle goes.

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::Role;
-use crate::compose::project::ComposeProject;
 use crate::dockerfile::{self, Options};
-use crate::graph::ImageGraph;
 use crate::model::{
     AliasRules, ArtifactSpec, Image, ImageName, ImageSource, Observed, Originals, Platform, Reference,
 };
-use crate::rebuild::lineage::Lineage;
+use crate::plan::rebuild::lineage::Lineage;
+use crate::read::compose::ComposeProject;
+use crate::read::graph::ImageGraph;
 
 /// What decides.
 pub struct ClosureInput<'a> {

@@ -26,7 +26,7 @@ use super::layout::{CONFIG, LAYER};
 use super::manifest::{Descriptor, StoredLayer};
 use super::open::BlobSource;
 use super::proven::{ProvenFile, Stamp};
-use crate::inside::{Folder, NewFile};
+use crate::host::inside::{Folder, NewFile};
 use crate::model::Digest;
 
 /// Bytes that the store may keep when nobody says otherwise.

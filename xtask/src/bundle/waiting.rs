@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::host::{ProcessId, host_name};
 use crate::model::{Digest, Identity, Observed, Reference};
-use crate::os::{ProcessId, host_name};
 
 /// Begins all of them.
 const BEFORE: &str = "xtask-load-before";

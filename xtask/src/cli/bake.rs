@@ -6,8 +6,8 @@ use std::io;
 
 use super::session::Session;
 use super::world::World;
-use crate::error::{Error, ErrorKind};
-use crate::inside::Folder;
+use crate::cli::error::{Error, ErrorKind};
+use crate::host::inside::Folder;
 use crate::model::StepKind;
 use crate::plan::bake::{self, Aside, BakeInput, Content};
 use crate::plan::{self, Facts, Planned};

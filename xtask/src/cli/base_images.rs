@@ -9,14 +9,14 @@ use super::sinks;
 use super::trials;
 use super::world::World;
 use crate::base_images::bump::{self, texts};
-use crate::config::{DockerArgs, Layer, parse_build_arg};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::model::FailFast;
 use crate::model::{self, BaseImageFacts, Image, ImageState, Phase, Platform};
 use crate::plan::build::Assessment;
 use crate::plan::{Renewal, Request, Subject};
 use crate::report::resolve::Table;
 use crate::report::text::size;
+use crate::settings::{DockerArgs, Layer, parse_build_arg};
 
 /// `base-images`
 pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode, Error> {

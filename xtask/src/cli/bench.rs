@@ -12,12 +12,12 @@ use std::time::Duration;
 use super::args;
 use super::interrupt::or_interrupted;
 use super::session::{Session, Typed};
-use crate::bench_tree::{Links, Shape};
-use crate::config::Layer;
+use crate::ci::bench_tree::{Links, Shape};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::host::{HostCommand, Usage};
 use crate::model::Reference;
-use crate::os::{HostCommand, Usage};
+use crate::settings::Layer;
 
 /// Begins the name of every image that is built for it.
 const PREFIX: &str = "xtask-bench-";
@@ -35,7 +35,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Bench) -> Result<ExitCode
     let bench = Bench {
         program: std::env::current_exe().map_err(|error| Error::of(ErrorKind::File, &error))?,
         folder: folder.path().to_owned(),
-        has_peer: crate::os::query("docker", &["buildx", "version"]).is_some(),
+        has_peer: crate::host::query("docker", &["buildx", "version"]).is_some(),
         engine: engine.ok(),
         runs: args.runs.max(1),
     };

@@ -11,11 +11,11 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{AnyEngine, Engine as _};
-use crate::graph::ImageGraph;
-use crate::inside;
+use crate::host::inside;
 use crate::model::{
     Brought, Identity, Image, ImageDetails, ImageId, ImageSource, Observed, Reference, Triggers, Upstreams,
 };
+use crate::read::graph::ImageGraph;
 
 /// Where it is remembered, relative to the root.
 const FILE: &str = "target/xtask/cache/bases.json";

@@ -4,11 +4,11 @@ use super::args::BaseImagesBump;
 use super::pipeline;
 use super::session::{Session, Typed};
 use crate::base_images::bump::{self, Bump, Scene, texts};
-use crate::config::Layer;
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::inside::Folder;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::host::inside::Folder;
 use crate::model::{ImageSource, Phase};
 use crate::plan::Request;
+use crate::settings::Layer;
 
 /// The settings file that names the default version.
 const SETTINGS: &str = ".config/xtask.toml";

@@ -10,17 +10,17 @@ use super::activity::{Activity, Recorded, Work, file_name};
 use super::args::{BundleCommand, Format};
 use super::interruptible;
 use super::session::{Session, Typed};
-use crate::base_images::artifact;
+use crate::artifact;
 use crate::bundle::contents::Contents;
 use crate::bundle::diff::BundleDiff;
 use crate::bundle::inspect::{Inspection, counted};
 use crate::bundle::inventory;
 use crate::bundle::open::Bundle;
 use crate::bundle::verify::{self, Unpack, Verified};
-use crate::config::Layer;
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Digest, Outcome, Phase};
 use crate::report::text::size;
+use crate::settings::Layer;
 
 /// `bundle`
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {

@@ -1,6 +1,7 @@
 //! `clean`: images, records and caches that nothing needs, and what broken-off runs left. Shows first, removes then.
 
 pub(super) mod base_images;
+mod files;
 pub(super) mod leftovers;
 mod listing;
 mod needs;
@@ -18,16 +19,15 @@ use super::session::{Session, Typed};
 use super::world::World;
 use crate::base_images::trial;
 use crate::bundle::BLOBS;
-use crate::clean::files;
-use crate::clean::images::{self, Going, ImageInput, Tags};
-use crate::clean::reclaim::{self, Stack};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::fingerprint::canonical::Parts;
 use crate::model::{ImageId, Phase, Plan, Reason, Step, StepId, StepKind, labels};
 use crate::plan::Request;
+use crate::plan::clean::images::{self, Going, ImageInput, Tags};
+use crate::plan::clean::reclaim::{self, Stack};
+use crate::read::fingerprint::canonical::Parts;
+use crate::read::tree;
 use crate::report::record::{LATEST, RUNS_FOLDER, is_id};
-use crate::tree;
 
 /// `clean`
 pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode, Error> {

@@ -3,11 +3,11 @@
 use super::args::{self, Building, Naming, Pulling};
 use super::pipeline;
 use super::session::{Session, Typed};
-use crate::config::{Layer, Tag};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::model::FailFast;
 use crate::model::{Phase, Reference};
 use crate::plan::Request;
+use crate::settings::{Layer, Tag};
 
 fn tagged(tag: Option<Tag>) -> Layer {
     Layer { tag, ..Layer::default() }

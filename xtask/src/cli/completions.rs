@@ -7,11 +7,11 @@ use clap::CommandFactory as _;
 use self::candidates::{Kind, Wanted, wanted};
 use super::args::{self, Cli, Shell};
 use super::session::{Session, Typed};
-use crate::config::Layer;
-use crate::discover;
-use crate::error::{Error, ExitCode};
+use crate::cli::error::{Error, ExitCode};
+use crate::read::discover;
 use crate::report::history::{self, Filter};
 use crate::report::text::neutralise;
+use crate::settings::Layer;
 
 /// What a script reads in place of candidates when the shell is to complete a path itself.
 const PATHS: &str = ":paths";

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use super::args::{self, Format};
 use super::rebuild::compose_paths;
 use super::session::{Session, Typed};
-use crate::config::Layer;
+use crate::cli::error::{Error, ExitCode};
 use crate::doctor::gather::{Inputs, gather};
 use crate::doctor::{Area, Report, Screen, judge, text};
-use crate::error::{Error, ExitCode};
 use crate::report::resolve::Colour;
+use crate::settings::Layer;
 
 /// Below that a line cannot be read any more.
 const NARROWEST: usize = 30;

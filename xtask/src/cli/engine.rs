@@ -3,9 +3,9 @@
 use super::args::{self, EngineCommand, Format};
 use super::session::{Session, Typed};
 use crate::ci::{self, CiError, Lacking};
-use crate::config::Layer;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::provision::{self, Data, EngineSettings, FOR_ENGINE, Home, Status};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::settings::Layer;
 
 /// `engine`
 pub(super) async fn run(typed: &Typed<'_>, args: args::Engine) -> Result<ExitCode, Error> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::error::ExitCode;
+use crate::cli::error::ExitCode;
 use crate::events::Emitter;
 use crate::model::EventKind;
 use crate::report;

@@ -6,13 +6,13 @@ use super::args::{self, Format, RegistryCommand};
 use super::provisioning;
 use super::session::{Session, Typed};
 use super::trials::is_on_this_machine;
-use crate::base_images::local_registry::{self, RegistryError, Status};
 use crate::base_images::trial::{Mark, REGISTRIES};
-use crate::config::Layer;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Lasts, Observed, RegistryWish};
-use crate::tree;
+use crate::read::tree;
+use crate::registry::local::{self, RegistryError, Status};
+use crate::settings::Layer;
 
 /// Its folder's name, beside those of runs.
 const NAME: &str = "local";
@@ -33,7 +33,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
             let _lock = session.lock().await?;
             // Without an engine there can still be a program to stop.
             let engine = session.connect().await.ok();
-            match local_registry::down(engine.as_ref(), &session.config.root, &home).await? {
+            match local::down(engine.as_ref(), &session.config.root, &home).await? {
                 Some(record) => super::say(&format!(
                     "{} at {} is gone, with all that it stored",
                     record.source,
@@ -43,9 +43,9 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
             }
             Ok(ExitCode::Good)
         }
-        RegistryCommand::List { format } => list(local_registry::status(&home).await, format).await,
+        RegistryCommand::List { format } => list(local::status(&home).await, format).await,
         RegistryCommand::Status { check, format } => {
-            let status = local_registry::status(&home).await;
+            let status = local::status(&home).await;
             let code = match status {
                 Status::Dead(_) | Status::Down if check => ExitCode::EngineUnfit,
                 Status::Up(_) | Status::Dead(_) | Status::Down => ExitCode::Good,
@@ -59,21 +59,21 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::LocalRegistry) -> Result<
 async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
     // A container on another machine would listen there.
     let engine = session.connect().await.ok().filter(|engine| is_on_this_machine(engine).is_ok());
-    match local_registry::status(&home).await {
+    match local::status(&home).await {
         Status::Up(record) => {
             super::say(&format!("{} runs already", record.source));
             super::print(&record.domain());
             return Ok(ExitCode::Good);
         }
         // What does not answer is in the way of one that does.
-        Status::Dead(_) => drop(local_registry::down(engine.as_ref(), &session.config.root, &home).await?),
+        Status::Dead(_) => drop(local::down(engine.as_ref(), &session.config.root, &home).await?),
         Status::Down => {}
     }
     let observed = observe(engine.as_ref()).await;
     if session.bootstrap {
         provisioning::registry(&observed, &|message| super::say(&message)).await?;
     }
-    let source = local_registry::find_source(&observed).ok_or(RegistryError::NoSource)?;
+    let source = local::find_source(&observed).ok_or(RegistryError::NoSource)?;
     let port = session.config.registry_port.unwrap_or(PORT);
     let mark = Mark {
         run: format!("registry-{NAME}"),
@@ -86,7 +86,7 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
         labels: mark.labels(),
         lasts: Lasts::UntilDown,
     };
-    let running = local_registry::start(engine.as_ref(), &source, &session.config.root, &wish).await?;
+    let running = local::start(engine.as_ref(), &source, &session.config.root, &wish).await?;
     let record = &running.record;
     if record.port != port {
         super::say(&format!("port {port} is somebody else's; took {}", record.port));
@@ -102,7 +102,7 @@ async fn list(status: Status, format: Format) -> Result<ExitCode, Error> {
         return Err(Error::new(ErrorKind::EngineUnfit, "there is no registry of this tree that answers")
             .hint("`cargo xtask registry up` starts one"));
     };
-    let repositories = local_registry::catalogue(&record).await?;
+    let repositories = local::catalogue(&record).await?;
     match format {
         Format::Json => {
             let domain = record.domain();
@@ -146,7 +146,7 @@ fn tell(status: &Status, format: Format) {
         (Format::Json, record) => {
             let told = serde_json::json!({
                 "state": state,
-                "domain": record.map(local_registry::Record::domain),
+                "domain": record.map(local::Record::domain),
                 "source": record.map(|record| &record.source),
             });
             told.to_string()

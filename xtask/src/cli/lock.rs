@@ -9,21 +9,21 @@ use super::interrupt::or_interrupted;
 use super::locked;
 use super::session::{Session, Typed};
 use super::world::World;
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::image_lock::find::{self, Answer, Question};
-use crate::image_lock::judge;
-use crate::image_lock::text;
-use crate::image_lock::update::{Change, update};
-use crate::image_lock::uses::{self, Use};
-use crate::inside::Folder;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::host::inside::Folder;
+use crate::host::retry::Policy;
+use crate::model::suggest::did_you_mean;
 use crate::model::{
     Diagnostic, Image, ImageLock, LockedImage, Network, Originals, Phase, Platform, Reference, Severity,
 };
 use crate::plan::Request;
 use crate::plan::alias;
+use crate::plan::image_lock::judge;
+use crate::plan::image_lock::text;
+use crate::plan::image_lock::update::{Change, update};
+use crate::plan::image_lock::uses::{self, Use};
 use crate::plan::prefetch::places;
-use crate::retry::Policy;
-use crate::suggest::did_you_mean;
+use crate::registry::resolve::{self, Answer, Question};
 
 /// `lock`
 pub(super) async fn run(typed: &Typed<'_>, args: Lock) -> Result<ExitCode, Error> {
@@ -184,7 +184,7 @@ async fn compare(
     let answers = if config.offline {
         questions.iter().map(|_| Answer::Nowhere(Vec::new())).collect()
     } else {
-        find::ask(&registry, &Policy::new(config.retries), &questions).await
+        resolve::ask(&registry, &Policy::new(config.retries), &questions).await
     };
     let mut found = BTreeMap::new();
     for (question, answer) in questions.iter().zip(answers) {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::session::Session;
 use super::world::World;
-use crate::config::Config;
-use crate::error::{Error, ErrorKind};
-use crate::image_lock::text::{self, ReadLock};
-use crate::image_lock::uses::{self, Use};
+use crate::cli::error::{Error, ErrorKind};
 use crate::model::{Diagnostic, Originals, Phase, Reason, Reference};
+use crate::plan::image_lock::text::{self, ReadLock};
+use crate::plan::image_lock::uses::{self, Use};
 use crate::plan::locked::LockFinding;
 use crate::plan::{Planned, Request};
+use crate::settings::Config;
 
 /// What the lock file says; none where there is none.
 pub(super) type Held = Result<Option<ReadLock>, Diagnostic>;

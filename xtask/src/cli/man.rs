@@ -10,9 +10,9 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use super::args::{self, Cli};
 use super::session::Typed;
-use crate::config::SETTINGS;
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::suggest::did_you_mean;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::model::suggest::did_you_mean;
+use crate::settings::SETTINGS;
 
 /// What the program is called where a name may have no space.
 const NAME: &str = "cargo-xtask";

@@ -18,6 +18,7 @@ mod commands;
 mod completions;
 mod doctor;
 mod engine;
+pub mod error;
 mod foreign;
 mod intent;
 mod interrupt;
@@ -51,13 +52,13 @@ use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Cli, Command};
 use self::session::Typed;
-use crate::env::Env;
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::events;
 use crate::report;
 use crate::report::bug::{RunNotes, guard};
 use crate::report::resolve::{self, Colour, Forge, Mode};
 use crate::report::{github, markdown};
+use crate::settings::env::Env;
 
 /// The whole program: parses, does, tells what went wrong.
 pub fn main() -> std::process::ExitCode {

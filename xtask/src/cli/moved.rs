@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::Session;
 use super::world::World;
-use crate::error::{Error, ErrorKind};
-use crate::image_lock::find::{self, Answer, Question};
+use crate::cli::error::{Error, ErrorKind};
+use crate::host::retry::Policy;
 use crate::model::{
     ImageName, LocalImage, LockedImage, Network, Observed, Originals, Platform, Reason, Reference,
 };
 use crate::plan::prefetch::places;
 use crate::plan::{Request, facts};
-use crate::retry::Policy;
+use crate::registry::resolve::{self, Answer, Question};
 
 /// Says what `--pull` cannot be together with.
 ///
@@ -67,7 +67,7 @@ pub(super) async fn ask(
             original,
         });
     }
-    let answers = find::ask(&session.registry(), &Policy::new(config.retries), &questions).await;
+    let answers = resolve::ask(&session.registry(), &Policy::new(config.retries), &questions).await;
     let said = questions.iter().zip(answers).filter_map(|(question, answer)| {
         let image = here.get(&question.original)?;
         Some((question.original.clone(), judge(image, question, answer)))

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use crate::compose::project::clean;
 use crate::model::{Image, ImageSource, Reference};
+use crate::read::compose::clean;
 
 /// What names are looked up in.
 #[derive(Clone, Copy)]

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::args::Report;
 use super::session::{Typed, standpoint};
-use crate::env::Env;
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::inside::Folder;
-use crate::os::{self, HostCommand};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::host::inside::Folder;
+use crate::host::{self, HostCommand};
+use crate::model::suggest::did_you_mean;
 use crate::report::html::read as pages;
 use crate::report::record::{EVENTS_FILE, LATEST, RUNS_FOLDER};
-use crate::suggest::did_you_mean;
+use crate::settings::env::Env;
 
 /// `report`: the page of a run, made now if it is not there yet.
 pub(super) async fn run(typed: &Typed<'_>, args: &Report) -> Result<ExitCode, Error> {
@@ -109,7 +109,7 @@ fn some_of(ids: &[&str]) -> String {
 
 /// Leaves it to the desktop; where there is none, says what to do.
 async fn open(page: &Path, env: &Env) {
-    let has = |program: &str| os::find_program(program).is_some();
+    let has = |program: &str| host::find_program(program).is_some();
     let failed = match opener(env, cfg!(target_os = "macos"), &has) {
         Ok(opener) => start(opener, page).await.err(),
         Err(why) => Some(why.to_owned()),

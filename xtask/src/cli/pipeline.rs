@@ -8,12 +8,12 @@ use super::session::Session;
 pub(super) use super::shown::{document, foreseeing, hidden, plan_text};
 use super::world::World;
 use super::{interrupt, locked, moved, secret_args, sinks};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::execute;
 use crate::execute::scheduler::is_success;
 use crate::model::{Digest, ImageName, NetworkVerdict, Observed, Phase, Plan, StepKind};
 use crate::plan::{self, Facts, Planned, Renewal, Request, alias};
-use crate::tree;
+use crate::read::tree;
 
 /// Plans without doing anything.
 pub(super) async fn plan(session: &Session, world: &World, request: &Request) -> Result<Planned, Error> {

@@ -9,17 +9,17 @@ use super::run::Run;
 use super::session::Session;
 use super::world::World;
 use crate::bundle::manifest::{Proof, ProvenImage};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
 use crate::engine::provision::{Announce, DisposableEngine, EngineReach, EngineSettings};
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{
     ContextFile, ContextFileKind, Event, EventKind, Image, ImageName, ImageSource, ImageState, Outcome,
     Phase, Platform,
 };
+use crate::plan::rebuild::network::{Need, need_of};
 use crate::plan::{Request, facts};
-use crate::rebuild::network::{Need, need_of};
 use crate::report::resolve::{Mode, Verbosity};
 
 /// Larger files are no sources that somebody edits.

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
-use crate::base_images::local_registry::find_source;
+use crate::cli::error::{Error, ErrorKind};
 use crate::engine::provision::{
     self, Announce, DEBOOTSTRAP, EngineSettings, FOR_ENGINE, Home, ProvisionError, REGISTRY,
 };
 use crate::engine::{AnyEngine, EngineError, OnProgress, recipe};
-use crate::error::{Error, ErrorKind};
 use crate::events::Emitter;
 use crate::execute::pull::MakeBase;
 use crate::model::{EventKind, Observed, Platform, Recipe, Reference};
+use crate::registry::local::find_source;
 
 /// Starts this tree's private engine, packages first. Cancelled by Ctrl-C.
 pub(super) async fn engine(

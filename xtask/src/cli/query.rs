@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use super::args::{self, Format, PlanFormat};
 use super::pipeline;
 use super::session::{Session, Typed, standpoint};
-use crate::config::{Layer, parse_build_arg};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::dockerfile::{self, Options};
-use crate::env::Env;
-use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Network, Phase, Platform, Severity, Triggers};
 use crate::plan::Request;
 use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
+use crate::plan::status::{self, StatusReport};
 use crate::report::history as records;
 use crate::report::trends::{self, WINDOW};
-use crate::status::{self, StatusReport};
+use crate::settings::env::Env;
+use crate::settings::{Layer, parse_build_arg};
 
 /// `plan`
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {

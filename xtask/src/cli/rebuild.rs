@@ -11,14 +11,14 @@ use super::run::Run;
 use super::session::{Session, Typed};
 use super::world::World;
 use crate::bundle::closure::{ClosureInput, closure};
-use crate::compose::project::{self, ComposeProject, ComposeService};
-use crate::compose::runner::Compose;
-use crate::config::{Config, ConfigError, Layer};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::engine::compose::Compose;
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{Outcome, Phase};
+use crate::plan::rebuild::outlook::{Action, Outlook, outlook};
 use crate::plan::{Planned, Request, facts};
-use crate::rebuild::outlook::{Action, Outlook, outlook};
+use crate::read::compose::{self, ComposeProject, ComposeService};
+use crate::settings::{Config, ConfigError, Layer};
 
 /// The phases: nothing is pulled, and stages are kept again, for the next change.
 const PHASES: [Phase; 5] = [Phase::Alias, Phase::Render, Phase::Build, Phase::Keep, Phase::Verify];
@@ -272,7 +272,7 @@ pub(super) fn compose_projects(session: &Session) -> Result<Vec<ComposeProject>,
     let root = &session.config.root;
     let read = |paths: Vec<String>| {
         let variable = |name: &str| compose_variable(session, name);
-        let project = project::read(root, &paths, &variable).map_err(ConfigError::Invalid)?;
+        let project = compose::read(root, &paths, &variable).map_err(ConfigError::Invalid)?;
         for warning in &project.warnings {
             super::say(&session.secrets.redact(&warning.to_string()));
         }
@@ -288,7 +288,7 @@ pub(super) fn compose_paths(session: &Session) -> Vec<Vec<String>> {
     if !compose.is_empty() {
         return compose.iter().map(|path| vec![path.clone()]).collect();
     }
-    let found = project::found(root, &|name| compose_variable(session, name));
+    let found = compose::found(root, &|name| compose_variable(session, name));
     if found.is_empty() { Vec::new() } else { vec![found] }
 }
 

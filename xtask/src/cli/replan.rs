@@ -11,19 +11,19 @@ use super::foreign::{self, Asked};
 use super::pipeline::make_plan;
 use super::session::Session;
 use super::world::World;
+use crate::cli::error::Error;
 use crate::engine::{AnyEngine, patiently};
-use crate::error::Error;
 use crate::events::{self, Clock as _, Emitter, SystemClock};
 use crate::execute::run::{self, RunReport};
 use crate::execute::scheduler::is_success;
+use crate::host::HostCommand;
 use crate::model::{
     EventKind, Image, ImageName, NetworkVerdict, Observed, Outcome, Phase, Plan, Replan, Stage, Step, StepId,
     StepKind, labels,
 };
-use crate::os::HostCommand;
 use crate::plan::cache::Surroundings;
 use crate::plan::{Facts, Request, build};
-use crate::tree;
+use crate::read::tree;
 
 /// What a run knows beyond its plan.
 pub(super) struct Replanner<'a> {

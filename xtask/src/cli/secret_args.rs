@@ -3,12 +3,12 @@
 
 use super::session::Session;
 use super::world::World;
-use crate::config::SecretArgs;
+use crate::cli::error::{Error, ErrorKind};
 use crate::dockerfile;
-use crate::error::{Error, ErrorKind};
+use crate::events::secrets;
 use crate::model::{BuildTarget, Diagnostic, Image, ImageSource, StepKind};
 use crate::plan::Planned;
-use crate::secrets;
+use crate::settings::SecretArgs;
 
 /// One for each Dockerfile with such build args, of which an image is going to be built or pushed.
 pub(super) fn diagnostics(world: &World, planned: &Planned) -> Vec<Diagnostic> {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::intent;
 use super::world::World;
-use crate::error::{Error, ErrorKind};
+use crate::cli::error::{Error, ErrorKind};
+use crate::model::suggest::did_you_mean;
 use crate::model::{Diagnostic, ImageName, Severity};
 use crate::plan::{Request, Subject, TagWord};
-use crate::suggest::did_you_mean;
-use crate::tree;
+use crate::read::tree;
 
 impl World {
     /// The images that `--only`, `--skip` or names on the command line leave, with all that they build on.

@@ -5,22 +5,23 @@ use std::path::{Path, PathBuf};
 
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
 use super::world::World;
-use crate::base_images::artifact::Fetcher;
-use crate::config::{self, Config, Layer, Scalar, Variable, parse_build_arg};
+use crate::artifact::Fetcher;
+use crate::cli::error::{Error, ErrorKind};
 use crate::engine::provision::Home;
-use crate::engine::{self, AnyEngine, Credentials, EngineError, Surroundings};
-use crate::env::Env;
-use crate::error::{Error, ErrorKind};
+use crate::engine::{self, AnyEngine, EngineError, Surroundings};
 use crate::events;
-use crate::lock::{Holder, Lock};
+use crate::events::secrets::{self, Secrets};
+use crate::host::lock::{Holder, Lock};
+use crate::host::retry::Policy;
 use crate::model::{EventKind, Phase};
-use crate::network::Freshness;
 use crate::registry::Registry;
+use crate::registry::credentials::Credentials;
+use crate::registry::network::Freshness;
 use crate::report;
 use crate::report::bug::RunNotes;
 use crate::report::resolve::{self, Circumstances, ColourChoice, Display, Forge, Mode, resolve};
-use crate::retry::Policy;
-use crate::secrets::{self, Secrets};
+use crate::settings::env::Env;
+use crate::settings::{self, Config, Layer, Scalar, Variable, parse_build_arg};
 
 /// What every command is given: the options that all of them take, and what a panic would have to know.
 #[derive(Clone, Copy)]
@@ -61,7 +62,7 @@ pub(super) struct Standpoint {
 pub(super) fn standpoint(typed: &Typed<'_>, env: &Env) -> Result<Standpoint, Error> {
     let global = typed.global;
     let here = here(typed)?;
-    let root = config::find_root(global.root.as_deref(), &here, env)?;
+    let root = settings::find_root(global.root.as_deref(), &here, env)?;
     let is_for_people =
         !global.quiet && !matches!(global.progress, ProgressChoice::Json | ProgressChoice::Quiet);
     if let Some(guessed) = root.guessed.filter(|_| is_for_people) {
@@ -113,7 +114,7 @@ impl Session {
             }
         }
         let file = global.config.as_ref().map(|path| here.join(path));
-        let config = config::load(root, layer, &env, file.as_deref())?;
+        let config = settings::load(root, layer, &env, file.as_deref())?;
         Ok(Self::of(typed, env, config))
     }
 
@@ -138,7 +139,7 @@ impl Session {
             Ok(session) => return Ok((session, None)),
             Err(trouble) => trouble,
         };
-        let config = config::built_in(&root, layer.or(typed.global.layer()), &env)?;
+        let config = settings::built_in(&root, layer.or(typed.global.layer()), &env)?;
         Ok((Self::of(typed, env, config), Some(trouble)))
     }
 

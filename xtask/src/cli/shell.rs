@@ -11,17 +11,17 @@ use super::interrupt::or_interrupted;
 use super::pipeline;
 use super::session::{Session, Typed};
 use super::world::World;
-use crate::config::Layer;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::dockerfile;
 use crate::engine::{AnyEngine, Engine as _, EngineError, Progress};
-use crate::error::{Error, ErrorKind, ExitCode};
+use crate::host::{CommandError, HostCommand};
 use crate::model::{
     BuildSpec, BuildTarget, Image, ImageSource, ImageState, InlineCache, Phase, Reference, labels,
 };
-use crate::os::{CommandError, HostCommand};
 use crate::plan::Request;
-use crate::rebuild::lineage::{Lineage, NAMESPACE};
-use crate::tree;
+use crate::plan::rebuild::lineage::{Lineage, NAMESPACE};
+use crate::read::tree;
+use crate::settings::Layer;
 
 /// The best shell that an image has.
 const SHELL: [&str; 3] = ["sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash; exec sh"];

@@ -6,9 +6,9 @@ use super::{locked, secret_args};
 use crate::model::{
     ArtifactKind, Diagnostic, Image, ImageSource, Phase, PullSource, Reason, Reference, StepId, StepKind,
 };
-use crate::network;
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::{Planned, Request};
+use crate::registry::network;
 
 /// The document that `plan` and `--dry-run` print.
 pub(super) fn document(session: &Session, world: &World, planned: &Planned, inputs: Inputs) -> PlanDocument {

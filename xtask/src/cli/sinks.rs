@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::session::{Session, Typed};
-use crate::error::Error;
+use crate::cli::error::Error;
 use crate::events::Sink;
 use crate::model::Diagnostic;
 use crate::plan::explain::PlanDocument;

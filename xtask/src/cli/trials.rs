@@ -17,17 +17,17 @@ use super::session::{Session, Typed};
 use super::world::World;
 use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
-use crate::base_images::local_registry::{self, find_source};
 use crate::base_images::trial::{self, Base, Demands, Http, Leftovers, Mark};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::error::{Error, ErrorKind, ExitCode};
 use crate::execute::Tried;
+use crate::host::ProcessId;
 use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
-use crate::os::ProcessId;
 use crate::plan::{Planned, Request};
+use crate::read::tree;
+use crate::registry::local::{self, find_source};
+use crate::registry::web::is_loopback;
 use crate::report::junit::{self, Suite};
-use crate::tree;
-use crate::web::is_loopback;
 
 /// The port of the registry that is only there for a trial.
 const PORT: u16 = 15_000;
@@ -360,7 +360,7 @@ impl Trial<'_> {
         }
         let home = mark.registry_home();
         let path = self.session.config.root.join(&home);
-        let of_registry = local_registry::recorded(&path).and_then(|record| record.container);
+        let of_registry = local::recorded(&path).and_then(|record| record.container);
         for id in engine.containers(&mark.label()).await? {
             if of_registry.as_deref() == Some(id.as_str()) {
                 continue;
@@ -432,7 +432,7 @@ impl Trial<'_> {
 
     fn tell_kept(&self, mark: &Mark) {
         let home = self.session.config.root.join(mark.registry_home());
-        if let Some(record) = local_registry::recorded(&home) {
+        if let Some(record) = local::recorded(&home) {
             super::say(&format!("kept: the registry at {} ({})", record.url(), record.source));
         }
         super::say(&format!(

@@ -8,22 +8,22 @@ use super::foreign::{self, Asked};
 use super::locked;
 use super::names::Names;
 use super::session::Session;
-use crate::config::{Config, ConfigError};
+use crate::cli::error::{Error, ErrorKind};
 use crate::engine::{AnyEngine, Engine as _, EngineError, patiently};
-use crate::error::{Error, ErrorKind};
-use crate::graph::ImageGraph;
 use crate::model::{
     AliasNames, BaseImage, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals, Platform,
     Reference, Triggers,
 };
-use crate::network::{self, NetworkInput};
 use crate::plan::Facts;
 use crate::plan::build::prefetched;
 use crate::plan::prefetch::Bootstrap;
 use crate::plan::render::RenderPlan;
 use crate::plan::sync_config::SyncConfigPlan;
+use crate::read::graph::ImageGraph;
+use crate::read::tree::{self, Reading, Tree};
 use crate::registry::Registry;
-use crate::tree::{self, Reading, Tree};
+use crate::registry::network::{self, NetworkInput};
+use crate::settings::{Config, ConfigError};
 
 impl Session {
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.

@@ -5,7 +5,7 @@
 //! github.com/tonistiigi/fsutil `copy` (`ResolveWildcards`, include and exclude patterns). Must not touch files:
 //! the walk, symlinks included, stands on top of this.
 
-use crate::ignorefile::{IgnoreFile, glob};
+use crate::dockerfile::ignorefile::{IgnoreFile, glob};
 use crate::model::InputPattern;
 
 /// All that some patterns read.

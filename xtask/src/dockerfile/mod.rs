@@ -20,6 +20,7 @@ mod directives;
 mod evaluate;
 mod facts;
 mod front_end;
+pub mod ignorefile;
 pub mod inputs;
 pub mod inspect;
 mod lex;

@@ -14,21 +14,20 @@ use super::facts::{
     Login, NetworkFacts, ProxyFacts, RegistryAnswer, RegistryFacts, Role, SettingsFacts, Source, TargetFacts,
     TreeFacts, Trial,
 };
-use crate::compose::runner;
-use crate::config::Config;
+use crate::engine::compose;
 use crate::engine::provision::{FOR_ENGINE, missing_packages};
-use crate::engine::{
-    self, AnyEngine, CredentialSource, DockerConfig, Engine as _, EngineError, ImageStore, Surroundings,
-};
-use crate::inside::Folder;
+use crate::engine::{self, AnyEngine, Engine as _, EngineError, ImageStore, Surroundings};
+use crate::host;
+use crate::host::inside::Folder;
 use crate::model::{
     AliasRules, BuildSpec, ContextFiles, ImageName, InlineCache, Network, Observed, Originals, Platform,
     Reference, Severity,
 };
-use crate::network::{self, Probe};
-use crate::os;
+use crate::read::tree::{self, Tree};
+use crate::registry::docker_config::{CredentialSource, DockerConfig};
+use crate::registry::network::{self, Probe};
 use crate::registry::{LoginAnswer, Registry};
-use crate::tree::{self, Tree};
+use crate::settings::Config;
 
 /// About how long it all may take.
 pub const LIMIT: Duration = Duration::from_secs(5);
@@ -211,9 +210,9 @@ async fn look_at_machine(engine: &AnyEngine, deadline: Instant) -> AboutEngine {
     let there = survey.time.as_deref().and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok());
     let ahead = there.map(|there| there.signed_duration_since(now).num_seconds());
     // A socket can be that of a virtual machine, or of another one through a tunnel.
-    let is_ours = survey.is_near && survey.host == os::host_name();
+    let is_ours = survey.is_near && survey.host == host::host_name();
     let disk = match survey.data_root.as_deref().filter(|_| is_ours) {
-        Some(root) => match os::free_space(root) {
+        Some(root) => match host::free_space(root) {
             Some(free) => DiskFacts::Here { path: root.display().to_string(), free },
             None => DiskFacts::Unknown,
         },
@@ -401,7 +400,7 @@ fn source(docker_config: &DockerConfig, domain: &str) -> Source {
         CredentialSource::Nowhere => Source::Nowhere,
         CredentialSource::File => Source::File,
         CredentialSource::Helper { program, setting } => {
-            let is_there = os::find_program(&program).is_some();
+            let is_there = host::find_program(&program).is_some();
             Source::Helper { program, setting, is_there }
         }
     }
@@ -417,7 +416,7 @@ fn proxies(inputs: &Inputs, endpoint: Option<&str>) -> ProxyFacts {
 }
 
 async fn look_for_compose(files: &[String], deadline: Instant) -> ComposeFacts {
-    let program = match within(deadline, runner::installed(&[])).await {
+    let program = match within(deadline, compose::installed(&[])).await {
         None => ComposeProgram::Late,
         Some(None) => ComposeProgram::Missing,
         Some(Some(found)) => ComposeProgram::Found { name: found.words.join(" "), version: found.version },
@@ -434,7 +433,7 @@ async fn look_at_target(root: &Path) -> TargetFacts {
         let tried = Folder::open(&root)
             .and_then(|tree| tree.check(path.join("lock")))
             .and_then(|()| Folder::open(nearest)?.new_file(""));
-        (tried.err().map(|error| error.to_string()), os::free_space(nearest))
+        (tried.err().map(|error| error.to_string()), host::free_space(nearest))
     });
     let (trouble, free) = looked.await.unwrap_or_default();
     TargetFacts { path: shown, trouble, free }
@@ -445,7 +444,7 @@ fn look_for_bootstrap() -> BootstrapFacts {
     BootstrapFacts {
         missing: missing.iter().map(|package| package.name.to_owned()).collect(),
         is_linux: cfg!(target_os = "linux"),
-        may_be_root: os::privilege().is_some(),
-        has_apt: os::find_program("apt-get").is_some(),
+        may_be_root: host::privilege().is_some(),
+        has_apt: host::find_program("apt-get").is_some(),
     }
 }

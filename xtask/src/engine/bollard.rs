@@ -13,7 +13,6 @@ use tokio::sync::RwLock;
 
 use super::classify::classify;
 use super::connect::{Pong, Surroundings};
-use super::credentials::Credentials;
 use super::http::{Wire, WireError, chain};
 use super::{
     ByteStream, Engine, EngineError, Loaded, OnProgress, archive, build, container, observe, transfer,
@@ -22,6 +21,7 @@ use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
     LocalImage, LogStream, Observed, Platform, Reference,
 };
+use crate::registry::credentials::Credentials;
 
 /// Seconds that a plain question may take. A store of thousands of images on a slow disk takes minutes over its list.
 const TIMEOUT: u64 = 900;

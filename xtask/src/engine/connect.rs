@@ -10,13 +10,13 @@ use std::time::Duration;
 use http::Request;
 
 use super::bollard::DockerEngine;
-use super::credentials::Credentials;
-use super::docker_config::{ContextEndpoint, DockerConfig};
 use super::endpoint::address;
 use super::http::{Address, Wire, empty};
 use super::tls::{TlsFiles, Verify};
 use super::{AnyEngine, EngineError, ssh};
-use crate::secrets::Secrets;
+use crate::events::secrets::Secrets;
+use crate::registry::credentials::Credentials;
+use crate::registry::docker_config::{ContextEndpoint, DockerConfig};
 
 /// How long an endpoint may take to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);

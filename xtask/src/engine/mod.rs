@@ -7,10 +7,9 @@ mod archive;
 mod bollard;
 mod build;
 mod classify;
+pub mod compose;
 mod connect;
 mod container;
-mod credentials;
-mod docker_config;
 mod endpoint;
 mod failure;
 mod fake;
@@ -33,17 +32,15 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::host::retry::Retriable;
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
     LocalImage, LogStream, Observed, Platform, Reference, Unit,
 };
-use crate::retry::Retriable;
 
 pub use archive::{ByteStream, Loaded};
 pub use bollard::DockerEngine;
 pub use connect::{Found, Surroundings, connect, endpoints, find};
-pub use credentials::{Credentials, Login};
-pub use docker_config::{CredentialSource, DockerConfig};
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
 pub use patience::patiently;
 pub use survey::{ImageStore, Survey};

@@ -12,9 +12,9 @@ use std::path::Path;
 
 use super::provision::ProvisionError;
 use super::{Engine, OnProgress, Progress};
-use crate::inside::Folder;
+use crate::host::HostCommand;
+use crate::host::inside::Folder;
 use crate::model::{ImageId, LogStream, Platform, Recipe, Reference, labels};
-use crate::os::HostCommand;
 use apt_sources::image_sources;
 use debootstrap::{Debootstrap, Work};
 
@@ -123,7 +123,7 @@ tar --sort=name --numeric-owner --clamp-mtime --mtime="@$released" --exclude=./d
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os;
+    use crate::host;
 
     #[test]
     fn what_debians_slim_images_keep_is_kept() {
@@ -139,8 +139,8 @@ mod tests {
             std::fs::create_dir_all(tree.join(path)).expect("writable");
         }
         let (tree, tar) = (tree.display().to_string(), tar.display().to_string());
-        os::query("sh", &["-c", FINISH, "sh", &tree, &tar, "deb http://m/debian s main"]).expect("packs");
-        let listed = os::query("tar", &["-tf", &tar]).expect("a tar");
+        host::query("sh", &["-c", FINISH, "sh", &tree, &tar, "deb http://m/debian s main"]).expect("packs");
+        let listed = host::query("tar", &["-tf", &tar]).expect("a tar");
         let below = |folder: &str| {
             let prefix = format!("./usr/share/{folder}/");
             listed.lines().filter_map(|line| line.strip_prefix(&prefix)).collect::<Vec<_>>().join(" ")

@@ -25,9 +25,9 @@ use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 
 use super::EngineError;
-use super::credentials::Credentials;
 use super::filesync::{PACKETS_AHEAD, Tree};
 use super::http::{Wire, empty, target};
+use crate::registry::credentials::Credentials;
 
 /// The ignore file that front ends ask the context for, before anything else.
 const IGNORE_FILE: &str = ".dockerignore";
@@ -189,8 +189,12 @@ impl Auth for Registries {
         request: tonic::Request<filesync::CredentialsRequest>,
     ) -> Result<Response<filesync::CredentialsResponse>, Status> {
         let host = request.into_inner().host;
-        let (username, secret) =
-            self.credentials.find(&host).await.map(super::credentials::Login::into_parts).unwrap_or_default();
+        let (username, secret) = self
+            .credentials
+            .find(&host)
+            .await
+            .map(crate::registry::credentials::Login::into_parts)
+            .unwrap_or_default();
         Ok(Response::new(filesync::CredentialsResponse { username, secret }))
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::os::{Conversation, Ended, HostCommand};
+use crate::host::{Conversation, Ended, HostCommand};
 
 /// How long ssh may take to reach the host. Whoever waits for the first answer waits a little longer.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -342,7 +342,7 @@ mod tests {
             "-T -o BatchMode=yes -o ConnectTimeout=15 -l ada -- far docker system dial-stdio "
         );
         let pid = std::fs::read_to_string(&pid).expect("has run").trim().parse().expect("a number");
-        if let Some(process) = crate::os::ProcessId::of(pid) {
+        if let Some(process) = crate::host::ProcessId::of(pid) {
             assert!(process.ends_within(Duration::from_secs(5)).await, "ssh still runs");
         }
     }

@@ -8,7 +8,7 @@ use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
 use super::{OnProgress, Progress, stall};
-use crate::excerpt::Excerpt;
+use crate::events::excerpt::Excerpt;
 use crate::model::{LogStream, Reference, Unit};
 
 /// A line without an end is cut here.

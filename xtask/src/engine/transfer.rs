@@ -14,11 +14,11 @@ use tokio_util::io::ReaderStream;
 
 use super::bollard::DockerEngine;
 use super::classify::classify;
-use super::credentials::auth_header;
 use super::http::{AnyBody, JsonLines, empty, target};
 use super::stall::{self, Watch};
 use super::{EngineError, OnProgress, Progress};
 use crate::model::{Digest, ImageId, Platform, Reference, Unit};
+use crate::registry::credentials::auth_header;
 
 /// A line of the engine's answer.
 #[derive(Deserialize)]

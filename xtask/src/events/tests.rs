@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::excerpt;
+use crate::events::excerpt;
 use crate::model::{ErrorKind, Phase};
 
 /// Advances by 10 ms whenever somebody looks.

@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 
 use super::pull::PullError;
-use crate::base_images::artifact::ArtifactError;
-use crate::base_images::local_registry::RegistryError as LocalRegistryError;
+use crate::artifact::ArtifactError;
 use crate::engine::EngineError;
 use crate::model::{ErrorKind, Phase, Reference};
 use crate::registry::RegistryError;
+use crate::registry::local::RegistryError as LocalRegistryError;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]

@@ -19,14 +19,14 @@ pub use self::failure::StepError;
 pub use self::scheduler::{Onward, Outcomes};
 use self::step::{Done, run_step};
 pub use self::trial::{Ledger, Tried};
-use crate::base_images::artifact::Fetcher;
+use crate::artifact::Fetcher;
 use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
+pub use crate::host::retry;
 use crate::model::{
     ErrorKind, EventKind, Observed, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step, StepId,
     StepKind,
 };
-pub use crate::retry;
 
 /// How many steps run side by side.
 #[derive(Clone, Copy, Debug)]

@@ -8,10 +8,10 @@ use super::Execution;
 use super::failure::StepError;
 use super::pull::MakeBase;
 use super::retry;
-use crate::base_images::artifact::How;
+use crate::artifact::How;
 use crate::engine::{Engine, Progress, patiently};
 use crate::events::Emitter;
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{Anew, EventKind, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind, Unit};
 
 /// Progress of one step is told at most this often.
@@ -234,9 +234,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::events::secrets::Secrets;
     use crate::events::{self, Sink, SystemClock};
     use crate::model::{Event, Phase};
-    use crate::secrets::Secrets;
 
     struct Heard(Arc<Mutex<Vec<String>>>);
 

@@ -11,13 +11,13 @@ use super::failure::StepError;
 use super::pull::MakeBase;
 use super::step::Done;
 use super::{Execution, retry};
-use crate::base_images::local_registry::{self, RegistryError, Running, find_source};
 use crate::base_images::{checks, smoke};
 use crate::engine::{Engine, EngineError, OnProgress, Progress};
 use crate::model::{
     Check, ContainerId, Digest, LogStream, Platform, Reference, RegistryWish, Sighting, SmokeSpec,
 };
 use crate::registry::RegistryError as ApiError;
+use crate::registry::local::{self, RegistryError, Running, find_source};
 
 /// So many lines of a registry's own log are told when it has to be taken away.
 const REGISTRY_LINES: usize = 200;
@@ -94,7 +94,7 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
             None => Default::default(),
         };
         let source = find_source(&observed).ok_or(RegistryError::NoSource)?;
-        let running = local_registry::start(self.engine, &source, self.root, wish).await?;
+        let running = local::start(self.engine, &source, self.root, wish).await?;
         let port = running.record.port;
         let place = format!("{} at {}", running.record.source, running.record.domain());
         let detail = if port == wish.port {
@@ -119,7 +119,7 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
         };
         let home = self.ledger.registry_of(reference.domain());
         match home {
-            Some(home) if local_registry::has_no_space(self.engine, &home).await => {
+            Some(home) if local::has_no_space(self.engine, &home).await => {
                 let home = home.display();
                 Err(EngineError::Other(format!("the registry on this machine has no space left in {home}")))
             }
@@ -143,14 +143,14 @@ impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
 
     pub(super) async fn stop_registry(&self, home: &str, tell: OnProgress<'_>) -> Result<Done, StepError> {
         let home = self.root.join(home);
-        let said = local_registry::said(self.engine, &home).await;
+        let said = local::said(self.engine, &home).await;
         for line in said.iter().skip(said.len().saturating_sub(REGISTRY_LINES)) {
             tell(Progress::Log { stream: LogStream::Stderr, line: line.clone() });
         }
         let running = self.ledger.entries().registries.remove(&home);
         match running {
             Some(running) => running.stop(self.engine, self.root, &home).await?,
-            None => drop(local_registry::down(self.engine, self.root, &home).await?),
+            None => drop(local::down(self.engine, self.root, &home).await?),
         }
         Ok(Done::because("removed, with all that it stored"))
     }

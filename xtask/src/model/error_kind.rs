@@ -1,5 +1,5 @@
 //! What kinds of things go wrong. A kind is a stable name to look up and to write scripts on; what it means, what it
-//! ends with and what to do about it is in `error/catalogue.rs`.
+//! ends with and what to do about it is in `model/catalogue.rs`.
 
 use std::fmt;
 

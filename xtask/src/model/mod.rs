@@ -28,6 +28,7 @@ mod reference;
 mod registry_prefix;
 mod smoke;
 mod socket;
+pub mod suggest;
 mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};

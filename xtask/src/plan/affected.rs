@@ -8,10 +8,10 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::fingerprint::canonical::differing_files;
-use crate::graph::ImageGraph;
 use crate::model::{Change, ContextFile, Image, ImageName, ImageSource, Reason};
 use crate::plan::build::{Assessment, Contexts};
+use crate::read::fingerprint::canonical::differing_files;
+use crate::read::graph::ImageGraph;
 
 /// A tree at one time.
 #[derive(Clone, Copy)]

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::build::{Assessment, BuildRequest, build_spec};
-use crate::graph::ImageGraph;
 use crate::model::{BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix};
 use crate::plan::build::Contexts;
 use crate::plan::prefetch::Pin;
+use crate::read::graph::ImageGraph;
 
 #[derive(Serialize)]
 struct BakeFile {

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{download, stand_ins};
 use crate::dockerfile::{BaseDoubt, Use};
-use crate::fingerprint::canonical::{Parts, differing_files};
-use crate::graph::ImageGraph;
 use crate::model::{
     ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
     ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform,
     Reason, Reference, Skipped, Step, StepId, StepKind, labels,
 };
+use crate::read::fingerprint::canonical::{Parts, differing_files};
+use crate::read::graph::ImageGraph;
 
 /// A context that has been read and hashed.
 #[derive(Clone, Debug, Default)]

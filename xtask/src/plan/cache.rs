@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::Config;
 use crate::model::{
     Capabilities, ImageName, LocalImage, Network, NetworkVerdict, Observed, Phase, Plan, Platform, Proof,
     Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
-use crate::rebuild::lineage::{Lineage, NAMESPACE};
+use crate::plan::rebuild::lineage::{Lineage, NAMESPACE};
+use crate::settings::Config;
 
 /// The kept stages of each image.
 pub type Lineages = BTreeMap<ImageName, Vec<Lineage>>;

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::build::{Assessment, Contexts};
-use crate::graph::ImageGraph;
 use crate::model::{
     self, Diagnostic, Digest, Image, ImageId, ImageName, ImageSource, ImageState, Network, NetworkVerdict,
     Phase, Plan, Reason, Reference, StepId, StepKind,
 };
+use crate::read::graph::ImageGraph;
 
 /// Version of the JSON below; it only grows within a version.
 const VERSION: u32 = 1;

@@ -7,16 +7,16 @@ use super::prefetch::Bootstrap;
 use super::render::RenderPlan;
 use super::request::Request;
 use super::sync_config::SyncConfigPlan;
-use crate::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
-use crate::config::Config;
 use crate::dockerfile::{self, BaseDoubt};
-use crate::graph::ImageGraph;
-use crate::image_lock::text::ReadLock;
 use crate::model::{
     AliasRules, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource, ImageState,
     Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity, Skipped,
 };
-use crate::rebuild::lineage::{self, Ground, Lineage};
+use crate::plan::image_lock::text::ReadLock;
+use crate::plan::rebuild::lineage::{self, Ground, Lineage};
+use crate::read::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
+use crate::read::graph::ImageGraph;
+use crate::settings::Config;
 
 /// Everything that was read of a tree.
 #[derive(Debug, Default)]

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::Contexts;
 use super::stand_ins;
-use crate::graph::ImageGraph;
 use crate::model::{
     BuildSpec, BuildTarget, Image, ImageId, ImageName, ImageSource, InlineCache, Observed, Phase, Plan,
     Reason, Reference, Skipped, Step, StepId, StepKind, labels,
 };
-use crate::rebuild::lineage::Lineage;
+use crate::plan::rebuild::lineage::Lineage;
+use crate::read::graph::ImageGraph;
 
 /// What decides.
 pub struct KeepInput<'a> {
@@ -152,14 +152,14 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::config::{Layer, load};
     use crate::engine::{Engine as _, FakeEngine, fake_image};
-    use crate::env::Env;
     use crate::model::Platform;
     use crate::plan::build::{self, BuildRequest};
-    use crate::rebuild::lineage::{Ground, lineages};
+    use crate::plan::rebuild::lineage::{Ground, lineages};
+    use crate::read::tree;
+    use crate::settings::env::Env;
+    use crate::settings::{Layer, load};
     use crate::testing::TestTree;
-    use crate::tree;
 
     struct Looked {
         builds: Plan,

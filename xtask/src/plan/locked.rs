@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::facts::Facts;
 use super::prefetch::Pin;
 use super::request::Request;
-use crate::image_lock::judge::{self, Standing};
-use crate::image_lock::text::ReadLock;
-use crate::image_lock::uses::{self, Use};
 use crate::model::{ImageName, Observed, Originals, Phase, Plan, Reason, Reference, StepKind};
+use crate::plan::image_lock::judge::{self, Standing};
+use crate::plan::image_lock::text::ReadLock;
+use crate::plan::image_lock::uses::{self, Use};
 
 /// What is compared.
 #[derive(Clone, Copy, Debug)]

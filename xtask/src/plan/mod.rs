@@ -10,18 +10,22 @@ pub mod alias;
 pub mod bake;
 pub mod build;
 pub mod cache;
+pub mod clean;
 pub mod download;
 pub mod explain;
 pub mod facts;
+pub mod image_lock;
 pub mod keep;
 pub mod locked;
 pub mod prefetch;
 pub mod push;
+pub mod rebuild;
 pub mod render;
 pub mod request;
 pub mod shards;
 pub mod stages;
 pub mod stand_ins;
+pub mod status;
 pub mod sync_config;
 pub mod verify;
 
@@ -31,7 +35,7 @@ use crate::model::{
     Image, ImageName, Network, NetworkVerdict, Observed, Originals, Outcome, Phase, Plan, Platform, Reason,
     Reference, RegistryPrefix, Skipped,
 };
-use crate::rebuild::lineage::NAMESPACE;
+use crate::plan::rebuild::lineage::NAMESPACE;
 
 use self::alias::{AliasInput, OnConflict};
 use self::build::{Assessment, BuildRequest};

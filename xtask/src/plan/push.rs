@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::build::{Assessment, current};
-use crate::graph::ImageGraph;
 use crate::model::{
     Image, ImageName, Observed, Phase, Plan, Proof, Reason, Reference, Skipped, Step, StepId, StepKind,
     labels,
 };
+use crate::read::graph::ImageGraph;
 
 /// What is there when nothing is built before.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Config;
 use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepId, StepKind};
-use crate::template::{Claim, Rendered, TemplateSource, Variables, asked_names, render};
+use crate::read::template::{Claim, Rendered, TemplateSource, Variables, asked_names, render};
+use crate::settings::Config;
 
 /// What rendering comes to.
 #[derive(Clone, Debug, Default)]
@@ -222,8 +222,8 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::config::{Layer, load};
-    use crate::env::Env;
+    use crate::settings::env::Env;
+    use crate::settings::{Layer, load};
     use crate::testing::TestTree;
 
     fn template(path: &str, output: &str, text: &str, was: Option<&str>) -> TemplateSource {

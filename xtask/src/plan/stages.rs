@@ -3,8 +3,8 @@
 //! What external images bring and are is known only when they are here, so what stands on them is planned once more then.
 
 use super::Request;
-use crate::config::Config;
 use crate::model::{FailFast, OnFailure, Outcome, Phase, Plan, Replan, Stage};
+use crate::settings::Config;
 
 /// The stages of a plan, in order. Phases without a stage are not shown: artifacts, where there is none to get.
 pub fn of(request: &Request, settings: &Config, plan: &Plan) -> Vec<Stage> {

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::dockerfile::{self, Options};
-use crate::graph::ImageGraph;
 use crate::model::{BuildTarget, Image, Observed, Plan, Platform, Reference, StepKind};
+use crate::read::graph::ImageGraph;
 
 /// The text of a Dockerfile, or of its beginning, as the builder gets it.
 pub fn text(

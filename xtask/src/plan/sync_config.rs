@@ -3,9 +3,9 @@
 //! In: the two texts. Out: at most one file to write, and the keys that only `.env` has. Pure: nothing is read or
 //! written here.
 
-use crate::config::EnvFiles;
-use crate::dotenv;
 use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepId, StepKind};
+use crate::settings::EnvFiles;
+use crate::settings::dotenv;
 
 const ENV: &str = ".env";
 /// Passwords will be put into it, so it is its owner's alone, whatever the example's mode is.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::build::Assessment;
-use crate::graph::ImageGraph;
 use crate::model::{
     Expectation, Image, ImageId, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId,
     StepKind, Upstreams,
 };
+use crate::read::graph::ImageGraph;
 
 /// Base images above this are warned of: every service carries its base along (SPEC section 3).
 const LARGE_BASE_IMAGE: u64 = 1_500_000_000;

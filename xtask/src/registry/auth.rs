@@ -7,8 +7,8 @@ use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use super::credentials::Login;
 use super::{Registry, cause, is_loopback};
-use crate::engine::Login;
 use crate::model::Reference;
 
 const CLIENT_ID: &str = "xtask";

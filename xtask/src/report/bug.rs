@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::failure::Failure;
 use super::resolve::Colour;
-use crate::secrets::Secrets;
+use crate::events::secrets::Secrets;
 
 /// What the process ends with after a panic.
 const EXIT_CODE: u8 = 1;

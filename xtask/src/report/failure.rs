@@ -3,7 +3,7 @@
 use super::line::LOG_COLUMNS;
 use super::resolve::Colour;
 use super::text::{Style, cut, neutralise, paint};
-use crate::excerpt::around;
+use crate::events::excerpt::around;
 
 /// What was printed is cut to a line each; the log has all of it.
 const MAX_COLUMNS: usize = LOG_COLUMNS - 4;

@@ -16,7 +16,7 @@ use super::places::{Place, Places};
 use super::summary::{Summary, Told};
 use super::text::{cut, neutralise};
 use crate::events::Sink;
-use crate::excerpt;
+use crate::events::excerpt;
 use crate::model::{Event, EventKind, Severity};
 
 /// So many annotations of each kind does GitHub show of one step; the rest it drops without a word

@@ -16,7 +16,7 @@ use super::text::{Style, clock, neutralise, pad, paint, shorten_digests, size, t
 use super::transcript::{Transcript, Transcripts};
 use super::{github, gitlab};
 use crate::events::Sink;
-use crate::excerpt;
+use crate::events::excerpt;
 use crate::model::{Event, EventKind, Outcome, Phase};
 
 /// After so long without a line, the running steps are named: some CI systems stop what is silent.

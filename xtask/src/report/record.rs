@@ -17,7 +17,7 @@ use super::places::Places;
 use super::summary::Summary;
 use super::{html, markdown};
 use crate::events::Sink;
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{Event, EventKind, StepId, Unit};
 
 /// Where records lie, relative to the root.

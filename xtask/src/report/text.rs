@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::resolve::Colour;
-pub use crate::harmless::neutralise;
+pub use crate::events::harmless::neutralise;
 
 /// What a piece of text means; colour is never the only carrier of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

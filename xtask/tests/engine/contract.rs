@@ -7,7 +7,7 @@ use xtask::bundle::fetch::fetch;
 use xtask::bundle::manifest::{Parcel, chain_ids};
 use xtask::bundle::store::Store;
 use xtask::engine::{Engine as _, EngineError, FakeBehaviour, FakeEngine, Verb};
-use xtask::inside::Folder;
+use xtask::host::inside::Folder;
 use xtask::model::{
     ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, LogStream, Platform, PublishedPort,
 };

@@ -9,12 +9,12 @@ use std::path::Path;
 use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
-use xtask::config::{Layer, load};
 use xtask::engine::Engine as _;
-use xtask::env::Env;
 use xtask::model::{ImageSource, Modes, Plan, Platform, Severity, StepKind};
 use xtask::plan::build::{BuildRequest, assess, plan};
-use xtask::tree;
+use xtask::read::tree;
+use xtask::settings::env::Env;
+use xtask::settings::{Layer, load};
 
 use crate::testing::TestTree;
 use crate::world::{World, quietly, real_world};

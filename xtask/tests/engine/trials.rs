@@ -56,7 +56,7 @@ async fn leave(world: &World, tree: &TestTree, base: &Reference, further: &[&str
     let mut labels = vec![
         ("dev.xtask.run".to_owned(), "gone".to_owned()),
         ("dev.xtask.owner".to_owned(), "1@never".to_owned()),
-        ("dev.xtask.tree".to_owned(), xtask::tree::identity(&tree.root())),
+        ("dev.xtask.tree".to_owned(), xtask::read::tree::identity(&tree.root())),
     ];
     labels.extend(further.iter().map(|name| ((*name).to_owned(), "true".to_owned())));
     let spec = ContainerSpec {

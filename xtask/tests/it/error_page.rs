@@ -4,21 +4,21 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use xtask::base_images::artifact::ArtifactError;
-use xtask::base_images::local_registry::RegistryError as LocalRegistryError;
-use xtask::compose::runner::{ComposeError, Unwell};
+use xtask::artifact::ArtifactError;
+use xtask::cli::error::{Error, ErrorKind, ExitCode};
 use xtask::engine::EngineError;
+use xtask::engine::compose::{ComposeError, Unwell};
 use xtask::engine::provision::ProvisionError;
-use xtask::error::{Error, ErrorKind, ExitCode};
+use xtask::events::secrets::Secrets;
 use xtask::execute::StepError;
 use xtask::execute::pull::PullError;
+use xtask::host::HostCommand;
 use xtask::model::{
     Diagnostic, Digest, Event, EventKind, ImageId, Outcome, Phase, PullSource, Reason, Reference, StepId,
 };
-use xtask::os::HostCommand;
+use xtask::registry::local::RegistryError as LocalRegistryError;
 use xtask::report::resolve::Colour;
 use xtask::report::summary::Summary;
-use xtask::secrets::Secrets;
 
 use crate::repo::TestRepo;
 

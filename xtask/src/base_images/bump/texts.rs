@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::os::HostCommand;
+use crate::host::HostCommand;
 
 /// A larger file is no text that people write.
 const MAX_TEXT: u64 = 4 << 20;

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::compose::project;
-use crate::config::{Layer, load};
 use crate::engine::{Engine as _, FakeEngine, fake_image};
-use crate::env::Env;
 use crate::model::AliasRules;
-use crate::rebuild::lineage::{Ground, lineages};
+use crate::plan::rebuild::lineage::{Ground, lineages};
+use crate::read::compose;
+use crate::read::tree;
+use crate::settings::env::Env;
+use crate::settings::{Layer, load};
 use crate::testing::TestTree;
-use crate::tree;
 
 const TREE: &str = "\
 //- src/api/Dockerfile
@@ -68,7 +68,7 @@ async fn found_in(tree: &str, only: &[&str], here: &[&str]) -> (Closure, Vec<Mis
         base: &|_| None,
         key: &|_| None,
     });
-    let compose = [project::read(&fixture.root(), &["compose.yaml".to_owned()], &|_| None).unwrap()];
+    let compose = [compose::read(&fixture.root(), &["compose.yaml".to_owned()], &|_| None).unwrap()];
     let closure = closure(&ClosureInput {
         selected: &selected,
         graph,

@@ -19,7 +19,7 @@ use crate::bundle::saved::{self, Wanted};
 use crate::bundle::store::{Store, digest_of};
 use crate::bundle::waiting::{self, Remedy, Waiting};
 use crate::engine::{AnyEngine, Engine as _, EngineError, FakeEngine, Fault, Verb, fake_image};
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{Digest, Identity, ImageConfig, Reference};
 
 fn store() -> (TempDir, Store) {

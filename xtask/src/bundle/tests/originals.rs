@@ -10,7 +10,7 @@ use crate::bundle::originals::original;
 use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::store::Store;
 use crate::bundle::{handover, piped, saved, tarball};
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::Reference;
 
 const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";

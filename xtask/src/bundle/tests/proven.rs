@@ -9,7 +9,7 @@ use super::*;
 use crate::bundle::archive::WriteError;
 use crate::bundle::layout::made_here;
 use crate::bundle::store::Store;
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::ImageConfig;
 
 /// A store in which this process has put an image with one layer that does not compress.

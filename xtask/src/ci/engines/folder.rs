@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::engine::provision::Announce;
 use crate::engine::recipe::debootstrap::{self, Debootstrap, Work};
-use crate::inside::Folder;
-use crate::lock::{Holder, Lock};
+use crate::host::inside::Folder;
+use crate::host::lock::{Holder, Lock};
+use crate::host::{HostCommand, Privilege};
 use crate::model::Platform;
-use crate::os::{HostCommand, Privilege};
 
 /// What an engine needs beyond the smallest system.
 const PACKAGES: [&str; 5] = ["docker.io", "containerd", "runc", "iptables", "ca-certificates"];
@@ -106,7 +106,7 @@ mod tests {
         }
         std::fs::write(made.join("var/cache/apt/archives/a.deb"), "x").expect("a file");
         let paths = [&made, &place].map(|path| path.display().to_string());
-        crate::os::query("sh", &["-c", FINISH, "sh", &paths[0], &paths[1], MARKER, "debootstrap x"])
+        crate::host::query("sh", &["-c", FINISH, "sh", &paths[0], &paths[1], MARKER, "debootstrap x"])
             .expect("finishes");
         assert_eq!(std::fs::read_to_string(place.join(MARKER)).expect("a marker"), "debootstrap x");
         assert!(!place.join("older").exists() && !place.join("var/cache/apt/archives/a.deb").exists());

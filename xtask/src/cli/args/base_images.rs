@@ -6,9 +6,9 @@ use super::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, Reporting, given,
     known_platform,
 };
-use crate::config::{ArtifactLayer, BaseImageLayer, Layer, OptionalRegistry, Positive, Version};
+use crate::model::suggest::did_you_mean;
 use crate::model::{Platform, RegistryPrefix};
-use crate::suggest::did_you_mean;
+use crate::settings::{ArtifactLayer, BaseImageLayer, Layer, OptionalRegistry, Positive, Version};
 
 /// `base-images`
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Format, Naming, Selection, Tagged};
-use crate::config::Positive;
+use crate::settings::Positive;
 
 /// `bundle`
 #[derive(Debug, Args)]

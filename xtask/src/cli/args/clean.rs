@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Format, Tag};
-use crate::config::{Layer, Positive};
+use crate::settings::{Layer, Positive};
 
 /// `clean`
 #[derive(Debug, Args)]

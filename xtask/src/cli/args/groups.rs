@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::given;
-use crate::config::{ArtifactLayer, Layer, OptionalRegistry, Positive};
+use crate::model::suggest::did_you_mean;
 use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
 use crate::plan::Renewal;
-use crate::suggest::did_you_mean;
+use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Positive};
 
 /// Which images.
 #[derive(Clone, Debug, Default, Args)]

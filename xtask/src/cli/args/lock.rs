@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{Format, known_platform};
-use crate::config::{Layer, OptionalRegistry};
 use crate::model::Platform;
+use crate::settings::{Layer, OptionalRegistry};
 
 /// `lock`
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Format, Naming, Reporting};
-use crate::config::{Positive, Tag};
+use crate::settings::{Positive, Tag};
 
 /// `rebuild`
 #[derive(Debug, Args)]

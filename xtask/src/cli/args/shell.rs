@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::Naming;
-use crate::config::Tag;
+use crate::settings::Tag;
 
 /// `shell`
 #[derive(Debug, Args)]

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::config::{Layer, Tag};
 use crate::plan::TagWord;
+use crate::settings::{Layer, Tag};
 
 /// Which tag.
 #[derive(Clone, Debug, Default, Args)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::{Format, Making, Pulling, Systems};
-use crate::config::{Layer, OptionalRegistry, Port, Version};
+use crate::settings::{Layer, OptionalRegistry, Port, Version};
 
 /// `registry`
 #[derive(Debug, Args)]

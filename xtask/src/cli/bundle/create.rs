@@ -16,7 +16,7 @@ use super::super::rebuild::compose_projects;
 use super::super::run::Run;
 use super::super::session::{Session, Typed};
 use super::super::world::World;
-use crate::base_images::artifact;
+use crate::artifact;
 use crate::bundle::BLOBS;
 use crate::bundle::archive::{self, Output, Written};
 use crate::bundle::closure::{Closure, ClosureInput, Missing, Wanted, closure, missing};
@@ -31,15 +31,15 @@ use crate::bundle::manifest::{
 use crate::bundle::open::BlobSource;
 use crate::bundle::proven::ProvenFile;
 use crate::bundle::store::Store;
-use crate::compose::project::ComposeProject;
-use crate::config::Layer;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::AnyEngine;
 use crate::engine::provision::Announce;
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
 use crate::plan::{Planned, Request, facts};
+use crate::read::compose::ComposeProject;
 use crate::report::text::size;
+use crate::settings::Layer;
 
 /// What goes along beside the compose files.
 const ENV_EXAMPLE: &str = ".env.example";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::{artifacts, prove, read};
-use crate::base_images::artifact;
+use crate::artifact;
 use crate::bundle::BLOBS;
 use crate::bundle::completed::{Completed, complete};
 use crate::bundle::contents::Contents;
@@ -21,11 +21,11 @@ use crate::bundle::store::Store;
 use crate::bundle::verify::{Unpack, Verified};
 use crate::bundle::waiting::{self, Remedy};
 use crate::cli::activity::{Activity, Recorded, Work, file_name};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::cli::interrupt::or_interrupted;
 use crate::cli::session::Session;
 use crate::engine::{AnyEngine, Engine as _, Progress};
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{Digest, Outcome, Phase, Reference};
 use crate::report::text::size;
 

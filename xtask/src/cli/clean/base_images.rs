@@ -12,12 +12,12 @@ use super::super::world::World;
 use super::leftovers;
 use crate::base_images::clean::{self, CleanInput};
 use crate::base_images::trial;
-use crate::config::Layer;
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, EngineError};
-use crate::error::{Error, ErrorKind, ExitCode};
 use crate::model::{ImageId, Phase, Plan};
 use crate::plan::Request;
-use crate::tree;
+use crate::read::tree;
+use crate::settings::Layer;
 
 /// `base-images clean`
 pub(in crate::cli) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Result<ExitCode, Error> {

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::session::Session;
-use crate::base_images::local_registry;
 use crate::base_images::trial::{Leftovers, REGISTRIES};
 use crate::bundle::fetch::is_temporary;
 use crate::bundle::waiting::{self, Remedy};
 use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::host::ProcessId;
 use crate::model::{ContainerId, ImageId, Observed, Reference, labels};
-use crate::os::ProcessId;
-use crate::tree;
+use crate::read::tree;
+use crate::registry::local;
 
 /// What is left, and the images that containers of others use, each with a container's name.
 pub(super) async fn find(
@@ -27,7 +27,7 @@ pub(super) async fn find(
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("run-") {
-            of_registries.extend(local_registry::recorded(&entry.path()).and_then(|record| record.container));
+            of_registries.extend(local::recorded(&entry.path()).and_then(|record| record.container));
             left.registries.push(format!("{REGISTRIES}/{name}"));
         }
     }

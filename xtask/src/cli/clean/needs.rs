@@ -7,7 +7,7 @@ use super::super::session::Session;
 use super::super::world::World;
 use crate::model::{Digest, ImageId, ImageSource, Observed, Reference, Severity, labels};
 use crate::plan::build;
-use crate::tree;
+use crate::read::tree;
 
 /// Every name that the tree asks for, and who does: what it builds, what that stands on under all names that the
 /// alias rules know, and what its compose files start.

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::cli::args::{Format, Lock};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::cli::session::Session;
-use crate::error::{Error, ErrorKind, ExitCode};
-use crate::image_lock::update::{Change, ChangeKind};
-use crate::image_lock::uses::{self, Use};
 use crate::model::{Digest, Identity, ImageId, Platform};
+use crate::plan::image_lock::update::{Change, ChangeKind};
+use crate::plan::image_lock::uses::{self, Use};
 
 /// Says what was found.
 pub(super) fn tell(session: &Session, outcome: &Outcome, args: &Lock) {

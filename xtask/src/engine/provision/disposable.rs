@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::http::ask_engine;
 use super::{Announce, Data, EngineSettings, Home, ProvisionError, down, up};
-use crate::inside::Folder;
-use crate::os::{self, HostCommand, ProcessId};
+use crate::host::inside::Folder;
+use crate::host::{self, HostCommand, ProcessId};
 
 /// A private engine of its own, purged when dropped.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl DisposableRegistry {
         }
         let [settings, log, pid, store] =
             ["registry.yml", "registry.log", "registry.pid", "registry"].map(|name| folder.join(name));
-        for left in os::processes_naming(&settings.to_string_lossy()) {
+        for left in host::processes_naming(&settings.to_string_lossy()) {
             left.kill_now();
         }
         let failed = |source| ProvisionError::File { doing: "write", path: settings.clone(), source };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::packages::{Package, install_command, words};
-use crate::os::CommandError;
+use crate::host::CommandError;
 
 /// Why provisioning did not work. Each has a [`hint`](ProvisionError::hint).
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::ProvisionError;
 use super::subnet::Net;
-use crate::inside::Folder;
-use crate::os::ProcessId;
+use crate::host::ProcessId;
+use crate::host::inside::Folder;
 
 /// `sockaddr_un` holds 108 bytes on Linux and 104 on macOS, with a NUL.
 const LONGEST_SOCKET: usize = 100;

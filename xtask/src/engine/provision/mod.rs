@@ -36,7 +36,7 @@ pub use remove::{Data, down};
 pub use subnet::Net;
 
 use super::ImageStore;
-use crate::os::{self, HostCommand, Privilege, ProcessId};
+use crate::host::{self, HostCommand, Privilege, ProcessId};
 
 /// Takes a sentence about each thing that was done, as it is done.
 pub type Announce<'a> = &'a (dyn Fn(String) + Send + Sync);
@@ -126,7 +126,7 @@ pub async fn up(
     if !missing.is_empty() {
         return Err(ProvisionError::Missing { packages: missing });
     }
-    let Some(privilege) = os::privilege() else {
+    let Some(privilege) = host::privilege() else {
         return Err(ProvisionError::NeedsRoot {
             what: "starting a private engine (it makes a bridge and mounts)".to_owned(),
             commands: vec!["sudo -v".to_owned()],
@@ -190,7 +190,7 @@ async fn start(
         .args(["--containerd-namespace", &home.namespace()])
         .args(["--containerd-plugins-namespace", &format!("{}-plugins", home.namespace())])
         // The folder is ours alone; the group lets us in when the daemon is root's and we are not.
-        .args(["--group", &os::user_and_group().1.to_string()])
+        .args(["--group", &host::user_and_group().1.to_string()])
         .as_root(privilege)
         .detach(&home.log())
         .await
@@ -209,7 +209,7 @@ async fn make_folders(home: &Home, privilege: Privilege) -> Result<(), Provision
         .remove(home.log())
         .and_then(|()| folder.append(home.log()))
         .map_err(|source| ProvisionError::File { doing: "make", path: home.log(), source })?;
-    let (user, group) = os::user_and_group();
+    let (user, group) = host::user_and_group();
     HostCommand::script("chmod 700 \"$2\" && mkdir -p \"$1\" && chmod 700 \"$1\" && chown \"$3:$4\" \"$1\"")
         .path(&home.runtime())
         .path(folder.path())

@@ -3,7 +3,7 @@
 use super::home::{Home, Record, Rule};
 use super::subnet::{Net, Taken, choose};
 use super::{Announce, ProvisionError};
-use crate::os::{self, HostCommand, Privilege};
+use crate::host::{self, HostCommand, Privilege};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -60,7 +60,7 @@ fn new_record(home: &Home, subnet: Net, rules: Vec<Rule>, turned_on_forwarding: 
 /// What the machine uses, apart from one interface.
 fn taken(apart_from: Option<&str>) -> Taken {
     let ask = |args: &[&str]| {
-        let printed = os::query("ip", args).unwrap_or_default();
+        let printed = host::query("ip", args).unwrap_or_default();
         let is_other = |line: &&str| {
             apart_from.is_none_or(|name| !line.split_ascii_whitespace().any(|word| word == name))
         };
@@ -159,7 +159,7 @@ pub(super) async fn remove_bridge(name: &str, privilege: Privilege) -> Result<()
         .map_err(|cause| ProvisionError::Command { doing: format!("delete the bridge {name}"), cause })
 }
 
-async fn change(rule: &Rule, how: &str, privilege: Privilege) -> Result<(), os::CommandError> {
+async fn change(rule: &Rule, how: &str, privilege: Privilege) -> Result<(), host::CommandError> {
     HostCommand::new("iptables")
         .args(["-w", "10", "-t", &rule.table, how, &rule.chain])
         .args(rule.rule.iter().cloned())
@@ -173,7 +173,7 @@ fn is_forwarding() -> bool {
     std::fs::read_to_string(FORWARDING).is_ok_and(|text| text.trim() == "1")
 }
 
-async fn set_forwarding(value: &str, privilege: Privilege) -> Result<(), os::CommandError> {
+async fn set_forwarding(value: &str, privilege: Privilege) -> Result<(), host::CommandError> {
     HostCommand::script("echo \"$1\" >\"$2\"")
         .args([value, FORWARDING])
         .as_root(privilege)
@@ -183,7 +183,7 @@ async fn set_forwarding(value: &str, privilege: Privilege) -> Result<(), os::Com
 }
 
 fn any_bridge() -> bool {
-    os::query("ip", &["-o", "link", "show", "type", "bridge"]).is_some_and(|text| !text.trim().is_empty())
+    host::query("ip", &["-o", "link", "show", "type", "bridge"]).is_some_and(|text| !text.trim().is_empty())
 }
 
 #[cfg(test)]

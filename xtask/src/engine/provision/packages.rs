@@ -4,7 +4,7 @@
 //! starting: the engine that this program starts is private.
 
 use super::{Announce, ProvisionError};
-use crate::os::{self, HostCommand};
+use crate::host::{self, HostCommand};
 
 /// A program that the work needs, and the Debian package that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub const FOR_ENGINE: [Package; 3] = [DOCKER, IPROUTE, IPTABLES];
 
 /// Those whose program is not on this machine.
 pub fn missing_packages(packages: &[Package]) -> Vec<Package> {
-    packages.iter().filter(|package| os::find_program(package.program).is_none()).copied().collect()
+    packages.iter().filter(|package| host::find_program(package.program).is_none()).copied().collect()
 }
 
 /// Installs what is missing, and announces each package with its version and purpose.
@@ -56,7 +56,7 @@ pub async fn ensure_packages(packages: &[Package], announce: Announce<'_>) -> Re
     if !is_debian_like(&std::fs::read_to_string("/etc/os-release").unwrap_or_default()) {
         return Err(ProvisionError::Missing { packages: missing });
     }
-    let Some(privilege) = os::privilege() else {
+    let Some(privilege) = host::privilege() else {
         return Err(ProvisionError::NeedsRoot {
             what: format!("installing {}", words(&missing)),
             commands: vec![format!("sudo {}", install_command(&missing))],
@@ -70,7 +70,7 @@ pub async fn ensure_packages(packages: &[Package], announce: Announce<'_>) -> Re
         .await
         .map_err(|cause| ProvisionError::Install { packages: missing.clone(), cause })?;
     for package in &missing {
-        let version = os::query("dpkg-query", &["--show", "--showformat=${Version}", package.name])
+        let version = host::query("dpkg-query", &["--show", "--showformat=${Version}", package.name])
             .unwrap_or_else(|| "(unknown version)".to_owned());
         announce(format!("installed {} {} (apt-get, needed {})", package.name, version.trim(), package.why));
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::home::Home;
 use super::http::ask_engine;
 use super::{Announce, ProvisionError, network, read_pid};
-use crate::os::{self, HostCommand, Privilege, ProcessId};
+use crate::host::{self, HostCommand, Privilege, ProcessId};
 
 /// dockerd gives containers 10 s and itself 15 s.
 const GRACE: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub(super) async fn remove_running_parts(home: &Home) -> Result<(), ProvisionErr
     }
     // Containers outlive a daemon that was killed: each has a shim, and the shim's children are the container.
     for process in leftover_processes(home) {
-        for child in os::descendants(process.pid) {
+        for child in host::descendants(process.pid) {
             stop(&child, Duration::ZERO, privilege).await?;
         }
         stop(&process, Duration::from_secs(2), privilege).await?;
@@ -74,7 +74,7 @@ pub(super) async fn remove_running_parts(home: &Home) -> Result<(), ProvisionErr
 }
 
 fn need_root() -> Result<Privilege, ProvisionError> {
-    os::privilege().ok_or_else(|| ProvisionError::NeedsRoot {
+    host::privilege().ok_or_else(|| ProvisionError::NeedsRoot {
         what: "taking the private engine down (processes, mounts and a bridge are root's)".to_owned(),
         commands: vec!["sudo -v".to_owned()],
     })
@@ -98,8 +98,8 @@ fn is_ours(home: &Home, process: &ProcessId) -> bool {
 
 /// Daemon, containerd, shims and port proxies name our folder or our namespace in their arguments.
 fn leftover_processes(home: &Home) -> Vec<ProcessId> {
-    let mut found = os::processes_naming(&home.runtime().to_string_lossy());
-    found.extend(os::processes_naming(&home.namespace()));
+    let mut found = host::processes_naming(&home.runtime().to_string_lossy());
+    found.extend(host::processes_naming(&home.namespace()));
     found.dedup();
     found
 }

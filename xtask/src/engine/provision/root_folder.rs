@@ -45,17 +45,17 @@ exec "$@"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::{self, HostCommand, Privilege};
+    use crate::host::{self, HostCommand, Privilege};
 
     #[tokio::test]
     async fn what_runs_inside_sees_the_folder_and_writes_nothing_into_it() {
-        if os::privilege() != Some(Privilege::Root) {
+        if host::privilege() != Some(Privilege::Root) {
             return;
         }
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::at(&folder.path().join("a home"));
         let system = folder.path().join("a:system,small");
-        let Some(busybox) = os::find_program("busybox") else { return };
+        let Some(busybox) = host::find_program("busybox") else { return };
         for below in ["bin", "etc", "run"] {
             std::fs::create_dir_all(system.join(below)).expect("a folder");
         }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::apt_sources::{self, Source, parse_deb822, parse_list};
 use crate::engine::provision::{DEBOOTSTRAP, ProvisionError, missing_packages};
 use crate::engine::{OnProgress, Progress};
-use crate::inside::Folder;
+use crate::host::inside::Folder;
+use crate::host::{self, CommandError, HostCommand, Privilege, Stream};
 use crate::model::{LogStream, Platform, Unit};
-use crate::os::{self, CommandError, HostCommand, Privilege, Stream};
 
 /// What a system is made of.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ pub fn privilege(what: &str) -> Result<Privilege, ProvisionError> {
     if !missing.is_empty() {
         return Err(ProvisionError::Missing { packages: missing });
     }
-    os::privilege().ok_or_else(|| ProvisionError::NeedsRoot {
+    host::privilege().ok_or_else(|| ProvisionError::NeedsRoot {
         what: format!("making {what} by debootstrap (it makes a root folder)"),
         commands: vec!["sudo -v".to_owned()],
     })
@@ -160,7 +160,7 @@ pub(super) fn host_sources() -> Vec<Source> {
 
 /// The proxy that apt is told to use; debootstrap does not ask apt.
 fn apt_proxy() -> Option<String> {
-    let printed = os::query("apt-config", &["shell", "PROXY", "Acquire::http::Proxy"])?;
+    let printed = host::query("apt-config", &["shell", "PROXY", "Acquire::http::Proxy"])?;
     let proxy = printed.trim().strip_prefix("PROXY='")?.strip_suffix('\'')?;
     proxy.starts_with("http").then(|| proxy.to_owned())
 }
@@ -213,8 +213,8 @@ pub fn remove(folder: &Path, privilege: Privilege) {
     let path = folder.to_string_lossy().into_owned();
     let script = ["-c", REMOVE, "sh", &path];
     match privilege {
-        Privilege::Root => os::query("sh", &script),
-        Privilege::Sudo => os::query("sudo", &[&["-n", "sh"], &script[..]].concat()),
+        Privilege::Root => host::query("sh", &script),
+        Privilege::Sudo => host::query("sudo", &[&["-n", "sh"], &script[..]].concat()),
     };
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::material::{Earlier, FormerSize, Material, PlanRecord, Tail};
 use super::render::log_address;
-use crate::inside::Folder;
+use crate::host::inside::Folder;
 use crate::model::{Event, EventKind, Outcome, Phase};
 use crate::report::record::{EVENTS_FILE, LATEST, PLAN_FILE, is_id};
 

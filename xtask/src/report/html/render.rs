@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::facts::State;
 use super::lanes::Span;
-use crate::excerpt;
+use crate::events::excerpt;
 use crate::model::Phase;
 use crate::report::text::{clock, neutralise, size, took};
 

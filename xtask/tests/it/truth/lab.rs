@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use xtask::config::{Config, Layer, load};
 use xtask::engine::{Engine as _, FakeEngine, fake_image};
-use xtask::env::Env;
 use xtask::model::{Diagnostic, ImageName, Observed, Plan, Platform, Reason, Reference, StepKind, Triggers};
 use xtask::plan::build::{Assessment, BuildRequest, assess, plan};
 use xtask::plan::verify;
-use xtask::tree::{self, Reading};
+use xtask::read::tree::{self, Reading};
+use xtask::settings::env::Env;
+use xtask::settings::{Config, Layer, load};
 
 use crate::testing::TestTree;
 

@@ -1,12 +1,12 @@
 //! What a name in a Dockerfile stands for: an image of this tree, in every tag, or another one.
 
-use xtask::config::{OptionalRegistry, Tag};
 use xtask::engine::Engine as _;
 use xtask::model::{AliasRules, Network, Originals, Outcome, Platform, Reason, StepKind};
 use xtask::plan::alias::{self, AliasInput, OnConflict};
 use xtask::plan::bake::{BakeInput, bake};
 use xtask::plan::build::BuildRequest;
 use xtask::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach, Renew};
+use xtask::settings::{OptionalRegistry, Tag};
 
 use super::lab::{Lab, reference, wait};
 

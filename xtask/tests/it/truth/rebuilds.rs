@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use xtask::status;
+use xtask::plan::status;
 
 use super::lab::Lab;
 use crate::testing::TestTree;

@@ -1,9 +1,9 @@
 //! What a tree's folders come to: names, contexts, targets, needs, phases.
 
-use xtask::config::OptionalRegistry;
 use xtask::model::{BuildGroup, Image, ImageSource, Reason, Reference, StepKind};
 use xtask::plan::build::BuildRequest;
 use xtask::plan::push;
+use xtask::settings::OptionalRegistry;
 
 use super::lab::{Lab, Look};
 

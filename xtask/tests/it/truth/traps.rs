@@ -1,9 +1,9 @@
 //! Twenty ways in which content keys go wrong.
 
-use xtask::config::Scalar;
-use xtask::fingerprint::canonical::Parts;
 use xtask::model::{Change, labels};
 use xtask::plan::build::BuildRequest;
+use xtask::read::fingerprint::canonical::Parts;
+use xtask::settings::Scalar;
 
 use super::lab::{Lab, reference};
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use xtask::model::{Brought, BuildSpec, ImageName, ImageSource, Modes, StepKind, Triggers};
 use xtask::plan::build::{self, BuildRequest};
-use xtask::status;
+use xtask::plan::status;
 
 use super::lab::{Lab, reference};
 

@@ -1,0 +1,145 @@
+//! Pure: what a rebuild comes to, image by image, as text and JSON, before anything is started.
+//!
+//! In: the plan, the lineages, the store. Out: an [`Outlook`]: what is rebuilt and why, what runs again, and what
+//! cannot be rebuilt here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::forecast::{Record, Rerun, forecast};
+use super::lineage::{Lineage, parse_record};
+use crate::model::{
+    Capabilities, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind, labels,
+};
+use crate::read::graph::ImageGraph;
+
+/// What a rebuild comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outlook {
+    /// Of this document: 1.
+    pub version: u32,
+    /// One for each selected image, in build order.
+    pub images: Vec<Prospect>,
+}
+
+/// What becomes of one image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prospect {
+    /// Which.
+    pub name: ImageName,
+    /// What is done with it.
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+    /// What is sure to need a network, and so forbids it.
+    pub blockers: Vec<Rerun>,
+    /// What else runs again.
+    pub reruns: Vec<Rerun>,
+}
+
+/// What is done with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Nothing.
+    Keep,
+    /// It gets a name, no more.
+    Tag,
+    /// It is built again.
+    Rebuild,
+    /// It cannot be built here.
+    Refuse,
+}
+
+/// Looks ahead.
+pub fn outlook(
+    selected: &BTreeSet<ImageName>,
+    graph: &ImageGraph,
+    plan: &Plan,
+    lineages: &BTreeMap<ImageName, Vec<Lineage>>,
+    observed: &Observed,
+) -> Outlook {
+    let mut images = Vec::new();
+    for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
+        let id = StepId::new(Phase::Build, image.name.as_str());
+        let step = plan.steps.iter().find(|step| step.id == id);
+        let mut skipped = plan.skipped.iter().filter(|skipped| skipped.phase == Phase::Build);
+        let skipped = skipped.find(|skipped| skipped.subject == image.name.as_str());
+        let mut prospect = Prospect {
+            name: image.name.clone(),
+            action: Action::Keep,
+            reason: String::new(),
+            blockers: Vec::new(),
+            reruns: Vec::new(),
+        };
+        match (step, skipped) {
+            (Some(step), _) => {
+                prospect.reason = step.why.to_string();
+                prospect.action =
+                    if matches!(step.kind, StepKind::Build(_)) { Action::Rebuild } else { Action::Tag };
+            }
+            (None, Some(skipped)) => {
+                prospect.reason = skipped.why.to_string();
+                let is_refused = matches!(skipped.why.outcome(), Outcome::Failed)
+                    || matches!(skipped.why, Reason::NeedFails(_));
+                prospect.action = if is_refused { Action::Refuse } else { Action::Keep };
+            }
+            (None, None) => continue,
+        }
+        if let (Action::Rebuild, ImageSource::Build(target)) = (prospect.action, &image.source) {
+            let recorded = |lineage: &Lineage| record_of(lineage, observed);
+            let all = lineages.get(&image.name).map_or(&[][..], Vec::as_slice);
+            let ahead = forecast(&image.name, &target.dockerfile, all, recorded);
+            prospect.blockers = ahead.blockers().cloned().collect();
+            prospect.reruns = ahead.reruns.into_iter().filter(|r| !prospect.blockers.contains(r)).collect();
+            if !prospect.blockers.is_empty() {
+                prospect.action = Action::Refuse;
+            }
+        }
+        images.push(prospect);
+    }
+    Outlook { version: 1, images }
+}
+
+fn record_of(lineage: &Lineage, observed: &Observed) -> Record {
+    let Some(kept) = observed.find(&lineage.reference) else { return Record::Absent };
+    let made = kept.labels.get(labels::BUILDER);
+    if let (Some(made), Some(here)) = (made, observed.capabilities.as_ref().map(Capabilities::builder))
+        && made != here
+    {
+        return Record::OtherBuilder(made.clone(), here.to_owned());
+    }
+    kept.labels.get(labels::LINEAGE).and_then(|text| parse_record(text)).map_or(Record::Absent, Record::Known)
+}
+
+impl Outlook {
+    /// What cannot be rebuilt here.
+    pub fn refused(&self) -> impl Iterator<Item = &Prospect> {
+        self.images.iter().filter(|prospect| prospect.action == Action::Refuse)
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let width = self.images.iter().map(|p| p.name.as_str().chars().count()).max().unwrap_or_default();
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        for prospect in &self.images {
+            let action = match prospect.action {
+                Action::Keep => "stays",
+                Action::Tag => "gets a name",
+                Action::Rebuild => "is rebuilt",
+                Action::Refuse => "cannot be rebuilt here",
+            };
+            let _ = writeln!(text, "{:width$}  {action} ({})", prospect.name.as_str(), prospect.reason);
+            for blocker in &prospect.blockers {
+                let _ = writeln!(text, "{:width$}    {blocker}", "");
+            }
+            for rerun in prospect.reruns.iter().filter(|rerun| rerun.is_worth_telling()) {
+                let _ = writeln!(text, "{:width$}    {rerun}", "");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,313 @@
+//! Finds the services and base images of a tree, and reads the small files that say what they are.
+//!
+//! In: the settings. Out: texts with their paths, a listing of every service's folder (names and kinds, no `stat`),
+//! the templates. It parses nothing and writes nothing. Whatever cannot be read is a finding that names the path;
+//! it fails the service that it belongs to, never the run.
+
+mod glob;
+mod listing;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use globset::GlobSet;
+use rayon::prelude::*;
+
+use listing::OddName;
+pub use listing::{EntryKind, ListEntry, Listing};
+
+use crate::model::Diagnostic;
+use crate::read::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
+use crate::read::template::{Claim, Rendered, Syntax, TemplateSource, output_path};
+use crate::settings::Config;
+
+/// What a service is built from.
+pub const DOCKERFILE: &str = "Dockerfile";
+/// The ignore file of a context.
+pub const IGNORE: &str = ".dockerignore";
+/// The ignore file of one Dockerfile; it is preferred to the context's.
+pub const DOCKERFILE_IGNORE: &str = "Dockerfile.dockerignore";
+
+const READ: [&str; 7] =
+    [DOCKERFILE, DEPENDENCY, BUILD_TARGETS, BUILD_CONF, SERVICE_TOML, IGNORE, DOCKERFILE_IGNORE];
+
+/// Whether a file of this name says what a service is.
+pub fn is_own_name(name: &str) -> bool {
+    READ.contains(&name)
+}
+
+/// All that was found.
+#[derive(Clone, Debug, Default)]
+pub struct Discovered {
+    /// By name.
+    pub services: Vec<ServiceSource>,
+    /// By name.
+    pub base_images: Vec<ServiceSource>,
+    /// Those directly at the root and those that the settings name.
+    pub templates: Vec<TemplateSource>,
+    /// The root's `.dockerignore`.
+    pub root_ignore: Option<String>,
+    /// Why that cannot be read; no image may be built of the whole root without it.
+    pub root_ignore_problem: Option<Diagnostic>,
+    /// Findings that belong to no service.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// One folder that images come from.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceSource {
+    /// The folder's own name.
+    pub name: String,
+    /// The folder, relative to the root, with `/`.
+    pub dir: String,
+    /// All templates below the folder.
+    pub templates: Vec<TemplateSource>,
+    /// What the folder holds.
+    pub listing: Listing,
+    /// What could not be read; the service cannot be built while an error is among them.
+    pub problems: Vec<Diagnostic>,
+    texts: BTreeMap<&'static str, String>,
+}
+
+impl ServiceSource {
+    /// A file's path relative to the root.
+    pub fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.dir)
+    }
+
+    /// Whether the folder has the file, or will have it once templates are rendered.
+    pub fn has(&self, file: &str) -> bool {
+        self.texts.contains_key(file) || self.template_of(file).is_some()
+    }
+
+    /// The template that makes the file.
+    pub fn template_of(&self, file: &str) -> Option<&TemplateSource> {
+        let path = self.path(file);
+        self.templates.iter().find(|template| template.output == path)
+    }
+
+    /// The text of one of the files named in this module, as it will be once templates are rendered. A file whose
+    /// template could not be rendered has none, whatever an earlier run left on disk.
+    pub fn text<'a>(&'a self, file: &str, rendered: &'a BTreeMap<String, Rendered>) -> Option<&'a str> {
+        match self.template_of(file) {
+            Some(template) => rendered.get(&template.output).map(|output| output.text.as_str()),
+            None => self.texts.get(file).map(String::as_str),
+        }
+    }
+}
+
+impl Discovered {
+    /// Every template of the services, the root and the settings.
+    pub fn all_templates(&self) -> impl Iterator<Item = &TemplateSource> {
+        self.folders().flat_map(|folder| &folder.templates).chain(&self.templates)
+    }
+
+    /// Forgets templates that turned out to be somebody else's: what stands where their outputs would go is read.
+    pub fn forget(&mut self, is_foreign: &dyn Fn(&str) -> bool) {
+        let of_services = self.services.iter_mut().chain(&mut self.base_images).map(|one| &mut one.templates);
+        for templates in of_services.chain([&mut self.templates]) {
+            templates.retain(|template| !is_foreign(&template.path));
+        }
+    }
+
+    /// Every folder that images come from.
+    pub fn folders(&self) -> impl Iterator<Item = &ServiceSource> {
+        self.services.iter().chain(&self.base_images)
+    }
+
+    /// The ignore file of a build: `Dockerfile.dockerignore` beside the Dockerfile, else the context's
+    /// `.dockerignore`. Gives its path relative to the root, and its text.
+    ///
+    /// # Errors
+    /// When the root, or a context that is not the service's folder, has one that cannot be read.
+    pub fn ignore_file(
+        &self,
+        root: &Path,
+        service: &ServiceSource,
+        context: &str,
+        rendered: &BTreeMap<String, Rendered>,
+    ) -> Result<Option<(String, String)>, Diagnostic> {
+        if let Some(text) = service.text(DOCKERFILE_IGNORE, rendered) {
+            return Ok(Some((service.path(DOCKERFILE_IGNORE), text.to_owned())));
+        }
+        let path = if context == "." { IGNORE.to_owned() } else { format!("{context}/{IGNORE}") };
+        let text = match rendered.get(&path) {
+            Some(output) => Some(output.text.clone()),
+            None if context == "." => match &self.root_ignore_problem {
+                Some(problem) => return Err(problem.clone()),
+                None => self.root_ignore.clone(),
+            },
+            None if context == service.dir => service.text(IGNORE, rendered).map(str::to_owned),
+            None => read::optional(root, &path)?,
+        };
+        Ok(text.map(|text| (path, text)))
+    }
+}
+
+/// Walks the folders that the settings' globs name.
+pub fn discover(config: &Config) -> Discovered {
+    let root = config.root.as_path();
+    let mut found = Discovered::default();
+    let mut dirs_of = |globs: &[String]| {
+        let dirs: BTreeSet<String> =
+            globs.iter().flat_map(|pattern| glob::folders(root, pattern, &mut found.problems)).collect();
+        dirs
+    };
+    let base_dirs = dirs_of(&config.base_images);
+    let service_dirs: BTreeSet<String> = dirs_of(&config.services).difference(&base_dirs).cloned().collect();
+    let wanted = Wanted::of(config, &mut found.problems);
+    found.services = read_services(root, &service_dirs, &wanted);
+    found.base_images = read_services(root, &base_dirs, &wanted);
+    for dir in service_dirs.iter().filter(|dir| found.services.iter().all(|service| service.dir != **dir)) {
+        let known = |below: &str| service_dirs.contains(below) || base_dirs.contains(below);
+        found
+            .problems
+            .extend(listing::dockerfile_below(root, dir, known).map(|below| no_service(config, dir, &below)));
+    }
+    read_root(config, wanted, &mut found);
+    found
+}
+
+/// A folder among the services that is none, with a Dockerfile somewhere below it.
+fn no_service(config: &Config, dir: &str, below: &str) -> Diagnostic {
+    let (folder, _) = below.rsplit_once('/').unwrap_or((dir, below));
+    let name = dir.rsplit('/').next().unwrap_or(dir).to_lowercase();
+    let message = if folder == dir {
+        format!("has no {DOCKERFILE}, so it is no service and nothing of it is built; {below} may be meant")
+    } else {
+        let globs = config.services.iter().map(|glob| format!("{glob:?}, ")).collect::<String>();
+        format!(
+            "has no {DOCKERFILE}, so it is no service and nothing of it is built; for {below} to be one, set \
+             `services = [{globs}\"{folder}\"]` in .config/xtask.toml and `image = \"{name}\"` in \
+             {folder}/{SERVICE_TOML}"
+        )
+    };
+    Diagnostic::warning(dir, 0, message)
+}
+
+/// Which templates the settings name, and which they leave out.
+struct Wanted {
+    listed: BTreeSet<String>,
+    skipped: GlobSet,
+}
+
+impl Wanted {
+    fn of(config: &Config, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut listed = BTreeSet::new();
+        for pattern in &config.templates {
+            let matching = glob::files(&config.root, pattern, problems);
+            let (templates, others): (Vec<_>, Vec<_>) =
+                matching.into_iter().partition(|path| Syntax::of(path).is_some());
+            if let (true, Some(other)) = (templates.is_empty(), others.first()) {
+                let message =
+                    format!("`templates` names it by `{pattern}`, but templates end with `.tpl` or `.j2`");
+                problems.push(Diagnostic::warning(other, 0, message));
+            }
+            listed.extend(templates);
+        }
+        Self { listed, skipped: glob::below(&config.templates_skip) }
+    }
+
+    /// Who says that this template is ours, as far as its path tells; none says that it is not.
+    fn claim(&self, path: &str) -> Option<Claim> {
+        let output = path.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(name, _)| name);
+        match Syntax::of(path)? {
+            _ if self.skipped.is_match(path) => None,
+            _ if self.listed.contains(path) => Some(Claim::Listed),
+            // Jinja is everybody's.
+            Syntax::Jinja => None,
+            Syntax::Placeholders if output.is_some_and(is_own_name) => Some(Claim::Name),
+            Syntax::Placeholders => Some(Claim::Content),
+        }
+    }
+}
+
+fn read_services(root: &Path, dirs: &BTreeSet<String>, wanted: &Wanted) -> Vec<ServiceSource> {
+    let mut services: Vec<ServiceSource> =
+        dirs.par_iter().filter_map(|dir| read_service(root, dir, wanted)).collect();
+    services.sort_by(|one, other| (&one.name, &one.dir).cmp(&(&other.name, &other.dir)));
+    services
+}
+
+/// Reads one folder; none when it is no service.
+fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource> {
+    let mut service = ServiceSource {
+        name: dir.rsplit('/').next().unwrap_or(dir).to_owned(),
+        dir: dir.to_owned(),
+        ..ServiceSource::default()
+    };
+    let top = match listing::top(root, dir, OddName::PassedOver, &mut service.problems) {
+        Ok(top) => top,
+        Err(problem) => {
+            // Nobody can tell whether it is a service; to leave it out in silence would be worse.
+            service.problems.push(problem);
+            return Some(service);
+        }
+    };
+    let is_service = top.iter().any(|entry| {
+        let name = match wanted.claim(&service.path(&entry.path)) {
+            Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
+            None => &entry.path,
+        };
+        matches!(entry.kind, EntryKind::File | EntryKind::Symlink | EntryKind::Other)
+            && (name == DOCKERFILE || name == DEPENDENCY)
+    });
+    if !is_service {
+        return None;
+    }
+    for entry in top.iter().filter(|entry| entry.kind != EntryKind::Directory) {
+        let Some(name) = READ.iter().find(|name| **name == entry.path) else { continue };
+        match read::required(root, &service.path(name)) {
+            Ok(text) => {
+                service.texts.insert(name, text);
+            }
+            Err(problem) => service.problems.push(problem),
+        }
+    }
+    service.listing = listing::below(root, dir, top, &mut service.problems);
+    read_templates(root, wanted, &mut service);
+    Some(service)
+}
+
+fn read_templates(root: &Path, wanted: &Wanted, service: &mut ServiceSource) {
+    let claimed = |path: &str| {
+        let path = service.path(path);
+        Some((wanted.claim(&path)?, path))
+    };
+    let paths: Vec<(Claim, String)> = service.listing.templates().filter_map(claimed).collect();
+    for (claim, path) in paths {
+        let Some(output) = output_path(&service.dir, &path) else { continue };
+        match read::template(root, path, output, claim) {
+            Ok(template) => service.templates.extend(template),
+            Err(problem) => service.problems.push(problem),
+        }
+    }
+}
+
+/// The root's own templates and ignore file, and what the `templates` globs name.
+fn read_root(config: &Config, wanted: Wanted, found: &mut Discovered) {
+    let root = config.root.as_path();
+    let mut paths = wanted.listed.clone();
+    match listing::top(root, ".", OddName::PassedOver, &mut found.problems) {
+        Ok(entries) => {
+            let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
+            paths.extend(files.map(|entry| entry.path));
+        }
+        Err(problem) => found.problems.push(problem),
+    }
+    for path in paths {
+        let (Some(claim), Some(output)) = (wanted.claim(&path), output_path(".", &path)) else { continue };
+        match read::template(root, path, output, claim) {
+            Ok(template) => found.templates.extend(template),
+            Err(problem) => found.problems.push(problem),
+        }
+    }
+    match read::optional(root, IGNORE) {
+        Ok(text) => found.root_ignore = text,
+        Err(problem) => found.root_ignore_problem = Some(problem),
+    }
+}
+
+#[cfg(test)]
+mod tests;

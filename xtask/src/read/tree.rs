@@ -1,0 +1,464 @@
+//! EFFECT: the read half of every command: services to images with hashed contexts.
+//!
+//! In: the settings. Out: a [`Reading`]: what sync-config and render are going to write, and the [`Tree`] as it will
+//! be then: the linked graph, a hashed context for each image, and diagnostics. Decides nothing: planners do. A
+//! service that is broken stays in the tree, so that `status` can name it.
+
+mod artifact;
+mod base_image;
+mod memory;
+mod service;
+mod variables;
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::dockerfile::{self, Options};
+use crate::host;
+use crate::model::{
+    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Severity, Step,
+    StepKind, Triggers,
+};
+use crate::plan::build::Prepared;
+use crate::plan::render::{RenderPlan, Standing, plan_render};
+use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
+use crate::read::conf::UnknownKey;
+use crate::read::conf::{BUILD_CONF, SERVICE_TOML};
+use crate::read::discover::{Discovered, IGNORE, ServiceSource, discover, is_own_name};
+use crate::read::fingerprint::cache::{CACHE_FILE, HashCache};
+use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
+use crate::read::graph::{About, ImageGraph, Naming, Note};
+use crate::read::template::{Rendered, Variables};
+use crate::settings::Config;
+
+pub use crate::plan::facts::{Finding, Tree};
+pub use memory::{LISTS, list_of, recall, remember, remember_rendered};
+use service::{ReadService, Reader, is_below};
+
+/// All that a command starts from.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// What `.env` lacks.
+    pub sync: SyncConfigPlan,
+    /// What templates come to.
+    pub render: RenderPlan,
+    /// The tree as it will be once both are written.
+    pub tree: Tree,
+    /// What commands of the settings gave templates, by name.
+    pub computed: BTreeMap<String, String>,
+}
+
+/// Which tree this is among those that share an engine, for labels: a digest of where it lies, which says nothing of
+/// the place itself. Another clone, and the same tree moved elsewhere, is another tree.
+pub fn identity(root: &Path) -> String {
+    use sha2::Digest as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let digest = sha2::Sha256::digest(root.as_os_str().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads everything. Blocking: call it off the async threads.
+///
+/// # Errors
+/// A `.env` or `.env.example` that cannot be taken; whatever is wrong with services is in the tree's findings.
+pub fn look(config: &Config, engine_platform: Platform) -> Result<Reading, Diagnostic> {
+    look_upon(config, engine_platform, &Triggers::new())
+}
+
+/// The same, knowing what `external` images bring to those that stand on them. One that is not named brings nothing.
+///
+/// # Errors
+/// As [`look`].
+pub fn look_upon(
+    config: &Config,
+    engine_platform: Platform,
+    external: &Triggers,
+) -> Result<Reading, Diagnostic> {
+    let sync = plan_sync_config(&config.env_files)?;
+    let mut discovered = discover(config);
+    let variables = variables::of(config, discovered.all_templates());
+    let render = render_all(&discovered, config, &variables.names(config));
+    discovered.forget(&|path| render.left.iter().any(|left| left == path));
+    let mut overlay = overlay(sync.steps.iter().chain(&render.steps));
+    overlay.extend(render.broken.iter().filter_map(|(path, why)| {
+        let broken = Some(Arc::new(why.first()?.clone()));
+        Some((path.clone(), Pending { text: "".into(), mode: None, broken }))
+    }));
+    let tree = read(&ReadInput {
+        config,
+        discovered: &discovered,
+        rendered: &render.outputs,
+        render: &render,
+        overlay,
+        engine_platform,
+        external,
+        inner: BTreeMap::new(),
+    });
+    Ok(Reading { sync, render, tree, computed: variables.computed })
+}
+
+fn render_all(discovered: &Discovered, config: &Config, variables: &Variables<'_>) -> RenderPlan {
+    let before = memory::rendered(&config.root);
+    // Asked only where something would be overwritten.
+    let committed = OnceCell::new();
+    let list = || {
+        let files = host::ask("git -c safe.directory='*' ls-files -z", &config.root).unwrap_or_default();
+        files.split('\0').map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let standing = Standing {
+        is_rendered: &|path, text| before.get(path).is_some_and(|known| *known == memory::digest_of(text)),
+        was_rendered: &|path| before.contains_key(path),
+        is_committed: &|path| committed.get_or_init(list).contains(path),
+    };
+    plan_render(discovered.all_templates(), variables, config, &standing)
+}
+
+/// The files that steps are going to write.
+fn overlay<'a>(steps: impl Iterator<Item = &'a Step>) -> Overlay {
+    steps
+        .filter_map(|step| match &step.kind {
+            StepKind::WriteFile { path, contents, mode, .. } => {
+                Some((path.clone(), Pending { text: contents.as_str().into(), mode: *mode, broken: None }))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// What reading needs to know beyond the settings.
+#[derive(Debug)]
+struct ReadInput<'a> {
+    /// The settings.
+    config: &'a Config,
+    /// Services and their texts.
+    discovered: &'a Discovered,
+    /// Every rendered text, written or not, by root-relative path.
+    rendered: &'a BTreeMap<String, Rendered>,
+    /// What rendering comes to.
+    render: &'a RenderPlan,
+    /// Files that are going to be written.
+    overlay: Overlay,
+    /// What the engine runs by default.
+    engine_platform: Platform,
+    /// What external images bring.
+    external: &'a Triggers,
+    /// What images of this tree bring, by the image that stands on them and the name that it uses.
+    inner: BTreeMap<ImageName, Triggers>,
+}
+
+impl ReadInput<'_> {
+    /// What is brought to an image.
+    fn triggers_of(&self, image: &ImageName) -> Cow<'_, Triggers> {
+        match self.inner.get(image) {
+            None => Cow::Borrowed(self.external),
+            Some(inner) => {
+                let mut all = self.external.clone();
+                all.extend(inner.clone());
+                Cow::Owned(all)
+            }
+        }
+    }
+
+    /// What images of this tree bring to each other; an image that is in none of them is not named.
+    fn inner_triggers(&self, graph: &ImageGraph) -> BTreeMap<ImageName, Triggers> {
+        let brings = |owner: &ImageName| match &graph.get(owner)?.source {
+            ImageSource::Build(target) => Some(Brought::Known(target.leaves.clone())),
+            ImageSource::External(source) => self.external.get(source).cloned(),
+        };
+        let of = |image: &Image| {
+            let asked = image.asks_for.iter();
+            let brought = asked.map(|(name, owner)| (name.clone(), brings(owner).unwrap_or_default()));
+            let differs = |(name, brought): &(Reference, Brought)| {
+                self.external.get(name).unwrap_or(&Brought::default()) != brought
+            };
+            brought.filter(differs).collect::<Triggers>()
+        };
+        let all = graph.images().iter().map(|image| (image.name.clone(), of(image)));
+        all.filter(|(_, brought)| !brought.is_empty()).collect()
+    }
+}
+
+fn read(input: &ReadInput<'_>) -> Tree {
+    let config = input.config;
+    let hashes = HashCache::load(&config.root);
+    let listings = Listings::new(&config.root, input.overlay.clone(), config.modes)
+        .explaining(input.render.unmade.clone());
+    let mut tree = Tree::default();
+    let reader = |service| Reader { input, service, listings: &listings, hashes: &hashes };
+    let mut services: Vec<ReadService> =
+        input.discovered.services.par_iter().map(|service| reader(service).read()).collect();
+    let base_images = &input.discovered.base_images;
+    if !base_images.is_empty() {
+        let systems = base_image::Systems::of(input);
+        tree.default_version = systems.default_version().map(str::to_owned);
+        services.par_extend(base_images.par_iter().map(|folder| reader(folder).read_base_image(&systems)));
+    }
+    // The largest part of what was read, and no longer needed.
+    drop(listings);
+    tree.findings.extend(unread(input, &services));
+    tree.findings.extend(unknown_keys(&services));
+    let mut images: Vec<Image> = Vec::new();
+    let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
+    let mut wanted = Vec::new();
+    let mut doubts = Vec::new();
+    for service in services {
+        let name = service.name;
+        tree.findings.extend(
+            service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
+        );
+        doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
+        wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
+        for (image, context) in service.images {
+            let dirs = owners.entry(image.name.clone()).or_default();
+            dirs.push(service.dir.clone());
+            if dirs.len() == 1 {
+                tree.contexts.insert(image.name.clone(), context);
+                images.push(image);
+            }
+        }
+    }
+    for image in &images {
+        if let Some([first, others @ ..]) = owners.get(&image.name).map(Vec::as_slice)
+            && !others.is_empty()
+        {
+            // Whichever was built would be taken for the others.
+            tree.contexts.insert(image.name.clone(), Prepared::default());
+            tree.findings.push(double_finding(image, first, others));
+        }
+    }
+    add_needs(&mut images, &wanted, &mut tree);
+    let rules =
+        AliasRules { internal_registry: config.internal_registry.as_ref(), prefixes: &config.alias_prefixes };
+    let naming = Naming { rules, prefix: &config.prefix, registry: config.registry.as_ref() };
+    let (graph, cycles, notes) = ImageGraph::link(images, naming);
+    // Who stands on whom is known only now; what that brings may read more, and name more images.
+    let inner = input.inner_triggers(&graph);
+    if input.inner.is_empty() && !inner.is_empty() {
+        // Told by the second reading if it cannot be.
+        let _ = hashes.save();
+        let (overlay, engine_platform) = (input.overlay.clone(), input.engine_platform.clone());
+        return read(&ReadInput { inner, overlay, engine_platform, ..*input });
+    }
+    tell_notes(&graph, &notes, &mut tree);
+    for cycle in cycles {
+        for name in &cycle.path {
+            if let Some(context) = tree.contexts.get_mut(name) {
+                context.digest = None;
+            }
+        }
+        tree.findings.push(cycle_finding(&graph, &cycle, &input.engine_platform));
+    }
+    for (service, (image, diagnostic)) in doubts {
+        if graph.images().iter().all(|known| known.names().all(|name| *name != image)) {
+            tree.findings.push(Finding { service: Some(service), diagnostic });
+        }
+    }
+    tree.graph = graph;
+    tree.hashed = hashes.hashed();
+    if let Err(error) = hashes.save() {
+        let message = format!("cannot remember file hashes, so the next run hashes again: {error}");
+        let diagnostic = Diagnostic::warning(CACHE_FILE, 0, message);
+        tree.findings.push(Finding { service: None, diagnostic });
+    }
+    tree
+}
+
+impl ReadInput<'_> {
+    /// What rendering says of a service: what is odd in its folder, and which of the files that say what it is cannot
+    /// be rendered.
+    fn said_of(&self, service: &ServiceSource) -> Vec<Diagnostic> {
+        let odd = self.render.warnings.iter().filter(|found| is_below(&found.file, &service.dir));
+        let own = service.templates.iter().filter(|template| {
+            let name = template.output.strip_prefix(&service.dir).and_then(|name| name.strip_prefix('/'));
+            name.is_some_and(is_own_name)
+        });
+        let broken = own.filter_map(|template| self.render.broken.get(&template.output)).flatten();
+        broken.chain(odd).cloned().collect()
+    }
+
+    /// Why the ignore file of a context cannot be rendered.
+    fn broken_ignore(&self, context: &str) -> Option<Diagnostic> {
+        let path = if context == "." { IGNORE.to_owned() } else { format!("{context}/{IGNORE}") };
+        self.render.broken.get(&path)?.first().cloned()
+    }
+}
+
+/// What concerns no service: a template that cannot be rendered fails whoever reads its output, and nobody else.
+fn unread(input: &ReadInput<'_>, read: &[ReadService]) -> Vec<Finding> {
+    let of_nobody =
+        |found: &&Diagnostic| input.discovered.folders().all(|service| !is_below(&found.file, &service.dir));
+    let odd = input.render.warnings.iter().filter(of_nobody);
+    let is_told = |why: &&Vec<Diagnostic>| {
+        read.iter().any(|service| why.iter().any(|found| service.diagnostics.contains(found)))
+    };
+    let broken = input.render.broken.values().filter(|why| !is_told(why)).flatten();
+    let broken = broken.map(|found| Diagnostic { severity: Severity::Warning, ..found.clone() });
+    let all = input.discovered.problems.iter().chain(odd).cloned().chain(broken);
+    all.map(|diagnostic| Finding { service: None, diagnostic }).collect()
+}
+
+/// Told at the instruction by which the cycle's first image asks for the second one.
+fn cycle_finding(
+    graph: &ImageGraph,
+    cycle: &crate::read::graph::CycleError,
+    engine_platform: &Platform,
+) -> Finding {
+    let first = cycle.path.first().and_then(|name| graph.get(name));
+    let second = cycle.path.get(1).or(cycle.path.first()).and_then(|name| graph.get(name));
+    let (file, line) = match (first, second) {
+        (Some(first), Some(second)) => asked_at(first, second, engine_platform),
+        _ => (String::new(), 0),
+    };
+    Finding {
+        service: first.map(|image| image.service.clone()),
+        diagnostic: Diagnostic::error(file, line, format!("{cycle}; build one of them on something else")),
+    }
+}
+
+/// Where one image asks for another: its Dockerfile, and the line if it is an instruction that does.
+fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String, u32) {
+    let ImageSource::Build(target) = &image.source else { return (String::new(), 0) };
+    let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
+    let options = Options {
+        target: target.target.as_deref(),
+        build_args: &target.build_args,
+        platform: &image.platform,
+        build_platform: engine_platform,
+        triggers: &target.triggers,
+    };
+    let bases = dockerfile::resolve(&file, &options).base_images;
+    let line = bases
+        .iter()
+        .find(|base| image.asks_for.get(&base.reference) == Some(&asked.name))
+        .map(|base| base.line);
+    (target.dockerfile.clone(), line.unwrap_or_default())
+}
+
+/// What people should know of names, each once.
+fn tell_notes(graph: &ImageGraph, notes: &[Note], tree: &mut Tree) {
+    let mut told: BTreeSet<&Reference> = BTreeSet::new();
+    for note in notes {
+        let Some(image) = graph.get(&note.image) else { continue };
+        let ImageSource::Build(target) = &image.source else { continue };
+        let name = note.reference.familiar();
+        let cure = "`prefix` in .config/xtask.toml, or `image` in its service.toml, keeps the names apart";
+        let (severity, message) = match &note.about {
+            About::OtherTag(_) if !told.insert(&note.reference) => continue,
+            About::OtherTag(owner) => {
+                let tag = graph.get(owner).and_then(|owner| owner.reference.tag()).unwrap_or("latest");
+                let message = format!(
+                    "{name} is not the tag of {owner} that is built now, {tag}, so it counts as an external image; \
+                     without a tag it is the image of this tree"
+                );
+                (Severity::Warning, message)
+            }
+            About::Meant(_) if !told.insert(&note.reference) => continue,
+            About::Meant(owner) => {
+                let message = format!(
+                    "{name} is taken for {owner}, the image of this tree, and not for what that one extends: for the \
+                     latter write its tag"
+                );
+                (Severity::Warning, message)
+            }
+            About::SharedName(twin) => {
+                let message = format!(
+                    "{owner} is named {name}, as the image that it extends: that one stays here as {twin}, and other \
+                     images that name {name} get this tree's; {cure}",
+                    owner = image.name,
+                    twin = twin.familiar()
+                );
+                (Severity::Warning, message)
+            }
+            About::NoTwin => {
+                if let Some(context) = tree.contexts.get_mut(&image.name) {
+                    context.digest = None;
+                }
+                let message = format!(
+                    "{owner} is named {name}, as the image that it extends, and takes its every other name too: \
+                     {cure}",
+                    owner = image.name
+                );
+                (Severity::Error, message)
+            }
+        };
+        let diagnostic = Diagnostic { severity, ..Diagnostic::error(&target.dockerfile, note.line, message) };
+        tree.findings.push(Finding { service: Some(image.service.clone()), diagnostic });
+    }
+}
+
+/// Folders whose images have one name: none is built, and one line of settings cures it.
+fn double_finding(image: &Image, first: &str, others: &[String]) -> Finding {
+    let last = others.last().map_or("", String::as_str);
+    let cure = |folder: &String| {
+        let parts: Vec<&str> = folder.rsplitn(3, '/').take(2).collect();
+        let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
+        format!("`image = \"{apart}\"` in {folder}/{SERVICE_TOML}")
+    };
+    let cures: Vec<String> = others.iter().map(cure).collect();
+    let all = std::iter::once(first).chain(others.iter().map(String::as_str)).collect::<Vec<_>>();
+    let message = format!(
+        "{} make one image, {}, so none of them is built: set {}",
+        all.join(" and "),
+        image.name,
+        cures.join(" and ")
+    );
+    Finding { service: Some(image.service.clone()), diagnostic: Diagnostic::error(last, 0, message) }
+}
+
+/// Keys of `build.conf` that mean nothing here, told once for the whole tree.
+fn unknown_keys(read: &[ReadService]) -> Option<Finding> {
+    let unknown: Vec<&UnknownKey> = read.iter().flat_map(|service| &service.unknown_keys).collect();
+    let first = unknown.first()?;
+    let keys: BTreeSet<String> = unknown.iter().map(|found| format!("`{}`", found.key)).collect();
+    let files: BTreeSet<&str> = unknown.iter().map(|found| found.file.as_str()).collect();
+    let others = match files.len() - 1 {
+        0 => String::new(),
+        1 => ", here and in another file".to_owned(),
+        n => format!(", here and in {n} other files"),
+    };
+    let keys: Vec<String> = keys.into_iter().collect();
+    let message = format!(
+        "unknown {} {}{others}: only `BUILD_PHASE` means something in a {BUILD_CONF}",
+        if keys.len() == 1 { "key" } else { "keys" },
+        keys.join(", ")
+    );
+    Some(Finding { service: None, diagnostic: Diagnostic::warning(&first.file, first.line, message) })
+}
+
+/// `needs` of `service.toml`: names of services or images.
+fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: &mut Tree) {
+    let names: Vec<(String, ImageName)> =
+        images.iter().map(|i| (i.service.clone(), i.name.clone())).collect();
+    for (service, (need, file)) in wanted {
+        let targets: Vec<ImageName> = names
+            .iter()
+            .filter(|(s, name)| s == need || name.as_str() == need)
+            .map(|(_, name)| name.clone())
+            .collect();
+        if targets.is_empty() {
+            let known = names.iter().map(|(s, _)| s.as_str());
+            let message = format!(
+                "needs `{need}`, which is no service or image of this tree{}",
+                crate::model::suggest::did_you_mean(need, known)
+            );
+            let diagnostic = Diagnostic::error(file.as_str(), 0, message);
+            tree.findings.push(Finding { service: Some(service.clone()), diagnostic });
+            for (_, name) in names.iter().filter(|(s, _)| s == service) {
+                if let Some(context) = tree.contexts.get_mut(name) {
+                    context.digest = None;
+                }
+            }
+        }
+        for image in images.iter_mut().filter(|i| i.service == *service) {
+            image.needs.extend(targets.iter().filter(|t| **t != image.name).cloned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,338 @@
+//! EFFECT: one folder of a base image to its images, one for each version and platform.
+//!
+//! In: the folder's texts, what all base images share ([`Systems`]). Out: images with hashed contexts, and diagnostics.
+//! The artifact of a version appears in the context although it lies in a cache. It downloads nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use super::ReadInput;
+use super::artifact::{self, Artifact};
+use super::service::{ReadService, Reader, declared, keep};
+use crate::base_images::matrix::{Cell, Matrix};
+use crate::dockerfile::ignorefile::IgnoreFile;
+use crate::dockerfile::{self, Dockerfile, Selector};
+use crate::model::{
+    BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
+    InputPattern, Platform, Severity, Triggers,
+};
+use crate::plan::build::Prepared;
+use crate::read::conf::SERVICE_TOML;
+use crate::read::conf::{self, ServiceContext, ServiceSettings};
+use crate::read::discover::DOCKERFILE;
+use crate::read::fingerprint::canonical::digest_files;
+use crate::read::fingerprint::files::Context;
+
+/// The build arg that says which version goes into an image.
+const VERSION_ARG: &str = "FIT_VERSION";
+
+/// What all base images share.
+pub(super) struct Systems<'a> {
+    matrix: Matrix<'a>,
+    /// Why there is no version to build.
+    problem: Option<Diagnostic>,
+    /// By version; looked for when a Dockerfile reads one.
+    artifacts: BTreeMap<String, OnceLock<Result<Artifact, Diagnostic>>>,
+}
+
+impl<'a> Systems<'a> {
+    /// Reads what decides names.
+    pub fn of(input: &'a ReadInput<'_>) -> Self {
+        let settings = &input.config.base_image;
+        let (default, problem) = match &settings.version {
+            Some(version) => (Some(version.clone()), None),
+            None => default_of_dockerfiles(input),
+        };
+        let mut versions = settings.versions.clone();
+        let mut seen = BTreeSet::new();
+        versions.retain(|version| seen.insert(version.clone()));
+        let problem = match (versions.is_empty(), &default) {
+            (true, Some(default)) => {
+                versions.push(default.clone());
+                problem
+            }
+            (true, None) => problem.or_else(|| Some(no_version(input))),
+            (false, _) => problem,
+        };
+        let platforms = match settings.platforms.as_slice() {
+            [] => vec![input.config.platform.clone().unwrap_or_else(|| input.engine_platform.clone())],
+            some => some.to_vec(),
+        };
+        let artifacts = versions.iter().map(|version| (version.clone(), OnceLock::new())).collect();
+        let registry = input.config.registry.as_ref();
+        let matrix = Matrix { name: &settings.name, registry, versions, default, platforms };
+        Self { matrix, problem, artifacts }
+    }
+}
+
+impl Systems<'_> {
+    /// What is built when nobody names a version.
+    pub fn default_version(&self) -> Option<&str> {
+        self.matrix.default.as_deref()
+    }
+}
+
+/// The version on which the Dockerfiles agree.
+fn default_of_dockerfiles(input: &ReadInput<'_>) -> (Option<String>, Option<Diagnostic>) {
+    let mut first: Option<(String, String, u32)> = None;
+    for folder in &input.discovered.base_images {
+        let Some(text) = folder.text(DOCKERFILE, input.rendered) else { continue };
+        let path = folder.path(DOCKERFILE);
+        let Some((version, line)) = dockerfile::parse(&path, text).0.arg_default(VERSION_ARG) else {
+            continue;
+        };
+        match &first {
+            None => first = Some((version, path, line)),
+            Some((agreed, at, at_line)) if *agreed != version => {
+                let message = format!(
+                    "the default version is {version} here and {agreed} at {at}:{at_line}; say which by \
+                     `version` below [base_image] in .config/xtask.toml"
+                );
+                return (None, Some(Diagnostic::error(path, line, message)));
+            }
+            Some(_) => {}
+        }
+    }
+    (first.map(|(version, ..)| version), None)
+}
+
+fn no_version(input: &ReadInput<'_>) -> Diagnostic {
+    let dir = input.discovered.base_images.first().map_or("", |folder| folder.dir.as_str());
+    let message = "nobody says which version of the base images to build: give --version V, or set `version` below \
+                   [base_image] in .config/xtask.toml";
+    Diagnostic::error(dir, 0, message)
+}
+
+/// What the images of one folder share.
+struct System<'a> {
+    path: String,
+    text: &'a str,
+    file: Dockerfile,
+    settings: ServiceSettings,
+    description: Option<String>,
+}
+
+impl Reader<'_> {
+    /// Reads the folder of one system. Without a Dockerfile it is none.
+    pub(super) fn read_base_image(&self, systems: &Systems<'_>) -> ReadService {
+        let service = self.service;
+        let mut read = ReadService {
+            name: format!("{}-{}", systems.matrix.name.replace('/', "-"), service.name),
+            dir: service.dir.clone(),
+            images: Vec::new(),
+            needs: Vec::new(),
+            diagnostics: service.problems.clone(),
+            unknown_keys: Vec::new(),
+            doubts: Vec::new(),
+        };
+        read.diagnostics.extend(self.input.said_of(service));
+        let path = service.path(DOCKERFILE);
+        let text = service.text(DOCKERFILE, self.input.rendered);
+        let (file, findings) = dockerfile::parse(&path, text.unwrap_or_default());
+        if text.is_some() {
+            read.diagnostics.extend(findings);
+        }
+        read.diagnostics.extend(systems.problem.clone());
+        let settings = service.text(SERVICE_TOML, self.input.rendered).and_then(|text| {
+            let parsed = conf::parse_service_toml(&service.path(SERVICE_TOML), text);
+            let settings = keep(&mut read.diagnostics, parsed)?;
+            read.diagnostics.extend(settings.warnings.clone());
+            Some(settings)
+        });
+        let settings = settings.unwrap_or_default();
+        let needs = settings.needs.iter().map(|need| (need.clone(), service.path(SERVICE_TOML)));
+        read.needs = needs.collect();
+        let system =
+            System { description: description(&file), text: text.unwrap_or_default(), path, file, settings };
+        let cells = match systems.matrix.cells(&service.name) {
+            Ok(cells) if text.is_some() => cells,
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                let message = format!("its name makes no tag: {error}");
+                read.diagnostics.push(Diagnostic::error(&service.dir, 0, message));
+                Vec::new()
+            }
+        };
+        for cell in cells {
+            self.read_cell(&mut read, systems, &system, cell);
+        }
+        let is_broken = read.diagnostics.iter().any(|d| d.severity == Severity::Error);
+        if read.images.is_empty() && is_broken {
+            self.stand_in_base(&mut read, systems, &system);
+        }
+        read
+    }
+
+    fn read_cell(&self, read: &mut ReadService, systems: &Systems<'_>, system: &System<'_>, cell: Cell) {
+        let docker = &self.input.config.base_image.docker;
+        let settings = &system.settings;
+        let said = &mut read.diagnostics;
+        if !settings.platforms.is_empty() && !settings.platforms.contains(&cell.platform) {
+            let known: Vec<String> = settings.platforms.iter().map(ToString::to_string).collect();
+            let message =
+                format!("is not made for {}; its platforms are {}", cell.platform, known.join(", "));
+            said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
+        }
+        let target = docker.target.as_deref().or(settings.target.as_deref());
+        let given = BTreeMap::from([(VERSION_ARG.to_owned(), cell.version.clone())]);
+        let triggers = self.input.triggers_of(&cell.image);
+        let (resolved, build_args) =
+            self.resolve(&system.file, target, settings, &cell.platform, &given, &triggers);
+        let mut inputs = resolved.inputs;
+        inputs.extend(declared(settings));
+
+        // A trigger that nobody knows yet is no reason to download anything.
+        let sure: Vec<InputPattern> =
+            inputs.iter().filter(|input| input.kind != InputKind::Possible).cloned().collect();
+        let reads_artifact = Selector::new(&sure).reads(&artifact::file_name(&cell.version));
+        let known =
+            systems.artifacts.get(&cell.version).filter(|_| reads_artifact && systems.problem.is_none());
+        let artifact = known.and_then(|known| {
+            let look = || artifact::look(self.input.config, &cell.version);
+            keep(said, known.get_or_init(look).clone())
+        });
+        let context = self.base_context(settings, &system.path, &inputs, said);
+        let root = &self.input.config.root;
+        let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
+        let (ignore_path, ignore_text) = keep(said, found).flatten().unzip();
+        said.extend(self.input.broken_ignore(&context));
+        let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
+        for (line, why) in ignore.iter().flat_map(IgnoreFile::problems) {
+            let file = ignore_path.as_deref().unwrap_or_default();
+            said.push(Diagnostic::error(file, *line, why.as_str()));
+        }
+        let file = artifact.as_ref().map(|artifact| Arc::new(artifact.as_file()));
+        let reading = Context {
+            listings: self.listings,
+            folder: if context == "." { "" } else { context.as_str() },
+            ignore: ignore.as_ref().zip(ignore_path.as_deref()),
+            dockerfile: &system.path,
+            given: file.as_ref(),
+        };
+        let (files, mut found) = reading.select(&inputs, self.hashes);
+        found.extend(resolved.diagnostics);
+        read.doubts.extend(resolved.doubts);
+        found.retain(|diagnostic| !said.contains(diagnostic));
+        said.extend(found);
+        let is_whole = said.iter().all(|d| d.severity != Severity::Error);
+        let is_known = file.as_ref().is_none_or(|file| file.digest.is_some());
+        let digest = (is_whole && is_known).then(|| digest_files(files.counted()));
+        let missing = file.filter(|file| file.source.is_none()).map(|file| file.name.clone());
+        let prepared = Prepared {
+            files,
+            digest,
+            uses: resolved.uses,
+            base_doubts: resolved.base_doubts,
+            awaits: missing.filter(|_| is_whole),
+        };
+
+        let target = BuildTarget {
+            dockerfile: system.path.clone(),
+            text: system.text.to_owned(),
+            reachable_text: resolved.reachable_text,
+            context,
+            target: target.map(str::to_owned),
+            build_args,
+            labels: docker.labels.clone(),
+            network: docker.network.clone(),
+            triggers: resolved.triggers,
+            leaves: resolved.leaves,
+            own_labels: resolved.labels,
+        };
+        let facts = BaseImageFacts {
+            os: self.service.name.clone(),
+            version: cell.version,
+            description: system.description.clone(),
+            artifact: artifact.map(|artifact| Box::new(artifact.spec)),
+        };
+        let image = Image {
+            name: cell.image,
+            kind: ImageKind::BaseImage(facts),
+            service: read.name.clone(),
+            reference: cell.reference,
+            local_alias: cell.local_alias,
+            tags: cell.tags,
+            source: ImageSource::Build(Box::new(target)),
+            platform: cell.platform,
+            group: None,
+            needs: BTreeSet::new(),
+            asks_for: BTreeMap::new(),
+            dependency_at: None,
+            base_images: resolved.base_images,
+            companions: Vec::new(),
+        };
+        read.images.push((image, prepared));
+    }
+
+    /// `service.toml`, else the folder of all systems, the system's own, or the root: the first in which most of what is
+    /// copied exists.
+    fn base_context(
+        &self,
+        settings: &ServiceSettings,
+        dockerfile: &str,
+        inputs: &[InputPattern],
+        said: &mut Vec<Diagnostic>,
+    ) -> String {
+        let folder = self.service.dir.as_str();
+        if let Some(ServiceContext::Folder(relative)) = &settings.context {
+            match conf::resolve_folder(folder, relative) {
+                Some(found) => return found,
+                None => {
+                    let message = format!("the context `{relative}` lies outside the tree");
+                    said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
+                }
+            }
+        }
+        let above = folder.rsplit_once('/').map_or(".", |(above, _)| above);
+        self.best_context([above, folder, "."], dockerfile, inputs)
+    }
+
+    /// A system that cannot be read still has an image, so that it is named and counted.
+    fn stand_in_base(&self, read: &mut ReadService, systems: &Systems<'_>, system: &System<'_>) {
+        let Ok(reference) = format!("{}:{}", systems.matrix.name, self.service.name).parse() else { return };
+        let target = BuildTarget {
+            dockerfile: system.path.clone(),
+            text: String::new(),
+            reachable_text: String::new(),
+            context: self.service.dir.clone(),
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            network: None,
+            triggers: Triggers::new(),
+            leaves: Vec::new(),
+            own_labels: BTreeSet::new(),
+        };
+        let facts = BaseImageFacts {
+            os: self.service.name.clone(),
+            version: String::new(),
+            description: system.description.clone(),
+            artifact: None,
+        };
+        let platform: Option<Platform> = systems.matrix.platforms.first().cloned();
+        let image = Image {
+            name: ImageName::new(read.name.clone()),
+            kind: ImageKind::BaseImage(facts),
+            service: read.name.clone(),
+            reference,
+            local_alias: None,
+            tags: Vec::new(),
+            source: ImageSource::Build(Box::new(target)),
+            platform: platform.unwrap_or_else(|| self.input.engine_platform.clone()),
+            group: None,
+            needs: BTreeSet::new(),
+            asks_for: BTreeMap::new(),
+            dependency_at: None,
+            base_images: Vec::new(),
+            companions: Vec::new(),
+        };
+        read.images.push((image, Prepared::default()));
+    }
+}
+
+/// What the label says of the system, without what all of them have before the dash.
+fn description(file: &Dockerfile) -> Option<String> {
+    let text = file.label("org.opencontainers.image.description").or_else(|| file.label("description"))?;
+    let own = text.split_once(" - ").map_or(text.as_str(), |(_, own)| own).trim();
+    (!own.is_empty()).then(|| own.to_owned())
+}

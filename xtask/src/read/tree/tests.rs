@@ -1,0 +1,117 @@
+//! Trees as a whole, beside an engine.
+
+use super::*;
+use crate::engine::{Engine as _, FakeEngine, fake_image};
+use crate::model::{Capabilities, LocalImage, Severity, labels};
+use crate::model::{ImageDetails, ImageId, Observed};
+use crate::plan::build::assess;
+use crate::settings::env::Env;
+use crate::settings::{Layer, load};
+use crate::testing::TestTree;
+
+fn read_fixture(text: &str) -> Tree {
+    let fixture = TestTree::new(text);
+    let config = load(&fixture.root(), Layer::default(), &Env::default(), None).unwrap();
+    look(&config, Platform::local()).unwrap().tree
+}
+
+fn store_of(version: &str, images: Vec<LocalImage>) -> Observed {
+    let capabilities = Capabilities {
+        name: "docker".into(),
+        version: version.into(),
+        api: (1, 41),
+        buildkit: true,
+        platform: Platform::local(),
+    };
+    Observed::new(capabilities, images)
+}
+
+const LINKED: &str = "//- src/old/Dockerfile\nFROM scratch\nCOPY x /x\n//- src/old/x\n1\n\
+    //- src/new/Dockerfile\nFROM scratch\nCOPY --link x /x\nCOPY <<E /y\n1\nE\n//- src/new/x\n1\n\
+    //- src/named/Dockerfile\n# syntax=docker/dockerfile:1\nFROM scratch\nCOPY --link x /x\n//- src/named/x\n1\n";
+
+#[test]
+fn what_the_engine_cannot_read_is_found_before_anything_runs() {
+    for (store, lines) in [
+        (store_of("20.10.24+dfsg1", Vec::new()), vec![2, 3]),
+        (store_of("26.1.5", Vec::new()), vec![]),
+        (Observed::nothing(), vec![]),
+    ] {
+        let mut tree = read_fixture(LINKED);
+        tree.suit(&store, &BTreeMap::new(), false);
+        let found: Vec<u32> = tree.findings.iter().map(|finding| finding.diagnostic.line).collect();
+        assert_eq!(found, lines);
+        for finding in &tree.findings {
+            assert_eq!(finding.service.as_deref(), Some("new"));
+            assert_eq!(
+                (finding.diagnostic.severity, &*finding.diagnostic.file),
+                (Severity::Error, "src/new/Dockerfile")
+            );
+        }
+        for (name, is_whole) in [("old", true), ("new", lines.is_empty()), ("named", true)] {
+            assert_eq!(tree.contexts[&ImageName::new(name)].digest.is_some(), is_whole, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_up_to_date_is_not_read() {
+    let mut tree = read_fixture(LINKED);
+    let known = assess(&tree.graph, &tree.contexts, &store_of("20.10.24", Vec::new()), &|_| None);
+    let key = known.iter().find(|known| known.name.as_str() == "new").and_then(|known| known.key.clone());
+    let image = LocalImage {
+        id: ImageId::new(key.clone().unwrap()),
+        names: vec![tree.graph.get(&ImageName::new("new")).unwrap().reference.clone()],
+        digests: Vec::new(),
+        labels: BTreeMap::from([(labels::FINGERPRINT.to_owned(), key.unwrap().to_string())]),
+        size: 1,
+        platform: None,
+        identity: None,
+    };
+    let store = store_of("20.10.24", vec![image]);
+    tree.suit(&store, &BTreeMap::new(), false);
+    assert_eq!(tree.findings, []);
+    tree.suit(&store, &BTreeMap::new(), true);
+    assert_eq!(tree.findings.len(), 2, "it is built all the same");
+}
+
+#[test]
+fn a_name_near_a_stage_is_asked_about_unless_an_image_has_it() {
+    let build = "FROM scratch AS base\nCOPY x /x\nFROM scratch\nCOPY --from=basa /x /x\n";
+    let alone = format!("//- src/a/Dockerfile\n{build}//- src/a/x\n1\n");
+    let found = read_fixture(&alone).findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let Finding { diagnostic, .. } = &found[0];
+    assert_eq!((diagnostic.severity, diagnostic.line), (Severity::Warning, 4));
+    assert!(diagnostic.message.contains("did you mean the stage `base`?"), "{diagnostic}");
+    let both = format!("{alone}//- src/basa/Dockerfile\nFROM scratch\nCOPY x /x\n//- src/basa/x\n1\n");
+    let found = read_fixture(&both).findings;
+    assert!(found.iter().all(|found| !found.diagnostic.message.contains("did you mean")), "{found:?}");
+}
+
+#[tokio::test]
+async fn what_a_base_image_decides_is_asked_of_it() {
+    let text = "//- src/a/Dockerfile\nFROM base:1\nRUN --mount=type=tmpfs,target=. x\nVOLUME $V $W\n\
+        WORKDIR sub\nRUN --mount=type=bind,target=. x\n";
+    let base: Reference = "base:1".parse().unwrap();
+    let fake = FakeEngine::new();
+    fake.store(fake_image("base", &[&base]));
+    let any = fake.details(&base).await.unwrap().unwrap();
+    for (workdir, set, lines) in
+        [("", "A", vec![2, 3, 3]), ("/", "V", vec![2, 3]), ("/srv", "A", vec![3, 3]), ("/srv", "W", vec![3])]
+    {
+        let mut tree = read_fixture(text);
+        assert_eq!(
+            (tree.findings.as_slice(), tree.doubted_bases()),
+            (&[][..], BTreeSet::from([base.clone()]))
+        );
+        let env = BTreeMap::from([(set.to_owned(), "/x".to_owned())]);
+        let details = ImageDetails { workdir: workdir.to_owned(), env, ..any.clone() };
+        tree.suit(&store_of("28.5.2", Vec::new()), &BTreeMap::from([(base.clone(), details)]), false);
+        let found: Vec<u32> = tree.findings.iter().map(|finding| finding.diagnostic.line).collect();
+        assert_eq!(found, lines, "{workdir} {set}");
+    }
+    let mut tree = read_fixture(text);
+    tree.suit(&store_of("28.5.2", Vec::new()), &BTreeMap::new(), false);
+    assert_eq!(tree.findings, [], "nobody knows the image");
+}
