@@ -215,6 +215,7 @@ impl Work {
             log: None,
             error: None,
             place: None,
+            failure: None,
         });
     }
 }

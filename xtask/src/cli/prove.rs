@@ -13,10 +13,10 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
 use crate::engine::provision::{Announce, DisposableEngine, EngineReach, EngineSettings};
+use crate::execute::run::RunReport;
 use crate::host::inside::Folder;
 use crate::model::{
-    ContextFile, ContextFileKind, Event, EventKind, Image, ImageName, ImageSource, ImageState, Outcome,
-    Phase, Platform,
+    ContextFile, ContextFileKind, Image, ImageName, ImageSource, ImageState, Phase, Platform,
 };
 use crate::plan::rebuild::network::{Need, need_of};
 use crate::plan::{Request, facts};
@@ -72,13 +72,16 @@ pub(super) async fn prove(
     let looked = there.look().await?;
     looked.engine.clone()?;
     let planned = pipeline::plan(&there, &looked, &request).await?;
-    let code = Run::start(&there, &request, &looked, &planned).go(&looked, planned).await?;
+    let trouble = looked.tree.trouble(&request, &planned.selected, &looked.render);
+    let mut run = Run::start(&there, &request, &looked, &planned);
+    let result = run.phases(&looked, planned).await;
+    let failures = failures(&there, run.report());
+    let code = run.finish(trouble, result).await?;
     if code == ExitCode::Interrupted {
         return Err(Error::told(ErrorKind::Interrupted));
     }
     let after = there.look().await?;
     let now = pipeline::plan(&there, &after, &Request { phases: vec![Phase::Build], ..request }).await?;
-    let failures = failures(copy.path());
     let images = now
         .assessments
         .iter()
@@ -192,35 +195,11 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Why steps of the last run in a tree failed or were left out, by what they were about.
-fn failures(root: &Path) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let Ok(runs) = std::fs::read_dir(root.join("target/xtask/runs")) else { return found };
-    for run in runs.flatten() {
-        let Ok(text) = std::fs::read_to_string(run.path().join("events.ndjson")) else { continue };
-        for event in text.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok()) {
-            match event.kind {
-                EventKind::StepFinished {
-                    phase: Phase::Build,
-                    subject,
-                    outcome: Outcome::Failed,
-                    detail,
-                    ..
-                } => {
-                    found.insert(subject, detail.lines().collect::<Vec<_>>().join("; "));
-                }
-                EventKind::StepSkipped {
-                    phase: Phase::Build,
-                    subject,
-                    outcome: Outcome::Failed | Outcome::Skipped,
-                    why,
-                    ..
-                } => {
-                    found.entry(subject).or_insert(why);
-                }
-                _ => {}
-            }
-        }
-    }
-    found
+/// Why builds of a run failed or were left out, by image, with nothing secret in it.
+fn failures(session: &Session, report: &RunReport) -> BTreeMap<String, String> {
+    let left_out = report.left_out.iter().map(|(phase, subject, why)| (*phase, subject, why.clone()));
+    let failed = report.failures.iter();
+    let failed = failed.map(|failed| (failed.phase, &failed.subject, failed.failure.causes.join("; ")));
+    let of_builds = left_out.chain(failed).filter(|(phase, ..)| *phase == Phase::Build);
+    of_builds.map(|(_, subject, why)| (subject.clone(), session.secrets.redact(&why).into_owned())).collect()
 }

@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
 
     /// Whether what was built may be started: a stage that could not be kept is for the next rebuild only.
     pub fn is_servable(&self) -> bool {
-        let built = Failures::of(&self.report.failures).but_of(Phase::Keep);
+        let built = self.failed().but_of(Phase::Keep);
         !self.cancel.is_cancelled() && built.code(pulls(self.session, self.request)) == ExitCode::Good
     }
 
@@ -257,6 +257,11 @@ impl<'a> Run<'a> {
     /// What the engine's store held when the run began.
     pub fn before(&self) -> &Observed {
         &self.before
+    }
+
+    /// What came of its steps so far.
+    pub fn report(&self) -> &RunReport {
+        &self.report
     }
 
     /// What steps learnt.
@@ -279,8 +284,12 @@ impl<'a> Run<'a> {
         &self.cancel
     }
 
+    fn failed(&self) -> Failures {
+        Failures::of(self.report.failures.iter().map(|failed| (failed.phase, failed.failure.kind)))
+    }
+
     fn exit_code(&self) -> ExitCode {
-        Failures::of(&self.report.failures).code(pulls(self.session, self.request))
+        self.failed().code(pulls(self.session, self.request))
     }
 }
 
@@ -311,10 +320,10 @@ pub(super) fn foreseen(
     if let (true, Ok(engine)) = (request.has(Phase::Build), &world.engine) {
         engine.fit_to_build()?;
     }
-    let failed = planned.plan.skipped.iter().filter(|skipped| skipped.why.outcome() == Outcome::Failed);
-    let failures: Vec<_> = failed.map(|skipped| (skipped.phase, skipped.why.kind(skipped.phase))).collect();
+    let left_out = planned.plan.skipped.iter();
+    let failures = left_out.filter_map(|s| Some((s.phase, s.why.failure(s.phase, &s.subject)?.kind)));
     let trouble = world.tree.trouble(request, &planned.selected, &world.render);
-    Ok(with_trouble(Failures::of(&failures).code(pulls(session, request)), trouble))
+    Ok(with_trouble(Failures::of(failures).code(pulls(session, request)), trouble))
 }
 
 /// What the builds of a plan usually take, for whoever wants to know.

@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 use crate::events::excerpt::Excerpt;
 use crate::events::harmless::neutralise;
 use crate::events::secrets::Secrets;
-use crate::model::{Event, EventKind, LogStream, Outcome, StepId};
+use crate::model::{Event, EventKind, Failure, LogStream, Outcome, StepId};
 
 /// The version of the wire format.
 pub const VERSION: u32 = 1;
@@ -230,8 +230,15 @@ fn clean(secrets: &Secrets, kind: &mut EventKind) {
         }
         EventKind::PhaseStarted { .. } | EventKind::RunFinished { .. } => {}
         EventKind::PhaseFinished { phase: _, summary } => hide(summary),
-        EventKind::StepStarted { step: _, phase: _, subject: _, why }
-        | EventKind::StepSkipped { phase: _, subject: _, outcome: _, why, error: _ } => hide(why),
+        EventKind::StepStarted { step: _, phase: _, subject: _, why } => hide(why),
+        EventKind::StepSkipped { phase: _, subject: _, outcome: _, why, reason, error: _, failure } => {
+            hide(why);
+            // What cannot be told whole is told in words alone.
+            if reason.as_ref().is_some_and(|reason| secrets.is_secret(&format!("{reason:?}"))) {
+                *reason = None;
+            }
+            failure.iter_mut().flat_map(Failure::texts).for_each(hide);
+        }
         EventKind::StepProgress { step: _, done: _, total: _, unit: _, detail } => hide_some(detail),
         EventKind::StepLog { step: _, stream: _, line } => {
             if let Cow::Owned(harmless) = neutralise(line) {
@@ -254,9 +261,11 @@ fn clean(secrets: &Secrets, kind: &mut EventKind) {
             log: _,
             error: _,
             place: _,
+            failure,
         } => {
             hide(detail);
             last_lines.iter_mut().for_each(hide);
+            failure.iter_mut().flat_map(Failure::texts).for_each(hide);
         }
         EventKind::CancelRequested { cause } => hide(cause),
         EventKind::Error { error: _, what, causes, last_lines, hints } => {

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::events::excerpt;
-use crate::model::{ErrorKind, Phase};
+use crate::model::{ErrorKind, Phase, Reason};
 
 /// Advances by 10 ms whenever somebody looks.
 #[derive(Default)]
@@ -120,6 +120,13 @@ async fn no_free_text_keeps_a_secret() {
     let sink = Collect::default();
     let step = StepId::new(Phase::Build, "api");
     let text = || "a hunter2 b".to_owned();
+    let failure = || Failure {
+        kind: ErrorKind::NotHere,
+        what: text(),
+        place: Some(text()),
+        causes: vec![text()],
+        hints: vec![text()],
+    };
     let kinds = vec![
         EventKind::RunStarted {
             run: "r".to_owned(),
@@ -166,13 +173,16 @@ async fn no_free_text_keeps_a_secret() {
             log: None,
             error: None,
             place: None,
+            failure: Some(failure()),
         },
         EventKind::StepSkipped {
             phase: Phase::Build,
             subject: "web".to_owned(),
             outcome: Outcome::Skipped,
             why: text(),
+            reason: Some(Reason::TagUnknown(text())),
             error: None,
+            failure: Some(failure()),
         },
         EventKind::CancelRequested { cause: text() },
         EventKind::Error {
@@ -187,7 +197,8 @@ async fn no_free_text_keeps_a_secret() {
     deliver(kinds, secrets, &[&sink]).await;
     assert!(!sink.text().contains("hunter2"), "{}", sink.text());
     // Some events have several texts.
-    assert_eq!(sink.text().matches("a *** b").count(), count + 6);
+    assert_eq!(sink.text().matches("a *** b").count(), count + 14);
+    assert!(!sink.text().contains("reason"), "{}", sink.text());
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,6 +220,7 @@ async fn a_failed_step_gets_its_last_lines_and_its_log() {
         log: None,
         error: None,
         place: None,
+        failure: None,
     });
     deliver(kinds, Secrets::default(), &[&sink]).await;
     let seen = sink.seen.lock().unwrap();
@@ -248,6 +260,7 @@ async fn hostile_output_reaches_no_sink() {
         log: None,
         error: None,
         place: None,
+        failure: None,
     });
     deliver(kinds, secrets, &[&sink]).await;
     let seen = sink.seen.lock().unwrap();

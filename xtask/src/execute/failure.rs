@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::pull::PullError;
 use crate::artifact::ArtifactError;
 use crate::engine::EngineError;
-use crate::model::{ErrorKind, Phase, Reference};
+use crate::model::{ErrorKind, Failure, Phase, Reference};
 use crate::registry::RegistryError;
 use crate::registry::local::RegistryError as LocalRegistryError;
 
@@ -90,6 +90,18 @@ impl StepError {
             Self::Registry(_) => ErrorKind::LocalRegistry,
             Self::Lookup(error) => error.kind(),
             Self::Differs { .. } => ErrorKind::DigestMismatch,
+        }
+    }
+
+    /// The same as data.
+    pub fn failure(&self, phase: Phase, subject: &str) -> Failure {
+        let causes = self.to_string();
+        Failure {
+            kind: self.kind(phase),
+            what: phase.failure(subject),
+            place: self.place(),
+            causes: causes.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
+            hints: self.hint().into_iter().collect(),
         }
     }
 

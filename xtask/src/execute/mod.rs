@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use self::failure::StepError;
+use self::run::StepFailure;
 pub use self::scheduler::{Onward, Outcomes};
 use self::step::{Done, run_step};
 pub use self::trial::{Ledger, Tried};
@@ -24,7 +25,7 @@ use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
 pub use crate::host::retry;
 use crate::model::{
-    ErrorKind, EventKind, Observed, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step, StepId,
+    EventKind, Failure, Observed, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step, StepId,
     StepKind,
 };
 
@@ -64,10 +65,28 @@ pub struct Execution<'a, E, M> {
 struct PhaseReport {
     /// How many ended how, with what the plan left out; the time is nobody's.
     stats: RunStats,
-    /// The kind of each failure.
-    failures: Vec<ErrorKind>,
+    /// What failed, and why.
+    failures: Vec<StepFailure>,
+    /// What was left out for want of something else, and why.
+    left_out: Vec<(String, String)>,
     /// Whether any step was begun, or was to be when the run was stopped.
     changed: bool,
+}
+
+impl PhaseReport {
+    /// Something ended so.
+    fn count(&mut self, outcome: Outcome, phase: Phase, subject: &str, why: &str, failure: Option<&Failure>) {
+        self.stats.count(outcome);
+        let failed = failure.map(|failure| StepFailure {
+            phase,
+            subject: subject.to_owned(),
+            failure: failure.clone(),
+        });
+        self.failures.extend(failed);
+        if outcome == Outcome::Skipped {
+            self.left_out.push((subject.to_owned(), why.to_owned()));
+        }
+    }
 }
 
 impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
@@ -87,12 +106,21 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps: todo, skipped: idle });
         let mut report = PhaseReport::default();
         for skipped in skipped {
-            let outcome = skipped.why.outcome();
-            let error = (outcome == Outcome::Failed).then(|| skipped.why.kind(phase));
-            report.stats.count(outcome);
-            report.failures.extend(error);
-            let (subject, why) = (skipped.subject.clone(), skipped.why.to_string());
-            self.emitter.emit(EventKind::StepSkipped { phase, subject, outcome, why, error });
+            let (subject, why, outcome) =
+                (skipped.subject.clone(), skipped.why.to_string(), skipped.why.outcome());
+            let failure = skipped.why.failure(phase, &subject);
+            report.count(outcome, phase, &subject, &why, failure.as_ref());
+            let error = failure.as_ref().map(|failure| failure.kind);
+            let reason = Some(skipped.why.clone());
+            self.emitter.emit(EventKind::StepSkipped {
+                phase,
+                subject,
+                outcome,
+                why,
+                reason,
+                error,
+                failure,
+            });
         }
         self.run_steps(stage, steps, outcomes, &mut report).await;
         let said = phase.sentence(&report.stats);
@@ -138,18 +166,17 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         };
         let ended = |index: usize, (result, took): (Option<Result<Done, StepError>>, std::time::Duration)| {
             let step = &steps[index];
-            let error = result.as_ref().and_then(|result| result.as_ref().err());
-            let place = error.and_then(StepError::place);
-            let error = error.map(|error| error.kind(phase));
-            let (outcome, detail, size, last_lines) = match &result {
-                None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new()),
-                Some(Ok(done)) => (done.outcome, done.detail.clone(), done.size, Vec::new()),
+            let (outcome, detail, size, last_lines, failure) = match result {
+                None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new(), None),
+                Some(Ok(done)) => (done.outcome, done.detail, done.size, Vec::new(), None),
                 Some(Err(error)) => {
-                    let hint = error.hint().map(|hint| format!("\nhint: {hint}"));
-                    let detail = format!("{error}{}", hint.unwrap_or_default());
-                    (Outcome::Failed, detail, None, error.last_lines())
+                    let failure = error.failure(phase, &step.subject);
+                    (Outcome::Failed, error.to_string(), None, error.last_lines(), Some(failure))
                 }
             };
+            // A step that found nothing to do is done all the same.
+            let counted = if outcome == Outcome::UpToDate { Outcome::Done } else { outcome };
+            report.count(counted, phase, &step.subject, &detail, failure.as_ref());
             self.emitter.emit(EventKind::StepFinished {
                 step: step.id.clone(),
                 phase,
@@ -160,14 +187,12 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 size,
                 last_lines,
                 log: None,
-                error,
-                place,
+                error: failure.as_ref().map(|failure| failure.kind),
+                place: failure.as_ref().and_then(|failure| failure.place.clone()),
+                failure,
             });
             outcomes.insert(step.id.clone(), outcome);
             report.changed = true;
-            // A step that found nothing to do is done all the same.
-            report.stats.count(if outcome == Outcome::UpToDate { Outcome::Done } else { outcome });
-            report.failures.extend(error);
             let ends = stage.on_failure == OnFailure::EndAtOnce && outcome == Outcome::Failed;
             if ends {
                 let cause = format!("{} failed and --fail-fast was given", step.subject);
@@ -186,9 +211,18 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 None => (Outcome::Cancelled, "not started".to_owned()),
             };
             let subject = step.subject.clone();
-            self.emitter.emit(EventKind::StepSkipped { phase, subject, outcome, why, error: None });
+            report.count(outcome, phase, &subject, &why, None);
+            let (reason, error, failure) = (None, None, None);
+            self.emitter.emit(EventKind::StepSkipped {
+                phase,
+                subject,
+                outcome,
+                why,
+                reason,
+                error,
+                failure,
+            });
             outcomes.insert(step.id.clone(), outcome);
-            report.stats.count(outcome);
             report.changed |= outcome == Outcome::Cancelled;
         }
     }

@@ -6,7 +6,7 @@
 use super::pull::MakeBase;
 use super::{Execution, Outcomes};
 use crate::engine::Engine;
-use crate::model::{ErrorKind, OnFailure, Phase, Plan, RunStats, Skipped, Stage, Step};
+use crate::model::{Failure, OnFailure, Phase, Plan, RunStats, Skipped, Stage, Step};
 
 /// What came of a run so far, and in the end.
 #[derive(Debug, Default)]
@@ -15,10 +15,23 @@ pub struct RunReport {
     pub outcomes: Outcomes,
     /// How many ended how; the time is nobody's yet.
     pub stats: RunStats,
-    /// What kind of failure each was.
-    pub failures: Vec<(Phase, ErrorKind)>,
+    /// What failed, and why.
+    pub failures: Vec<StepFailure>,
+    /// What was left out because something that it needs failed, or was not to be done: its phase, what it was about, why.
+    pub left_out: Vec<(Phase, String, String)>,
     /// The phase that ran last, and which of all it was, counted from 1.
     pub last: Option<(Phase, usize)>,
+}
+
+/// A step that failed, or that could not be begun.
+#[derive(Clone, Debug)]
+pub struct StepFailure {
+    /// Its phase.
+    pub phase: Phase,
+    /// What it was about.
+    pub subject: String,
+    /// Why.
+    pub failure: Failure,
 }
 
 /// Plans again what only the steps before it tell, and keeps what is worth knowing of those.
@@ -96,7 +109,9 @@ pub async fn run<E: Engine, M: MakeBase, R: Replan>(
         let phase = execution.run_phase(&stage, (position, of), &steps, &skipped, &mut report.outcomes).await;
         let failed = !phase.failures.is_empty();
         report.stats.add(&phase.stats);
-        report.failures.extend(phase.failures.into_iter().map(|kind| (stage.phase, kind)));
+        report.failures.extend(phase.failures);
+        let left_out = phase.left_out.into_iter().map(|(subject, why)| (stage.phase, subject, why));
+        report.left_out.extend(left_out);
         replan.after(&stage, plan, report, phase.changed).await?;
         if execution.cancel.is_cancelled() || (failed && stage.on_failure != OnFailure::GoOn) {
             break;

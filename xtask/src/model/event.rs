@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, Phase, StepId};
+use super::{ErrorKind, Failure, Phase, Reason, StepId};
 
 /// One thing that happened. On the wire: one JSON object a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,7 +139,7 @@ pub enum EventKind {
         outcome: Outcome,
         /// Milliseconds that it took.
         took: u64,
-        /// What came of it (`sha256:9f0c…`), or the error: a line for it and one for each cause below it.
+        /// What came of it (`sha256:9f0c…`), or the causes of its failure, a line each.
         detail: String,
         /// Bytes of the image that it made, where it made one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +155,9 @@ pub enum EventKind {
         /// Of a failed build: the instruction's place in the tree (`src/api/Dockerfile:12`).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<String>,
+        /// Of a failed step: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// Something was not done.
     StepSkipped {
@@ -165,11 +168,17 @@ pub enum EventKind {
         /// `up-to-date` because it need not, `skipped` because something that it needs failed or nobody asked
         /// for it, `cancelled` because the run was stopped before.
         outcome: Outcome,
-        /// Why.
+        /// Why, for people.
         why: String,
+        /// Why, for programs; none when it was not the plan that left it out, or when it has something to hide.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
         /// Of what counts as failed: the kind of its failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<ErrorKind>,
+        /// Of what counts as failed: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// Something was done to the machine: a package installed, an engine started, a base image made.
     Announced {

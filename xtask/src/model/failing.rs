@@ -35,7 +35,9 @@ mod tests {
     #[test]
     fn the_phase_says_what_a_reason_means_that_is_not_a_kind_by_itself() {
         let why = Reason::NoInternalRegistry;
-        assert_eq!(why.kind(Phase::Prefetch), ErrorKind::NotHere);
-        assert_eq!(Reason::NotInStore.kind(Phase::Alias), ErrorKind::PullFailed);
+        let kind = |why: Reason, phase: Phase| why.failure(phase, "x").map(|failure| failure.kind);
+        assert_eq!(kind(why, Phase::Prefetch), Some(ErrorKind::NotHere));
+        assert_eq!(kind(Reason::NotInStore, Phase::Alias), Some(ErrorKind::PullFailed));
+        assert_eq!(kind(Reason::InStore, Phase::Alias), None);
     }
 }

@@ -14,6 +14,7 @@ mod error_kind;
 mod event;
 mod exit_code;
 mod failing;
+mod failure;
 mod identity;
 mod image;
 mod image_lock;
@@ -42,6 +43,7 @@ pub use digest::{Digest, ImageId, ParseDigestError};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use exit_code::ExitCode;
+pub use failure::Failure;
 pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck};
 pub use image::{
     BaseImage, BaseImageFacts, Brought, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName,
@@ -56,7 +58,7 @@ pub use plan::{
     Skipped, Stage, Step, StepId, StepKind,
 };
 pub use platform::{ParsePlatformError, Platform};
-pub use reason::{Change, Reason, here_for, unavailable_base};
+pub use reason::{Change, Reason};
 pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use super::{Diagnostic, ErrorKind, ImageId, ImageName, Outcome, Phase, Platform, Reference};
+use serde::{Deserialize, Serialize};
 
-/// Why. `Display` is the text that screens show in parentheses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use super::{Diagnostic, ErrorKind, Failure, ImageId, ImageName, Outcome, Phase, Platform, Reference};
+
+/// Why. `Display` is the text that screens show in parentheses; events carry both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "of", rename_all = "kebab-case")]
 pub enum Reason {
     // -- pulls
     /// The store lacks it.
@@ -191,7 +194,7 @@ pub enum Reason {
     /// It is not in the store, so it cannot be pushed.
     NothingToPush(ImageName),
     /// Its registry may not be asked, and why not.
-    PushForbidden(&'static str),
+    PushForbidden(String),
     /// Nobody to ask.
     NoEngine,
     /// A name that the image should have is missing.
@@ -202,7 +205,7 @@ pub enum Reason {
     /// The registry has been given it.
     InRegistry,
     /// The registry may not be asked, and why not.
-    CacheNotAsked(&'static str),
+    CacheNotAsked(String),
     // -- the rest
     /// The image that it is a stage of was built since.
     ImageBuiltSince(ImageName),
@@ -241,7 +244,8 @@ pub enum Reason {
 }
 
 /// One thing that differs from what an image was built from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "of", rename_all = "kebab-case")]
 pub enum Change {
     /// A context file's content.
     Content(String),
@@ -371,32 +375,21 @@ impl Reason {
         }
     }
 
-    /// What kind of failure it is in a phase. Of what is no failure nobody asks it.
-    pub fn kind(&self, phase: Phase) -> ErrorKind {
-        match self.ending() {
-            Ending::Failed(kind) => kind.unwrap_or_else(|| phase.failure_kind()),
-            Ending::Skipped | Ending::Fine => ErrorKind::Unexpected,
-        }
+    /// The failure of something that is not done for this reason; none where that is fine.
+    pub fn failure(&self, phase: Phase, subject: &str) -> Option<Failure> {
+        let Ending::Failed(kind) = self.ending() else { return None };
+        let place = match self {
+            Self::Invalid(found) => Some(found.place()),
+            _ => None,
+        };
+        Some(Failure {
+            kind: kind.unwrap_or_else(|| phase.failure_kind()),
+            what: phase.failure(subject),
+            place,
+            causes: vec![self.to_string()],
+            hints: Vec::new(),
+        })
     }
-}
-
-/// Around the name of a base image that is missing and nobody may be asked for.
-const BASE: &str = "base image ";
-const UNAVAILABLE: &str = " is missing, and there is no registry to ask";
-
-/// Before the platform for which alone something is here.
-const HERE_FOR: &str = "here for ";
-const IS_HERE_FOR: &str = " is here for ";
-
-/// The base image that a [`Reason::BaseUnavailable`] is about, out of its text as events carry it.
-pub fn unavailable_base(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix(BASE)?;
-    rest.strip_suffix(UNAVAILABLE).or_else(|| Some(rest.split_once(IS_HERE_FOR)?.0))
-}
-
-/// The platform for which alone an image is here, out of the text of a [`Reason`] that says so.
-pub fn here_for(text: &str) -> Option<&str> {
-    Some(text.split_once(HERE_FOR)?.1.split_once(" only")?.0)
 }
 
 impl fmt::Display for Change {
@@ -426,7 +419,7 @@ impl fmt::Display for Reason {
             Self::OtherName(name) => write!(f, "already here as {}", name.familiar()),
             Self::WrongPlatform { found, wanted } => write!(f, "is {found}, wanted {wanted}"),
             Self::OnlyFor { found, wanted } => {
-                write!(f, "{HERE_FOR}{found} only, and there is no registry to ask for {wanted}")
+                write!(f, "here for {found} only, and there is no registry to ask for {wanted}")
             }
             Self::Offline => f.write_str("missing, and --offline forbids to pull it"),
             Self::NoInternalRegistry => {
@@ -500,7 +493,7 @@ impl fmt::Display for Reason {
             },
             Self::BaseMissing(reference) => write!(f, "base image {} is not here yet", reference.familiar()),
             Self::BaseUnavailable(reference) => {
-                write!(f, "{BASE}{}{UNAVAILABLE}", reference.familiar())
+                write!(f, "base image {} is missing, and there is no registry to ask", reference.familiar())
             }
             Self::UpstreamHidden(reference) => write!(
                 f,
@@ -509,7 +502,7 @@ impl fmt::Display for Reason {
                 reference.familiar()
             ),
             Self::BaseOnlyFor { base, found, wanted } => {
-                write!(f, "{BASE}{}{IS_HERE_FOR}{found} only, and there is no registry to ask for {wanted}", base.familiar())
+                write!(f, "base image {} is here for {found} only, and there is no registry to ask for {wanted}", base.familiar())
             }
             Self::PushForbidden(why) => f.write_str(why),
             Self::ArtifactMissing(file) => write!(f, "artifact {file} is not here"),

@@ -133,7 +133,7 @@ pub struct StoreInput<'a> {
 pub fn store(input: &StoreInput<'_>, keeps: &mut Plan) -> Plan {
     let mut plan = Plan::default();
     if let Some(why) = input.forbidden {
-        let why = Reason::CacheNotAsked(why);
+        let why = Reason::CacheNotAsked(why.to_owned());
         plan.skipped.push(Skipped { phase: Phase::Cache, subject: input.cache.to_string(), why });
         return plan;
     }

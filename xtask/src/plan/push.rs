@@ -32,7 +32,7 @@ pub fn plan(
         let mut first: Option<StepId> = None;
         for (reference, plain) in image.pushed_names() {
             let (name, full) = (image.name.as_str(), reference.familiar());
-            if let Some(why) = forbid(reference).map(Reason::PushForbidden) {
+            if let Some(why) = forbid(reference).map(|why| Reason::PushForbidden(why.to_owned())) {
                 plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
                 continue;
             }

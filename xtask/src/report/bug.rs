@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use super::failure::Failure;
+use super::notice::Notice;
 use super::resolve::Colour;
 use crate::events::secrets::Secrets;
 
@@ -41,17 +41,17 @@ pub fn guard(notes: &RunNotes, program: impl FnOnce() -> ExitCode) -> ExitCode {
     catch_unwind(AssertUnwindSafe(program)).unwrap_or_else(|_| ExitCode::from(EXIT_CODE))
 }
 
-fn describe(info: &PanicHookInfo<'_>, notes: &RunNotes) -> Failure {
+fn describe(info: &PanicHookInfo<'_>, notes: &RunNotes) -> Notice {
     let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     telling(info.payload_as_str().unwrap_or("no message"), &place, notes)
 }
 
-fn telling(message: &str, place: &str, notes: &RunNotes) -> Failure {
+fn telling(message: &str, place: &str, notes: &RunNotes) -> Notice {
     let record = notes.record.get().map(|record| format!(", with {record}")).unwrap_or_default();
-    Failure {
+    Notice {
         causes: vec![format!("{} ({place})", notes.secrets.redact(message))],
         hints: vec![format!("please report it{record}; RUST_BACKTRACE=1 shows how it came to this")],
-        ..Failure::error("this is a bug in xtask")
+        ..Notice::error("this is a bug in xtask")
     }
 }
 

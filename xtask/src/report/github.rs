@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::failure::{Failure, FailureSeverity};
 use super::markdown;
+use super::notice::Notice;
 use super::places::{Place, Places};
 use super::summary::{Summary, Told};
 use super::text::{cut, neutralise};
@@ -109,8 +109,8 @@ fn defuse_old(command: &str) -> String {
 }
 
 /// What went wrong outside of a run, beside the line that its error begins with if it does (`FILE:LINE:COLUMN: …`).
-pub fn telling(failure: &Failure) -> String {
-    let severity = severity_of(failure);
+pub fn telling(failure: &Notice) -> String {
+    let severity = failure.severity;
     let message = [std::slice::from_ref(&failure.what), &failure.causes[..]].concat().join("\n");
     annotation(severity, leading_place(&failure.what).as_ref(), "cargo xtask", without_place(&message))
 }
@@ -136,13 +136,6 @@ fn leading_place(text: &str) -> Option<Place> {
     (!file.contains(' ')).then_some(Place { file, line, column })
 }
 
-fn severity_of(failure: &Failure) -> Severity {
-    match failure.severity {
-        FailureSeverity::Error => Severity::Error,
-        FailureSeverity::Warning => Severity::Warning,
-    }
-}
-
 /// What a run has to say beside lines of files: what failed first, then what is wrong in the files, then what is odd.
 /// Never more than GitHub shows; the last of too many says how many are left.
 pub fn annotations(summary: &Summary, places: &Places) -> Vec<String> {
@@ -150,7 +143,7 @@ pub fn annotations(summary: &Summary, places: &Places) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
     let mut told: Vec<Place> = Vec::new();
     for Told { failure: telling, steps } in summary.told() {
-        let severity = severity_of(&telling);
+        let severity = telling.severity;
         let place = steps.first().and_then(|failed| places.of_failure(failed));
         let mut message = match telling.causes.as_slice() {
             [] => telling.what.clone(),

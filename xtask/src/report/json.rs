@@ -72,7 +72,9 @@ mod tests {
 
     use super::super::testing::{Paper, Story, failing_story};
     use super::*;
-    use crate::model::{ErrorKind, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
+    use crate::model::{
+        ErrorKind, EventKind, Failure, LogStream, Outcome, Phase, Reason, RunStats, StepId, Unit,
+    };
 
     #[test]
     fn what_is_written_reads_back() {
@@ -105,6 +107,13 @@ mod tests {
     fn samples() -> Vec<EventKind> {
         let step = || StepId::new(Phase::Build, "api");
         let text = || "x".to_owned();
+        let failure = || Failure {
+            kind: ErrorKind::NotHere,
+            what: text(),
+            place: Some(text()),
+            causes: vec![text()],
+            hints: vec![text()],
+        };
         let (phase, subject, why) = (Phase::Build, text(), text());
         let samples = vec![
             EventKind::RunStarted {
@@ -141,13 +150,16 @@ mod tests {
                 log: Some(text()),
                 error: Some(ErrorKind::BuildFailed),
                 place: Some(text()),
+                failure: Some(failure()),
             },
             EventKind::StepSkipped {
                 phase,
                 subject,
                 outcome: Outcome::Failed,
                 why,
+                reason: Some(Reason::Offline),
                 error: Some(ErrorKind::NotHere),
+                failure: Some(failure()),
             },
             EventKind::Announced { message: text() },
             EventKind::CancelRequested { cause: text() },
@@ -202,6 +214,10 @@ mod tests {
             let mut fields = keys_of(&value);
             fields.remove("event");
             assert_eq!(rows_of(page, &format!("### `{tag}`")), fields, "docs/events.md, {tag}");
+            if let EventKind::StepFinished { failure, .. } = &kind {
+                let fields = keys_of(&serde_json::to_value(failure).unwrap());
+                assert_eq!(rows_of(page, "### Failures"), fields);
+            }
             if let EventKind::RunFinished { stats, .. } = kind {
                 let fields = keys_of(&serde_json::to_value(stats).unwrap());
                 assert_eq!(rows_of(page, "### Totals"), fields);

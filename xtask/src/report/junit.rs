@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::failure::Failure;
-use super::html::facts::{Facts, State};
+use super::html::facts::{Facts, State, Step};
 use super::html::material::Material;
+use super::notice::Notice;
 use super::resolve::Colour;
-use super::summary::{FailedStep, Summary};
+use super::summary::Summary;
 use super::text::{cut, neutralise};
 use crate::events::Sink;
 use crate::model::{Check, Event, EventKind, Outcome, Phase, Unit, Verdict};
@@ -164,16 +164,8 @@ fn of_phase(facts: &Facts, phase: Phase) -> Suite {
     for step in facts.steps.iter().filter(|step| step.phase == phase) {
         began = began.min(step.span.began);
         ended = ended.max(step.span.ended);
-        let failure = || FailedStep {
-            phase,
-            subject: step.subject.clone(),
-            detail: step.detail.clone(),
-            last_lines: step.last_lines.clone(),
-            log: step.log.clone(),
-            place: None,
-        };
         let end = match step.state {
-            State::Failed => failed(&failure()),
+            State::Failed => failed(step),
             State::Cancelled => End::Skipped { why: cancelled(&step.detail) },
             State::Skipped | State::Untouched => End::Skipped { why: step.detail.clone() },
             State::Done | State::UpToDate => End::Passed,
@@ -203,9 +195,10 @@ fn cancelled(why: &str) -> String {
     if why.is_empty() { "cancelled".to_owned() } else { format!("cancelled: {why}") }
 }
 
-fn failed(step: &FailedStep) -> End {
+fn failed(step: &Step) -> End {
     let mut lines = vec![step.phase.failure(&step.subject)];
     lines.extend(step.detail.lines().map(str::to_owned));
+    lines.extend(step.failure.iter().flat_map(|failure| &failure.hints).map(|hint| format!("hint: {hint}")));
     if !step.last_lines.is_empty() {
         lines.push("last lines:".to_owned());
         lines.extend(step.last_lines.iter().cloned());
@@ -229,7 +222,7 @@ fn of_whole(summary: &Summary) -> Suite {
 }
 
 /// The report of a command that ended before its run began.
-pub fn of_error(command: &str, failure: &Failure) -> String {
+pub fn of_error(command: &str, failure: &Notice) -> String {
     let name = Summary { command: Some(command.to_owned()), ..Summary::default() }.full_command();
     let text = failure.lines(Colour::No).join("\n");
     let end = End::Failed { message: failure.what.clone(), text };

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::failure::Failure;
+use super::notice::Notice;
 use super::places::Places;
 use super::resolve::Colour;
 use super::summary::Summary;
@@ -32,7 +32,7 @@ pub fn page(summary: &Summary, places: &Places, room: usize) -> String {
 }
 
 /// What ended a command, of at most so many bytes.
-pub fn failure(command: &str, failure: &Failure, room: usize) -> String {
+pub fn failure(command: &str, failure: &Notice, room: usize) -> String {
     let summary = Summary { command: Some(command.to_owned()), ..Summary::default() };
     let text = format!("## {} failed\n{}", title(&summary), block(failure));
     if text.len() <= room { text } else { String::new() }
@@ -190,7 +190,7 @@ fn state(row: &Row) -> String {
 }
 
 /// A failure in a fence that nothing in it can end.
-fn block(failure: &Failure) -> String {
+fn block(failure: &Notice) -> String {
     let lines = failure.lines(Colour::No);
     let lines: Vec<_> = lines.iter().map(|line| cut(line, MAX_LINE)).collect();
     let text = lines.join("\n");

@@ -3,9 +3,9 @@
 //! In: what failed in a run. Out: one [`MissingBase`] for each base image, and the failures that have another cause. A
 //! pull that failed, the alias of what was not pulled and the builds on it are one thing to mend.
 
-use super::failure::{Failure, FailureSeverity};
+use super::notice::Notice;
 use super::summary::FailedStep;
-use crate::model::{Phase, Reason, Reference, here_for, unavailable_base};
+use crate::model::{Phase, Platform, Reason, Reference, Severity};
 
 /// So many images are named; of the others only their number is told.
 const NAMED: usize = 6;
@@ -14,7 +14,7 @@ const NAMED: usize = 6;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MissingBase<'a> {
     /// As people write it.
-    pub name: &'a str,
+    pub name: String,
     /// Its pull; none when none was planned.
     pull: Option<&'a FailedStep>,
     /// The builds that it is in the way of.
@@ -42,15 +42,16 @@ pub(super) fn sort(failures: &[FailedStep]) -> (Vec<MissingBase<'_>>, Vec<&Faile
             Phase::Prefetch => match of(&failed.subject) {
                 Some(at) => bases[at].pull = Some(failed),
                 None => {
-                    let builds = Vec::new();
-                    bases.push(MissingBase { name: &failed.subject, pull: Some(failed), builds });
+                    let (name, builds) = (failed.subject.clone(), Vec::new());
+                    bases.push(MissingBase { name, pull: Some(failed), builds });
                 }
             },
             Phase::Build => {
-                let told = unavailable_base(&failed.detail);
-                let at = match told {
+                let told = unavailable_base(failed);
+                let asked = |name: &str| failed.failure.causes.iter().any(|cause| asks_for(cause, name));
+                let at = match &told {
                     Some(name) => of(name),
-                    None => bases.iter().position(|base| asks_for(&failed.detail, base.name)),
+                    None => bases.iter().position(|base| asked(&base.name)),
                 };
                 match (at, told) {
                     (Some(at), _) => bases[at].builds.push(failed),
@@ -73,15 +74,21 @@ impl<'a> MissingBase<'a> {
         match self.pull {
             _ if self.here_for().is_some() => Some(Unasked::OtherPlatform),
             None => Some(Unasked::NoRegistry),
-            Some(pull) if pull.detail == Reason::Offline.to_string() => Some(Unasked::Offline),
-            Some(pull) if pull.detail == Reason::NoInternalRegistry.to_string() => Some(Unasked::NoRegistry),
-            Some(_) => None,
+            Some(pull) => match &pull.reason {
+                Some(Reason::Offline) => Some(Unasked::Offline),
+                Some(Reason::NoInternalRegistry) => Some(Unasked::NoRegistry),
+                _ => None,
+            },
         }
     }
 
     /// The platform for which alone it is here.
-    fn here_for(&self) -> Option<&'a str> {
-        self.pull.into_iter().chain(self.builds.first().copied()).find_map(|failed| here_for(&failed.detail))
+    fn here_for(&self) -> Option<&'a Platform> {
+        let said = self.pull.into_iter().chain(self.builds.first().copied());
+        said.filter_map(|failed| failed.reason.as_ref()).find_map(|reason| match reason {
+            Reason::OnlyFor { found, .. } | Reason::BaseOnlyFor { found, .. } => Some(found),
+            _ => None,
+        })
     }
 
     /// The builds, or the pull where there are none.
@@ -90,17 +97,25 @@ impl<'a> MissingBase<'a> {
     }
 
     /// What is told of it; `pull` is the telling of its pull alone, of this severity if it is given one.
-    pub fn telling(&self, pull: impl Fn(&FailedStep, Option<FailureSeverity>) -> Failure) -> Failure {
+    pub fn telling(&self, pull: impl Fn(&FailedStep, Option<Severity>) -> Notice) -> Notice {
         let images: Vec<&str> = self.builds.iter().map(|failed| failed.subject.as_str()).collect();
         let state = self.here_for().map_or("missing".to_owned(), |found| format!("here for {found} only"));
         let what = format!("base image `{}` is {state}, so {} cannot be built", self.name, list(&images));
         match self.pull {
             Some(failed) if images.is_empty() => pull(failed, None),
-            Some(failed) => Failure { what, ..pull(failed, Some(FailureSeverity::Error)) },
-            None => {
-                Failure { causes: vec!["there is no registry to ask".to_owned()], ..Failure::error(what) }
-            }
+            Some(failed) => Notice { what, ..pull(failed, Some(Severity::Error)) },
+            None => Notice { causes: vec!["there is no registry to ask".to_owned()], ..Notice::error(what) },
         }
+    }
+}
+
+/// The base image that a build was not begun for, as people write it.
+fn unavailable_base(failed: &FailedStep) -> Option<String> {
+    match &failed.reason {
+        Some(Reason::BaseUnavailable(base) | Reason::BaseOnlyFor { base, .. }) => {
+            Some(base.familiar().to_string())
+        }
+        _ => None,
     }
 }
 
@@ -185,32 +200,40 @@ mod tests {
     use crate::model::Outcome;
     use crate::report::resolve::Colour;
 
+    /// Why something failed: as the plan says it, or as others do.
+    enum Why {
+        Planned(Reason),
+        Said(&'static str),
+    }
+    use Why::{Planned, Said};
+
     /// What a run's end tells of failures: the phase, what it is about, and why.
-    fn told(exit_code: u8, failures: &[(Phase, &str, &str)]) -> String {
+    fn told(exit_code: u8, failures: &[(Phase, &str, Why)]) -> String {
         let mut story = Story::new();
         story.begin(3, 1);
         for (phase, subject, why) in failures {
-            story.skip(*phase, subject, Outcome::Failed, why);
+            match why {
+                Planned(reason) => story.leave_out(*phase, subject, reason.clone()),
+                Said(why) => story.skip(*phase, subject, Outcome::Failed, why),
+            };
         }
         story.end(Outcome::Failed, exit_code);
         let tellings = Summary::of(&story.events).tellings();
         tellings.iter().flat_map(|failure| failure.lines(Colour::No)).collect::<Vec<_>>().join("\n")
     }
 
-    fn unavailable(name: &str) -> String {
-        Reason::BaseUnavailable(name.parse().unwrap()).to_string()
+    fn unavailable(name: &str) -> Why {
+        Planned(Reason::BaseUnavailable(name.parse().unwrap()))
     }
 
     #[test]
     fn a_missing_base_is_told_once_with_all_that_it_hits() {
-        let offline = Reason::Offline.to_string();
-        let why = unavailable("redis:7");
         insta::assert_snapshot!(told(13, &[
-            (Phase::Prefetch, "redis:7", &offline),
-            (Phase::Alias, "redis:7", "not in the local store"),
-            (Phase::Build, "api", &why),
-            (Phase::Build, "web", &why),
-            (Phase::Build, "odd", "Dockerfile:3: no such stage"),
+            (Phase::Prefetch, "redis:7", Planned(Reason::Offline)),
+            (Phase::Alias, "redis:7", Planned(Reason::NotInStore)),
+            (Phase::Build, "api", unavailable("redis:7")),
+            (Phase::Build, "web", unavailable("redis:7")),
+            (Phase::Build, "odd", Said("Dockerfile:3: no such stage")),
         ]), @r"
         error: base image `redis:7` is missing, so `api` and `web` cannot be built
           caused by: missing, and --offline forbids to pull it
@@ -224,12 +247,10 @@ mod tests {
 
     #[test]
     fn without_a_registry_nobody_is_told_to_pull() {
-        let nobody = Reason::NoInternalRegistry.to_string();
-        let (one, other) = (unavailable("redis:7"), unavailable("alpine:3"));
         insta::assert_snapshot!(told(13, &[
-            (Phase::Prefetch, "redis:7", &nobody),
-            (Phase::Build, "api", &one),
-            (Phase::Build, "web", &other),
+            (Phase::Prefetch, "redis:7", Planned(Reason::NoInternalRegistry)),
+            (Phase::Build, "api", unavailable("redis:7")),
+            (Phase::Build, "web", unavailable("alpine:3")),
         ]), @r"
         error: base image `redis:7` is missing, so `api` cannot be built
           caused by: missing, and the internal network has no registry: set INTERNAL_REGISTRY
@@ -247,10 +268,10 @@ mod tests {
         let new =
             "quay.example/a/b:1: failed to resolve source metadata for quay.example/a/b:1: no such host";
         insta::assert_snapshot!(told(3, &[
-            (Phase::Prefetch, "quay.example/a/b:1", "no such host\nhint: look at the name"),
-            (Phase::Build, "api", old),
-            (Phase::Build, "web", new),
-            (Phase::Build, "odd", "failed to resolve source metadata for quay.example/a/b:1.2: no such host"),
+            (Phase::Prefetch, "quay.example/a/b:1", Said("no such host\nhint: look at the name")),
+            (Phase::Build, "api", Said(old)),
+            (Phase::Build, "web", Said(new)),
+            (Phase::Build, "odd", Said("failed to resolve source metadata for quay.example/a/b:1.2: no such host")),
         ]), @r#"
         error: base image `quay.example/a/b:1` is missing, so `api` and `web` cannot be built
           caused by: no such host

@@ -7,7 +7,6 @@ pub mod bug;
 pub mod canvas;
 mod columns;
 pub mod estimate;
-pub mod failure;
 pub mod frame;
 pub mod github;
 pub mod gitlab;
@@ -18,6 +17,7 @@ pub mod junit;
 pub mod line;
 pub mod markdown;
 mod missing;
+pub mod notice;
 pub mod places;
 pub mod plain;
 pub mod record;
@@ -36,7 +36,7 @@ pub mod testing;
 
 use std::io::{self, Write};
 
-use self::failure::Failure;
+use self::notice::Notice;
 use self::places::Places;
 use self::resolve::{Colour, Display, Forge, Mode};
 use crate::events::Sink;
@@ -67,7 +67,7 @@ pub fn tell_event(event: &Event, forge: Forge) {
 }
 
 /// Tells on stderr what went wrong outside of a run's screen, or after it.
-pub fn tell(failure: &Failure, colour: Colour, forge: Forge) {
+pub fn tell(failure: &Notice, colour: Colour, forge: Forge) {
     let mut text = String::new();
     if forge == Forge::GitHub {
         text.push_str(&github::telling(failure));

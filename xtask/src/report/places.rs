@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::summary::FailedStep;
-use crate::model::{Diagnostic, Phase, Severity};
+use crate::model::{Diagnostic, Phase, Reason, Severity};
 
 /// What is known of where things stand. The default knows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,16 +59,17 @@ impl Places {
 
     /// Where a step failed: the line of the finding that it repeats, or of the instruction that failed.
     pub fn of_failure(&self, failed: &FailedStep) -> Option<Place> {
-        // What is only worth a warning elsewhere may be what a step fails of.
-        let mut findings = self.findings.iter().filter(|found| found.line > 0);
-        if let Some(found) = findings.find(|found| failed.detail.starts_with(&found.place())) {
+        if let Some(Reason::Invalid(found)) = &failed.reason
+            && found.line > 0
+        {
             return Some(self.place(&found.file, found.line, found.column));
         }
         let of_image = matches!(failed.phase, Phase::Build | Phase::Keep | Phase::Verify);
         let file = self.dockerfiles.get(&failed.subject).filter(|_| of_image)?;
         // A template's text is known by the name of what is rendered from it.
         let rendered = file.strip_suffix(TEMPLATE).unwrap_or(file);
-        let place = failed.place.as_ref().and_then(|place| place.strip_prefix(rendered)?.strip_prefix(':'));
+        let place =
+            failed.failure.place.as_ref().and_then(|place| place.strip_prefix(rendered)?.strip_prefix(':'));
         Some(self.place(file, place.and_then(|line| line.parse().ok()).unwrap_or(0), 0))
     }
 
@@ -100,6 +101,7 @@ pub const TEMPLATE: &str = ".tpl";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ErrorKind, Failure};
 
     fn places() -> Places {
         let files = [("api", "src/a b/Dockerfile"), ("web", "src/web/Dockerfile.tpl")];
@@ -116,17 +118,24 @@ mod tests {
     fn check(
         phase: Phase,
         subject: &str,
-        detail: &str,
         place: Option<&str>,
+        reason: Option<Diagnostic>,
         expect: Option<(&str, u32, u32)>,
     ) {
+        let failure = Failure {
+            kind: ErrorKind::BuildFailed,
+            what: phase.failure(subject),
+            place: place.map(str::to_owned),
+            causes: vec!["x".to_owned()],
+            hints: Vec::new(),
+        };
         let failed = FailedStep {
             phase,
             subject: subject.to_owned(),
-            detail: detail.to_owned(),
+            failure,
+            reason: reason.map(|found| Reason::Invalid(Box::new(found))),
             last_lines: Vec::new(),
             log: None,
-            place: place.map(str::to_owned),
         };
         let expect = expect.map(|(file, line, column)| Place { file: file.to_owned(), line, column });
         assert_eq!(places().of_failure(&failed), expect);
@@ -135,17 +144,24 @@ mod tests {
     #[test]
     fn failures_have_a_line() {
         let api = "sub/src/a b/Dockerfile";
-        check(Phase::Build, "api", "x", Some("src/a b/Dockerfile:12"), Some((api, 12, 0)));
-        check(Phase::Build, "api", "x", Some("src/a b/Dockerfile"), Some((api, 0, 0)));
-        check(Phase::Build, "api", "no space left", None, Some((api, 0, 0)));
+        check(Phase::Build, "api", Some("src/a b/Dockerfile:12"), None, Some((api, 12, 0)));
+        check(Phase::Build, "api", Some("src/a b/Dockerfile"), None, Some((api, 0, 0)));
+        check(Phase::Build, "api", None, None, Some((api, 0, 0)));
         let web = "sub/src/web/Dockerfile.tpl";
-        check(Phase::Build, "web", "x", Some("src/web/Dockerfile:2"), Some((web, 2, 0)));
-        let old = "src/old/Dockerfile:7:5: unknown instruction";
-        check(Phase::Build, "old", old, None, Some(("sub/src/old/Dockerfile", 7, 5)));
-        let template = "src/web/Dockerfile.tpl:3: odd";
-        check(Phase::Render, "src/web/Dockerfile", template, None, Some((web, 3, 0)));
-        check(Phase::Prefetch, "redis:7", "denied", None, None);
-        check(Phase::Build, "gone", "x", None, None);
+        check(Phase::Build, "web", Some("src/web/Dockerfile:2"), None, Some((web, 2, 0)));
+        let old =
+            Diagnostic { column: 5, ..Diagnostic::error("src/old/Dockerfile", 7, "unknown instruction") };
+        check(
+            Phase::Build,
+            "old",
+            Some("src/old/Dockerfile:7:5"),
+            Some(old),
+            Some(("sub/src/old/Dockerfile", 7, 5)),
+        );
+        let template = Diagnostic::warning("src/web/Dockerfile.tpl", 3, "odd");
+        check(Phase::Render, "src/web/Dockerfile", None, Some(template), Some((web, 3, 0)));
+        check(Phase::Prefetch, "redis:7", None, None, None);
+        check(Phase::Build, "gone", None, None, None);
     }
 
     #[test]

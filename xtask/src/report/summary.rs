@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::failure::{Failure, FailureSeverity};
 use super::missing;
+use super::notice::Notice;
 use super::table::ImageTable;
-use crate::model::{Event, EventKind, Outcome, Phase, RunStats};
+use crate::model::{Event, EventKind, Failure, Outcome, Phase, Reason, RunStats, Severity};
 
 /// What commands begin with.
 const PROGRAM: &str = "cargo xtask";
@@ -24,7 +24,7 @@ pub struct Summary {
     /// Everything that failed, in order.
     pub failures: Vec<FailedStep>,
     /// What ended the run, if that was no failed step.
-    pub ended_by: Option<Failure>,
+    pub ended_by: Option<Notice>,
     /// How many warnings there were.
     pub warnings: usize,
     /// How many tries failed and were followed by another.
@@ -46,21 +46,21 @@ pub struct FailedStep {
     pub phase: Phase,
     /// What it was about.
     pub subject: String,
-    /// The error: a line for it, one for each cause, and one that begins with `hint: ` for each way out.
-    pub detail: String,
+    /// Why.
+    pub failure: Failure,
+    /// Why the plan left it out, where it was not tried at all.
+    pub reason: Option<Reason>,
     /// What it printed, as far as that tells why.
     pub last_lines: Vec<String>,
     /// Its log.
     pub log: Option<String>,
-    /// Of a build: where in the tree the failed instruction is.
-    pub place: Option<String>,
 }
 
 /// Something that failed, as it is told, with the steps that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told<'a> {
     /// The telling.
-    pub failure: Failure,
+    pub failure: Notice,
     /// None when it was no step that ended the run.
     pub steps: Vec<&'a FailedStep>,
 }
@@ -84,38 +84,34 @@ impl Summary {
                 self.run = Some(run.clone());
                 self.command = Some(command.clone());
             }
-            EventKind::StepFinished { phase, subject, outcome, detail, last_lines, log, place, .. } => {
+            EventKind::StepFinished { phase, subject, outcome, last_lines, log, failure, .. } => {
                 self.phases.entry(*phase).or_default().count(*outcome);
-                if *outcome == Outcome::Failed {
-                    self.failures.push(FailedStep {
-                        phase: *phase,
-                        subject: subject.clone(),
-                        detail: detail.clone(),
-                        last_lines: last_lines.clone(),
-                        log: log.clone(),
-                        place: place.clone(),
-                    });
-                }
+                self.failures.extend(failure.clone().map(|failure| FailedStep {
+                    phase: *phase,
+                    subject: subject.clone(),
+                    failure,
+                    reason: None,
+                    last_lines: last_lines.clone(),
+                    log: log.clone(),
+                }));
             }
-            EventKind::StepSkipped { phase, subject, outcome, why, .. } => {
+            EventKind::StepSkipped { phase, subject, outcome, reason, failure, .. } => {
                 self.phases.entry(*phase).or_default().count(*outcome);
-                if *outcome == Outcome::Failed {
-                    self.failures.push(FailedStep {
-                        phase: *phase,
-                        subject: subject.clone(),
-                        detail: why.clone(),
-                        last_lines: Vec::new(),
-                        log: None,
-                        place: None,
-                    });
-                }
+                self.failures.extend(failure.clone().map(|failure| FailedStep {
+                    phase: *phase,
+                    subject: subject.clone(),
+                    failure,
+                    reason: reason.clone(),
+                    last_lines: Vec::new(),
+                    log: None,
+                }));
             }
             EventKind::Error { error: _, what, causes, last_lines, hints } => {
-                self.ended_by = Some(Failure {
+                self.ended_by = Some(Notice {
                     causes: causes.clone(),
                     last_lines: last_lines.clone(),
                     hints: hints.clone(),
-                    ..Failure::error(what)
+                    ..Notice::error(what)
                 });
             }
             EventKind::StepWarning { .. } => self.warnings += 1,
@@ -198,7 +194,7 @@ impl Summary {
     }
 
     /// Everything that failed, as it is told at the end.
-    pub fn tellings(&self) -> Vec<Failure> {
+    pub fn tellings(&self) -> Vec<Notice> {
         self.told().into_iter().map(|told| told.failure).collect()
     }
 
@@ -227,7 +223,7 @@ impl Summary {
         let of_base = |base: &missing::MissingBase<'_>| {
             base.telling(|pull, severity| {
                 let told = self.telling(pull, pull.phase.failure(&pull.subject));
-                Failure { severity: severity.unwrap_or(told.severity), ..told }
+                Notice { severity: severity.unwrap_or(told.severity), ..told }
             })
         };
         let mut tellings: Vec<Told<'_>> =
@@ -250,8 +246,8 @@ impl Summary {
             let mut by_phase: BTreeMap<Phase, Vec<&str>> = BTreeMap::new();
             for base in &bases {
                 match base.unasked() {
-                    Some(why) => unasked.entry(why).or_default().push(base.name),
-                    None => by_phase.entry(Phase::Prefetch).or_default().push(base.name),
+                    Some(why) => unasked.entry(why).or_default().push(&base.name),
+                    None => by_phase.entry(Phase::Prefetch).or_default().push(&base.name),
                 }
             }
             for failed in rest {
@@ -272,21 +268,20 @@ impl Summary {
         tellings
     }
 
-    fn telling(&self, failed: &FailedStep, what: String) -> Failure {
+    fn telling(&self, failed: &FailedStep, what: String) -> Notice {
         // A failed pull does not stop a run, unless the run says so by its exit code; a cache never does.
         let is_harmless = self.exit_code == Some(0)
             || failed.phase == Phase::Cache
             || (failed.phase == Phase::Prefetch && self.exit_code.is_some_and(|code| code != 13));
-        let severity = if is_harmless { FailureSeverity::Warning } else { FailureSeverity::Error };
-        let mut causes: Vec<String> = Vec::new();
-        let mut hints: Vec<String> = failed.log.iter().map(|log| format!("full log in {log}")).collect();
-        for line in failed.detail.lines().filter(|line| !line.trim().is_empty()) {
-            match line.strip_prefix("hint: ") {
-                Some(hint) => hints.push(hint.to_owned()),
-                None => causes.push(line.to_owned()),
-            }
+        let severity = if is_harmless { Severity::Warning } else { Severity::Error };
+        let log = failed.log.iter().map(|log| format!("full log in {log}"));
+        Notice {
+            severity,
+            what,
+            causes: failed.failure.causes.clone(),
+            last_lines: failed.last_lines.clone(),
+            hints: log.chain(failed.failure.hints.iter().cloned()).collect(),
         }
-        Failure { severity, what, causes, last_lines: failed.last_lines.clone(), hints }
     }
 }
 
@@ -296,7 +291,8 @@ fn alike<'a>(failures: &[&'a FailedStep]) -> Vec<Vec<&'a FailedStep>> {
     for failed in failures {
         let is_alike = |other: &FailedStep| {
             other.phase == failed.phase
-                && other.detail == failed.detail
+                && (&other.failure.causes, &other.failure.hints)
+                    == (&failed.failure.causes, &failed.failure.hints)
                 && (&other.log, &other.last_lines) == (&failed.log, &failed.last_lines)
         };
         match groups.iter_mut().find(|group| group.first().is_some_and(|other| is_alike(other))) {
@@ -379,9 +375,7 @@ mod tests {
 
     #[test]
     fn failed_pulls_warn_unless_they_are_what_failed_the_run() {
-        for (exit_code, severity) in
-            [(0, FailureSeverity::Warning), (3, FailureSeverity::Warning), (13, FailureSeverity::Error)]
-        {
+        for (exit_code, severity) in [(0, Severity::Warning), (3, Severity::Warning), (13, Severity::Error)] {
             let mut story = Story::new();
             story.fail(Phase::Prefetch, "redis:7", "i/o timeout\nconnection reset", &[]);
             story.end(Outcome::Failed, exit_code);

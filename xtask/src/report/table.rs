@@ -184,6 +184,7 @@ mod tests {
             log: None,
             error: None,
             place: None,
+            failure: None,
         }
     }
 
@@ -195,7 +196,9 @@ mod tests {
             subject: subject.to_owned(),
             outcome,
             why: String::new(),
+            reason: None,
             error: None,
+            failure: None,
         };
         let mut table = ImageTable::default();
         for kind in [

@@ -3,7 +3,9 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use crate::model::{ErrorKind, Event, EventKind, LogStream, Outcome, Phase, RunStats, StepId, Unit};
+use crate::model::{
+    ErrorKind, Event, EventKind, Failure, LogStream, Outcome, Phase, Reason, RunStats, StepId, Unit,
+};
 
 /// Makes events; the clock is set by hand.
 #[derive(Default)]
@@ -106,11 +108,13 @@ impl Story {
             log: None,
             error: None,
             place: None,
+            failure: None,
         })
     }
 
     pub fn fail(&mut self, phase: Phase, subject: &str, detail: &str, last_lines: &[&str]) -> &mut Self {
         let step = StepId::new(phase, subject);
+        let failure = failure(ErrorKind::BuildFailed, phase, subject, detail);
         let log =
             (phase == Phase::Build).then(|| format!("target/xtask/runs/8d2/logs/{}.log", step.file_stem()));
         self.tell(EventKind::StepFinished {
@@ -119,19 +123,37 @@ impl Story {
             subject: subject.to_owned(),
             outcome: Outcome::Failed,
             took: 2000,
-            detail: detail.to_owned(),
+            detail: failure.causes.join("\n"),
             size: None,
             last_lines: last_lines.iter().map(|&line| line.to_owned()).collect(),
             log,
             error: Some(ErrorKind::BuildFailed),
-            place: detail.split_once(": `RUN").map(|(place, _)| place.to_owned()),
+            place: failure.place.clone(),
+            failure: Some(failure),
         })
     }
 
     pub fn skip(&mut self, phase: Phase, subject: &str, outcome: Outcome, why: &str) -> &mut Self {
-        let (subject, why) = (subject.to_owned(), why.to_owned());
         let error = (outcome == Outcome::Failed).then_some(ErrorKind::NotHere);
-        self.tell(EventKind::StepSkipped { phase, subject, outcome, why, error })
+        let failure = error.map(|kind| failure(kind, phase, subject, why));
+        let (subject, why) = (subject.to_owned(), why.to_owned());
+        self.tell(EventKind::StepSkipped { phase, subject, outcome, why, reason: None, error, failure })
+    }
+
+    /// What a plan leaves out.
+    pub fn leave_out(&mut self, phase: Phase, subject: &str, reason: Reason) -> &mut Self {
+        let (outcome, failure) = (reason.outcome(), reason.failure(phase, subject));
+        let (subject, why, error) =
+            (subject.to_owned(), reason.to_string(), failure.as_ref().map(|f| f.kind));
+        self.tell(EventKind::StepSkipped {
+            phase,
+            subject,
+            outcome,
+            why,
+            reason: Some(reason),
+            error,
+            failure,
+        })
     }
 
     pub fn end(&mut self, outcome: Outcome, exit_code: u8) -> &mut Self {
@@ -309,5 +331,17 @@ impl io::Write for Paper {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A failure as a text has it: a line for each cause, and one that begins with `hint: ` for each hint.
+fn failure(kind: ErrorKind, phase: Phase, subject: &str, text: &str) -> Failure {
+    let (hints, causes): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
+    Failure {
+        kind,
+        what: phase.failure(subject),
+        place: text.split_once(": `RUN").map(|(place, _)| place.to_owned()),
+        causes: causes.into_iter().map(str::to_owned).collect(),
+        hints: hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()).collect(),
     }
 }

@@ -214,10 +214,7 @@ async fn example(kind: ErrorKind) -> Option<String> {
         }
         Source::Step(phase, subject, error) => {
             assert_eq!(error.kind(phase), kind, "{error}");
-            let last_lines = match &error {
-                StepError::Build(EngineError::BuildFailed { last_lines, .. }, _) => last_lines.clone(),
-                _ => Vec::new(),
-            };
+            let failure = error.failure(phase, subject);
             let log =
                 (phase == Phase::Build).then(|| format!("target/xtask/runs/8d2/logs/build-{subject}.log"));
             let told = EventKind::StepFinished {
@@ -226,19 +223,23 @@ async fn example(kind: ErrorKind) -> Option<String> {
                 subject: subject.to_owned(),
                 outcome: Outcome::Failed,
                 took: 1,
-                detail: error.hint().map_or(error.to_string(), |hint| format!("{error}\nhint: {hint}")),
+                detail: error.to_string(),
                 size: None,
-                last_lines,
+                last_lines: error.last_lines(),
                 log,
                 error: Some(kind),
-                place: None,
+                place: failure.place.clone(),
+                failure: Some(failure),
             };
             Some(screen(told, kind.code()))
         }
         Source::Reason(phase, subject, why) => {
-            assert_eq!((why.kind(phase), why.outcome()), (kind, Outcome::Failed), "{why}");
+            let failure = why.failure(phase, subject);
+            let error = failure.as_ref().map(|failure| failure.kind);
+            assert_eq!((error, why.outcome()), (Some(kind), Outcome::Failed), "{why}");
             let (subject, outcome, text) = (subject.to_owned(), Outcome::Failed, why.to_string());
-            let told = EventKind::StepSkipped { phase, subject, outcome, why: text, error: Some(kind) };
+            let reason = Some(why);
+            let told = EventKind::StepSkipped { phase, subject, outcome, why: text, reason, error, failure };
             Some(screen(told, kind.code()))
         }
         Source::Run { fixture, words } => {

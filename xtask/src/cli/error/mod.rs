@@ -13,14 +13,14 @@ use crate::events::Emitter;
 use crate::events::secrets::Secrets;
 use crate::model::{Diagnostic, EventKind, Severity};
 pub use crate::model::{ErrorKind, ExitCode};
-use crate::report::failure::{Failure, FailureSeverity};
+use crate::report::notice::Notice;
 
 /// Why the program ends without having done what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
     /// None when people were told already.
-    failure: Option<Failure>,
+    failure: Option<Notice>,
 }
 
 /// What goes wrong where commands are wired together.
@@ -29,7 +29,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error that still has to be told. `what` says what could not be done.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, failure: Some(Failure::error(what)) }
+        Self { kind, failure: Some(Notice::error(what)) }
     }
 
     /// Only a kind, which gives the exit code: the run's own screen has told the rest.
@@ -97,7 +97,7 @@ impl Error {
     }
 
     /// What people have to be told, without secrets; none if they were told already.
-    pub fn telling(&self, secrets: &Secrets) -> Option<Failure> {
+    pub fn telling(&self, secrets: &Secrets) -> Option<Notice> {
         let mut failure = self.failure.clone()?;
         let texts = std::iter::once(&mut failure.what)
             .chain(&mut failure.causes)
@@ -122,9 +122,9 @@ impl Error {
     }
 
     /// The same as something that the command could go on without.
-    pub fn as_warning(&self, secrets: &Secrets) -> Option<Failure> {
+    pub fn as_warning(&self, secrets: &Secrets) -> Option<Notice> {
         let failure = self.telling(secrets)?;
-        Some(Failure { severity: FailureSeverity::Warning, ..failure })
+        Some(Notice { severity: Severity::Warning, ..failure })
     }
 
     fn because_of_sources(mut self, error: &dyn std::error::Error) -> Self {
@@ -144,7 +144,7 @@ impl Error {
     }
 }
 
-fn event(error: ErrorKind, failure: Failure) -> EventKind {
-    let Failure { severity: _, what, causes, last_lines, hints } = failure;
+fn event(error: ErrorKind, failure: Notice) -> EventKind {
+    let Notice { severity: _, what, causes, last_lines, hints } = failure;
     EventKind::Error { error, what, causes, last_lines, hints }
 }

@@ -20,8 +20,8 @@ pub enum Pulls {
 
 impl Failures {
     /// Those of a run.
-    pub fn of(failures: &[(Phase, ErrorKind)]) -> Self {
-        Self(failures.to_vec())
+    pub fn of(failures: impl IntoIterator<Item = (Phase, ErrorKind)>) -> Self {
+        Self(failures.into_iter().collect())
     }
 
     /// All but those of one phase.
@@ -97,7 +97,8 @@ mod tests {
             (&[(Phase::Confirm, Kind::DigestMismatch), (build, Kind::BuildFailed)], 14, 14),
             (&[(Phase::Alias, Kind::SourceInvalid)], 0, 11),
         ] {
-            let codes = [Pulls::Warn, Pulls::Count].map(|pulls| Failures::of(failed).code(pulls).number());
+            let codes = [Pulls::Warn, Pulls::Count]
+                .map(|pulls| Failures::of(failed.iter().copied()).code(pulls).number());
             assert_eq!(codes, [warn, count], "{failed:?}");
         }
     }

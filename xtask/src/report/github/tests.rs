@@ -90,7 +90,7 @@ fn errors_outside_of_runs_have_a_place_if_they_name_one() {
         ("cannot reach: it", "::error title="),
         ("no engine", "::error title="),
     ] {
-        let told = telling(&Failure::error(what));
+        let told = telling(&Notice::error(what));
         assert!(told.starts_with(expect), "{told}");
     }
 }

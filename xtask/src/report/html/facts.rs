@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lanes::{Link, Span, Stop, critical_path, longest_chain};
 use super::material::{Material, PlanRecord};
-use crate::model::{Event, EventKind, Outcome, Phase, StepId};
+use crate::model::{Event, EventKind, Failure, Outcome, Phase, StepId};
 use crate::report::summary::Summary;
 
 /// How something ended, worst first. The page's classes and signs have these names.
@@ -80,6 +80,8 @@ pub struct Step {
     pub last_lines: Vec<String>,
     /// Its log, relative to the root.
     pub log: Option<String>,
+    /// Why it failed, where it did.
+    pub failure: Option<Failure>,
     /// What its instructions did; the page has them stage by stage.
     #[serde(skip_serializing)]
     pub parts: Vec<Part>,
@@ -100,6 +102,7 @@ impl Step {
             size: None,
             last_lines: Vec::new(),
             log: None,
+            failure: None,
             parts: Vec::new(),
         }
     }
@@ -258,6 +261,7 @@ impl Facts {
             size,
             last_lines,
             log,
+            failure,
             ..
         } = &event.kind
         else {
@@ -276,6 +280,7 @@ impl Facts {
         known.size = *size;
         known.last_lines.clone_from(last_lines);
         known.log.clone_from(log);
+        known.failure.clone_from(failure);
     }
 
     fn note(&mut self, at: u64, kind: &'static str, step: Option<&StepId>, text: String) {

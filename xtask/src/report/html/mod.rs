@@ -29,9 +29,8 @@ use self::images::{Base, Image};
 use self::material::{Material, Tail};
 use self::render::{MAX_TEXT, percent, percentage, time};
 use self::timeline::Timeline;
-use super::failure::FailureSeverity;
 use super::summary::Told;
-use crate::model::{Outcome, Phase};
+use crate::model::{Outcome, Phase, Severity};
 
 /// The name of the page in a run's folder.
 pub const PAGE: &str = "report.html";
@@ -270,8 +269,8 @@ fn failed<'a>(Told { failure, steps }: &Told<'a>) -> Failed<'a> {
     let subjects: Vec<&str> = steps.iter().map(|step| step.subject.as_str()).collect();
     Failed {
         state: match failure.severity {
-            FailureSeverity::Error => State::Failed,
-            FailureSeverity::Warning => State::Skipped,
+            Severity::Error => State::Failed,
+            Severity::Warning => State::Skipped,
         },
         what: failure.what.clone(),
         causes: failure.causes.join("\n"),

@@ -153,16 +153,20 @@ fn band(facts: &Facts, phase: Phase, whole: u64, places: &Places<'_>) -> Band {
     let pieces = pieces(facts, phase, whole);
     let spans: Vec<Span> = pieces.iter().map(|piece| piece.span).collect();
     let lanes = lanes(&spans);
+    // How far bars and names reach in each lane, in percent.
+    let mut reached = vec![0.0; lanes.iter().max().map_or(0, |last| last + 1)];
+    // Pieces come in the order in which they began.
     let bar = |(n, piece): (usize, Piece<'_>)| {
-        let beside = || lanes.iter().zip(&spans).filter(|(lane, _)| **lane == lanes[n]).map(|(_, span)| span);
-        let after = beside().map(|span| span.began).filter(|began| *began >= spans[n].ended).min();
-        let before = beside().map(|span| span.ended).filter(|ended| *ended <= spans[n].began).max();
+        let beside = lanes.iter().zip(&spans).filter(|(lane, _)| **lane == lanes[n]).map(|(_, span)| span);
+        let after = beside.map(|span| span.began).filter(|began| *began >= spans[n].ended).min();
         let address = match piece.steps[..] {
             [step] => places.get(step.subject.as_str()).map(|&place| place.to_owned()),
             _ => Some(format!("phase-{phase}")),
         };
-        let free = Span { began: before.unwrap_or(0), ended: after.unwrap_or(whole) };
-        piece.bar(free, whole, lanes[n] * LANE + 3, address)
+        let free = (reached[lanes[n]], percent(after.unwrap_or(whole), whole));
+        let (bar, reach) = piece.bar(free, whole, lanes[n] * LANE + 3, address);
+        reached[lanes[n]] = reach;
+        bar
     };
     Band {
         title: phase.title(),
@@ -207,12 +211,11 @@ fn pieces(facts: &Facts, phase: Phase, whole: u64) -> Vec<Piece<'_>> {
 }
 
 impl Piece<'_> {
-    /// As it is drawn; `free` is what no other bar of its lane takes.
-    fn bar(self, free: Span, whole: u64, y: usize, address: Option<String>) -> Bar {
+    /// As it is drawn, and how far that reaches. `free` is what nothing else in its lane takes. All in percent.
+    fn bar(self, free: (f64, f64), whole: u64, y: usize, address: Option<String>) -> (Bar, f64) {
         let x = percent(self.span.began, whole).min(100.0 - THINNEST);
         let width = percent(self.span.length(), whole).max(THINNEST).min(100.0 - x);
-        let room_after = percent(free.ended.saturating_sub(self.span.ended), whole);
-        let room_before = percent(self.span.began.saturating_sub(free.began), whole);
+        let (room_before, room_after) = (x - free.0, free.1 - (x + width));
         let full = match self.steps[..] {
             [step] => step.subject.clone(),
             _ => counted(self.steps.len(), "short step"),
@@ -228,7 +231,9 @@ impl Piece<'_> {
             () if room <= room_before => named("before", x - 0.4, name),
             () => None,
         };
-        Bar {
+        let is_after = name.as_ref().is_some_and(|name| name.place == "after");
+        let reach = x + width + if is_after { room } else { 0.0 };
+        let bar = Bar {
             // Many are one bar only where all of them went well.
             state: self.steps.first().map_or(State::Done, |step| step.state),
             critical: self.steps.iter().any(|step| step.critical),
@@ -239,7 +244,8 @@ impl Piece<'_> {
             width: percentage(width),
             height: BAR,
             name,
-        }
+        };
+        (bar, reach)
     }
 
     fn title(&self) -> String {
@@ -277,6 +283,21 @@ mod tests {
         }
         assert_eq!(moment(1_400, 2_000), "1.4s");
         assert_eq!(moment(102_000, 200_000), "01:42");
+    }
+
+    #[test]
+    fn two_names_never_share_a_gap() {
+        let mut story = Story::new();
+        story.begin(2, 0).phase(Phase::Build, 1, 2, 0);
+        // Both are too narrow for their names, and on the right of the second nothing is free.
+        for (subject, began, ended) in [("golinks-api", 80, 81), ("golinks-namer", 95, 100)] {
+            story.at(began).start(Phase::Build, subject, "not built yet");
+            story.at(ended).finish(Phase::Build, subject, (ended - began) * 1000, None, "");
+        }
+        let facts = Facts::of(&Material { events: story.events, ..Material::default() });
+        let bars = timeline(&facts, &Places::default()).bands.into_iter().flat_map(|band| band.bars);
+        let names: Vec<_> = bars.map(|bar| bar.name.map(|name| name.place)).collect();
+        assert_eq!(names, [Some("after"), None]);
     }
 
     #[test]

@@ -126,6 +126,7 @@ fn cancelled_runs_say_what_was_done() {
         log: None,
         error: None,
         place: None,
+        failure: None,
     });
     story.skip(Phase::Build, "web", Outcome::Cancelled, "the run was stopped").end(Outcome::Cancelled, 130);
     insta::assert_snapshot!(screen(&story.events, Verbosity::Normal, Colour::No), @"

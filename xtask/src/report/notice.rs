@@ -4,15 +4,16 @@ use super::line::LOG_COLUMNS;
 use super::resolve::Colour;
 use super::text::{Style, cut, neutralise, paint};
 use crate::events::excerpt::around;
+use crate::model::Severity;
 
 /// What was printed is cut to a line each; the log has all of it.
 const MAX_COLUMNS: usize = LOG_COLUMNS - 4;
 
 /// Something that went wrong, ready to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// How bad it is.
-    pub severity: FailureSeverity,
+pub struct Notice {
+    /// Whether it fails the run, or the run goes on without it.
+    pub severity: Severity,
     /// What could not be done.
     pub what: String,
     /// Why, from the outermost cause to the innermost.
@@ -23,20 +24,11 @@ pub struct Failure {
     pub hints: Vec<String>,
 }
 
-/// Whether a failure fails the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureSeverity {
-    /// It does.
-    Error,
-    /// The run goes on without it.
-    Warning,
-}
-
-impl Failure {
+impl Notice {
     /// An error without causes or hints.
     pub fn error(what: impl Into<String>) -> Self {
         Self {
-            severity: FailureSeverity::Error,
+            severity: Severity::Error,
             what: what.into(),
             causes: Vec::new(),
             last_lines: Vec::new(),
@@ -47,8 +39,8 @@ impl Failure {
     /// The lines of the screen, without newlines at their ends.
     pub fn lines(&self, colour: Colour) -> Vec<String> {
         let (style, label) = match self.severity {
-            FailureSeverity::Error => (Style::Bad, "error:"),
-            FailureSeverity::Warning => (Style::Warning, "warning:"),
+            Severity::Error => (Style::Bad, "error:"),
+            Severity::Warning => (Style::Warning, "warning:"),
         };
         let mut lines = vec![format!("{} {}", paint(colour, style, label), neutralise(&self.what))];
         for cause in &self.causes {
@@ -77,17 +69,17 @@ mod tests {
 
     #[test]
     fn a_line_without_end_fills_no_screen() {
-        let failure = Failure { last_lines: vec!["x".repeat(65_536)], ..Failure::error("y") };
+        let failure = Notice { last_lines: vec!["x".repeat(65_536)], ..Notice::error("y") };
         assert!(failure.lines(Colour::No).iter().all(|line| line.len() < MAX_COLUMNS + 10));
     }
 
     #[test]
     fn reads_as_drawn() {
-        let failure = Failure {
+        let failure = Notice {
             causes: vec!["src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1".to_owned()],
             last_lines: vec!["\x1b[31mnpm ERR!\x1b[0m code ENOTFOUND".to_owned()],
             hints: vec!["full log in target/xtask/runs/8d2/logs/build-frontend.log".to_owned()],
-            ..Failure::error("cannot build image `frontend`")
+            ..Notice::error("cannot build image `frontend`")
         };
         insta::assert_snapshot!(failure.lines(Colour::No).join("\n"), @"
         error: cannot build image `frontend`
