@@ -428,7 +428,7 @@ pub fn is_temporary(name: &Reference) -> bool {
 
 /// Names that killed runs left: nobody listens where they say.
 async fn remove_leftovers(engine: &AnyEngine) {
-    let Ok(observed) = engine.observe().await else { return };
+    let Ok(observed) = engine.observe_names(&[format!("127.0.0.1:*/{REPOSITORY}*")]).await else { return };
     for name in observed.images().iter().flat_map(|image| &image.names) {
         if is_temporary(name) && tokio::net::TcpStream::connect(name.domain()).await.is_err() {
             // It does no harm where it is.
@@ -492,4 +492,32 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, FetchError> {
     let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
     done.flatten().map_err(|source| FetchError::Store { subject: subject.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{FakeEngine, fake_image};
+
+    #[tokio::test]
+    async fn names_that_killed_runs_left_are_removed_and_those_in_use_stay() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let in_use = listener.local_addr().unwrap();
+        let gone = {
+            let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            closed.local_addr().unwrap()
+        };
+        let names = [
+            "a:1".to_owned(),
+            format!("{gone}/a:1"),
+            format!("{in_use}/{REPOSITORY}1-0:1"),
+            format!("{gone}/{REPOSITORY}2-0:1"),
+        ];
+        let names = names.map(|name| name.parse::<Reference>().unwrap());
+        let fake = FakeEngine::new();
+        fake.store(fake_image("a", &names.each_ref()));
+        let engine: AnyEngine = fake.into();
+        remove_leftovers(&engine).await;
+        assert_eq!(engine.observe().await.unwrap().images()[0].names, names[..3]);
+    }
 }

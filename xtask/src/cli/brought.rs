@@ -2,7 +2,7 @@
 //!
 //! A listing does not tell it, so an engine is asked for each image once, and what it told is remembered by the image's ID,
 //! which says all that is in it. What a name stood for is remembered too: reading the tree begins before the engine has
-//! answered, and goes on without one.
+//! answered, and goes on without one. So are the names to list images by: they are asked for while the tree is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ struct Told {
     images: BTreeMap<ImageId, Option<ToldImage>>,
     /// Which image a name stood for.
     names: BTreeMap<Reference, ImageId>,
+    /// By which names the images of this tree are listed, where a list of all takes an engine long.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    listed: BTreeSet<String>,
 }
 
 /// One image.
@@ -116,6 +119,20 @@ impl Remembered {
             ((*name).clone(), told.unwrap_or(Brought::Unknown))
         };
         names.iter().map(brought).filter(|(_, brought)| is_told(brought)).collect()
+    }
+
+    /// The names to list images by; none where all are listed.
+    pub(super) fn listed(&self) -> &BTreeSet<String> {
+        &self.told.listed
+    }
+
+    /// By which names the next run is to list images.
+    pub(super) fn list(&mut self, names: BTreeSet<String>) {
+        if self.told.listed != names {
+            self.told.listed = names;
+            // A convenience: without it all images are listed.
+            let _ = self.save();
+        }
     }
 
     fn save(&self) -> std::io::Result<()> {

@@ -11,55 +11,118 @@ use super::{interrupt, locked, moved, secret_args, sinks};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::execute;
 use crate::execute::scheduler::is_success;
-use crate::model::{Digest, ImageName, NetworkVerdict, Observed, Phase, Plan, StepKind};
+use crate::model::{Digest, ImageName, ImageState, NetworkVerdict, Observed, Phase, Plan, StepKind};
 use crate::plan::{self, Facts, Planned, Renewal, Request, alias};
 use crate::read::tree;
 
+/// Looks, and plans without doing anything. What is seen at a glance is enough where nothing is to be done.
+pub(super) async fn look(session: &Session, request: &Request) -> Result<(World, Planned), Error> {
+    if may_be_settled(session, request)
+        && let Some(world) = session.glance().await?
+    {
+        if !world.observed.is_partial() {
+            let planned = plan(session, &world, request).await?;
+            return Ok((world, planned));
+        }
+        if let Some(planned) = settled(session, &world, request) {
+            warn_of_skips(session, &world, request);
+            return Ok((world, planned));
+        }
+    }
+    let world = session.look().await?;
+    let planned = plan(session, &world, request).await?;
+    Ok((world, planned))
+}
+
+/// Whether there may be nothing to do.
+fn may_be_settled(session: &Session, request: &Request) -> bool {
+    let always_looks_further =
+        [Phase::Keep, Phase::Cache, Phase::Push].iter().any(|phase| request.has(*phase));
+    request.has(Phase::Verify)
+        && request.renew == Renewal::No
+        && !always_looks_further
+        && !session.config.force
+}
+
+/// The plan for a part of the store, if all is as it should be. Of anything else a part tells nothing: what is not in it
+/// may be in the store all the same.
+fn settled(session: &Session, world: &World, request: &Request) -> Option<Planned> {
+    let selected = selected(session, world, request).ok()?;
+    let planned = offhand(session, world, request, &selected)?;
+    let mut chosen = planned.assessments.iter().filter(|found| selected.contains(&found.name));
+    (is_satisfied(&planned.plan) && chosen.all(|found| found.state == ImageState::UpToDate))
+        .then_some(planned)
+}
+
 /// Plans without doing anything.
 pub(super) async fn plan(session: &Session, world: &World, request: &Request) -> Result<Planned, Error> {
+    let selected = selected(session, world, request)?;
+    warn_of_skips(session, world, request);
+    if let Some(planned) = offhand(session, world, request, &selected) {
+        return Ok(planned);
+    }
+    let make = |request: &Request, network: &NetworkVerdict| {
+        make_plan(session, world, &world.observed, request, &selected, Some(network))
+    };
+    let verdict = session.network(world, &session.registry()).await;
+    if request.renew == Renewal::IfMoved {
+        let tags = moved::ask(session, world, request, &selected, verdict.network).await;
+        let request = Request { tags, ..request.clone() };
+        return Ok(make(&request, &verdict));
+    }
+    Ok(make(request, &verdict))
+}
+
+/// The images that a request is about.
+///
+/// # Errors
+/// What cannot be planned at all.
+fn selected(session: &Session, world: &World, request: &Request) -> Result<BTreeSet<ImageName>, Error> {
     world.refuse_name_as_tag(request)?;
     locked::require(session, world, request)?;
     if request.renew == Renewal::IfMoved {
         moved::refuse(session)?;
     }
-    let selected = if request.references_only {
-        BTreeSet::new()
+    if request.references_only {
+        Ok(BTreeSet::new())
     } else if !request.needs_engine() {
         // Files are everybody's: a tree without images has them too.
-        world.tree.all()
+        Ok(world.tree.all())
     } else {
-        for os in world.unknown_skips(request) {
-            let source = request.skip_source.as_deref().unwrap_or_default();
-            session.warn(&format!("{source} leaves out `{os}`, and there is no such system"));
-        }
-        world.select(request)?
-    };
-    let make = |request: &Request, network: Option<&NetworkVerdict>| {
-        make_plan(session, world, &world.observed, request, &selected, network)
-    };
+        world.select(request)
+    }
+}
+
+fn warn_of_skips(session: &Session, world: &World, request: &Request) {
+    if request.references_only || !request.needs_engine() {
+        return;
+    }
+    for os in world.unknown_skips(request) {
+        let source = request.skip_source.as_deref().unwrap_or_default();
+        session.warn(&format!("{source} leaves out `{os}`, and there is no such system"));
+    }
+}
+
+/// The plan, if nobody has to be probed for it: where it asks nobody, and where all is as it should be.
+fn offhand(
+    session: &Session,
+    world: &World,
+    request: &Request,
+    selected: &BTreeSet<ImageName>,
+) -> Option<Planned> {
+    let make = |network| make_plan(session, world, &world.observed, request, selected, network);
     // A name without a registry is one of docker.io, which depends on the network too.
     let names_public =
         request.has(Phase::Push) && session.config.registry.is_none() && !session.config.offline;
     if !(request.asks_network() || names_public) {
-        return Ok(make(request, None));
+        return Some(make(None));
     }
-    // Where all is as it should be nobody is asked, so nobody is probed either.
-    if request.has(Phase::Build)
-        && request.renew == Renewal::No
-        && let Some(verdict) = session.last_network(world)
-    {
-        let planned = make(request, Some(&verdict));
-        if is_satisfied(&planned.plan) {
-            return Ok(planned);
-        }
+    if !request.has(Phase::Build) || request.renew != Renewal::No {
+        return None;
     }
-    let verdict = session.network(world, &session.registry()).await;
-    if request.renew == Renewal::IfMoved {
-        let tags = moved::ask(session, world, request, &selected, verdict.network).await;
-        let request = Request { tags, ..request.clone() };
-        return Ok(make(&request, Some(&verdict)));
-    }
-    Ok(make(request, Some(&verdict)))
+    let planned = make(Some(&session.last_network(world)?));
+    let is_given = session.config.network.is_some() || session.config.offline;
+    (is_given || is_satisfied(&planned.plan)).then_some(planned)
 }
 
 /// Plans for a store as it is now.
@@ -91,12 +154,7 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
 async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, Error> {
     let changes_things = !request.dry_run && !request.check;
     let _lock = if changes_things { session.lock().await? } else { None };
-    let looked = async {
-        let world = session.look().await?;
-        let planned = plan(session, &world, request).await?;
-        Ok::<_, Error>((world, planned))
-    };
-    let Some(looked) = interrupt::or_interrupted(looked).await else {
+    let Some(looked) = interrupt::or_interrupted(look(session, request)).await else {
         return Err(Error::told(ErrorKind::Interrupted));
     };
     let (world, planned) = looked?;

@@ -21,7 +21,6 @@ use crate::settings::{Layer, parse_build_arg};
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.pulling.over(args.building.over(args.tagged.layer())));
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
-    let world = session.look().await?;
     let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
         phases.push(Phase::Push);
@@ -34,7 +33,15 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
-    let planned = pipeline::plan(&session, &world, &request).await?;
+    let (world, planned) = match args.format {
+        // Which digests an image has is told by a list of all.
+        PlanFormat::Bake => {
+            let world = session.look().await?;
+            let planned = pipeline::plan(&session, &world, &request).await?;
+            (world, planned)
+        }
+        PlanFormat::Text | PlanFormat::Json | PlanFormat::Dot => pipeline::look(&session, &request).await?,
+    };
     session.tell_warnings();
     let document =
         |inputs| pipeline::hidden(&session, pipeline::foreseeing(&session, &world, &planned, inputs));
@@ -53,13 +60,12 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
 pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.tagged.layer());
     let session = Session::open(typed, layer, &args.naming.build_arg)?;
-    let world = session.look().await?;
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
     // To see how things stand, images are looked at as `verify` does; nothing is planned for them.
     let tag_of = args.tagged.word_of("status");
     let request = Request { only, skip: args.selection.skip, tag_of, ..Request::of(&[Phase::Verify]) };
-    let planned = pipeline::plan(&session, &world, &request).await?;
+    let (world, planned) = pipeline::look(&session, &request).await?;
     session.tell_warnings();
     let code = world
         .tree

@@ -28,17 +28,36 @@ use crate::settings::{Config, ConfigError};
 impl Session {
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.
     pub async fn look(&self) -> Result<World, Error> {
+        self.look_with(Remembered::load(&self.config.root), &[]).await
+    }
+
+    /// The same, of the store only what the tree named last time: a list of all that containerd keeps takes an engine
+    /// long. None where the store lists all as quickly, and where the tree names more by now.
+    pub async fn glance(&self) -> Result<Option<World>, Error> {
+        let remembered = Remembered::load(&self.config.root);
+        let asked = remembered.listed().clone();
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        let patterns: Vec<String> = asked.iter().cloned().collect();
+        let world = self.look_with(remembered, &patterns).await?;
+        let is_enough = !world.observed.is_partial()
+            || (world.observed.has_manifests() && self.listed_names(&world.tree.graph).is_subset(&asked));
+        Ok(is_enough.then_some(world))
+    }
+
+    /// All that matches the patterns; without any, all that there is.
+    async fn look_with(&self, mut remembered: Remembered, patterns: &[String]) -> Result<World, Error> {
         let store = async {
-            match self.connect().await {
-                Ok(engine) => match patiently(engine.observe(), &|slow: String| self.warn(&slow)).await {
-                    Ok(observed) => Ok((engine, observed)),
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            }
+            let engine = self.connect().await?;
+            let slow = |slow: String| self.warn(&slow);
+            let observed = match patterns {
+                [] => patiently(engine.observe(), &slow).await?,
+                _ => patiently(engine.observe_names(patterns), &slow).await?,
+            };
+            Ok((engine, observed))
         };
         let guess = Platform::local();
-        let mut remembered = Remembered::load(&self.config.root);
         let mut external = remembered.guess();
         let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
         let mut files = files?;
@@ -63,6 +82,10 @@ impl Session {
         let Reading { sync, render, mut tree, .. } = files;
         self.suit(&mut tree, &engine, &observed).await;
         if let Ok(engine) = &engine {
+            if !observed.is_partial() {
+                let is_slow = observed.has_manifests();
+                remembered.list(if is_slow { self.listed_names(&tree.graph) } else { BTreeSet::new() });
+            }
             let bases = self.bases(tree.graph.images());
             foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
         }
@@ -135,6 +158,12 @@ impl Session {
         observed: &mut Observed,
         remembered: &mut Remembered,
     ) -> Triggers {
+        let external = self.external_names(graph);
+        remembered.learn(engine, observed, &external.iter().collect(), graph.upstreams()).await
+    }
+
+    /// The external images of a tree, under each name by which one may be here.
+    fn external_names(&self, graph: &ImageGraph) -> BTreeSet<Reference> {
         let named: BTreeSet<&Reference> = graph.images().iter().flat_map(prefetched).collect();
         let rules = self.config.alias_rules();
         let originals = Originals::new(rules, named.iter().copied()).beside(graph.upstreams());
@@ -142,9 +171,21 @@ impl Session {
             let AliasNames { original, localhost, internal } = rules.names_of(&originals.original_of(name));
             [Some(original), localhost, internal].into_iter().flatten()
         });
-        let aliases: BTreeSet<Reference> = aliases.collect();
-        let names = named.iter().copied().chain(&aliases).collect();
-        remembered.learn(engine, observed, &names, graph.upstreams()).await
+        named.iter().copied().cloned().chain(aliases).collect()
+    }
+
+    /// By which names a run with nothing to do finds all that it looks for.
+    fn listed_names(&self, graph: &ImageGraph) -> BTreeSet<String> {
+        let external = self.external_names(graph);
+        let twins = external.iter().filter_map(|name| graph.upstreams().twin_of(name));
+        let bases = self.bases(graph.images());
+        let external = external.iter().chain(twins).chain(bases.iter().map(|(name, _)| name));
+        // What is pinned may be here as pulled by its digest, by its tag alone, or as loaded.
+        let forms = external.flat_map(|name| {
+            [Some(name.clone()), name.without_tag(), name.without_digest(), name.stand_in()]
+        });
+        let own = graph.images().iter().flat_map(Image::names).cloned();
+        forms.flatten().chain(own).map(|name| name.familiar()).collect()
     }
 
     fn places(&self) -> Places {

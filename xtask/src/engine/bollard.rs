@@ -141,7 +141,13 @@ impl DockerEngine {
 impl Engine for DockerEngine {
     async fn observe(&self) -> Result<Observed, EngineError> {
         self.fit_to_ask()?;
-        observe::observe(self).await
+        observe::observe(self, None).await
+    }
+
+    async fn observe_names(&self, patterns: &[String]) -> Result<Observed, EngineError> {
+        self.fit_to_ask()?;
+        // podman compares patterns in a way of its own.
+        observe::observe(self, Some(patterns).filter(|_| !self.podman)).await
     }
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {

@@ -6,6 +6,7 @@
 mod builder;
 mod containers;
 mod content;
+mod listing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -17,8 +18,8 @@ use sha2::{Digest as _, Sha256};
 use self::content::Content;
 use super::{ByteStream, Engine, EngineError, Loaded, OnProgress, Progress};
 use crate::model::{
-    BuildSpec, Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails,
-    ImageId, LocalImage, LogStream, Observed, Platform, Reference, Unit,
+    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
+    LocalImage, LogStream, Observed, Platform, Reference, Unit,
 };
 
 pub use containers::FakeBehaviour;
@@ -152,7 +153,7 @@ impl FakeEngine {
 
     /// Lets the `nth` call (from 1) of a verb on a subject go wrong. The subject is a reference in its familiar
     /// form, for builds the image's name, for containers the reference that they run, for `containers` the label,
-    /// for `observe` empty.
+    /// for `observe` the patterns of names.
     pub fn script(&self, verb: Verb, subject: &str, nth: usize, fault: Fault) {
         self.state().faults.push(Script { verb, subject: subject.to_owned(), nth, fault });
     }
@@ -264,16 +265,12 @@ impl State {
 impl Engine for FakeEngine {
     async fn observe(&self) -> Result<Observed, EngineError> {
         self.enter(Verb::Observe, String::new()).await?;
-        let capabilities = Capabilities {
-            name: "fake".to_owned(),
-            version: "1.0".to_owned(),
-            api: (1, 41),
-            buildkit: true,
-            platform: Platform::local(),
-        };
-        // A listing knows neither.
-        let listed = |image: &LocalImage| LocalImage { platform: None, identity: None, ..image.clone() };
-        Ok(Observed::new(capabilities, self.state().images.iter().map(listed).collect()))
+        Ok(Observed::new(listing::capabilities(), self.state().listed()))
+    }
+
+    async fn observe_names(&self, patterns: &[String]) -> Result<Observed, EngineError> {
+        self.enter(Verb::Observe, patterns.join(" ")).await?;
+        Ok(Observed::of_some_names(listing::capabilities(), self.state().listed_as(patterns)))
     }
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {

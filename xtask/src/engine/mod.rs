@@ -92,6 +92,13 @@ pub trait Engine: Send + Sync {
     /// The store and the engine's abilities, in a fixed number of calls whatever the store holds.
     fn observe(&self) -> impl Future<Output = Result<Observed, EngineError>> + Send;
 
+    /// The same of images and names that match one of these patterns, as `docker images --filter reference=` takes them.
+    /// An engine that reads patterns in its own way gives all.
+    fn observe_names(
+        &self,
+        patterns: &[String],
+    ) -> impl Future<Output = Result<Observed, EngineError>> + Send;
+
     /// One image, with its platform; none when the store lacks it.
     fn inspect(
         &self,
@@ -304,6 +311,13 @@ impl Engine for AnyEngine {
         match self {
             Self::Docker(engine) => engine.observe().await,
             Self::Fake(engine) => engine.observe().await,
+        }
+    }
+
+    async fn observe_names(&self, patterns: &[String]) -> Result<Observed, EngineError> {
+        match self {
+            Self::Docker(engine) => engine.observe_names(patterns).await,
+            Self::Fake(engine) => engine.observe_names(patterns).await,
         }
     }
 

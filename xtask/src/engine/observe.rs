@@ -3,6 +3,7 @@
 //! A fingerprint of ours is a label, and labels come with the listing. Platforms do not (before API 1.48), so
 //! they stay unknown here; `inspect` knows them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
@@ -20,20 +21,27 @@ const BUILDKIT_SINCE: (u32, u32) = (1, 39);
 const MORE_LISTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Asks for the version and for the images, and for nothing else.
-pub(super) async fn observe(engine: &DockerEngine) -> Result<Observed, EngineError> {
-    let (version, images) = tokio::try_join!(engine.docker.version(), list(engine))
+/// Asks for the version and for the images, all or those with names that match a pattern, and for nothing else.
+pub(super) async fn observe(
+    engine: &DockerEngine,
+    patterns: Option<&[String]>,
+) -> Result<Observed, EngineError> {
+    let (version, images) = tokio::try_join!(engine.docker.version(), list(engine, patterns))
         .map_err(|error| engine.error(error, "the list of images"))?;
-    Ok(Observed::new(
-        capabilities(version, engine.podman),
-        images.into_iter().filter_map(local_image).collect(),
-    ))
+    let capabilities = capabilities(version, engine.podman);
+    let images = images.into_iter().filter_map(local_image).collect();
+    Ok(match patterns {
+        None => Observed::new(capabilities, images),
+        Some(_) => Observed::of_some_names(capabilities, images),
+    })
 }
 
 /// An engine with containerd gives no list at all when an image in it is removed meanwhile: a moment later it does.
-async fn list(engine: &DockerEngine) -> Result<Vec<ImageSummary>, BollardError> {
+async fn list(engine: &DockerEngine, patterns: Option<&[String]>) -> Result<Vec<ImageSummary>, BollardError> {
+    let filters = patterns.map(|patterns| HashMap::from([("reference".to_owned(), patterns.to_vec())]));
     let ask = || {
-        let options = ListImagesOptions { all: false, ..ListImagesOptions::default() };
+        let options =
+            ListImagesOptions { all: false, filters: filters.clone(), ..ListImagesOptions::default() };
         engine.docker.list_images(Some(options))
     };
     for _ in 0..MORE_LISTS {

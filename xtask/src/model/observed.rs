@@ -13,6 +13,7 @@ pub struct Observed {
     /// What the engine can do; none when there is no engine to ask.
     pub capabilities: Option<Capabilities>,
     images: Vec<LocalImage>,
+    is_partial: bool,
     by_name: HashMap<Reference, usize>,
     /// What registries call the content of images, and what stands for that.
     by_digest: HashMap<Digest, usize>,
@@ -35,7 +36,25 @@ impl Observed {
                 by_digest.entry(digest).or_insert(index);
             }
         }
-        Self { capabilities: Some(capabilities), images, by_name, by_digest }
+        Self { capabilities: Some(capabilities), images, is_partial: false, by_name, by_digest }
+    }
+
+    /// From a listing of some names only: what is not here may be in the store all the same.
+    pub fn of_some_names(capabilities: Capabilities, images: Vec<LocalImage>) -> Self {
+        Self { is_partial: true, ..Self::new(capabilities, images) }
+    }
+
+    /// Whether only some names were asked for.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
+    }
+
+    /// Whether the images lie in containerd's store: their IDs are what registries call them.
+    pub fn has_manifests(&self) -> bool {
+        let is_named_by_id = |image: &LocalImage| {
+            image.digests.iter().filter_map(Reference::digest).any(|digest| digest == image.id.digest())
+        };
+        self.images.iter().any(is_named_by_id)
     }
 
     /// No engine answered: every state is unknown.
@@ -70,7 +89,7 @@ impl Observed {
         Some(self.identity_of(self.find(reference)?))
     }
 
-    /// All images of the store.
+    /// All images of the store; of a partial one those that were asked for, and of their names no others.
     pub fn images(&self) -> &[LocalImage] {
         &self.images
     }

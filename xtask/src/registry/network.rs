@@ -85,16 +85,8 @@ where
     F: Fn(String) -> Fut,
     Fut: Future<Output = Result<Answer, ProbeError>>,
 {
-    let verdict = |network, evidence: String| NetworkVerdict {
-        network,
-        evidence,
-        internal_registry: input.internal.clone(),
-    };
-    if let Some((network, source)) = &input.forced {
-        return verdict(*network, source.clone());
-    }
-    if input.offline {
-        return verdict(Network::Internal, "--offline, nothing was probed".to_owned());
+    if let Some(verdict) = given(input) {
+        return verdict;
     }
     let now = SystemTime::now();
     let kept = input.cache.as_deref().filter(|_| input.freshness == Freshness::Cached);
@@ -106,13 +98,31 @@ where
     if let Some(root) = input.cache.as_deref() {
         Kept::new(input, network, &evidence, now).write(root);
     }
-    verdict(network, evidence)
+    verdict(input, network, evidence)
 }
 
-/// The verdict of last time on the same question, however long ago; none when something else decides, or a new one
-/// is asked for. It is good enough to find that nobody has to be asked, and for nothing else.
+/// What settings say, so that nobody is probed.
+fn given(input: &NetworkInput) -> Option<NetworkVerdict> {
+    match &input.forced {
+        Some((network, source)) => Some(verdict(input, *network, source.clone())),
+        None if input.offline => {
+            Some(verdict(input, Network::Internal, "--offline, nothing was probed".to_owned()))
+        }
+        None => None,
+    }
+}
+
+fn verdict(input: &NetworkInput, network: Network, evidence: String) -> NetworkVerdict {
+    NetworkVerdict { network, evidence, internal_registry: input.internal.clone() }
+}
+
+/// The verdict without a probe: what settings say, or that of last time on the same question, however long ago; none when
+/// a new one is asked for. It is good enough to find that nobody has to be asked, and for nothing else.
 pub fn last_known(input: &NetworkInput) -> Option<NetworkVerdict> {
-    if input.forced.is_some() || input.offline || input.freshness == Freshness::Fresh {
+    if let Some(verdict) = given(input) {
+        return Some(verdict);
+    }
+    if input.freshness == Freshness::Fresh {
         return None;
     }
     let now = SystemTime::now();

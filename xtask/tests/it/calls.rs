@@ -1,4 +1,5 @@
-//! How often a run with nothing to do asks the engine: a fixed number of times, whatever the number of services.
+//! How often a run with nothing to do asks the engine: a fixed number of times, whatever the number of services. And what
+//! it asks for where a list of all images takes the engine long.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -48,18 +49,32 @@ impl CountingEngine {
                     json!({ "Version": "20.10.24", "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64" });
                 ("200 OK", version.to_string())
             }
-            Some("json") if path.ends_with("/images/json") => {
-                ("200 OK", self.images.lock().unwrap().to_string())
-            }
+            Some("json") if path.ends_with("/images/json") => ("200 OK", self.list(&target).to_string()),
             _ => ("404 Not Found", json!({ "message": "not here" }).to_string()),
         };
-        self.asked.lock().unwrap().push(path);
+        let is_filtered = target.contains("filters=");
+        self.asked.lock().unwrap().push(if is_filtered { format!("{path} of some names") } else { path });
         let answer = format!(
             "HTTP/1.1 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         );
         let _ = stream.write_all(answer.as_bytes());
+    }
+
+    /// The images, of those that a filter asks for the names that it asks for.
+    fn list(&self, target: &str) -> serde_json::Value {
+        let mut images = self.images.lock().unwrap().clone();
+        let target = reqwest::Url::parse(&format!("http://engine{target}")).unwrap();
+        let Some(filters) = target.query_pairs().find(|(key, _)| key == "filters") else { return images };
+        let filters: serde_json::Value = serde_json::from_str(&filters.1).unwrap();
+        let Some(patterns) = filters["reference"].as_array() else { return images };
+        images.as_array_mut().unwrap().retain_mut(|image| {
+            let names = image["RepoTags"].as_array_mut().unwrap();
+            names.retain(|name| patterns.contains(name));
+            !names.is_empty()
+        });
+        images
     }
 
     fn take(&self) -> Vec<String> {
@@ -74,6 +89,14 @@ fn image(id: &str, names: &[&str], labels: serde_json::Value) -> serde_json::Val
         "Id": id, "ParentId": "", "RepoTags": names, "RepoDigests": [], "Created": 1, "Size": 1000,
         "SharedSize": -1, "VirtualSize": 1000, "Labels": labels, "Containers": -1,
     })
+}
+
+/// The same as containerd's store lists it, where the ID is what registries call the image.
+fn stored_with_manifest(mut image: serde_json::Value) -> serde_json::Value {
+    let name = image["RepoTags"][0].as_str().unwrap();
+    let repository = name.rsplit_once(':').map_or(name, |(repository, _)| repository);
+    image["RepoDigests"] = json!([format!("{repository}@{}", image["Id"].as_str().unwrap())]);
+    image
 }
 
 /// What the engine is asked by commands that find everything as it should be, with so many services.
@@ -111,6 +134,62 @@ fn a_run_with_nothing_to_do_asks_as_often_for_forty_services_as_for_two() {
     for (words, asked) in few {
         assert!(asked.len() <= 3, "{words} asks {asked:?}");
     }
+}
+
+#[test]
+fn where_a_list_takes_long_only_known_names_are_asked_for_until_something_is_to_be_done() {
+    const OTHER_ID: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let repo =
+        TestRepo::new("//- src/api/Dockerfile\nFROM alpine:3.20\n//- src/web/Dockerfile\nFROM alpine:3.20\n")
+            .with("DOCKER_HOST", &format!("unix://{}", socket.display()));
+    let base = stored_with_manifest(image(BASE_ID, &["alpine:3.20", "localhost/alpine:3.20"], json!({})));
+    let other = stored_with_manifest(image(OTHER_ID, &["debian:13", "localhost/debian:13"], json!({})));
+    let engine = CountingEngine::start(&socket, json!([base, other]));
+    let images_of = |plan: &serde_json::Value| -> Vec<serde_json::Value> {
+        let built = plan["images"].as_array().unwrap().iter().enumerate().map(|(number, planned)| {
+            let id = format!("sha256:{:064x}", 0xb000 + number);
+            let labels = json!({ "dev.xtask.fingerprint": planned["key"] });
+            stored_with_manifest(image(&id, &[planned["reference"].as_str().unwrap()], labels))
+        });
+        [&base, &other].into_iter().cloned().chain(built).collect()
+    };
+    let plan = "plan --network external --format json";
+    *engine.images.lock().unwrap() = json!(images_of(&repo.json(plan)));
+    engine.take();
+    let all = "/images/json";
+    let some = "/images/json of some names";
+    let lists = |words: &str| -> Vec<String> {
+        let _ = repo.run(words);
+        engine.take().into_iter().filter(|asked| asked.contains("/images/json")).collect()
+    };
+    for words in ["status", "verify", plan, "build-all --network external"] {
+        assert!(repo.run(words).starts_with("exit 0"));
+        let asked = engine.take();
+        assert!(asked.len() <= 3 && asked.iter().any(|asked| asked == some), "{words} asks {asked:?}");
+    }
+    for words in ["clean --dry-run", "build-all --force --dry-run", "plan --format bake"] {
+        assert_eq!(lists(words), [all], "{words}");
+    }
+    // A base that was not asked for is here all the same, and one that is gone is missed.
+    repo.write("src/web/Dockerfile", "FROM debian:13\n");
+    let found = repo.json(plan);
+    assert_eq!(engine.take().iter().filter(|asked| asked.contains("/images/json")).count(), 2);
+    assert!(found["steps"].as_array().unwrap().iter().all(|step| step["phase"] != "prefetch"), "{found:#}");
+    *engine.images.lock().unwrap() = json!(images_of(&found));
+    assert_eq!(lists("status"), [some]);
+    engine.images.lock().unwrap().as_array_mut().unwrap().remove(0);
+    assert_eq!(lists(plan), [all, some]);
+    let missed = repo.json(plan);
+    assert!(missed["steps"].as_array().unwrap().iter().any(|step| step["phase"] == "prefetch"), "{missed:#}");
+    // An engine that lists all as quickly is asked for all.
+    let mut images = images_of(&found);
+    images.iter_mut().for_each(|image| image["RepoDigests"] = json!([]));
+    *engine.images.lock().unwrap() = json!(images);
+    engine.take();
+    assert_eq!(lists("status"), [all, some]);
+    assert_eq!(lists("status"), [all]);
 }
 
 #[test]

@@ -59,6 +59,10 @@ impl Engine for Double {
         unused()
     }
 
+    async fn observe_names(&self, _: &[String]) -> Result<Observed, EngineError> {
+        unused()
+    }
+
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
         let found = self.store.lock().expect("store").contains(reference);
         let arch = if self.arm.contains(reference) { "arm64" } else { "amd64" };
