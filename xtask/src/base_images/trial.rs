@@ -12,7 +12,7 @@ use super::contract::Contract;
 use crate::model::{
     Afterwards, Anew, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lasts, LocalImage, Observed,
     ParseReferenceError, Phase, Plan, Platform, Proof, PullSource, Reason, Reference, RegistryPrefix,
-    RegistryWish, SmokeSpec, Step, StepId, StepKind, labels,
+    RegistrySpec, SmokeSpec, Step, StepId, StepKind, labels,
 };
 
 /// The port of the framework's HTTP server.
@@ -134,7 +134,7 @@ pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>, http: Http) -
 
 /// Starts a registry on this machine.
 pub fn registry(mark: &Mark, port: u16, lasts: Lasts) -> Plan {
-    let wish = RegistryWish { home: mark.registry_home(), port, labels: mark.labels(), lasts };
+    let wish = RegistrySpec { home: mark.registry_home(), port, labels: mark.labels(), lasts };
     let subject = format!("127.0.0.1:{port}");
     let start = step(Phase::Registry, "local", &subject, StepKind::StartRegistry(wish), Vec::new());
     Plan { steps: vec![start], ..Plan::default() }

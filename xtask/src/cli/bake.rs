@@ -9,7 +9,7 @@ use super::world::World;
 use crate::cli::error::{Error, ErrorKind};
 use crate::host::inside::Folder;
 use crate::model::StepKind;
-use crate::plan::bake::{self, Aside, BakeInput, Content};
+use crate::plan::bake::{self, BakeInput, Content, ExtraFile};
 use crate::plan::{self, Facts, Planned};
 
 /// Where files are put that do not stand in the tree.
@@ -55,7 +55,7 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
 }
 
 /// The file appears whole or not at all.
-fn put(tree: &Folder, path: &str, aside: &Aside) -> io::Result<()> {
+fn put(tree: &Folder, path: &str, aside: &ExtraFile) -> io::Result<()> {
     let source = match &aside.content {
         Content::Text(text) => return tree.write(path, text.as_bytes(), Some(aside.mode)),
         Content::File(source) => source,

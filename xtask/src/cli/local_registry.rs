@@ -9,7 +9,7 @@ use super::trials::is_on_this_machine;
 use crate::base_images::trial::{Mark, REGISTRIES};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Engine as _};
-use crate::model::{Lasts, Observed, RegistryWish};
+use crate::model::{Lasts, Observed, RegistrySpec};
 use crate::read::tree;
 use crate::registry::local::{self, RegistryError, Status};
 use crate::settings::Layer;
@@ -80,7 +80,7 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
         owner: String::new(),
         tree: tree::identity(&session.config.root),
     };
-    let wish = RegistryWish {
+    let wish = RegistrySpec {
         home: home.display().to_string(),
         port,
         labels: mark.labels(),

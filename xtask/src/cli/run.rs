@@ -27,8 +27,8 @@ use crate::model::{
 };
 use crate::plan::explain::{self, Inputs};
 use crate::plan::{Planned, Request};
-use crate::report::Foresight;
-use crate::report::estimate::{Expected, Outlook};
+use crate::report::ExpectedBuilds;
+use crate::report::estimate::{BuildTimes, Expected};
 use crate::report::history::usual_times;
 use crate::report::record::Recorder;
 use crate::report::resolve::Mode;
@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
         }
         let (emitter, received) = events::channel(Arc::new(clock));
         let places = sinks::places(session, &document);
-        let sinks = sinks::sinks(session, Some(recorder), &places, foresight(session, planned));
+        let sinks = sinks::sinks(session, Some(recorder), &places, expected_builds(session, planned));
         let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
         let cancel = CancellationToken::new();
         let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
@@ -208,12 +208,12 @@ impl<'a> Run<'a> {
         let Ok(()) = stages::run(&execution, &mut plan, of, &mut AsPlanned, &mut self.report).await;
     }
 
-    fn means(&self) -> Means {
+    fn means(&self) -> Tools {
         let config = &self.session.config;
         let make = provisioning::Maker::new(&config.root, self.engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());
         let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
-        Means { puller, artifacts: self.session.fetcher() }
+        Tools { puller, artifacts: self.session.fetcher() }
     }
 
     /// So many phases come before or after those of the request.
@@ -327,7 +327,7 @@ pub(super) fn foreseen(
 }
 
 /// What the builds of a plan usually take, for whoever wants to know.
-fn foresight(session: &Session, planned: &Planned) -> Option<Foresight> {
+fn expected_builds(session: &Session, planned: &Planned) -> Option<ExpectedBuilds> {
     let builds: Vec<_> = planned.plan.steps.iter().filter(|step| step.phase == Phase::Build).collect();
     if builds.is_empty() || session.display.mode != Mode::Tty {
         return None;
@@ -337,7 +337,7 @@ fn foresight(session: &Session, planned: &Planned) -> Option<Foresight> {
     Some(Box::new(move || {
         let times = usual_times(&root);
         let expected = |(id, needs)| Expected { usually: times.get(&id).copied(), id, needs };
-        Outlook { steps: steps.into_iter().map(expected).collect(), side_by_side }
+        BuildTimes { steps: steps.into_iter().map(expected).collect(), side_by_side }
     }))
 }
 
@@ -348,12 +348,12 @@ fn limits(jobs: Option<usize>) -> Limits {
 }
 
 /// What steps are done with beside an engine.
-struct Means {
+struct Tools {
     puller: Puller<provisioning::Maker>,
     artifacts: Fetcher,
 }
 
-impl Means {
+impl Tools {
     fn execution<'a>(
         &'a self,
         session: &'a Session,

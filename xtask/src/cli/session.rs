@@ -51,7 +51,7 @@ pub(super) struct Session {
 }
 
 /// Where a command works.
-pub(super) struct Standpoint {
+pub(super) struct Location {
     /// The tree's root.
     pub root: PathBuf,
     /// What relative paths that were typed start from.
@@ -59,7 +59,7 @@ pub(super) struct Standpoint {
 }
 
 /// Finds both; a root that nobody asked for is named before anything else is said.
-pub(super) fn standpoint(typed: &Typed<'_>, env: &Env) -> Result<Standpoint, Error> {
+pub(super) fn standpoint(typed: &Typed<'_>, env: &Env) -> Result<Location, Error> {
     let global = typed.global;
     let here = here(typed)?;
     let root = settings::find_root(global.root.as_deref(), &here, env)?;
@@ -68,7 +68,7 @@ pub(super) fn standpoint(typed: &Typed<'_>, env: &Env) -> Result<Standpoint, Err
     if let Some(guessed) = root.guessed.filter(|_| is_for_people) {
         super::say(&format!("root: {} ({guessed}; --root DIR names another)", root.path.display()));
     }
-    Ok(Standpoint { root: root.path, here })
+    Ok(Location { root: root.path, here })
 }
 
 /// The working folder. Where it is gone, a root that needs none will do.
@@ -93,7 +93,7 @@ impl Session {
     /// Finds the root and reads the settings; `layer` is what the command's own options set.
     pub fn open(typed: &Typed<'_>, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
         let env = Env::from_process();
-        let Standpoint { root, here } = standpoint(typed, &env)?;
+        let Location { root, here } = standpoint(typed, &env)?;
         Self::open_at(typed, (&root, &here), env, layer, build_args)
     }
 
@@ -124,11 +124,11 @@ impl Session {
     /// When not even these can be had.
     pub fn open_or_built_in(typed: &Typed<'_>, layer: Layer) -> Result<(Self, Option<Error>), Error> {
         let env = Env::from_process();
-        let (Standpoint { root, here }, trouble) = match standpoint(typed, &env) {
+        let (Location { root, here }, trouble) = match standpoint(typed, &env) {
             Ok(ground) => (ground, None),
             Err(trouble) => {
                 let here = here(typed)?;
-                (Standpoint { root: here.clone(), here }, Some(trouble))
+                (Location { root: here.clone(), here }, Some(trouble))
             }
         };
         let opened = match trouble {

@@ -16,21 +16,21 @@ use crate::report::junit::{self, RunReport};
 use crate::report::places::{Places, Repository, TEMPLATE};
 use crate::report::record::Recorder;
 use crate::report::resolve::Forge;
-use crate::report::{self, Foresight};
+use crate::report::{self, ExpectedBuilds};
 
 /// Everybody who hears of a run.
 pub(super) fn sinks(
     session: &Session,
     recorder: Option<Recorder>,
     places: &Places,
-    foresight: Option<Foresight>,
+    expected_builds: Option<ExpectedBuilds>,
 ) -> Vec<Box<dyn Sink>> {
     let folder = recorder.as_ref().and_then(Recorder::folder);
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if let Some(recorder) = recorder {
         sinks.push(Box::new(recorder));
     }
-    sinks.push(report::eye(session.display, folder, places.clone(), foresight));
+    sinks.push(report::eye(session.display, folder, places.clone(), expected_builds));
     if let Some(file) = session.env.github_step_summary() {
         sinks.push(Box::new(JobSummary::new(file, places.clone())));
     }

@@ -38,7 +38,7 @@ const BUILD: [Phase; 5] = [Phase::Download, Phase::Prefetch, Phase::Alias, Phase
 
 /// What a trial is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aim {
+enum Purpose {
     /// What is in the store is run.
     Test,
     /// It is built, pushed to a registry on this machine, pulled back and run.
@@ -47,7 +47,7 @@ enum Aim {
     Publish,
 }
 
-impl Aim {
+impl Purpose {
     /// The phases after those of the pipeline.
     fn phases(self) -> &'static [Phase] {
         match self {
@@ -63,7 +63,7 @@ impl Aim {
 /// `base-images test`
 pub(super) async fn test(typed: &Typed<'_>, args: BaseImagesTest) -> Result<ExitCode, Error> {
     let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
-    run(&opened, &[], Aim::Test, args.trying, args.dry_run).await
+    run(&opened, &[], Purpose::Test, args.trying, args.dry_run).await
 }
 
 /// `base-images e2e`
@@ -73,7 +73,7 @@ pub(super) async fn e2e(typed: &Typed<'_>, args: BaseImagesE2e) -> Result<ExitCo
     // A registry of people's own has no part in it, and its names none in the store.
     opened.session.config.registry = None;
     let afterwards = if args.keep { Afterwards::Keep } else { Afterwards::Remove };
-    run(&opened, &BUILD, Aim::E2e(afterwards), args.trying, args.dry_run).await
+    run(&opened, &BUILD, Purpose::E2e(afterwards), args.trying, args.dry_run).await
 }
 
 /// `base-images publish`
@@ -99,13 +99,13 @@ pub(super) async fn publish(typed: &Typed<'_>, args: BaseImagesPublish) -> Resul
     if config.offline {
         return Err(Error::new(ErrorKind::NotHere, "--offline forbids to publish anything"));
     }
-    run(&opened, &BUILD, Aim::Publish, args.trying, args.dry_run).await
+    run(&opened, &BUILD, Purpose::Publish, args.trying, args.dry_run).await
 }
 
 async fn run(
     opened: &Opened,
     phases: &[Phase],
-    aim: Aim,
+    purpose: Purpose,
     trying: Trying,
     dry_run: bool,
 ) -> Result<ExitCode, Error> {
@@ -128,7 +128,7 @@ async fn run(
         session,
         bases,
         contract: &contract,
-        aim,
+        purpose,
         trying,
         port: session.config.registry_port.unwrap_or(PORT),
     };
@@ -193,7 +193,7 @@ struct Trial<'a> {
     session: &'a Session,
     bases: Vec<Base<'a>>,
     contract: &'a Contract,
-    aim: Aim,
+    purpose: Purpose,
     trying: Trying,
     port: u16,
 }
@@ -204,8 +204,8 @@ impl Trial<'_> {
     }
 
     fn lasts(&self) -> Lasts {
-        match self.aim {
-            Aim::E2e(Afterwards::Keep) => Lasts::UntilDown,
+        match self.purpose {
+            Purpose::E2e(Afterwards::Keep) => Lasts::UntilDown,
             _ => Lasts::AsLongAsWeDo,
         }
     }
@@ -213,10 +213,10 @@ impl Trial<'_> {
     /// All further steps, if the port is free and all goes well.
     fn foreseen(&self, mark: &Mark) -> Result<Plan, Error> {
         let mut plan = Plan::default();
-        if self.aim != Aim::Test {
+        if self.purpose != Purpose::Test {
             plan.extend(trial::registry(mark, self.port, self.lasts()));
         }
-        if matches!(self.aim, Aim::Test | Aim::Publish) {
+        if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
             plan.extend(trial::test(&self.bases, mark, self.demands(), Http::Asked));
         }
         plan.extend(self.with_registry(mark, self.port)?);
@@ -225,12 +225,12 @@ impl Trial<'_> {
 
     /// The steps that need a registry on this machine.
     fn with_registry(&self, mark: &Mark, port: u16) -> Result<Plan, Error> {
-        let plan = match self.aim {
-            Aim::Test => Ok(Plan::default()),
-            Aim::E2e(afterwards) => {
+        let plan = match self.purpose {
+            Purpose::Test => Ok(Plan::default()),
+            Purpose::E2e(afterwards) => {
                 trial::there_and_back(&self.bases, port, mark, self.demands(), afterwards)
             }
-            Aim::Publish => trial::rehearse(&self.bases, port).and_then(|mut plan| {
+            Purpose::Publish => trial::rehearse(&self.bases, port).and_then(|mut plan| {
                 plan.extend(trial::publish(&self.bases, port)?);
                 Ok(plan)
             }),
@@ -241,12 +241,12 @@ impl Trial<'_> {
     async fn go(mut self, request: &Request, world: &World, planned: Planned) -> Result<ExitCode, Error> {
         let trouble = world.tree.trouble(request, &planned.selected, &world.render);
         let mut run = Run::start(self.session, request, world, &planned);
-        run.expect_further(self.aim.phases().len());
+        run.expect_further(self.purpose.phases().len());
         let mark = mark(self.session, run.id());
         let work = AssertUnwindSafe(self.work(&mut run, world, planned, &mark));
         let result = work.catch_unwind().await;
         // What was to stay stays only if it came to be.
-        let is_kept = self.aim == Aim::E2e(Afterwards::Keep) && !run.cancel().is_cancelled();
+        let is_kept = self.purpose == Purpose::E2e(Afterwards::Keep) && !run.cancel().is_cancelled();
         self.clean_up(&mut run, &mark, is_kept).await;
         let tried = run.ledger().tried();
         let comparison = self.compare(&tried);
@@ -292,18 +292,18 @@ impl Trial<'_> {
             return Ok(());
         }
         let observed = engine.observe().await?;
-        if self.aim != Aim::Test {
+        if self.purpose != Purpose::Test {
             // What could not be built is told already.
             self.bases.retain(|base| observed.find(base.plain()).is_some());
             if self.bases.is_empty() {
                 return Ok(());
             }
         }
-        if matches!(self.aim, Aim::Test | Aim::Publish) {
+        if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
             let plan = trial::test(&self.bases, mark, self.demands(), Http::Asked);
             run.also(&[Phase::Test], &plan, &cancel).await;
         }
-        if self.aim == Aim::Test || cancel.is_cancelled() {
+        if self.purpose == Purpose::Test || cancel.is_cancelled() {
             return Ok(());
         }
         if self.session.bootstrap && find_source(&observed).is_none() {
@@ -314,8 +314,8 @@ impl Trial<'_> {
         let home = self.session.config.root.join(mark.registry_home());
         let Some(port) = run.ledger().registry_port(&home) else { return Ok(()) };
         let plan = self.with_registry(mark, port)?;
-        let phases: &[Phase] = match self.aim {
-            Aim::E2e(_) => &[Phase::Push, Phase::Pull, Phase::Test],
+        let phases: &[Phase] = match self.purpose {
+            Purpose::E2e(_) => &[Phase::Push, Phase::Pull, Phase::Test],
             _ => &[Phase::Rehearse, Phase::Push, Phase::Confirm],
         };
         run.also(phases, &plan, &cancel).await;
@@ -372,7 +372,7 @@ impl Trial<'_> {
         // What a release made stays: it is the release. Its rehearsal goes.
         let now = engine.observe().await?;
         let mut names = trial::new_names(run.before(), &now, &run.ledger().given());
-        if !matches!(self.aim, Aim::E2e(_)) {
+        if !matches!(self.purpose, Purpose::E2e(_)) {
             names.retain(|name| self.is_of_rehearsal(name, run, &path));
         }
         Ok(Leftovers { containers, registries, names, ..Leftovers::default() })
@@ -402,7 +402,7 @@ impl Trial<'_> {
 
     /// One line for each name that is published: pushed, and found to be what was pushed.
     fn published(&self, run: &Run<'_>) -> Vec<String> {
-        if self.aim != Aim::Publish {
+        if self.purpose != Purpose::Publish {
             return Vec::new();
         }
         let confirmed = run.ledger().confirmed();

@@ -21,11 +21,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::bollard::DockerEngine;
 use super::classify::{classify, says_disk_full, without_stations};
-use super::filesync::Tree;
+use super::filesync::SentTree;
 use super::http::{empty, target};
-use super::session::{Served, Session};
+use super::session::{BuildSession, Served};
 use super::stall::Watch;
-use super::trace::{Failure, Trace, exit_code, instruction};
+use super::trace::{FailedVertex, Trace, exit_code, instruction};
 use super::{EngineError, OnProgress, Progress};
 use crate::dockerfile;
 use crate::model::{BuildSpec, Digest, ImageId, InlineCache, LogStream};
@@ -77,13 +77,13 @@ async fn build_once(
 ) -> Result<Option<ImageId>, EngineError> {
     let spec = &*pass.spec;
     let name = dockerfile_name(spec);
-    let context = Arc::new(Tree::of_context(root.join(&spec.context), spec)?);
+    let context = Arc::new(SentTree::of_context(root.join(&spec.context), spec)?);
     let served = Served {
-        dockerfile: Arc::new(Tree::of_dockerfile(name, &spec.text)),
+        dockerfile: Arc::new(SentTree::of_dockerfile(name, &spec.text)),
         context: context.clone(),
         credentials: engine.credentials.clone(),
     };
-    let session = Session::open(&engine.wire, engine.api, &shared_key(root, spec), served).await?;
+    let session = BuildSession::open(&engine.wire, engine.api, &shared_key(root, spec), served).await?;
     let query = query(pass, name, session.id(), &engine.proxies);
     let request = Request::post(target(engine.api, "/build", &query))
         .header(http::header::CONTENT_TYPE, "application/x-tar")
@@ -257,7 +257,7 @@ fn query(
 
 /// What the builder's last word means. An instruction that ran and failed is nobody's passing trouble,
 /// whatever its command line says.
-fn failure(spec: &BuildSpec, failed: Option<Failure>, cause: String) -> EngineError {
+fn failure(spec: &BuildSpec, failed: Option<FailedVertex>, cause: String) -> EngineError {
     let exit_code = exit_code(&cause);
     let last_lines = failed.as_ref().map(|failed| failed.last_lines.clone()).unwrap_or_default();
     if let Some(line) =
@@ -380,14 +380,14 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let failed = |lines: &[&str]| {
-            Some(Failure {
+            Some(FailedVertex {
                 vertex: "[runtime 2/3] RUN make".to_owned(),
                 last_lines: lines.iter().map(|line| (*line).to_owned()).collect(),
             })
         };
         let plain = failure(&spec(), failed(&["boom"]), "x: exit code: 2".to_owned());
         assert_eq!(plain.to_string(), "`RUN make` exited with status 2");
-        let internal = Failure {
+        let internal = FailedVertex {
             vertex: "[internal] load metadata for docker.io/library/x:1".to_owned(),
             last_lines: Vec::new(),
         };

@@ -35,7 +35,7 @@ const STAMP: i64 = 1_000_000;
 const FOLDER_MODE: u32 = 0o755;
 
 /// What a session serves under one `dir-name`.
-pub(super) struct Tree {
+pub(super) struct SentTree {
     /// Where the files of `entries` lie that do not say so themselves; unused for content in memory.
     folder: PathBuf,
     entries: Vec<Entry>,
@@ -64,7 +64,7 @@ enum Stop {
     Trouble(EngineError),
 }
 
-impl Tree {
+impl SentTree {
     /// The Dockerfile alone. There is no ignore file: what is ignored is not in the list of files.
     pub(super) fn of_dockerfile(name: &str, text: &str) -> Self {
         let bytes: Arc<[u8]> = text.as_bytes().into();
@@ -370,7 +370,7 @@ mod tests {
             std::fs::write(folder.path().join(&listed.path), text).expect("write");
         }
         let entries = vec![Entry { file: listed.clone(), content: Content::Disk }];
-        let tree = Tree { folder: folder.path().to_owned(), entries, trouble: Mutex::default() };
+        let tree = SentTree { folder: folder.path().to_owned(), entries, trouble: Mutex::default() };
         let (packets, mut received) = mpsc::channel(100);
         let (ask, asked) = mpsc::unbounded_channel();
         ask.send(0).expect("open");

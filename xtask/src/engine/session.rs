@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 
 use super::EngineError;
-use super::filesync::{PACKETS_AHEAD, Tree};
+use super::filesync::{PACKETS_AHEAD, SentTree};
 use super::http::{Wire, empty, target};
 use crate::registry::credentials::Credentials;
 
@@ -35,20 +35,20 @@ const IGNORE_FILE: &str = ".dockerignore";
 /// What a session serves.
 pub(super) struct Served {
     /// The Dockerfile.
-    pub(super) dockerfile: Arc<Tree>,
+    pub(super) dockerfile: Arc<SentTree>,
     /// The build context.
-    pub(super) context: Arc<Tree>,
+    pub(super) context: Arc<SentTree>,
     /// Answers what registries ask the builder.
     pub(super) credentials: Credentials,
 }
 
 /// An open session.
-pub(super) struct Session {
+pub(super) struct BuildSession {
     id: String,
     _server: AbortOnDropHandle<()>,
 }
 
-impl Session {
+impl BuildSession {
     /// Opens a session. Builds with the same `shared_key` reuse what the builder was sent before; it has to be
     /// ASCII, since it travels in a header.
     pub(super) async fn open(
@@ -125,7 +125,7 @@ impl FileSync for Served {
             Some("dockerfile") => self.dockerfile.clone(),
             // The list of files is the result of the ignore rules already: applied twice, they could take
             // away what an instruction of another ignore file brought back.
-            Some("context") if asked("followpaths") == [IGNORE_FILE] => Arc::new(Tree::empty()),
+            Some("context") if asked("followpaths") == [IGNORE_FILE] => Arc::new(SentTree::empty()),
             Some("context") => self.context.clone(),
             other => {
                 let name = other.unwrap_or_default();
@@ -141,7 +141,7 @@ impl FileSync for Served {
 }
 
 /// One thread that may block reads files; one task hears what the builder wants.
-fn serve(tree: Arc<Tree>, mut incoming: Streaming<Packet>) -> Packets {
+fn serve(tree: Arc<SentTree>, mut incoming: Streaming<Packet>) -> Packets {
     let (packets, to_send) = mpsc::channel(PACKETS_AHEAD);
     let (ask, asked) = mpsc::unbounded_channel();
     let sender = packets.clone();

@@ -87,7 +87,7 @@ fn duration(nanoseconds: i128) -> Duration {
 
 /// The instruction that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct FailedVertex {
     /// The builder's name for it: `[builder 2/5] RUN npm ci`.
     pub(super) vertex: String,
     /// What it printed, as far as that tells why.
@@ -182,9 +182,9 @@ impl Trace {
     }
 
     /// The instruction that failed, where the builder said which.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    pub(super) fn failure(&self) -> Option<FailedVertex> {
         let seen = self.seen.get(self.failed.as_ref()?)?;
-        Some(Failure { vertex: seen.name.clone(), last_lines: seen.printed.lines() })
+        Some(FailedVertex { vertex: seen.name.clone(), last_lines: seen.printed.lines() })
     }
 
     /// Whether it is worth telling how far the build is.

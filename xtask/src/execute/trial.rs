@@ -14,7 +14,7 @@ use super::{Execution, retry};
 use crate::base_images::{checks, smoke};
 use crate::engine::{Engine, EngineError, OnProgress, Progress};
 use crate::model::{
-    Check, ContainerId, Digest, LogStream, Platform, Reference, RegistryWish, Sighting, SmokeSpec,
+    Check, ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, Sighting, SmokeSpec,
 };
 use crate::registry::RegistryError as ApiError;
 use crate::registry::local::{self, RegistryError, Running, find_source};
@@ -88,7 +88,7 @@ impl Ledger {
 }
 
 impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
-    pub(super) async fn start_registry(&self, wish: &RegistryWish) -> Result<Done, StepError> {
+    pub(super) async fn start_registry(&self, wish: &RegistrySpec) -> Result<Done, StepError> {
         let observed = match self.engine {
             Some(engine) => engine.observe().await?,
             None => Default::default(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A registry to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistryWish {
+pub struct RegistrySpec {
     /// The folder for everything of it, relative to the root; it is made, and goes with it.
     pub home: String,
     /// The port on 127.0.0.1 that is tried first.

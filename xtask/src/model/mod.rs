@@ -50,7 +50,7 @@ pub use image::{
     ImageSource, ImageState, InputKind, InputPattern, LocalImage, Triggers,
 };
 pub use image_lock::{ImageLock, LockedImage};
-pub use local_registry::{Lasts, RegistryWish};
+pub use local_registry::{Lasts, RegistrySpec};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{

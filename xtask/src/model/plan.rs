@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ArtifactSpec, ContainerId, ContextFiles, Digest, ImageId, ImageName, LockedImage, Observed, Phase,
-    Platform, Reason, Reference, RegistryWish, SmokeSpec, labels,
+    Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -197,7 +197,7 @@ pub enum StepKind {
         proof: Proof,
     },
     /// Start a registry on this machine.
-    StartRegistry(RegistryWish),
+    StartRegistry(RegistrySpec),
     /// Take a registry of ours away, with all that it stored.
     StopRegistry {
         /// Its folder, relative to the root.

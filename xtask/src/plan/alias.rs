@@ -307,7 +307,7 @@ fn ranked_names(family: &Family, originals: &Originals<'_>, network: Network) ->
 }
 
 /// How a name stands when alias begins.
-enum Standing {
+enum NameState {
     /// A pull brings it; what, nobody knows yet.
     Coming(StepId),
     Here(ImageId),
@@ -329,7 +329,7 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     if input.observed.capabilities.is_none() {
         return skip(Reason::NoEngine);
     }
-    let names: Vec<(Ranked, Standing)> = ranked_names(family, input.originals, input.network)
+    let names: Vec<(Ranked, NameState)> = ranked_names(family, input.originals, input.network)
         .into_iter()
         .map(|name| {
             let standing = standing(&name.reference, input);
@@ -337,8 +337,8 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
         })
         .collect();
     // What a pull brings comes first: it was planned because nothing that is here will do.
-    let coming = names.iter().find(|(_, standing)| matches!(standing, Standing::Coming(_)));
-    let here = || names.iter().find(|(_, standing)| matches!(standing, Standing::Here(_)));
+    let coming = names.iter().find(|(_, standing)| matches!(standing, NameState::Coming(_)));
+    let here = || names.iter().find(|(_, standing)| matches!(standing, NameState::Here(_)));
     let Some((winner, source)) = coming.or_else(here) else {
         // What is wrong with it is said once, by the phase that should have pulled it.
         let subject = family.original.familiar();
@@ -347,13 +347,13 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
         return skip(if is_told { Reason::NotPulled } else { Reason::NotInStore });
     };
     let needs: Vec<StepId> = match source {
-        Standing::Coming(step) => vec![step.clone()],
-        Standing::Here(_) | Standing::Taken | Standing::Absent => Vec::new(),
+        NameState::Coming(step) => vec![step.clone()],
+        NameState::Here(_) | NameState::Taken | NameState::Absent => Vec::new(),
     };
     let fell_back_past: Vec<Reference> = names
         .iter()
         .filter(|(name, standing)| {
-            name.rank < winner.rank && name.need != Need::Source && matches!(standing, Standing::Absent)
+            name.rank < winner.rank && name.need != Need::Source && matches!(standing, NameState::Absent)
         })
         .map(|(name, _)| name.reference.clone())
         .collect();
@@ -363,14 +363,14 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
             continue;
         }
         let why = match (standing, source) {
-            (Standing::Coming(_), _) => continue,
-            (Standing::Absent, _) if name.need == Need::Yes => Reason::AliasMissing {
+            (NameState::Coming(_), _) => continue,
+            (NameState::Absent, _) if name.need == Need::Yes => Reason::AliasMissing {
                 from: winner.reference.clone(),
                 fell_back_past: fell_back_past.clone(),
             },
-            (Standing::Absent | Standing::Taken, _) => continue,
-            (Standing::Here(id), Standing::Here(winning)) if id == winning => continue,
-            (Standing::Here(id), Standing::Here(winning)) if input.conflicts == OnConflict::Report => {
+            (NameState::Absent | NameState::Taken, _) => continue,
+            (NameState::Here(id), NameState::Here(winning)) if id == winning => continue,
+            (NameState::Here(id), NameState::Here(winning)) if input.conflicts == OnConflict::Report => {
                 all_agree = false;
                 plan.skipped.push(Skipped {
                     phase: Phase::Alias,
@@ -384,12 +384,12 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
             }
             // The pull replaces what this name shared with the winner, so it follows. Another image can be
             // compared only when the pull is done: the next run does.
-            (Standing::Here(id), Standing::Coming(_))
+            (NameState::Here(id), NameState::Coming(_))
                 if input.conflicts == OnConflict::Report && !is_replaced(id, winner, input) =>
             {
                 continue;
             }
-            (Standing::Here(id), _) => {
+            (NameState::Here(id), _) => {
                 Reason::AliasFixed { winner: winner.reference.clone(), replaced: id.clone() }
             }
         };
@@ -416,14 +416,14 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     }
 }
 
-fn standing(name: &Reference, input: &AliasInput<'_>) -> Standing {
+fn standing(name: &Reference, input: &AliasInput<'_>) -> NameState {
     let brought = input.pulls.steps.iter().find(|step| brings(step, name));
     let is_taken = input.originals.upstreams().is_own(name, input.observed);
     match (brought, input.observed.find(name)) {
-        (None, Some(_)) if is_taken => Standing::Taken,
-        (Some(step), _) => Standing::Coming(step.id.clone()),
-        (None, Some(image)) => Standing::Here(image.id.clone()),
-        (None, None) => Standing::Absent,
+        (None, Some(_)) if is_taken => NameState::Taken,
+        (Some(step), _) => NameState::Coming(step.id.clone()),
+        (None, Some(image)) => NameState::Here(image.id.clone()),
+        (None, None) => NameState::Absent,
     }
 }
 

@@ -93,14 +93,14 @@ pub struct Bake {
     /// The file's text. Paths in it are relative to the root, where bake has to be run.
     pub text: String,
     /// Files to be put beside the tree, by path relative to the root.
-    pub aside: BTreeMap<String, Aside>,
+    pub aside: BTreeMap<String, ExtraFile>,
     /// What cannot be baked, and why.
     pub left_out: Vec<(ImageName, String)>,
 }
 
 /// A file beside the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Aside {
+pub struct ExtraFile {
     /// What it holds.
     pub content: Content,
     /// Unix permission bits, as a build would see them.
@@ -184,20 +184,20 @@ fn built(
     image: &Image,
     spec: BuildSpec,
     names: &BTreeMap<ImageName, String>,
-    aside: &mut BTreeMap<String, Aside>,
+    aside: &mut BTreeMap<String, ExtraFile>,
 ) -> Result<Target, String> {
     let context =
         |(name, need): (&Reference, &ImageName)| (context_name(name), format!("target:{}", names[need]));
     let mut contexts: BTreeMap<String, String> = image.asks_for.iter().map(context).collect();
     let in_tree =
         |path: &str| if spec.context == "." { path.to_owned() } else { format!("{}/{path}", spec.context) };
-    let apart: Vec<(&str, Aside)> = spec
+    let apart: Vec<(&str, ExtraFile)> = spec
         .files
         .counted()
         .filter_map(|file| {
             let pending = || input.pending.get(&in_tree(&file.path)).cloned().map(Content::Text);
             let content = file.source.clone().map(Content::File).or_else(pending)?;
-            Some((file.path.as_str(), Aside { content, mode: file.mode }))
+            Some((file.path.as_str(), ExtraFile { content, mode: file.mode }))
         })
         .collect();
     let mut inline = input.pending.contains_key(&spec.dockerfile).then(|| spec.text.clone());

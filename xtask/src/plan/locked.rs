@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::prefetch::Pin;
 use super::request::Request;
 use crate::model::{ImageName, Observed, Originals, Phase, Plan, Reason, Reference, StepKind};
-use crate::plan::image_lock::judge::{self, Standing};
+use crate::plan::image_lock::judge::{self, LockState};
 use crate::plan::image_lock::text::ReadLock;
 use crate::plan::image_lock::uses::{self, Use};
 
@@ -55,11 +55,11 @@ pub fn findings(input: &LockInput<'_>) -> Vec<LockFinding> {
         );
         let find = |name: &Reference| input.originals.upstreams().at(name, input.observed);
         let why = match judge::standing(original, used, &further, &input.lock.lock, find) {
-            Standing::AsLocked => continue,
-            Standing::NotLocked => Reason::NotLocked { lock: input.file.to_owned() },
+            LockState::AsLocked => continue,
+            LockState::NotLocked => Reason::NotLocked { lock: input.file.to_owned() },
             _ if input.observed.capabilities.is_none() => continue,
-            Standing::Absent => Reason::LockedMissing { name: original.clone(), lock, locked },
-            Standing::Differs { name, found } => Reason::NotAsLocked { name, found, lock, locked },
+            LockState::Absent => Reason::LockedMissing { name: original.clone(), lock, locked },
+            LockState::Differs { name, found } => Reason::NotAsLocked { name, found, lock, locked },
         };
         found.push(LockFinding {
             original: original.clone(),

@@ -293,7 +293,7 @@ impl Planner<'_> {
 
     fn pushes(&self, assessments: &[Assessment]) -> Plan {
         let facts = self.facts;
-        let stock = push::Stock { observed: facts.observed, assessments };
+        let stock = push::Available { observed: facts.observed, assessments };
         let stock = (!self.request.has(Phase::Build)).then_some(stock);
         let around = Surroundings::of(facts.settings, facts.network);
         let forbid = |name: &Reference| around.forbid_push(name);

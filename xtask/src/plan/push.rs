@@ -11,7 +11,7 @@ use crate::read::graph::ImageGraph;
 
 /// What is there when nothing is built before.
 #[derive(Clone, Copy, Debug)]
-pub struct Stock<'a> {
+pub struct Available<'a> {
     /// The store.
     pub observed: &'a Observed,
     /// How each image of the graph stands, in its order.
@@ -24,7 +24,7 @@ pub struct Stock<'a> {
 pub fn plan(
     selected: &BTreeSet<ImageName>,
     graph: &ImageGraph,
-    stock: Option<Stock<'_>>,
+    available: Option<Available<'_>>,
     forbid: &dyn Fn(&Reference) -> Option<&'static str>,
 ) -> Plan {
     let mut plan = Plan::default();
@@ -38,14 +38,14 @@ pub fn plan(
             }
             let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
             let (mut from, mut why) = (None, Reason::Asked);
-            if let Some(stock) = stock.filter(|stock| stock.observed.capabilities.is_some()) {
-                let Some(source) = source(image, reference, plain, stock) else {
+            if let Some(available) = available.filter(|available| available.observed.capabilities.is_some()) {
+                let Some(source) = source(image, reference, plain, available) else {
                     let why = Reason::NothingToPush(image.name.clone());
                     plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
                     continue;
                 };
-                let here = stock.observed.find(reference).map(|here| &here.id);
-                if here != stock.observed.find(source).map(|right| &right.id) {
+                let here = available.observed.find(reference).map(|here| &here.id);
+                if here != available.observed.find(source).map(|right| &right.id) {
                     from = Some(source.clone());
                     why = match here {
                         None => Reason::AliasMissing { from: source.clone(), fell_back_past: Vec::new() },
@@ -78,14 +78,14 @@ fn source<'a>(
     image: &'a Image,
     reference: &'a Reference,
     plain: Option<&'a Reference>,
-    stock: Stock<'a>,
+    available: Available<'a>,
 ) -> Option<&'a Reference> {
-    let assessment = stock.assessments.iter().find(|assessment| assessment.name == image.name);
+    let assessment = available.assessments.iter().find(|assessment| assessment.name == image.name);
     let key = assessment.and_then(|assessment| assessment.key.as_ref());
-    let find = |name: &&Reference| stock.observed.find(name);
+    let find = |name: &&Reference| available.observed.find(name);
     let is_ours = |name: &&Reference| find(name).is_some_and(|i| i.labels.contains_key(labels::FINGERPRINT));
     let is_here = |name: &&Reference| find(name).is_some();
-    let now = current(image, key, stock.observed).map(|(name, _)| name);
+    let now = current(image, key, available.observed).map(|(name, _)| name);
     now.or_else(|| plain.filter(is_ours))
         .or_else(|| Some(reference).filter(is_here))
         .or_else(|| plain.filter(is_here))

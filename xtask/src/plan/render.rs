@@ -37,7 +37,7 @@ impl RenderPlan {
 }
 
 /// What stands where outputs go.
-pub struct Standing<'a> {
+pub struct Existing<'a> {
     /// Whether these bytes at this path are what rendering came to before.
     pub is_rendered: &'a dyn Fn(&str, &str) -> bool,
     /// Whether anything was ever rendered there.
@@ -51,7 +51,7 @@ pub fn plan_render<'a>(
     templates: impl IntoIterator<Item = &'a TemplateSource>,
     variables: &Variables<'_>,
     config: &Config,
-    standing: &Standing<'_>,
+    existing: &Existing<'_>,
 ) -> RenderPlan {
     let mut plan = RenderPlan::default();
     let mut by_output: BTreeMap<&str, Vec<&TemplateSource>> = BTreeMap::new();
@@ -59,7 +59,7 @@ pub fn plan_render<'a>(
         let same = by_output.entry(&template.output).or_default();
         // A service's folder may also be named by the settings' globs.
         if !same.iter().any(|other| other.path == template.path)
-            && is_ours(template, variables, config, standing, &mut plan)
+            && is_ours(template, variables, config, existing, &mut plan)
         {
             same.push(template);
         }
@@ -75,7 +75,7 @@ pub fn plan_render<'a>(
             }
         };
         match rendered(template, variables, config) {
-            Ok(text) if is_somebody_elses(template, &text, config, standing) => {
+            Ok(text) if is_somebody_elses(template, &text, config, existing) => {
                 leave(&mut plan, template, &text)
             }
             Ok(text) => add_output(&mut plan, template, text),
@@ -106,14 +106,14 @@ fn is_ours(
     template: &TemplateSource,
     variables: &Variables<'_>,
     config: &Config,
-    standing: &Standing<'_>,
+    existing: &Existing<'_>,
     plan: &mut RenderPlan,
 ) -> bool {
     let is_known = |name: &str| variables.values.contains_key(name) || variables.unset.contains_key(name);
     let names = asked_names(&template.text, &config.dollar_names);
     if template.claim != Claim::Content
         || names.iter().any(|(name, _)| is_known(name))
-        || (standing.was_rendered)(&template.output)
+        || (existing.was_rendered)(&template.output)
     {
         return true;
     }
@@ -148,13 +148,13 @@ fn is_somebody_elses(
     template: &TemplateSource,
     text: &str,
     config: &Config,
-    standing: &Standing<'_>,
+    existing: &Existing<'_>,
 ) -> bool {
     let Some(was) = template.was.as_deref().filter(|was| *was != text) else { return false };
     template.claim != Claim::Listed
         && !config.overwrite
-        && !(standing.is_rendered)(&template.output, was)
-        && (standing.is_committed)(&template.output)
+        && !(existing.is_rendered)(&template.output, was)
+        && (existing.is_committed)(&template.output)
 }
 
 /// The committed file stays, and is what is read.
@@ -244,12 +244,12 @@ mod tests {
         let config = load(&tree.root(), Layer::default(), &Env::default(), None).expect("valid");
         let config = Config { overwrite, ..config };
         let variables = Variables { values: BTreeMap::from([("TAG", "v1")]), ..Variables::default() };
-        let standing = Standing {
+        let existing = Existing {
             is_rendered: &|_, was| was == "old",
             was_rendered: &|path| path.starts_with("again/"),
             is_committed: &|path| path.starts_with("git/"),
         };
-        plan_render(templates, &variables, &config, &standing)
+        plan_render(templates, &variables, &config, &existing)
     }
 
     fn plan(templates: &[TemplateSource]) -> RenderPlan {

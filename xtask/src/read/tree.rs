@@ -25,7 +25,7 @@ use crate::model::{
     StepKind, Triggers,
 };
 use crate::plan::build::Prepared;
-use crate::plan::render::{RenderPlan, Standing, plan_render};
+use crate::plan::render::{Existing, RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::read::conf::UnknownKey;
 use crate::read::conf::{BUILD_CONF, SERVICE_TOML};
@@ -110,12 +110,12 @@ fn render_all(discovered: &Discovered, config: &Config, variables: &Variables<'_
         let files = host::ask("git -c safe.directory='*' ls-files -z", &config.root).unwrap_or_default();
         files.split('\0').map(str::to_owned).collect::<BTreeSet<String>>()
     };
-    let standing = Standing {
+    let existing = Existing {
         is_rendered: &|path, text| before.get(path).is_some_and(|known| *known == memory::digest_of(text)),
         was_rendered: &|path| before.contains_key(path),
         is_committed: &|path| committed.get_or_init(list).contains(path),
     };
-    plan_render(discovered.all_templates(), variables, config, &standing)
+    plan_render(discovered.all_templates(), variables, config, &existing)
 }
 
 /// The files that steps are going to write.

@@ -1,6 +1,6 @@
 //! EFFECT: a registry on this machine, to try pushes against: started, looked at, taken away without trace.
 //!
-//! In: a [`RegistryWish`]. Out: a [`Running`] registry on 127.0.0.1. It is the container of a registry's image when the engine
+//! In: a [`RegistrySpec`]. Out: a [`Running`] registry on 127.0.0.1. It is the container of a registry's image when the engine
 //! has one, else the `docker-registry` program. All of it lies in one folder (`home`), with a record that says what it
 //! is; a port is taken by binding it, and the next one is tried when it is somebody else's.
 
@@ -15,7 +15,7 @@ use super::loopback;
 use crate::engine::{Engine, EngineError};
 use crate::host::inside::Folder;
 use crate::host::{self, CommandError, HostCommand, ProcessId, Tether};
-use crate::model::{ContainerId, ContainerSpec, Lasts, Observed, PublishedPort, Reference, RegistryWish};
+use crate::model::{ContainerId, ContainerSpec, Lasts, Observed, PublishedPort, Reference, RegistrySpec};
 
 /// What a registry is, in its folder.
 const RECORD: &str = "registry.json";
@@ -171,7 +171,7 @@ pub async fn start<E: Engine>(
     engine: Option<&E>,
     source: &Source,
     root: &Path,
-    wish: &RegistryWish,
+    wish: &RegistrySpec,
 ) -> Result<Running, RegistryError> {
     let home = root.join(&wish.home);
     let home = Folder::open(root)
@@ -191,7 +191,7 @@ pub async fn start<E: Engine>(
 async fn start_container<E: Engine>(
     engine: &E,
     image: &Reference,
-    wish: &RegistryWish,
+    wish: &RegistrySpec,
     home: &Folder,
 ) -> Result<Running, RegistryError> {
     let last = wish.port.saturating_add(PORTS - 1);
@@ -231,7 +231,7 @@ async fn start_container<E: Engine>(
 
 async fn start_program(
     program: &Path,
-    wish: &RegistryWish,
+    wish: &RegistrySpec,
     root: &Path,
     mut home: Folder,
 ) -> Result<Running, RegistryError> {

@@ -2,9 +2,9 @@ use super::*;
 use crate::engine::{FakeEngine, Verb, fake_image};
 use crate::model::Capabilities;
 
-fn wish(home: &Path, port: u16, lasts: Lasts) -> RegistryWish {
+fn wish(home: &Path, port: u16, lasts: Lasts) -> RegistrySpec {
     let labels = [("dev.xtask.run".to_owned(), "r1".to_owned())].into();
-    RegistryWish { home: home.display().to_string(), port, labels, lasts }
+    RegistrySpec { home: home.display().to_string(), port, labels, lasts }
 }
 
 /// A program that is a registry, or none on this machine, said aloud.

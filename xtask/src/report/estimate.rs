@@ -11,7 +11,7 @@ use crate::model::{Event, EventKind, Phase, StepId};
 
 /// The builds of a run, and what they usually take.
 #[derive(Clone, Debug, Default)]
-pub struct Outlook {
+pub struct BuildTimes {
     /// The steps, in the order in which they are begun where several could be.
     pub steps: Vec<Expected>,
     /// How many are done at the same time.
@@ -38,10 +38,10 @@ pub enum Left {
     Over(u64),
 }
 
-/// An outlook beside what really happens.
+/// Those times beside what really happens.
 #[derive(Clone, Debug, Default)]
 pub struct Estimate {
-    outlook: Outlook,
+    times: BuildTimes,
     /// When they began, in milliseconds of the run.
     running: HashMap<StepId, u64>,
     over: HashSet<StepId>,
@@ -66,20 +66,20 @@ impl Estimate {
     }
 
     /// What is expected becomes known, be it in the middle of a run.
-    pub fn expect(&mut self, outlook: Outlook) {
-        self.outlook = outlook;
+    pub fn expect(&mut self, times: BuildTimes) {
+        self.times = times;
     }
 
     /// What a step usually takes, in milliseconds.
     pub fn usually(&self, step: &StepId) -> Option<u64> {
-        self.outlook.steps.iter().find(|expected| expected.id == *step)?.usually
+        self.times.steps.iter().find(|expected| expected.id == *step)?.usually
     }
 
     /// What is left at a moment of the run, of which `todo` steps are still to be done, those that are running among
     /// them. None if nothing is known, or if others are done than was planned.
     pub fn left(&self, todo: usize, now: u64) -> Option<Left> {
         let steps: Vec<&Expected> =
-            self.outlook.steps.iter().filter(|step| !self.over.contains(&step.id)).collect();
+            self.times.steps.iter().filter(|step| !self.over.contains(&step.id)).collect();
         if steps.is_empty() || steps.len() != todo || steps.iter().all(|step| step.usually.is_none()) {
             return None;
         }
@@ -107,7 +107,7 @@ impl Estimate {
                 ready.push(Reverse((0, n)));
             }
         }
-        while slots.len() < self.outlook.side_by_side.max(1) {
+        while slots.len() < self.times.side_by_side.max(1) {
             slots.push(Reverse(0));
         }
         let (mut left, mut ended) = (0, 0);
@@ -186,7 +186,7 @@ mod tests {
         });
         let mut estimate = Estimate::default();
         story.events.iter().for_each(|event| estimate.take(event));
-        estimate.expect(Outlook { steps: steps.collect(), side_by_side });
+        estimate.expect(BuildTimes { steps: steps.collect(), side_by_side });
         estimate
     }
 

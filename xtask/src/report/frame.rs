@@ -4,7 +4,7 @@
 //! Lines that will not change any more (finished phases, failures, warnings) settle and scroll away; the frame below
 //! them holds one bar a phase and the running steps, at most [`MAX_STEPS`], and never more than the terminal is high.
 
-use super::estimate::{Estimate, Outlook, rough};
+use super::estimate::{BuildTimes, Estimate, rough};
 use super::line::{Line, NAME, edge, indent};
 use super::plain::{closing_lines, counted, ending_style, first_words};
 use super::resolve::{Colour, Display, Verbosity};
@@ -115,8 +115,8 @@ impl Screen {
     }
 
     /// What the run is expected to take becomes known.
-    pub fn expect(&mut self, outlook: Outlook) {
-        self.estimate.expect(outlook);
+    pub fn expect(&mut self, times: BuildTimes) {
+        self.estimate.expect(times);
     }
 
     /// The lines that settled since the last call.

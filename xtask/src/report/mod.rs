@@ -42,18 +42,18 @@ use self::resolve::{Colour, Display, Forge, Mode};
 use crate::events::Sink;
 use crate::model::Event;
 
-pub use self::tty::{Foresight, leave};
+pub use self::tty::{ExpectedBuilds, leave};
 
 /// The eye for a display, on stderr. `record` is the folder of the run's record, to be named when something failed;
-/// `places` says where in the repository that is, `foresight` what the run is expected to take.
+/// `places` says where in the repository that is, `expected_builds` what the run is expected to take.
 pub fn eye(
     display: Display,
     record: Option<String>,
     places: Places,
-    foresight: Option<Foresight>,
+    expected_builds: Option<ExpectedBuilds>,
 ) -> Box<dyn Sink> {
     match display.mode {
-        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record, foresight)),
+        Mode::Tty => Box::new(tty::Tty::new(tty::Stderr::default(), display, record, expected_builds)),
         Mode::Plain | Mode::Quiet => Box::new(plain::Plain::new(io::stderr(), display, record, places)),
         Mode::Json => Box::new(json::Json::new(io::stderr(), display.forge)),
     }

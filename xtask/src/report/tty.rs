@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use super::canvas::Canvas;
-use super::estimate::Outlook;
+use super::estimate::BuildTimes;
 use super::frame::{Screen, Size, frame};
 use super::resolve::Display;
 use crate::events::Sink;
@@ -18,7 +18,7 @@ use crate::model::{Event, EventKind};
 
 /// Gives what a run is expected to take. It reads former runs, so it is asked on a thread of its own, and only when a run
 /// has become long enough to be shown.
-pub type Foresight = Box<dyn FnOnce() -> Outlook + Send>;
+pub type ExpectedBuilds = Box<dyn FnOnce() -> BuildTimes + Send>;
 
 /// What is drawn on the terminal of this process.
 static DRAWN: Mutex<Option<Arc<Mutex<Canvas>>>> = Mutex::new(None);
@@ -99,21 +99,26 @@ pub struct Tty<T: Terminal> {
     screen: Screen,
     terminal: T,
     canvas: Arc<Mutex<Canvas>>,
-    foresight: Option<Foresight>,
-    outlook: Arc<Mutex<Option<Outlook>>>,
+    expected_builds: Option<ExpectedBuilds>,
+    times: Arc<Mutex<Option<BuildTimes>>>,
     is_begun: bool,
     is_over: bool,
 }
 
 impl<T: Terminal> Tty<T> {
     /// Draws on a terminal; `record` is the folder of the run's record.
-    pub fn new(terminal: T, display: Display, record: Option<String>, foresight: Option<Foresight>) -> Self {
+    pub fn new(
+        terminal: T,
+        display: Display,
+        record: Option<String>,
+        expected_builds: Option<ExpectedBuilds>,
+    ) -> Self {
         Self {
             screen: Screen::new(display, record),
             terminal,
             canvas: Arc::default(),
-            foresight,
-            outlook: Arc::default(),
+            expected_builds,
+            times: Arc::default(),
             is_begun: false,
             is_over: false,
         }
@@ -134,9 +139,9 @@ impl<T: Terminal> Tty<T> {
     fn begin(&mut self) {
         self.is_begun = true;
         self.terminal.begin(&self.canvas);
-        if let Some(foresight) = self.foresight.take() {
-            let outlook = self.outlook.clone();
-            std::thread::spawn(move || *locked(&outlook) = Some(foresight()));
+        if let Some(expected_builds) = self.expected_builds.take() {
+            let times = self.times.clone();
+            std::thread::spawn(move || *locked(&times) = Some(expected_builds()));
         }
     }
 }
@@ -163,8 +168,8 @@ impl<T: Terminal> Sink for Tty<T> {
         if self.is_over {
             return self.draw(Vec::new());
         }
-        if let Some(outlook) = locked(&self.outlook).take() {
-            self.screen.expect(outlook);
+        if let Some(times) = locked(&self.times).take() {
+            self.screen.expect(times);
         }
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let lines = frame(&self.screen, self.terminal.size(), now);

@@ -6,7 +6,7 @@ use crate::model::{ImageLock, LocalImage, LockedImage, Platform, Reference};
 
 /// How one external image stands to the lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum LockState {
     /// Every name of it that is here is the locked image.
     AsLocked,
     /// It is not here.
@@ -30,19 +30,19 @@ pub fn standing<'o>(
     further: &[Reference],
     lock: &ImageLock,
     find: impl Fn(&Reference) -> Option<&'o LocalImage>,
-) -> Standing {
-    let Some(locked) = lock.images.get(original) else { return Standing::NotLocked };
+) -> LockState {
+    let Some(locked) = lock.images.get(original) else { return LockState::NotLocked };
     let named: Vec<(&Reference, &LocalImage)> =
         std::iter::once(original).chain(&used.written).filter_map(|name| Some((name, find(name)?))).collect();
     // An alias only matters where it is what the others are going to be made of.
     let aliases = || further.iter().filter_map(|name| Some((name, find(name)?))).take(1).collect();
     let here: Vec<(&Reference, &LocalImage)> = if named.is_empty() { aliases() } else { named };
     if here.is_empty() {
-        return Standing::Absent;
+        return LockState::Absent;
     }
     match here.into_iter().find(|(_, image)| !locked.is(image)) {
-        Some((name, image)) => Standing::Differs { name: name.clone(), found: locked.shown_beside(image) },
-        None => Standing::AsLocked,
+        Some((name, image)) => LockState::Differs { name: name.clone(), found: locked.shown_beside(image) },
+        None => LockState::AsLocked,
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
         let store = observed(images);
         let found = standing(&parse("x:1"), &used, &[parse("localhost/x:1")], &lock, |name| store.find(name));
         let told = match found {
-            Standing::Differs { name, found } => format!("{} is {found}", name.familiar()),
+            LockState::Differs { name, found } => format!("{} is {found}", name.familiar()),
             other => format!("{other:?}"),
         };
         assert_eq!(told, expected);

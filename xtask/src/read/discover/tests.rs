@@ -3,7 +3,7 @@ use std::fs;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::plan::render::{Standing, plan_render};
+use crate::plan::render::{Existing, plan_render};
 use crate::read::template::Variables;
 use crate::settings::env::Env;
 use crate::settings::{Layer, load};
@@ -136,9 +136,9 @@ fn texts_are_those_that_rendering_leaves() {
     let found = discover(&config);
     let values = config.dotenv.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let variables = Variables { values, ..Variables::default() };
-    let standing =
-        Standing { is_rendered: &|_, _| false, was_rendered: &|_| false, is_committed: &|_| false };
-    let plan = plan_render(found.all_templates(), &variables, &config, &standing);
+    let existing =
+        Existing { is_rendered: &|_, _| false, was_rendered: &|_| false, is_committed: &|_| false };
+    let plan = plan_render(found.all_templates(), &variables, &config, &existing);
     let text = |index: usize| found.services[index].text(DOCKERFILE, &plan.outputs);
     assert_eq!(text(0), Some("FROM a:1\n"));
     assert_eq!(text(1), None, "what an earlier run rendered is not used when the template is broken");

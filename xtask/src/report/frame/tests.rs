@@ -169,7 +169,7 @@ fn what_is_left_is_told_where_there_is_room() {
     for n in 0..5 {
         steps.push(expected((["a", "b", "c", "d", "e"][n], Some(20_000))));
     }
-    screen.expect(Outlook { steps, side_by_side: 4 });
+    screen.expect(BuildTimes { steps, side_by_side: 4 });
     let show = |columns: usize| frame(&screen, size_of(columns), 102_000).join("\n");
     insta::assert_snapshot!(show(100), @"
     5/6   Build [============>                 ]  6/14   3 running   over 40 s left  01:42

@@ -200,8 +200,8 @@ fn what_exists_under_its_plain_name_gets_further_names_and_nothing_is_built() {
         assert_eq!(lab.stale(), lacks.join("; "));
         // A push alone takes the image that a build would take.
         let look = lab.look();
-        let stock = push::Stock { observed: &look.observed, assessments: &look.assessments };
-        let pushed = push::plan(&look.all(), &look.reading.tree.graph, Some(stock), &|_| None);
+        let available = push::Available { observed: &look.observed, assessments: &look.assessments };
+        let pushed = push::plan(&look.all(), &look.reading.tree.graph, Some(available), &|_| None);
         let from = pushed.steps.iter().map(|step| match &step.kind {
             StepKind::Push { from, .. } => from.as_ref().map(Reference::familiar),
             other => panic!("{other:?}"),
@@ -218,8 +218,8 @@ fn what_exists_under_its_plain_name_gets_further_names_and_nothing_is_built() {
     lab.flags.registry = registry;
     assert_eq!(lab.stale(), "web (lacks the name other.example.com:5000/two/web:latest)");
     let look = lab.look();
-    let stock = push::Stock { observed: &look.observed, assessments: &look.assessments };
-    let pushed = push::plan(&look.all(), &look.reading.tree.graph, Some(stock), &|_| None);
+    let available = push::Available { observed: &look.observed, assessments: &look.assessments };
+    let pushed = push::plan(&look.all(), &look.reading.tree.graph, Some(available), &|_| None);
     let told: Vec<String> =
         pushed.steps.iter().map(|step| format!("{} ({})", step.subject, step.why)).collect();
     assert_eq!(
