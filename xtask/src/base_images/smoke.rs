@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::{Engine, EngineError, OnProgress, Progress};
+use crate::engine::{Containers, EngineError, OnProgress, Progress, Store};
 use crate::model::{
     Afterwards, ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, Healthcheck, HttpAnswer,
     HttpAsk, PublishedPort, Sighting, SmokeSpec, Stopped, Unit,
@@ -32,7 +32,7 @@ const STEPS: u64 = 4;
 ///
 /// # Errors
 /// What kept the engine from running it at all. An image that misbehaves is no error but a sighting.
-pub async fn try_out<E: Engine>(
+pub async fn try_out<E: Store + Containers>(
     engine: &E,
     spec: &SmokeSpec,
     progress: OnProgress<'_>,
@@ -116,7 +116,7 @@ fn patience(least: Duration, check: Option<&Healthcheck>) -> Duration {
 }
 
 /// Its health, and why it is not well if it is not.
-async fn wait_until_healthy<E: Engine>(
+async fn wait_until_healthy<E: Containers>(
     engine: &E,
     id: &ContainerId,
     patience: Duration,
@@ -165,7 +165,7 @@ fn checks_said(what: &str, state: &ContainerState) -> String {
 }
 
 /// Asks until something answers at all: any status is an answer.
-async fn ask_it<E: Engine>(
+async fn ask_it<E: Containers>(
     engine: &E,
     id: &ContainerId,
     ask: &HttpAsk,
@@ -188,7 +188,7 @@ async fn ask_it<E: Engine>(
 }
 
 /// Asks it to end; none when it had ended before.
-async fn stop<E: Engine>(
+async fn stop<E: Containers>(
     engine: &E,
     id: &ContainerId,
     within: Duration,

@@ -13,7 +13,7 @@ use super::layout::{EntryName, made_here};
 use super::manifest::{Parcel, StoredImage, StoredLayer, chain_ids};
 use super::open::{BlobSource, Bundle};
 use super::store::Store;
-use crate::engine::{AnyEngine, Engine as _, EngineError, ImageStore, OnProgress};
+use crate::engine::{AnyEngine, EngineError, ImageStore, OnProgress, Store as _};
 use crate::model::{Digest, Reference};
 
 /// The blobs of a bundle, and of a store what the bundle leaves out.

@@ -23,7 +23,7 @@ use super::manifest::{Parcel, StoredImage, StoredLayer};
 use super::open::BlobSource;
 use super::piped::{self, Wrong};
 use super::waiting::Waiting;
-use crate::engine::{AnyEngine, ByteStream, Engine as _, EngineError, ImageStore, OnProgress, Progress};
+use crate::engine::{AnyEngine, ByteStream, EngineError, ImageStore, OnProgress, Progress, Store as _};
 use crate::model::{Digest, Identity, Reference};
 
 /// What an engine has already.

@@ -24,7 +24,7 @@ use super::piped;
 use super::receiver::{Expected, Receiver};
 use super::saved::{self, Wanted};
 use super::store::{BUDGET, Store};
-use crate::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress};
+use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
 use crate::model::{Digest, Identity, ImageConfig, ImageDetails, Platform, Reference, Unit};
 
 /// How many images are asked about at the same time.

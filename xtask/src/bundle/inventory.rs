@@ -17,7 +17,7 @@ use super::finding::BundleError;
 use super::inspect::Inspection;
 use super::manifest::{BundleManifest, Member, StoredImage, chain_ids};
 use super::open::Bundle;
-use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::engine::{AnyEngine, EngineError, Store as _};
 use crate::model::{Digest, Identity, ImageDetails, ImageId, Reference};
 
 /// The version of the file. Version 1 had image IDs, which mean nothing to another kind of store.

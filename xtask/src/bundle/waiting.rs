@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::engine::{AnyEngine, EngineError, Store as _};
 use crate::host::{ProcessId, host_name};
 use crate::model::{Digest, Identity, Observed, Reference};
 

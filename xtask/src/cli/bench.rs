@@ -14,7 +14,7 @@ use super::interrupt::or_interrupted;
 use super::session::{Session, Typed};
 use crate::ci::bench_tree::{Links, Shape};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::{AnyEngine, Engine as _};
+use crate::engine::{AnyEngine, Store as _};
 use crate::host::{HostCommand, Usage};
 use crate::model::Reference;
 use crate::settings::Layer;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{AnyEngine, Engine as _};
+use crate::engine::{AnyEngine, Store as _};
 use crate::host::inside;
 use crate::model::{
     Brought, Identity, Image, ImageDetails, ImageId, ImageSource, Observed, Reference, Triggers, Upstreams,

@@ -20,7 +20,7 @@ use super::world::World;
 use crate::base_images::trial;
 use crate::bundle::BLOBS;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::engine::{AnyEngine, EngineError, Store as _};
 use crate::model::{ImageId, Phase, Plan, Reason, Step, StepId, StepKind, labels};
 use crate::plan::Request;
 use crate::plan::clean::images::{self, Going, ImageInput, Tags};

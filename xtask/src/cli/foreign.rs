@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;
 
-use crate::engine::{AnyEngine, Engine as _};
+use crate::engine::{AnyEngine, Store as _};
 use crate::model::{Observed, Platform, Reference};
 
 /// How many images are asked about at the same time.

@@ -8,7 +8,7 @@ use super::session::{Session, Typed};
 use super::trials::is_on_this_machine;
 use crate::base_images::trial::{Mark, REGISTRIES};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::{AnyEngine, Engine as _};
+use crate::engine::{AnyEngine, Store as _};
 use crate::model::{Lasts, Observed, RegistrySpec};
 use crate::read::tree;
 use crate::registry::local::{self, RegistryError, Status};

@@ -13,7 +13,7 @@ use super::world::World;
 use crate::bundle::closure::{ClosureInput, closure};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::compose::Compose;
-use crate::engine::{AnyEngine, Engine as _};
+use crate::engine::{AnyEngine, Store as _};
 use crate::model::{Outcome, Phase};
 use crate::plan::rebuild::outlook::{Action, Outlook, outlook};
 use crate::plan::{Planned, Request, facts};

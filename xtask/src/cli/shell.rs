@@ -13,7 +13,7 @@ use super::session::{Session, Typed};
 use super::world::World;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::dockerfile;
-use crate::engine::{AnyEngine, Engine as _, EngineError, Progress};
+use crate::engine::{AnyEngine, Builder as _, EngineError, Progress, Store as _};
 use crate::host::{CommandError, HostCommand};
 use crate::model::{
     BuildSpec, BuildTarget, Image, ImageSource, ImageState, InlineCache, Phase, Reference, labels,

@@ -19,7 +19,7 @@ use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
 use crate::base_images::trial::{self, Base, Demands, Http, Leftovers, Mark};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::{AnyEngine, Engine as _};
+use crate::engine::{AnyEngine, Containers as _, Store as _};
 use crate::execute::Tried;
 use crate::host::ProcessId;
 use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};

@@ -9,7 +9,7 @@ use super::locked;
 use super::names::Names;
 use super::session::Session;
 use crate::cli::error::{Error, ErrorKind};
-use crate::engine::{AnyEngine, Engine as _, EngineError, patiently};
+use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
 use crate::model::{
     AliasNames, BaseImage, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals, Platform,
     Reference, Triggers,

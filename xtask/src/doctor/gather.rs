@@ -16,7 +16,7 @@ use super::facts::{
 };
 use crate::engine::compose;
 use crate::engine::provision::{FOR_ENGINE, missing_packages};
-use crate::engine::{self, AnyEngine, Engine as _, EngineError, ImageStore, Surroundings};
+use crate::engine::{self, AnyEngine, Builder as _, EngineError, ImageStore, Store as _, Surroundings};
 use crate::host;
 use crate::host::inside::Folder;
 use crate::model::{

@@ -15,7 +15,8 @@ use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::http::{Wire, WireError, chain};
 use super::{
-    ByteStream, Engine, EngineError, Loaded, OnProgress, archive, build, container, observe, transfer,
+    Builder, ByteStream, Containers, EngineError, Loaded, OnProgress, Store, archive, build, container,
+    observe, transfer,
 };
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
@@ -138,7 +139,7 @@ impl DockerEngine {
     }
 }
 
-impl Engine for DockerEngine {
+impl Store for DockerEngine {
     async fn observe(&self) -> Result<Observed, EngineError> {
         self.fit_to_ask()?;
         observe::observe(self, None).await
@@ -172,16 +173,6 @@ impl Engine for DockerEngine {
             .tag_image(&source.familiar(), Some(options))
             .await
             .map_err(|error| self.error(error, &source.familiar()))
-    }
-
-    async fn build(
-        &self,
-        root: &Path,
-        spec: &BuildSpec,
-        progress: OnProgress<'_>,
-    ) -> Result<ImageId, EngineError> {
-        self.fit_to_build()?;
-        build::build(self, root, spec, progress).await
     }
 
     async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {
@@ -225,7 +216,21 @@ impl Engine for DockerEngine {
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         container::details(self, reference).await
     }
+}
 
+impl Builder for DockerEngine {
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<ImageId, EngineError> {
+        self.fit_to_build()?;
+        build::build(self, root, spec, progress).await
+    }
+}
+
+impl Containers for DockerEngine {
     async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
         container::run(self, spec).await
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, EngineError};
 use crate::events::excerpt::Excerpt;
 use crate::host::{CommandError, HostCommand};
 use crate::model::{ContainerId, ContainerState, Health, LogStream};
@@ -133,7 +133,7 @@ impl Compose {
     /// When compose fails, or a service does not come up: [`ComposeError::Unwell`] with the end of its log.
     pub async fn up(
         &self,
-        engine: &impl Engine,
+        engine: &impl Containers,
         services: &[String],
         wait: Duration,
     ) -> Result<Vec<String>, ComposeError> {
@@ -170,7 +170,7 @@ impl Compose {
 
     async fn containers(
         &self,
-        engine: &impl Engine,
+        engine: &impl Containers,
         services: &[String],
     ) -> Result<Vec<ContainerId>, ComposeError> {
         // Without `--all`, v2 is silent about one that has already failed; with it, both list what `run` left too.

@@ -1,7 +1,166 @@
-//! What kind of failure an engine's error is, and what helps.
+//! What goes wrong at an engine: what kind of failure it is, and what helps.
 
-use super::{ASKED_WITHOUT_LOGIN, EngineError};
+use std::time::Duration;
+
+use super::{ASKED_WITHOUT_LOGIN, stall};
+use crate::host::retry::Retriable;
 use crate::model::{ErrorKind, Phase, Reference};
+
+/// What went wrong at the engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No socket answers.
+    #[error("no container engine answers")]
+    Unreachable {
+        /// Each endpoint that was tried and what it said.
+        tried: Vec<(String, String)>,
+        /// The variable that names the only one.
+        named_by: Option<&'static str>,
+    },
+    /// The engine answers but lacks something that is needed.
+    #[error("the engine at {endpoint} {lacks}")]
+    Unfit {
+        /// Where.
+        endpoint: String,
+        /// `speaks API 1.38, and 1.41 is needed`
+        lacks: String,
+    },
+    /// The registry or the store has no such image.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The registry says no.
+    #[error("access denied: {0}")]
+    Denied(String),
+    /// Might work a moment later.
+    #[error("{cause}")]
+    Transient {
+        /// What the other side said.
+        cause: String,
+        /// What it asked to wait, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// The registry takes no pushes.
+    #[error("{0}")]
+    ReadOnly(String),
+    /// No such host, connection refused: this registry is out of reach from here.
+    #[error("{0}")]
+    RegistryUnreachable(String),
+    /// A registry took the question and gave no answer, or stopped in the middle of one.
+    #[error("{from} has sent nothing for {}", stall::words(*silence))]
+    Stalled {
+        /// The registry.
+        from: String,
+        /// How long it was waited for.
+        silence: Duration,
+    },
+    /// An instruction of the Dockerfile failed.
+    #[error("{}", failed_instruction(instruction, *exit_code, cause))]
+    BuildFailed {
+        /// `RUN npm ci`, where the builder said which.
+        instruction: Option<String>,
+        /// 1-based line in the Dockerfile, where it could be found.
+        line: Option<u32>,
+        /// Exit status of the instruction's process.
+        exit_code: Option<i64>,
+        /// What the builder said.
+        cause: String,
+        /// What the instruction printed, as far as that tells why it failed.
+        last_lines: Vec<String>,
+    },
+    /// A port of this machine that a container was to have is somebody else's.
+    #[error("a port is taken: {0}")]
+    PortTaken(String),
+    /// The engine's disk is full.
+    #[error("no space left on the engine's disk: {0}")]
+    DiskFull(String),
+    /// The engine went away in the middle.
+    #[error("the engine closed the connection: {0}")]
+    Gone(String),
+    /// A context file changed or vanished between hashing and sending.
+    #[error("{path} changed while it was being sent to the builder: {what}")]
+    ContextChanged {
+        /// Relative to the context.
+        path: String,
+        /// `size 12 became 14`, `vanished`
+        what: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn failed_instruction(instruction: &Option<String>, exit_code: Option<i64>, cause: &str) -> String {
+    match (instruction, exit_code) {
+        (Some(instruction), Some(code)) => format!("`{}` exited with status {code}", one_line(instruction)),
+        (Some(instruction), None) => format!("`{}` failed: {cause}", one_line(instruction)),
+        (None, _) => cause.to_owned(),
+    }
+}
+
+/// An instruction as a message names it; the Dockerfile has all of it.
+fn one_line(instruction: &str) -> String {
+    let mut line = instruction.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() > MAX_INSTRUCTION {
+        line.truncate(line.floor_char_boundary(MAX_INSTRUCTION));
+        line.push_str("...");
+    }
+    line
+}
+
+impl Retriable for EngineError {
+    fn worth_retrying_after(&self) -> Option<Duration> {
+        match self {
+            Self::Transient { retry_after, .. } => Some(Duration::from_secs(retry_after.unwrap_or_default())),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of an instruction that a message shows.
+const MAX_INSTRUCTION: usize = 100;
+/// What the kernel says of a program for another processor.
+const OTHER_PROCESSOR: &str = "exec format error";
+const EMULATION: &str =
+    "its program is for another processor than the engine's, which needs emulation (binfmt) to run it";
+
+impl EngineError {
+    /// Where in the Dockerfile that was built an instruction failed: `src/frontend/Dockerfile:12`.
+    pub fn place(&self, dockerfile: &str) -> Option<String> {
+        let Self::BuildFailed { instruction: Some(_), line, .. } = self else { return None };
+        Some(line.map_or_else(|| dockerfile.to_owned(), |line| format!("{dockerfile}:{line}")))
+    }
+
+    /// The text, behind the place of the failed instruction in the Dockerfile that was built:
+    /// `` src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1 ``.
+    pub fn told_at(&self, dockerfile: &str) -> String {
+        match (self, self.place(dockerfile)) {
+            (Self::BuildFailed { .. }, Some(place)) if self.lacks_emulation() => {
+                format!("{place}: {self}\n{EMULATION}")
+            }
+            (Self::BuildFailed { .. }, Some(place)) => format!("{place}: {self}"),
+            (other, _) => other.to_string(),
+        }
+    }
+
+    /// Whether a build failed because its program is for another processor.
+    fn lacks_emulation(&self) -> bool {
+        let Self::BuildFailed { cause, last_lines, .. } = self else { return false };
+        last_lines.iter().chain([cause]).any(|line| line.contains(OTHER_PROCESSOR))
+    }
+
+    /// What helps against a build that failed.
+    pub fn hints_for_build(&self) -> Vec<String> {
+        if self.lacks_emulation() {
+            return vec![
+                "`apt-get install qemu-user-static binfmt-support` on the engine's machine lets it run such programs"
+                    .to_owned(),
+                "only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it"
+                    .to_owned(),
+            ];
+        }
+        self.hint().map(str::to_owned).into_iter().collect()
+    }
+}
 
 impl EngineError {
     /// The kind, where no phase says more.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use self::content::Content;
-use super::{ByteStream, Engine, EngineError, Loaded, OnProgress, Progress};
+use super::{Builder, ByteStream, Containers, EngineError, Loaded, OnProgress, Progress, Store};
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
     LocalImage, LogStream, Observed, Platform, Reference, Unit,
@@ -262,7 +262,7 @@ impl State {
     }
 }
 
-impl Engine for FakeEngine {
+impl Store for FakeEngine {
     async fn observe(&self) -> Result<Observed, EngineError> {
         self.enter(Verb::Observe, String::new()).await?;
         Ok(Observed::new(listing::capabilities(), self.state().listed()))
@@ -319,39 +319,6 @@ impl Engine for FakeEngine {
         image.names = vec![target.clone()];
         state.store(image);
         Ok(())
-    }
-
-    async fn build(
-        &self,
-        root: &Path,
-        spec: &BuildSpec,
-        progress: OnProgress<'_>,
-    ) -> Result<ImageId, EngineError> {
-        let index = {
-            let mut state = self.state();
-            let files = spec.files.entries().iter().map(|file| file.path.clone()).collect();
-            state.builds.push(FakeBuild { spec: spec.clone(), files, id: None });
-            state.builds.len() - 1
-        };
-        self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
-        builder::read_context(&root.join(&spec.context), spec)?;
-        builder::run(spec, &|base| self.has_base(base), progress).await?;
-        let id = self.state().build(spec);
-        let image = LocalImage {
-            id: id.clone(),
-            names: spec.tags.clone(),
-            digests: Vec::new(),
-            labels: spec.labels.clone(),
-            size: 1 + spec.text.len() as u64,
-            platform: Some(spec.platform.clone()),
-            identity: None,
-        };
-        let mut state = self.state();
-        state.store(image);
-        if let Some(build) = state.builds.get_mut(index) {
-            build.id = Some(id.clone());
-        }
-        Ok(id)
     }
 
     async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {
@@ -452,7 +419,44 @@ impl Engine for FakeEngine {
         let state = self.state();
         Ok(state.find(reference).map(|image| state.details(reference, image)))
     }
+}
 
+impl Builder for FakeEngine {
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<ImageId, EngineError> {
+        let index = {
+            let mut state = self.state();
+            let files = spec.files.entries().iter().map(|file| file.path.clone()).collect();
+            state.builds.push(FakeBuild { spec: spec.clone(), files, id: None });
+            state.builds.len() - 1
+        };
+        self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
+        builder::read_context(&root.join(&spec.context), spec)?;
+        builder::run(spec, &|base| self.has_base(base), progress).await?;
+        let id = self.state().build(spec);
+        let image = LocalImage {
+            id: id.clone(),
+            names: spec.tags.clone(),
+            digests: Vec::new(),
+            labels: spec.labels.clone(),
+            size: 1 + spec.text.len() as u64,
+            platform: Some(spec.platform.clone()),
+            identity: None,
+        };
+        let mut state = self.state();
+        state.store(image);
+        if let Some(build) = state.builds.get_mut(index) {
+            build.id = Some(id.clone());
+        }
+        Ok(id)
+    }
+}
+
+impl Containers for FakeEngine {
     async fn run(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
         self.enter(Verb::Run, spec.image.familiar()).await?;
         let mut state = self.state();

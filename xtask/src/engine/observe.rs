@@ -95,7 +95,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::engine::{Engine as _, Surroundings, connect};
+    use crate::engine::{Store as _, Surroundings, connect};
 
     #[tokio::test]
     async fn a_list_that_could_not_be_made_is_asked_for_again() {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::provision::ProvisionError;
-use super::{Engine, OnProgress, Progress};
+use super::{OnProgress, Progress, Store};
 use crate::host::HostCommand;
 use crate::host::inside::Folder;
 use crate::model::{ImageId, LogStream, Platform, Recipe, Reference, labels};
@@ -23,7 +23,7 @@ use debootstrap::{Debootstrap, Work};
 /// # Errors
 /// When debootstrap is missing, without root, for a platform that is not this host's, when debootstrap fails
 /// (its last lines are in the error), or when the engine refuses the import.
-pub async fn make<E: Engine>(
+pub async fn make<E: Store>(
     engine: &E,
     root: &Path,
     recipe: &Recipe,

@@ -101,14 +101,15 @@ impl StepError {
             what: phase.failure(subject),
             place: self.place(),
             causes: causes.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
-            hints: self.hint().into_iter().collect(),
+            hints: self.hints(),
         }
     }
 
     /// What helps, beside the command that tries again.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Engine(error) | Self::Build(error, _) => error.hint().map(str::to_owned),
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Build(error, _) => return error.hints_for_build(),
+            Self::Engine(error) => error.hint().map(str::to_owned),
             Self::Push(error, reference) => error.hint_for_push(reference),
             Self::Pull(error) => error.hint(),
             Self::Registry(LocalRegistryError::NoSource) => {
@@ -122,7 +123,8 @@ impl StepError {
             | Self::Smoke(_)
             | Self::Registry(_)
             | Self::Lookup(_) => None,
-        }
+        };
+        hint.into_iter().collect()
     }
 }
 
@@ -162,15 +164,30 @@ mod tests {
             let failed = vec![(PullSource::Registry(reference.clone()), denied())];
             let pull = StepError::Pull(PullError { reference: reference.clone(), failed });
             for error in [pull, StepError::Push(denied(), reference.clone())] {
-                let hint = error.hint().unwrap();
-                assert!(hint.starts_with(helps), "{hint}");
+                let hints = error.hints();
+                assert!(hints[0].starts_with(helps), "{hints:?}");
             }
         }
     }
 
     #[test]
+    fn what_helps_is_told_beside_the_causes() {
+        let failed = EngineError::BuildFailed {
+            instruction: Some("RUN make".to_owned()),
+            line: Some(2),
+            exit_code: Some(1),
+            cause: "exit code: 1".to_owned(),
+            last_lines: vec!["/bin/sh: exec format error".to_owned()],
+        };
+        let failure = StepError::Build(failed, "src/api/Dockerfile".to_owned()).failure(Phase::Build, "api");
+        assert_eq!(failure.place.as_deref(), Some("src/api/Dockerfile:2"));
+        assert_eq!((failure.causes.len(), failure.hints.len()), (2, 2));
+        assert!(failure.causes.iter().all(|cause| !cause.contains("hint")), "{failure:?}");
+    }
+
+    #[test]
     fn without_a_registry_to_run_it_is_said_how_to_get_one() {
-        let hint = StepError::Registry(LocalRegistryError::NoSource).hint();
-        assert!(hint.is_some_and(|hint| hint.contains("--bootstrap")));
+        let hints = StepError::Registry(LocalRegistryError::NoSource).hints();
+        assert!(hints.iter().any(|hint| hint.contains("--bootstrap")), "{hints:?}");
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::retry::{self, LONGEST_RETRY_AFTER, OnRetry, Policy};
-use crate::engine::{Engine, EngineError, OnProgress, Progress};
+use crate::engine::{EngineError, OnProgress, Progress, Store};
 use crate::model::{ErrorKind, ImageId, Phase, Platform, PullSource, Recipe, Reference};
 use crate::registry::Registry;
 
@@ -92,7 +92,7 @@ impl<M: MakeBase> Puller<M> {
     ///
     /// # Errors
     /// When every source failed; when the engine itself is the trouble, further sources are not tried.
-    pub async fn pull<E: Engine>(
+    pub async fn pull<E: Store>(
         &self,
         engine: &E,
         reference: &Reference,
@@ -127,7 +127,7 @@ impl<M: MakeBase> Puller<M> {
         Err(PullError { reference: reference.clone(), failed })
     }
 
-    async fn pull_with_retries<E: Engine>(
+    async fn pull_with_retries<E: Store>(
         &self,
         engine: &E,
         source: &Reference,
@@ -160,7 +160,7 @@ impl<M: MakeBase> Puller<M> {
 
     /// What the store has now, read at once, before anything can move the name; if it is what was wanted, it
     /// gets the name that the Dockerfiles use.
-    async fn take<E: Engine>(
+    async fn take<E: Store>(
         &self,
         engine: &E,
         source: &PullSource,

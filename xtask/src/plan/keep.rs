@@ -152,7 +152,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::engine::{Engine as _, FakeEngine, fake_image};
+    use crate::engine::{Builder as _, FakeEngine, Store as _, fake_image};
     use crate::model::Platform;
     use crate::plan::build::{self, BuildRequest};
     use crate::plan::rebuild::lineage::{Ground, lineages};

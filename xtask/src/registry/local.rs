@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::loopback;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Containers, EngineError};
 use crate::host::inside::Folder;
 use crate::host::{self, CommandError, HostCommand, ProcessId, Tether};
 use crate::model::{ContainerId, ContainerSpec, Lasts, Observed, PublishedPort, Reference, RegistrySpec};
@@ -167,7 +167,7 @@ fn free_port(first: u16) -> Option<u16> {
 ///
 /// # Errors
 /// When no port is free, or when it does not start; nothing of it is left then.
-pub async fn start<E: Engine>(
+pub async fn start<E: Containers>(
     engine: Option<&E>,
     source: &Source,
     root: &Path,
@@ -188,7 +188,7 @@ pub async fn start<E: Engine>(
     started
 }
 
-async fn start_container<E: Engine>(
+async fn start_container<E: Containers>(
     engine: &E,
     image: &Reference,
     wish: &RegistrySpec,
@@ -333,7 +333,7 @@ impl Running {
     ///
     /// # Errors
     /// When the engine or the system refuses.
-    pub async fn stop<E: Engine>(
+    pub async fn stop<E: Containers>(
         self,
         engine: Option<&E>,
         root: &Path,
@@ -359,7 +359,7 @@ pub async fn status(home: &Path) -> Status {
 ///
 /// # Errors
 /// When the engine or the system refuses.
-pub async fn down<E: Engine>(
+pub async fn down<E: Containers>(
     engine: Option<&E>,
     root: &Path,
     home: &Path,
@@ -427,7 +427,7 @@ pub fn recorded(home: &Path) -> Option<Record> {
 }
 
 /// What a registry said last, for people to whom a push has failed.
-pub async fn said<E: Engine>(engine: Option<&E>, home: &Path) -> Vec<String> {
+pub async fn said<E: Containers>(engine: Option<&E>, home: &Path) -> Vec<String> {
     let container = read_record(home).and_then(|record| record.container);
     match (container, engine) {
         (Some(id), Some(engine)) => {
@@ -442,13 +442,13 @@ pub async fn said<E: Engine>(engine: Option<&E>, home: &Path) -> Vec<String> {
 }
 
 /// Whether a registry cannot store any more: all that an engine is told then is status 500.
-pub async fn has_no_space<E: Engine>(engine: Option<&E>, home: &Path) -> bool {
+pub async fn has_no_space<E: Containers>(engine: Option<&E>, home: &Path) -> bool {
     // Its log lies on the same disk, so it may be silent.
     let is_full = rustix::fs::statvfs(home).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < LEAST_SPACE);
     is_full || said(engine, home).await.iter().any(|line| line.contains("no space left on device"))
 }
 
-async fn take_away<E: Engine>(
+async fn take_away<E: Containers>(
     engine: Option<&E>,
     record: &Record,
     root: &Path,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::{ImageId, Platform, Reference};
 
 use crate::testing::TestTree;

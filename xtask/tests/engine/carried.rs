@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::{BuildSpec, Digest, Platform, Reference};
 
 use crate::testing::TestTree;

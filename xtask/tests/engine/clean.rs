@@ -1,6 +1,6 @@
 //! `clean` on a real engine that several trees share: what is superseded goes, and nothing that anybody needs.
 
-use xtask::engine::{Engine as _, ImageStore};
+use xtask::engine::{Containers as _, ImageStore, Store as _};
 use xtask::model::{ContainerSpec, ImageId, Platform, Reference};
 
 use crate::testing::TestTree;

@@ -1,6 +1,6 @@
 //! One small tree through the commands of every day, on whatever engine is given.
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::{Platform, Reference};
 
 use crate::testing::TestTree;

@@ -6,7 +6,9 @@ use xtask::bundle::deliver::{Present, deliver, lacking};
 use xtask::bundle::fetch::fetch;
 use xtask::bundle::manifest::{Parcel, chain_ids};
 use xtask::bundle::store::Store;
-use xtask::engine::{Engine as _, EngineError, FakeBehaviour, FakeEngine, Verb};
+use xtask::engine::{
+    Builder as _, Containers as _, EngineError, FakeBehaviour, FakeEngine, Store as _, Verb,
+};
 use xtask::host::inside::Folder;
 use xtask::model::{
     ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, LogStream, Platform, PublishedPort,

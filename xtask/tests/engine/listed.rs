@@ -2,7 +2,7 @@
 //! those are, plans are the same as those for the whole store.
 
 use serde_json::{Value, json};
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::Platform;
 
 use crate::testing::TestTree;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use xtask::engine::{Engine as _, ImageStore};
+use xtask::engine::{ImageStore, Store as _};
 use xtask::model::{ImageId, Platform, Reference};
 
 use crate::testing::TestTree;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
-use xtask::engine::Engine as _;
+use xtask::engine::{Builder as _, Store as _};
 use xtask::model::{ContextFile, ContextFileKind, Digest, Platform};
 
 use crate::world::{quietly, real_world};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::{Digest, Platform, Reference};
 
 use crate::testing::TestTree;

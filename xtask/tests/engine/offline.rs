@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use xtask::engine::Engine as _;
+use xtask::engine::{Containers as _, Store as _};
 use xtask::model::{BuildSpec, ContainerSpec, Digest, Platform, Reference};
 
 use crate::support::Registry;

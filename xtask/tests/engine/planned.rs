@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::{Event, EventKind, Platform};
 
 use crate::testing::TestTree;

@@ -1,6 +1,6 @@
 //! What a push counts: images, and never what was done for them on the way.
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::Platform;
 
 use crate::support::free_address;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use xtask::engine::{Engine as _, EngineError, Progress};
+use xtask::engine::{Builder as _, Containers as _, EngineError, Progress, Store as _};
 use xtask::model::{ContainerSpec, Platform};
 
 use crate::support::{LOGIN, Registry, free_address};

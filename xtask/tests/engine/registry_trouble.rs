@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use xtask::engine::{Engine as _, EngineError, OnProgress, Progress};
+use xtask::engine::{Builder as _, EngineError, OnProgress, Progress, Store as _};
 use xtask::execute::pull::{MakeBase, PullError, Pulled, Puller};
 use xtask::execute::retry::Policy;
 use xtask::model::{Platform, PullSource, Recipe, Reference};

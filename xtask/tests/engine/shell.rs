@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::Platform;
 
 use crate::support::find_program;

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use xtask::engine::{Engine as _, Progress};
+use xtask::engine::{Builder as _, Progress, Store as _};
 use xtask::model::{BuildSpec, InlineCache, Platform};
 
 use crate::world::{World, real_world};

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use xtask::engine::Engine as _;
+use xtask::engine::{Containers as _, Store as _};
 use xtask::model::{ContainerId, ContainerSpec, Platform, Reference};
 
 use crate::support::{find_program, free_address};

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use xtask::engine::{AnyEngine, Engine as _, EngineError, OnProgress, Progress, Surroundings, connect};
+use xtask::engine::{
+    AnyEngine, Builder as _, EngineError, OnProgress, Progress, Store as _, Surroundings, connect,
+};
 use xtask::model::{
     BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest, ImageId, ImageName, Platform, Reference,
 };

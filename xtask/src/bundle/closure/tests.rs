@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::engine::{Engine as _, FakeEngine, fake_image};
+use crate::engine::{FakeEngine, Store as _, fake_image};
 use crate::model::AliasRules;
 use crate::plan::rebuild::lineage::{Ground, lineages};
 use crate::read::compose;

@@ -18,7 +18,7 @@ use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::saved::{self, Wanted};
 use crate::bundle::store::{Store, digest_of};
 use crate::bundle::waiting::{self, Remedy, Waiting};
-use crate::engine::{AnyEngine, Engine as _, EngineError, FakeEngine, Fault, Verb, fake_image};
+use crate::engine::{AnyEngine, EngineError, FakeEngine, Fault, Store as _, Verb, fake_image};
 use crate::host::inside::Folder;
 use crate::model::{Digest, Identity, ImageConfig, Reference};
 

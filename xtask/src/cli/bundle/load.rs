@@ -24,7 +24,7 @@ use crate::cli::activity::{Activity, Recorded, Work, file_name};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::cli::interrupt::or_interrupted;
 use crate::cli::session::Session;
-use crate::engine::{AnyEngine, Engine as _, Progress};
+use crate::engine::{AnyEngine, Progress, Store as _};
 use crate::host::inside::Folder;
 use crate::model::{Digest, Outcome, Phase, Reference};
 use crate::report::text::size;

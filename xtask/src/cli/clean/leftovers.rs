@@ -7,7 +7,7 @@ use super::super::session::Session;
 use crate::base_images::trial::{Leftovers, REGISTRIES};
 use crate::bundle::fetch::is_temporary;
 use crate::bundle::waiting::{self, Remedy};
-use crate::engine::{AnyEngine, Engine as _, EngineError};
+use crate::engine::{AnyEngine, Containers as _, EngineError};
 use crate::host::ProcessId;
 use crate::model::{ContainerId, ImageId, Observed, Reference, labels};
 use crate::read::tree;

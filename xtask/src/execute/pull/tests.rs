@@ -5,10 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::engine::{ByteStream, Loaded};
 use crate::model::Digest;
-use crate::model::{
-    BuildSpec, ContainerId, ContainerSpec, ContainerState, ExecOutput, ImageDetails, LocalImage, LogStream,
-    Observed,
-};
+use crate::model::{ImageDetails, LocalImage, Observed};
 
 fn parse(text: &str) -> Reference {
     text.parse().expect(text)
@@ -54,7 +51,7 @@ fn unused<T>() -> Result<T, EngineError> {
     Err(EngineError::Other("no pull asks for this".into()))
 }
 
-impl Engine for Double {
+impl Store for Double {
     async fn observe(&self) -> Result<Observed, EngineError> {
         unused()
     }
@@ -101,10 +98,6 @@ impl Engine for Double {
         Ok(())
     }
 
-    async fn build(&self, _: &Path, _: &BuildSpec, _: OnProgress<'_>) -> Result<ImageId, EngineError> {
-        unused()
-    }
-
     async fn push(&self, _: &Reference, _: OnProgress<'_>) -> Result<Digest, EngineError> {
         unused()
     }
@@ -140,34 +133,6 @@ impl Engine for Double {
     }
 
     async fn details(&self, _: &Reference) -> Result<Option<ImageDetails>, EngineError> {
-        unused()
-    }
-
-    async fn run(&self, _: &ContainerSpec) -> Result<ContainerId, EngineError> {
-        unused()
-    }
-
-    async fn container(&self, _: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
-        unused()
-    }
-
-    async fn exec(&self, _: &ContainerId, _: &[&str]) -> Result<ExecOutput, EngineError> {
-        unused()
-    }
-
-    async fn logs(&self, _: &ContainerId) -> Result<Vec<(LogStream, String)>, EngineError> {
-        unused()
-    }
-
-    async fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), EngineError> {
-        unused()
-    }
-
-    async fn remove_container(&self, _: &ContainerId) -> Result<(), EngineError> {
-        unused()
-    }
-
-    async fn containers(&self, _: &str) -> Result<Vec<ContainerId>, EngineError> {
         unused()
     }
 }

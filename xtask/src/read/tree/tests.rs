@@ -1,7 +1,7 @@
 //! Trees as a whole, beside an engine.
 
 use super::*;
-use crate::engine::{Engine as _, FakeEngine, fake_image};
+use crate::engine::{FakeEngine, Store as _, fake_image};
 use crate::model::{Capabilities, LocalImage, Severity, labels};
 use crate::model::{ImageDetails, ImageId, Observed};
 use crate::plan::build::assess;

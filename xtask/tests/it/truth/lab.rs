@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use xtask::engine::{Engine as _, FakeEngine, fake_image};
+use xtask::engine::{Builder as _, FakeEngine, Store as _, fake_image};
 use xtask::model::{Diagnostic, ImageName, Observed, Plan, Platform, Reason, Reference, StepKind, Triggers};
 use xtask::plan::build::{Assessment, BuildRequest, assess, plan};
 use xtask::plan::verify;

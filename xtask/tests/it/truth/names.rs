@@ -1,6 +1,6 @@
 //! What a name in a Dockerfile stands for: an image of this tree, in every tag, or another one.
 
-use xtask::engine::Engine as _;
+use xtask::engine::Store as _;
 use xtask::model::{AliasRules, Network, Originals, Outcome, Platform, Reason, StepKind};
 use xtask::plan::alias::{self, AliasInput, OnConflict};
 use xtask::plan::bake::{BakeInput, bake};
