@@ -10,7 +10,7 @@ mod step;
 mod trial;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +25,8 @@ use crate::engine::{Engine, EngineError};
 use crate::events::Emitter;
 pub use crate::host::retry;
 use crate::model::{
-    EventKind, Failure, Observed, OnFailure, Outcome, Phase, Plan, RunStats, Skipped, Stage, Step, StepId,
-    StepKind,
+    EventKind, Failure, Observed, OnFailure, Outcome, Phase, Plan, Reason, RunStats, Skipped, Stage, Step,
+    StepId, StepKind,
 };
 
 /// How many steps run side by side.
@@ -106,21 +106,8 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         self.emitter.emit(EventKind::PhaseStarted { phase, position, of, steps: todo, skipped: idle });
         let mut report = PhaseReport::default();
         for skipped in skipped {
-            let (subject, why, outcome) =
-                (skipped.subject.clone(), skipped.why.to_string(), skipped.why.outcome());
-            let failure = skipped.why.failure(phase, &subject);
-            report.count(outcome, phase, &subject, &why, failure.as_ref());
-            let error = failure.as_ref().map(|failure| failure.kind);
-            let reason = Some(skipped.why.clone());
-            self.emitter.emit(EventKind::StepSkipped {
-                phase,
-                subject,
-                outcome,
-                why,
-                reason,
-                error,
-                failure,
-            });
+            let why = (skipped.why.outcome(), skipped.why.to_string(), Some(skipped.why.clone()));
+            self.leave_out(phase, &skipped.subject, why, &mut report);
         }
         self.run_steps(stage, steps, outcomes, &mut report).await;
         let said = phase.sentence(&report.stats);
@@ -146,53 +133,11 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
         let limit =
             if matches!(phase, Phase::Build | Phase::Keep) { self.limits.builds } else { self.limits.others };
         let mut not_done = Vec::new();
-        let start = |index: usize| {
+        let start = |index: usize| async move { (index, self.attempt(&steps[index]).await) };
+        let ended = |index: usize, (result, took): (Option<Result<Done, StepError>>, Duration)| {
             let step = &steps[index];
-            async move {
-                let began = Instant::now();
-                self.emitter.emit(EventKind::StepStarted {
-                    step: step.id.clone(),
-                    phase,
-                    subject: step.subject.clone(),
-                    why: step.why.to_string(),
-                });
-                let result = tokio::select! {
-                    biased;
-                    () = self.cancel.cancelled() => None,
-                    result = run_step(self, step) => Some(result),
-                };
-                (index, (result, began.elapsed()))
-            }
-        };
-        let ended = |index: usize, (result, took): (Option<Result<Done, StepError>>, std::time::Duration)| {
-            let step = &steps[index];
-            let (outcome, detail, size, last_lines, failure) = match result {
-                None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new(), None),
-                Some(Ok(done)) => (done.outcome, done.detail, done.size, Vec::new(), None),
-                Some(Err(error)) => {
-                    let failure = error.failure(phase, &step.subject);
-                    (Outcome::Failed, error.to_string(), None, error.last_lines(), Some(failure))
-                }
-            };
-            // A step that found nothing to do is done all the same.
-            let counted = if outcome == Outcome::UpToDate { Outcome::Done } else { outcome };
-            report.count(counted, phase, &step.subject, &detail, failure.as_ref());
-            self.emitter.emit(EventKind::StepFinished {
-                step: step.id.clone(),
-                phase,
-                subject: step.subject.clone(),
-                outcome,
-                took: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                detail,
-                size,
-                last_lines,
-                log: None,
-                error: failure.as_ref().map(|failure| failure.kind),
-                place: failure.as_ref().and_then(|failure| failure.place.clone()),
-                failure,
-            });
+            let outcome = self.finish(step, result, took, report);
             outcomes.insert(step.id.clone(), outcome);
-            report.changed = true;
             let ends = stage.on_failure == OnFailure::EndAtOnce && outcome == Outcome::Failed;
             if ends {
                 let cause = format!("{} failed and --fail-fast was given", step.subject);
@@ -210,21 +155,78 @@ impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
                 Some(needed) => lost(&needed, outcomes.get(&needed).copied()),
                 None => (Outcome::Cancelled, "not started".to_owned()),
             };
-            let subject = step.subject.clone();
-            report.count(outcome, phase, &subject, &why, None);
-            let (reason, error, failure) = (None, None, None);
-            self.emitter.emit(EventKind::StepSkipped {
-                phase,
-                subject,
-                outcome,
-                why,
-                reason,
-                error,
-                failure,
-            });
+            self.leave_out(phase, &step.subject, (outcome, why, None), report);
             outcomes.insert(step.id.clone(), outcome);
             report.changed |= outcome == Outcome::Cancelled;
         }
+    }
+
+    /// Does one step, unless the run is stopped before it is done. How long that took comes with it.
+    async fn attempt(&self, step: &Step) -> (Option<Result<Done, StepError>>, Duration) {
+        let began = Instant::now();
+        self.emitter.emit(EventKind::StepStarted {
+            step: step.id.clone(),
+            phase: step.phase,
+            subject: step.subject.clone(),
+            why: step.why.to_string(),
+        });
+        let result = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => None,
+            result = run_step(self, step) => Some(result),
+        };
+        (result, began.elapsed())
+    }
+
+    /// Tells how a step ended.
+    fn finish(
+        &self,
+        step: &Step,
+        result: Option<Result<Done, StepError>>,
+        took: Duration,
+        report: &mut PhaseReport,
+    ) -> Outcome {
+        let (outcome, detail, size, last_lines, failure) = match result {
+            None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new(), None),
+            Some(Ok(done)) => (done.outcome, done.detail, done.size, Vec::new(), None),
+            Some(Err(error)) => {
+                let failure = error.failure(step.phase, &step.subject);
+                (Outcome::Failed, error.to_string(), None, error.last_lines(), Some(failure))
+            }
+        };
+        // A step that found nothing to do is done all the same.
+        let counted = if outcome == Outcome::UpToDate { Outcome::Done } else { outcome };
+        report.count(counted, step.phase, &step.subject, &detail, failure.as_ref());
+        report.changed = true;
+        self.emitter.emit(EventKind::StepFinished {
+            step: step.id.clone(),
+            phase: step.phase,
+            subject: step.subject.clone(),
+            outcome,
+            took: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            detail,
+            size,
+            last_lines,
+            log: None,
+            error: failure.as_ref().map(|failure| failure.kind),
+            place: failure.as_ref().and_then(|failure| failure.place.clone()),
+            failure,
+        });
+        outcome
+    }
+
+    /// Tells that something is not done: how that counts, why in words, and the plan's reason where it was the plan's.
+    fn leave_out(
+        &self,
+        phase: Phase,
+        subject: &str,
+        (outcome, why, reason): (Outcome, String, Option<Reason>),
+        report: &mut PhaseReport,
+    ) {
+        let failure = reason.as_ref().and_then(|reason| reason.failure(phase, subject));
+        report.count(outcome, phase, subject, &why, failure.as_ref());
+        let (subject, error) = (subject.to_owned(), failure.as_ref().map(|failure| failure.kind));
+        self.emitter.emit(EventKind::StepSkipped { phase, subject, outcome, why, reason, error, failure });
     }
 }
 

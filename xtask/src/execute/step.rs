@@ -1,18 +1,21 @@
 //! One step, done: a match on what kind it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::Execution;
 use super::failure::StepError;
 use super::pull::MakeBase;
-use super::retry;
+use super::retry::{self, OnRetry};
 use crate::artifact::How;
-use crate::engine::{Engine, Progress, patiently};
+use crate::engine::{Engine, OnProgress, Progress, patiently};
 use crate::events::Emitter;
 use crate::host::inside::Folder;
-use crate::model::{Anew, EventKind, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind, Unit};
+use crate::model::{
+    Anew, BuildSpec, EventKind, Expectation, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind,
+    Unit,
+};
 
 /// Progress of one step is told at most this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(80);
@@ -67,64 +70,14 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::WriteFile { path, contents, was, mode } => {
             let (root, path, mode) = (execution.root.to_owned(), path.clone(), *mode);
             let (contents, was) = (contents.clone(), was.clone());
-            let written = tokio::task::spawn_blocking(move || {
-                write_file(&root, &path, &contents, was.as_deref(), mode).map_err(|e| e.to_string())
-            });
-            let result = written.await.unwrap_or_else(|panic| Err(panic.to_string()));
-            result.map_err(StepError::File)?;
+            let write = move || write_file(&root, &path, &contents, was.as_deref(), mode);
+            blocking(move || write().map_err(|error| StepError::File(error.to_string()))).await?;
             Ok(Done::because("written"))
         }
-        StepKind::Build(spec) => {
-            let engine = engine()?;
-            execution.ledger.giving(&spec.tags);
-            let policy = execution.puller.policy();
-            let build = retry::run(policy, || engine.build(execution.root, spec, &tell), &retrying);
-            let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;
-            // The size is for people; an image that was built stays built without it.
-            let size = match spec.tags.first() {
-                Some(name) => engine.inspect(name).await.ok().flatten().map(|image| image.size),
-                None => None,
-            };
-            Ok(Done { size, ..Done::because(id.as_str()) })
-        }
-        StepKind::Verify(expectation) => {
-            let engine = engine()?;
-            let slow = |message| tell(Progress::Warning(message));
-            let store = execution.store.get_or_try_init(|| patiently(engine.observe(), &slow)).await?;
-            match expectation.unmet_in(store) {
-                Some(wrong) => Err(StepError::Unverified(wrong)),
-                None => {
-                    let found = expectation.names.first().and_then(|name| store.find(name));
-                    let detail = found.map(|i| i.id.short().to_owned()).unwrap_or_default();
-                    if let (Some(limit), Some(found)) = (expectation.size_limit, found)
-                        && found.size > limit
-                    {
-                        let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
-                        let (is, most) = (gigabytes(found.size), gigabytes(limit));
-                        tell(Progress::Warning(format!(
-                            "its {is} are more than the {most} that a base image should have"
-                        )));
-                    }
-                    Ok(Done { size: found.map(|i| i.size), ..Done::because(detail) })
-                }
-            }
-        }
+        StepKind::Build(spec) => execution.build(spec, (&tell, &retrying)).await,
+        StepKind::Verify(expectation) => execution.verify(expectation, &tell).await,
         StepKind::Push { reference, from, proof } => {
-            let engine = engine()?;
-            if let Some(from) = from {
-                execution.ledger.giving([reference]);
-                engine.tag(from, reference).await?;
-            }
-            let policy = execution.puller.policy();
-            let pushed =
-                retry::run(policy, || execution.push_once(engine, reference, &tell), &retrying).await;
-            let digest = pushed.map_err(|error| StepError::Push(error, reference.clone()))?;
-            execution.arrived(reference, &digest).await?;
-            execution.ledger.pushed(reference, &digest);
-            match proof {
-                Proof::PulledBack => execution.confirm(reference, &tell, &retrying).await,
-                Proof::Word => Ok(Done::because(digest.to_string())),
-            }
+            execution.push(reference, from.as_ref(), *proof, (&tell, &retrying)).await
         }
         StepKind::StartRegistry(wish) => execution.start_registry(wish).await,
         StepKind::StopRegistry { home } => execution.stop_registry(home, &tell).await,
@@ -145,12 +98,79 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::RemoveFiles { paths } => {
             let (root, paths) = (execution.root.to_owned(), paths.clone());
             let cache = execution.artifacts.cache.clone();
-            let removed = tokio::task::spawn_blocking(move || remove_files(&root, &cache, &paths)).await;
-            let removed = removed.unwrap_or_else(|panic| Err((PathBuf::new(), panic.to_string())));
-            removed.map_err(|(path, cause)| StepError::Remove { path, cause })?;
+            blocking(move || remove_files(&root, &cache, &paths)).await?;
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
+    }
+}
+
+/// Does what blocks on a thread of its own.
+async fn blocking(work: impl FnOnce() -> Result<(), StepError> + Send + 'static) -> Result<(), StepError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|panic| Err(StepError::File(panic.to_string())))
+}
+
+/// Takes progress, and failed tries that are followed by another.
+type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
+
+impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
+    async fn build(&self, spec: &BuildSpec, (tell, retrying): Listeners<'_>) -> Result<Done, StepError> {
+        let engine = self.engine()?;
+        self.ledger.giving(&spec.tags);
+        let policy = self.puller.policy();
+        let build = retry::run(policy, || engine.build(self.root, spec, tell), retrying);
+        let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;
+        // The size is for people; an image that was built stays built without it.
+        let size = match spec.tags.first() {
+            Some(name) => engine.inspect(name).await.ok().flatten().map(|image| image.size),
+            None => None,
+        };
+        Ok(Done { size, ..Done::because(id.as_str()) })
+    }
+
+    async fn verify(&self, expectation: &Expectation, tell: OnProgress<'_>) -> Result<Done, StepError> {
+        let engine = self.engine()?;
+        let slow = |message| tell(Progress::Warning(message));
+        let store = self.store.get_or_try_init(|| patiently(engine.observe(), &slow)).await?;
+        if let Some(wrong) = expectation.unmet_in(store) {
+            return Err(StepError::Unverified(wrong));
+        }
+        let found = expectation.names.first().and_then(|name| store.find(name));
+        if let (Some(limit), Some(found)) = (expectation.size_limit, found)
+            && found.size > limit
+        {
+            let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
+            let (is, most) = (gigabytes(found.size), gigabytes(limit));
+            tell(Progress::Warning(format!(
+                "its {is} are more than the {most} that a base image should have"
+            )));
+        }
+        let detail = found.map(|image| image.id.short().to_owned()).unwrap_or_default();
+        Ok(Done { size: found.map(|image| image.size), ..Done::because(detail) })
+    }
+
+    async fn push(
+        &self,
+        reference: &Reference,
+        from: Option<&Reference>,
+        proof: Proof,
+        (tell, retrying): Listeners<'_>,
+    ) -> Result<Done, StepError> {
+        let engine = self.engine()?;
+        if let Some(from) = from {
+            self.ledger.giving([reference]);
+            engine.tag(from, reference).await?;
+        }
+        let policy = self.puller.policy();
+        let pushed = retry::run(policy, || self.push_once(engine, reference, tell), retrying).await;
+        let digest = pushed.map_err(|error| StepError::Push(error, reference.clone()))?;
+        self.arrived(reference, &digest).await?;
+        self.ledger.pushed(reference, &digest);
+        match proof {
+            Proof::PulledBack => self.confirm(reference, tell, retrying).await,
+            Proof::Word => Ok(Done::because(digest.to_string())),
+        }
     }
 }
 
@@ -176,12 +196,12 @@ fn write_file(
 
 /// Removes files, and folders with all that is in them, of the tree and of the cache of artifacts; a symlink goes,
 /// what it leads to stays.
-fn remove_files(root: &Path, cache: &Path, paths: &[String]) -> Result<(), (PathBuf, String)> {
+fn remove_files(root: &Path, cache: &Path, paths: &[String]) -> Result<(), StepError> {
     for path in paths {
         let full = root.join(path);
         let owner = if full.starts_with(root) { root } else { cache };
         let removed = Folder::open(owner).and_then(|folder| folder.remove(&full));
-        removed.map_err(|error| (full, error.to_string()))?;
+        removed.map_err(|error| StepError::Remove { path: full, cause: error.to_string() })?;
     }
     Ok(())
 }
