@@ -76,29 +76,18 @@ impl TestTree {
     }
 }
 
-#[cfg(unix)]
 #[track_caller]
 fn symlink(target: &Path, link: &Path) {
     fs::create_dir_all(link.parent().expect("a parent")).expect("folders");
     std::os::unix::fs::symlink(target, link).expect("a symlink");
 }
 
-#[cfg(unix)]
 #[track_caller]
 fn set_mode(path: &Path, mode: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = u32::from_str_radix(mode, 8).expect("octal permission bits");
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permission bits");
 }
-
-#[cfg(not(unix))]
-#[track_caller]
-fn symlink(_: &Path, link: &Path) {
-    panic!("{}: symlinks in fixtures need unix", link.display());
-}
-
-#[cfg(not(unix))]
-fn set_mode(_: &Path, _: &str) {}
 
 mod tests {
     use super::TestTree;

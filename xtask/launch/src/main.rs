@@ -157,19 +157,10 @@ fn build(place: &Place) -> Result<bool, String> {
     Ok(status.success())
 }
 
-#[cfg(unix)]
 fn start(place: &Place) -> Result<ExitCode, String> {
     use std::os::unix::process::CommandExt as _;
     let error = program(place).exec();
     Err(format!("{}: {error}", place.program.display()))
-}
-
-#[cfg(not(unix))]
-fn start(place: &Place) -> Result<ExitCode, String> {
-    let status = program(place).status().map_err(|error| format!("{}: {error}", place.program.display()))?;
-    // A code beyond a byte is a crash, and any code but 0 says so.
-    let code = status.code().map_or(BUILD_FAILED, |code| u8::try_from(code).unwrap_or(BUILD_FAILED));
-    Ok(ExitCode::from(code))
 }
 
 fn program(place: &Place) -> Command {

@@ -54,7 +54,7 @@ pub fn parse(file: &str, text: &str) -> Result<BTreeMap<String, Entry>, Diagnost
 ///
 /// # Errors
 /// When the text is no lock file.
-pub fn with_entry(file: &str, text: &str, name: &str, digest: &Digest) -> Result<String, Diagnostic> {
+fn with_entry(file: &str, text: &str, name: &str, digest: &Digest) -> Result<String, Diagnostic> {
     let text = without_entry(file, text, name)?;
     let entries = parse(file, &text)?;
     let mut lines: Vec<&str> = text.lines().collect();

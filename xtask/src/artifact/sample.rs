@@ -1,7 +1,7 @@
 //! The sample artifact, packed: the layout of a release below a folder named as the version.
 //!
-//! The same bytes from the tree's folder and from the copy in this program: entries sorted, times fixed, nothing
-//! compressed (another version of a compressor would make another digest), modes 755 and 644.
+//! The same bytes from the folder `xtask/sample-artifact/` and from the copy in this program: entries sorted, times
+//! fixed, nothing compressed (another version of a compressor would make another digest), modes 755 and 644.
 
 use std::fs;
 use std::io::{self, Cursor, Write as _};
@@ -120,12 +120,12 @@ fn pack(version: &str, entries: &[Entry]) -> zip::result::ZipResult<Vec<u8>> {
 
 macro_rules! sample_file {
     ($path:literal) => {
-        include_bytes!(concat!("embedded/", $path))
+        include_bytes!(concat!("../../sample-artifact/", $path))
     };
 }
 
-/// The copy in this program, for trees that have no sample and for copies of this folder alone: path, whether it is
-/// executable, content. A test compares it with the tree's folder.
+/// The copy in this program, for trees that have no sample: path, whether it is executable, content. A test compares it
+/// with the folder.
 const EMBEDDED: &[(&str, bool, &[u8])] = &[
     ("README.md", false, sample_file!("README.md")),
     ("bin/fit", true, sample_file!("bin/fit")),
@@ -210,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn the_copy_in_this_program_is_the_trees_folder() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/base-images/sample-artifact");
+    fn the_copy_in_this_program_is_the_whole_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sample-artifact");
         assert!(
             read(&folder).expect("there") == embedded(),
             "list in EMBEDDED what is in {}",

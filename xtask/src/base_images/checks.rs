@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::{Check, Expected, Health, HttpAnswer, Sighting, Verdict};
 
 /// An image above this is worth a warning (contract section 3).
-pub const LARGE: u64 = 1_500_000_000;
+const LARGE: u64 = 1_500_000_000;
 /// The name under which a trial keeps what `fit version` said.
 pub const FIT_VERSION: &str = "fit version";
 /// The exit status of a process that was ended by force.

@@ -88,7 +88,7 @@ impl Matrix<'_> {
 }
 
 /// Numbers by value, the rest by letters; what goes on after a dash comes before what does not (`1.2.0-rc1 < 1.2.0`).
-pub fn compare_versions(one: &str, other: &str) -> Ordering {
+fn compare_versions(one: &str, other: &str) -> Ordering {
     fn parts(text: &str) -> (Vec<u64>, Option<&str>) {
         let (numbers, rest) = match text.split_once(['-', '_']) {
             Some((numbers, rest)) => (numbers, Some(rest)),

@@ -66,15 +66,6 @@ pub struct Demands<'a> {
     pub plugins: usize,
 }
 
-/// Whether a trial asks over HTTP too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Http {
-    /// It does: the engine's ports are this machine's.
-    Asked,
-    /// It does not.
-    NotAsked,
-}
-
 /// One base image, with what makes it one.
 #[derive(Clone, Copy, Debug)]
 pub struct Base<'a> {
@@ -97,7 +88,7 @@ impl<'a> Base<'a> {
 }
 
 /// How an image is tried under one of its names.
-fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_>, http: Http) -> SmokeSpec {
+fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_>) -> SmokeSpec {
     let contract = demands.contract;
     let mut commands = contract.commands();
     if commands.iter().all(|(name, _)| name != FIT_VERSION) {
@@ -109,7 +100,7 @@ fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_
         reference: reference.clone(),
         labels: mark.labels(),
         commands,
-        ask: (http == Http::Asked).then(|| HttpAsk { port: HTTP_PORT, path: PLUGINS.to_owned() }),
+        ask: Some(HttpAsk { port: HTTP_PORT, path: PLUGINS.to_owned() }),
         healthy_within: HEALTHY_WITHIN,
         afterwards: Afterwards::Remove,
         expected: Expected {
@@ -122,11 +113,11 @@ fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_
 }
 
 /// Runs each image as it is in the store.
-pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>, http: Http) -> Plan {
+pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>) -> Plan {
     let steps = bases.iter().map(|base| {
         let name = base.image.name.as_str();
         let needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
-        let spec = smoke(*base, &base.image.reference, mark, demands, http);
+        let spec = smoke(*base, &base.image.reference, mark, demands);
         step(Phase::Test, name, name, StepKind::Smoke(Box::new(spec)), needs)
     });
     Plan { steps: steps.collect(), ..Plan::default() }
@@ -167,7 +158,7 @@ pub fn there_and_back(
         let full = remote.familiar();
         let pull = pull(&remote, &base.image.platform);
         let pulled = step(Phase::Pull, &full, &full, pull, vec![pushed.id.clone()]);
-        let mut spec = SmokeSpec { afterwards, ..smoke(*base, &remote, mark, demands, Http::Asked) };
+        let mut spec = SmokeSpec { afterwards, ..smoke(*base, &remote, mark, demands) };
         if afterwards == Afterwards::Keep {
             spec.labels.insert(labels::KEPT.to_owned(), "true".to_owned());
         }
@@ -250,16 +241,6 @@ pub struct Leftovers {
     pub names: Vec<Reference>,
     /// Names that it took, each with what the image is called meanwhile that had it.
     pub taken: Vec<(Reference, Reference)>,
-}
-
-impl Leftovers {
-    /// Whether nothing is left.
-    pub fn is_empty(&self) -> bool {
-        self.containers.is_empty()
-            && self.registries.is_empty()
-            && self.names.is_empty()
-            && self.taken.is_empty()
-    }
 }
 
 /// Takes it all away: containers, then the names of what they ran, then registries.
@@ -422,7 +403,7 @@ mod tests {
         clean-up:name-b:1 | give-back <- clean-up:name-a:2
         clean-up:registry-target/xtask/registry/run-r1 | stop-registry <- clean-up:name-b:1
         ");
-        assert!(clean_up(&Leftovers::default()).steps.is_empty() && Leftovers::default().is_empty());
+        assert!(clean_up(&Leftovers::default()).steps.is_empty());
     }
 
     #[test]

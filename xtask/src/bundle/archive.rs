@@ -478,16 +478,10 @@ fn remove_left_over(path: &Path) {
 }
 
 /// Temporary files are for their owner alone; a bundle is read by whoever carries it.
-#[cfg(unix)]
 fn open_to_others(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mode = if path.is_dir() { 0o755 } else { 0o644 };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// A rename is on disk when its folder is. Some file systems cannot; then it is there a little later.

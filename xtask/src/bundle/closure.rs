@@ -195,12 +195,6 @@ pub fn missing(closure: &Closure, observed: &Observed) -> Vec<Missing> {
         .collect()
 }
 
-/// The references that are external, each with its platform: what a pull has to bring before a bundle can be made.
-pub fn externals(closure: &Closure) -> impl Iterator<Item = (&Reference, &Platform)> {
-    let is_external = |wanted: &&Wanted| !matches!(wanted.role, Role::Image | Role::Stage);
-    closure.images.iter().filter(is_external).map(|wanted| (&wanted.reference, &wanted.platform))
-}
-
 fn place(image: &Image) -> String {
     match &image.source {
         ImageSource::Build(target) => target.dockerfile.clone(),

@@ -35,7 +35,7 @@ pub const LAYERS: [&str; 6] = [
     "application/vnd.docker.image.rootfs.diff.tar",
 ];
 /// Our own manifest; compressed, for in a delta it would outweigh what it is about.
-pub const BUNDLE_MANIFEST: &str = "application/vnd.dev.xtask.bundle.v1+json+zstd";
+const BUNDLE_MANIFEST: &str = "application/vnd.dev.xtask.bundle.v1+json+zstd";
 /// Artifacts and files of the tree.
 pub const BYTES: &str = "application/octet-stream";
 
@@ -252,7 +252,7 @@ pub fn docker_manifest(manifest: &BundleManifest, images: &BTreeMap<Digest, Stor
 ///
 /// # Errors
 /// The compressor fails.
-pub fn pack_manifest(manifest: &BundleManifest) -> std::io::Result<SmallBlob> {
+fn pack_manifest(manifest: &BundleManifest) -> std::io::Result<SmallBlob> {
     let bytes = zstd::bulk::compress(&json(manifest), 19)?;
     Ok(SmallBlob::new(BUNDLE_MANIFEST, bytes))
 }

@@ -84,11 +84,6 @@ impl LoadPlan {
         plan
     }
 
-    /// Whether the engine has everything.
-    pub fn is_empty(&self) -> bool {
-        self.images.iter().all(|(_, action)| *action == Action::Nothing)
-    }
-
     /// What [`super::deliver::deliver`] is to deliver.
     pub fn parcels(&self) -> Vec<Parcel> {
         self.images.iter().map(|(parcel, _)| parcel.clone()).collect()

@@ -78,7 +78,7 @@ impl Parts {
     ///
     /// # Errors
     /// The operating system's.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let at = self.0.partition_point(|part| part.start + part.length <= offset);
         let Some(part) = self.0.get(at) else { return Ok(0) };
         let within = offset - part.start;
@@ -139,14 +139,8 @@ impl Read for PartsReader {
     }
 }
 
-#[cfg(unix)]
 fn read_file_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_file_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! and disposable, and so is the copy of the tree that is built: nothing outside `target/` is touched, and
 //! nothing is left running, on failure and on Ctrl-C too.
 
+mod answers;
 pub mod bench_tree;
 mod engines;
 mod web;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use self::answers::Answer;
 pub use self::engines::EngineVersion;
 use crate::engine::provision::{
     Announce, BUSYBOX, DEBOOTSTRAP, DOCKER, Data, DisposableEngine, EngineSettings, Home, IPROUTE, IPTABLES,
@@ -45,58 +47,39 @@ pub enum Lacking {
 
 /// A check that is one cargo command.
 #[derive(Clone, Copy, Debug)]
-pub struct CargoCheck {
+struct CargoCheck {
     /// A word for it.
-    pub name: &'static str,
+    name: &'static str,
     /// What cargo is told.
-    pub args: &'static [&'static str],
-    /// What it protects from.
-    pub why: &'static str,
+    args: &'static [&'static str],
 }
 
 /// The checks of the program itself, quickest first.
-pub const CARGO_CHECKS: [CargoCheck; 5] = [
-    CargoCheck { name: "fmt", args: &["fmt", "--all", "--check"], why: "one way to write it" },
+const CARGO_CHECKS: [CargoCheck; 5] = [
+    // One way to write it.
+    CargoCheck { name: "fmt", args: &["fmt", "--all", "--check"] },
+    // The house rules that a compiler can see.
     CargoCheck {
         name: "clippy",
         args: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-        why: "the house rules that a compiler can see",
     },
-    CargoCheck {
-        name: "doc",
-        args: &["doc", "--workspace", "--no-deps", "--locked"],
-        why: "no dead link and no broken sentence in the documentation",
-    },
+    // No dead link and no broken sentence in the documentation.
+    CargoCheck { name: "doc", args: &["doc", "--workspace", "--no-deps", "--locked"] },
+    // Units and command lines; the tests on engines follow, engine by engine.
     CargoCheck {
         name: "test",
         args: &["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--test", "it"],
-        why: "units and command lines; the tests on engines follow, engine by engine",
     },
+    // Compiled while folders of engines are made.
     CargoCheck {
         name: "test build of the engine tests",
         args: &["test", "-p", "xtask", "--locked", "--test", "engine", "--no-run"],
-        why: "compiled while folders of engines are made",
     },
 ];
 
-/// Licences and doubled dependencies; only where cargo-deny is installed, since building it takes minutes.
-pub const DENY: CargoCheck = CargoCheck {
-    name: "deny",
-    args: &["deny", "check", "licenses", "bans"],
-    why: "no licence that we may not ship, no dependency that we banned",
-};
-
-/// What the services of the sample tree say on port 8080: image, path, a part of the answer.
-pub const ANSWERS: [(&str, &str, &str); 7] = [
-    ("golinks-runtime", "/", "build a service FROM this image"),
-    ("golinks-api", "/", "\"service\": \"api\""),
-    ("golinks-sweeper", "/", "\"service\": \"sweeper\""),
-    ("golinks-gateway", "/", "<title>golinks</title>"),
-    ("golinks-handbook", "/", "README.md"),
-    ("golinks-namer", "/namer?address=https://docs.example.org/Getting-Started.html", "getting-started"),
-    // Two of the framework's own, and the service's.
-    ("golinks-namer", "/actuator/plugins", "\"name\":\"Namer\""),
-];
+/// No licence that we may not ship, no dependency that we banned; only where cargo-deny is installed, since building it
+/// takes minutes.
+const DENY: CargoCheck = CargoCheck { name: "deny", args: &["deny", "check", "licenses", "bans"] };
 
 /// How one check ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +146,7 @@ pub async fn run(root: &Path, settings: &Settings, announce: Announce<'_>) -> Re
         let doing = doing.to_owned();
         move |source| CiError::File { doing, source }
     };
+    let asked = answers::of(root).map_err(failed("read .config/answers.toml"))?;
     // Cargo may build this very program anew meanwhile; the path stays, and so does what it is.
     let program = std::env::current_exe().map_err(failed("find this program"))?;
     let folder = root.join("target/xtask/ci");
@@ -185,9 +169,9 @@ pub async fn run(root: &Path, settings: &Settings, announce: Announce<'_>) -> Re
     checks.check("engine up, status, down", sample.own_engine()).await;
     checks.check("build-all", sample.build_all()).await;
     checks.check("build-all again builds nothing", sample.build_all_again()).await;
-    for (image, path, expected) in ANSWERS {
-        let name = format!("{image} answers GET {path}");
-        checks.check(&name, sample.answers(image, path, expected)).await;
+    for asked in &asked {
+        let name = format!("{} answers GET {}", asked.image, asked.path);
+        checks.check(&name, sample.answers(asked)).await;
     }
     sample.engine.stop(announce).await?;
     let done = checks.done;
@@ -327,9 +311,10 @@ impl Sample {
         self.build_all().await.map_err(text)
     }
 
-    async fn answers(&self, image: &str, path: &str, expected: &str) -> Result<(), String> {
+    async fn answers(&self, asked: &Answer) -> Result<(), String> {
+        let Answer { image, path, contains } = asked;
         let body = self.engine.try_out(&format!("{image}:latest"), 8080, path).await?;
-        if body.contains(expected) { Ok(()) } else { Err(format!("expected `{expected}` in:\n{body}")) }
+        if body.contains(contains) { Ok(()) } else { Err(format!("expected `{contains}` in:\n{body}")) }
     }
 }
 
@@ -367,7 +352,6 @@ fn copy_tree(root: &Path, to: &Path) -> std::io::Result<()> {
         if entry.file_type().is_dir() {
             std::fs::create_dir_all(&target)?;
         } else if entry.file_type().is_symlink() {
-            #[cfg(unix)]
             std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, &target)?;
         } else {
             std::fs::copy(entry.path(), &target)?;
@@ -418,34 +402,5 @@ mod tests {
             .collect();
         copied.sort();
         assert_eq!(copied, [".env.example", "src/a/Dockerfile", "src/a/target/kept"]);
-    }
-
-    #[test]
-    fn every_sample_service_that_answers_is_asked() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
-        let mut answering: Vec<String> = std::fs::read_dir(source)
-            .expect("the sample tree")
-            .flatten()
-            .filter(|service| !service.path().join("dependency.conf").exists())
-            .flat_map(|service| images_of(&service.path()))
-            .collect();
-        answering.sort();
-        let mut asked: Vec<String> = ANSWERS.iter().map(|(image, _, _)| (*image).to_owned()).collect();
-        asked.sort();
-        asked.dedup();
-        assert_eq!(asked, answering);
-    }
-
-    fn images_of(service: &Path) -> Vec<String> {
-        let folder = service.file_name().expect("a name").to_string_lossy().into_owned();
-        match std::fs::read_to_string(service.join("build-targets.conf")) {
-            Ok(text) => text
-                .lines()
-                .filter(|line| !line.starts_with('#'))
-                .filter_map(|line| line.split_whitespace().nth(1))
-                .map(|image| format!("golinks-{image}"))
-                .collect(),
-            Err(_) => vec![format!("golinks-{folder}")],
-        }
     }
 }

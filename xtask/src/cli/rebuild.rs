@@ -202,7 +202,7 @@ async fn prove_here(
 }
 
 /// What the rebuild comes to.
-pub(super) fn look_ahead(world: &World, planned: &Planned) -> Outlook {
+fn look_ahead(world: &World, planned: &Planned) -> Outlook {
     let lineages = world.tree.lineages(&world.observed, &planned.assessments);
     outlook(&planned.selected, &world.tree.graph, &planned.plan, &lineages, &world.observed)
 }

@@ -17,7 +17,7 @@ use super::session::{Session, Typed};
 use super::world::World;
 use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
-use crate::base_images::trial::{self, Base, Demands, Http, Leftovers, Mark};
+use crate::base_images::trial::{self, Base, Demands, Leftovers, Mark};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Containers as _, Store as _};
 use crate::execute::Tried;
@@ -217,7 +217,7 @@ impl Trial<'_> {
             plan.extend(trial::registry(mark, self.port, self.lasts()));
         }
         if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
-            plan.extend(trial::test(&self.bases, mark, self.demands(), Http::Asked));
+            plan.extend(trial::test(&self.bases, mark, self.demands()));
         }
         plan.extend(self.with_registry(mark, self.port)?);
         Ok(plan)
@@ -300,7 +300,7 @@ impl Trial<'_> {
             }
         }
         if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
-            let plan = trial::test(&self.bases, mark, self.demands(), Http::Asked);
+            let plan = trial::test(&self.bases, mark, self.demands());
             run.also(&[Phase::Test], &plan, &cancel).await;
         }
         if self.purpose == Purpose::Test || cancel.is_cancelled() {

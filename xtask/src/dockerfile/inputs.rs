@@ -58,19 +58,6 @@ impl Selector {
     pub fn walks(&self, path: &str) -> bool {
         self.reads_everything || self.sources.iter().any(|source| source.walks(path))
     }
-
-    /// Positions of the patterns that read none of `paths` (files and folders alike).
-    pub fn unmatched<'p>(&self, paths: impl IntoIterator<Item = &'p str>) -> Vec<usize> {
-        let mut missing: Vec<usize> = (0..self.sources.len()).collect();
-        for path in paths {
-            if missing.is_empty() {
-                break;
-            }
-            missing.retain(|&at| !self.sources[at].reads(path));
-        }
-        missing.retain(|&at| !self.sources[at].is_context());
-        missing
-    }
 }
 
 /// Whether one component of a pattern matches one name (`filepath.Match`); a malformed one matches nothing.

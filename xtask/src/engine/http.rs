@@ -223,12 +223,7 @@ impl Wire {
 
     async fn open_directly(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match &self.address {
-            #[cfg(unix)]
             Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?) as Box<dyn Stream>,
-            #[cfg(not(unix))]
-            Address::Unix(_) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "no unix sockets on this system"));
-            }
             Address::Tcp { host, port } => Box::new(connect_tcp(host, *port).await?),
             Address::Tls { host, port, config } => {
                 let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;

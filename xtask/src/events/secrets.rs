@@ -339,7 +339,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// Whether a name and a value make a secret. Empty, a yes or no, a path, a reference, a version are none, whatever the name.
-pub fn is_secret_by_name(name: &str, value: &str) -> bool {
+fn is_secret_by_name(name: &str, value: &str) -> bool {
     let is_answer = ["true", "false", "yes", "no", "on", "off", "none", "null"];
     let is_answer = || is_answer.iter().any(|answer| value.eq_ignore_ascii_case(answer));
     let is_release = || value.contains('.') && is_version(value);

@@ -77,7 +77,7 @@ impl Schedule {
     }
 
     /// Takes the ready step that most depends on, if any may run.
-    pub fn take_ready(&mut self) -> Option<usize> {
+    fn take_ready(&mut self) -> Option<usize> {
         while let Some((_, Reverse(i))) = self.ready.pop() {
             if !self.over[i] {
                 self.over[i] = true;

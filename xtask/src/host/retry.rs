@@ -39,6 +39,7 @@ impl Policy {
     }
 
     /// The same with another first pause, and so with others after it.
+    #[cfg(test)]
     #[must_use]
     pub fn pausing(self, first_pause: Duration) -> Self {
         Self { first_pause, ..self }

@@ -403,7 +403,7 @@ pub fn prefetched(image: &Image) -> Vec<&Reference> {
 }
 
 /// External references that have to be in the store before the image can be made.
-pub fn externals(image: &Image) -> Vec<&Reference> {
+fn externals(image: &Image) -> Vec<&Reference> {
     let source = match &image.source {
         ImageSource::External(source) => Some(source),
         ImageSource::Build(_) => None,

@@ -73,7 +73,7 @@ impl<'a> Surroundings<'a> {
 /// `harbor.example.com/ci/cache/golinks-api:builder-amd64`: what a kept stage is called in a cache. The tag of the image
 /// is not in it: the next version is to find what this one made. Another platform's layers are other layers, and one
 /// generation of builders does not take over what another one stored.
-pub fn name_in(
+fn name_in(
     cache: &RegistryPrefix,
     lineage: &Lineage,
     platform: &Platform,

@@ -32,7 +32,7 @@ pub enum Reach {
 }
 
 /// The step that brings an artifact; builds that need it wait for it.
-pub fn step_of(spec: &ArtifactSpec) -> StepId {
+fn step_of(spec: &ArtifactSpec) -> StepId {
     StepId::new(Phase::Download, &spec.file)
 }
 

@@ -27,7 +27,7 @@ pub const DOCKERFILE: &str = "Dockerfile";
 /// The ignore file of a context.
 pub const IGNORE: &str = ".dockerignore";
 /// The ignore file of one Dockerfile; it is preferred to the context's.
-pub const DOCKERFILE_IGNORE: &str = "Dockerfile.dockerignore";
+const DOCKERFILE_IGNORE: &str = "Dockerfile.dockerignore";
 
 const READ: [&str; 7] =
     [DOCKERFILE, DEPENDENCY, BUILD_TARGETS, BUILD_CONF, SERVICE_TOML, IGNORE, DOCKERFILE_IGNORE];
@@ -82,7 +82,7 @@ impl ServiceSource {
     }
 
     /// The template that makes the file.
-    pub fn template_of(&self, file: &str) -> Option<&TemplateSource> {
+    fn template_of(&self, file: &str) -> Option<&TemplateSource> {
         let path = self.path(file);
         self.templates.iter().find(|template| template.output == path)
     }

@@ -125,11 +125,6 @@ impl Screen {
         self.settled.drain(..).map(|line| line.fit(columns, colour)).collect()
     }
 
-    /// Whether lines wait to be put above the frame.
-    pub fn has_settled(&self) -> bool {
-        !self.settled.is_empty()
-    }
-
     fn settle_start(&mut self, kind: &EventKind) {
         let EventKind::RunStarted { images, base_images, network, .. } = kind else { return };
         if *images + *base_images == 0 {

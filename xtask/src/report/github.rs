@@ -69,12 +69,12 @@ fn ends_in_marker(text: &str) -> bool {
 }
 
 /// As the toolkit escapes what a command says.
-pub fn escape_data(text: &str) -> String {
+fn escape_data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// As the toolkit escapes what is between a command's name and what it says.
-pub fn escape_property(text: &str) -> String {
+fn escape_property(text: &str) -> String {
     escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 

@@ -279,15 +279,9 @@ pub fn write(file: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Others collect reports; temporary files are for their owner alone.
-#[cfg(unix)]
 fn allow_reading(file: &std::fs::File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn allow_reading(_file: &std::fs::File) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -55,7 +55,6 @@ impl Terminal for Stderr {
 
     fn begin(&mut self, canvas: &Arc<Mutex<Canvas>>) {
         *locked(&DRAWN) = Some(canvas.clone());
-        #[cfg(unix)]
         watch_for_stops();
     }
 }
@@ -70,7 +69,6 @@ pub fn leave() {
 }
 
 /// Ctrl-Z: the terminal is left as it should be before the process stops; `fg` draws anew.
-#[cfg(unix)]
 fn watch_for_stops() {
     use rustix::process::{Signal, getpid, kill_process};
     use tokio::signal::unix::{SignalKind, signal};

@@ -14,7 +14,7 @@ pub struct Env {
 }
 
 /// The proxy variables that BuildKit passes into builds without an `ARG` (its predefined args), both spellings.
-pub const PROXY_NAMES: [&str; 10] = [
+const PROXY_NAMES: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
     "HTTPS_PROXY",
@@ -117,21 +117,6 @@ impl Env {
         self.absolute("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
     }
 
-    /// Where this user's settings lie: `XDG_CONFIG_HOME`, else `~/.config`.
-    pub fn config_dir(&self) -> Option<PathBuf> {
-        self.absolute("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))
-    }
-
-    /// Where sockets of this user's session lie: `XDG_RUNTIME_DIR`.
-    pub fn runtime_dir(&self) -> Option<PathBuf> {
-        self.absolute("XDG_RUNTIME_DIR")
-    }
-
-    /// The engine that the user named: `DOCKER_HOST`.
-    pub fn docker_host(&self) -> Option<&str> {
-        self.non_empty("DOCKER_HOST")
-    }
-
     /// Where docker keeps credentials and contexts: `DOCKER_CONFIG`, else `~/.docker`.
     pub fn docker_config_dir(&self) -> Option<PathBuf> {
         let named = self.get_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
@@ -142,11 +127,6 @@ impl Env {
     pub fn proxies(&self) -> BTreeMap<String, String> {
         let set = |name: &&str| Some(((*name).to_owned(), self.non_empty(name)?.to_owned()));
         PROXY_NAMES.iter().filter_map(set).collect()
-    }
-
-    /// The folders of `PATH`, in order.
-    pub fn path(&self) -> Vec<PathBuf> {
-        self.get_os("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
     }
 
     /// The XDG base-directory specification has relative paths ignored.
@@ -202,17 +182,15 @@ mod tests {
         let bare: Env = [("HOME", "/home/u")].into_iter().collect();
         assert_eq!(bare.cache_dir(), Some("/home/u/.cache".into()));
         assert_eq!(bare.docker_config_dir(), Some("/home/u/.docker".into()));
-        assert_eq!(bare.runtime_dir(), None);
-        let set: Env = [
-            ("HOME", "/home/u"),
-            ("XDG_CACHE_HOME", "/c"),
-            ("XDG_CONFIG_HOME", "relative"),
-            ("DOCKER_CONFIG", "conf"),
-        ]
-        .into_iter()
-        .collect();
+        let set: Env =
+            [("HOME", "/home/u"), ("XDG_CACHE_HOME", "/c"), ("DOCKER_CONFIG", "conf")].into_iter().collect();
         assert_eq!(set.cache_dir(), Some("/c".into()));
-        assert_eq!(set.config_dir(), Some("/home/u/.config".into()), "a relative XDG folder does not count");
+        let relative: Env = [("HOME", "/home/u"), ("XDG_CACHE_HOME", "relative")].into_iter().collect();
+        assert_eq!(
+            relative.cache_dir(),
+            Some("/home/u/.cache".into()),
+            "a relative XDG folder does not count"
+        );
         assert_eq!(set.docker_config_dir(), Some("conf".into()));
         assert_eq!(Env::default().cache_dir(), None);
         assert_eq!(Env::default().temp_dir(), PathBuf::from("/tmp"));

@@ -33,11 +33,6 @@ fn texts(repo: &TestRepo) -> Vec<String> {
 }
 
 #[test]
-fn its_help() {
-    insta::assert_snapshot!("help_base-images_bump", TestRepo::new("").run("base-images bump --help"));
-}
-
-#[test]
 fn a_check_lists_each_place_and_changes_nothing() {
     let repo = TestRepo::new(TREE);
     let before = texts(&repo);

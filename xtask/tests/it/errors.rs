@@ -46,7 +46,6 @@ fn without_an_engine() {
     ");
 }
 
-#[cfg(unix)]
 #[test]
 fn an_engine_that_is_too_old() {
     use std::io::{Read as _, Write as _};
@@ -265,7 +264,6 @@ fn a_tree_without_services_says_what_it_has_instead() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn hostile_trees_are_named_and_never_a_panic() {
     use std::os::unix::ffi::OsStrExt as _;

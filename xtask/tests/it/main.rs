@@ -8,11 +8,9 @@
 )]
 
 mod affected;
-#[cfg(unix)]
 mod base_images;
 mod bump;
 mod bundle;
-#[cfg(unix)]
 mod calls;
 mod completions;
 mod docs;
@@ -27,14 +25,12 @@ mod house;
 mod lock;
 mod matrix;
 mod names;
-#[cfg(unix)]
 mod outside;
 mod page;
 mod pages;
 mod plan;
 mod repo;
 mod templates;
-#[cfg(unix)]
 mod terminal;
 #[path = "../../src/testing.rs"]
 mod testing;

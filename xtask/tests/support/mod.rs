@@ -265,7 +265,6 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-#[cfg(unix)]
 fn answers(socket: &Path) -> bool {
     use std::io::Read as _;
     let Ok(mut stream) = std::os::unix::net::UnixStream::connect(socket) else { return false };
@@ -275,17 +274,6 @@ fn answers(socket: &Path) -> bool {
     asked.is_ok() && stream.read_exact(&mut answer).is_ok() && &answer == b"HTTP/1.1 200"
 }
 
-#[cfg(not(unix))]
-fn answers(_: &Path) -> bool {
-    false
-}
-
-#[cfg(unix)]
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-#[cfg(not(unix))]
-fn is_root() -> bool {
-    false
 }

@@ -331,7 +331,6 @@ fn folders_with_more_than_a_layout() {
     check(|path| std::fs::create_dir(path.join("blobs/x")).unwrap(), "the folder blobs/x is refused");
     check(|path| std::fs::remove_file(path.join(&inside)).unwrap(), &format!("blob {}", blob.digest));
     check(|path| std::fs::remove_file(path.join("index.json")).unwrap(), "index.json is missing");
-    #[cfg(unix)]
     check(
         |path| {
             let at = path.join(&inside);

@@ -23,9 +23,6 @@ pub struct Error {
     failure: Option<Notice>,
 }
 
-/// What goes wrong where commands are wired together.
-pub type Result<T> = std::result::Result<T, Error>;
-
 impl Error {
     /// An error that still has to be told. `what` says what could not be done.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {

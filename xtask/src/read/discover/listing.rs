@@ -74,7 +74,7 @@ fn is_below_chart(path: &str, chart: &str) -> bool {
 }
 
 /// Folders in which nobody keeps templates, and which may be huge.
-pub(super) fn is_skipped(name: &str) -> bool {
+fn is_skipped(name: &str) -> bool {
     matches!(name, ".git" | "node_modules" | "target")
 }
 
@@ -199,6 +199,6 @@ pub(super) fn join(dir: &str, path: &str) -> String {
 }
 
 /// The path is shown as well as it can be.
-pub(super) fn not_utf8(path: &str) -> Diagnostic {
+fn not_utf8(path: &str) -> Diagnostic {
     Diagnostic::error(path, 0, "the name is not UTF-8; rename it")
 }

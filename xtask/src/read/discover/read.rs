@@ -68,13 +68,7 @@ pub(super) fn template(
     Ok(Some(TemplateSource { mode: mode(&root.join(&path)), path, output, text, was, in_the_way, claim }))
 }
 
-#[cfg(unix)]
 fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o777)
-}
-
-#[cfg(not(unix))]
-fn mode(_: &Path) -> Option<u32> {
-    None
 }

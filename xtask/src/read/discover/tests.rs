@@ -158,7 +158,6 @@ fn texts_are_those_that_rendering_leaves() {
     assert_eq!(ignore("missing"), None);
 }
 
-#[cfg(unix)]
 #[test]
 fn what_cannot_be_read_is_named_and_fails_one_service() {
     use std::ffi::OsStr;

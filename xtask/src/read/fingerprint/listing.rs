@@ -10,7 +10,7 @@ use super::cache::Stamp;
 use crate::model::{Diagnostic, Digest, Modes};
 
 /// Our own folder below the root; its files change with every run and are never part of a context.
-pub const OWN_FOLDER: &str = "target/xtask";
+const OWN_FOLDER: &str = "target/xtask";
 
 /// The files that are going to be written, by root-relative path.
 pub type Overlay = BTreeMap<String, Pending>;
@@ -258,7 +258,7 @@ fn stat(entry: &std::fs::DirEntry) -> std::io::Result<Option<(u32, EntryKind)>> 
 }
 
 /// The stamp of a file's metadata.
-pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
+fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
     // A nanosecond count is below 10^9, so it fits.
     let nanos = |n: i64| u32::try_from(n).unwrap_or(0);
     Stamp {
