@@ -20,6 +20,7 @@ mod endpoints;
 #[path = "../support/faulty_proxy.rs"]
 #[allow(dead_code, reason = "unit tests of the registry's API use the rest")]
 mod faulty_proxy;
+mod former;
 mod listed;
 mod lock;
 mod measure;

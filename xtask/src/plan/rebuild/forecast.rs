@@ -82,6 +82,8 @@ pub enum Cause {
     Stage(String),
     /// Nothing here says what the stage was made of.
     NoRecord(String),
+    /// The stage was kept by an earlier release of this program, which wrote base images down otherwise.
+    FormerRecord(String),
     /// The stage was kept by another generation of builders: which one made it, and which one is here.
     OtherBuilder(String, String),
     /// It asks a server at every build.
@@ -93,6 +95,8 @@ pub enum Cause {
 pub enum Record {
     /// Its instructions.
     Known(Vec<StepRecord>),
+    /// The same, as an earlier release of this program wrote it down: what images are is not to be compared.
+    Former(Vec<StepRecord>),
     /// It is not here, or does not say.
     Absent,
     /// It is of no use to the builder here: which one made it, and which one is here.
@@ -116,6 +120,10 @@ impl fmt::Display for Cause {
             Self::OtherBuilder(made, here) => {
                 write!(f, "the stage was kept by {made}, and the builder of {here} does not take that over")
             }
+            Self::FormerRecord(label) => write!(
+                f,
+                "another version of xtask kept stage `{label}`, and what it stood on cannot be compared"
+            ),
             Self::NoRecord(label) => write!(f, "no kept image of stage `{label}` is here"),
             Self::AlwaysAsks => f.write_str("a server is asked at every build; `--checksum` spares that"),
         }
@@ -163,7 +171,14 @@ pub fn forecast(
     let since: Vec<Since> = lineages
         .iter()
         .map(|lineage| match recorded(lineage) {
-            Record::Known(then) => first_difference(&lineage.steps, &then, &place),
+            Record::Known(then) => first_difference(&lineage.steps, &then, &place, |_| true),
+            // A base that is another one cannot be told from one that is called otherwise.
+            Record::Former(then) => {
+                match first_difference(&lineage.steps, &then, &place, |step| !step.names_images) {
+                    Since::Never => Since::Unknown(Cause::FormerRecord(lineage.label.clone())),
+                    since => since,
+                }
+            }
             Record::OtherBuilder(made, here) => Since::Step(0, Cause::OtherBuilder(made, here)),
             Record::Absent => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
         })
@@ -230,12 +245,13 @@ fn first_difference(
     now: &[LineageStep],
     then: &[StepRecord],
     place: &dyn Fn(&LineageStep) -> String,
+    is_comparable: impl Fn(&LineageStep) -> bool,
 ) -> Since {
     for (at, step) in now.iter().enumerate() {
         let Some(old) = then.get(at) else {
             return Since::Step(at, Cause::Instruction { place: place(step) });
         };
-        if step.record.text != old.text {
+        if is_comparable(step) && step.record.text != old.text {
             let cause = if step.keyword == "FROM" {
                 Cause::Base { place: place(step), shown: step.shown.clone() }
             } else {

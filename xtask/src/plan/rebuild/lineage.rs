@@ -58,6 +58,8 @@ pub struct LineageStep {
     pub record: StepRecord,
     /// Other stages that it copies from or mounts, by position.
     pub from: Vec<usize>,
+    /// It stands on, copies from or mounts images: the digest of its text depends on how these are told apart.
+    pub names_images: bool,
     /// What it asks of a network when it runs; none if it runs nothing.
     pub need: Option<Need>,
     /// It asks a server even when nothing has changed.
@@ -205,6 +207,7 @@ impl Reader<'_> {
             },
             record: StepRecord { text: short(identity.as_bytes()), ..StepRecord::default() },
             from: Vec::new(),
+            names_images: matches!(chain.base, Base::Image(_)),
             need: None,
             always_asks: false,
         });
@@ -245,6 +248,7 @@ impl Reader<'_> {
             shown: link.text.lines().next().unwrap_or_default().to_owned(),
             record,
             from: link.stages.clone(),
+            names_images: !link.images.is_empty(),
             need,
             always_asks: link.remote.as_ref().is_some_and(|remote| !remote.is_pinned),
         }

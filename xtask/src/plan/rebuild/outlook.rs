@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::forecast::{Record, Rerun, forecast};
 use super::lineage::{Lineage, parse_record};
 use crate::model::{
-    Capabilities, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind, labels,
+    Capabilities, Change, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind, labels,
 };
 use crate::read::graph::ImageGraph;
 
@@ -89,7 +89,12 @@ pub fn outlook(
             (None, None) => continue,
         }
         if let (Action::Rebuild, ImageSource::Build(target)) = (prospect.action, &image.source) {
-            let recorded = |lineage: &Lineage| record_of(lineage, observed);
+            // Image and stages came together, and only the image says which release wrote it.
+            let is_former = matches!(step.map(|step| &step.why), Some(Reason::Changed(changes)) if changes.contains(&Change::KeyFormat));
+            let recorded = |lineage: &Lineage| match record_of(lineage, observed) {
+                Record::Known(steps) if is_former => Record::Former(steps),
+                record => record,
+            };
             let all = lineages.get(&image.name).map_or(&[][..], Vec::as_slice);
             let ahead = forecast(&image.name, &target.dockerfile, all, recorded);
             prospect.blockers = ahead.blockers().cloned().collect();

@@ -195,6 +195,24 @@ fn another_base_runs_everything_on_it() {
 }
 
 #[test]
+fn a_base_that_an_earlier_release_called_otherwise_forbids_nothing() {
+    let tree = TestTree::new("//- src/api/Dockerfile\nFROM debian:12\nRUN apt-get update\nCOPY a .\nRUN make\n//- src/api/a\n1\n");
+    let before = read(&look(&tree), "1");
+    let api = ImageName::new("api");
+    let former = |_: &Lineage| parse_record(&before[&api][0].record()).map_or(Record::Absent, Record::Former);
+    let reading = look(&tree);
+    let told = tell(&reading, &api, &read(&reading, "2")[&api], former);
+    insta::assert_snapshot!(told, @"
+    src/api/Dockerfile:2: `RUN apt-get update` may run again: another version of xtask kept stage `0`, and what it stood on cannot be compared; `apt-get update` needs a network
+    src/api/Dockerfile:4: `RUN make` may run again: another version of xtask kept stage `0`, and what it stood on cannot be compared; no tool in it is known to need a network
+    ");
+    tree.write("src/api/a", "2\n");
+    let reading = look(&tree);
+    let told = tell(&reading, &api, &read(&reading, "2")[&api], former);
+    insta::assert_snapshot!(told, @"src/api/Dockerfile:4: `RUN make` runs again: a has changed (COPY at src/api/Dockerfile:3); no tool in it is known to need a network");
+}
+
+#[test]
 fn an_image_of_this_tree_that_is_rebuilt_is_another_base() {
     let fixture = "\
 //- src/base/Dockerfile
