@@ -119,7 +119,7 @@ enum Yields {
 /// A builder that must not import and export at once is first made to take over what it is offered; the second build
 /// then finds all of it in the builder's own cache.
 fn passes(api: (u32, u32), spec: &BuildSpec) -> Vec<Pass<'_>> {
-    let does_both = spec.inline_cache == InlineCache::Yes && !spec.cache_from.is_empty();
+    let does_both = spec.inline_cache != InlineCache::No && !spec.cache_from.is_empty();
     if !does_both || api >= EXPORTS_ON_IMPORTS {
         return vec![Pass { spec: Cow::Borrowed(spec), yields: Yields::Image }];
     }
@@ -224,7 +224,7 @@ fn query(
     let spec = &*pass.spec;
     let json = |value: serde_json::Value| value.to_string();
     let mut args: BTreeMap<&str, &str> = proxies.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    if spec.inline_cache == InlineCache::Yes {
+    if spec.inline_cache != InlineCache::No {
         args.insert("BUILDKIT_INLINE_CACHE", "1");
     }
     args.extend(spec.build_args.iter().map(|(k, v)| (k.as_str(), v.as_str())));
@@ -240,7 +240,14 @@ fn query(
         ("labels", json(serde_json::json!(spec.labels))),
     ];
     match pass.yields {
-        Yields::Image => query.extend(spec.tags.iter().map(|tag| ("t", tag.familiar()))),
+        Yields::Image => {
+            query.extend(spec.tags.iter().map(|tag| ("t", tag.familiar())));
+            if spec.inline_cache == InlineCache::Packed {
+                // The engine's own exporter, `moby`, always unpacks (moby, `builder-next/exporter/wrapper.go`).
+                let packed = serde_json::json!([{ "Type": "image", "Attrs": { "unpack": "false" } }]);
+                query.push(("outputs", json(packed)));
+            }
+        }
         // The engine's own word for no exporter at all.
         Yields::Cache => query.push(("outputs", json(serde_json::json!([{ "Type": "cacheonly" }])))),
     }
@@ -359,6 +366,8 @@ mod tests {
             assert_eq!(of(old, &reused), [(true, false, false, true), (false, true, true, false)]);
         }
         assert_eq!(of((1, 42), &reused), [(true, true, true, false)]);
+        let packed = BuildSpec { inline_cache: InlineCache::Packed, ..reused.clone() };
+        assert_eq!(of((1, 42), &packed), [(true, true, true, true)]);
         let plain = BuildSpec { inline_cache: InlineCache::No, ..reused.clone() };
         assert_eq!(of((1, 41), &plain), [(true, false, true, false)]);
         let first = BuildSpec { cache_from: Vec::new(), ..reused };

@@ -79,6 +79,13 @@ impl Observed {
         }
     }
 
+    /// Whether the store keeps manifests, and layers as they were packed: a manifest's digest is the image's ID there.
+    pub fn keeps_manifests(&self) -> bool {
+        let is_named =
+            |image: &LocalImage| image.digests.iter().any(|d| d.digest() == Some(image.id.digest()));
+        self.images.iter().any(is_named)
+    }
+
     /// What is in an image. One that nobody was asked about is known by its ID alone.
     pub fn identity_of(&self, image: &LocalImage) -> Identity {
         image.identity.clone().unwrap_or_else(|| Identity::of_stored(&image.id))

@@ -363,6 +363,8 @@ pub struct BuildSpec {
 pub enum InlineCache {
     /// It does.
     Yes,
+    /// It does, and is for nothing else: a store that keeps layers packed leaves them so. Others do not know of this.
+    Packed,
     /// It does not.
     #[default]
     No,

@@ -143,7 +143,8 @@ fn spec(
             .map(|other| other.reference.clone())
             .chain(input.offers.get(&image.name).into_iter().flatten().cloned())
             .collect(),
-        inline_cache: InlineCache::Yes,
+        // Nobody runs it, and unpacking it again takes longer than the rest of this build.
+        inline_cache: if input.observed.keeps_manifests() { InlineCache::Packed } else { InlineCache::Yes },
     }
 }
 
@@ -222,6 +223,7 @@ mod tests {
 FROM debian:12 AS builder
 COPY a .
 FROM debian:12
+RUN true
 COPY --from=builder /a /a
 //- src/api/a
 1
@@ -255,5 +257,22 @@ COPY --from=builder /a /a
         let offered: Vec<String> = spec.cache_from.iter().map(Reference::familiar).collect();
         assert_eq!(offered, all);
         assert_eq!(fourth.keeps(), all.map(|name| format!("{name} (api was built since)")));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_layers_packed_leaves_those_of_kept_stages_so() {
+        let fixture = TestTree::new("//- src/api/Dockerfile\nFROM debian:12\nRUN true\n");
+        for (keeps_manifests, expected) in [(false, InlineCache::Yes), (true, InlineCache::Packed)] {
+            let engine = FakeEngine::new();
+            let name: Reference = "debian:12".parse().unwrap();
+            let mut base = fake_image("base", &[&name]);
+            if keeps_manifests {
+                base.digests = vec![name.pinned(base.id.digest())];
+            }
+            engine.store(base);
+            let keeps = look(&fixture, &engine).await.keeps;
+            let StepKind::Build(spec) = &keeps.steps[0].kind else { panic!("{keeps:?}") };
+            assert_eq!(spec.inline_cache, expected);
+        }
     }
 }

@@ -61,7 +61,8 @@ async fn a_bundle_of_the_former_format_is_loaded() {
     let test = "a_bundle_of_the_former_format_is_loaded";
     let Some(world) = real_world(test).await.filter(|_| is_for_this_machine(test)) else { return };
     let (tree, file) = received();
-    let shown = json(&ended(world.program(&tree.root()).args(["bundle", "inspect", "--format", "json", &file]), 0));
+    let shown =
+        json(&ended(world.program(&tree.root()).args(["bundle", "inspect", "--format", "json", &file]), 0));
     assert_eq!(shown["version"], 1, "{shown}");
     for loaded in [5, 0] {
         let told = run(&world, &tree.root(), &format!("bundle load {file}"), 0);

@@ -109,7 +109,6 @@ async fn everything_that_a_rebuild_and_a_start_need_goes_along() {
     image web:latest <- src/web/Dockerfile
     stage xtask-cache/api:latest.1 <- src/api/Dockerfile:4
     stage xtask-cache/api:latest.builder <- src/api/Dockerfile:2
-    stage xtask-cache/web:latest.0 <- src/web/Dockerfile:1
     base ghcr.io/tool:2 <- src/api/Dockerfile:6
     base quay.io/x/run:1 <- src/api/Dockerfile:4
     warning: compose.yaml:5: `old` runs web:v0, and web:latest is what goes along

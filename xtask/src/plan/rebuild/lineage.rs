@@ -3,10 +3,10 @@
 //! A builder's inline cache tells only of the layers of the image that carries it: those of its last stage and of what
 //! that stage stands on. The layers of a stage that is only copied from are found again if it is an image too
 //! (BuildKit's `cache/remotecache/inline`; measured on Engine 20.10 and 26.1). So each stage that no other reachable
-//! stage stands on, the target among them, is kept under a name of this program's own ([`NAMESPACE`]), and the record
+//! stage stands on, the target among them if it runs anything or images stand on it, is kept under a name of this program's own ([`NAMESPACE`]), and the record
 //! of what it was made of is its label. In: the graph, contexts, what base images are. Out: [`Lineage`]s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -81,6 +81,11 @@ pub struct StepRecord {
 }
 
 impl Lineage {
+    /// Whether anything in it may need more than the files at hand: it runs something, or asks a server.
+    fn runs(&self) -> bool {
+        self.steps.iter().any(|step| step.need.is_some())
+    }
+
     /// The record, for a label.
     pub fn record(&self) -> String {
         let records: Vec<&StepRecord> = self.steps.iter().map(|step| &step.record).collect();
@@ -112,10 +117,15 @@ pub struct Ground<'a> {
 pub fn lineages(ground: &Ground<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
     let mut known: HashMap<(String, usize, String), Reference> = HashMap::new();
     let mut all = BTreeMap::new();
-    for image in ground.graph.images() {
+    let images = ground.graph.images();
+    let stood_on: BTreeSet<&ImageName> = images.iter().flat_map(|image| &image.needs).collect();
+    for image in images {
         let ImageSource::Build(target) = &image.source else { continue };
         let files = (ground.files)(&image.name).unwrap_or_default();
         let mut found = of_image(ground, image, target, &files);
+        // What only copies is made again of what it copies, byte for byte but for times: what stands on it and runs
+        // something would notice.
+        found.retain(|lineage| !lineage.is_target || lineage.runs() || stood_on.contains(&image.name));
         for lineage in found.iter_mut().filter(|lineage| !lineage.is_target) {
             let stage = lineage.steps.last().map_or(0, |step| step.stage);
             let key = (target.dockerfile.clone(), stage, lineage.record());

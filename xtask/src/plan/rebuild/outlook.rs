@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::forecast::{Record, Rerun, forecast};
 use super::lineage::{Lineage, parse_record};
 use crate::model::{
-    Capabilities, Change, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind, labels,
+    Capabilities, Change, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind,
+    labels,
 };
 use crate::read::graph::ImageGraph;
 

@@ -120,13 +120,34 @@ FROM debian:12 AS api
 COPY --from=common /a /a
 FROM debian:12 AS worker
 COPY --from=common /a /b
+RUN make
 //- src/api/a
 1
 ",
     );
     insta::assert_snapshot!(names(&read(&look(&tree), "1")), @"
-    api: xtask-cache/api:latest.common (2 steps, 2 lines), xtask-cache/api:latest.api (2 steps, all lines)
-    worker: xtask-cache/api:latest.common (2 steps, 2 lines), xtask-cache/worker:latest.worker (2 steps, all lines)
+    api: xtask-cache/api:latest.common (2 steps, 2 lines)
+    worker: xtask-cache/api:latest.common (2 steps, 2 lines), xtask-cache/worker:latest.worker (3 steps, all lines)
+    ");
+}
+
+#[test]
+fn a_target_that_only_copies_is_kept_where_an_image_stands_on_it() {
+    let tree = TestTree::new(
+        "\
+//- src/base/Dockerfile
+FROM debian:12
+COPY a .
+//- src/base/a
+1
+//- src/api/Dockerfile
+FROM base
+COPY --from=base /a /b
+",
+    );
+    insta::assert_snapshot!(names(&read(&look(&tree), "1")), @"
+    api: 
+    base: xtask-cache/base:latest.0 (2 steps, all lines)
     ");
 }
 
@@ -196,7 +217,9 @@ fn another_base_runs_everything_on_it() {
 
 #[test]
 fn a_base_that_an_earlier_release_called_otherwise_forbids_nothing() {
-    let tree = TestTree::new("//- src/api/Dockerfile\nFROM debian:12\nRUN apt-get update\nCOPY a .\nRUN make\n//- src/api/a\n1\n");
+    let tree = TestTree::new(
+        "//- src/api/Dockerfile\nFROM debian:12\nRUN apt-get update\nCOPY a .\nRUN make\n//- src/api/a\n1\n",
+    );
     let before = read(&look(&tree), "1");
     let api = ImageName::new("api");
     let former = |_: &Lineage| parse_record(&before[&api][0].record()).map_or(Record::Absent, Record::Former);
