@@ -51,11 +51,7 @@ pub enum ArtifactError {
     #[error("{}: {}", .0.place(), .0.message)]
     Lock(Diagnostic),
     /// Not in the cache, and nobody may be asked.
-    #[error(
-        "{file} is not in the cache, and --offline forbids to download it\n\
-         hint: three ways out: run once without --offline; name a mirror inside by `artifact.mirrors`; copy the file to {}",
-        by_hand.display()
-    )]
+    #[error("{file} is not in the cache, and --offline forbids to download it")]
     Offline {
         /// Its name.
         file: String,
@@ -63,7 +59,7 @@ pub enum ArtifactError {
         by_hand: PathBuf,
     },
     /// No source gave it.
-    #[error("{}", unavailable(tried, by_hand))]
+    #[error("{}", unavailable(tried))]
     Unavailable {
         /// Each source, as it may be shown, and what was wrong with what it gave.
         tried: Vec<(String, String)>,
@@ -74,8 +70,7 @@ pub enum ArtifactError {
     #[error(
         "{url} gives another file than the one that was seen first\n\
          {lock_file}:{line} has {locked}\n\
-         the source has {found}\n\
-         hint: if the release was replaced on purpose, delete {lock_file}:{line} and run the same command again"
+         the source has {found}"
     )]
     Changed {
         /// Where it came from, as it may be shown.
@@ -122,6 +117,28 @@ impl ArtifactError {
             Self::File { .. } => ErrorKind::File,
         }
     }
+
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Offline { by_hand, .. } => Some(format!(
+                "three ways out: run once without --offline; name a mirror inside by `artifact.mirrors`; copy the \
+                 file to {}",
+                by_hand.display()
+            )),
+            Self::Unavailable { by_hand, .. } => Some(format!(
+                "three ways out: a mirror by `artifact.mirrors`; a file carried here, as {}; `--sample-artifact`, \
+                 which is not the release",
+                by_hand.display()
+            )),
+            Self::Changed { lock_file, line, .. } => Some(format!(
+                "if the release was replaced on purpose, delete {lock_file}:{line} and run the same command again"
+            )),
+            Self::Settings(_) | Self::Lock(_) | Self::Sample { .. } | Self::File { .. } | Self::Client(_) => {
+                None
+            }
+        }
+    }
 }
 
 impl ArtifactError {
@@ -130,21 +147,15 @@ impl ArtifactError {
     }
 }
 
-fn unavailable(tried: &[(String, String)], by_hand: &Path) -> String {
+fn unavailable(tried: &[(String, String)]) -> String {
     let told: Vec<String> = tried.iter().map(|(url, why)| format!("{url}: {why}")).collect();
-    let mut text = match told.as_slice() {
+    match told.as_slice() {
         [] => "no source gave it".to_owned(),
         [only] => only.clone(),
         [first, ..] => {
             format!("none of {} sources gave it, the first: {first}\n{}", told.len(), told[1..].join("\n"))
         }
-    };
-    text.push_str(&format!(
-        "\nhint: three ways out: a mirror by `artifact.mirrors`; a file carried here, as {}; \
-         `--sample-artifact`, which is not the release",
-        by_hand.display()
-    ));
-    text
+    }
 }
 
 /// What to get for a version, and the digest that the lock file wants of it. A `config.url` of `file://…` is the sample,

@@ -134,7 +134,8 @@ fn is_good(result: &Result<Fetched, ArtifactError>, content: &[u8]) {
 
 #[track_caller]
 fn says(result: &Result<Fetched, ArtifactError>, texts: &[&str]) {
-    let error = result.as_ref().expect_err("goes wrong").to_string();
+    let error = result.as_ref().expect_err("goes wrong");
+    let error = format!("{error}\n{}", error.hint().unwrap_or_default());
     for text in texts {
         assert!(error.contains(text), "{text}: {error}");
     }
@@ -394,8 +395,11 @@ async fn another_content_than_the_locked_one_is_a_change() {
     let body = now.clone();
     let server = Server::start(move |_| Reply::whole(&body)).await;
     let result = lab.fetch(&lab.spec(&[server.at("/1.2.3.zip")], Some(&locked))).await;
-    let text = result.expect_err("changed").to_string();
-    let text = text
+    let error = result.expect_err("changed");
+    let hint = error.hint().expect("helps");
+    assert!(hint.contains("docker/artifacts.lock:4"), "{hint}");
+    let text = error
+        .to_string()
         .replace(&server.url, "http://S")
         .replace(digest(&locked).hex(), "LOCKED")
         .replace(digest(&now).hex(), "NOW");
@@ -403,7 +407,6 @@ async fn another_content_than_the_locked_one_is_a_change() {
     http://S/1.2.3.zip gives another file than the one that was seen first
     docker/artifacts.lock:4 has sha256:LOCKED
     the source has sha256:NOW
-    hint: if the release was replaced on purpose, delete docker/artifacts.lock:4 and run the same command again
     ");
     assert_eq!(lab.files_in("sha256").len(), 0);
     // A mirror that has another one is passed over.

@@ -116,8 +116,8 @@ impl StepError {
                 Some("the same command with `--bootstrap` installs docker-registry".to_owned())
             }
             Self::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
-            Self::Artifact(_)
-            | Self::File(_)
+            Self::Artifact(error) => error.hint(),
+            Self::File(_)
             | Self::Remove { .. }
             | Self::Unverified(_)
             | Self::Smoke(_)

@@ -143,10 +143,8 @@ impl From<ArtifactError> for Error {
         let text = error.to_string();
         let mut lines = text.lines();
         let first = Self::new(error.kind(), lines.next().unwrap_or_default());
-        lines.fold(first, |told, line| match line.strip_prefix("hint: ") {
-            Some(hint) => told.hint(hint),
-            None => told.because(line),
-        })
+        let told = lines.fold(first, Self::because);
+        error.hint().into_iter().fold(told, Self::hint)
     }
 }
 
