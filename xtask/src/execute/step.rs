@@ -1,6 +1,6 @@
 //! One step, done: a match on what kind it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
             let (root, path, mode) = (execution.root.to_owned(), path.clone(), *mode);
             let (contents, was) = (contents.clone(), was.clone());
             let write = move || write_file(&root, &path, &contents, was.as_deref(), mode);
-            blocking(move || write().map_err(|error| StepError::File(error.to_string()))).await?;
+            blocking(write, |error| StepError::File(error.to_string())).await?;
             Ok(Done::because("written"))
         }
         StepKind::Build(spec) => execution.build(spec, (&tell, &retrying)).await,
@@ -98,17 +98,23 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::RemoveFiles { paths } => {
             let (root, paths) = (execution.root.to_owned(), paths.clone());
             let cache = execution.artifacts.cache.clone();
-            blocking(move || remove_files(&root, &cache, &paths)).await?;
+            let failed = |(path, cause)| StepError::Remove { path, cause };
+            blocking(move || remove_files(&root, &cache, &paths), failed).await?;
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
     }
 }
 
-/// Does what blocks on a thread of its own.
-async fn blocking(work: impl FnOnce() -> Result<(), StepError> + Send + 'static) -> Result<(), StepError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|panic| Err(StepError::File(panic.to_string())))
+/// Does what blocks on a thread of its own; `failed` says what its error means.
+async fn blocking<E: Send + 'static>(
+    work: impl FnOnce() -> Result<(), E> + Send + 'static,
+    failed: impl FnOnce(E) -> StepError,
+) -> Result<(), StepError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(failed),
+        Err(panic) => Err(StepError::File(panic.to_string())),
+    }
 }
 
 /// Takes progress, and failed tries that are followed by another.
@@ -196,12 +202,12 @@ fn write_file(
 
 /// Removes files, and folders with all that is in them, of the tree and of the cache of artifacts; a symlink goes,
 /// what it leads to stays.
-fn remove_files(root: &Path, cache: &Path, paths: &[String]) -> Result<(), StepError> {
+fn remove_files(root: &Path, cache: &Path, paths: &[String]) -> Result<(), (PathBuf, String)> {
     for path in paths {
         let full = root.join(path);
         let owner = if full.starts_with(root) { root } else { cache };
         let removed = Folder::open(owner).and_then(|folder| folder.remove(&full));
-        removed.map_err(|error| StepError::Remove { path: full, cause: error.to_string() })?;
+        removed.map_err(|error| (full, error.to_string()))?;
     }
     Ok(())
 }
