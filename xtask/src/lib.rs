@@ -9,40 +9,56 @@
 
 pub use cli::main;
 
-/// Downloaded input files, held to their digests.
-pub mod artifact;
-/// What base images need beyond what any image needs: versions, contract, trials.
-pub mod base_images;
-/// The archive that carries everything to a machine without a network.
-pub mod bundle;
-/// All checks of this repository, and trees to measure with.
-pub mod ci;
-/// What was typed, and one file a command that answers it. Nobody imports it.
+// What was typed, and one file a command that answers it. Nobody imports it.
 pub mod cli;
-/// Pure: the text of Dockerfiles and ignore files to structure, as BuildKit and moby read them.
-pub mod dockerfile;
-/// What is fit for the job on this machine, and what is not.
-pub mod doctor;
-/// The only door to a container engine: images, builds and containers.
-pub mod engine;
-/// The stream of what happens, and what must never be shown in it.
-pub mod events;
-/// Runs any plan: each step as soon as what it needs is done.
-pub mod execute;
-/// This machine: its commands, the one way to write files, one run at a time.
-pub mod host;
-/// Plain data that all rooms know.
-pub mod model;
-/// Pure: a request and what is known to a plan; one file a phase.
-pub mod plan;
-/// A folder to a tree: services found, templates rendered, contexts hashed, images in the order of building.
-pub mod read;
-/// The only door to a registry's HTTP API, its credentials, and a registry on this machine.
-pub mod registry;
-/// Events to what people and CI systems see: terminal, lines, JSON, records, pages.
-pub mod report;
-/// Flags, environment, `.env` and files to one complete `Config`; the only reader of the environment.
+
+// Flags, environment, `.env` and files to one complete `Config`; the only reader of the environment.
 pub mod settings;
+
+// Pure: the text of Dockerfiles and ignore files to structure, as BuildKit and moby read them.
+pub mod dockerfile;
+
+// A folder to a tree: services found, templates rendered, contexts hashed, images in the order of building.
+pub mod read;
+
+// Pure: a request and what is known to a plan; one file a phase.
+pub mod plan;
+
+// Runs any plan: each step as soon as what it needs is done.
+pub mod execute;
+
+// The only door to a container engine: images, builds and containers.
+pub mod engine;
+
+// The only door to a registry's HTTP API, its credentials, and a registry on this machine.
+pub mod registry;
+
+// Downloaded input files, held to their digests.
+pub mod artifact;
+
+// What base images need beyond what any image needs: versions, contract, trials.
+pub mod base_images;
+
+// The archive that carries everything to a machine without a network.
+pub mod bundle;
+
+// What is fit for the job on this machine, and what is not.
+pub mod doctor;
+
+// The stream of what happens, and what must never be shown in it.
+pub mod events;
+
+// Events to what people and CI systems see: terminal, lines, JSON, records, pages.
+pub mod report;
+
+// Plain data that all rooms know.
+pub mod model;
+
+// This machine: its commands, the one way to write files, one run at a time.
+pub mod host;
+
+// All checks of this repository, and trees to measure with.
+pub mod ci;
 
 #[cfg(test)]
 pub(crate) mod testing;

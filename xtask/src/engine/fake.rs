@@ -27,45 +27,45 @@ pub use containers::FakeBehaviour;
 /// What can be asked of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verb {
-    /// [`Engine::observe`]
+    /// [`Store::observe`]
     Observe,
-    /// [`Engine::inspect`]
+    /// [`Store::inspect`]
     Inspect,
-    /// [`Engine::pull`]
+    /// [`Store::pull`]
     Pull,
-    /// [`Engine::tag`]
+    /// [`Store::tag`]
     Tag,
-    /// [`Engine::build`]
+    /// [`Builder::build`]
     Build,
-    /// [`Engine::push`]
+    /// [`Store::push`]
     Push,
-    /// [`Engine::import`]
+    /// [`Store::import`]
     Import,
-    /// [`Engine::save`]
+    /// [`Store::save`]
     Save,
-    /// [`Engine::load`]
+    /// [`Store::load`]
     Load,
-    /// [`Engine::remove`]
+    /// [`Store::remove`]
     Remove,
-    /// [`Engine::remove_unnamed`]
+    /// [`Store::remove_unnamed`]
     RemoveUnnamed,
-    /// [`Engine::layers`]
+    /// [`Store::layers`]
     Layers,
-    /// [`Engine::details`]
+    /// [`Store::details`]
     Details,
-    /// [`Engine::run`]
+    /// [`Containers::run`]
     Run,
-    /// [`Engine::container`]
+    /// [`Containers::container`]
     Container,
-    /// [`Engine::exec`]
+    /// [`Containers::exec`]
     Exec,
-    /// [`Engine::logs`]
+    /// [`Containers::logs`]
     Logs,
-    /// [`Engine::stop`]
+    /// [`Containers::stop`]
     Stop,
-    /// [`Engine::remove_container`]
+    /// [`Containers::remove_container`]
     RemoveContainer,
-    /// [`Engine::containers`]
+    /// [`Containers::containers`]
     Containers,
 }
 
