@@ -84,27 +84,31 @@ impl Summary {
                 self.run = Some(run.clone());
                 self.command = Some(command.clone());
             }
-            EventKind::StepFinished { phase, subject, outcome, last_lines, log, failure, .. } => {
+            EventKind::StepFinished { phase, subject, outcome, detail, last_lines, log, failure, .. } => {
                 self.phases.entry(*phase).or_default().count(*outcome);
-                self.failures.extend(failure.clone().map(|failure| FailedStep {
-                    phase: *phase,
-                    subject: subject.clone(),
-                    failure,
-                    reason: None,
-                    last_lines: last_lines.clone(),
-                    log: log.clone(),
-                }));
+                if *outcome == Outcome::Failed {
+                    self.failures.push(FailedStep {
+                        phase: *phase,
+                        subject: subject.clone(),
+                        failure: failure.clone().unwrap_or_else(|| said(*phase, subject, detail)),
+                        reason: None,
+                        last_lines: last_lines.clone(),
+                        log: log.clone(),
+                    });
+                }
             }
-            EventKind::StepSkipped { phase, subject, outcome, reason, failure, .. } => {
+            EventKind::StepSkipped { phase, subject, outcome, why, reason, failure, .. } => {
                 self.phases.entry(*phase).or_default().count(*outcome);
-                self.failures.extend(failure.clone().map(|failure| FailedStep {
-                    phase: *phase,
-                    subject: subject.clone(),
-                    failure,
-                    reason: reason.clone(),
-                    last_lines: Vec::new(),
-                    log: None,
-                }));
+                if *outcome == Outcome::Failed {
+                    self.failures.push(FailedStep {
+                        phase: *phase,
+                        subject: subject.clone(),
+                        failure: failure.clone().unwrap_or_else(|| said(*phase, subject, why)),
+                        reason: reason.clone(),
+                        last_lines: Vec::new(),
+                        log: None,
+                    });
+                }
             }
             EventKind::Error { error: _, what, causes, last_lines, hints } => {
                 self.ended_by = Some(Notice {
@@ -285,6 +289,17 @@ impl Summary {
     }
 }
 
+/// A failure as records of earlier versions have it: in words alone.
+fn said(phase: Phase, subject: &str, text: &str) -> Failure {
+    Failure {
+        kind: phase.failure_kind(),
+        what: phase.failure(subject),
+        place: None,
+        causes: text.lines().map(str::to_owned).collect(),
+        hints: Vec::new(),
+    }
+}
+
 /// Failures of one phase with one cause, together: what is told of one is told of all.
 fn alike<'a>(failures: &[&'a FailedStep]) -> Vec<Vec<&'a FailedStep>> {
     let mut groups: Vec<Vec<&FailedStep>> = Vec::new();
@@ -363,6 +378,19 @@ mod tests {
         let stats = summary.stats();
         assert_eq!((stats.done, stats.up_to_date, stats.skipped, stats.failed), (2, 1, 1, 1));
         assert_eq!(stats.took, 93_000);
+    }
+
+    #[test]
+    fn records_of_earlier_versions_tell_their_failures_too() {
+        let mut story = Story::new();
+        story.fail(Phase::Push, "api", "denied\nby r.example", &[]).end(Outcome::Failed, 13);
+        for event in &mut story.events {
+            if let EventKind::StepFinished { failure, .. } = &mut event.kind {
+                *failure = None;
+            }
+        }
+        let told = Summary::of(&story.events).tellings();
+        assert_eq!(told[0].causes, ["denied", "by r.example"]);
     }
 
     #[test]
