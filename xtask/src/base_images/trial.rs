@@ -125,9 +125,9 @@ pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>) -> Plan {
 
 /// Starts a registry on this machine.
 pub fn registry(mark: &Mark, port: u16, lasts: Lasts) -> Plan {
-    let wish = RegistrySpec { home: mark.registry_home(), port, labels: mark.labels(), lasts };
+    let spec = RegistrySpec { home: mark.registry_home(), port, labels: mark.labels(), lasts };
     let subject = format!("127.0.0.1:{port}");
-    let start = step(Phase::Registry, "local", &subject, StepKind::StartRegistry(wish), Vec::new());
+    let start = step(Phase::Registry, "local", &subject, StepKind::StartRegistry(spec), Vec::new());
     Plan { steps: vec![start], ..Plan::default() }
 }
 

@@ -80,13 +80,13 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
         owner: String::new(),
         tree: tree::identity(&session.config.root),
     };
-    let wish = RegistrySpec {
+    let spec = RegistrySpec {
         home: home.display().to_string(),
         port,
         labels: mark.labels(),
         lasts: Lasts::UntilDown,
     };
-    let running = local::start(engine.as_ref(), &source, &session.config.root, &wish).await?;
+    let running = local::start(engine.as_ref(), &source, &session.config.root, &spec).await?;
     let record = &running.record;
     if record.port != port {
         super::say(&format!("port {port} is somebody else's; took {}", record.port));

@@ -29,6 +29,11 @@ pub(super) async fn look(session: &Session, request: &Request) -> Result<(World,
             return Ok((world, planned));
         }
     }
+    look_at_all(session, request).await
+}
+
+/// The same, by a list of all that the store has.
+pub(super) async fn look_at_all(session: &Session, request: &Request) -> Result<(World, Planned), Error> {
     let world = session.look().await?;
     let planned = plan(session, &world, request).await?;
     Ok((world, planned))

@@ -35,11 +35,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
     };
     let (world, planned) = match args.format {
         // Which digests an image has is told by a list of all.
-        PlanFormat::Bake => {
-            let world = session.look().await?;
-            let planned = pipeline::plan(&session, &world, &request).await?;
-            (world, planned)
-        }
+        PlanFormat::Bake => pipeline::look_at_all(&session, &request).await?,
         PlanFormat::Text | PlanFormat::Json | PlanFormat::Dot => pipeline::look(&session, &request).await?,
     };
     session.tell_warnings();

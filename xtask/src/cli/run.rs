@@ -192,8 +192,8 @@ impl<'a> Run<'a> {
             store: &store,
             caches: Caches::default(),
         };
-        let (of, ledger, means) = (self.of(), self.ledger.clone(), self.means());
-        let execution = means.execution(session, engine.as_ref(), (&emitter, &cancel), &store, &ledger);
+        let (of, ledger, tools) = (self.of(), self.ledger.clone(), self.tools());
+        let execution = tools.execution(session, engine.as_ref(), (&emitter, &cancel), &store, &ledger);
         stages::run(&execution, &mut plan, of, &mut replanner, &mut self.report).await
     }
 
@@ -203,12 +203,12 @@ impl<'a> Run<'a> {
         let stage = |phase: &Phase| Stage { phase: *phase, replan: None, on_failure: OnFailure::GoOn };
         let mut plan = Plan { stages: phases.iter().map(stage).collect(), ..plan.clone() };
         let (engine, emitter, store) = (self.engine.clone(), self.emitter.clone(), OnceCell::new());
-        let (of, ledger, means) = (self.of(), self.ledger.clone(), self.means());
-        let execution = means.execution(self.session, engine.as_ref(), (&emitter, cancel), &store, &ledger);
+        let (of, ledger, tools) = (self.of(), self.ledger.clone(), self.tools());
+        let execution = tools.execution(self.session, engine.as_ref(), (&emitter, cancel), &store, &ledger);
         let Ok(()) = stages::run(&execution, &mut plan, of, &mut AsPlanned, &mut self.report).await;
     }
 
-    fn means(&self) -> Tools {
+    fn tools(&self) -> Tools {
         let config = &self.session.config;
         let make = provisioning::Maker::new(&config.root, self.engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());

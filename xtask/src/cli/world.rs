@@ -42,7 +42,7 @@ impl Session {
         let patterns: Vec<String> = asked.iter().cloned().collect();
         let world = self.look_with(remembered, &patterns).await?;
         let is_enough = !world.observed.is_partial()
-            || (world.observed.has_manifests() && self.listed_names(&world.tree.graph).is_subset(&asked));
+            || (world.observed.keeps_manifests() && self.listed_names(&world.tree.graph).is_subset(&asked));
         Ok(is_enough.then_some(world))
     }
 
@@ -83,7 +83,7 @@ impl Session {
         self.suit(&mut tree, &engine, &observed).await;
         if let Ok(engine) = &engine {
             if !observed.is_partial() {
-                let is_slow = observed.has_manifests();
+                let is_slow = observed.keeps_manifests();
                 remembered.list(if is_slow { self.listed_names(&tree.graph) } else { BTreeSet::new() });
             }
             let bases = self.bases(tree.graph.images());

@@ -202,6 +202,25 @@ async fn no_free_text_keeps_a_secret() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_reason_keeps_a_secret_that_is_written_with_escapes() {
+    let secrets = Secrets::default();
+    secrets.add("a login", r#"hun"ter\\2-4711"#);
+    let sink = Collect::default();
+    let left_out = |why: &str| EventKind::StepSkipped {
+        phase: Phase::Build,
+        subject: "web".to_owned(),
+        outcome: Outcome::Failed,
+        why: "x".to_owned(),
+        reason: Some(Reason::TagUnknown(why.to_owned())),
+        error: None,
+        failure: None,
+    };
+    deliver(vec![left_out(r#"a hun"ter\\2-4711 b"#), left_out("another")], secrets, &[&sink]).await;
+    assert_eq!(sink.text().matches("\"reason\"").count(), 1, "{}", sink.text());
+    assert!(sink.text().contains("another") && !sink.text().contains("4711"), "{}", sink.text());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_step_gets_its_last_lines_and_its_log() {
     let sink = Collect { keeps_logs: true, ..Collect::default() };
     let step = StepId::new(Phase::Build, "api");

@@ -95,13 +95,10 @@ impl StepError {
 
     /// The same as data.
     pub fn failure(&self, phase: Phase, subject: &str) -> Failure {
-        let causes = self.to_string();
         Failure {
-            kind: self.kind(phase),
-            what: phase.failure(subject),
             place: self.place(),
-            causes: causes.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
             hints: self.hints(),
+            ..Failure::of(self.kind(phase), phase, subject, &self.to_string())
         }
     }
 

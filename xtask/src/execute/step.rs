@@ -79,7 +79,7 @@ pub(super) async fn run_step<E: Engine, M: MakeBase>(
         StepKind::Push { reference, from, proof } => {
             execution.push(reference, from.as_ref(), *proof, (&tell, &retrying)).await
         }
-        StepKind::StartRegistry(wish) => execution.start_registry(wish).await,
+        StepKind::StartRegistry(spec) => execution.start_registry(spec).await,
         StepKind::StopRegistry { home } => execution.stop_registry(home, &tell).await,
         StepKind::Smoke(spec) => execution.try_out(spec, &tell).await,
         StepKind::Confirm { reference } => execution.confirm(reference, &tell, &retrying).await,

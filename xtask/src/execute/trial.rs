@@ -88,21 +88,21 @@ impl Ledger {
 }
 
 impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
-    pub(super) async fn start_registry(&self, wish: &RegistrySpec) -> Result<Done, StepError> {
+    pub(super) async fn start_registry(&self, spec: &RegistrySpec) -> Result<Done, StepError> {
         let observed = match self.engine {
             Some(engine) => engine.observe().await?,
             None => Default::default(),
         };
         let source = find_source(&observed).ok_or(RegistryError::NoSource)?;
-        let running = local::start(self.engine, &source, self.root, wish).await?;
+        let running = local::start(self.engine, &source, self.root, spec).await?;
         let port = running.record.port;
         let place = format!("{} at {}", running.record.source, running.record.domain());
-        let detail = if port == wish.port {
+        let detail = if port == spec.port {
             place
         } else {
-            format!("{place}, since port {} is somebody else's", wish.port)
+            format!("{place}, since port {} is somebody else's", spec.port)
         };
-        self.ledger.entries().registries.insert(self.root.join(&wish.home), running);
+        self.ledger.entries().registries.insert(self.root.join(&spec.home), running);
         Ok(Done::because(detail))
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ErrorKind;
+use super::{ErrorKind, Phase};
 
 /// Why something failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,18 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Of a step, by its error's text: a cause a line.
+    pub fn of(kind: ErrorKind, phase: Phase, subject: &str, text: &str) -> Self {
+        let causes = text.lines().filter(|line| !line.trim().is_empty());
+        Self {
+            kind,
+            what: phase.failure(subject),
+            place: None,
+            causes: causes.map(str::to_owned).collect(),
+            hints: Vec::new(),
+        }
+    }
+
     /// All its texts, for whoever has to hide something in them.
     pub fn texts(&mut self) -> impl Iterator<Item = &mut String> {
         std::iter::once(&mut self.what).chain(&mut self.place).chain(&mut self.causes).chain(&mut self.hints)

@@ -169,6 +169,25 @@ pub struct BuildTarget {
     pub own_labels: BTreeSet<String>,
 }
 
+impl BuildTarget {
+    /// Of a Dockerfile whose text is not known, or is empty, with nothing asked for beyond it.
+    pub fn without_text(dockerfile: impl Into<String>, context: impl Into<String>) -> Self {
+        Self {
+            dockerfile: dockerfile.into(),
+            text: String::new(),
+            reachable_text: String::new(),
+            context: context.into(),
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            network: None,
+            triggers: Triggers::new(),
+            leaves: Vec::new(),
+            own_labels: BTreeSet::new(),
+        }
+    }
+}
+
 /// What images bring to a Dockerfile that stands on them, by the name that it uses.
 pub type Triggers = BTreeMap<Reference, Brought>;
 

@@ -49,14 +49,6 @@ impl Observed {
         self.is_partial
     }
 
-    /// Whether the images lie in containerd's store: their IDs are what registries call them.
-    pub fn has_manifests(&self) -> bool {
-        let is_named_by_id = |image: &LocalImage| {
-            image.digests.iter().filter_map(Reference::digest).any(|digest| digest == image.id.digest())
-        };
-        self.images.iter().any(is_named_by_id)
-    }
-
     /// No engine answered: every state is unknown.
     pub fn nothing() -> Self {
         Self::default()

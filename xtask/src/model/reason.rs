@@ -382,13 +382,8 @@ impl Reason {
             Self::Invalid(found) => Some(found.place()),
             _ => None,
         };
-        Some(Failure {
-            kind: kind.unwrap_or_else(|| phase.failure_kind()),
-            what: phase.failure(subject),
-            place,
-            causes: vec![self.to_string()],
-            hints: Vec::new(),
-        })
+        let kind = kind.unwrap_or_else(|| phase.failure_kind());
+        Some(Failure { place, ..Failure::of(kind, phase, subject, &self.to_string()) })
     }
 }
 

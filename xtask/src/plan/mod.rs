@@ -293,11 +293,11 @@ impl Planner<'_> {
 
     fn pushes(&self, assessments: &[Assessment]) -> Plan {
         let facts = self.facts;
-        let stock = push::Available { observed: facts.observed, assessments };
-        let stock = (!self.request.has(Phase::Build)).then_some(stock);
+        let available = push::Available { observed: facts.observed, assessments };
+        let available = (!self.request.has(Phase::Build)).then_some(available);
         let around = Surroundings::of(facts.settings, facts.network);
         let forbid = |name: &Reference| around.forbid_push(name);
-        push::plan(self.selected, &facts.tree.graph, stock, &forbid)
+        push::plan(self.selected, &facts.tree.graph, available, &forbid)
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{AliasRules, BaseImage, BuildTarget, ImageKind, ImageSource, Platform, Triggers};
+    use crate::model::{AliasRules, BaseImage, BuildTarget, ImageKind, ImageSource, Platform};
 
     fn image(name: &str, bases: &[&str]) -> Image {
         let base_images = bases
@@ -240,19 +240,10 @@ mod tests {
             reference: format!("{name}:1").parse().unwrap(),
             local_alias: None,
             tags: Vec::new(),
-            source: ImageSource::Build(Box::new(BuildTarget {
-                dockerfile: format!("src/{name}/Dockerfile"),
-                text: String::new(),
-                reachable_text: String::new(),
-                context: format!("src/{name}"),
-                target: None,
-                build_args: BTreeMap::new(),
-                labels: BTreeMap::new(),
-                network: None,
-                triggers: Triggers::new(),
-                leaves: Vec::new(),
-                own_labels: BTreeSet::new(),
-            })),
+            source: ImageSource::Build(Box::new(BuildTarget::without_text(
+                format!("src/{name}/Dockerfile"),
+                format!("src/{name}"),
+            ))),
             platform: Platform::new("linux", "amd64", None),
             group: None,
             needs: BTreeSet::new(),

@@ -171,16 +171,16 @@ pub async fn start<E: Containers>(
     engine: Option<&E>,
     source: &Source,
     root: &Path,
-    wish: &RegistrySpec,
+    spec: &RegistrySpec,
 ) -> Result<Running, RegistryError> {
-    let home = root.join(&wish.home);
+    let home = root.join(&spec.home);
     let home = Folder::open(root)
         .and_then(|tree| tree.below(&home))
         .map_err(|source| RegistryError::Folder { path: home, source })?;
     let started = match (source, engine) {
-        (Source::Image(image), Some(engine)) => start_container(engine, image, wish, &home).await,
+        (Source::Image(image), Some(engine)) => start_container(engine, image, spec, &home).await,
         (Source::Image(_), None) => Err(RegistryError::NoSource),
-        (Source::Program(program), _) => start_program(program, wish, root, home.clone()).await,
+        (Source::Program(program), _) => start_program(program, spec, root, home.clone()).await,
     };
     if started.is_err() {
         remove_folder(root, home.path());
@@ -191,18 +191,18 @@ pub async fn start<E: Containers>(
 async fn start_container<E: Containers>(
     engine: &E,
     image: &Reference,
-    wish: &RegistrySpec,
+    spec: &RegistrySpec,
     home: &Folder,
 ) -> Result<Running, RegistryError> {
-    let last = wish.port.saturating_add(PORTS - 1);
-    for port in wish.port..=last {
-        let spec = ContainerSpec {
+    let last = spec.port.saturating_add(PORTS - 1);
+    for port in spec.port..=last {
+        let container = ContainerSpec {
             ports: vec![PublishedPort { container: INSIDE, host: Some(port) }],
-            labels: wish.labels.clone(),
+            labels: spec.labels.clone(),
             env: [("REGISTRY_STORAGE_DELETE_ENABLED".to_owned(), "true".to_owned())].into(),
             ..ContainerSpec::of(image.clone())
         };
-        let id = match engine.run(&spec).await {
+        let id = match engine.run(&container).await {
             Ok(id) => id,
             Err(EngineError::PortTaken(_)) => continue,
             Err(error) => return Err(error.into()),
@@ -226,17 +226,17 @@ async fn start_container<E: Containers>(
         let _ = engine.remove_container(&id).await;
         return Err(RegistryError::Silent { registry: image.familiar(), cause });
     }
-    Err(RegistryError::NoPort { first: wish.port, last })
+    Err(RegistryError::NoPort { first: spec.port, last })
 }
 
 async fn start_program(
     program: &Path,
-    wish: &RegistrySpec,
+    spec: &RegistrySpec,
     root: &Path,
     mut home: Folder,
 ) -> Result<Running, RegistryError> {
-    let last = wish.port.saturating_add(PORTS - 1);
-    let mut first = wish.port;
+    let last = spec.port.saturating_add(PORTS - 1);
+    let mut first = spec.port;
     let registry = program.display().to_string();
     while let Some(port) = free_port(first).filter(|port| *port <= last) {
         let token = format!("{}-{port}", std::process::id());
@@ -248,7 +248,7 @@ async fn start_program(
         let log = path.join("log");
         // A person's `REGISTRY_…` variables would override its settings.
         let command = HostCommand::new("env").args(["-i", &registry, "serve"]).path(&settings);
-        let (tether, process) = match wish.lasts {
+        let (tether, process) = match spec.lasts {
             Lasts::AsLongAsWeDo => {
                 let tether = command.tether(path, &log).await?;
                 let process = tether.process().clone();
@@ -276,7 +276,7 @@ async fn start_program(
         let Some(next) = port.checked_add(1) else { break };
         first = next;
     }
-    Err(RegistryError::NoPort { first: wish.port, last })
+    Err(RegistryError::NoPort { first: spec.port, last })
 }
 
 /// What the program reads (distribution, "Configuring a registry").

@@ -2,7 +2,7 @@ use super::*;
 use crate::engine::{FakeEngine, Verb, fake_image};
 use crate::model::Capabilities;
 
-fn wish(home: &Path, port: u16, lasts: Lasts) -> RegistrySpec {
+fn spec(home: &Path, port: u16, lasts: Lasts) -> RegistrySpec {
     let labels = [("dev.xtask.run".to_owned(), "r1".to_owned())].into();
     RegistrySpec { home: home.display().to_string(), port, labels, lasts }
 }
@@ -54,7 +54,7 @@ async fn a_program_takes_the_next_free_port_and_goes_without_trace() {
     let home = folder.path().join("registries").join("one");
     let port = two_ports();
     let taken = TcpListener::bind(("127.0.0.1", port)).expect("free");
-    let running = start(None::<&FakeEngine>, &source, folder.path(), &wish(&home, port, Lasts::AsLongAsWeDo))
+    let running = start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, port, Lasts::AsLongAsWeDo))
         .await
         .expect("starts");
     assert!(running.record.port > port);
@@ -85,7 +85,7 @@ async fn a_program_that_is_to_stay_is_found_by_its_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("stays");
     let running =
-        start(None::<&FakeEngine>, &source, folder.path(), &wish(&home, two_ports(), Lasts::UntilDown))
+        start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), Lasts::UntilDown))
             .await
             .expect("starts");
     let record = running.record.clone();
@@ -103,7 +103,7 @@ async fn a_program_that_does_not_start_leaves_nothing() {
     let home = folder.path().join("broken");
     let source = Source::Program("/bin/false".into());
     for lasts in [Lasts::AsLongAsWeDo, Lasts::UntilDown] {
-        let error = start(None::<&FakeEngine>, &source, folder.path(), &wish(&home, two_ports(), lasts))
+        let error = start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), lasts))
             .await
             .expect_err("fails");
         assert!(matches!(error, RegistryError::Silent { .. }), "{error:?}");
@@ -134,8 +134,8 @@ async fn a_container_takes_the_next_free_port_and_is_removed() {
     engine.store(fake_image("registry", &[&image]));
     let port = serve();
     engine.take_port(port - 1);
-    let wish = wish(&home, port - 1, Lasts::AsLongAsWeDo);
-    let running = start(Some(&engine), &Source::Image(image), folder.path(), &wish).await.expect("starts");
+    let spec = spec(&home, port - 1, Lasts::AsLongAsWeDo);
+    let running = start(Some(&engine), &Source::Image(image), folder.path(), &spec).await.expect("starts");
     assert_eq!((running.record.port, engine.count(Verb::Run)), (port, 2));
     assert_eq!(engine.containers("dev.xtask.run=r1").await.expect("listed").len(), 1);
     running.stop(Some(&engine), folder.path(), &home).await.expect("stops");

@@ -112,9 +112,7 @@ impl<'a> MissingBase<'a> {
 /// The base image that a build was not begun for, as people write it.
 fn unavailable_base(failed: &FailedStep) -> Option<String> {
     match &failed.reason {
-        Some(Reason::BaseUnavailable(base) | Reason::BaseOnlyFor { base, .. }) => {
-            Some(base.familiar().to_string())
-        }
+        Some(Reason::BaseUnavailable(base) | Reason::BaseOnlyFor { base, .. }) => Some(base.familiar()),
         _ => None,
     }
 }

@@ -123,11 +123,8 @@ mod tests {
         expect: Option<(&str, u32, u32)>,
     ) {
         let failure = Failure {
-            kind: ErrorKind::BuildFailed,
-            what: phase.failure(subject),
             place: place.map(str::to_owned),
-            causes: vec!["x".to_owned()],
-            hints: Vec::new(),
+            ..Failure::of(ErrorKind::BuildFailed, phase, subject, "x")
         };
         let failed = FailedStep {
             phase,

@@ -90,7 +90,7 @@ impl Summary {
                     self.failures.push(FailedStep {
                         phase: *phase,
                         subject: subject.clone(),
-                        failure: failure.clone().unwrap_or_else(|| said(*phase, subject, detail)),
+                        failure: told_or_said(failure, *phase, subject, detail),
                         reason: None,
                         last_lines: last_lines.clone(),
                         log: log.clone(),
@@ -103,7 +103,7 @@ impl Summary {
                     self.failures.push(FailedStep {
                         phase: *phase,
                         subject: subject.clone(),
-                        failure: failure.clone().unwrap_or_else(|| said(*phase, subject, why)),
+                        failure: told_or_said(failure, *phase, subject, why),
                         reason: reason.clone(),
                         last_lines: Vec::new(),
                         log: None,
@@ -289,15 +289,9 @@ impl Summary {
     }
 }
 
-/// A failure as records of earlier versions have it: in words alone.
-fn said(phase: Phase, subject: &str, text: &str) -> Failure {
-    Failure {
-        kind: phase.failure_kind(),
-        what: phase.failure(subject),
-        place: None,
-        causes: text.lines().map(str::to_owned).collect(),
-        hints: Vec::new(),
-    }
+/// A failure; records of earlier versions have it in words alone.
+fn told_or_said(told: &Option<Failure>, phase: Phase, subject: &str, text: &str) -> Failure {
+    told.clone().unwrap_or_else(|| Failure::of(phase.failure_kind(), phase, subject, text))
 }
 
 /// Failures of one phase with one cause, together: what is told of one is told of all.

@@ -338,10 +338,8 @@ impl io::Write for Paper {
 fn failure(kind: ErrorKind, phase: Phase, subject: &str, text: &str) -> Failure {
     let (hints, causes): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
     Failure {
-        kind,
-        what: phase.failure(subject),
         place: text.split_once(": `RUN").map(|(place, _)| place.to_owned()),
-        causes: causes.into_iter().map(str::to_owned).collect(),
         hints: hints.iter().map(|hint| hint.trim_start_matches("hint: ").to_owned()).collect(),
+        ..Failure::of(kind, phase, subject, &causes.join("\n"))
     }
 }

@@ -3,8 +3,8 @@
 //! A builder's inline cache tells only of the layers of the image that carries it: those of its last stage and of what
 //! that stage stands on. The layers of a stage that is only copied from are found again if it is an image too
 //! (BuildKit's `cache/remotecache/inline`; measured on Engine 20.10 and 26.1). So each stage that no other reachable
-//! stage stands on, the target among them if it runs anything or images stand on it, is kept under a name of this program's own ([`NAMESPACE`]), and the record
-//! of what it was made of is its label. In: the graph, contexts, what base images are. Out: [`Lineage`]s.
+//! stage stands on, the target among them if it runs anything or images stand on it, is kept under a name of this
+//! program's own ([`NAMESPACE`]), and the record of what it was made of is its label. In: the graph, contexts, what base images are. Out: [`Lineage`]s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

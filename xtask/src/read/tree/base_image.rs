@@ -14,7 +14,7 @@ use crate::dockerfile::ignorefile::IgnoreFile;
 use crate::dockerfile::{self, Dockerfile, Selector};
 use crate::model::{
     BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
-    InputPattern, Platform, Severity, Triggers,
+    InputPattern, Platform, Severity,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf::SERVICE_TOML;
@@ -290,19 +290,7 @@ impl Reader<'_> {
     /// A system that cannot be read still has an image, so that it is named and counted.
     fn stand_in_base(&self, read: &mut ReadService, systems: &Systems<'_>, system: &System<'_>) {
         let Ok(reference) = format!("{}:{}", systems.matrix.name, self.service.name).parse() else { return };
-        let target = BuildTarget {
-            dockerfile: system.path.clone(),
-            text: String::new(),
-            reachable_text: String::new(),
-            context: self.service.dir.clone(),
-            target: None,
-            build_args: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            network: None,
-            triggers: Triggers::new(),
-            leaves: Vec::new(),
-            own_labels: BTreeSet::new(),
-        };
+        let target = BuildTarget::without_text(system.path.clone(), self.service.dir.clone());
         let facts = BaseImageFacts {
             os: self.service.name.clone(),
             version: String::new(),

@@ -147,19 +147,7 @@ impl Reader<'_> {
 
     /// A service that cannot be read still has an image, so that it is named and counted.
     fn stand_in(&self, read: &mut ReadService, base: &str, platform: &Platform, group: Option<BuildGroup>) {
-        let target = BuildTarget {
-            dockerfile: self.service.path(DOCKERFILE),
-            text: String::new(),
-            reachable_text: String::new(),
-            context: self.service.dir.clone(),
-            target: None,
-            build_args: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            network: None,
-            triggers: Triggers::new(),
-            leaves: Vec::new(),
-            own_labels: BTreeSet::new(),
-        };
+        let target = BuildTarget::without_text(self.service.path(DOCKERFILE), self.service.dir.clone());
         let source = ImageSource::Build(Box::new(target));
         if let Some(image) = self.image(base, source, platform, group, read) {
             read.images.push((image, Prepared::default()));
