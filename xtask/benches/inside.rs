@@ -6,9 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use dockerfile::Options;
+use dockerfile::ignorefile::IgnoreFile;
 use xtask::ci::bench_tree::{Links, Shape};
-use xtask::dockerfile::ignorefile::IgnoreFile;
-use xtask::dockerfile::{self, Options};
 use xtask::model::{Digest, ImageName, Observed, Plan, Platform, Triggers};
 use xtask::plan::build::{self, BuildRequest};
 use xtask::read::fingerprint::cache::{HashCache, Stamp};

@@ -15,9 +15,6 @@ pub mod cli;
 // Flags, environment, `.env` and files to one complete `Config`; the only reader of the environment.
 pub mod settings;
 
-// Pure: the text of Dockerfiles and ignore files to structure, as BuildKit and moby read them.
-pub mod dockerfile;
-
 // A folder to a tree: services found, templates rendered, contexts hashed, images in the order of building.
 pub mod read;
 

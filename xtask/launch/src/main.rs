@@ -14,10 +14,11 @@ use std::process::{Command, ExitCode};
 use std::time::UNIX_EPOCH;
 
 /// What decides a build beside the sources, relative to the workspace. Not all of them need be there.
-const MANIFESTS: [&str; 6] = [
+const MANIFESTS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "xtask/Cargo.toml",
+    "dockerfile-model/Cargo.toml",
     ".cargo/config.toml",
     "rust-toolchain.toml",
     "rust-toolchain",

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::Role;
-use crate::dockerfile::{self, Options};
 use crate::model::{
     AliasRules, ArtifactSpec, Image, ImageName, ImageSource, Observed, Originals, Platform, Reference,
+    stand_in,
 };
 use crate::plan::rebuild::lineage::Lineage;
 use crate::read::compose::ComposeProject;
 use crate::read::graph::ImageGraph;
+use dockerfile::Options;
 
 /// What decides.
 pub struct ClosureInput<'a> {
@@ -240,7 +241,7 @@ impl Found {
             wanted.needed_by.push(needed_by.to_owned());
         }
         // What is pinned by digest is found there, and built on, by a name that an archive can carry.
-        for name in further_names.into_iter().chain(reference.stand_in()) {
+        for name in further_names.into_iter().chain(stand_in(reference)) {
             if name != *reference && !wanted.further_names.contains(&name) {
                 wanted.further_names.push(name);
             }

@@ -24,7 +24,7 @@ use super::open::BlobSource;
 use super::piped::{self, Wrong};
 use super::waiting::Waiting;
 use crate::engine::{AnyEngine, ByteStream, EngineError, ImageStore, OnProgress, Progress, Store as _};
-use crate::model::{Digest, Identity, Reference};
+use crate::model::{Digest, Identity, Reference, stand_in};
 
 /// What an engine has already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -268,7 +268,7 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         let here = self.present.images.get(&parcel.image.identity).cloned();
         let has = here.clone().unwrap_or_default();
         let is_lost = |name: &Reference| {
-            !has.contains(name) && name.stand_in().is_none_or(|stand_in| !tags.contains(&stand_in))
+            !has.contains(name) && stand_in(name).is_none_or(|stand_in| !tags.contains(&stand_in))
         };
         done.unnamed.extend(pinned.into_iter().filter(is_lost));
         let lacking: Vec<Reference> = tags.iter().filter(|name| !has.contains(*name)).cloned().collect();

@@ -55,7 +55,7 @@ struct CargoCheck {
 }
 
 /// The checks of the program itself, quickest first.
-const CARGO_CHECKS: [CargoCheck; 5] = [
+const CARGO_CHECKS: [CargoCheck; 6] = [
     // One way to write it.
     CargoCheck { name: "fmt", args: &["fmt", "--all", "--check"] },
     // The house rules that a compiler can see.
@@ -70,6 +70,8 @@ const CARGO_CHECKS: [CargoCheck; 5] = [
         name: "test",
         args: &["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--test", "it"],
     },
+    // What READMEs of crates show is compiled and run.
+    CargoCheck { name: "examples", args: &["test", "--workspace", "--locked", "--doc"] },
     // Compiled while folders of engines are made.
     CargoCheck {
         name: "test build of the engine tests",

@@ -186,6 +186,7 @@ pub(super) fn differs(names: &BTreeSet<&Reference>, known: &Triggers, now: &Trig
 mod tests {
     use super::*;
     use crate::engine::{FakeBehaviour, FakeEngine, Verb, fake_image};
+    use crate::model::stand_in;
 
     #[tokio::test]
     async fn an_image_is_asked_about_once_and_an_absent_one_may_bring_anything() {
@@ -226,7 +227,7 @@ mod tests {
         let tag: Reference = "a:1".parse().unwrap();
         let pinned: Reference = format!("a:1@sha256:{}", "5".repeat(64)).parse().unwrap();
         let fake = FakeEngine::new();
-        fake.store(fake_image("a", &[&tag, &pinned.stand_in().unwrap()]));
+        fake.store(fake_image("a", &[&tag, &stand_in(&pinned).unwrap()]));
         let engine: AnyEngine = fake.clone().into();
         let mut observed = engine.observe().await.unwrap();
         let names = BTreeSet::from([&tag, &pinned]);

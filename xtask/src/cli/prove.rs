@@ -10,7 +10,6 @@ use super::session::Session;
 use super::world::World;
 use crate::bundle::manifest::{Proof, ProvenImage};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::dockerfile::{self, Base, Link, Options, Selector};
 use crate::engine::AnyEngine;
 use crate::engine::provision::{Announce, DisposableEngine, EngineReach, EngineSettings};
 use crate::execute::run::RunReport;
@@ -21,6 +20,7 @@ use crate::model::{
 use crate::plan::rebuild::network::{Need, need_of};
 use crate::plan::{Request, facts};
 use crate::report::resolve::{Mode, Verbosity};
+use dockerfile::{Base, Link, Options, Selector};
 
 /// Larger files are no sources that somebody edits.
 const LARGEST: u64 = 1 << 20;

@@ -6,7 +6,6 @@ use super::args::{self, Format, PlanFormat};
 use super::pipeline;
 use super::session::{Session, Typed, standpoint};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::dockerfile::{self, Options};
 use crate::model::{Network, Phase, Platform, Severity, Triggers};
 use crate::plan::Request;
 use crate::plan::alias;
@@ -16,6 +15,7 @@ use crate::report::history as records;
 use crate::report::trends::{self, WINDOW};
 use crate::settings::env::Env;
 use crate::settings::{Layer, parse_build_arg};
+use dockerfile::Options;
 
 /// `plan`
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {

@@ -4,7 +4,6 @@
 use super::session::Session;
 use super::world::World;
 use crate::cli::error::{Error, ErrorKind};
-use crate::dockerfile;
 use crate::events::secrets;
 use crate::model::{BuildTarget, Diagnostic, Image, ImageSource, StepKind};
 use crate::plan::Planned;

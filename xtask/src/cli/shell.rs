@@ -12,7 +12,6 @@ use super::pipeline;
 use super::session::{Session, Typed};
 use super::world::World;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::dockerfile;
 use crate::engine::{AnyEngine, Builder as _, EngineError, Progress, Store as _};
 use crate::host::{CommandError, HostCommand};
 use crate::model::{

@@ -12,7 +12,7 @@ use crate::cli::error::{Error, ErrorKind};
 use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
 use crate::model::{
     AliasNames, BaseImage, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals, Platform,
-    Reference, Triggers,
+    Reference, Triggers, stand_in,
 };
 use crate::plan::Facts;
 use crate::plan::build::prefetched;
@@ -181,9 +181,8 @@ impl Session {
         let bases = self.bases(graph.images());
         let external = external.iter().chain(twins).chain(bases.iter().map(|(name, _)| name));
         // What is pinned may be here as pulled by its digest, by its tag alone, or as loaded.
-        let forms = external.flat_map(|name| {
-            [Some(name.clone()), name.without_tag(), name.without_digest(), name.stand_in()]
-        });
+        let forms = external
+            .flat_map(|name| [Some(name.clone()), name.without_tag(), name.without_digest(), stand_in(name)]);
         let own = graph.images().iter().flat_map(Image::names).cloned();
         forms.flatten().chain(own).map(|name| name.familiar()).collect()
     }

@@ -27,7 +27,6 @@ use super::session::{BuildSession, Served};
 use super::stall::Watch;
 use super::trace::{FailedVertex, Trace, exit_code, instruction};
 use super::{EngineError, OnProgress, Progress};
-use crate::dockerfile;
 use crate::model::{BuildSpec, Digest, ImageId, InlineCache, LogStream};
 
 /// A disk that is full ends an instruction soon: it is among so many last words.

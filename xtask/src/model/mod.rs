@@ -1,6 +1,7 @@
 //! The nouns that every part of the program speaks in: plain data, serde, no effects.
 //!
-//! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it.
+//! Nothing in here knows tokio, an engine, the file system or the environment; everything else may use it. What is said
+//! in Dockerfiles (references, platforms, findings with their places) is the crate `dockerfile`'s and handed on here.
 
 mod alias_rules;
 mod artifact;
@@ -8,8 +9,6 @@ mod catalogue;
 mod container;
 mod context;
 mod details;
-mod diagnostic;
-mod digest;
 mod error_kind;
 mod event;
 mod exit_code;
@@ -17,19 +16,20 @@ mod failing;
 mod failure;
 mod identity;
 mod image;
+mod image_id;
 mod image_lock;
 pub mod labels;
 mod local_registry;
 mod observed;
 mod phase;
 mod plan;
-mod platform;
 mod reason;
-mod reference;
 mod registry_prefix;
 mod smoke;
 mod socket;
+mod stand_in;
 pub mod suggest;
+mod told;
 mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
@@ -38,17 +38,20 @@ pub use catalogue::Entry;
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
 pub use details::{Healthcheck, ImageDetails};
-pub use diagnostic::{Diagnostic, Severity, told};
-pub use digest::{Digest, ImageId, ParseDigestError};
+pub use dockerfile::{
+    BaseImage, Brought, Diagnostic, Digest, InputKind, InputPattern, ParseDigestError, ParsePlatformError,
+    ParseReferenceError, Platform, Reference, Severity, Triggers,
+};
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use exit_code::ExitCode;
 pub use failure::Failure;
 pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck};
 pub use image::{
-    BaseImage, BaseImageFacts, Brought, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName,
-    ImageSource, ImageState, InputKind, InputPattern, LocalImage, Triggers,
+    BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
+    ImageState, LocalImage,
 };
+pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};
 pub use local_registry::{Lasts, RegistrySpec};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
@@ -57,10 +60,10 @@ pub use plan::{
     Anew, BuildSpec, Expectation, FailFast, InlineCache, OnFailure, Plan, Proof, PullSource, Recipe, Replan,
     Skipped, Stage, Step, StepId, StepKind,
 };
-pub use platform::{ParsePlatformError, Platform};
 pub use reason::{Change, Reason};
-pub use reference::{ParseReferenceError, Reference};
 pub use registry_prefix::RegistryPrefix;
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
 pub use socket::{SOCKET_RIGHTS, denied_socket};
+pub use stand_in::{stand_in, stands_for};
+pub use told::told;
 pub use upstreams::Upstreams;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Identity, ImageId, LocalImage, Platform, Reference, RegistryPrefix};
+use super::{Digest, Identity, ImageId, LocalImage, Platform, Reference, RegistryPrefix, stands_for};
 
 /// A container engine's store and abilities at one moment.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl Observed {
             by_digest.extend(pushed.map(|digest| (digest.clone(), index)));
         }
         for (index, image) in images.iter().enumerate() {
-            for digest in image.names.iter().filter_map(Reference::stands_for) {
+            for digest in image.names.iter().filter_map(stands_for) {
                 by_digest.entry(digest).or_insert(index);
             }
         }
@@ -177,6 +177,7 @@ pub struct NetworkVerdict {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::stand_in;
     use super::*;
 
     #[test]
@@ -207,14 +208,14 @@ mod tests {
             vec![
                 image('1', &[], &[parse("alpine").pinned(&digest('a'))]),
                 image('2', &[parse("other:1")], &[parse("mirror.example.com/alpine").pinned(&digest('b'))]),
-                image('3', &[pinned('c').stand_in().expect("a digest")], &[]),
+                image('3', &[stand_in(&pinned('c')).expect("a digest")], &[]),
                 image('4', &[parse("stored:by-manifest")], &[]),
             ],
         );
         for (asked, id, named) in [
             (pinned('a'), '1', Some(pinned('a'))),
             (pinned('b'), '2', Some(parse("other:1"))),
-            (pinned('c'), '3', pinned('c').stand_in()),
+            (pinned('c'), '3', stand_in(&pinned('c'))),
             (pinned('4'), '4', Some(parse("stored:by-manifest"))),
         ] {
             assert_eq!(

@@ -15,13 +15,6 @@ pub struct RegistryPrefix {
     project: Option<String>,
 }
 
-/// Whether a registry's host is this machine, which is in no network.
-pub(super) fn is_on_this_machine(domain: &str) -> bool {
-    let host = domain.rsplit_once(':').map_or(domain, |(host, _)| host);
-    let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 impl RegistryPrefix {
     /// The host, with its port.
     pub fn domain(&self) -> &str {
@@ -37,7 +30,7 @@ impl RegistryPrefix {
 
     /// Whether it is served on this machine, as Docker tells it: `localhost` and 127.0.0.0/8.
     pub fn is_on_this_machine(&self) -> bool {
-        is_on_this_machine(&self.domain)
+        dockerfile::is_on_this_machine(&self.domain)
     }
 
     /// What follows the prefix in a reference that lies under it: `redis:7-alpine`.

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{download, stand_ins};
-use crate::dockerfile::{BaseDoubt, Use};
 use crate::model::{
     ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
     ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform,
@@ -14,6 +13,7 @@ use crate::model::{
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
+use dockerfile::{BaseDoubt, Use};
 
 /// A context that has been read and hashed.
 #[derive(Clone, Debug, Default)]

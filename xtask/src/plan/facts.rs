@@ -7,7 +7,6 @@ use super::prefetch::Bootstrap;
 use super::render::RenderPlan;
 use super::request::Request;
 use super::sync_config::SyncConfigPlan;
-use crate::dockerfile::{self, BaseDoubt};
 use crate::model::{
     AliasRules, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource, ImageState,
     Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity, Skipped,
@@ -17,6 +16,7 @@ use crate::plan::rebuild::lineage::{self, Ground, Lineage};
 use crate::read::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::read::graph::ImageGraph;
 use crate::settings::Config;
+use dockerfile::BaseDoubt;
 
 /// Everything that was read of a tree.
 #[derive(Debug, Default)]

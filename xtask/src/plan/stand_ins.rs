@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::dockerfile::{self, Options};
 use crate::model::{BuildTarget, Image, Observed, Plan, Platform, Reference, StepKind};
 use crate::read::graph::ImageGraph;
+use dockerfile::Options;
 
 /// The text of a Dockerfile, or of its beginning, as the builder gets it.
 pub fn text(

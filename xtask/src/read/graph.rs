@@ -7,11 +7,9 @@ mod names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::model::{Brought, BuildGroup, Image, ImageName, ImageSource, Reference, Upstreams};
 pub use names::{About, Naming, Note};
 use names::{Meaning, Names, Shared};
-
-use crate::dockerfile;
-use crate::model::{Brought, BuildGroup, Image, ImageName, ImageSource, Reference, Upstreams};
 
 /// The images of a tree in build order.
 #[derive(Clone, Debug, Default)]

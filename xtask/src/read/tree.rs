@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::dockerfile::{self, Options};
 use crate::host;
 use crate::model::{
     AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Severity, Step,
@@ -35,6 +34,7 @@ use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::read::graph::{About, ImageGraph, Naming, Note};
 use crate::read::template::{Rendered, Variables};
 use crate::settings::Config;
+use dockerfile::Options;
 
 pub use crate::plan::facts::{Finding, Tree};
 pub use memory::{LISTS, list_of, recall, remember, remember_rendered};

@@ -1,13 +1,13 @@
-//! The house itself: which way dependencies point, as `crate::` and `super::` paths say it, re-exports included.
+//! The house itself: which way dependencies point, as `crate::` and `super::` paths say it, re-exports included. What
+//! `model` hands on of the crate `dockerfile` is `model`'s; who reads Dockerfiles names the crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room may know. A room that is not listed may know everything (`cli`, `lib.rs`).
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("model", &[]),
+    ("model", &["dockerfile"]),
     ("settings", &["model"]),
-    ("dockerfile", &["model"]),
     ("host", &["settings::env"]),
     ("host::inside", &[]),
     ("host::retry", &[]),
@@ -192,7 +192,7 @@ fn expand(before: &[String], text: &str, paths: &mut BTreeSet<String>) {
     }
 }
 
-/// Every path of the crate that code of `module` names, by `crate::` or `super::`.
+/// Every path of the crate that code of `module` names, by `crate::` or `super::`, and of the crate `dockerfile`.
 fn known_paths(module: &[String], code: &str) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
@@ -206,6 +206,11 @@ fn known_paths(module: &[String], code: &str) -> BTreeSet<String> {
         }
         expand(above, rest, &mut paths);
     }
+    for (at, _) in code.match_indices("dockerfile::") {
+        if !code[..at].ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | ':')) {
+            expand(&[], &code[at..], &mut paths);
+        }
+    }
     paths
 }
 
@@ -218,7 +223,9 @@ fn re_exports(module: &[String], code: &str) -> BTreeMap<String, String> {
             continue;
         }
         let statement = code[at..].split(';').next().unwrap_or_default();
-        for path in known_paths(module, statement) {
+        // The language of Dockerfiles is for all.
+        let paths = known_paths(module, statement).into_iter().filter(|path| !is_below(path, "dockerfile"));
+        for path in paths {
             if let Some((_, name)) = path.rsplit_once("::").filter(|_| !is_below(&path, &module[0])) {
                 found.insert(format!("{}::{name}", module.join("::")), path);
             }
@@ -325,8 +332,9 @@ fn rooms_that_know_each_other_are_few_and_have_a_reason() {
 fn paths_are_read_as_the_compiler_reads_them() {
     let module = module_of(Path::new("plan/rebuild/forecast.rs"));
     let code = "use crate::{host::{self, inside::Folder}, model};\nuse super::super::build::{Request, why};\n\
-                fn f(x: super::super::super::engine::Engine) -> crate::read::Tree<'_> {}\npub use crate::events::harmless;\n";
+                fn f(x: super::super::super::engine::Engine) -> crate::read::Tree<'_> {}\npub use crate::events::harmless;\nuse dockerfile::Options;\n";
     let expected = [
+        "dockerfile::Options",
         "engine::Engine",
         "events::harmless",
         "host",
@@ -368,6 +376,9 @@ fn files_are_written_through_one_door() {
     assert_eq!(found, listed, "who no longer writes by path is no longer listed");
 }
 
+/// The packages that a team copies.
+const OURS: [&str; 3] = ["xtask", "xtask-launch", "dockerfile-model"];
+
 /// What a team copies (docs/adopt.md) must not switch off its own assertions, and tests are what assertions are for.
 #[test]
 fn assertions_are_left_out_of_our_own_packages_only_and_never_in_tests() {
@@ -378,10 +389,10 @@ fn assertions_are_left_out_of_our_own_packages_only_and_never_in_tests() {
     assert_eq!(of(&profile["dev"]), None);
     for (name, settings) in profile["dev"]["package"].as_table().unwrap() {
         // Packages of the team's own workspace are none of `*`.
-        let is_ours = matches!(name.as_str(), "*" | "xtask" | "xtask-launch");
+        let is_ours = name == "*" || OURS.contains(&name.as_str());
         assert!(is_ours || of(settings) != Some(false), "{name}");
     }
-    for ours in ["xtask", "xtask-launch"] {
+    for ours in OURS {
         assert_eq!(of(&profile["test"]["package"][ours]), Some(true), "{ours}");
     }
     let are_on = std::panic::catch_unwind(|| debug_assert!(std::hint::black_box(false))).is_err();

@@ -2,8 +2,8 @@
 //! yet. A builder that reads the tree by itself would miss them, so the instructions that copy them are pointed to a
 //! folder beside it.
 
-use crate::dockerfile::{self, Options};
 use crate::model::{BuildSpec, InputKind, Triggers};
+use dockerfile::Options;
 
 /// The named context that such files come from.
 pub const CONTEXT: &str = "xtask-files";

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::network::{Need, need_of};
-use crate::dockerfile::{self, Base, Link, Options, Selector, StageChain};
 use crate::model::{
     BuildTarget, ContextFile, ContextFileKind, ContextFiles, Digest, Identity, Image, ImageName, ImageSource,
     Platform, Reference,
 };
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::graph::ImageGraph;
+use dockerfile::{Base, Link, Options, Selector, StageChain};
 
 /// What the names of kept stages begin with; nobody pushes these.
 pub const NAMESPACE: &str = "xtask-cache";

@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::cache::{HashCache, Sha};
 use super::listing::{Entry, EntryKind, Folder, GivenFile, Listings, join};
 use super::sources::Trail;
-use crate::dockerfile::ignorefile::IgnoreFile;
-use crate::dockerfile::inputs::Selector;
 use crate::model::{ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern};
+use dockerfile::ignorefile::IgnoreFile;
+use dockerfile::inputs::Selector;
 
 /// Set-user-ID, set-group-ID, sticky.
 const SPECIAL: u32 = 0o7000;

@@ -7,9 +7,9 @@
 
 use super::files::Context;
 use super::listing::{Entry, EntryKind, join};
-use crate::dockerfile::ignorefile::glob;
-use crate::dockerfile::inputs::{Selector, clean, matches_component};
 use crate::model::{Diagnostic, InputKind, InputPattern};
+use dockerfile::ignorefile::glob;
+use dockerfile::inputs::{Selector, clean, matches_component};
 
 /// Symlinks on the way of one source; more is a loop (Linux gives up at 40 as well).
 const MAX_LINKS: usize = 40;

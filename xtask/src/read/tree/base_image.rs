@@ -10,8 +10,6 @@ use super::ReadInput;
 use super::artifact::{self, Artifact};
 use super::service::{ReadService, Reader, declared, keep};
 use crate::base_images::matrix::{Cell, Matrix};
-use crate::dockerfile::ignorefile::IgnoreFile;
-use crate::dockerfile::{self, Dockerfile, Selector};
 use crate::model::{
     BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
     InputPattern, Platform, Severity,
@@ -22,6 +20,8 @@ use crate::read::conf::{self, ServiceContext, ServiceSettings};
 use crate::read::discover::DOCKERFILE;
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::fingerprint::files::Context;
+use dockerfile::ignorefile::IgnoreFile;
+use dockerfile::{Dockerfile, Selector};
 
 /// The build arg that says which version goes into an image.
 const VERSION_ARG: &str = "FIT_VERSION";

@@ -6,8 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ReadInput;
-use crate::dockerfile::ignorefile::IgnoreFile;
-use crate::dockerfile::{self, Dockerfile, Options, Resolved};
 use crate::model::{
     BaseImage, BuildGroup, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
     InputPattern, Platform, Reference, Severity, Triggers,
@@ -21,6 +19,8 @@ use crate::read::fingerprint::canonical::digest_files;
 use crate::read::fingerprint::files::Context;
 use crate::read::fingerprint::listing::Listings;
 use crate::settings::ContextChoice;
+use dockerfile::ignorefile::IgnoreFile;
+use dockerfile::{Dockerfile, Options, Resolved};
 
 /// What one folder came to.
 pub(super) struct ReadService {

@@ -16,7 +16,7 @@ use super::lines::Findings;
 use super::scope::{Globals, StageScope};
 use super::stages::{Node, Stages};
 use super::{Dockerfile, Instruction, canonical};
-use crate::model::{BaseImage, Brought, Diagnostic, InputKind, InputPattern, Platform, Reference, Triggers};
+use crate::{BaseImage, Brought, Diagnostic, InputKind, InputPattern, Platform, Reference, Triggers};
 
 /// Build args that change what is built without being declared (BuildKit's reference, "BuildKit built-in build
 /// args").

@@ -13,7 +13,7 @@ use super::resolve::{Base, Options, find_target, walk};
 use super::scope::Globals;
 use super::stages::Stages;
 use super::{Dockerfile, Instruction};
-use crate::model::{InputPattern, Reference};
+use crate::{InputPattern, Reference};
 
 /// A stage that the target reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]

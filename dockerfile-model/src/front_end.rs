@@ -5,7 +5,7 @@
 //! in it (`vendor.mod` of github.com/moby/moby); since BuildKit 0.10 that is version 0.N and the front end 1.(N-6).
 
 use super::Directive;
-use crate::model::{Diagnostic, Reference};
+use crate::{Diagnostic, Reference};
 
 /// Something that front ends learnt one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,21 +1,21 @@
-//! Reads Dockerfiles as BuildKit's own front end does (`frontend/dockerfile`, checked against v0.25).
+#![doc = include_str!("../README.md")]
 //!
-//! In: text. Out: structure and [`Diagnostic`]s, never an error: the rest of a bad file still counts. [`resolve`]
-//! then says what one target of it needs: external images, inputs from the build context, build args.
-//! Must not touch files, engines or the environment; which ignore file applies and what lies on disk is the
-//! caller's business.
+//! # How it is laid out
 //!
-//! `parse-dockerfile` is not used: it refuses a whole file for one unknown instruction (0.1.9, `parse`).
-#![doc = ""]
 //! ```text
 //! lines (continuations, heredocs) -> words -> instruction -> resolve (stages, scopes) -> canonical, inputs
 //! ```
+//!
+//! What a Dockerfile speaks of has types of its own, each in a file: [`Reference`], [`Digest`], [`Platform`], what a build
+//! takes from elsewhere ([`BaseImage`], [`InputPattern`], [`Brought`]), and what is wrong with it ([`Diagnostic`]).
 
 mod affix;
 mod base_doubt;
 mod canonical;
 pub mod chain;
 mod command;
+mod diagnostic;
+mod digest;
 mod directives;
 mod evaluate;
 mod facts;
@@ -25,6 +25,9 @@ pub mod inputs;
 pub mod inspect;
 mod lex;
 mod lines;
+mod needs;
+mod platform;
+mod reference;
 mod remote;
 mod rename;
 mod resolve;
@@ -39,14 +42,17 @@ mod tests;
 
 use std::ops::Range;
 
-use crate::model::Diagnostic;
-
 pub use base_doubt::BaseDoubt;
 pub use chain::{Link, Remote, StageChain, chains};
+pub use diagnostic::{Diagnostic, Severity};
+pub use digest::{Digest, ParseDigestError};
 pub use facts::named_by_triggers;
 pub use front_end::{Feature, Use, judge};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};
+pub use needs::{BaseImage, Brought, InputKind, InputPattern, Triggers};
+pub use platform::{ParsePlatformError, Platform};
+pub use reference::{ParseReferenceError, Reference, is_on_this_machine};
 pub use rename::rename;
 pub use resolve::{Base, Options, Resolved, ResolvedStage, resolve};
 pub use vertex::line_of_vertex;
@@ -67,7 +73,7 @@ pub struct Dockerfile {
     /// One a `FROM`, in file order.
     pub stages: Vec<Stage>,
     /// What of it not every front end can read, whether or not a target reaches it.
-    pub(in crate::dockerfile) uses: Vec<Use>,
+    pub(crate) uses: Vec<Use>,
 }
 
 /// A parser directive.
@@ -92,9 +98,9 @@ pub struct Instruction {
     pub text: String,
     /// The here-documents that follow it.
     pub heredocs: Vec<Heredoc>,
-    pub(in crate::dockerfile) command: Command,
+    pub(crate) command: Command,
     /// What of it not every front end can read.
-    pub(in crate::dockerfile) uses: Vec<Use>,
+    pub(crate) uses: Vec<Use>,
 }
 
 /// One here-document.
@@ -143,7 +149,7 @@ impl Dockerfile {
     }
 
     /// The instructions before the first `FROM`.
-    pub(in crate::dockerfile) fn head(&self) -> &[Instruction] {
+    pub(crate) fn head(&self) -> &[Instruction] {
         let end = self.stages.first().map_or(self.instructions.len(), |stage| stage.from);
         self.instructions.get(..end).unwrap_or_default()
     }

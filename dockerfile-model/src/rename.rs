@@ -13,7 +13,7 @@ use super::scope::Globals;
 use super::stages::{Stages, parse_index};
 use super::words::split_line;
 use super::{Dockerfile, Instruction, parse};
-use crate::model::Reference;
+use crate::Reference;
 
 /// `text` with `names` instead of the references that are keys there. What is no such reference stays as it is.
 pub fn rename(text: &str, options: &Options<'_>, names: &BTreeMap<Reference, Reference>) -> String {
@@ -114,7 +114,7 @@ fn with_other_sources(flags: &str, other: &dyn Fn(&str) -> Option<String>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Platform, Triggers};
+    use crate::{Platform, Triggers};
 
     #[track_caller]
     fn check(text: &str, expected: &str) {

@@ -14,7 +14,7 @@ use super::lines::{self, Findings};
 use super::resolve::{Base, ResolvedStage};
 use super::scope::Globals;
 use super::{Dockerfile, Instruction, Options, Stage};
-use crate::model::{Brought, Diagnostic, Platform, Reference, Triggers};
+use crate::{Brought, Diagnostic, Platform, Reference, Triggers};
 
 /// The name that stands for nothing.
 const SCRATCH: &str = "scratch";

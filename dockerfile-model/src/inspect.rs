@@ -1,13 +1,13 @@
-//! What `inspect` says of one Dockerfile, as data.
+//! All that is to be said of one Dockerfile, as data.
 //!
-//! In: a file's text and what is asked of it. Out: one JSON object (SPEC section 2, `inspect`). Must not print.
+//! In: a file's text and what is asked of it. Out: one value that serde makes a JSON object of.
 
 use serde::Serialize;
 
 use super::{Base, Options, judge, parse, resolve};
-use crate::model::{Diagnostic, InputPattern, Reference};
+use crate::{Diagnostic, InputPattern, Reference};
 
-/// One line of `inspect --format json`.
+/// What [`inspect`] finds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// The file, as it was given.

@@ -9,7 +9,7 @@ use super::front_end::{Feature, Use};
 use super::lex::{Lex, NoVariables};
 use super::words::{Json, parse_json, split_line};
 use super::{Dockerfile, Heredoc, Instruction};
-use crate::model::{Diagnostic, Severity};
+use crate::{Diagnostic, Severity};
 
 /// The longest line that BuildKit's scanner takes.
 const MAX_LINE: usize = 64 * 1024;

@@ -10,14 +10,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
-use super::registry_prefix::is_on_this_machine;
 
 const DEFAULT_DOMAIN: &str = "docker.io";
 const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
 const OFFICIAL_PREFIX: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
-/// The repository of stand-ins.
-const PINNED: &str = "xtask-pinned";
 /// Longest `domain/path` that the grammar allows (`NameTotalLengthMax`).
 const MAX_NAME_LENGTH: usize = 255;
 
@@ -30,6 +27,14 @@ pub struct Reference {
     path: String,
     tag: Option<String>,
     digest: Option<Digest>,
+}
+
+/// Whether a registry's host, with or without a port, is this machine, as Docker tells it: `localhost` and loopback
+/// addresses.
+pub fn is_on_this_machine(domain: &str) -> bool {
+    let host = domain.rsplit_once(':').map_or(domain, |(host, _)| host);
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Why a text is not a reference.
@@ -113,20 +118,6 @@ impl Reference {
     #[must_use]
     pub fn pinned(&self, digest: &Digest) -> Self {
         Self { tag: None, digest: Some(digest.clone()), ..self.clone() }
-    }
-
-    /// The name by which a machine knows an image that is pinned by digest and that it did not pull: engines give names
-    /// with a digest only to what they pull. None for a reference without digest.
-    pub fn stand_in(&self) -> Option<Self> {
-        let tag = Some(self.digest.as_ref()?.hex().to_owned());
-        let path = format!("{OFFICIAL_PREFIX}{PINNED}");
-        Some(Self { domain: DEFAULT_DOMAIN.to_owned(), path, tag, digest: None })
-    }
-
-    /// The digest that a [`Reference::stand_in`] is for.
-    pub fn stands_for(&self) -> Option<Digest> {
-        let is_one = self.domain == DEFAULT_DOMAIN && self.path.strip_prefix(OFFICIAL_PREFIX) == Some(PINNED);
-        self.tag.as_ref().filter(|_| is_one).and_then(|hex| format!("sha256:{hex}").parse().ok())
     }
 
     /// Whether it is `other`, or the same repository pinned to content.

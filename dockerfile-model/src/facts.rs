@@ -9,7 +9,7 @@ use super::command::Command;
 use super::lex::{Lex, NoVariables};
 use super::lines::{self, Findings};
 use super::{Dockerfile, Instruction, Stage};
-use crate::model::Reference;
+use crate::Reference;
 
 /// The images, or stages, that triggers copy from.
 pub fn named_by_triggers(texts: &[String]) -> BTreeSet<Reference> {
@@ -75,7 +75,7 @@ impl Dockerfile {
 
 #[cfg(test)]
 mod tests {
-    use crate::dockerfile::parse;
+    use crate::parse;
 
     #[track_caller]
     fn check(text: &str, label: Option<&str>, default: Option<(&str, u32)>) {

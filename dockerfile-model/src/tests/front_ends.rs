@@ -4,7 +4,7 @@
 
 use super::super::judge;
 use super::ask;
-use crate::model::Severity;
+use crate::Severity;
 
 /// What an engine of each of these versions says of the second stage's lines: the numbers of the refused ones.
 #[track_caller]

@@ -11,7 +11,7 @@ use super::words::{
     Json, parse_json, parse_pairs, split_blanks, split_csv, split_line, split_once_blank, split_quoted,
 };
 use super::{Heredoc, Instruction};
-use crate::model::InputKind;
+use crate::InputKind;
 
 pub(super) const KEYWORDS: [&str; 18] = [
     "ADD",
@@ -36,7 +36,7 @@ pub(super) const KEYWORDS: [&str; 18] = [
 
 /// What an instruction does, as far as it matters here.
 #[derive(Clone, Debug)]
-pub(in crate::dockerfile) enum Command {
+pub(crate) enum Command {
     From(From),
     Arg(Vec<(String, Option<String>)>),
     Env(Vec<(String, String)>),
@@ -58,7 +58,7 @@ pub(in crate::dockerfile) enum Command {
 
 /// `FROM`
 #[derive(Clone, Debug)]
-pub(in crate::dockerfile) struct From {
+pub(crate) struct From {
     pub image: String,
     pub platform: Option<String>,
     pub name: Option<String>,
@@ -66,7 +66,7 @@ pub(in crate::dockerfile) struct From {
 
 /// `COPY` and `ADD`
 #[derive(Clone, Debug)]
-pub(in crate::dockerfile) struct Transfer {
+pub(crate) struct Transfer {
     pub kind: InputKind,
     pub from: Option<String>,
     pub sources: Vec<String>,
@@ -80,7 +80,7 @@ pub(in crate::dockerfile) struct Transfer {
 
 /// One `RUN --mount`, as written.
 #[derive(Clone, Debug)]
-pub(in crate::dockerfile) struct Mount {
+pub(crate) struct Mount {
     /// `from=`, never expanded.
     pub from: Option<String>,
     /// All fields in order; values are expanded where the instruction runs.

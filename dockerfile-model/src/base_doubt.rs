@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Reference;
+use crate::Reference;
 
 /// One thing that a base image decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct BaseDoubt {
     pub line: u32,
     /// What is wrong with it then.
     pub message: String,
-    pub(in crate::dockerfile) when: When,
+    pub(crate) when: When,
 }
 
 /// When something is wrong.

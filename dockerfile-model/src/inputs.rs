@@ -5,8 +5,8 @@
 //! github.com/tonistiigi/fsutil `copy` (`ResolveWildcards`, include and exclude patterns). Must not touch files:
 //! the walk, symlinks included, stands on top of this.
 
-use crate::dockerfile::ignorefile::{IgnoreFile, glob};
-use crate::model::InputPattern;
+use crate::InputPattern;
+use crate::ignorefile::{IgnoreFile, glob};
 
 /// All that some patterns read.
 #[derive(Clone, Debug)]

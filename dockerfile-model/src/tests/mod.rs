@@ -11,7 +11,7 @@ mod vertexes;
 use std::collections::BTreeMap;
 
 use super::{Options, Resolved, parse, resolve};
-use crate::model::{Brought, Diagnostic, Platform, Severity, Triggers};
+use crate::{Brought, Diagnostic, Platform, Severity, Triggers};
 
 /// One question about a Dockerfile.
 struct Ask<'a> {
@@ -79,7 +79,7 @@ impl<'a> Ask<'a> {
     /// Familiar names of the images, in order, with a platform where it is not the target's.
     fn images(&self) -> String {
         let (resolved, _) = self.resolve();
-        let show = |image: &crate::model::BaseImage| match &image.platform {
+        let show = |image: &crate::BaseImage| match &image.platform {
             Some(platform) => format!("{}@{platform}", image.reference.familiar()),
             None => image.reference.familiar(),
         };

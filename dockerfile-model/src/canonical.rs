@@ -10,7 +10,7 @@ use super::resolve::Base;
 use super::scope::Globals;
 use super::stages::Stages;
 use super::{Dockerfile, Instruction};
-use crate::model::Reference;
+use crate::Reference;
 
 pub(super) fn text(
     file: &Dockerfile,

@@ -17,7 +17,7 @@ use super::remote::{Origin, origin_of};
 use super::scope::{Globals, StageScope, Workdir};
 use super::values;
 use super::{Dockerfile, Instruction, Options};
-use crate::model::{InputKind, InputPattern};
+use crate::{InputKind, InputPattern};
 
 /// Keys of `--mount`; those without a value are marked.
 const MOUNT_KEYS: [(&str, bool); 19] = [

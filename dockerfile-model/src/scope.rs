@@ -11,7 +11,7 @@ use super::front_end::Use;
 use super::lex::{Lex, UNKNOWN, Variables};
 use super::lines::Findings;
 use super::{Dockerfile, Options};
-use crate::model::{Platform, Reference};
+use crate::{Platform, Reference};
 
 /// `PATH` of a stage whose image has none (`system.DefaultPathEnv`).
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
