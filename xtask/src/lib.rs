@@ -24,7 +24,10 @@ pub mod plan;
 // Runs any plan: each step as soon as what it needs is done.
 pub mod execute;
 
-// The only door to a container engine: images, builds and containers.
+// Who builds: BuildKit's own API, and what a builder may ask us meanwhile.
+pub mod build;
+
+// The only door to a container engine: images and containers.
 pub mod engine;
 
 // The only door to a registry's HTTP API, its credentials, and a registry on this machine.

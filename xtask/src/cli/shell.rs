@@ -11,8 +11,9 @@ use super::interrupt::or_interrupted;
 use super::pipeline;
 use super::session::{Session, Typed};
 use super::world::World;
+use crate::build::{BuildError, Builder as _};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::{AnyEngine, Builder as _, EngineError, Progress, Store as _};
+use crate::engine::{AnyEngine, Progress, Store as _};
 use crate::host::{CommandError, HostCommand};
 use crate::model::{
     BuildSpec, BuildTarget, Image, ImageSource, ImageState, InlineCache, Phase, Reference, labels,
@@ -185,7 +186,7 @@ async fn as_far_as_it_goes(
         Ok(_) => return Ok(spec.tags[0].clone()),
         Err(error) => error,
     };
-    let EngineError::BuildFailed { line: Some(line), cause, .. } = &error else { return Err(error.into()) };
+    let BuildError::Failed { line: Some(line), cause, .. } = &error else { return Err(error.into()) };
     let place = format!("{}:{line}", spec.dockerfile);
     let before = usize::try_from(*line).unwrap_or_default().saturating_sub(1);
     let text: String = spec.text.split_inclusive('\n').take(before).collect();

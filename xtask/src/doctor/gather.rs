@@ -14,9 +14,10 @@ use super::facts::{
     Login, NetworkFacts, ProxyFacts, RegistryAnswer, RegistryFacts, Role, SettingsFacts, Source, TargetFacts,
     TreeFacts, Trial,
 };
+use crate::build::{BuildError, Builder as _};
 use crate::engine::compose;
 use crate::engine::provision::{FOR_ENGINE, missing_packages};
-use crate::engine::{self, AnyEngine, Builder as _, EngineError, ImageStore, Store as _, Surroundings};
+use crate::engine::{self, AnyEngine, EngineError, ImageStore, Store as _, Surroundings};
 use crate::host;
 use crate::host::inside::Folder;
 use crate::model::{
@@ -261,8 +262,8 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
     let began = Instant::now();
     match engine.build(Path::new("/"), &spec, &|_| {}).await {
         Ok(_) => Ok(began.elapsed()),
-        Err(EngineError::BuildFailed { cause, .. }) if cause.contains(FILE) => Ok(began.elapsed()),
-        Err(EngineError::BuildFailed { cause, .. }) => Err(cause),
+        Err(BuildError::Failed { cause, .. }) if cause.contains(FILE) => Ok(began.elapsed()),
+        Err(BuildError::Failed { cause, .. }) => Err(cause),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::bollard::DockerEngine;
 use super::fake::FakeEngine;
 use super::survey::{self, Survey};
-use super::{Builder, ByteStream, Containers, EngineError, Loaded, OnProgress, Store};
+use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store};
 use crate::model::{
-    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
-    LocalImage, LogStream, Observed, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, LocalImage,
+    LogStream, Observed, Platform, Reference,
 };
 
 /// Whichever engine there is. A clone speaks to the same store.
@@ -177,17 +177,6 @@ impl Store for AnyEngine {
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         either!(self.details(reference))
-    }
-}
-
-impl Builder for AnyEngine {
-    async fn build(
-        &self,
-        root: &Path,
-        spec: &BuildSpec,
-        progress: OnProgress<'_>,
-    ) -> Result<ImageId, EngineError> {
-        either!(self.build(root, spec, progress))
     }
 }
 

@@ -15,12 +15,11 @@ use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::http::{Wire, WireError, chain};
 use super::{
-    Builder, ByteStream, Containers, EngineError, Loaded, OnProgress, Store, archive, build, container,
-    observe, transfer,
+    ByteStream, Containers, EngineError, Loaded, OnProgress, Store, archive, container, observe, transfer,
 };
 use crate::model::{
-    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
-    LocalImage, LogStream, Observed, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, LocalImage,
+    LogStream, Observed, Platform, Reference,
 };
 use crate::registry::credentials::Credentials;
 
@@ -35,16 +34,16 @@ const NEWEST_API: (u32, u32) =
 /// A connection to a Docker-compatible engine. Cheap to clone; nothing is kept open between calls.
 #[derive(Clone)]
 pub struct DockerEngine {
-    pub(super) wire: Wire,
+    pub(crate) wire: Wire,
     pub(super) docker: Docker,
     /// What we speak: the engine's version, or the newest that we know.
-    pub(super) api: (u32, u32),
+    pub(crate) api: (u32, u32),
     pub(super) podman: bool,
-    pub(super) credentials: Credentials,
+    pub(crate) credentials: Credentials,
     /// How long a registry may be silent.
-    pub(super) stall: Duration,
+    pub(crate) stall: Duration,
     /// Proxy variables, handed to builds.
-    pub(super) proxies: BTreeMap<String, String>,
+    pub(crate) proxies: BTreeMap<String, String>,
     /// Held shared while a container is being made: whoever lists containers waits for those too.
     pub(super) making: Arc<RwLock<()>>,
 }
@@ -129,7 +128,7 @@ impl DockerEngine {
     }
 
     /// Builds need BuildKit as well; nothing else does.
-    pub(super) fn fit_to_build(&self) -> Result<(), EngineError> {
+    pub(crate) fn fit_to_build(&self) -> Result<(), EngineError> {
         if !self.podman {
             return self.fit_to_ask();
         }
@@ -215,18 +214,6 @@ impl Store for DockerEngine {
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
         container::details(self, reference).await
-    }
-}
-
-impl Builder for DockerEngine {
-    async fn build(
-        &self,
-        root: &Path,
-        spec: &BuildSpec,
-        progress: OnProgress<'_>,
-    ) -> Result<ImageId, EngineError> {
-        self.fit_to_build()?;
-        build::build(self, root, spec, progress).await
     }
 }
 

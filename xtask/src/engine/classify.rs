@@ -88,7 +88,7 @@ const ABSENT: &[&str] = &[
 
 /// What kind of trouble the engine's words mean. `status` is the engine's own answer where it had one;
 /// `about` names what was asked for.
-pub(super) fn classify(status: Option<u16>, message: &str, about: &str) -> EngineError {
+pub(crate) fn classify(status: Option<u16>, message: &str, about: &str) -> EngineError {
     let text = message.to_ascii_lowercase();
     let says = |needles: &[&str]| needles.iter().any(|needle| text.contains(needle));
     let said = || {
@@ -164,7 +164,7 @@ const STATIONS: &[&str] = &[
 ];
 
 /// What was said, without the stations that it came through.
-pub(super) fn without_stations(mut message: &str) -> &str {
+pub(crate) fn without_stations(mut message: &str) -> &str {
     while let Some(rest) = STATIONS.iter().find_map(|station| message.strip_prefix(station)) {
         message = rest;
     }
@@ -172,7 +172,7 @@ pub(super) fn without_stations(mut message: &str) -> &str {
 }
 
 /// Whether a process in a build complained about a full disk.
-pub(super) fn says_disk_full(line: &str) -> bool {
+pub(crate) fn says_disk_full(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     FULL.iter().any(|text| line.contains(text))
 }

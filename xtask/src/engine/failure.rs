@@ -53,20 +53,6 @@ pub enum EngineError {
         /// How long it was waited for.
         silence: Duration,
     },
-    /// An instruction of the Dockerfile failed.
-    #[error("{}", failed_instruction(instruction, *exit_code, cause))]
-    BuildFailed {
-        /// `RUN npm ci`, where the builder said which.
-        instruction: Option<String>,
-        /// 1-based line in the Dockerfile, where it could be found.
-        line: Option<u32>,
-        /// Exit status of the instruction's process.
-        exit_code: Option<i64>,
-        /// What the builder said.
-        cause: String,
-        /// What the instruction printed, as far as that tells why it failed.
-        last_lines: Vec<String>,
-    },
     /// A port of this machine that a container was to have is somebody else's.
     #[error("a port is taken: {0}")]
     PortTaken(String),
@@ -76,35 +62,9 @@ pub enum EngineError {
     /// The engine went away in the middle.
     #[error("the engine closed the connection: {0}")]
     Gone(String),
-    /// A context file changed or vanished between hashing and sending.
-    #[error("{path} changed while it was being sent to the builder: {what}")]
-    ContextChanged {
-        /// Relative to the context.
-        path: String,
-        /// `size 12 became 14`, `vanished`
-        what: String,
-    },
     /// Anything else.
     #[error("{0}")]
     Other(String),
-}
-
-fn failed_instruction(instruction: &Option<String>, exit_code: Option<i64>, cause: &str) -> String {
-    match (instruction, exit_code) {
-        (Some(instruction), Some(code)) => format!("`{}` exited with status {code}", one_line(instruction)),
-        (Some(instruction), None) => format!("`{}` failed: {cause}", one_line(instruction)),
-        (None, _) => cause.to_owned(),
-    }
-}
-
-/// An instruction as a message names it; the Dockerfile has all of it.
-fn one_line(instruction: &str) -> String {
-    let mut line = instruction.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.len() > MAX_INSTRUCTION {
-        line.truncate(line.floor_char_boundary(MAX_INSTRUCTION));
-        line.push_str("...");
-    }
-    line
 }
 
 impl Retriable for EngineError {
@@ -113,52 +73,6 @@ impl Retriable for EngineError {
             Self::Transient { retry_after, .. } => Some(Duration::from_secs(retry_after.unwrap_or_default())),
             _ => None,
         }
-    }
-}
-
-/// Bytes of an instruction that a message shows.
-const MAX_INSTRUCTION: usize = 100;
-/// What the kernel says of a program for another processor.
-const OTHER_PROCESSOR: &str = "exec format error";
-const EMULATION: &str =
-    "its program is for another processor than the engine's, which needs emulation (binfmt) to run it";
-
-impl EngineError {
-    /// Where in the Dockerfile that was built an instruction failed: `src/frontend/Dockerfile:12`.
-    pub fn place(&self, dockerfile: &str) -> Option<String> {
-        let Self::BuildFailed { instruction: Some(_), line, .. } = self else { return None };
-        Some(line.map_or_else(|| dockerfile.to_owned(), |line| format!("{dockerfile}:{line}")))
-    }
-
-    /// The text, behind the place of the failed instruction in the Dockerfile that was built:
-    /// `` src/frontend/Dockerfile:12: `RUN npm ci` exited with status 1 ``.
-    pub fn told_at(&self, dockerfile: &str) -> String {
-        match (self, self.place(dockerfile)) {
-            (Self::BuildFailed { .. }, Some(place)) if self.lacks_emulation() => {
-                format!("{place}: {self}\n{EMULATION}")
-            }
-            (Self::BuildFailed { .. }, Some(place)) => format!("{place}: {self}"),
-            (other, _) => other.to_string(),
-        }
-    }
-
-    /// Whether a build failed because its program is for another processor.
-    fn lacks_emulation(&self) -> bool {
-        let Self::BuildFailed { cause, last_lines, .. } = self else { return false };
-        last_lines.iter().chain([cause]).any(|line| line.contains(OTHER_PROCESSOR))
-    }
-
-    /// What helps against a build that failed.
-    pub fn hints_for_build(&self) -> Vec<String> {
-        if self.lacks_emulation() {
-            return vec![
-                "`apt-get install qemu-user-static binfmt-support` on the engine's machine lets it run such programs"
-                    .to_owned(),
-                "only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it"
-                    .to_owned(),
-            ];
-        }
-        self.hint().map(str::to_owned).into_iter().collect()
     }
 }
 
@@ -172,21 +86,16 @@ impl EngineError {
             Self::Denied(_) | Self::ReadOnly(_) => ErrorKind::AccessDenied,
             Self::Transient { .. } => ErrorKind::RegistryBusy,
             Self::RegistryUnreachable(_) | Self::Stalled { .. } => ErrorKind::RegistryUnreachable,
-            Self::BuildFailed { .. } => ErrorKind::BuildFailed,
             Self::PortTaken(_) => ErrorKind::PortTaken,
             Self::DiskFull(_) => ErrorKind::DiskFull,
             Self::Gone(_) => ErrorKind::EngineGone,
-            Self::ContextChanged { .. } => ErrorKind::ContextChanged,
             Self::Other(_) => ErrorKind::EngineRefused,
         }
     }
 
     /// The kind of a step's failure: but for the engine's own end, it is what its phase was for.
     pub fn kind_in(&self, phase: Phase) -> ErrorKind {
-        let (kind, general) = (self.kind(), phase.failure_kind());
-        let is_the_engine =
-            matches!(kind, ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone);
-        if is_the_engine || kind.code() == general.code() { kind } else { general }
+        phase.kind_of_failure(self.kind())
     }
 
     /// What helps, where more does than trying again.
@@ -206,7 +115,6 @@ impl EngineError {
             Self::Gone(_) => {
                 "`cargo xtask doctor` shows whether it is back; the same command goes on from here"
             }
-            Self::ContextChanged { .. } => "run the same command again when nothing else writes to the tree",
             _ => return None,
         })
     }
@@ -246,11 +154,9 @@ impl EngineError {
             | Self::Unfit { .. }
             | Self::NotFound(_)
             | Self::Transient { .. }
-            | Self::BuildFailed { .. }
             | Self::PortTaken(_)
             | Self::DiskFull(_)
             | Self::Gone(_)
-            | Self::ContextChanged { .. }
             | Self::Other(_) => return self.hint().map(str::to_owned),
         })
     }

@@ -3,7 +3,6 @@
 //! It keeps a store and the registries' side of it, counts every call, fails where it was told to, and reads a
 //! build's files from disk as the real one does. The contract test holds it against a real engine.
 
-mod builder;
 mod containers;
 mod content;
 mod listing;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use self::content::Content;
-use super::{Builder, ByteStream, Containers, EngineError, Loaded, OnProgress, Progress, Store};
+use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Progress, Store};
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
     LocalImage, LogStream, Observed, Platform, Reference, Unit,
@@ -35,7 +34,7 @@ pub enum Verb {
     Pull,
     /// [`Store::tag`]
     Tag,
-    /// [`Builder::build`]
+    /// [`crate::build::Builder::build`]
     Build,
     /// [`Store::push`]
     Push,
@@ -218,7 +217,7 @@ impl FakeEngine {
     }
 
     /// Whether a build can start from this base: the store has it, or a registry gives it.
-    fn has_base(&self, base: &str) -> bool {
+    pub(crate) fn has_base(&self, base: &str) -> bool {
         let Ok(reference) = base.parse::<Reference>() else { return false };
         let mut state = self.state();
         if state.find(&reference).is_some() {
@@ -421,13 +420,10 @@ impl Store for FakeEngine {
     }
 }
 
-impl Builder for FakeEngine {
-    async fn build(
-        &self,
-        root: &Path,
-        spec: &BuildSpec,
-        progress: OnProgress<'_>,
-    ) -> Result<ImageId, EngineError> {
+/// What its builder (`build/fake.rs`) asks of it.
+impl FakeEngine {
+    /// A build begins; what it is to make is remembered under the number that is given back.
+    pub(crate) async fn begin_build(&self, spec: &BuildSpec) -> Result<usize, EngineError> {
         let index = {
             let mut state = self.state();
             let files = spec.files.entries().iter().map(|file| file.path.clone()).collect();
@@ -435,10 +431,14 @@ impl Builder for FakeEngine {
             state.builds.len() - 1
         };
         self.enter(Verb::Build, spec.image.as_str().to_owned()).await?;
-        builder::read_context(&root.join(&spec.context), spec)?;
-        builder::run(spec, &|base| self.has_base(base), progress).await?;
-        let id = self.state().build(spec);
-        let image = LocalImage {
+        Ok(index)
+    }
+
+    /// It went well: the image is in the store now.
+    pub(crate) fn end_build(&self, index: usize, spec: &BuildSpec) -> ImageId {
+        let mut state = self.state();
+        let id = state.build(spec);
+        state.store(LocalImage {
             id: id.clone(),
             names: spec.tags.clone(),
             digests: Vec::new(),
@@ -446,13 +446,11 @@ impl Builder for FakeEngine {
             size: 1 + spec.text.len() as u64,
             platform: Some(spec.platform.clone()),
             identity: None,
-        };
-        let mut state = self.state();
-        state.store(image);
+        });
         if let Some(build) = state.builds.get_mut(index) {
             build.id = Some(id.clone());
         }
-        Ok(id)
+        id
     }
 }
 

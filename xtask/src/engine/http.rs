@@ -47,7 +47,7 @@ pub(super) enum Address {
 
 /// An endpoint that requests can be sent to. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     address: Address,
     shown: String,
     /// With TLS: what it was set up from.
@@ -55,21 +55,21 @@ pub(super) struct Wire {
 }
 
 /// A request body of any kind.
-pub(super) type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
 
 /// No body.
-pub(super) fn empty() -> AnyBody {
+pub(crate) fn empty() -> AnyBody {
     full(Bytes::new())
 }
 
 /// A body that is in memory.
-pub(super) fn full(bytes: Bytes) -> AnyBody {
+pub(crate) fn full(bytes: Bytes) -> AnyBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     /// The endpoint could not be opened.
     #[error("{0}")]
     Connect(io::Error),
@@ -79,7 +79,7 @@ pub(super) enum WireError {
 }
 
 /// A response, and the connection that it comes over.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     response: Response<Incoming>,
     connection: AbortOnDropHandle<()>,
 }
@@ -100,12 +100,12 @@ impl Wire {
     }
 
     /// The text that errors call it by: `unix:///var/run/docker.sock`.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
 
     /// Whether the other end seems to be on this machine.
-    pub(super) fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         match &self.address {
             Address::Unix(_) => true,
             Address::Ssh(_) => false,
@@ -117,12 +117,12 @@ impl Wire {
     }
 
     /// Whether the other end is reached through ssh.
-    pub(super) fn is_ssh(&self) -> bool {
+    pub(crate) fn is_ssh(&self) -> bool {
         matches!(self.address, Address::Ssh(_))
     }
 
     /// The variables that lead docker's own programs to this endpoint.
-    pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let one = |is_set: bool| if is_set { "1" } else { "" }.to_owned();
         let folder = self.tls.as_ref().and_then(|files| files.folder.as_ref());
         vec![
@@ -134,7 +134,7 @@ impl Wire {
     }
 
     /// What somebody who trusts this connection should know.
-    pub(super) fn caution(&self) -> Option<String> {
+    pub(crate) fn caution(&self) -> Option<String> {
         let is_unverified = self.tls.as_ref().is_some_and(|files| files.verify == Verify::No);
         is_unverified.then(|| {
             format!("nothing vouches for the engine at {}: its certificate is not checked", self.shown)
@@ -142,7 +142,7 @@ impl Wire {
     }
 
     /// Sends one request over a connection of its own. The target is reduced to path and query.
-    pub(super) async fn send<B>(&self, mut request: Request<B>) -> Result<Answer, WireError>
+    pub(crate) async fn send<B>(&self, mut request: Request<B>) -> Result<Answer, WireError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -171,7 +171,7 @@ impl Wire {
     }
 
     /// Sends a request of ours and refuses every status but success.
-    pub(super) async fn call(&self, request: Request<AnyBody>, about: &str) -> Result<Answer, EngineError> {
+    pub(crate) async fn call(&self, request: Request<AnyBody>, about: &str) -> Result<Answer, EngineError> {
         let answer = self.send(request).await.map_err(|error| self.lost(&error))?;
         let status = answer.response.status();
         // 304 is how an engine says that a container is stopped, or runs, already.
@@ -196,7 +196,7 @@ impl Wire {
     }
 
     /// The engine does not answer any more.
-    pub(super) fn lost(&self, error: &WireError) -> EngineError {
+    pub(crate) fn lost(&self, error: &WireError) -> EngineError {
         match error {
             WireError::Connect(cause) => EngineError::Unreachable {
                 tried: vec![(self.shown.clone(), cause.to_string())],
@@ -248,18 +248,18 @@ async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
 
 impl Answer {
     /// Status and headers.
-    pub(super) fn head(&self) -> &Response<Incoming> {
+    pub(crate) fn head(&self) -> &Response<Incoming> {
         &self.response
     }
 
     /// The response alone, for a reader that keeps no handle: the connection lives until its body is dropped.
-    pub(super) fn into_response(self) -> Response<Incoming> {
+    pub(crate) fn into_response(self) -> Response<Incoming> {
         self.connection.detach();
         self.response
     }
 
     /// The raw connection after `101 Switching Protocols`.
-    pub(super) async fn upgrade(self) -> Result<Upgraded, WireError> {
+    pub(crate) async fn upgrade(self) -> Result<Upgraded, WireError> {
         if self.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let status = self.response.status();
             return Err(WireError::Connect(io::Error::other(format!("answered {status}, not an upgrade"))));
@@ -271,7 +271,7 @@ impl Answer {
     }
 
     /// The body as lines of JSON.
-    pub(super) fn lines(self) -> JsonLines {
+    pub(crate) fn lines(self) -> JsonLines {
         JsonLines {
             body: self.response.into_body(),
             buffer: Vec::new(),
@@ -281,7 +281,7 @@ impl Answer {
     }
 
     /// The body, read to its end; of a longer one the first `limit` bytes.
-    pub(super) async fn bytes(self, limit: usize) -> Result<Vec<u8>, EngineError> {
+    pub(crate) async fn bytes(self, limit: usize) -> Result<Vec<u8>, EngineError> {
         let mut body = self.response.into_body();
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -296,7 +296,7 @@ impl Answer {
     }
 
     /// The body as it comes.
-    pub(super) fn stream(self) -> impl ItemStream<Item = Result<Bytes, hyper::Error>> + Send + 'static {
+    pub(crate) fn stream(self) -> impl ItemStream<Item = Result<Bytes, hyper::Error>> + Send + 'static {
         let connection = self.connection;
         BodyDataStream::new(self.response.into_body()).inspect(move |_| {
             // The connection lives as long as its stream.
@@ -325,7 +325,7 @@ impl Answer {
 }
 
 /// A body that is one JSON object after the other, a line each.
-pub(super) struct JsonLines {
+pub(crate) struct JsonLines {
     body: Incoming,
     buffer: Vec<u8>,
     /// How much of the buffer is known to hold no newline.
@@ -335,7 +335,7 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     /// The next object; none at the end. A line that is no JSON of this type is an error.
-    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, EngineError> {
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, EngineError> {
         loop {
             if let Some(end) = self.buffer[self.scanned..].iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=self.scanned + end).collect();
@@ -375,7 +375,7 @@ fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, EngineError> {
 }
 
 /// An error with its causes, as one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -390,7 +390,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// `/v1.41/images/create?fromImage=alpine` from its parts.
-pub(super) fn target(api: (u32, u32), path: &str, query: &[(&str, String)]) -> String {
+pub(crate) fn target(api: (u32, u32), path: &str, query: &[(&str, String)]) -> String {
     let mut text = format!("/v{}.{}{path}", api.0, api.1);
     for (index, (key, value)) in query.iter().enumerate() {
         text.push(if index == 0 { '?' } else { '&' });

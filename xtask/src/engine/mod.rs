@@ -6,26 +6,22 @@
 mod any;
 mod archive;
 mod bollard;
-mod build;
-mod classify;
+pub(crate) mod classify;
 pub mod compose;
 mod connect;
 mod container;
 mod endpoint;
 mod failure;
 mod fake;
-mod filesync;
-mod http;
+pub(crate) mod http;
 mod observe;
 mod patience;
 pub mod provision;
 pub mod recipe;
-mod session;
 mod ssh;
-mod stall;
+pub(crate) mod stall;
 mod survey;
 mod tls;
-mod trace;
 mod traits;
 mod transfer;
 
@@ -41,7 +37,7 @@ pub use failure::EngineError;
 pub use fake::{FakeBehaviour, FakeBuild, FakeEngine, Fault, Verb, fake_image};
 pub use patience::patiently;
 pub use survey::{ImageStore, Survey};
-pub use traits::{Builder, Containers, Engine, Store};
+pub use traits::{Containers, Store};
 pub use transfer::ASKED_WITHOUT_LOGIN;
 
 /// How far a pull, push or build is, or what it prints.

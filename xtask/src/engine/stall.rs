@@ -13,31 +13,31 @@ use super::{EngineError, OnProgress, Progress};
 /// So many seconds of silence are worth a word; of a shorter limit a third is.
 const WORTH_A_WORD: u64 = 60;
 /// Who sends less than this in all that time sends as good as nothing.
-pub(super) const LEAST: u64 = 64 * 1024;
+pub(crate) const LEAST: u64 = 64 * 1024;
 
 /// Watches one transfer.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     limit: Duration,
     moved: Instant,
     is_told: bool,
     /// Whom the transfer waits for; none while it waits for nobody.
-    pub(super) from: Option<String>,
+    pub(crate) from: Option<String>,
 }
 
 impl Watch {
     /// Gives up after `limit` of silence.
-    pub(super) fn new(limit: Duration, from: Option<String>) -> Self {
+    pub(crate) fn new(limit: Duration, from: Option<String>) -> Self {
         Self { limit, moved: Instant::now(), is_told: false, from }
     }
 
     /// Something came.
-    pub(super) fn moved(&mut self) {
+    pub(crate) fn moved(&mut self) {
         self.moved = Instant::now();
         self.is_told = false;
     }
 
     /// What is waited for, unless it takes too long.
-    pub(super) async fn over<T>(
+    pub(crate) async fn over<T>(
         &mut self,
         next: impl Future<Output = T>,
         progress: OnProgress<'_>,
@@ -66,7 +66,7 @@ impl Watch {
 }
 
 /// `60 s`, `3 min`
-pub(super) fn words(time: Duration) -> String {
+pub(crate) fn words(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds >= 120 && seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         seconds => format!("{seconds} s"),

@@ -1,5 +1,5 @@
-//! What this program asks of container engines, in three traits: not whoever keeps images builds, and not whoever builds
-//! runs containers. Methods return `impl Future + Send`, so nobody needs `Box<dyn>`.
+//! What this program asks of container engines, in two traits; building is a third (`build::Builder`), for not whoever keeps
+//! images builds, and not whoever builds runs containers. Methods return `impl Future + Send`, so nobody needs `Box<dyn>`.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{ByteStream, EngineError, Loaded, OnProgress};
 use crate::model::{
-    BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
-    LocalImage, LogStream, Observed, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, LocalImage,
+    LogStream, Observed, Platform, Reference,
 };
 
 /// Where images are: an engine's own. Dropping a returned future cancels the work.
@@ -99,17 +99,6 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = Result<Option<ImageDetails>, EngineError>> + Send;
 }
 
-/// Who builds images.
-pub trait Builder: Send + Sync {
-    /// Builds with BuildKit; `root` is what the spec's paths are relative to. Returns the image ID.
-    fn build(
-        &self,
-        root: &Path,
-        spec: &BuildSpec,
-        progress: OnProgress<'_>,
-    ) -> impl Future<Output = Result<ImageId, EngineError>> + Send;
-}
-
 /// Who runs containers.
 pub trait Containers: Send + Sync {
     /// Creates and starts a container; one that does not start is not left behind.
@@ -144,8 +133,3 @@ pub trait Containers: Send + Sync {
     /// The containers that carry a label (`name` or `name=value`), running or not; an empty text means all.
     fn containers(&self, label: &str) -> impl Future<Output = Result<Vec<ContainerId>, EngineError>> + Send;
 }
-
-/// A container engine does all three.
-pub trait Engine: Store + Builder + Containers {}
-
-impl<E: Store + Builder + Containers> Engine for E {}

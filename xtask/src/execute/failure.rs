@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::pull::PullError;
 use crate::artifact::ArtifactError;
+use crate::build::BuildError;
 use crate::engine::EngineError;
 use crate::model::{ErrorKind, Failure, Phase, Reference};
 use crate::registry::RegistryError;
@@ -19,7 +20,7 @@ pub enum StepError {
     Engine(#[from] EngineError),
     /// A build failed; the Dockerfile that it is about.
     #[error("{}", .0.told_at(.1))]
-    Build(EngineError, String),
+    Build(BuildError, String),
     /// A push failed; the name that was pushed.
     #[error("{0}")]
     Push(EngineError, Reference),
@@ -73,15 +74,16 @@ impl StepError {
 
     /// What a failed instruction printed.
     pub fn last_lines(&self) -> Vec<String> {
-        let Self::Build(EngineError::BuildFailed { last_lines, .. }, _) = self else { return Vec::new() };
-        last_lines.clone()
+        let Self::Build(error, _) = self else { return Vec::new() };
+        error.last_lines().to_vec()
     }
 
     /// The kind of failure. In a build, everything but the engine's own end is a failed build: the log has what it came
     /// from.
     pub fn kind(&self, phase: Phase) -> ErrorKind {
         match self {
-            Self::Engine(error) | Self::Build(error, _) | Self::Push(error, _) => error.kind_in(phase),
+            Self::Engine(error) | Self::Push(error, _) => error.kind_in(phase),
+            Self::Build(error, _) => error.kind_in(phase),
             Self::Pull(error) => error.kind(phase),
             Self::Artifact(error) => error.kind(),
             Self::File(_) | Self::Remove { .. } => ErrorKind::File,
@@ -105,7 +107,7 @@ impl StepError {
     /// What helps, beside the command that tries again.
     fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::Build(error, _) => return error.hints_for_build(),
+            Self::Build(error, _) => return error.hints(),
             Self::Engine(error) => error.hint().map(str::to_owned),
             Self::Push(error, reference) => error.hint_for_push(reference),
             Self::Pull(error) => error.hint(),
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_helps_is_told_beside_the_causes() {
-        let failed = EngineError::BuildFailed {
+        let failed = BuildError::Failed {
             instruction: Some("RUN make".to_owned()),
             line: Some(2),
             exit_code: Some(1),

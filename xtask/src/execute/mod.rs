@@ -21,7 +21,8 @@ pub use self::scheduler::{Onward, Outcomes};
 use self::step::{Done, run_step};
 pub use self::trial::{Ledger, Tried};
 use crate::artifact::Fetcher;
-use crate::engine::{Engine, EngineError};
+use crate::build::Machine;
+use crate::engine::EngineError;
 use crate::events::Emitter;
 pub use crate::host::retry;
 use crate::model::{
@@ -89,7 +90,7 @@ impl PhaseReport {
     }
 }
 
-impl<E: Engine, M: pull::MakeBase> Execution<'_, E, M> {
+impl<E: Machine, M: pull::MakeBase> Execution<'_, E, M> {
     /// Does steps of one phase and tells what the plan skips. `outcomes` knows how earlier ones went and learns how these
     /// do.
     async fn run_phase(

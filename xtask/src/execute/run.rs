@@ -5,7 +5,7 @@
 
 use super::pull::MakeBase;
 use super::{Execution, Outcomes};
-use crate::engine::Engine;
+use crate::build::Machine;
 use crate::model::{Failure, OnFailure, Phase, Plan, RunStats, Skipped, Stage, Step};
 
 /// What came of a run so far, and in the end.
@@ -84,7 +84,7 @@ impl Replan for AsPlanned {
 ///
 /// # Errors
 /// What planning again came to.
-pub async fn run<E: Engine, M: MakeBase, R: Replan>(
+pub async fn run<E: Machine, M: MakeBase, R: Replan>(
     execution: &Execution<'_, E, M>,
     plan: &mut Plan,
     of: usize,

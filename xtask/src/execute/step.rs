@@ -9,7 +9,8 @@ use super::failure::StepError;
 use super::pull::MakeBase;
 use super::retry::{self, OnRetry};
 use crate::artifact::How;
-use crate::engine::{Engine, OnProgress, Progress, patiently};
+use crate::build::Machine;
+use crate::engine::{OnProgress, Progress, patiently};
 use crate::events::Emitter;
 use crate::host::inside::Folder;
 use crate::model::{
@@ -34,7 +35,7 @@ impl Done {
     }
 }
 
-pub(super) async fn run_step<E: Engine, M: MakeBase>(
+pub(super) async fn run_step<E: Machine, M: MakeBase>(
     execution: &Execution<'_, E, M>,
     step: &Step,
 ) -> Result<Done, StepError> {
@@ -120,7 +121,7 @@ async fn blocking<E: Send + 'static>(
 /// Takes progress, and failed tries that are followed by another.
 type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
 
-impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
+impl<E: Machine, M: MakeBase> Execution<'_, E, M> {
     async fn build(&self, spec: &BuildSpec, (tell, retrying): Listeners<'_>) -> Result<Done, StepError> {
         let engine = self.engine()?;
         self.ledger.giving(&spec.tags);

@@ -12,7 +12,8 @@ use super::pull::MakeBase;
 use super::step::Done;
 use super::{Execution, retry};
 use crate::base_images::{checks, smoke};
-use crate::engine::{Engine, EngineError, OnProgress, Progress};
+use crate::build::Machine;
+use crate::engine::{EngineError, OnProgress, Progress};
 use crate::model::{
     Check, ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, Sighting, SmokeSpec,
 };
@@ -87,7 +88,7 @@ impl Ledger {
     }
 }
 
-impl<E: Engine, M: MakeBase> Execution<'_, E, M> {
+impl<E: Machine, M: MakeBase> Execution<'_, E, M> {
     pub(super) async fn start_registry(&self, spec: &RegistrySpec) -> Result<Done, StepError> {
         let observed = match self.engine {
             Some(engine) => engine.observe().await?,

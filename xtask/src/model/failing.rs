@@ -25,6 +25,14 @@ impl Phase {
             Self::Bump | Self::SyncConfig | Self::Render => ErrorKind::File,
         }
     }
+
+    /// What a failure of some kind is in it: but for an engine's own end, it is what the phase was for.
+    pub fn kind_of_failure(self, kind: ErrorKind) -> ErrorKind {
+        let is_the_engine =
+            matches!(kind, ErrorKind::NoEngine | ErrorKind::EngineUnfit | ErrorKind::EngineGone);
+        let general = self.failure_kind();
+        if is_the_engine || kind.code() == general.code() { kind } else { general }
+    }
 }
 
 #[cfg(test)]

@@ -153,7 +153,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::engine::{Builder as _, FakeEngine, Store as _, fake_image};
+    use crate::build::Builder as _;
+    use crate::engine::{FakeEngine, Store as _, fake_image};
     use crate::model::Platform;
     use crate::plan::build::{self, BuildRequest};
     use crate::plan::rebuild::lineage::{Ground, lineages};

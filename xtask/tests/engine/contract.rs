@@ -2,13 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use xtask::build::{BuildError, Builder as _};
 use xtask::bundle::deliver::{Present, deliver, lacking};
 use xtask::bundle::fetch::fetch;
 use xtask::bundle::manifest::{Parcel, chain_ids};
 use xtask::bundle::store::Store;
-use xtask::engine::{
-    Builder as _, Containers as _, EngineError, FakeBehaviour, FakeEngine, Store as _, Verb,
-};
+use xtask::engine::{Containers as _, EngineError, FakeBehaviour, FakeEngine, Store as _, Verb};
 use xtask::host::inside::Folder;
 use xtask::model::{
     ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, LogStream, Platform, PublishedPort,
@@ -204,7 +203,7 @@ async fn a_target_ends_the_build_at_its_stage(world: &World) {
     world.build(&spec).await.unwrap();
     spec.target = Some("nowhere".to_owned());
     let error = world.build(&spec).await.unwrap_err();
-    let EngineError::BuildFailed { cause, .. } = &error else { panic!("{error:?}") };
+    let BuildError::Failed { cause, .. } = &error else { panic!("{error:?}") };
     assert!(cause.contains("nowhere"), "{cause}");
 }
 
@@ -213,7 +212,7 @@ async fn a_failing_instruction_is_named(world: &World) {
         "FROM BASE AS base\nRUN echo fine\n\n# why\nRUN echo one && echo two && exit 3\nRUN echo never\n";
     let spec = world.spec("failing:1", text, Vec::new());
     let error = world.build(&spec).await.unwrap_err();
-    let EngineError::BuildFailed { instruction, line, exit_code, last_lines, .. } = &error else {
+    let BuildError::Failed { instruction, line, exit_code, last_lines, .. } = &error else {
         panic!("{error:?}")
     };
     assert_eq!(*line, Some(5));
@@ -227,7 +226,7 @@ async fn a_missing_base_is_named(world: &World) {
     let missing = world.remote("missing:1").familiar();
     let spec = world.spec("baseless:1", &format!("FROM {missing}\n"), Vec::new());
     let error = world.build(&spec).await.unwrap_err();
-    let EngineError::BuildFailed { instruction: None, cause, .. } = &error else { panic!("{error:?}") };
+    let BuildError::Failed { instruction: None, cause, .. } = &error else { panic!("{error:?}") };
     assert!(cause.contains(&missing), "{cause}");
 }
 
@@ -245,7 +244,7 @@ async fn a_file_that_is_not_as_listed_stops_the_build(world: &World) {
         }
         let spec = world.spec("unsteady:1", "FROM BASE\nCOPY unsteady /\n", files);
         let error = world.build(&spec).await.unwrap_err();
-        let wanted = EngineError::ContextChanged { path: "unsteady".to_owned(), what: expect.to_owned() };
+        let wanted = BuildError::ContextChanged { path: "unsteady".to_owned(), what: expect.to_owned() };
         assert_eq!(error, wanted);
     }
     // It does not spoil the next one.

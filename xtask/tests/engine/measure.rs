@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
-use xtask::engine::{Builder as _, Store as _};
+use xtask::build::Builder as _;
+use xtask::engine::Store as _;
 use xtask::model::{ContextFile, ContextFileKind, Digest, Platform};
 
 use crate::world::{quietly, real_world};

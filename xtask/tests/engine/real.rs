@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use xtask::engine::{Builder as _, Containers as _, EngineError, Progress, Store as _};
+use xtask::build::{BuildError, Builder as _};
+use xtask::engine::{Containers as _, EngineError, Progress, Store as _};
 use xtask::model::{ContainerSpec, Platform};
 
 use crate::support::{LOGIN, Registry, free_address};
@@ -69,7 +70,7 @@ async fn an_engine_that_dies_is_gone() {
         wake.await.unwrap();
         private.kill();
     });
-    assert!(matches!(result, Err(EngineError::Gone(_))), "{result:?}");
+    assert!(matches!(result, Err(BuildError::Engine(EngineError::Gone(_)))), "{result:?}");
     let error = world.engine.observe().await.unwrap_err();
     assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
 }
@@ -186,7 +187,7 @@ async fn credentials_open_a_registry() {
     // The builder asks our session who we are.
     let spec = world.spec("guarded:1", &format!("FROM {}\nRUN echo in\n", remote.familiar()), Vec::new());
     let error = world.build(&spec).await.unwrap_err();
-    assert!(matches!(error, EngineError::BuildFailed { instruction: None, .. }), "{error:?}");
+    assert!(matches!(error, BuildError::Failed { instruction: None, .. }), "{error:?}");
     known.build(world.path(), &spec, quietly()).await.unwrap();
     known.pull(&remote, &platform, quietly()).await.unwrap();
     assert!(world.engine.inspect(&remote).await.unwrap().is_some());

@@ -7,7 +7,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use xtask::engine::{Builder as _, EngineError, OnProgress, Progress, Store as _};
+use xtask::build::Builder as _;
+use xtask::engine::{EngineError, OnProgress, Progress, Store as _};
 use xtask::execute::pull::{MakeBase, PullError, Pulled, Puller};
 use xtask::execute::retry::Policy;
 use xtask::model::{Platform, PullSource, Recipe, Reference};

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
-use xtask::engine::{Builder as _, Store as _};
+use xtask::build::Builder as _;
+use xtask::engine::Store as _;
 use xtask::model::{ImageSource, Modes, Plan, Platform, Severity, StepKind};
 use xtask::plan::build::{BuildRequest, assess, plan};
 use xtask::read::tree;

@@ -10,7 +10,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use xtask::engine::{Builder as _, Progress, Store as _};
+use xtask::build::Builder as _;
+use xtask::engine::{Progress, Store as _};
 use xtask::model::{BuildSpec, InlineCache, Platform};
 
 use crate::world::{World, real_world};

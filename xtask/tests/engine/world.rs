@@ -7,9 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use xtask::engine::{
-    AnyEngine, Builder as _, EngineError, OnProgress, Progress, Store as _, Surroundings, connect,
-};
+use xtask::build::{BuildError, Builder as _};
+use xtask::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _, Surroundings, connect};
 use xtask::model::{
     BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest, ImageId, ImageName, Platform, Reference,
 };
@@ -107,7 +106,7 @@ impl World {
         }
     }
 
-    pub async fn build(&self, spec: &BuildSpec) -> Result<ImageId, EngineError> {
+    pub async fn build(&self, spec: &BuildSpec) -> Result<ImageId, BuildError> {
         // What a build prints helps only when the test fails, and then the harness shows it.
         let show: OnProgress<'_> = &|progress| {
             if let Progress::Log { line, .. } = progress {

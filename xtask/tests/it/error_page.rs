@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use xtask::artifact::ArtifactError;
+use xtask::build::BuildError;
 use xtask::cli::error::{Error, ErrorKind, ExitCode};
 use xtask::engine::EngineError;
 use xtask::engine::compose::{ComposeError, Unwell};
@@ -71,7 +72,7 @@ async fn source(kind: ErrorKind) -> Source {
         Kind::UnknownName => run("plan --offline --only apo"),
         Kind::UnknownRevision => run("affected --since v1"),
         Kind::BuildFailed => {
-            let failed = EngineError::BuildFailed {
+            let failed = BuildError::Failed {
                 instruction: Some("RUN npm ci".to_owned()),
                 line: Some(12),
                 exit_code: Some(1),
@@ -82,7 +83,7 @@ async fn source(kind: ErrorKind) -> Source {
         }
         Kind::ContextChanged => {
             let (path, what) = ("app/server.log".to_owned(), "size 12 became 14".to_owned());
-            let changed = EngineError::ContextChanged { path, what };
+            let changed = BuildError::ContextChanged { path, what };
             Source::Step(Phase::Build, "api", StepError::Build(changed, "src/api/Dockerfile".to_owned()))
         }
         Kind::VerifyFailed => Source::Step(

@@ -48,6 +48,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         ],
     ),
     ("registry", &["model", "settings", "host", "events::secrets"]),
+    // An engine, for its door to its own builder.
+    ("build", &["model", "dockerfile", "engine", "events::excerpt", "host::retry", "registry::credentials"]),
     // It runs one in a container.
     ("registry::local", &["model", "engine", "host", "registry"]),
     (
@@ -69,7 +71,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("base_images::bump", &["model", "artifact::lock", "host"]),
     ("base_images::smoke", &["model", "engine", "registry::loopback"]),
     ("bundle", &["model", "engine", "host", "dockerfile", "plan::rebuild", "read::compose", "read::graph"]),
-    ("execute", &["model", "artifact", "base_images", "engine", "events", "host", "registry"]),
+    ("execute", &["model", "artifact", "base_images", "build", "engine", "events", "host", "registry"]),
     // Facts to findings to text; only `gather` looks at the machine.
     ("doctor", &["model", "events::harmless", "report::text", "report::resolve"]),
     (
@@ -77,6 +79,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "doctor",
             "model",
+            "build",
             "engine",
             "host",
             "plan::build",

@@ -3,6 +3,7 @@
 
 use super::{Error, ErrorKind};
 use crate::artifact::ArtifactError;
+use crate::build::BuildError;
 use crate::bundle::archive::WriteError;
 use crate::bundle::deliver::DeliverError;
 use crate::bundle::fetch::FetchError;
@@ -64,13 +65,24 @@ impl From<EngineError> for Error {
                 }
             }
             EngineError::Unfit { .. } => engine_hints(told),
-            EngineError::BuildFailed { last_lines, .. } => told.last_lines(last_lines),
             EngineError::Transient { .. } => told.hint("run the same command again in a while"),
             EngineError::NotFound(_) => {
                 told.hint("see whether the name and the tag are right, and who may pull it")
             }
             EngineError::Other(_) => told.hint("the engine's own log says more"),
             _ => error.hint().into_iter().fold(told, Self::hint),
+        }
+    }
+}
+
+impl From<BuildError> for Error {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Engine(error) => error.into(),
+            BuildError::Failed { .. } | BuildError::ContextChanged { .. } => error
+                .hints()
+                .into_iter()
+                .fold(Self::of(error.kind(), &error).last_lines(error.last_lines()), Self::hint),
         }
     }
 }

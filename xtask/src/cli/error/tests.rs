@@ -1,6 +1,7 @@
 //! Errors as they are told.
 
 use super::*;
+use crate::build::BuildError;
 use crate::bundle::finding::BundleError;
 use crate::engine::EngineError;
 use crate::report::resolve::Colour;
@@ -62,7 +63,7 @@ fn a_socket_that_may_not_be_used_says_how_it_may() {
 
 #[test]
 fn a_failed_image_reads_as_drawn() {
-    let error = EngineError::BuildFailed {
+    let error = BuildError::Failed {
         instruction: Some("RUN npm ci".to_owned()),
         line: Some(12),
         exit_code: Some(1),
@@ -139,7 +140,7 @@ fn a_damaged_bundle_names_its_blobs() {
 
 #[test]
 fn a_program_for_another_processor_is_told_as_that() {
-    let failed = |line: &str| EngineError::BuildFailed {
+    let failed = |line: &str| BuildError::Failed {
         instruction: Some("RUN make".to_owned()),
         line: Some(2),
         exit_code: Some(1),
@@ -150,10 +151,10 @@ fn a_program_for_another_processor_is_told_as_that() {
     src/api/Dockerfile:2: `RUN make` exited with status 1
     its program is for another processor than the engine's, which needs emulation (binfmt) to run it
     ");
-    insta::assert_snapshot!(failed("exec /bin/sh: exec format error").hints_for_build().join("\n"), @"
+    insta::assert_snapshot!(failed("exec /bin/sh: exec format error").hints().join("\n"), @"
     `apt-get install qemu-user-static binfmt-support` on the engine's machine lets it run such programs
     only `RUN` needs that: a Dockerfile of `FROM` and `COPY` is built for any platform without it
     ");
     assert!(!failed("make: no rule").told_at("src/api/Dockerfile").contains("emulation"));
-    assert_eq!(failed("make: no rule").hints_for_build(), Vec::<String>::new());
+    assert_eq!(failed("make: no rule").hints(), Vec::<String>::new());
 }

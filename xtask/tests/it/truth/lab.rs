@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use xtask::engine::{Builder as _, FakeEngine, Store as _, fake_image};
+use xtask::build::Builder as _;
+use xtask::engine::{FakeEngine, Store as _, fake_image};
 use xtask::model::{Diagnostic, ImageName, Observed, Plan, Platform, Reason, Reference, StepKind, Triggers};
 use xtask::plan::build::{Assessment, BuildRequest, assess, plan};
 use xtask::plan::verify;

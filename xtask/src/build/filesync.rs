@@ -22,7 +22,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::EngineError;
+use super::BuildError;
+use crate::engine::EngineError;
 use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest};
 
 /// How much of a file is in one packet.
@@ -40,7 +41,7 @@ pub(super) struct SentTree {
     folder: PathBuf,
     entries: Vec<Entry>,
     /// The first thing that went wrong on our side; the builder's own words for it are worse.
-    trouble: Mutex<Option<EngineError>>,
+    trouble: Mutex<Option<BuildError>>,
 }
 
 struct Entry {
@@ -61,7 +62,7 @@ enum Stop {
     /// The builder went away or has enough.
     Receiver,
     /// A file is not what was listed.
-    Trouble(EngineError),
+    Trouble(BuildError),
 }
 
 impl SentTree {
@@ -79,7 +80,7 @@ impl SentTree {
     ///
     /// # Errors
     /// A path that leads out of the context, or is no clean relative path.
-    pub(super) fn of_context(folder: PathBuf, spec: &BuildSpec) -> Result<Self, EngineError> {
+    pub(super) fn of_context(folder: PathBuf, spec: &BuildSpec) -> Result<Self, BuildError> {
         let entries = in_order(spec.files.entries())?
             .into_iter()
             .map(|file| Entry { file, content: Content::Disk })
@@ -98,7 +99,7 @@ impl SentTree {
     }
 
     /// What went wrong on our side.
-    pub(super) fn trouble(&self) -> Option<EngineError> {
+    pub(super) fn trouble(&self) -> Option<BuildError> {
         self.trouble.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
@@ -134,7 +135,7 @@ impl SentTree {
     }
 
     /// What the builder hears of an entry; the file on disk has to be what was listed.
-    fn stat(&self, entry: &Entry) -> Result<Stat, EngineError> {
+    fn stat(&self, entry: &Entry) -> Result<Stat, BuildError> {
         let file = &entry.file;
         let mut stat =
             Stat { path: file.path.clone(), mode: go_mode(&file.kind, file.mode), ..Stat::default() };
@@ -191,7 +192,7 @@ impl SentTree {
         let Some(entry) = self.entries.get(id as usize) else {
             let error =
                 EngineError::Other(format!("the builder asked for file {id}, which was never offered"));
-            return Err(Stop::Trouble(error));
+            return Err(Stop::Trouble(error.into()));
         };
         match &entry.content {
             Content::Memory(bytes) => {
@@ -245,8 +246,8 @@ fn push(packets: &mpsc::Sender<Result<Packet, Status>>, packet: Packet) -> Resul
     packets.blocking_send(Ok(packet)).map_err(|_| Stop::Receiver)
 }
 
-fn changed(path: &str, what: &str) -> EngineError {
-    EngineError::ContextChanged { path: path.to_owned(), what: what.to_owned() }
+fn changed(path: &str, what: &str) -> BuildError {
+    BuildError::ContextChanged { path: path.to_owned(), what: what.to_owned() }
 }
 
 fn unreadable(error: &std::io::Error) -> String {
@@ -299,12 +300,13 @@ fn go_mode(kind: &ContextFileKind, unix: u32) -> u32 {
 }
 
 /// Parents before children, names compared bytewise level by level, every parent folder present, no file twice.
-fn in_order(files: &[ContextFile]) -> Result<Vec<ContextFile>, EngineError> {
+fn in_order(files: &[ContextFile]) -> Result<Vec<ContextFile>, BuildError> {
     let mut tree: BTreeMap<Vec<&str>, ContextFile> = BTreeMap::new();
     for file in files {
         let parts: Vec<&str> = file.path.split('/').collect();
         if parts.iter().any(|part| matches!(*part, "" | "." | "..")) {
-            return Err(EngineError::Other(format!("`{}` is no path of a build context", file.path)));
+            let what = format!("`{}` is no path of a build context", file.path);
+            return Err(EngineError::Other(what).into());
         }
         for depth in 1..parts.len() {
             tree.entry(parts[..depth].to_vec()).or_insert_with(|| ContextFile {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 
-use super::{OnProgress, Progress, stall};
+use crate::engine::{OnProgress, Progress, stall};
 use crate::events::excerpt::Excerpt;
 use crate::model::{LogStream, Reference, Unit};
 

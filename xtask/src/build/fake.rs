@@ -7,13 +7,28 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::engine::{EngineError, OnProgress, Progress};
-use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest, LogStream, Unit};
+use super::{BuildError, Builder};
+use crate::engine::{FakeEngine, OnProgress, Progress};
+use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest, ImageId, LogStream, Unit};
+
+impl Builder for FakeEngine {
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<ImageId, BuildError> {
+        let index = self.begin_build(spec).await?;
+        read_context(&root.join(&spec.context), spec)?;
+        run(spec, &|base| self.has_base(base), progress).await?;
+        Ok(self.end_build(index, spec))
+    }
+}
 
 /// Reads the context as a real builder does: every file has to be what was listed.
-pub(super) fn read_context(folder: &Path, spec: &BuildSpec) -> Result<(), EngineError> {
+fn read_context(folder: &Path, spec: &BuildSpec) -> Result<(), BuildError> {
     spec.files.entries().iter().try_for_each(|file| {
-        read(folder, file).map_err(|what| EngineError::ContextChanged { path: file.path.clone(), what })
+        read(folder, file).map_err(|what| BuildError::ContextChanged { path: file.path.clone(), what })
     })
 }
 
@@ -51,11 +66,11 @@ struct Line<'a> {
 }
 
 /// Runs through the Dockerfile.
-pub(super) async fn run(
+async fn run(
     spec: &BuildSpec,
     has_base: &(dyn Fn(&str) -> bool + Send + Sync),
     progress: OnProgress<'_>,
-) -> Result<(), EngineError> {
+) -> Result<(), BuildError> {
     let lines: Vec<Line<'_>> = (1..)
         .zip(spec.text.lines().map(str::trim))
         .filter(|(_, text)| !text.is_empty() && !text.starts_with('#'))
@@ -104,7 +119,7 @@ fn from(line: &str) -> Option<(&str, &str)> {
     Some((words.next()?, words.nth(1).unwrap_or_default()))
 }
 
-async fn run_line(line: Line<'_>, commands: &str, progress: OnProgress<'_>) -> Result<(), EngineError> {
+async fn run_line(line: Line<'_>, commands: &str, progress: OnProgress<'_>) -> Result<(), BuildError> {
     let mut last_lines = Vec::new();
     for command in commands.split("&&").map(str::trim) {
         match command.split_once(' ').unwrap_or((command, "")) {
@@ -118,7 +133,7 @@ async fn run_line(line: Line<'_>, commands: &str, progress: OnProgress<'_>) -> R
             ("exit", code) => {
                 let code = code.trim().parse().unwrap_or(0);
                 if code != 0 {
-                    return Err(EngineError::BuildFailed {
+                    return Err(BuildError::Failed {
                         instruction: Some(line.text.to_owned()),
                         line: Some(line.number),
                         exit_code: Some(code),
@@ -136,6 +151,6 @@ async fn run_line(line: Line<'_>, commands: &str, progress: OnProgress<'_>) -> R
 }
 
 /// The build fails before any instruction runs.
-fn refused(cause: String) -> EngineError {
-    EngineError::BuildFailed { instruction: None, line: None, exit_code: None, cause, last_lines: Vec::new() }
+fn refused(cause: String) -> BuildError {
+    BuildError::Failed { instruction: None, line: None, exit_code: None, cause, last_lines: Vec::new() }
 }

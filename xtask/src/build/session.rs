@@ -1,8 +1,7 @@
-//! A BuildKit session: a gRPC server of ours on a connection that we opened to the engine (`POST /session`,
-//! upgraded to h2c; github.com/moby/buildkit, `session/`).
+//! A BuildKit session: a gRPC server of ours that the builder asks through the connection that we opened to it
+//! (github.com/moby/buildkit, `session/`).
 //!
-//! In: what a build may read, and where credentials are. Out: a session id for the build to name. Dropping
-//! the session closes it, and the builder gives up what it does for it.
+//! In: what a build may read, and where credentials are. Out: a session id for the build to name, and answers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,17 +15,12 @@ use bollard_buildkit_proto::moby::filesync::v1::auth_server::{Auth, AuthServer};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::{FileSync, FileSyncServer};
 use futures_util::Stream;
 use futures_util::stream;
-use http::{Request, header};
-use hyper_util::rt::TokioExecutor;
-use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 
-use super::EngineError;
 use super::filesync::{PACKETS_AHEAD, SentTree};
-use super::http::{Wire, empty, target};
 use crate::registry::credentials::Credentials;
 
 /// The ignore file that front ends ask the context for, before anything else.
@@ -42,60 +36,55 @@ pub(super) struct Served {
     pub(super) credentials: Credentials,
 }
 
-/// An open session.
+/// A session that a builder is offered.
 pub(super) struct BuildSession {
     id: String,
-    _server: AbortOnDropHandle<()>,
+    shared_key: String,
+    served: Served,
 }
 
 impl BuildSession {
-    /// Opens a session. Builds with the same `shared_key` reuse what the builder was sent before; it has to be
-    /// ASCII, since it travels in a header.
-    pub(super) async fn open(
-        wire: &Wire,
-        api: (u32, u32),
-        shared_key: &str,
-        served: Served,
-    ) -> Result<Self, EngineError> {
-        let id = random_id();
-        let request = Request::post(target(api, "/session", &[]))
-            .header(header::CONNECTION, "Upgrade")
-            .header(header::UPGRADE, "h2c")
-            .header("X-Docker-Expose-Session-Uuid", &id)
-            .header("X-Docker-Expose-Session-Name", "xtask")
-            .header("X-Docker-Expose-Session-Sharedkey", shared_key)
-            .header("X-Docker-Expose-Session-Grpc-Method", "/moby.filesync.v1.FileSync/DiffCopy")
-            .header("X-Docker-Expose-Session-Grpc-Method", "/moby.filesync.v1.Auth/Credentials")
-            .body(empty())
-            .map_err(|error| EngineError::Other(error.to_string()))?;
-        let answer = wire.call(request, "a build session").await?;
-        let upgraded = answer.upgrade().await.map_err(|error| EngineError::Unfit {
-            endpoint: wire.shown().to_owned(),
-            lacks: format!("offers no BuildKit session: {error}"),
-        })?;
-        let credentials = served.credentials.clone();
-        let routes = Routes::new(FileSyncServer::new(served))
-            .add_service(AuthServer::new(Registries { credentials }))
-            .add_service(HealthServer::new(Alive))
-            .prepare();
-        let server = tokio::spawn(async move {
-            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .serve_connection(upgraded, TowerToHyperService::new(routes));
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a build session ended");
-            }
-        });
-        Ok(Self { id, _server: AbortOnDropHandle::new(server) })
+    /// Builds with the same `shared_key` reuse what the builder was sent before; it has to be ASCII, since it travels in a
+    /// header.
+    pub(super) fn new(shared_key: String, served: Served) -> Self {
+        Self { id: random_id(), shared_key, served }
     }
 
-    /// What the build request names it by.
+    /// What a build names it by.
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What the builder has to know of it (buildkit, `session/manager.go`).
+    pub(super) fn metadata(&self) -> MetadataMap {
+        let mut metadata = MetadataMap::new();
+        let methods = ["/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.Auth/Credentials"];
+        let methods = methods.map(|method| ("x-docker-expose-session-grpc-method", method));
+        let about = [
+            ("x-docker-expose-session-uuid", self.id.as_str()),
+            ("x-docker-expose-session-name", "xtask"),
+            ("x-docker-expose-session-sharedkey", self.shared_key.as_str()),
+        ];
+        for (name, value) in about.into_iter().chain(methods) {
+            if let Ok(value) = MetadataValue::try_from(value) {
+                metadata.append(name, value);
+            }
+        }
+        metadata
+    }
+
+    /// Answers to what it asks.
+    pub(super) fn into_routes(self) -> Routes {
+        let credentials = self.served.credentials.clone();
+        Routes::new(FileSyncServer::new(self.served))
+            .add_service(AuthServer::new(Registries { credentials }))
+            .add_service(HealthServer::new(Alive))
+            .prepare()
     }
 }
 
 /// 128 random bits as hex; the standard library's hash seeds are its one source of randomness.
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     use std::hash::{BuildHasher, RandomState};
     let word = || RandomState::new().hash_one(std::time::Instant::now());
     format!("{:016x}{:016x}", word(), word())

@@ -1,0 +1,179 @@
+//! One connection to a BuildKit: its Control API (github.com/moby/buildkit, `api/services/control/control.proto`), and the
+//! session that it asks us things through.
+//!
+//! An engine has it behind `POST /grpc`, upgraded to h2c (moby, `api/server/router/grpc`). Dropping the connection ends
+//! everything that the builder does for it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    BytesMessage, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+};
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use http::{Request, Response, Uri, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncWrite, join};
+use tokio::sync::mpsc;
+use tokio_util::io::StreamReader;
+use tokio_util::sync::PollSender;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
+use tonic::codegen::Service;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+
+use super::session::BuildSession;
+use crate::engine::http::{WireError, empty, target};
+use crate::engine::{DockerEngine, EngineError};
+
+/// The largest message that is taken, as buildctl has it (buildkit, `util/grpcutil`: 16 MiB).
+const LARGEST_MESSAGE: usize = 16 << 20;
+/// Messages of the session that may wait for the network.
+const MESSAGES_AHEAD: usize = 16;
+/// Names nobody: gRPC wants an authority, and a socket has none.
+const ORIGIN: &str = "http://localhost";
+
+/// A connection.
+pub(super) struct Control {
+    client: ControlClient<Channel>,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl Control {
+    /// Opens one to an engine's own builder.
+    pub(super) async fn open(engine: &DockerEngine) -> Result<Self, EngineError> {
+        let request = Request::post(target(engine.api, "/grpc", &[]))
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "h2c")
+            .body(empty())
+            .map_err(|error| EngineError::Other(error.to_string()))?;
+        let answer = engine.wire.call(request, "its builder").await?;
+        let unfit = |error: WireError| EngineError::Unfit {
+            endpoint: engine.endpoint().to_owned(),
+            lacks: format!("offers no BuildKit: {error}"),
+        };
+        Self::over(answer.upgrade().await.map_err(unfit)?).await
+    }
+
+    /// Speaks on a connection that is open.
+    async fn over<S>(stream: S) -> Result<Self, EngineError>
+    where
+        S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    {
+        let mut http = Builder::new(TokioExecutor::new());
+        let (sender, connection) = http
+            .adaptive_window(true)
+            .handshake(stream)
+            .await
+            .map_err(|error| EngineError::Gone(error.to_string()))?;
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+            // What goes wrong here is told to whoever waits for an answer.
+            let _ = connection.await;
+        }));
+        let client = ControlClient::with_origin(Channel(sender), Uri::from_static(ORIGIN))
+            .max_decoding_message_size(LARGEST_MESSAGE);
+        Ok(Self { client, _connection: connection })
+    }
+
+    /// Lets the builder ask `session` things for as long as what is returned is kept. The builder sees to it that this comes
+    /// first: it waits for the session that a build names.
+    pub(super) fn serve(&self, session: BuildSession) -> AbortOnDropHandle<()> {
+        let mut client = self.client.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let (outgoing, messages) = mpsc::channel(MESSAGES_AHEAD);
+            let mut request = tonic::Request::new(ReceiverStream::new(messages));
+            *request.metadata_mut() = session.metadata();
+            let incoming = match client.session(request).await {
+                Ok(answer) => answer.into_inner(),
+                Err(status) => return tracing::debug!(%status, "a build session was refused"),
+            };
+            let incoming = incoming.map_ok(|message| Bytes::from(message.data)).map_err(io::Error::other);
+            let pipe = join(StreamReader::new(incoming), Messages(PollSender::new(outgoing)));
+            let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(pipe), TowerToHyperService::new(session.into_routes()));
+            if let Err(error) = served.await {
+                tracing::debug!(%error, "a build session ended");
+            }
+        }))
+    }
+
+    /// Builds; comes back when it is over.
+    pub(super) async fn solve(&self, request: SolveRequest) -> Result<SolveResponse, Status> {
+        Ok(self.client.clone().solve(request).await?.into_inner())
+    }
+
+    /// What a build tells, until it is over. It may be asked for before the build begins.
+    pub(super) fn status(&self, build: String) -> mpsc::Receiver<StatusResponse> {
+        let (tell, told) = mpsc::channel(MESSAGES_AHEAD);
+        let mut client = self.client.clone();
+        tokio::spawn(async move {
+            let request = StatusRequest { r#ref: build };
+            let messages = async {
+                let mut messages = client.status(request).await?.into_inner();
+                while let Some(message) = messages.message().await? {
+                    if tell.send(message).await.is_err() {
+                        break;
+                    }
+                }
+                Ok::<(), Status>(())
+            };
+            tokio::select! {
+                () = tell.closed() => {}
+                // The build itself says how it ended.
+                ended = messages => if let Err(status) = ended {
+                    tracing::debug!(%status, "a build tells nothing more");
+                },
+            }
+        });
+        told
+    }
+}
+
+/// gRPC over a connection of ours.
+#[derive(Clone)]
+struct Channel(SendRequest<tonic::body::Body>);
+
+impl Service<Request<tonic::body::Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+/// What we write to the session, as messages.
+struct Messages(PollSender<BytesMessage>);
+
+impl AsyncWrite for Messages {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let closed = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        ready!(self.0.poll_reserve(context)).map_err(closed)?;
+        self.0.send_item(BytesMessage { data: bytes.to_vec() }).map_err(closed)?;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.close();
+        Poll::Ready(Ok(()))
+    }
+}

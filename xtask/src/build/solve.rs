@@ -1,0 +1,451 @@
+//! One build: a [`BuildSpec`] as BuildKit's Dockerfile front end wants it.
+//!
+//! In: a spec. Out: the image's ID, or what failed and where. The Dockerfile and the files of the spec
+//! are all that the builder can see. It never pulls what the store has: no `pull` is asked for, so a base image
+//! of the exact name is used without any network.
+//!
+//! Dropping the future closes the connection, and the builder gives up.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    CacheOptions, CacheOptionsEntry, SolveRequest, SolveResponse, StatusResponse,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::BuildError;
+use super::control::Control;
+use super::filesync::SentTree;
+use super::session::{BuildSession, Served, random_id};
+use super::trace::{FailedVertex, Trace, exit_code, instruction};
+use crate::engine::classify::{classify, says_disk_full, without_stations};
+use crate::engine::stall::Watch;
+use crate::engine::{DockerEngine, EngineError, OnProgress};
+use crate::model::{BuildSpec, Digest, ImageId, InlineCache, Reference};
+
+/// A disk that is full ends an instruction soon: it is among so many last words.
+const LAST: usize = 10;
+
+/// How long the last words of a build may take to come after its end (as buildctl has it: buildkit, `client/solve.go`).
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// What the builder answers the image's ID by.
+const IMAGE_ID: &str = "containerimage.digest";
+
+/// The first API whose builder exports an inline cache on top of imported ones: that of Engine 23.0, with BuildKit 0.10.
+/// BuildKit before 0.9 (Engine 20.10 has 0.8) may recurse without end in it, and takes the engine down
+/// (moby/buildkit#1609, mended by moby/buildkit#2024).
+const EXPORTS_ON_IMPORTS: (u32, u32) = (1, 42);
+
+/// Builds, and returns the image's ID.
+pub(super) async fn build(
+    engine: &DockerEngine,
+    root: &Path,
+    spec: &BuildSpec,
+    progress: OnProgress<'_>,
+) -> Result<ImageId, BuildError> {
+    let mut image = None;
+    for pass in passes(engine.api, spec) {
+        image = build_once(engine, root, &pass, progress).await?;
+    }
+    image.ok_or_else(|| EngineError::Gone("the build ended without an image".to_owned()).into())
+}
+
+/// One build; none of its image if it only fills the builder's cache.
+async fn build_once(
+    engine: &DockerEngine,
+    root: &Path,
+    pass: &Pass<'_>,
+    progress: OnProgress<'_>,
+) -> Result<Option<ImageId>, BuildError> {
+    let spec = &*pass.spec;
+    let name = dockerfile_name(spec);
+    let context = Arc::new(SentTree::of_context(root.join(&spec.context), spec)?);
+    let served = Served {
+        dockerfile: Arc::new(SentTree::of_dockerfile(name, &spec.text)),
+        context: context.clone(),
+        credentials: engine.credentials.clone(),
+    };
+    let session = BuildSession::new(shared_key(root, spec), served);
+    let request = request(pass, name, session.id(), &engine.proxies);
+    let control = Control::open(engine).await?;
+    let _session = control.serve(session);
+
+    let mut trace = Trace::default();
+    let told = control.status(request.r#ref.clone());
+    let mut watch = Watch::new(engine.stall, None);
+    let solved = follow(control.solve(request), told, (&mut trace, &mut watch), progress).await;
+    trace.finish(progress);
+    match (solved?, context.trouble()) {
+        // The builder only says that its session went wrong.
+        (Err(_), Some(trouble)) => Err(trouble),
+        (Err(status), None) => Err(refused(spec, trace.failure(), &status)),
+        (Ok(answer), _) => image_id(&answer),
+    }
+}
+
+/// One request to the builder.
+struct Pass<'a> {
+    spec: Cow<'a, BuildSpec>,
+    yields: Yields,
+}
+
+/// What comes of a [`Pass`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Yields {
+    Image,
+    /// Nothing but what the builder remembers.
+    Cache,
+}
+
+/// A builder that must not import and export at once is first made to take over what it is offered; the second build
+/// then finds all of it in the builder's own cache.
+fn passes(api: (u32, u32), spec: &BuildSpec) -> Vec<Pass<'_>> {
+    let does_both = spec.inline_cache != InlineCache::No && !spec.cache_from.is_empty();
+    if !does_both || api >= EXPORTS_ON_IMPORTS {
+        return vec![Pass { spec: Cow::Borrowed(spec), yields: Yields::Image }];
+    }
+    let import = BuildSpec { inline_cache: InlineCache::No, ..spec.clone() };
+    let export = BuildSpec { cache_from: Vec::new(), ..spec.clone() };
+    let import = (!spec.no_cache).then_some(Pass { spec: Cow::Owned(import), yields: Yields::Cache });
+    import.into_iter().chain([Pass { spec: Cow::Owned(export), yields: Yields::Image }]).collect()
+}
+
+/// Hears of a build until it is over, and a little longer.
+///
+/// # Errors
+/// A registry that the builder waits for says nothing.
+async fn follow(
+    solve: impl Future<Output = Result<SolveResponse, Status>>,
+    mut told: mpsc::Receiver<StatusResponse>,
+    (trace, watch): (&mut Trace, &mut Watch),
+    progress: OnProgress<'_>,
+) -> Result<Result<SolveResponse, Status>, EngineError> {
+    tokio::pin!(solve);
+    let mut is_told = true;
+    let solved = loop {
+        let next = async {
+            tokio::select! {
+                message = told.recv(), if is_told => Ok(message),
+                solved = &mut solve => Err(solved),
+            }
+        };
+        match watch.over(next, progress).await? {
+            Ok(Some(message)) => take(message, trace, watch, progress),
+            Ok(None) => is_told = false,
+            Err(solved) => break solved,
+        }
+    };
+    let last_words = async {
+        while let Some(message) = told.recv().await {
+            take(message, trace, watch, progress);
+        }
+    };
+    // The build is none the worse without them.
+    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+    Ok(solved)
+}
+
+fn take(message: StatusResponse, trace: &mut Trace, watch: &mut Watch, progress: OnProgress<'_>) {
+    if trace.take(message, progress) {
+        watch.moved();
+    }
+    watch.from = trace.waits_for();
+}
+
+/// None of a build that only fills the cache.
+fn image_id(answer: &SolveResponse) -> Result<Option<ImageId>, BuildError> {
+    let parse = |id: &String| {
+        let odd = |_| EngineError::Other(format!("the builder calls the image `{id}`"));
+        id.parse().map_err(odd)
+    };
+    Ok(answer.exporter_response.get(IMAGE_ID).map(parse).transpose()?)
+}
+
+/// The Dockerfile's own name; the builder shows it.
+fn dockerfile_name(spec: &BuildSpec) -> &str {
+    spec.dockerfile.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("Dockerfile")
+}
+
+/// Builds of the same files share what the builder keeps of them. Another image's files would push these out,
+/// and two builds cannot use one copy at the same time, so the key is the image's own. Hashed, since a path
+/// need not be ASCII and is nobody else's business.
+fn shared_key(root: &Path, spec: &BuildSpec) -> String {
+    let mut hasher = Sha256::new();
+    let target = spec.target.as_deref().unwrap_or_default();
+    for part in [
+        root.as_os_str().as_encoded_bytes(),
+        spec.context.as_bytes(),
+        spec.dockerfile.as_bytes(),
+        target.as_bytes(),
+    ] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Digest::from_sha256(&hasher.finalize().into()).hex().to_owned()
+}
+
+fn request(
+    pass: &Pass<'_>,
+    dockerfile: &str,
+    session: &str,
+    proxies: &BTreeMap<String, String>,
+) -> SolveRequest {
+    let spec = &*pass.spec;
+    let (exporter, exporter_attrs) = exporter(pass);
+    let inline = CacheOptionsEntry { r#type: "inline".to_owned(), attrs: HashMap::new() };
+    let exports = (spec.inline_cache != InlineCache::No).then_some(inline).into_iter().collect();
+    let is_host = spec.network.as_deref() == Some("host");
+    SolveRequest {
+        r#ref: random_id(),
+        session: session.to_owned(),
+        frontend: "dockerfile.v0".to_owned(),
+        frontend_attrs: front_end_attrs(spec, dockerfile, proxies),
+        exporter_deprecated: exporter.to_owned(),
+        exporter_attrs_deprecated: exporter_attrs,
+        cache: Some(CacheOptions { exports, ..CacheOptions::default() }),
+        entitlements: is_host.then(|| "network.host".to_owned()).into_iter().collect(),
+        ..SolveRequest::default()
+    }
+}
+
+/// What the Dockerfile front end is told (buildkit, `frontend/dockerui/config.go`).
+fn front_end_attrs(
+    spec: &BuildSpec,
+    dockerfile: &str,
+    proxies: &BTreeMap<String, String>,
+) -> HashMap<String, String> {
+    let mut attrs: HashMap<String, String> =
+        [("filename", dockerfile.to_owned()), ("platform", spec.platform.to_string())]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+    attrs.extend(proxies.iter().chain(&spec.build_args).map(|(k, v)| (format!("build-arg:{k}"), v.clone())));
+    attrs.extend(spec.labels.iter().map(|(k, v)| (format!("label:{k}"), v.clone())));
+    let network = spec.network.clone().filter(|network| network != "default");
+    let cache = names(&spec.cache_from, Reference::familiar);
+    let more = [
+        ("target", spec.target.clone()),
+        ("no-cache", spec.no_cache.then(String::new)),
+        ("force-network-mode", network),
+        ("cache-from", Some(cache).filter(|cache| !cache.is_empty())),
+    ];
+    attrs.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    attrs
+}
+
+/// Where the result goes.
+fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
+    let spec = &*pass.spec;
+    let name = ("name".to_owned(), names(&spec.tags, ToString::to_string));
+    let name = Some(name).filter(|(_, names)| !names.is_empty());
+    match (pass.yields, spec.inline_cache) {
+        (Yields::Cache, _) => ("", HashMap::new()),
+        // The engine's own exporter, `moby`, always unpacks (moby, `builder-next/exporter/wrapper.go`).
+        (Yields::Image, InlineCache::Packed) => {
+            let packed = ("unpack".to_owned(), "false".to_owned());
+            ("image", name.into_iter().chain([packed]).collect())
+        }
+        (Yields::Image, _) => ("moby", name.into_iter().collect()),
+    }
+}
+
+fn names(references: &[Reference], name: impl Fn(&Reference) -> String) -> String {
+    references.iter().map(name).collect::<Vec<_>>().join(",")
+}
+
+/// What the end of a build means that the builder does not call a good one.
+fn refused(spec: &BuildSpec, failed: Option<FailedVertex>, status: &Status) -> BuildError {
+    // An error of ours below gRPC: the connection is gone.
+    match std::error::Error::source(status) {
+        Some(cause) => EngineError::Gone(crate::engine::http::chain(cause)).into(),
+        None => failure(spec, failed, status.message().to_owned()),
+    }
+}
+
+/// What the builder's last word means. An instruction that ran and failed is nobody's passing trouble,
+/// whatever its command line says.
+fn failure(spec: &BuildSpec, failed: Option<FailedVertex>, cause: String) -> BuildError {
+    let exit_code = exit_code(&cause);
+    let last_lines = failed.as_ref().map(|failed| failed.last_lines.clone()).unwrap_or_default();
+    if let Some(line) =
+        last_lines.iter().rev().take(LAST).find(|line| exit_code.is_some() && says_disk_full(line))
+    {
+        return EngineError::DiskFull(line.clone()).into();
+    }
+    if exit_code.is_none()
+        && let error @ (EngineError::Transient { .. } | EngineError::DiskFull(_)) =
+            classify(None, &cause, spec.image.as_str())
+    {
+        return error.into();
+    }
+    let vertex = failed.map(|failed| failed.vertex);
+    let cause = without_stations(&cause).to_owned();
+    BuildError::Failed {
+        instruction: vertex.as_deref().and_then(instruction).map(str::to_owned),
+        line: vertex.and_then(|vertex| dockerfile_line(spec, &vertex)),
+        exit_code,
+        cause,
+        last_lines,
+    }
+}
+
+/// The line of the instruction that the builder names.
+fn dockerfile_line(spec: &BuildSpec, vertex: &str) -> Option<u32> {
+    let (file, _) = dockerfile::parse(&spec.dockerfile, &spec.text);
+    dockerfile::line_of_vertex(&file, vertex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ContextFiles, ImageName, Platform};
+
+    fn spec() -> BuildSpec {
+        BuildSpec {
+            image: ImageName::new("api"),
+            tags: vec!["api:1".parse().expect("tag"), "r.example/api:1".parse().expect("tag")],
+            dockerfile: "src/api/Dockerfile".to_owned(),
+            text: "FROM scratch\n".to_owned(),
+            context: ".".to_owned(),
+            files: ContextFiles::default(),
+            target: Some("runtime".to_owned()),
+            platform: Platform::new("linux", "amd64", None),
+            build_args: [("V".to_owned(), "1".to_owned()), ("http_proxy".to_owned(), "mine".to_owned())]
+                .into(),
+            labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
+            network: None,
+            no_cache: true,
+            cache_from: vec!["api:0".parse().expect("tag")],
+            inline_cache: InlineCache::Yes,
+        }
+    }
+
+    #[test]
+    fn everything_that_decides_a_build_is_asked_for() {
+        let proxies = [("http_proxy".to_owned(), "p".to_owned()), ("NO_PROXY".to_owned(), "n".to_owned())];
+        let spec = spec();
+        let [pass] = &passes(EXPORTS_ON_IMPORTS, &spec)[..] else { panic!("one") };
+        let request = request(pass, "Dockerfile", "s", &proxies.into());
+        let sorted = |attrs: &HashMap<String, String>| {
+            let mut attrs: Vec<_> = attrs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            attrs.sort();
+            attrs
+        };
+        assert_eq!(
+            sorted(&request.frontend_attrs),
+            [
+                "build-arg:NO_PROXY=n",
+                "build-arg:V=1",
+                "build-arg:http_proxy=mine",
+                "cache-from=api:0",
+                "filename=Dockerfile",
+                "label:a=b & \"c\"",
+                "no-cache=",
+                "platform=linux/amd64",
+                "target=runtime",
+            ]
+        );
+        assert_eq!((request.frontend.as_str(), request.session.as_str()), ("dockerfile.v0", "s"));
+        assert_eq!(request.exporter_deprecated, "moby");
+        let named = ["name=docker.io/library/api:1,r.example/api:1"];
+        assert_eq!(sorted(&request.exporter_attrs_deprecated), named);
+        let exports = request.cache.unwrap_or_default().exports;
+        assert_eq!(exports.iter().map(|cache| cache.r#type.as_str()).collect::<Vec<_>>(), ["inline"]);
+        assert!(request.entitlements.is_empty());
+    }
+
+    #[test]
+    fn the_host_s_network_is_asked_for_and_granted() {
+        for (network, forced, entitlements) in [
+            (None, None, &[][..]),
+            (Some("default"), None, &[]),
+            (Some("none"), Some("none"), &[]),
+            (Some("host"), Some("host"), &["network.host"]),
+        ] {
+            let spec = BuildSpec { network: network.map(str::to_owned), ..spec() };
+            let [pass] = &passes(EXPORTS_ON_IMPORTS, &spec)[..] else { panic!("one") };
+            let request = request(pass, "Dockerfile", "s", &BTreeMap::new());
+            let asked = request.frontend_attrs.get("force-network-mode").map(String::as_str);
+            assert_eq!(asked, forced);
+            assert_eq!(request.entitlements, entitlements);
+        }
+    }
+
+    /// Engine 20.10 (API 1.41) ends itself when it does both in one build.
+    #[test]
+    fn an_old_builder_never_exports_a_cache_on_top_of_imported_ones() {
+        let reused = BuildSpec { no_cache: false, ..spec() };
+        let of = |api, spec: &BuildSpec| {
+            let passes = passes(api, spec);
+            let told = passes.iter().map(|pass| {
+                let request = request(pass, "Dockerfile", "s", &BTreeMap::new());
+                let imports = request.frontend_attrs.contains_key("cache-from");
+                let exports = !request.cache.unwrap_or_default().exports.is_empty();
+                (imports, exports, request.exporter_deprecated)
+            });
+            told.collect::<Vec<_>>()
+        };
+        let pass = |imports, exports, exporter: &str| (imports, exports, exporter.to_owned());
+        for old in [(1, 40), (1, 41)] {
+            assert_eq!(of(old, &reused), [pass(true, false, ""), pass(false, true, "moby")]);
+        }
+        assert_eq!(of((1, 42), &reused), [pass(true, true, "moby")]);
+        let packed = BuildSpec { inline_cache: InlineCache::Packed, ..reused.clone() };
+        assert_eq!(of((1, 42), &packed), [pass(true, true, "image")]);
+        let plain = BuildSpec { inline_cache: InlineCache::No, ..reused.clone() };
+        assert_eq!(of((1, 41), &plain), [pass(true, false, "moby")]);
+        let first = BuildSpec { cache_from: Vec::new(), ..reused };
+        assert_eq!(of((1, 41), &first), [pass(false, true, "moby")]);
+        assert_eq!(of((1, 41), &spec()), [pass(false, true, "moby")], "nothing is taken over with --force");
+    }
+
+    #[test]
+    fn the_shared_key_is_ascii_and_each_images_own() {
+        let (one, mut other) = (spec(), spec());
+        other.target = None;
+        let key = shared_key(Path::new("/tmp/项目"), &one);
+        assert!(key.is_ascii());
+        assert_eq!(key, shared_key(Path::new("/tmp/项目"), &one));
+        assert_ne!(key, shared_key(Path::new("/tmp/项目"), &other));
+        assert_ne!(key, shared_key(Path::new("/tmp"), &one));
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let failed = |lines: &[&str]| {
+            Some(FailedVertex {
+                vertex: "[runtime 2/3] RUN make".to_owned(),
+                last_lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+            })
+        };
+        let plain = failure(&spec(), failed(&["boom"]), "x: exit code: 2".to_owned());
+        assert_eq!(plain.to_string(), "`RUN make` exited with status 2");
+        let internal = FailedVertex {
+            vertex: "[internal] load metadata for docker.io/library/x:1".to_owned(),
+            last_lines: Vec::new(),
+        };
+        let baseless = failure(&spec(), Some(internal), "docker.io/library/x:1: not found".to_owned());
+        assert_eq!(baseless.to_string(), "docker.io/library/x:1: not found");
+        let full = failure(&spec(), failed(&["cp: No space left on device", "x"]), "exit code: 1".to_owned());
+        assert_eq!(full, EngineError::DiskFull("cp: No space left on device".to_owned()).into());
+        for words in [
+            "frontend grpc server closed unexpectedly",
+            "failed to prepare extraction snapshot \"extract-1 x\": parent snapshot y does not exist: not found",
+        ] {
+            let passing = failure(&spec(), None, words.to_owned());
+            assert!(matches!(passing, BuildError::Engine(EngineError::Transient { .. })), "{passing:?}");
+        }
+        let named = failure(
+            &spec(),
+            None,
+            "executor failed running [sh -c echo unexpected EOF; false]: exit code: 1".into(),
+        );
+        assert!(matches!(named, BuildError::Failed { exit_code: Some(1), .. }));
+    }
+}
