@@ -73,6 +73,10 @@ const TRANSIENT: &[&str] = &[
     "status code 503",
     "status code 504",
 ];
+/// How containerd begins to tell of a registry's answer: `unexpected status from GET request to URL: 503 Busy`
+/// (containerd, `core/remotes/docker/fetcher.go`).
+const ODD_STATUS: &str = "unexpected status from ";
+
 /// Texts of something that is not there.
 const ABSENT: &[&str] = &[
     "manifest unknown",
@@ -99,7 +103,7 @@ pub(crate) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
         EngineError::DiskFull(said())
     } else if says(TAKEN) {
         EngineError::PortTaken(said())
-    } else if says(THROTTLED) || status == Some(429) {
+    } else if says(THROTTLED) || status == Some(429) || odd_status(&text) == Some(429) {
         EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
     } else if says(READ_ONLY) {
         let why = "the registry is read-only: it answers 405 Method Not Allowed to a push";
@@ -108,7 +112,11 @@ pub(crate) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
         EngineError::RegistryUnreachable(plainly(&said()))
     } else if says(DENIED) || text.trim() == "denied" || matches!(status, Some(401 | 403)) {
         EngineError::Denied(said())
-    } else if says(TRANSIENT) || text.trim_end().ends_with(": eof") || matches!(status, Some(502..=504)) {
+    } else if says(TRANSIENT)
+        || text.trim_end().ends_with(": eof")
+        || matches!(status, Some(502..=504))
+        || matches!(odd_status(&text), Some(500 | 502..=504))
+    {
         EngineError::Transient { cause: said(), retry_after: retry_after(&text) }
     } else if says(ABSENT) || status == Some(404) {
         let told = text.contains("manifest") || text.contains("platform");
@@ -116,6 +124,12 @@ pub(crate) fn classify(status: Option<u16>, message: &str, about: &str) -> Engin
     } else {
         EngineError::Other(said())
     }
+}
+
+/// The registry's status, where containerd tells one.
+fn odd_status(text: &str) -> Option<u16> {
+    let (_, told) = text.split_once(ODD_STATUS)?;
+    told.split(": ").find_map(|part| part.split(' ').next()?.parse().ok())
 }
 
 /// What is wrong between an engine and a registry, in words for people where Go's are only for programmers.
@@ -282,6 +296,17 @@ mod tests {
                 "transient, wait",
             ),
             (Some(500), "received unexpected HTTP status: 503 Service Unavailable", "transient"),
+            (
+                None,
+                "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://r.example:5000/v2/a/manifests/sha256:0cd7: 503 Busy",
+                "transient",
+            ),
+            (
+                None,
+                "unexpected status from HEAD request to https://r.example/v2/a/manifests/1: 429 Slow",
+                "transient",
+            ),
+            (None, "unexpected status from POST request to https://r.example/v2/a/blobs: 418 No", "other"),
             (
                 Some(500),
                 "Get \"https://registry-1.docker.io/v2/\": net/http: TLS handshake timeout",

@@ -1,8 +1,7 @@
 //! Pure: a registry as the builder's cache, for engines that have none (`--cache-from`, `--cache-to`).
 //!
-//! `POST /build` of the Engine API imports caches (`cachefrom`) and exports one kind, the inline cache that an image
-//! carries of its own layers (`BUILDKIT_INLINE_CACHE`); `type=registry,mode=max` is buildx's own
-//! (docs.docker.com/build/cache/backends). So what is stored are the images that `keep.rs` keeps of the stages, under
+//! An engine's own builder exports one kind of cache, the inline one that an image carries of its own layers; it knows
+//! `type=registry,mode=max` only where images are kept in containerd (moby, `builder/builder-next/controller.go`). So what is stored are the images that `keep.rs` keeps of the stages, under
 //! stable names. In: the kept stages, the store, who may be asked. Out: names, and steps that push what is not there yet.
 
 use std::collections::{BTreeMap, BTreeSet};
