@@ -22,22 +22,7 @@ use super::settle::Settler;
 use super::tarball;
 use crate::host::inside::Folder;
 use crate::model::Digest;
-
-/// Where a bundle goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// One `.tar`.
-    File(PathBuf),
-    /// `FILE.tar.001`, … of at most so many bytes each, and `FILE.tar.sha256` for `sha256sum -c`.
-    Parts {
-        /// `FILE.tar`
-        file: PathBuf,
-        /// Bytes; at least 1 MiB.
-        size: u64,
-    },
-    /// A folder.
-    Folder(PathBuf),
-}
+use crate::model::bundle::Output;
 
 /// Bytes of a file that are brought to the disk while more are written.
 const SETTLED_AT_ONCE: u64 = 64 << 20;
@@ -45,29 +30,20 @@ const SETTLED_AT_ONCE: u64 = 64 << 20;
 /// The smallest part that makes sense.
 pub const SMALLEST_PART: u64 = 1 << 20;
 
-impl Output {
-    /// What `-o PATH` and `--part-size` mean: a path that ends in `.tar` is a file, any other a folder.
-    ///
-    /// # Errors
-    /// Parts of a folder, or parts that are too small.
-    pub fn of(path: &Path, part_size: Option<u64>) -> Result<Self, String> {
-        let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")) && !path.is_dir();
-        match (is_file, part_size) {
-            (true, None) => Ok(Self::File(path.to_owned())),
-            (true, Some(size)) if size < SMALLEST_PART => {
-                Err(format!("parts of {size} bytes are too small: at least {SMALLEST_PART} (1MiB)"))
-            }
-            (true, Some(size)) => Ok(Self::Parts { file: path.to_owned(), size }),
-            (false, None) => Ok(Self::Folder(path.to_owned())),
-            (false, Some(_)) => Err(format!("{} is a folder: only a .tar has parts", path.display())),
+/// What `-o PATH` and `--part-size` mean: a path that ends in `.tar` is a file, any other a folder.
+///
+/// # Errors
+/// Parts of a folder, or parts that are too small.
+pub fn output_at(path: &Path, part_size: Option<u64>) -> Result<Output, String> {
+    let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")) && !path.is_dir();
+    match (is_file, part_size) {
+        (true, None) => Ok(Output::File(path.to_owned())),
+        (true, Some(size)) if size < SMALLEST_PART => {
+            Err(format!("parts of {size} bytes are too small: at least {SMALLEST_PART} (1MiB)"))
         }
-    }
-
-    /// What [`super::open::Bundle::open`] takes to read it.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::File(path) | Self::Folder(path) | Self::Parts { file: path, .. } => path,
-        }
+        (true, Some(size)) => Ok(Output::Parts { file: path.to_owned(), size }),
+        (false, None) => Ok(Output::Folder(path.to_owned())),
+        (false, Some(_)) => Err(format!("{} is a folder: only a .tar has parts", path.display())),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::manifest::Role;
+use crate::model::bundle::{Role, Wanted};
 use crate::model::{
     AliasRules, ArtifactSpec, Image, ImageName, ImageSource, Observed, Originals, Platform, Reference,
     stand_in,
@@ -42,21 +42,6 @@ pub struct Closure {
     pub artifacts: Vec<(ArtifactSpec, Vec<String>)>,
     /// What will not work there although it goes along.
     pub warnings: Vec<String>,
-}
-
-/// An image that goes along.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The name that is used.
-    pub reference: Reference,
-    /// Its other names.
-    pub further_names: Vec<Reference>,
-    /// What for.
-    pub role: Role,
-    /// Who needs it, as `file:line`.
-    pub needed_by: Vec<String>,
-    /// What it runs on.
-    pub platform: Platform,
 }
 
 /// An image that has to go along and is not here.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::inventory::{self, Inventory};
-use super::manifest::{ArtifactRecord, FileRecord, Member, Proof, Requires, ServiceRecord};
+use super::manifest::{ArtifactRecord, FileRecord, Member, Proof, Requires};
 use crate::model::Digest;
+use crate::model::bundle::ServiceRecord;
 
 const THERE: &str = "has to be there already";
 

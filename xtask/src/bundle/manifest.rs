@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::model::bundle::{Role, ServiceRecord};
 use crate::model::{Digest, Identity, ImageName, Platform, Reference};
 
 /// The version of the manifest that this program writes, and the newest that it reads.
@@ -129,49 +130,6 @@ impl Member {
     pub fn names(&self) -> impl Iterator<Item = &Reference> {
         std::iter::once(&self.reference).chain(&self.further_names)
     }
-}
-
-/// What an image is in a bundle for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// An image of the tree.
-    Image,
-    /// An intermediate stage of one, as a cache for its rebuild.
-    Stage,
-    /// An external image that a Dockerfile builds on or copies from.
-    Base,
-    /// An external image of a `dependency.conf`.
-    Companion,
-    /// What a `# syntax=` line names.
-    Frontend,
-    /// An image of others that a compose file starts.
-    Compose,
-}
-
-impl Role {
-    /// As people read it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Stage => "stage",
-            Self::Base => "base",
-            Self::Companion => "companion",
-            Self::Frontend => "frontend",
-            Self::Compose => "compose",
-        }
-    }
-}
-
-/// What a rebuild of one image compares with. It grows with what `rebuild` wants to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceRecord {
-    /// Which image of the tree.
-    pub name: ImageName,
-    /// Its reference.
-    pub reference: Reference,
-    /// Its Dockerfile, relative to the root.
-    pub dockerfile: String,
 }
 
 /// A download that a base image is made of.

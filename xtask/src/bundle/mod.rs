@@ -30,6 +30,7 @@ mod originals;
 mod packed;
 mod parts;
 mod piped;
+pub mod plan;
 pub mod proven;
 mod receiver;
 mod saved;

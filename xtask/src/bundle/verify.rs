@@ -4,7 +4,7 @@
 //! look costs more than all the rest, so `verify` looks at every layer, and `load` at those that the engine is going
 //! to get. In: [`Contents`]. Out: [`Verified`], which alone can be loaded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -15,24 +15,7 @@ use super::finding::{BundleError, Finding};
 use super::layout::EntryName;
 use super::packed::unpacked;
 use crate::model::Digest;
-
-/// Of which layers it is proven what they unpack to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unpack {
-    /// Of all.
-    All,
-    /// Of these blobs.
-    Only(BTreeSet<Digest>),
-}
-
-impl Unpack {
-    fn includes(&self, blob: &LargeBlob) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(blobs) => blobs.contains(&blob.descriptor.digest),
-        }
-    }
-}
+use crate::model::bundle::Unpack;
 
 /// A bundle of which every blob has been read and found to be what the manifest says.
 #[derive(Clone, Debug)]
@@ -107,7 +90,7 @@ fn check(
     let read_error = |error: io::Error| format!("it cannot be read: {error}");
     let file = contents.bundle().read(&name).map_err(read_error)?;
     let mut hashed = Hashed { inner: file, hash: Sha256::new(), moved };
-    let diff_id = blob.diff_id.as_ref().filter(|_| unpack.includes(blob));
+    let diff_id = blob.diff_id.as_ref().filter(|_| unpack.includes(&blob.descriptor.digest));
     let unpacked = diff_id.map(|_| unpacked(&blob.descriptor, &mut hashed).and_then(unpack_all));
     // Whatever the decompressor has left, and all of it where nothing is unpacked.
     let mut buffer = vec![0; CHUNK];

@@ -1,14 +1,17 @@
 //! `bundle verify|inspect|diff|inventory|load`: what bundles hold, whether they are whole, and into the engine with it.
 
+mod carrier;
 mod create;
 mod load;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::activity::{Activity, Recorded, Work, file_name};
+pub(super) use self::carrier::Carrier;
+pub(super) use self::create::Bundling;
 use super::args::{BundleCommand, Format};
 use super::interruptible;
+use super::run::{OnInterrupt, Recorded, Run};
 use super::session::{Session, Typed};
 use crate::artifact;
 use crate::bundle::contents::Contents;
@@ -16,9 +19,11 @@ use crate::bundle::diff::BundleDiff;
 use crate::bundle::inspect::{Inspection, counted};
 use crate::bundle::inventory;
 use crate::bundle::open::Bundle;
-use crate::bundle::verify::{self, Unpack, Verified};
+use crate::bundle::plan;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Digest, Outcome, Phase};
+use crate::model::Digest;
+use crate::model::bundle::Unpack;
+use crate::plan::Request;
 use crate::report::text::size;
 use crate::settings::Layer;
 
@@ -26,11 +31,11 @@ use crate::settings::Layer;
 pub(super) async fn run(typed: &Typed<'_>, command: BundleCommand) -> Result<ExitCode, Error> {
     let open = || Session::open(typed, Layer::default(), &[]);
     match command {
-        // These two tell what they did, also when they are stopped.
+        // These tell what they did, also when they are stopped.
         BundleCommand::Create(args) => create::create(typed, *args).await,
-        BundleCommand::Load { file, dry_run: false } => load::load(&open()?, file).await,
+        BundleCommand::Load { file, dry_run: false } => load::load_bundle(&open()?, file).await,
         BundleCommand::Load { file, dry_run: true } => interruptible(load::show(&open()?, file)).await,
-        BundleCommand::Verify { file } => interruptible(verify(&open()?, &file)).await,
+        BundleCommand::Verify { file } => verify(&open()?, file).await,
         BundleCommand::Inspect { file, format } => interruptible(show(file, format)).await,
         BundleCommand::Diff { old, new, format } => interruptible(compare(old, new, format)).await,
         BundleCommand::Inventory { output } => interruptible(take_inventory(&open()?, output)).await,
@@ -65,31 +70,16 @@ async fn take_inventory(session: &Session, output: Option<PathBuf>) -> Result<Ex
 }
 
 /// `bundle verify`
-async fn verify(session: &Session, file: &Path) -> Result<ExitCode, Error> {
-    let contents = read(file.to_owned()).await?;
-    let (blobs, bytes) = (Inspection::of(&contents).blobs, contents.bundle().size());
-    let mut activity = Activity::start(session, Recorded::No, None, &[Phase::Verify]);
-    let proven = prove(&mut activity.work, contents, Unpack::All).await;
-    activity.finish(proven).await?;
-    let blobs = counted(blobs, "blob");
-    super::print(&format!("{} is whole: {blobs}, {}", file.display(), size(bytes)));
-    Ok(ExitCode::Good)
-}
-
-/// Reads every blob, shown as the phase that it is.
-pub(super) async fn prove(
-    activity: &mut Work,
-    contents: Contents,
-    unpack: Unpack,
-) -> Result<Verified, Error> {
-    let name = file_name(contents.bundle().path());
-    activity.begin_phase(Phase::Verify, 1);
-    let step = activity.begin(Phase::Verify, &name, "a bundle is believed when every blob of it is right");
-    let moved = activity.meter(&step, verify::total(&contents));
-    let verified = blocking(move || verify::verify(contents, &unpack, &moved)).await?;
-    activity.end(step, Outcome::Done, String::new());
-    activity.end_phase(Phase::Verify, format!("{name} is whole"));
-    Ok(verified)
+async fn verify(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
+    let contents = interruptible(read(file.clone())).await?;
+    let (bundle, blobs) = (contents.bundle(), counted(Inspection::of(&contents).blobs, "blob"));
+    let (plan, request) = (plan::verify(bundle.path(), Unpack::All), Request::of(&[]));
+    let how = (Recorded::No, OnInterrupt::Drop);
+    let ended = Run::start_plan(session, &request, &plan, None, how).go_as_planned(plan).await;
+    if let Ok(ExitCode::Good) = ended.code {
+        super::print(&format!("{} is whole: {blobs}, {}", file.display(), size(bundle.size())));
+    }
+    ended.code
 }
 
 /// What a bundle says that it holds.

@@ -15,7 +15,7 @@ use super::args::{self, Format};
 use super::interrupt;
 use super::pipeline;
 use super::run::Run;
-use super::session::{Session, Typed};
+use super::session::{Changes, Session, Typed};
 use super::world::World;
 use crate::base_images::trial;
 use crate::bundle::BLOBS;
@@ -35,17 +35,12 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode
     let may_ask =
         args.format == Format::Human && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let may_remove = !args.dry_run && (args.yes || may_ask);
-    // What is shown has to be true still when it is removed.
-    let _lock = if may_remove { session.lock().await? } else { None };
-    let looked = async {
+    let looking = async {
         let world = session.look().await?;
         let listing = look(&session, &world, &args).await?;
-        Ok::<_, Error>((world, listing))
+        Ok((world, listing))
     };
-    let Some(looked) = interrupt::or_interrupted(looked).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (world, listing) = looked?;
+    let (_lock, (world, listing)) = session.prepare(Changes::unless(!may_remove), looking).await?;
     if args.format == Format::Human {
         session.tell_warnings();
         if args.wants_images() || args.wants_left() {
@@ -72,24 +67,19 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode
         }
         return Ok(ExitCode::Good);
     }
-    let code = remove(&session, &world, &listing.plan()).await?;
+    let code = remove(&session, &world, listing.plan()).await?;
     if args.format == Format::Json {
         super::print(&listing.json(true));
     }
     Ok(code)
 }
 
-async fn remove(session: &Session, world: &World, plan: &Plan) -> Result<ExitCode, Error> {
-    let request = Request::of(&[]);
+async fn remove(session: &Session, world: &World, plan: Plan) -> Result<ExitCode, Error> {
+    let request = Request { prepared: plan, ..Request::of(&[Phase::CleanUp]) };
     let planned = pipeline::make_plan(session, world, &world.observed, &request, &BTreeSet::new(), None);
     let mut run = Run::start(session, &request, world, &planned);
-    run.expect_further(1);
     let result = run.phases(world, planned).await;
-    if result.is_ok() {
-        let cancel = run.cancel().clone();
-        run.also(&[Phase::CleanUp], plan, &cancel).await;
-    }
-    run.finish(None, result).await
+    run.finish(None, result).await.code
 }
 
 /// Whether the person at the terminal agrees. What is no answer means no.

@@ -14,8 +14,7 @@ use crate::settings::env::Env;
 
 /// `report`: the page of a run, made now if it is not there yet.
 pub(super) async fn run(typed: &Typed<'_>, args: &Report) -> Result<ExitCode, Error> {
-    let env = Env::from_process();
-    let root = standpoint(typed, &env)?.root;
+    let root = standpoint(typed)?.root;
     let (runs, id) = find(&root, &args.run)?;
     let make = {
         let (runs, id) = (runs.clone(), id.clone());
@@ -33,7 +32,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: &Report) -> Result<ExitCode, Er
     })?;
     super::print(&page.to_string_lossy());
     if args.open {
-        open(&page, &env).await;
+        open(&page, typed.env).await;
     }
     Ok(ExitCode::Good)
 }

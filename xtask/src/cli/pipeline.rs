@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::run::{self, Run};
-use super::session::Session;
-pub(super) use super::shown::{document, foreseeing, hidden, plan_text};
+use super::session::{Changes, Session};
+pub(super) use super::shown::{document, foreseeing, hidden, plan_text, steps_text};
 use super::world::World;
-use super::{interrupt, locked, moved, secret_args, sinks};
-use crate::cli::error::{Error, ErrorKind, ExitCode};
+use super::{locked, moved, secret_args, sinks};
+use crate::cli::error::{Error, ExitCode};
 use crate::execute;
 use crate::execute::scheduler::is_success;
 use crate::model::{Digest, ImageName, ImageState, NetworkVerdict, Observed, Phase, Plan, StepKind};
@@ -157,12 +157,8 @@ pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode
 }
 
 async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, Error> {
-    let changes_things = !request.dry_run && !request.check;
-    let _lock = if changes_things { session.lock().await? } else { None };
-    let Some(looked) = interrupt::or_interrupted(look(session, request)).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (world, planned) = looked?;
+    let changes = Changes::unless(request.dry_run || request.check);
+    let (_lock, (world, planned)) = session.prepare(changes, look(session, request)).await?;
     if request.dry_run {
         session.tell_warnings();
         super::print(&plan_text(session, &world, &planned, request));
@@ -185,7 +181,7 @@ async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, E
     {
         engine.fit_to_build()?;
     }
-    Run::start(session, request, &world, &planned).go(&world, planned).await
+    Run::start(session, request, &world, &planned).go(&world, planned).await.code
 }
 
 /// What forbids all of a plan.

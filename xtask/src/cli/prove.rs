@@ -10,8 +10,8 @@ use super::session::Session;
 use super::world::World;
 use crate::bundle::manifest::{Proof, ProvenImage};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::AnyEngine;
 use crate::engine::provision::{Announce, DisposableEngine, EngineReach, EngineSettings};
+use crate::engine::{self, AnyEngine, Surroundings};
 use crate::execute::run::RunReport;
 use crate::host::inside::Folder;
 use crate::model::{
@@ -36,7 +36,15 @@ pub(super) async fn closed_engine(
     let folder = tree.map_err(|error| Error::of(ErrorKind::File, &error))?.path().to_owned();
     let settings = EngineSettings { reach: EngineReach::Nothing, ..EngineSettings::default() };
     let engine = DisposableEngine::start(&folder, &settings, announce).await?;
-    let connected = session.elsewhere(&session.config.root, engine.endpoint()).connect().await?;
+    let surroundings = Surroundings {
+        docker_host: Some(engine.endpoint()),
+        context: None,
+        tls: false,
+        tls_verify: false,
+        cert_path: None,
+        ..session.surroundings()
+    };
+    let connected = engine::connect(&surroundings).await?;
     Ok((engine, connected))
 }
 
@@ -44,7 +52,7 @@ pub(super) async fn closed_engine(
 pub(super) async fn prove(
     session: &Session,
     world: &World,
-    endpoint: String,
+    engine: AnyEngine,
     selected: &BTreeSet<ImageName>,
 ) -> Result<Proof, Error> {
     let unexpected = |error: &dyn std::error::Error| Error::of(ErrorKind::Unexpected, error);
@@ -59,7 +67,7 @@ pub(super) async fn prove(
         append_line(copy.path(), &file).map_err(|error| unexpected(&error))?;
         changed.insert(image.name.clone(), file);
     }
-    let mut there = session.elsewhere(copy.path(), endpoint);
+    let mut there = session.elsewhere(copy.path(), engine);
     if there.display.mode == Mode::Tty {
         // The command that asks for a proof draws; two would draw over each other.
         there.display.mode = Mode::Quiet;
@@ -69,19 +77,15 @@ pub(super) async fn prove(
         only: selected.iter().map(ToString::to_string).collect(),
         ..Request::of(&[Phase::Alias, Phase::Render, Phase::Build])
     };
-    let looked = there.look().await?;
+    let (looked, planned) = pipeline::look_at_all(&there, &request).await?;
     looked.engine.clone()?;
-    let planned = pipeline::plan(&there, &looked, &request).await?;
-    let trouble = looked.tree.trouble(&request, &planned.selected, &looked.render);
-    let mut run = Run::start(&there, &request, &looked, &planned);
-    let result = run.phases(&looked, planned).await;
-    let failures = failures(&there, run.report());
-    let code = run.finish(trouble, result).await?;
-    if code == ExitCode::Interrupted {
+    let ended = Run::start(&there, &request, &looked, &planned).go(&looked, planned).await;
+    if ended.code? == ExitCode::Interrupted {
         return Err(Error::told(ErrorKind::Interrupted));
     }
-    let after = there.look().await?;
-    let now = pipeline::plan(&there, &after, &Request { phases: vec![Phase::Build], ..request }).await?;
+    let failures = failures(&there, &ended.report);
+    let request = Request { phases: vec![Phase::Build], ..request };
+    let (after, now) = pipeline::look_at_all(&there, &request).await?;
     let images = now
         .assessments
         .iter()

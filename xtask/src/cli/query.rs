@@ -167,7 +167,7 @@ async fn image_meant(typed: &Typed<'_>, word: &str) -> Result<String, Error> {
 
 /// `history`
 pub(super) async fn history(typed: &Typed<'_>, args: &args::History) -> Result<ExitCode, Error> {
-    let root = standpoint(typed, &Env::from_process())?.root;
+    let root = standpoint(typed)?.root;
     let image = match args.name.as_ref().or(args.image.as_ref()) {
         Some(word) => Some(image_meant(typed, word).await?),
         None => None,

@@ -4,20 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::args::{self, Format};
-use super::interrupt::or_interrupted;
 use super::pipeline;
 use super::prove;
 use super::run::Run;
-use super::session::{Session, Typed};
+use super::session::{Changes, Session, Typed};
 use super::world::World;
 use crate::bundle::closure::{ClosureInput, closure};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::compose::Compose;
+use crate::engine::compose::{self, ComposeError};
 use crate::engine::{AnyEngine, Store as _};
-use crate::model::{Outcome, Phase};
+use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepId, StepKind};
 use crate::plan::rebuild::outlook::{Action, Outlook, outlook};
 use crate::plan::{Planned, Request, facts};
-use crate::read::compose::{self, ComposeProject, ComposeService};
+use crate::read::compose::{self as files, ComposeProject, ComposeService};
 use crate::settings::{Config, ConfigError, Layer};
 
 /// The phases: nothing is pulled, and stages are kept again, for the next change.
@@ -38,17 +37,15 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
         &args.naming.build_arg,
         args.reporting.clone(),
     )?;
-    let request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&PHASES) };
-    let _lock = if args.dry_run { None } else { session.lock().await? };
-    let looked = async {
-        let world = session.look().await?;
-        let planned = pipeline::plan(&session, &world, &request).await?;
-        Ok::<_, Error>((world, planned))
-    };
-    let Some(looked) = or_interrupted(looked).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (world, planned) = looked?;
+    let phases: Vec<Phase> = [(args.down, Phase::Stop)]
+        .into_iter()
+        .chain(PHASES.map(|phase| (true, phase)))
+        .chain([(args.up, Phase::Start)])
+        .filter_map(|(is_wanted, phase)| is_wanted.then_some(phase))
+        .collect();
+    let mut request = Request { only: args.services.clone(), dry_run: args.dry_run, ..Request::of(&phases) };
+    let looking = pipeline::look_at_all(&session, &request);
+    let (_lock, (world, mut planned)) = session.prepare(Changes::unless(args.dry_run), looking).await?;
     let engine = world.engine.clone()?;
     engine.fit_to_build()?;
     pipeline::refuse(&session, &world, &planned, &request)?;
@@ -63,109 +60,60 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
         return prove_here(&session, &world, &engine, &planned).await;
     }
     refused?;
-    let wants_compose = args.down || args.up;
-    let projects = if wants_compose { compose_projects(&session)? } else { Vec::new() };
-    if wants_compose && projects.is_empty() {
+    if args.down || args.up {
+        let served = serve(&session, &world, &planned, &engine, &args)?;
+        planned.plan.extend(served.clone());
+        request.prepared = served;
+    }
+    if args.dry_run {
+        if args.format == Format::Human {
+            super::print(&pipeline::steps_text(&session, &planned.plan));
+        }
+        return Ok(ExitCode::Good);
+    }
+    if args.down || args.up {
+        compose::installed(&engine.variables()).await.ok_or(ComposeError::Missing)?;
+    }
+    let ended = Run::start(&session, &request, &world, &planned).go(&world, planned).await;
+    ended.report.answers.iter().for_each(|well| super::say(&format!("up: {well}")));
+    ended.code
+}
+
+/// What stops and starts the services of each project, one project after the other.
+fn serve(
+    session: &Session,
+    world: &World,
+    planned: &Planned,
+    engine: &AnyEngine,
+    args: &args::Rebuild,
+) -> Result<Plan, Error> {
+    let projects = compose_projects(session)?;
+    if projects.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "there is no compose file to stop or start")
             .hint("`compose` in .config/xtask.toml says where it is"));
     }
-    if args.dry_run {
-        return Ok(ExitCode::Good);
-    }
-    let compose = find_compose(&session, &engine, &projects).await?;
-    let services = services_of(&world, &planned, &projects, !args.services.is_empty());
-    let mut run = Run::start(&session, &request, &world, &planned);
-    run.expect_further(usize::from(args.down) + usize::from(args.up));
-    let trouble = world.tree.trouble(&request, &planned.selected, &world.render);
-    let served = Served { projects: &projects, compose: &compose, services: &services };
-    let work = async {
+    let services = services_of(world, planned, &projects, !args.services.is_empty());
+    let calls = projects.iter().zip(services).map(|(project, services)| {
+        let (files, tag) = (project.named.clone(), session.config.tag.clone());
+        (project.name(), ComposeCall { files, services, tag, variables: engine.variables() })
+    });
+    let (mut plan, wait) = (Plan::default(), Duration::from_secs(args.wait));
+    let mut add = |phase, subject: &str, kind| {
+        let before: Option<&Step> = plan.steps.iter().rev().find(|step| step.phase == phase);
+        let needs = before.map(|step| step.id.clone()).into_iter().collect();
+        let id = StepId::new(phase, subject);
+        let (subject, after, why) = (subject.to_owned(), Vec::new(), Reason::Asked);
+        plan.steps.push(Step { id, phase, subject, kind, needs, after, why });
+    };
+    for (name, call) in calls {
         if args.down {
-            served.stop(&mut run).await?;
+            add(Phase::Stop, name, StepKind::ComposeDown(call.clone()));
         }
-        run.phases(&world, planned).await?;
-        if args.up && run.is_servable() {
-            return served.start(&mut run, &engine, Duration::from_secs(args.wait)).await;
+        if args.up {
+            add(Phase::Start, name, StepKind::ComposeUp { call, wait });
         }
-        Ok(Vec::new())
-    };
-    let (result, up) = match work.await {
-        Ok(up) => (Ok(()), up),
-        Err(error) => (Err(error), Vec::new()),
-    };
-    let code = run.finish(trouble, result).await?;
-    for well in up {
-        super::say(&format!("up: {}", well.join(", ")));
     }
-    Ok(code)
-}
-
-/// What compose files start, as phases of a run.
-struct Served<'a> {
-    projects: &'a [ComposeProject],
-    compose: &'a [Compose],
-    /// The services of each project.
-    services: &'a [Vec<String>],
-}
-
-impl Served<'_> {
-    fn each(&self) -> impl Iterator<Item = (&str, &Compose, &[String])> {
-        let names = self.projects.iter().map(ComposeProject::name);
-        names
-            .zip(self.compose)
-            .zip(self.services)
-            .map(|((name, compose), services)| (name, compose, &services[..]))
-    }
-
-    async fn stop(&self, run: &mut Run<'_>) -> Result<(), Error> {
-        let cancel = run.cancel().clone();
-        let mut work = run.work(&[Phase::Stop]);
-        work.begin_phase(Phase::Stop, self.projects.len());
-        let mut result = Ok(());
-        for (path, compose, services) in self.each() {
-            let step = work.begin(Phase::Stop, path, "asked for");
-            match cancel.run_until_cancelled(compose.down(services)).await {
-                Some(Ok(())) => work.end(step, Outcome::Done, services.join(", ")),
-                Some(Err(error)) => result = Err(error.into()),
-                None => work.end(step, Outcome::Cancelled, String::new()),
-            }
-            if cancel.is_cancelled() || result.is_err() {
-                break;
-            }
-        }
-        work.end_phase(Phase::Stop, Phase::Stop.sentence(&work.stats()));
-        run.add(work);
-        result
-    }
-
-    /// Which services came up, of each project.
-    async fn start(
-        &self,
-        run: &mut Run<'_>,
-        engine: &AnyEngine,
-        wait: Duration,
-    ) -> Result<Vec<Vec<String>>, Error> {
-        let cancel = run.cancel().clone();
-        let mut work = run.work(&[Phase::Start]);
-        work.begin_phase(Phase::Start, self.projects.len());
-        let (mut result, mut up) = (Ok(()), Vec::new());
-        for (path, compose, services) in self.each() {
-            let step = work.begin(Phase::Start, path, "asked for");
-            match cancel.run_until_cancelled(compose.up(engine, services, wait)).await {
-                Some(Ok(well)) => {
-                    work.end(step, Outcome::Done, well.join(", "));
-                    up.push(well);
-                }
-                Some(Err(error)) => result = Err(error.into()),
-                None => work.end(step, Outcome::Cancelled, String::new()),
-            }
-            if cancel.is_cancelled() || result.is_err() {
-                break;
-            }
-        }
-        work.end_phase(Phase::Start, Phase::Start.sentence(&work.stats()));
-        run.add(work);
-        result.map(|()| up)
-    }
+    Ok(plan)
 }
 
 /// `--prove`: from the images that are here.
@@ -191,11 +139,11 @@ async fn prove_here(
     let proving = async {
         let (disposable, closed) = prove::closed_engine(session, &|message| super::say(&message)).await?;
         closed.load(engine.save(&here).await?).await?;
-        let proof = prove::prove(session, world, disposable.endpoint(), &planned.selected).await;
+        let proof = prove::prove(session, world, closed, &planned.selected).await;
         disposable.stop(&|_| {}).await?;
         proof
     };
-    let proof = or_interrupted(proving).await.unwrap_or_else(|| Err(Error::told(ErrorKind::Interrupted)))?;
+    let proof = super::interruptible(proving).await?;
     prove::judge(&proof)?;
     super::print(&format!("{} images were rebuilt without a network ({})", proof.images.len(), proof.engine));
     Ok(ExitCode::Good)
@@ -272,7 +220,7 @@ pub(super) fn compose_projects(session: &Session) -> Result<Vec<ComposeProject>,
     let root = &session.config.root;
     let read = |paths: Vec<String>| {
         let variable = |name: &str| compose_variable(session, name);
-        let project = compose::read(root, &paths, &variable).map_err(ConfigError::Invalid)?;
+        let project = files::read(root, &paths, &variable).map_err(ConfigError::Invalid)?;
         for warning in &project.warnings {
             super::say(&session.secrets.redact(&warning.to_string()));
         }
@@ -288,7 +236,7 @@ pub(super) fn compose_paths(session: &Session) -> Vec<Vec<String>> {
     if !compose.is_empty() {
         return compose.iter().map(|path| vec![path.clone()]).collect();
     }
-    let found = compose::found(root, &|name| compose_variable(session, name));
+    let found = files::found(root, &|name| compose_variable(session, name));
     if found.is_empty() { Vec::new() } else { vec![found] }
 }
 
@@ -300,19 +248,6 @@ fn compose_variable(session: &Session, name: &str) -> Option<String> {
     }
     let of_file = || dotenv.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     session.env.get(name).map(str::to_owned).or_else(of_file)
-}
-
-async fn find_compose(
-    session: &Session,
-    engine: &AnyEngine,
-    projects: &[ComposeProject],
-) -> Result<Vec<Compose>, Error> {
-    let (root, tag) = (&session.config.root, &session.config.tag);
-    let mut all = Vec::new();
-    for project in projects {
-        all.push(Compose::find(root, &project.named, engine.variables(), tag).await?);
-    }
-    Ok(all)
 }
 
 /// The services of each project that run what is selected; an empty list is all of them.

@@ -5,15 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
+use super::bundle::Bundling;
 use super::caches::Caches;
 use super::foreign::{self, Asked};
 use super::pipeline::make_plan;
+use super::run::{failures, pulls};
 use super::session::Session;
 use super::world::World;
-use crate::cli::error::Error;
+use crate::cli::error::worst::Failures;
+use crate::cli::error::{Error, ExitCode};
 use crate::engine::{AnyEngine, patiently};
 use crate::events::{self, Clock as _, Emitter, SystemClock};
+use crate::execute::Onward;
 use crate::execute::run::{self, RunReport};
 use crate::execute::scheduler::is_success;
 use crate::host::HostCommand;
@@ -33,6 +38,10 @@ pub(super) struct Replanner<'a> {
     pub network: Option<&'a NetworkVerdict>,
     pub engine: Option<&'a AnyEngine>,
     pub emitter: &'a Emitter,
+    /// Ctrl-C.
+    pub cancel: &'a CancellationToken,
+    /// What goes into the bundle that is written, where one is.
+    pub bundling: Option<&'a Bundling>,
     /// The run's id and clock, for the labels of what is built.
     pub run: (&'a str, SystemClock),
     /// The tree as it was when the run began.
@@ -51,7 +60,7 @@ pub(super) struct Replanner<'a> {
 impl run::Replan for Replanner<'_> {
     type Error = Error;
 
-    async fn before(&mut self, stage: &Stage, plan: &mut Plan, report: &RunReport) -> Result<(), Error> {
+    async fn before(&mut self, stage: &Stage, plan: &mut Plan, report: &RunReport) -> Result<Onward, Error> {
         if stage.phase == Phase::Render {
             self.remember_rendered();
         }
@@ -60,13 +69,16 @@ impl run::Replan for Replanner<'_> {
             Some(Replan::Builds) => self.plan_builds(plan).await?,
             Some(Replan::Keeps) => self.plan_keeps(plan).await?,
             Some(Replan::WhatWasBuilt) => self.plan_verify(plan, report),
+            Some(Replan::Save) => return self.plan_save(plan, report).await,
+            // A stage that could not be kept is for the next rebuild only.
+            Some(Replan::Start) => return Ok(self.if_well(&failures(report).but_of(Phase::Keep))),
             None => {}
         }
         if matches!(stage.phase, Phase::Build | Phase::Keep) {
             let around = Surroundings::of(&self.session.config, self.network);
             self.caches.withdraw_absent(self.session, around, self.emitter, plan).await;
         }
-        Ok(())
+        Ok(Onward::Yes)
     }
 
     async fn after(
@@ -177,6 +189,24 @@ impl Replanner<'_> {
             let build = StepId::new(Phase::Build, &step.subject);
             step.phase != Phase::Verify || report.outcomes.get(&build).is_none_or(|o| is_success(*o))
         });
+    }
+
+    /// What was pulled and built is looked at once more: nothing is written of what was only planned, and nothing at all
+    /// when something went wrong.
+    async fn plan_save(&mut self, plan: &mut Plan, report: &RunReport) -> Result<Onward, Error> {
+        let Some(bundling) = self.bundling.filter(|_| self.if_well(&failures(report)) == Onward::Yes) else {
+            return Ok(Onward::No);
+        };
+        let planning = bundling.plan_again(self.session, self.request);
+        let Some(save) = self.cancel.run_until_cancelled(planning).await else { return Ok(Onward::No) };
+        plan.steps.retain(|step| step.phase != Phase::Save);
+        plan.extend(save?);
+        Ok(Onward::Yes)
+    }
+
+    fn if_well(&self, failed: &Failures) -> Onward {
+        let is_well = failed.code(pulls(self.session, self.request)) == ExitCode::Good;
+        if is_well && !self.cancel.is_cancelled() { Onward::Yes } else { Onward::No }
     }
 
     /// Asks what the bases of what is to be built are for, and says whether one is for something else.

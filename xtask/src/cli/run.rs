@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::Work;
+use super::bundle::{Bundling, Carrier};
 use super::caches::Caches;
 use super::pipeline::{document, hidden, make_plan, refuse};
 use super::replan::Replanner;
@@ -25,7 +25,7 @@ use crate::execute::{Execution, Ledger, Limits};
 use crate::model::{
     self, Diagnostic, EventKind, Observed, OnFailure, Outcome, Phase, Plan, Reason, RunStats, Stage,
 };
-use crate::plan::explain::{self, Inputs};
+use crate::plan::explain::{self, Inputs, PlanDocument};
 use crate::plan::{Planned, Request};
 use crate::report::ExpectedBuilds;
 use crate::report::estimate::{BuildTimes, Expected};
@@ -43,6 +43,7 @@ pub(super) struct Run<'a> {
     delivery: tokio::task::JoinHandle<()>,
     cancel: CancellationToken,
     interrupts: tokio::task::JoinHandle<()>,
+    on_interrupt: OnInterrupt,
     /// What came of it so far.
     report: RunReport,
     /// The engine, once there is one.
@@ -51,44 +52,62 @@ pub(super) struct Run<'a> {
     before: Observed,
     /// What steps learn.
     ledger: Arc<Ledger>,
+    /// What goes into the bundle that the plan writes, where it writes one.
+    bundling: Option<Bundling>,
     /// Phases of the plan.
     own: usize,
-    /// Phases before and after those of the request.
+    /// Phases after those of the request.
     further: usize,
+}
+
+/// What a run begins with, beside its plan.
+struct Opening {
+    recorded: Recorded,
+    on_interrupt: OnInterrupt,
+    /// Its name and version, for people.
+    engine: Option<String>,
+    network: Option<String>,
+    expected_builds: Option<ExpectedBuilds>,
+}
+
+/// Whether what happens is kept below `target/xtask/runs/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    /// It changes something.
+    Yes,
+    /// It only looks.
+    No,
+}
+
+/// What Ctrl-C comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnInterrupt {
+    /// What runs is dropped.
+    Drop,
+    /// What runs puts back what it has done.
+    PutBack,
+}
+
+/// How a run ended.
+pub(super) struct Ended {
+    /// The exit code, once all sinks have heard of it.
+    pub code: Result<ExitCode, Error>,
+    /// What came of its steps.
+    pub report: RunReport,
 }
 
 impl<'a> Run<'a> {
     /// Begins: from here on everything is an event.
     pub fn start(session: &'a Session, request: &'a Request, world: &World, planned: &Planned) -> Self {
-        let clock = SystemClock::start();
-        let recorder =
-            Recorder::create(&session.config.root, clock.now().at).keeping(session.config.keep_runs);
-        let id = recorder.id().to_owned();
         let mut document = document(session, world, planned, Inputs::OfStale);
-        // A record that cannot be kept is told by the first event that it cannot take.
-        let _ = recorder.write_plan(&explain::record(&hidden(session, document.clone())));
-        let folder = recorder.folder();
-        if let Some(folder) = folder {
-            // A second run of one process would keep the first one's; there is none.
-            let _ = session.notes.record.set(folder);
-        }
-        let (emitter, received) = events::channel(Arc::new(clock));
-        let places = sinks::places(session, &document);
-        let sinks = sinks::sinks(session, Some(recorder), &places, expected_builds(session, planned));
-        let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
-        let cancel = CancellationToken::new();
-        let interrupts = tokio::spawn(interrupt::watch(cancel.clone(), emitter.clone()));
-        emitter.emit(EventKind::RunStarted {
-            run: id.clone(),
-            command: session.command(),
-            images: document.images.len(),
-            base_images: document.base_images.len(),
+        let opening = Opening {
+            recorded: Recorded::Yes,
+            on_interrupt: OnInterrupt::Drop,
             engine: world.observed.capabilities.as_ref().map(|c| format!("{} {}", c.name, c.version)),
             network: planned.network.as_ref().map(|v| format!("{} ({})", v.network, v.evidence)),
-        });
-        for message in session.warnings() {
-            emitter.emit(EventKind::StepWarning { step: None, message });
-        }
+            expected_builds: expected_builds(session, planned),
+        };
+        let run = Self::begin(session, request, &planned.plan, &document, opening);
         // What fails for it is told as a failure, with this very text.
         let is_told = |found: &&Diagnostic| {
             planned.plan.skipped.iter().any(|s| matches!(&s.why, Reason::Invalid(why) if why.place() == found.place() && why.message == found.message))
@@ -96,10 +115,65 @@ impl<'a> Run<'a> {
         retain_concerning(request, world, &mut document);
         document.diagnostics.retain(|found| !is_told(&found));
         for diagnostic in model::told(&document.diagnostics) {
-            let message = format!("{}: {}", diagnostic.place(), diagnostic.message);
-            emitter.emit(EventKind::StepWarning { step: None, message });
+            run.warn(format!("{}: {}", diagnostic.place(), diagnostic.message));
         }
-        Self {
+        run
+    }
+
+    /// The same for a plan that is about no tree. `engine` is what it is done with, and how it is called.
+    pub fn start_plan(
+        session: &'a Session,
+        request: &'a Request,
+        plan: &Plan,
+        engine: Option<(AnyEngine, Option<String>)>,
+        (recorded, on_interrupt): (Recorded, OnInterrupt),
+    ) -> Self {
+        let (engine, name) = engine.unzip();
+        let opening =
+            Opening { recorded, on_interrupt, engine: name.flatten(), network: None, expected_builds: None };
+        let document = explain::document(Vec::new(), plan, None, |_| None, &[]);
+        Self { engine, ..Self::begin(session, request, plan, &document, opening) }
+    }
+
+    fn begin(
+        session: &'a Session,
+        request: &'a Request,
+        plan: &Plan,
+        document: &PlanDocument,
+        opening: Opening,
+    ) -> Self {
+        let clock = SystemClock::start();
+        let recorder = (opening.recorded == Recorded::Yes).then(|| {
+            Recorder::create(&session.config.root, clock.now().at).keeping(session.config.keep_runs)
+        });
+        let id = recorder.as_ref().map(|recorder| recorder.id().to_owned()).unwrap_or_default();
+        if let Some(recorder) = &recorder {
+            // A record that cannot be kept is told by the first event that it cannot take.
+            let _ = recorder.write_plan(&explain::record(&hidden(session, document.clone())));
+            if let Some(folder) = recorder.folder() {
+                // A second run of one process would keep the first one's; there is none.
+                let _ = session.notes.record.set(folder);
+            }
+        }
+        let (emitter, received) = events::channel(Arc::new(clock));
+        let places = sinks::places(session, document);
+        let sinks = sinks::sinks(session, recorder, &places, opening.expected_builds);
+        let delivery = tokio::spawn(received.deliver(session.secrets.clone(), sinks));
+        let cancel = CancellationToken::new();
+        let (token, teller) = (cancel.clone(), emitter.clone());
+        let interrupts = match opening.on_interrupt {
+            OnInterrupt::Drop => tokio::spawn(interrupt::watch(token, teller)),
+            OnInterrupt::PutBack => tokio::spawn(interrupt::watch_patiently(token, teller)),
+        };
+        emitter.emit(EventKind::RunStarted {
+            run: id.clone(),
+            command: session.command(),
+            images: document.images.len(),
+            base_images: document.base_images.len(),
+            engine: opening.engine,
+            network: opening.network,
+        });
+        let run = Self {
             session,
             request,
             id,
@@ -108,30 +182,46 @@ impl<'a> Run<'a> {
             delivery,
             cancel,
             interrupts,
+            on_interrupt: opening.on_interrupt,
             report: RunReport::default(),
             engine: None,
             before: Observed::nothing(),
             ledger: Arc::default(),
-            own: planned.plan.phases().count(),
+            bundling: None,
+            own: plan.phases().count(),
             further: 0,
-        }
+        };
+        session.warnings().into_iter().for_each(|message| run.warn(message));
+        run
     }
 
-    /// Does the phases, and gives the exit code once all sinks have heard of it.
-    pub async fn go(mut self, world: &World, planned: Planned) -> Result<ExitCode, Error> {
+    /// With what goes into the bundle that the plan writes.
+    pub fn bundling(self, bundling: Bundling) -> Self {
+        Self { bundling: Some(bundling), ..self }
+    }
+
+    fn warn(&self, message: String) {
+        self.emitter.emit(EventKind::StepWarning { step: None, message });
+    }
+
+    /// Does the phases, and ends.
+    pub async fn go(mut self, world: &World, planned: Planned) -> Ended {
         let trouble = world.tree.trouble(self.request, &planned.selected, &world.render);
         let result = self.phases(world, planned).await;
         self.finish(trouble, result).await
     }
 
-    /// Ends: the exit code, once all sinks have heard of it. `trouble` is what is wrong with what was read.
-    pub async fn finish(
-        self,
-        trouble: Option<ErrorKind>,
-        result: Result<(), Error>,
-    ) -> Result<ExitCode, Error> {
+    /// Does a plan that stays as it is, and ends.
+    pub async fn go_as_planned(mut self, mut plan: Plan) -> Ended {
+        let cancel = self.cancel.clone();
+        self.as_planned(&mut plan, &cancel).await;
+        self.finish(None, Ok(())).await
+    }
+
+    /// Ends. `trouble` is what is wrong with what was read.
+    pub async fn finish(self, trouble: Option<ErrorKind>, result: Result<(), Error>) -> Ended {
         let code = match &result {
-            _ if self.cancel.is_cancelled() => ExitCode::Interrupted,
+            _ if self.is_interrupted() => ExitCode::Interrupted,
             Ok(()) => with_trouble(self.exit_code(), trouble),
             Err(error) => error.code(),
         };
@@ -143,18 +233,25 @@ impl<'a> Run<'a> {
         let took = u64::try_from(self.clock.now().elapsed.as_millis()).unwrap_or(u64::MAX);
         let stats = RunStats { took, ..self.report.stats.clone() };
         let exit_code = code.number();
-        for message in self.session.late_warnings() {
-            self.emitter.emit(EventKind::StepWarning { step: None, message });
-        }
+        self.session.late_warnings().for_each(|message| self.warn(message));
+        // Nobody is told of Ctrl-C any more once it is told how it ended.
+        self.interrupts.abort();
         // Told on the run's own screen and on record, so nobody tells it again.
         let told = result.map_err(|error| error.tell_by(&self.emitter));
         self.emitter.emit(EventKind::RunFinished { outcome, exit_code, stats });
-        self.interrupts.abort();
         drop(self.emitter);
         // The emitter of the interrupt watch goes with its task; then the stream ends.
         let _ = self.interrupts.await;
         let _ = self.delivery.await;
-        told.map(|()| code)
+        Ended { code: told.map(|()| code), report: self.report }
+    }
+
+    /// Whether Ctrl-C left something undone. What is all or nothing may have been all when it came.
+    fn is_interrupted(&self) -> bool {
+        let is_all = self.on_interrupt == OnInterrupt::PutBack
+            && self.report.stats.cancelled == 0
+            && self.report.last.is_some_and(|(_, position)| position == self.of());
+        self.cancel.is_cancelled() && !is_all
     }
 
     /// Runs the plan of the request.
@@ -184,6 +281,8 @@ impl<'a> Run<'a> {
             network: network.as_ref(),
             engine: engine.as_ref(),
             emitter: &emitter,
+            cancel: &cancel,
+            bundling: self.bundling.as_ref(),
             run: (&self.id, self.clock),
             world,
             reread: None,
@@ -202,47 +301,28 @@ impl<'a> Run<'a> {
     pub async fn also(&mut self, phases: &[Phase], plan: &Plan, cancel: &CancellationToken) {
         let stage = |phase: &Phase| Stage { phase: *phase, replan: None, on_failure: OnFailure::GoOn };
         let mut plan = Plan { stages: phases.iter().map(stage).collect(), ..plan.clone() };
+        self.as_planned(&mut plan, cancel).await;
+    }
+
+    async fn as_planned(&mut self, plan: &mut Plan, cancel: &CancellationToken) {
         let (engine, emitter, store) = (self.engine.clone(), self.emitter.clone(), OnceCell::new());
         let (of, ledger, tools) = (self.of(), self.ledger.clone(), self.tools());
         let execution = tools.execution(self.session, engine.as_ref(), (&emitter, cancel), &store, &ledger);
-        let Ok(()) = stages::run(&execution, &mut plan, of, &mut AsPlanned, &mut self.report).await;
+        let Ok(()) = stages::run(&execution, plan, of, &mut AsPlanned, &mut self.report).await;
     }
 
-    fn tools(&self) -> Tools {
+    fn tools(&self) -> Tools<'a> {
         let config = &self.session.config;
         let make = provisioning::Maker::new(&config.root, self.engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());
         let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
-        Tools { puller, artifacts: self.session.fetcher() }
+        let carrier = Carrier::new(self.session, self.emitter.clone());
+        Tools { puller, carrier, artifacts: self.session.fetcher() }
     }
 
-    /// So many phases come before or after those of the request.
+    /// So many phases come after those of the request.
     pub fn expect_further(&mut self, phases: usize) {
         self.further = phases;
-    }
-
-    /// Phases whose work is no plan, before or after those of the request. [`Run::add`] takes what came of them.
-    pub fn work(&mut self, phases: &[Phase]) -> Work {
-        let before = self.report.last.map_or(0, |(_, position)| position);
-        let place = (before, self.of());
-        self.report.last = phases.last().map(|phase| (*phase, before + phases.len()));
-        Work::new(self.clock, self.emitter.clone(), phases, place)
-    }
-
-    /// Such work is over.
-    pub fn add(&mut self, work: Work) {
-        self.report.stats.add(&work.stats());
-    }
-
-    /// Whether nothing went wrong so far, and nobody pressed Ctrl-C.
-    pub fn is_well(&self) -> bool {
-        !self.cancel.is_cancelled() && self.exit_code() == ExitCode::Good
-    }
-
-    /// Whether what was built may be started: a stage that could not be kept is for the next rebuild only.
-    pub fn is_servable(&self) -> bool {
-        let built = self.failed().but_of(Phase::Keep);
-        !self.cancel.is_cancelled() && built.code(pulls(self.session, self.request)) == ExitCode::Good
     }
 
     fn of(&self) -> usize {
@@ -257,11 +337,6 @@ impl<'a> Run<'a> {
     /// What the engine's store held when the run began.
     pub fn before(&self) -> &Observed {
         &self.before
-    }
-
-    /// What came of its steps so far.
-    pub fn report(&self) -> &RunReport {
-        &self.report
     }
 
     /// What steps learnt.
@@ -284,16 +359,18 @@ impl<'a> Run<'a> {
         &self.cancel
     }
 
-    fn failed(&self) -> Failures {
-        Failures::of(self.report.failures.iter().map(|failed| (failed.phase, failed.failure.kind)))
-    }
-
     fn exit_code(&self) -> ExitCode {
-        self.failed().code(pulls(self.session, self.request))
+        failures(&self.report).code(pulls(self.session, self.request))
     }
 }
 
-fn pulls(session: &Session, request: &Request) -> Pulls {
+/// What failed so far.
+pub(super) fn failures(report: &RunReport) -> Failures {
+    Failures::of(report.failures.iter().map(|failed| (failed.phase, failed.failure.kind)))
+}
+
+/// Whether failed pulls count.
+pub(super) fn pulls(session: &Session, request: &Request) -> Pulls {
     if request.pulls_count || session.config.strict_prefetch { Pulls::Count } else { Pulls::Warn }
 }
 
@@ -348,12 +425,13 @@ fn limits(jobs: Option<usize>) -> Limits {
 }
 
 /// What steps are done with beside an engine.
-struct Tools {
+struct Tools<'s> {
     puller: Puller<provisioning::Maker>,
+    carrier: Carrier<'s>,
     artifacts: Fetcher,
 }
 
-impl Tools {
+impl<'s> Tools<'s> {
     fn execution<'a>(
         &'a self,
         session: &'a Session,
@@ -361,7 +439,7 @@ impl Tools {
         (emitter, cancel): (&'a Emitter, &'a CancellationToken),
         store: &'a OnceCell<Observed>,
         ledger: &'a Ledger,
-    ) -> Execution<'a, AnyEngine, provisioning::Maker> {
+    ) -> Execution<'a, AnyEngine, provisioning::Maker, Carrier<'s>> {
         Execution {
             engine,
             root: &session.config.root,
@@ -369,6 +447,7 @@ impl Tools {
             cancel,
             limits: limits(session.config.jobs),
             puller: &self.puller,
+            carrier: &self.carrier,
             artifacts: &self.artifacts,
             store,
             ledger,

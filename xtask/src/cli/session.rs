@@ -23,11 +23,15 @@ use crate::report::resolve::{self, Circumstances, ColourChoice, Display, Forge, 
 use crate::settings::env::Env;
 use crate::settings::{self, Config, Layer, Scalar, Variable, parse_build_arg};
 
-/// What every command is given: the options that all of them take, and what a panic would have to know.
+/// What every command is given: the options that all of them take, what a panic would have to know, and what it was
+/// started with.
 #[derive(Clone, Copy)]
 pub(super) struct Typed<'a> {
     pub global: &'a Global,
     pub notes: &'a RunNotes,
+    pub env: &'a Env,
+    /// The engine to speak to, whatever the environment says.
+    pub engine: Option<&'a AnyEngine>,
 }
 
 /// What was typed and set, complete.
@@ -47,7 +51,23 @@ pub(super) struct Session {
     /// `--color`
     colour: ColorChoice,
     /// The engine to speak to, whatever the environment says.
-    endpoint: Option<String>,
+    engine: Option<AnyEngine>,
+}
+
+/// Whether a command is going to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changes {
+    /// It is.
+    Yes,
+    /// It only looks.
+    No,
+}
+
+impl Changes {
+    /// It is, unless it only says what it would do.
+    pub fn unless(only_says: bool) -> Self {
+        if only_says { Self::No } else { Self::Yes }
+    }
 }
 
 /// Where a command works.
@@ -59,10 +79,10 @@ pub(super) struct Location {
 }
 
 /// Finds both; a root that nobody asked for is named before anything else is said.
-pub(super) fn standpoint(typed: &Typed<'_>, env: &Env) -> Result<Location, Error> {
+pub(super) fn standpoint(typed: &Typed<'_>) -> Result<Location, Error> {
     let global = typed.global;
     let here = here(typed)?;
-    let root = settings::find_root(global.root.as_deref(), &here, env)?;
+    let root = settings::find_root(global.root.as_deref(), &here, typed.env)?;
     let is_for_people =
         !global.quiet && !matches!(global.progress, ProgressChoice::Json | ProgressChoice::Quiet);
     if let Some(guessed) = root.guessed.filter(|_| is_for_people) {
@@ -92,15 +112,13 @@ fn here(typed: &Typed<'_>) -> Result<PathBuf, Error> {
 impl Session {
     /// Finds the root and reads the settings; `layer` is what the command's own options set.
     pub fn open(typed: &Typed<'_>, layer: Layer, build_args: &[String]) -> Result<Self, Error> {
-        let env = Env::from_process();
-        let Location { root, here } = standpoint(typed, &env)?;
-        Self::open_at(typed, (&root, &here), env, layer, build_args)
+        let Location { root, here } = standpoint(typed)?;
+        Self::open_at(typed, (&root, &here), layer, build_args)
     }
 
     fn open_at(
         typed: &Typed<'_>,
         (root, here): (&Path, &Path),
-        env: Env,
         layer: Layer,
         build_args: &[String],
     ) -> Result<Self, Error> {
@@ -108,14 +126,14 @@ impl Session {
         let mut layer = layer.or(global.layer());
         for text in build_args {
             if let Some((name, value)) =
-                parse_build_arg(text, &env).map_err(|why| Error::new(ErrorKind::Usage, why))?
+                parse_build_arg(text, typed.env).map_err(|why| Error::new(ErrorKind::Usage, why))?
             {
                 layer.build_args.insert(name, Scalar(value));
             }
         }
         let file = global.config.as_ref().map(|path| here.join(path));
-        let config = settings::load(root, layer, &env, file.as_deref())?;
-        Ok(Self::of(typed, env, config))
+        let config = settings::load(root, layer, typed.env, file.as_deref())?;
+        Ok(Self::of(typed, config))
     }
 
     /// The same; where the settings cannot be used, with the built-in ones, and why.
@@ -123,8 +141,7 @@ impl Session {
     /// # Errors
     /// When not even these can be had.
     pub fn open_or_built_in(typed: &Typed<'_>, layer: Layer) -> Result<(Self, Option<Error>), Error> {
-        let env = Env::from_process();
-        let (Location { root, here }, trouble) = match standpoint(typed, &env) {
+        let (Location { root, here }, trouble) = match standpoint(typed) {
             Ok(ground) => (ground, None),
             Err(trouble) => {
                 let here = here(typed)?;
@@ -132,19 +149,19 @@ impl Session {
             }
         };
         let opened = match trouble {
-            None => Self::open_at(typed, (&root, &here), env.clone(), layer.clone(), &[]),
+            None => Self::open_at(typed, (&root, &here), layer.clone(), &[]),
             Some(trouble) => Err(trouble),
         };
         let trouble = match opened {
             Ok(session) => return Ok((session, None)),
             Err(trouble) => trouble,
         };
-        let config = settings::built_in(&root, layer.or(typed.global.layer()), &env)?;
-        Ok((Self::of(typed, env, config), Some(trouble)))
+        let config = settings::built_in(&root, layer.or(typed.global.layer()), typed.env)?;
+        Ok((Self::of(typed, config), Some(trouble)))
     }
 
-    fn of(typed: &Typed<'_>, env: Env, config: Config) -> Self {
-        let global = typed.global;
+    fn of(typed: &Typed<'_>, config: Config) -> Self {
+        let (global, env) = (typed.global, typed.env.clone());
         let secrets = typed.notes.secrets.clone();
         for (name, value) in config.build_args.flags.iter().chain(&config.build_args.settings) {
             secrets.add_build_arg(name, value);
@@ -175,7 +192,7 @@ impl Session {
             freshness,
             junit: None,
             colour: global.color,
-            endpoint: None,
+            engine: typed.engine.cloned(),
         }
     }
 
@@ -227,7 +244,7 @@ impl Session {
     }
 
     /// The same command, cut off from every network, in another tree and with another engine.
-    pub fn elsewhere(&self, root: &Path, endpoint: String) -> Self {
+    pub fn elsewhere(&self, root: &Path, engine: AnyEngine) -> Self {
         let mut config = self.config.clone();
         root.clone_into(&mut config.root);
         config.offline = true;
@@ -244,12 +261,15 @@ impl Session {
             // A report of this run, not of the one elsewhere.
             junit: None,
             colour: self.colour,
-            endpoint: Some(endpoint),
+            engine: Some(engine),
         }
     }
 
     /// The engine that is there, without starting one. Says what is odd about it.
     pub async fn connect(&self) -> Result<AnyEngine, EngineError> {
+        if let Some(engine) = &self.engine {
+            return Ok(engine.clone());
+        }
         let found = engine::find(&self.surroundings(), None).await;
         let engine = found.engine?;
         if let Some((meant, cause)) = found.passed_over.first().filter(|_| found.is_stand_in) {
@@ -268,12 +288,7 @@ impl Session {
         let private = Home::of_tree(&self.config.root)
             .recorded_endpoint()
             .and_then(|e| Some(PathBuf::from(e.strip_prefix("unix://")?)));
-        let variable = |name: &str| match (&self.endpoint, name) {
-            (Some(endpoint), "DOCKER_HOST") => Some(endpoint.clone()),
-            (Some(_), "DOCKER_CONTEXT" | "DOCKER_TLS" | "DOCKER_TLS_VERIFY" | "DOCKER_CERT_PATH") => None,
-            _ => self.env.get(name).map(str::to_owned),
-        };
-        let surroundings = Surroundings::new(&variable, private);
+        let surroundings = Surroundings::new(&|name| self.env.get(name).map(str::to_owned), private);
         Surroundings {
             secrets: self.secrets.clone(),
             credentials: self.credentials.clone(),
@@ -349,6 +364,20 @@ impl Session {
             Some(Err(error)) if error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem => Ok(None),
             Some(Err(error)) => Err(error.into()),
         }
+    }
+
+    /// Looks at what a command is about, and holds the tree's lock where it is going to change something: what was seen has
+    /// to be true still then. Ctrl-C ends it.
+    pub async fn prepare<T>(
+        &self,
+        changes: Changes,
+        looking: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(Option<Lock>, T), Error> {
+        let lock = match changes {
+            Changes::Yes => self.lock().await?,
+            Changes::No => None,
+        };
+        Ok((lock, super::interruptible(looking).await?))
     }
 
     /// Adds the phases that store a cache, where there is one to store in.

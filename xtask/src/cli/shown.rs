@@ -4,7 +4,8 @@ use super::session::Session;
 use super::world::World;
 use super::{locked, secret_args};
 use crate::model::{
-    ArtifactKind, Diagnostic, Image, ImageSource, Phase, PullSource, Reason, Reference, StepId, StepKind,
+    ArtifactKind, Diagnostic, Image, ImageSource, Phase, Plan, PullSource, Reason, Reference, StepId,
+    StepKind,
 };
 use crate::plan::explain::{self, Inputs, PlanDocument, Scope};
 use crate::plan::{Planned, Request};
@@ -142,6 +143,12 @@ fn hopeless(world: &World, planned: &Planned) -> Vec<Diagnostic> {
 fn is_hopeless_pull(kind: &StepKind, wanted: &Reference) -> bool {
     let StepKind::Pull { reference, sources, .. } = kind else { return false };
     reference == wanted && sources.iter().all(|source| matches!(source, PullSource::Registry(_)))
+}
+
+/// What a plan does, as people read it, where more is told in another way.
+pub(super) fn steps_text(session: &Session, plan: &Plan) -> String {
+    let text = explain::steps(plan, &|text| session.hide_in_files(text));
+    session.secrets.redact(&text).into_owned()
 }
 
 /// The plan as people read it, without anything that nobody may see.

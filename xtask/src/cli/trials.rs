@@ -12,10 +12,10 @@ use super::args::{BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Trying};
 use super::base_images::{Opened, open, request};
 use super::clean::leftovers::broken_off;
 use super::pipeline;
+use super::provisioning;
 use super::run::{self, Run};
-use super::session::{Session, Typed};
+use super::session::{Changes, Session, Typed};
 use super::world::World;
-use super::{interrupt, provisioning};
 use crate::base_images::contract::{self, Comparison, Contract};
 use crate::base_images::trial::{self, Base, Demands, Leftovers, Mark};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
@@ -110,17 +110,9 @@ async fn run(
     dry_run: bool,
 ) -> Result<ExitCode, Error> {
     let session = &opened.session;
-    let _lock = if dry_run { None } else { session.lock().await? };
     let request = Request { dry_run, renew: opened.renew, ..request(session, phases) };
-    let looked = async {
-        let world = session.look().await?;
-        let planned = pipeline::plan(session, &world, &request).await?;
-        Ok::<_, Error>((world, planned))
-    };
-    let Some(looked) = interrupt::or_interrupted(looked).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (world, mut planned) = looked?;
+    let looking = pipeline::look_at_all(session, &request);
+    let (_lock, (world, mut planned)) = session.prepare(Changes::unless(dry_run), looking).await?;
     let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
     let bases = Base::among(images);
     let contract = read_contract(session, &bases)?;
@@ -252,7 +244,7 @@ impl Trial<'_> {
         let comparison = self.compare(&tried);
         let published = self.published(&run);
         let (is_cancelled, ended) = match result {
-            Ok(result) => (run.cancel().is_cancelled(), run.finish(trouble, result).await),
+            Ok(result) => (run.cancel().is_cancelled(), run.finish(trouble, result).await.code),
             Err(panic) => {
                 let _ = run.finish(trouble, Ok(())).await;
                 resume_unwind(panic);

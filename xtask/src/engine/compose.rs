@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::engine::{Containers, EngineError};
 use crate::events::excerpt::Excerpt;
 use crate::host::{CommandError, HostCommand};
-use crate::model::{ContainerId, ContainerState, Health, LogStream};
+use crate::model::{ComposeCall, ContainerId, ContainerState, ErrorKind, Health, LogStream};
 
 /// Between two looks at containers.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -30,8 +30,41 @@ pub enum ComposeError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// Some services did not come up.
-    #[error("{}", .0.iter().map(|s| format!("{} {}", s.service, s.why)).collect::<Vec<_>>().join(", "))]
+    #[error("{}", .0.iter().map(|s| format!("{} {}", s.service, s.why)).collect::<Vec<_>>().join("\n"))]
     Unwell(Vec<Unwell>),
+}
+
+impl ComposeError {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Missing => ErrorKind::ComposeMissing,
+            Self::Command { .. } => ErrorKind::Command,
+            Self::Engine(error) => error.kind(),
+            Self::Unwell(_) => ErrorKind::Unhealthy,
+        }
+    }
+
+    /// What helps.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing => Some("`apt-get install docker-compose` on Debian installs it".to_owned()),
+            Self::Command { cause: CommandError::CannotStart { program, .. }, .. } => {
+                Some(format!("`command -v {program}` shows whether a shell finds it"))
+            }
+            Self::Engine(error) => error.hint().map(str::to_owned),
+            Self::Command { .. } | Self::Unwell(_) => None,
+        }
+    }
+
+    /// What services that did not come up printed, as far as that tells why.
+    pub fn last_lines(&self) -> Vec<String> {
+        let Self::Unwell(unwell) = self else { return Vec::new() };
+        let lines = |one: &Unwell| -> Vec<String> {
+            one.last_lines.iter().map(|line| format!("{}: {line}", one.service)).collect()
+        };
+        unwell.iter().flat_map(lines).collect()
+    }
 }
 
 /// A service that did not come up.
@@ -75,48 +108,37 @@ pub async fn installed(variables: &[(&'static str, String)]) -> Option<Installed
 pub struct Compose {
     words: Vec<&'static str>,
     root: PathBuf,
-    /// The files that it is given; none where it finds them itself.
-    files: Vec<String>,
-    /// What leads it to the engine.
-    variables: Vec<(&'static str, String)>,
-    tag: String,
+    call: ComposeCall,
 }
 
 impl Compose {
-    /// Finds compose v2, else v1. It is called at `root`, with these files, or with those that it finds there where none
-    /// is named; `variables` lead to the engine (`DOCKER_HOST` and what belongs to it), `tag` is what `IMAGE_TAG` is in
-    /// the files.
+    /// Finds compose v2, else v1. It is called at `root`.
     ///
     /// # Errors
     /// [`ComposeError::Missing`].
-    pub async fn find(
-        root: &Path,
-        files: &[String],
-        variables: Vec<(&'static str, String)>,
-        tag: &str,
-    ) -> Result<Self, ComposeError> {
-        let installed = installed(&variables).await.ok_or(ComposeError::Missing)?;
-        let (words, tag) = (installed.words.to_vec(), tag.to_owned());
-        Ok(Self { words, root: root.to_owned(), files: files.to_vec(), variables, tag })
+    pub async fn find(root: &Path, call: &ComposeCall) -> Result<Self, ComposeError> {
+        let installed = installed(&call.variables).await.ok_or(ComposeError::Missing)?;
+        Ok(Self { words: installed.words.to_vec(), root: root.to_owned(), call: call.clone() })
     }
 
     fn bare(&self) -> HostCommand {
         let (program, rest) = self.words.split_first().map_or(("docker-compose", &[][..]), |(p, r)| (*p, r));
-        let command = HostCommand::new(program).args(rest.iter().copied()).env("IMAGE_TAG", &self.tag);
-        self.variables.iter().fold(command, |command, (name, value)| command.env(name, value))
+        let command = HostCommand::new(program).args(rest.iter().copied()).env("IMAGE_TAG", &self.call.tag);
+        self.call.variables.iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     fn command(&self) -> HostCommand {
         // `.env` at the root counts, as it does for whoever types it there.
         let command = self.bare().in_folder(&self.root);
-        self.files.iter().fold(command, |command, file| command.arg("-f").arg(file))
+        self.call.files.iter().fold(command, |command, file| command.arg("-f").arg(file))
     }
 
-    /// Stops and removes the containers of `services`; of all with an empty list.
+    /// Stops and removes the containers of the services.
     ///
     /// # Errors
     /// When compose fails.
-    pub async fn down(&self, services: &[String]) -> Result<(), ComposeError> {
+    pub async fn down(&self) -> Result<(), ComposeError> {
+        let services = &self.call.services;
         let command = if services.is_empty() {
             self.command().arg("down")
         } else {
@@ -126,21 +148,17 @@ impl Compose {
         stopped.map_err(|cause| ComposeError::Command { doing: "stop the services", cause })
     }
 
-    /// Starts `services` (all with an empty list) from images that are here, and waits until each is healthy, or
-    /// runs if it has no health check. `wait` bounds the waiting.
+    /// Starts the services from images that are here, and waits until each is healthy, or runs if it has no health check.
+    /// `wait` bounds the waiting.
     ///
     /// # Errors
     /// When compose fails, or a service does not come up: [`ComposeError::Unwell`] with the end of its log.
-    pub async fn up(
-        &self,
-        engine: &impl Containers,
-        services: &[String],
-        wait: Duration,
-    ) -> Result<Vec<String>, ComposeError> {
+    pub async fn up(&self, engine: &impl Containers, wait: Duration) -> Result<Vec<String>, ComposeError> {
+        let services = &self.call.services;
         let started = self.command().args(["up", "-d", "--no-build"]).args(services.iter().cloned());
         let started = started.output().await.map(drop);
         started.map_err(|cause| ComposeError::Command { doing: "start the services", cause })?;
-        let containers = self.containers(engine, services).await?;
+        let containers = self.containers(engine).await?;
         let (mut well, mut unwell) = (Vec::new(), Vec::new());
         let deadline = tokio::time::Instant::now() + wait;
         loop {
@@ -168,14 +186,10 @@ impl Compose {
         if unwell.is_empty() { Ok(well) } else { Err(ComposeError::Unwell(unwell)) }
     }
 
-    async fn containers(
-        &self,
-        engine: &impl Containers,
-        services: &[String],
-    ) -> Result<Vec<ContainerId>, ComposeError> {
+    async fn containers(&self, engine: &impl Containers) -> Result<Vec<ContainerId>, ComposeError> {
+        let services = self.call.services.iter().cloned();
         // Without `--all`, v2 is silent about one that has already failed; with it, both list what `run` left too.
-        let printed =
-            self.command().args(["ps", "--all", "-q"]).args(services.iter().cloned()).output().await;
+        let printed = self.command().args(["ps", "--all", "-q"]).args(services).output().await;
         let printed = printed.map_err(|cause| ComposeError::Command { doing: "list the services", cause })?;
         let left_by_run = engine.containers("com.docker.compose.oneoff=True").await?;
         let mut containers: Vec<ContainerId> = printed.split_whitespace().map(ContainerId::new).collect();
@@ -241,6 +255,10 @@ mod tests {
         }
     }
 
+    fn call(files: Vec<String>) -> ComposeCall {
+        ComposeCall { files, services: Vec::new(), tag: "1".to_owned(), variables: Vec::new() }
+    }
+
     #[track_caller]
     fn check(state: Option<ContainerState>, is_late: bool, expected: &str) {
         let told = match judge(state.as_ref(), is_late, Duration::from_secs(9)) {
@@ -268,10 +286,7 @@ mod tests {
         let given = |files: &[&str]| {
             let files = files.iter().map(ToString::to_string).collect();
             let (words, root) = (vec!["docker", "compose"], PathBuf::from("/tree"));
-            Compose { words, root, files, variables: Vec::new(), tag: "1".to_owned() }
-                .command()
-                .words()
-                .join(" ")
+            Compose { words, root, call: call(files) }.command().words().join(" ")
         };
         assert_eq!(given(&[]), "docker compose");
         assert_eq!(given(&["deploy/c.yaml"]), "docker compose -f deploy/c.yaml");
@@ -290,14 +305,9 @@ mod tests {
         let script = format!("case \" $* \" in *' ps --all '*) echo {id} ;; esac\n");
         std::fs::write(&program, script).expect("written");
         let program: &'static str = Box::leak(program.display().to_string().into_boxed_str());
-        let compose = Compose {
-            words: vec!["sh", program],
-            root: folder.path().to_owned(),
-            files: Vec::new(),
-            variables: Vec::new(),
-            tag: "1".to_owned(),
-        };
-        let error = compose.up(&engine, &[], Duration::from_secs(1)).await.expect_err("it has failed");
+        let compose =
+            Compose { words: vec!["sh", program], root: folder.path().to_owned(), call: call(Vec::new()) };
+        let error = compose.up(&engine, Duration::from_secs(1)).await.expect_err("it has failed");
         let ComposeError::Unwell(unwell) = error else { panic!("{error}") };
         assert_eq!(unwell.iter().map(|one| one.why.as_str()).collect::<Vec<_>>(), ["exited with status 3"]);
     }

@@ -2,12 +2,14 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::pull::PullError;
 use crate::artifact::ArtifactError;
 use crate::build::BuildError;
 use crate::engine::EngineError;
+use crate::engine::compose::ComposeError;
 use crate::model::{ErrorKind, Failure, Phase, Reference};
 use crate::registry::RegistryError;
 use crate::registry::local::RegistryError as LocalRegistryError;
@@ -63,6 +65,31 @@ pub enum StepError {
         /// What it should have.
         expected: String,
     },
+    /// Services could not be stopped or started.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// Whoever was handed in to do the step could not.
+    #[error("{0}")]
+    Handed(Box<Handed>),
+    /// It was cancelled, and has put back what it had done.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Why somebody else could not do a step, told to the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// Why.
+    pub failure: Failure,
+    /// What was printed, as far as that tells why.
+    pub last_lines: Vec<String>,
+}
+
+impl fmt::Display for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.failure.what)?;
+        self.failure.causes.iter().try_for_each(|cause| write!(f, "\n{cause}"))
+    }
 }
 
 impl StepError {
@@ -74,8 +101,23 @@ impl StepError {
 
     /// What a failed instruction printed.
     pub fn last_lines(&self) -> Vec<String> {
-        let Self::Build(error, _) = self else { return Vec::new() };
-        error.last_lines().to_vec()
+        match self {
+            Self::Build(error, _) => error.last_lines().to_vec(),
+            Self::Compose(error) => error.last_lines(),
+            Self::Handed(handed) => handed.last_lines.clone(),
+            Self::Engine(_)
+            | Self::Push(..)
+            | Self::Pull(_)
+            | Self::Artifact(_)
+            | Self::File(_)
+            | Self::Remove { .. }
+            | Self::Unverified(_)
+            | Self::Smoke(_)
+            | Self::Registry(_)
+            | Self::Lookup(_)
+            | Self::Differs { .. }
+            | Self::Cancelled => Vec::new(),
+        }
     }
 
     /// The kind of failure. In a build, everything but the engine's own end is a failed build: the log has what it came
@@ -92,11 +134,17 @@ impl StepError {
             Self::Registry(_) => ErrorKind::LocalRegistry,
             Self::Lookup(error) => error.kind(),
             Self::Differs { .. } => ErrorKind::DigestMismatch,
+            Self::Compose(error) => error.kind(),
+            Self::Handed(handed) => handed.failure.kind,
+            Self::Cancelled => ErrorKind::Interrupted,
         }
     }
 
     /// The same as data.
     pub fn failure(&self, phase: Phase, subject: &str) -> Failure {
+        if let Self::Handed(handed) = self {
+            return handed.failure.clone();
+        }
         Failure {
             place: self.place(),
             hints: self.hints(),
@@ -116,12 +164,15 @@ impl StepError {
             }
             Self::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
             Self::Artifact(error) => error.hint(),
+            Self::Compose(error) => error.hint(),
+            Self::Handed(handed) => return handed.failure.hints.clone(),
             Self::File(_)
             | Self::Remove { .. }
             | Self::Unverified(_)
             | Self::Smoke(_)
             | Self::Registry(_)
-            | Self::Lookup(_) => None,
+            | Self::Lookup(_)
+            | Self::Cancelled => None,
         };
         hint.into_iter().collect()
     }

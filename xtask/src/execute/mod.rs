@@ -6,6 +6,7 @@ mod failure;
 pub mod pull;
 pub mod run;
 pub mod scheduler;
+mod services;
 mod step;
 mod trial;
 
@@ -15,19 +16,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-pub use self::failure::StepError;
+pub use self::failure::{Handed, StepError};
 use self::run::StepFailure;
 pub use self::scheduler::{Onward, Outcomes};
-use self::step::{Done, run_step};
+pub use self::step::Done;
+use self::step::run_step;
 pub use self::trial::{Ledger, Tried};
 use crate::artifact::Fetcher;
 use crate::build::Machine;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, OnProgress};
 use crate::events::Emitter;
 pub use crate::host::retry;
 use crate::model::{
-    EventKind, Failure, Observed, OnFailure, Outcome, Phase, Plan, Reason, RunStats, Skipped, Stage, Step,
-    StepId, StepKind,
+    BundleStep, EventKind, Failure, Observed, OnFailure, Outcome, Phase, Plan, Reason, RunStats, Skipped,
+    Stage, Step, StepId, StepKind,
 };
 
 /// How many steps run side by side.
@@ -39,8 +41,20 @@ pub struct Limits {
     pub others: usize,
 }
 
+/// Does steps of bundles. What is in one is nothing to this room.
+pub trait Carry<E> {
+    /// Does one. `cancel` is for what puts things back first; all else is dropped where it is.
+    fn carry(
+        &self,
+        step: &BundleStep,
+        engine: Result<&E, EngineError>,
+        cancel: &CancellationToken,
+        tell: OnProgress<'_>,
+    ) -> impl Future<Output = Result<Done, StepError>>;
+}
+
 /// What steps are done with.
-pub struct Execution<'a, E, M> {
+pub struct Execution<'a, E, M, C> {
     /// The engine; none for commands that only write files.
     pub engine: Option<&'a E>,
     /// The tree's root, which the plan's paths are relative to.
@@ -53,6 +67,8 @@ pub struct Execution<'a, E, M> {
     pub limits: Limits,
     /// Pulls with retries, bounded per registry.
     pub puller: &'a pull::Puller<M>,
+    /// Does what is done with bundles.
+    pub carrier: &'a C,
     /// Artifacts, from the cache or from servers.
     pub artifacts: &'a Fetcher,
     /// The store as verify sees it, observed once.
@@ -72,6 +88,10 @@ struct PhaseReport {
     left_out: Vec<(String, String)>,
     /// Whether any step was begun, or was to be when the run was stopped.
     changed: bool,
+    /// What the phase comes to, where a step says more than that it is done.
+    sentence: Option<String>,
+    /// What steps have to say to whoever asked for them.
+    answers: Vec<String>,
 }
 
 impl PhaseReport {
@@ -90,7 +110,7 @@ impl PhaseReport {
     }
 }
 
-impl<E: Machine, M: pull::MakeBase> Execution<'_, E, M> {
+impl<E: Machine, M: pull::MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
     /// Does steps of one phase and tells what the plan skips. `outcomes` knows how earlier ones went and learns how these
     /// do.
     async fn run_phase(
@@ -111,7 +131,7 @@ impl<E: Machine, M: pull::MakeBase> Execution<'_, E, M> {
             self.leave_out(phase, &skipped.subject, why, &mut report);
         }
         self.run_steps(stage, steps, outcomes, &mut report).await;
-        let said = phase.sentence(&report.stats);
+        let said = report.sentence.take().unwrap_or_else(|| phase.sentence(&report.stats));
         let summary = if said.is_empty() { "nothing to do".to_owned() } else { said };
         self.emitter.emit(EventKind::PhaseFinished { phase, summary });
         report
@@ -171,11 +191,13 @@ impl<E: Machine, M: pull::MakeBase> Execution<'_, E, M> {
             subject: step.subject.clone(),
             why: step.why.to_string(),
         });
-        let result = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => None,
-            result = run_step(self, step) => Some(result),
+        let work = run_step(self, step);
+        let result = if step.kind.puts_back() {
+            Some(work.await)
+        } else {
+            self.cancel.run_until_cancelled(work).await
         };
+        let result = result.filter(|result| !matches!(result, Err(StepError::Cancelled)));
         (result, began.elapsed())
     }
 
@@ -189,7 +211,11 @@ impl<E: Machine, M: pull::MakeBase> Execution<'_, E, M> {
     ) -> Outcome {
         let (outcome, detail, size, last_lines, failure) = match result {
             None => (Outcome::Cancelled, "cancelled".to_owned(), None, Vec::new(), None),
-            Some(Ok(done)) => (done.outcome, done.detail, done.size, Vec::new(), None),
+            Some(Ok(done)) => {
+                report.sentence = done.sentence.or(report.sentence.take());
+                report.answers.extend(done.answer);
+                (done.outcome, done.detail, done.size, Vec::new(), None)
+            }
             Some(Err(error)) => {
                 let failure = error.failure(step.phase, &step.subject);
                 (Outcome::Failed, error.to_string(), None, error.last_lines(), Some(failure))

@@ -4,7 +4,7 @@
 //! asked of a [`Replan`] that is handed in: nothing is decided here.
 
 use super::pull::MakeBase;
-use super::{Execution, Outcomes};
+use super::{Carry, Execution, Onward, Outcomes};
 use crate::build::Machine;
 use crate::model::{Failure, OnFailure, Phase, Plan, RunStats, Skipped, Stage, Step};
 
@@ -19,6 +19,8 @@ pub struct RunReport {
     pub failures: Vec<StepFailure>,
     /// What was left out because something that it needs failed, or was not to be done: its phase, what it was about, why.
     pub left_out: Vec<(Phase, String, String)>,
+    /// What steps have to say to whoever asked for them, in the order in which they were done.
+    pub answers: Vec<String>,
     /// The phase that ran last, and which of all it was, counted from 1.
     pub last: Option<(Phase, usize)>,
 }
@@ -39,7 +41,7 @@ pub trait Replan {
     /// What keeps a run from going on.
     type Error;
 
-    /// A stage is about to begin: its plan may change now.
+    /// A stage is about to begin: its plan may change now. With [`Onward::No`] it is left out.
     ///
     /// # Errors
     /// What keeps the run from going on.
@@ -48,7 +50,7 @@ pub trait Replan {
         stage: &Stage,
         plan: &mut Plan,
         report: &RunReport,
-    ) -> impl Future<Output = Result<(), Self::Error>>;
+    ) -> impl Future<Output = Result<Onward, Self::Error>>;
 
     /// A stage is over; `changed` says whether any step of it was begun.
     ///
@@ -70,8 +72,8 @@ pub struct AsPlanned;
 impl Replan for AsPlanned {
     type Error = std::convert::Infallible;
 
-    async fn before(&mut self, _: &Stage, _: &mut Plan, _: &RunReport) -> Result<(), Self::Error> {
-        Ok(())
+    async fn before(&mut self, _: &Stage, _: &mut Plan, _: &RunReport) -> Result<Onward, Self::Error> {
+        Ok(Onward::Yes)
     }
 
     async fn after(&mut self, _: &Stage, _: &Plan, _: &RunReport, _: bool) -> Result<(), Self::Error> {
@@ -84,15 +86,17 @@ impl Replan for AsPlanned {
 ///
 /// # Errors
 /// What planning again came to.
-pub async fn run<E: Machine, M: MakeBase, R: Replan>(
-    execution: &Execution<'_, E, M>,
+pub async fn run<E: Machine, M: MakeBase, C: Carry<E>, R: Replan>(
+    execution: &Execution<'_, E, M, C>,
     plan: &mut Plan,
     of: usize,
     replan: &mut R,
     report: &mut RunReport,
 ) -> Result<(), R::Error> {
     for stage in plan.stages.clone() {
-        replan.before(&stage, plan, report).await?;
+        if replan.before(&stage, plan, report).await? == Onward::No {
+            continue;
+        }
         let (position, told) = match report.last {
             // The same phase goes on: what it leaves out is told already.
             Some((phase, position)) if phase == stage.phase => (position, true),
@@ -110,6 +114,7 @@ pub async fn run<E: Machine, M: MakeBase, R: Replan>(
         let failed = !phase.failures.is_empty();
         report.stats.add(&phase.stats);
         report.failures.extend(phase.failures);
+        report.answers.extend(phase.answers);
         let left_out = phase.left_out.into_iter().map(|(subject, why)| (stage.phase, subject, why));
         report.left_out.extend(left_out);
         replan.after(&stage, plan, report, phase.changed).await?;

@@ -188,7 +188,7 @@ pub async fn drive<F, R>(
     }
 }
 
-/// Whether further steps are started.
+/// Whether further steps, or a stage, are started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Onward {
     /// Go on.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::Execution;
 use super::failure::StepError;
 use super::pull::MakeBase;
 use super::retry::{self, OnRetry};
+use super::{Carry, Execution};
 use crate::artifact::How;
 use crate::build::Machine;
 use crate::engine::{OnProgress, Progress, patiently};
@@ -23,20 +23,28 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(80);
 
 /// What came of a step.
 #[derive(Clone, Debug)]
-pub(super) struct Done {
+pub struct Done {
+    /// That it is, or that nothing had to be.
     pub outcome: Outcome,
+    /// What came of it, in a few words.
     pub detail: String,
+    /// Bytes of the image that it made, where it made one.
     pub size: Option<u64>,
+    /// What its phase comes to by it, where that is more than how many steps were done.
+    pub sentence: Option<String>,
+    /// What it has to say to whoever asked for it.
+    pub answer: Option<String>,
 }
 
 impl Done {
-    pub(super) fn because(detail: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Done, detail: detail.into(), size: None }
+    /// It is done, with this.
+    pub fn because(detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Done, detail: detail.into(), size: None, sentence: None, answer: None }
     }
 }
 
-pub(super) async fn run_step<E: Machine, M: MakeBase>(
-    execution: &Execution<'_, E, M>,
+pub(super) async fn run_step<E: Machine, M: MakeBase, C: Carry<E>>(
+    execution: &Execution<'_, E, M, C>,
     step: &Step,
 ) -> Result<Done, StepError> {
     let teller = Teller { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
@@ -104,6 +112,9 @@ pub(super) async fn run_step<E: Machine, M: MakeBase>(
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
+        StepKind::Bundle(step) => execution.carrier.carry(step, engine(), execution.cancel, &tell).await,
+        StepKind::ComposeDown(call) => execution.stop_services(call).await,
+        StepKind::ComposeUp { call, wait } => execution.start_services(call, *wait).await,
     }
 }
 
@@ -121,7 +132,7 @@ async fn blocking<E: Send + 'static>(
 /// Takes progress, and failed tries that are followed by another.
 type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
 
-impl<E: Machine, M: MakeBase> Execution<'_, E, M> {
+impl<E: Machine, M: MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
     async fn build(&self, spec: &BuildSpec, (tell, retrying): Listeners<'_>) -> Result<Done, StepError> {
         let engine = self.engine()?;
         self.ledger.giving(&spec.tags);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::failure::StepError;
 use super::pull::MakeBase;
 use super::step::Done;
-use super::{Execution, retry};
+use super::{Carry, Execution, retry};
 use crate::base_images::{checks, smoke};
 use crate::build::Machine;
 use crate::engine::{EngineError, OnProgress, Progress};
@@ -88,7 +88,7 @@ impl Ledger {
     }
 }
 
-impl<E: Machine, M: MakeBase> Execution<'_, E, M> {
+impl<E: Machine, M: MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
     pub(super) async fn start_registry(&self, spec: &RegistrySpec) -> Result<Done, StepError> {
         let observed = match self.engine {
             Some(engine) => engine.observe().await?,

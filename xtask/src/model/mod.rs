@@ -5,6 +5,7 @@
 
 mod alias_rules;
 mod artifact;
+pub mod bundle;
 mod catalogue;
 mod container;
 mod context;
@@ -34,6 +35,7 @@ mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
+pub use bundle::BundleStep;
 pub use catalogue::Entry;
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
@@ -57,8 +59,8 @@ pub use local_registry::{Lasts, RegistrySpec};
 pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
-    Anew, BuildSpec, Expectation, FailFast, InlineCache, OnFailure, Plan, Proof, PullSource, Recipe, Replan,
-    Skipped, Stage, Step, StepId, StepKind,
+    Anew, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Plan, Proof, PullSource,
+    Recipe, Replan, Skipped, Stage, Step, StepId, StepKind,
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;

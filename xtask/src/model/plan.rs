@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, ContainerId, ContextFiles, Digest, ImageId, ImageName, LockedImage, Observed, Phase,
-    Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
+    ArtifactSpec, BundleStep, ContainerId, ContextFiles, Digest, ImageId, ImageName, LockedImage, Observed,
+    Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -72,6 +73,10 @@ pub enum Replan {
     Keeps,
     /// What is verified: nothing of what could not be built.
     WhatWasBuilt,
+    /// What goes into a bundle: what is in the store now. Nothing, where something went wrong before.
+    Save,
+    /// Whether services are started: not what could not be built.
+    Start,
 }
 
 /// What a failed step means for the rest of its run. What needs it is never done.
@@ -237,6 +242,30 @@ pub enum StepKind {
         /// Which.
         id: ContainerId,
     },
+    /// Do something with a bundle.
+    Bundle(BundleStep),
+    /// Stop services of compose files, and remove their containers.
+    ComposeDown(ComposeCall),
+    /// Start services of compose files from images that are here, and wait until they are well.
+    ComposeUp {
+        /// Which.
+        call: ComposeCall,
+        /// For how long at most.
+        wait: Duration,
+    },
+}
+
+/// What compose is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComposeCall {
+    /// The files, relative to the root; none where compose finds them itself.
+    pub files: Vec<String>,
+    /// The services; none is all.
+    pub services: Vec<String>,
+    /// What `IMAGE_TAG` is in the files.
+    pub tag: String,
+    /// What leads compose to the engine: names and values of variables.
+    pub variables: Vec<(&'static str, String)>,
 }
 
 impl StepKind {
@@ -259,7 +288,15 @@ impl StepKind {
             Self::RemoveImage { .. } => "remove-image",
             Self::RemoveFiles { .. } => "remove-files",
             Self::RemoveContainer { .. } => "remove-container",
+            Self::Bundle(step) => step.name(),
+            Self::ComposeDown(_) => "compose-down",
+            Self::ComposeUp { .. } => "compose-up",
         }
+    }
+
+    /// Whether it puts back what it has done before it ends when it is interrupted, so that it is waited for.
+    pub fn puts_back(&self) -> bool {
+        matches!(self, Self::Bundle(BundleStep::Load { .. }))
     }
 }
 

@@ -213,6 +213,11 @@ pub enum Reason {
     Built,
     /// Asked for on the command line.
     Asked,
+    // -- bundles
+    /// A bundle needs it, and its blobs are not at hand before the engine has given them.
+    GoesAlong,
+    /// Nothing of a bundle is believed before all of it was read.
+    NotProven,
     // -- cleaning
     /// It was built again, or its name went to another image.
     Superseded(String),
@@ -352,6 +357,8 @@ impl Reason {
             | Self::ImageBuiltSince(_)
             | Self::Built
             | Self::Asked
+            | Self::GoesAlong
+            | Self::NotProven
             | Self::Superseded(_)
             | Self::StageUnused
             | Self::ServiceGone(_)
@@ -518,6 +525,8 @@ impl fmt::Display for Reason {
             Self::ImageBuiltSince(name) => write!(f, "{name} was built since"),
             Self::Built => f.write_str("just built"),
             Self::Asked => f.write_str("asked for"),
+            Self::GoesAlong => f.write_str("out of the engine, what is not in the store of blobs yet"),
+            Self::NotProven => f.write_str("a bundle is believed when every blob of it is right"),
             Self::Superseded(name) => write!(f, "superseded: {name} was built again"),
             Self::StageUnused => f.write_str("no image of this tree has this stage"),
             Self::ServiceGone(name) => write!(f, "no service of this tree makes {name} any more"),

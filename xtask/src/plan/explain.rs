@@ -246,6 +246,13 @@ pub fn text(
     out.trim_start().to_owned()
 }
 
+/// The steps of a plan alone, and what is not done, as [`text`] has them.
+pub fn steps(plan: &Plan, hide: &dyn Fn(&str) -> String) -> String {
+    let mut out = String::new();
+    phases(&mut out, plan, hide);
+    out.trim_start().to_owned()
+}
+
 /// What a plan's text is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -282,7 +289,10 @@ fn diagnostics(out: &mut String, document: &PlanDocument) {
 }
 
 fn phases(out: &mut String, plan: &Plan, hide: &dyn Fn(&str) -> String) {
-    for phase in Phase::ALL {
+    let planned: Vec<Phase> = plan.phases().collect();
+    // What a plan only adds has no place in its order.
+    let added = Phase::ALL.into_iter().filter(|phase| !planned.contains(phase));
+    for phase in planned.iter().copied().chain(added) {
         let steps: Vec<_> = plan.steps.iter().filter(|s| s.phase == phase).collect();
         let skipped = plan.skipped.iter().filter(|s| s.phase == phase);
         let (failed, fine): (Vec<_>, Vec<_>) =

@@ -138,7 +138,10 @@ impl Request {
     /// Whether it is about images of this tree, not only about files and base images.
     pub fn needs_images(&self) -> bool {
         self.phases.is_empty()
-            || self.phases.iter().any(|p| matches!(p, Phase::Build | Phase::Verify | Phase::Push))
+            || self
+                .phases
+                .iter()
+                .any(|p| matches!(p, Phase::Build | Phase::Verify | Phase::Push | Phase::CleanUp))
     }
 
     /// Whether anything can be done without an engine.

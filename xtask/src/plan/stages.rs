@@ -20,6 +20,8 @@ pub fn of(request: &Request, settings: &Config, plan: &Plan) -> Vec<Stage> {
             Phase::Build => stages.push(stage(Some(Replan::Builds))),
             Phase::Keep => stages.push(stage(Some(Replan::Keeps))),
             Phase::Verify => stages.push(stage(Some(Replan::WhatWasBuilt))),
+            Phase::Save => stages.push(stage(Some(Replan::Save))),
+            Phase::Start => stages.push(stage(Some(Replan::Start))),
             _ => stages.push(stage(None)),
         }
     }
@@ -35,6 +37,9 @@ fn is_shown(phase: Phase, plan: &Plan) -> bool {
 
 /// A base image that cannot be pulled or named fails what is built on it, and the rest goes on, unless pulls count.
 fn on_failure(phase: Phase, request: &Request, settings: &Config) -> OnFailure {
+    if matches!(phase, Phase::Stop | Phase::Save | Phase::Start) {
+        return OnFailure::EndAfterPhase;
+    }
     let is_lenient =
         matches!(phase, Phase::Prefetch | Phase::Alias) && !(settings.strict_prefetch || request.pulls_count);
     match (is_lenient, request.fail_fast) {

@@ -196,7 +196,8 @@ fn cancelled(why: &str) -> String {
 }
 
 fn failed(step: &Step) -> End {
-    let mut lines = vec![step.phase.failure(&step.subject)];
+    let what = step.failure.as_ref().map(|failure| failure.what.clone());
+    let mut lines = vec![what.unwrap_or_else(|| step.phase.failure(&step.subject))];
     lines.extend(step.detail.lines().map(str::to_owned));
     lines.extend(step.failure.iter().flat_map(|failure| &failure.hints).map(|hint| format!("hint: {hint}")));
     if !step.last_lines.is_empty() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::missing;
 use super::notice::Notice;
 use super::table::ImageTable;
-use crate::model::{Event, EventKind, Failure, Outcome, Phase, Reason, RunStats, Severity};
+use crate::model::{ErrorKind, Event, EventKind, Failure, Outcome, Phase, Reason, RunStats, Severity};
 
 /// What commands begin with.
 const PROGRAM: &str = "cargo xtask";
@@ -240,7 +240,7 @@ impl Summary {
             let failure = steps.first().map(|failed| {
                 let is_one = steps.len() == 1;
                 let phase = failed.phase;
-                let what = if is_one { phase.failure(named) } else { phase.failure_of_all(named) };
+                let what = if is_one { failed.failure.what.clone() } else { phase.failure_of_all(named) };
                 self.telling(failed, what)
             });
             tellings.extend(failure.map(|failure| Told { failure, steps }));
@@ -254,7 +254,8 @@ impl Summary {
                     None => by_phase.entry(Phase::Prefetch).or_default().push(&base.name),
                 }
             }
-            for failed in rest {
+            // What is damaged stays so.
+            for failed in rest.iter().filter(|failed| failed.failure.kind != ErrorKind::BundleDamaged) {
                 by_phase.entry(failed.phase).or_default().push(&failed.subject);
             }
             last.failure.hints.extend(unasked.iter().flat_map(|(why, names)| why.hints(names)));

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
-use xtask::bundle::archive::{self, Output};
+use xtask::bundle::archive;
 use xtask::bundle::layout::{self, describe};
-use xtask::bundle::manifest::{BundleManifest, Member, Role, StoredLayer};
+use xtask::bundle::manifest::{BundleManifest, Member, StoredLayer};
 use xtask::bundle::open::BlobSource;
 use xtask::model::Digest;
+use xtask::model::bundle::{Output, Role};
 
 use crate::repo::TestRepo;
 
@@ -89,7 +90,9 @@ fn a_whole_one_and_a_damaged_one() {
     exit 14
     --- stderr
     00:00 started    bundle verify b.tar
-    00:00 failed     nothing done
+    00:00 verify     b.tar failed           b.tar is refused
+    00:00 verify     1 failed
+    00:00 failed     1 failed
     error: b.tar is refused
       caused by: blob sha256:DIGEST (needed by shop-api:v1): its content is another one: the digest differs
     hint: copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there

@@ -91,11 +91,15 @@ async fn source(kind: ErrorKind) -> Source {
             "api",
             StepError::Unverified("shop-api:v1 is not in the store".to_owned()),
         ),
-        Kind::Unhealthy => value(ComposeError::Unwell(vec![Unwell {
-            service: "api".to_owned(),
-            why: "exited with status 1".to_owned(),
-            last_lines: vec!["cannot read /etc/api.conf".to_owned()],
-        }])),
+        Kind::Unhealthy => Source::Step(
+            Phase::Start,
+            "compose.yaml",
+            StepError::Compose(ComposeError::Unwell(vec![Unwell {
+                service: "api".to_owned(),
+                why: "exited with status 1".to_owned(),
+                last_lines: vec!["cannot read /etc/api.conf".to_owned()],
+            }])),
+        ),
         Kind::NotLocked => {
             let why = Reason::NotLocked { lock: "images.lock".to_owned() };
             Source::Reason(Phase::Prefetch, "redis:7-alpine", why)

@@ -13,15 +13,16 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{self, Output, Written};
+use super::archive::{self, Written};
 use super::contents::Contents;
 use super::finding::BundleError;
 use super::layout::{self, describe};
 use super::manifest::{
-    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Role, StoredImage, StoredLayer,
+    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, StoredImage, StoredLayer,
 };
 use super::open::{BlobSource, Bundle};
-use super::verify::{Unpack, Verified, verify};
+use super::verify::{Verified, verify};
+use crate::model::bundle::{Output, Role, Unpack};
 use crate::model::{Digest, Platform};
 
 /// Blobs in memory.

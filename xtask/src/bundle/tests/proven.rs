@@ -83,7 +83,7 @@ fn what_is_copied_unhashed_is_the_same_in_every_form() {
             let path = folder.path().join(name);
             let output = match name {
                 "parts.tar" => Output::Parts { file: path.clone(), size: archive::SMALLEST_PART },
-                _ => Output::of(&path, None).unwrap(),
+                _ => archive::output_at(&path, None).unwrap(),
             };
             fresh.write(store, &output).unwrap();
             assert_eq!(told(&path), "whole", "{name}");

@@ -176,7 +176,7 @@ fn mistakes_of_whoever_puts_it_together_are_told() {
 fn outputs_by_their_names() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("d.tar")).unwrap();
-    let of = |name: &str, part_size| Output::of(&folder.path().join(name), part_size);
+    let of = |name: &str, part_size| archive::output_at(&folder.path().join(name), part_size);
     assert_eq!(of("x.tar", None), Ok(Output::File(folder.path().join("x.tar"))));
     assert_eq!(of("x", None), Ok(Output::Folder(folder.path().join("x"))));
     assert_eq!(of("d.tar", None), Ok(Output::Folder(folder.path().join("d.tar"))));

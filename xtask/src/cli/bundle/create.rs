@@ -1,141 +1,135 @@
 //! `bundle create`: builds what is stale, keeps stages, gets everything out of the engine, and writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use tokio_util::sync::CancellationToken;
-
-use super::super::activity::{Work, file_name};
-use super::super::args;
-use super::super::interrupt::or_interrupted;
-use super::super::pipeline;
-use super::super::prove;
-use super::super::rebuild::compose_projects;
-use super::super::run::Run;
-use super::super::session::{Session, Typed};
-use super::super::world::World;
-use crate::artifact;
-use crate::bundle::BLOBS;
-use crate::bundle::archive::{self, Output, Written};
-use crate::bundle::closure::{Closure, ClosureInput, Missing, Wanted, closure, missing};
-use crate::bundle::deliver::{Present, deliver};
-use crate::bundle::fetch::fetch;
-use crate::bundle::inventory::{self, Inventory, leave_out};
-use crate::bundle::layout::describe;
-use crate::bundle::manifest::{
-    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Parcel, Proof, Role, ServiceRecord,
-    StoredImage,
-};
-use crate::bundle::open::BlobSource;
-use crate::bundle::proven::ProvenFile;
-use crate::bundle::store::Store;
+use crate::bundle::archive;
+use crate::bundle::closure::{Closure, ClosureInput, Missing, closure, missing};
+use crate::bundle::inventory;
+use crate::bundle::plan;
+use crate::cli::args;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::AnyEngine;
-use crate::engine::provision::Announce;
+use crate::cli::pipeline;
+use crate::cli::rebuild::compose_projects;
+use crate::cli::run::Run;
+use crate::cli::session::{Changes, Session, Typed};
+use crate::cli::world::World;
 use crate::host::inside::Folder;
-use crate::model::{Digest, ImageName, ImageSource, ImageState, Outcome, Phase, Reference, StepKind};
+use crate::model::bundle::{Output, Role, SaveSpec, ServiceRecord, Wanted};
+use crate::model::{ImageSource, ImageState, Phase, Plan, Reference, StepKind};
 use crate::plan::{Planned, Request, facts};
 use crate::read::compose::ComposeProject;
-use crate::report::text::size;
 use crate::settings::Layer;
 
 /// What goes along beside the compose files.
 const ENV_EXAMPLE: &str = ".env.example";
-/// What an artifact is, to readers that do not know of it.
-const ARTIFACT: &str = "application/zip";
-/// The same of a file of the tree.
-const TEXT: &str = "text/plain";
 
 /// `bundle create`
 pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<ExitCode, Error> {
     let layer = Layer { jobs: args.jobs, locked: args.locked.then_some(true), ..args.tagged.layer() };
     let session = Session::open(typed, args.naming.over(layer), &args.naming.build_arg)?;
-    let output = output_of(&session, &args)?;
-    let compose = compose_projects(&session)?;
-    let has = match &args.since {
-        Some(path) => Some(inventory_of(path.clone()).await?),
-        None => None,
+    let bundling = Bundling {
+        output: output_of(&session, &args)?,
+        compose: compose_projects(&session)?,
+        since: args.since.clone(),
+        is_proven: args.prove,
     };
-    let _lock = if args.dry_run { None } else { session.lock().await? };
-    let looked = async {
+    if let Some(path) = bundling.since.clone() {
+        // What cannot be read is told before anything is built.
+        super::blocking(move || inventory::read(&path)).await?;
+    }
+    let looking = async {
         let world = session.look().await?;
-        let request = request(&session, &world, &compose, &args)?;
+        let request = request(&session, &world, &bundling.compose, &args)?;
         let planned = pipeline::plan(&session, &world, &request).await?;
-        Ok::<_, Error>((world, request, planned))
+        Ok((world, request, planned))
     };
-    let Some(looked) = or_interrupted(looked).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (world, request, planned) = looked?;
+    let (_lock, (world, request, mut planned)) =
+        session.prepare(Changes::unless(args.dry_run), looking).await?;
     if !session.bootstrap || args.dry_run {
         world.engine.clone()?.fit_to_build()?;
     }
-    let closure = closure_of(&session, &world, &planned, &compose);
+    let closure = bundling.closure(&session, &world, &planned);
     check_before(&world, &request, &planned, &closure, args.no_build)?;
     pipeline::refuse(&session, &world, &planned, &request)?;
+    planned.plan.extend(bundling.plan(&session, &world, &planned, &closure));
     if args.dry_run {
-        super::super::print(&pipeline::plan_text(&session, &world, &planned, &request));
-        super::super::print(&list(&closure));
+        crate::cli::print(&pipeline::plan_text(&session, &world, &planned, &request));
+        crate::cli::print(&list(&closure));
         return Ok(ExitCode::Good);
     }
     closure.warnings.iter().for_each(|warning| session.warn(&warning.to_string()));
-    let trouble = world.tree.trouble(&request, &planned.selected, &world.render);
-    let mut run = Run::start(&session, &request, &world, &planned);
-    run.expect_further(1);
-    let wish = Wish { compose, has, output, is_proven: args.prove };
-    let result = build_and_save(&session, &mut run, &request, (world, planned), wish).await;
-    let (result, written) = match result {
-        Ok(written) => (Ok(()), written),
-        Err(error) => (Err(error), None),
-    };
-    let code = run.finish(trouble, result).await?;
-    if let Some(written) = written {
-        let paths: Vec<String> = written.paths.iter().map(|path| path.display().to_string()).collect();
-        super::super::print(&paths.join("\n"));
+    let run = Run::start(&session, &request, &world, &planned).bundling(bundling);
+    let ended = run.go(&world, planned).await;
+    if ended.code.is_ok() {
+        ended.report.answers.iter().for_each(|written| crate::cli::print(written));
     }
-    Ok(code)
+    ended.code
 }
 
-/// What is to be written, but for the images.
-struct Wish {
-    compose: Vec<ComposeProject>,
-    has: Option<Inventory>,
+/// What is asked of a bundle that is written.
+pub(in crate::cli) struct Bundling {
+    /// Where to.
     output: Output,
+    /// What is started where it goes.
+    compose: Vec<ComposeProject>,
+    /// What says what the receiver has.
+    since: Option<PathBuf>,
     is_proven: bool,
 }
 
-/// All phases of the command, in one run. None is written when something went wrong before: that is told.
-async fn build_and_save(
-    session: &Session,
-    run: &mut Run<'_>,
-    request: &Request,
-    (world, planned): (World, Planned),
-    wish: Wish,
-) -> Result<Option<Written>, Error> {
-    run.phases(&world, planned).await?;
-    if !run.is_well() {
-        return Ok(None);
-    }
-    let cancel = run.cancel().clone();
-    let mut work = run.work(&[Phase::Save]);
-    // What was pulled and built is looked at once more: nothing is written of what was only planned.
-    let saving = async {
+impl Bundling {
+    /// The same once what was pulled and built is here.
+    ///
+    /// # Errors
+    /// What has to go along and is not here.
+    pub async fn plan_again(&self, session: &Session, request: &Request) -> Result<Plan, Error> {
         let world = session.look().await?;
         let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request.clone() };
         let planned = pipeline::plan(session, &world, &after).await?;
-        let closure = closure_of(session, &world, &planned, &wish.compose);
+        let closure = self.closure(session, &world, &planned);
         refuse_missing(&missing(&closure, &world.observed))?;
-        let engine = world.engine.clone()?;
-        let selected = wish.is_proven.then(|| planned.selected.clone());
-        let files = files_of(session, &wish.compose);
-        let goods = Goods { closure, selected, files, has: wish.has, output: wish.output };
-        save(&mut work, session, &world, &engine, &goods).await.map(Some)
-    };
-    let saved = cancel.run_until_cancelled(saving).await.unwrap_or(Ok(None));
-    run.add(work);
-    saved
+        Ok(self.plan(session, &world, &planned, &closure))
+    }
+
+    /// What is done to write it.
+    fn plan(&self, session: &Session, world: &World, planned: &Planned, closure: &Closure) -> Plan {
+        let here = |wanted: &Wanted| world.observed.name_here(&wanted.reference);
+        let images = closure
+            .images
+            .iter()
+            .map(|wanted| (here(wanted).unwrap_or_else(|| wanted.reference.clone()), wanted.clone()));
+        let is_member =
+            |reference: &Reference| closure.images.iter().any(|wanted| wanted.reference == *reference);
+        let records = world.tree.graph.images().iter().filter(|image| is_member(&image.reference));
+        let services = records.filter_map(|image| {
+            let ImageSource::Build(target) = &image.source else { return None };
+            let (name, reference) = (image.name.clone(), image.reference.clone());
+            Some(ServiceRecord { name, reference, dockerfile: target.dockerfile.clone() })
+        });
+        let spec = SaveSpec {
+            tag: session.config.tag.clone(),
+            services: services.collect(),
+            artifacts: closure.artifacts.clone(),
+            files: files_of(session, &self.compose),
+            since: self.since.clone(),
+            output: self.output.clone(),
+        };
+        plan::save(images.collect(), self.is_proven.then(|| planned.selected.clone()), spec)
+    }
+
+    fn closure(&self, session: &Session, world: &World, planned: &Planned) -> Closure {
+        let lineages = world.tree.lineages(&world.observed, &planned.assessments);
+        closure(&ClosureInput {
+            selected: &planned.selected,
+            graph: &world.tree.graph,
+            lineages: &lineages,
+            compose: &self.compose,
+            rules: session.config.alias_rules(),
+            observed: &world.observed,
+            platform: &facts::platform(&session.config, &world.observed),
+        })
+    }
 }
 
 fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
@@ -148,12 +142,7 @@ fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
         let made = Folder::open(root).and_then(|tree| tree.below(folder));
         made.map_err(|error| Error::of(ErrorKind::File, &error))?;
     }
-    Output::of(&path, args.part_size).map_err(|why| Error::new(ErrorKind::Usage, why))
-}
-
-/// What a receiver has, by its own word or by a bundle that it has loaded.
-async fn inventory_of(path: PathBuf) -> Result<Inventory, Error> {
-    super::blocking(move || inventory::read(&path)).await
+    archive::output_at(&path, args.part_size).map_err(|why| Error::new(ErrorKind::Usage, why))
 }
 
 /// The phases of `build-all`, and the stages; what compose files start is pulled too.
@@ -179,7 +168,7 @@ fn request(
     let started = wanted.images.iter().filter(|wanted| wanted.role == Role::Compose);
     let references = started.map(|wanted| wanted.reference.clone()).collect();
     let phases: &[Phase] = if args.no_build {
-        &[Phase::Keep, Phase::Verify]
+        &[Phase::Keep, Phase::Verify, Phase::Save]
     } else {
         &[
             Phase::Download,
@@ -190,23 +179,11 @@ fn request(
             Phase::Build,
             Phase::Keep,
             Phase::Verify,
+            Phase::Save,
         ]
     };
     let tag_of = args.tagged.word_of("bundle create");
     Ok(Request { only, skip, tag_of, references, dry_run: args.dry_run, ..Request::of(phases) })
-}
-
-fn closure_of(session: &Session, world: &World, planned: &Planned, compose: &[ComposeProject]) -> Closure {
-    let lineages = world.tree.lineages(&world.observed, &planned.assessments);
-    closure(&ClosureInput {
-        selected: &planned.selected,
-        graph: &world.tree.graph,
-        lineages: &lineages,
-        compose,
-        rules: session.config.alias_rules(),
-        observed: &world.observed,
-        platform: &facts::platform(&session.config, &world.observed),
-    })
 }
 
 /// Everything that is sure to go wrong is told before anything is built.
@@ -289,180 +266,4 @@ fn files_of(session: &Session, compose: &[ComposeProject]) -> Vec<String> {
     files.sort();
     files.dedup();
     files
-}
-
-/// What is written, and where to.
-struct Goods {
-    closure: Closure,
-    /// What is to be proven; none is nothing.
-    selected: Option<BTreeSet<ImageName>>,
-    files: Vec<String>,
-    has: Option<Inventory>,
-    output: Output,
-}
-
-/// Layers and configs of the store, and files that lie elsewhere.
-struct Blobs {
-    store: Store,
-    files: BTreeMap<Digest, PathBuf>,
-}
-
-impl BlobSource for Blobs {
-    fn open_blob(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
-        match self.files.get(digest) {
-            Some(path) => Ok(Box::new(File::open(path)?)),
-            None => self.store.open_blob(digest),
-        }
-    }
-
-    fn proven_file(&self, digest: &Digest) -> Option<ProvenFile> {
-        self.store.proven_file(digest)
-    }
-}
-
-async fn save(
-    activity: &mut Work,
-    session: &Session,
-    world: &World,
-    engine: &AnyEngine,
-    goods: &Goods,
-) -> Result<Written, Error> {
-    let root = &session.config.root;
-    let store = Folder::open(root)
-        .and_then(|tree| Store::open(&tree, BLOBS))
-        .map_err(|error| Error::of(ErrorKind::File, &error).context("cannot keep blobs"))?;
-    activity.begin_phase(Phase::Save, if goods.selected.is_some() { 3 } else { 2 });
-    let count = goods.closure.images.len();
-    let step =
-        activity.begin(Phase::Save, "images", "out of the engine, what is not in the store of blobs yet");
-    let named = |wanted: &Wanted| {
-        world.observed.name_here(&wanted.reference).unwrap_or_else(|| wanted.reference.clone())
-    };
-    let references: Vec<_> = goods.closure.images.iter().map(named).collect();
-    let images = fetch(engine, &store, &references, &activity.teller(&step)).await?;
-    activity.end(step, Outcome::Done, format!("{count} images"));
-
-    let mut files = BTreeMap::new();
-    let mut manifest = manifest_of(session, world, &goods.closure, &images);
-    for path in &goods.files {
-        let (blob, full) = describe_file(&root.join(path))?;
-        files.insert(blob.digest.clone(), full);
-        manifest.files.push(FileRecord { path: path.clone(), blob });
-    }
-    for (spec, needed_by) in &goods.closure.artifacts {
-        let (spec, settings) = (spec.clone(), session.config.artifact.clone());
-        let file = spec.file.clone();
-        let cache = artifact::Cache::at(root, &settings.cache);
-        let found = tokio::task::spawn_blocking(move || artifact::find(&spec, &cache, &settings.old_cache));
-        let found = found.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))??;
-        let Some(found) = found else {
-            let what = format!("the artifact {file} is not in the cache, and a bundle needs it");
-            return Err(needed_by
-                .iter()
-                .fold(Error::new(ErrorKind::NotHere, what), |e, by| e.because(by.clone())));
-        };
-        let blob = Descriptor { media_type: ARTIFACT.to_owned(), digest: found.digest, size: found.size };
-        files.insert(blob.digest.clone(), found.path);
-        let version = goods.closure.artifacts.iter().find(|(known, _)| known.file == file);
-        let version = version.map(|(known, _)| known.version.clone()).unwrap_or_default();
-        manifest.artifacts.push(ArtifactRecord { file, version, needed_by: needed_by.clone(), blob });
-    }
-    if let Some(selected) = &goods.selected {
-        let step = activity.begin(Phase::Save, "proof", "rebuilt in an empty engine without a network");
-        let announce = activity.announcer();
-        let proof = prove_store(session, world, &manifest, &images, &store, selected, &announce).await?;
-        activity.end(step, Outcome::Done, format!("{} images rebuilt", proof.images.len()));
-        manifest.proof = Some(proof);
-    }
-    if let Some(has) = &goods.has {
-        leave_out(&mut manifest, &images, has);
-    }
-    let name = file_name(goods.output.path());
-    let total =
-        archive::total(&manifest, &images).map_err(|error| Error::of(ErrorKind::Unexpected, &error))?;
-    let step = activity.begin(Phase::Save, &name, "written whole or not at all");
-    let (moved, output) = (activity.meter(&step, total), goods.output.clone());
-    let blobs = Blobs { store, files };
-    let written =
-        tokio::task::spawn_blocking(move || archive::write(&manifest, &images, &blobs, &output, &moved));
-    let written = written.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))??;
-    activity.end(step, Outcome::Done, size(written.size));
-    activity
-        .end_phase(Phase::Save, format!("{count} images, {} blobs, {}", written.blobs, size(written.size)));
-    Ok(written)
-}
-
-fn manifest_of(
-    session: &Session,
-    world: &World,
-    closure: &Closure,
-    images: &[StoredImage],
-) -> BundleManifest {
-    let mut manifest = BundleManifest::new(session.config.tag.clone());
-    manifest.members = closure
-        .images
-        .iter()
-        .zip(images)
-        .map(|(wanted, image)| Member {
-            reference: wanted.reference.clone(),
-            further_names: wanted.further_names.clone(),
-            role: wanted.role,
-            needed_by: wanted.needed_by.clone(),
-            platform: wanted.platform.clone(),
-            image_id: image.image_id.clone(),
-            identity: Some(image.identity.clone()),
-            manifest: image.manifest.descriptor.clone(),
-            index: image.index.as_ref().map(|index| index.blob.descriptor.clone()),
-            attached: image.index.as_ref().map(|index| index.attached.clone()).unwrap_or_default(),
-        })
-        .collect();
-    let is_member =
-        |reference: &Reference| closure.images.iter().any(|wanted| wanted.reference == *reference);
-    let records = world.tree.graph.images().iter().filter(|image| is_member(&image.reference));
-    manifest.services = records
-        .filter_map(|image| {
-            let ImageSource::Build(target) = &image.source else { return None };
-            let (name, reference) = (image.name.clone(), image.reference.clone());
-            Some(ServiceRecord { name, reference, dockerfile: target.dockerfile.clone() })
-        })
-        .collect();
-    manifest
-}
-
-/// Everything goes into an empty engine without a network, and is rebuilt there.
-async fn prove_store(
-    session: &Session,
-    world: &World,
-    manifest: &BundleManifest,
-    images: &[StoredImage],
-    store: &Store,
-    selected: &BTreeSet<ImageName>,
-    announce: Announce<'_>,
-) -> Result<Proof, Error> {
-    let parcels: Vec<Parcel> = manifest
-        .members
-        .iter()
-        .zip(images)
-        .map(|(member, image)| Parcel { image: image.clone(), names: member.names().cloned().collect() })
-        .collect();
-    let layers = images.iter().flat_map(|image| &image.layers);
-    let sizes: BTreeMap<Digest, u64> =
-        layers.filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw))).collect();
-    let (disposable, closed) = prove::closed_engine(session, announce).await?;
-    deliver(&closed, store, &parcels, Present::default(), &sizes, &CancellationToken::new(), &|_| {})
-        .await
-        .map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))?;
-    let proof = prove::prove(session, world, disposable.endpoint(), selected).await;
-    disposable.stop(&|_| {}).await?;
-    let proof = proof?;
-    prove::judge(&proof)?;
-    Ok(proof)
-}
-
-/// A small file of the tree.
-fn describe_file(path: &Path) -> Result<(Descriptor, PathBuf), Error> {
-    let bytes = std::fs::read(path).map_err(|error| {
-        Error::of(ErrorKind::File, &error).context(format!("cannot read {}", path.display()))
-    })?;
-    Ok((describe(TEXT, &bytes), path.to_owned()))
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{artifacts, prove, read};
+use super::carrier::store;
+use super::{artifacts, read};
 use crate::artifact;
-use crate::bundle::BLOBS;
 use crate::bundle::completed::{Completed, complete};
 use crate::bundle::contents::Contents;
 use crate::bundle::deliver::{Delivered, deliver};
@@ -17,16 +17,18 @@ use crate::bundle::inventory::{self, Inventory};
 use crate::bundle::layout::EntryName;
 use crate::bundle::load::LoadPlan;
 use crate::bundle::manifest::FileRecord;
-use crate::bundle::store::Store;
-use crate::bundle::verify::{Unpack, Verified};
+use crate::bundle::plan;
+use crate::bundle::verify::Verified;
 use crate::bundle::waiting::{self, Remedy};
-use crate::cli::activity::{Activity, Recorded, Work, file_name};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::cli::interrupt::or_interrupted;
-use crate::cli::session::Session;
-use crate::engine::{AnyEngine, Progress, Store as _};
+use crate::cli::pipeline;
+use crate::cli::run::{OnInterrupt, Recorded, Run};
+use crate::cli::session::{Changes, Session};
+use crate::engine::{AnyEngine, OnProgress, Progress, Store as _};
+use crate::execute::Done;
 use crate::host::inside::Folder;
-use crate::model::{Digest, Outcome, Phase, Reference};
+use crate::model::{Digest, Outcome, Plan, Reference, Unit};
+use crate::plan::Request;
 use crate::report::text::size;
 
 /// How many things that a receiver lacks are told.
@@ -40,32 +42,33 @@ struct Outlook {
     plan: LoadPlan,
 }
 
+impl Outlook {
+    fn steps(&self) -> Plan {
+        plan::load(self.contents.bundle().path(), self.plan.layers.clone())
+    }
+}
+
 /// `bundle load --dry-run`
 pub(super) async fn show(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
     let outlook = look(session, file).await?;
+    crate::cli::print(&pipeline::steps_text(session, &outlook.steps()));
     crate::cli::print(&outlook.plan.text(&size));
     Ok(ExitCode::Good)
 }
 
 /// `bundle load`
-pub(super) async fn load(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
-    let _lock = session.lock().await?;
+pub(super) async fn load_bundle(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
     let looking = async {
         put_right(&session.connect().await?).await?;
         look(session, file).await
     };
-    let Some(outlook) = or_interrupted(looking).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let outlook = outlook?;
-    let engine = outlook.has.engine.clone();
-    let mut activity = Activity::start(session, Recorded::Yes, engine, &[Phase::Verify, Phase::Load]);
-    let (cancel, watch) = activity.work.cancelled_by_interrupts();
-    let result = work(session, &mut activity.work, outlook, &cancel).await;
-    // Nobody is told anything any more once it is told how it ended.
-    drop(watch);
-    crate::cli::print(&activity.finish(result).await?);
-    Ok(ExitCode::Good)
+    let (_lock, outlook) = session.prepare(Changes::Yes, looking).await?;
+    let (steps, request) = (outlook.steps(), Request::of(&[]));
+    let engine = Some((outlook.engine, outlook.has.engine));
+    let how = (Recorded::Yes, OnInterrupt::PutBack);
+    let ended = Run::start_plan(session, &request, &steps, engine, how).go_as_planned(steps).await;
+    ended.report.answers.iter().for_each(|answer| crate::cli::print(answer));
+    ended.code
 }
 
 /// Undoes what a load that was killed left.
@@ -103,62 +106,60 @@ async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
     Ok(Outlook { contents, engine, has, plan })
 }
 
-/// Proves, delivers, and says what was done.
-async fn work(
+/// Gives this machine what it lacks of a bundle, and says what that was. The store is asked once more: it took its time to
+/// read all of the bundle.
+pub(super) async fn load(
     session: &Session,
-    activity: &mut Work,
-    outlook: Outlook,
+    engine: &AnyEngine,
+    verified: Verified,
     cancel: &CancellationToken,
-) -> Result<String, Error> {
-    let Outlook { contents, engine, has, plan } = outlook;
-    let name = file_name(contents.bundle().path());
+    tell: OnProgress<'_>,
+) -> Result<Done, Error> {
     let interrupted = || Error::told(ErrorKind::Interrupted);
-    let proving = prove(activity, contents, Unpack::Only(plan.layers.clone()));
-    let verified = cancel.run_until_cancelled(proving).await.ok_or_else(interrupted)??;
-    activity.begin_phase(Phase::Load, 1);
-    let step = activity.begin(Phase::Load, &name, "asked for");
     let total = verified.unpacked_sizes().values().sum();
-    let tell = activity.gauge(&step, total);
     let on_progress = |progress: Progress| match progress {
-        Progress::Moved { done, .. } => tell(done),
-        Progress::Warning(message) => activity.warn(message),
+        Progress::Moved { done, .. } => {
+            tell(Progress::Moved { done, total, unit: Unit::Bytes, detail: None });
+        }
+        Progress::Warning(message) => tell(Progress::Warning(message)),
         _ => {}
     };
     let bundle = verified.contents().bundle().clone();
     let sizes = verified.unpacked_sizes().clone();
     let root = session.config.root.clone();
-    let store = Folder::open(&root).and_then(|tree| Store::open(&tree, BLOBS)).map_err(|error| {
-        Error::of(ErrorKind::File, &error).context(format!("cannot open {}", root.join(BLOBS).display()))
-    })?;
+    let store = store(session)?;
     let held = |digest: &Digest| bundle.size_of(&EntryName::Blob(digest.clone())).is_some();
     let cache = artifact::Cache::at(&root, &session.config.artifact.cache);
     let preparing = async {
         // What can fail comes before the engine is touched.
-        let parcels = complete(&engine, &store, &held, &has, plan.parcels(), &on_progress).await?;
+        let has = inventory::take(engine, artifacts(session).await?).await?;
+        let parcels = LoadPlan::of(verified.contents(), &has).parcels();
+        let parcels = complete(engine, &store, &held, &has, parcels, &on_progress).await?;
         let keeping = super::blocking(move || Ok::<_, Error>((keep_artifacts(&verified, &cache)?, verified)));
-        Ok((parcels, keeping.await?))
+        Ok((has, parcels, keeping.await?))
     };
     let prepared: Result<_, Error> = cancel.run_until_cancelled(preparing).await.ok_or_else(interrupted)?;
-    let (parcels, (mut kept, verified)) = prepared?;
+    let (has, parcels, (mut kept, verified)) = prepared?;
     let blobs = Completed { bundle: bundle.clone(), store };
-    let done = deliver(&engine, &blobs, &parcels, has.into(), &sizes, cancel, &on_progress).await?;
+    let done = deliver(engine, &blobs, &parcels, has.into(), &sizes, cancel, &on_progress).await?;
     kept.extend(super::blocking(move || Ok::<_, Error>(keep_files(&verified, &root))).await?);
     for warning in kept.iter().filter_map(|kept| kept.as_ref().err()) {
-        activity.warn(warning.clone());
+        tell(Progress::Warning(warning.clone()));
     }
-    let summary = sentence(&done);
-    activity.end(step, if done.loaded.is_empty() { Outcome::UpToDate } else { Outcome::Done }, String::new());
-    activity.end_phase(Phase::Load, summary.clone());
-    let mut text = String::new();
+    let outcome = if done.loaded.is_empty() { Outcome::UpToDate } else { Outcome::Done };
+    let (sentence, answer) = (Some(sentence(&done)), Some(answer(&done, kept)));
+    Ok(Done { outcome, sentence, answer, ..Done::because("") })
+}
+
+fn answer(done: &Delivered, kept: Vec<Kept>) -> String {
     let lines = |word: &str, names: &[Reference]| -> String {
         names.iter().map(|name| format!("{word} {}\n", name.familiar())).collect()
     };
-    text.push_str(&lines("loaded ", &done.loaded));
+    let mut text = lines("loaded ", &done.loaded);
     text.push_str(&lines("named  ", &done.named));
     text.push_str(&lines("unnamed", &done.unnamed));
     kept.into_iter().flatten().flatten().for_each(|path| text.push_str(&format!("wrote   {path}\n")));
-    text.push_str(&summary);
-    Ok(text)
+    text + &sentence(done)
 }
 
 fn sentence(done: &Delivered) -> String {

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use super::super::args::BaseImagesClean;
 use super::super::base_images::{open, request};
-use super::super::interrupt;
 use super::super::pipeline;
 use super::super::run::Run;
-use super::super::session::{Session, Typed};
+use super::super::session::{Changes, Session, Typed};
 use super::super::world::World;
 use super::leftovers;
 use crate::base_images::clean::{self, CleanInput};
 use crate::base_images::trial;
-use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::cli::error::{Error, ExitCode};
 use crate::engine::{AnyEngine, EngineError};
 use crate::model::{ImageId, Phase, Plan};
 use crate::plan::Request;
@@ -23,34 +22,25 @@ use crate::settings::Layer;
 pub(in crate::cli) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Result<ExitCode, Error> {
     let opened = open(typed, args.systems.over(Layer::default()), &[], &[])?;
     let session = &opened.session;
-    let _lock = if args.dry_run { None } else { session.lock().await? };
-    let request = Request { dry_run: args.dry_run, ..request(session, &[]) };
-    let looked = async {
+    let mut request = Request { dry_run: args.dry_run, ..request(session, &[Phase::CleanUp]) };
+    let looking = async {
         let world = session.look().await?;
         let engine = world.engine.as_ref().map_err(|error| Error::from(error.clone()))?.clone();
         let found = find(session, &world, &engine).await?;
-        Ok::<_, Error>((world, found))
+        Ok((world, found))
     };
-    let Some(looked) = interrupt::or_interrupted(looked).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (world, plan) = looked?;
-    // Broken or missing systems are no reason to keep what they left.
-    let mut planned = pipeline::make_plan(session, &world, &world.observed, &request, &BTreeSet::new(), None);
+    let (_lock, (world, plan)) = session.prepare(Changes::unless(args.dry_run), looking).await?;
+    request.prepared = plan;
+    let planned = pipeline::make_plan(session, &world, &world.observed, &request, &BTreeSet::new(), None);
     if args.dry_run {
-        planned.plan.extend(plan);
         session.tell_warnings();
         super::super::print(&pipeline::plan_text(session, &world, &planned, &request));
         return Ok(ExitCode::Good);
     }
     let mut run = Run::start(session, &request, &world, &planned);
-    run.expect_further(1);
     let result = run.phases(&world, planned).await;
-    if result.is_ok() {
-        let cancel = run.cancel().clone();
-        run.also(&[Phase::CleanUp], &plan, &cancel).await;
-    }
-    run.finish(None, result).await
+    // Broken or missing systems are no reason to keep what they left.
+    run.finish(None, result).await.code
 }
 
 /// What can go, and what is kept with the reason.

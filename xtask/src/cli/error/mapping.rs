@@ -20,22 +20,8 @@ use crate::settings::ConfigError;
 
 impl From<ComposeError> for Error {
     fn from(error: ComposeError) -> Self {
-        match error {
-            ComposeError::Missing => Self::new(ErrorKind::ComposeMissing, error.to_string())
-                .hint("`apt-get install docker-compose` on Debian installs it"),
-            ComposeError::Command { doing, cause } => Self::from(cause).context(format!("cannot {doing}")),
-            ComposeError::Engine(error) => error.into(),
-            ComposeError::Unwell(unwell) => {
-                let names: Vec<&str> = unwell.iter().map(|one| one.service.as_str()).collect();
-                let what = format!("{} did not come up", names.join(", "));
-                let lines: Vec<String> = unwell
-                    .iter()
-                    .flat_map(|one| one.last_lines.iter().map(|line| format!("{}: {line}", one.service)))
-                    .collect();
-                let told = Self::new(ErrorKind::Unhealthy, what).last_lines(&lines);
-                unwell.iter().fold(told, |told, one| told.because(format!("{} {}", one.service, one.why)))
-            }
-        }
+        let hint = error.hint();
+        hint.into_iter().fold(Self::of(error.kind(), &error), Self::hint)
     }
 }
 

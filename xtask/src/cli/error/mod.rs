@@ -11,7 +11,8 @@ pub mod worst;
 
 use crate::events::Emitter;
 use crate::events::secrets::Secrets;
-use crate::model::{Diagnostic, EventKind, Severity};
+use crate::execute::{Handed, StepError};
+use crate::model::{Diagnostic, EventKind, Failure, Severity};
 pub use crate::model::{ErrorKind, ExitCode};
 use crate::report::notice::Notice;
 
@@ -138,6 +139,20 @@ impl Error {
             failure.last_lines.extend_from_slice(lines);
         }
         self
+    }
+}
+
+/// What a step that was handed in ends with.
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        let kind = error.kind;
+        if kind == ErrorKind::Interrupted {
+            return Self::Cancelled;
+        }
+        let told = error.failure.unwrap_or_else(|| Notice::error(kind.name()));
+        let Notice { severity: _, what, causes, last_lines, hints } = told;
+        let failure = Failure { kind, what, place: None, causes, hints };
+        Self::Handed(Box::new(Handed { failure, last_lines }))
     }
 }
 

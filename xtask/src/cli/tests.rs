@@ -1,0 +1,210 @@
+//! Whole commands on a fake engine: what `--dry-run` prints is what is done.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use clap::Parser as _;
+use serde_json::Value;
+
+use super::args::Cli;
+use super::error::{Error, ExitCode};
+use super::session::Typed;
+use crate::engine::{AnyEngine, FakeEngine, Store as _, fake_image};
+use crate::model::Reference;
+use crate::report::bug::RunNotes;
+use crate::settings::env::Env;
+use crate::testing::TestTree;
+
+tokio::task_local! {
+    static PRINTED: Mutex<String>;
+}
+
+/// Keeps what is printed inside of a test.
+pub(super) fn heard(text: &str) -> bool {
+    let hear = |printed: &Mutex<String>| {
+        printed.lock().expect("nobody panicked").push_str(&format!("{}\n", text.trim_end_matches('\n')));
+    };
+    PRINTED.try_with(hear).is_ok()
+}
+
+/// Services of two stages, on a base that a registry offers which nobody can ask.
+const SERVICES: &str = "
+//- src/shop/Dockerfile
+FROM 127.0.0.1:1/base:1 AS made
+RUN echo made
+COPY main.txt /
+FROM 127.0.0.1:1/base:1
+COPY --from=made /main.txt /
+//- src/shop/main.txt
+shop
+//- src/desk/Dockerfile
+FROM shop
+COPY desk.txt /
+//- src/desk/desk.txt
+desk
+//- src/desk/page.conf.tmpl
+page
+//- .env.example
+NAME=value
+";
+
+const BASES: &str = "
+//- docker/base-images/tiny/Dockerfile
+FROM 127.0.0.1:1/base:1
+ARG FIT_VERSION=1.2.3
+RUN echo $FIT_VERSION
+";
+
+/// A tree and the engine beside it.
+struct Bench {
+    tree: TestTree,
+    engine: FakeEngine,
+}
+
+impl Bench {
+    fn new(fixture: &str) -> Self {
+        let engine = FakeEngine::new();
+        let base: Reference = "127.0.0.1:1/base:1".parse().expect("a reference");
+        engine.offer(&base, fake_image("the base", &[&base]));
+        Self { tree: TestTree::new(fixture), engine }
+    }
+
+    /// Runs a command, as typed; what it prints, and how it ends.
+    async fn run(&self, words: &str) -> (String, Result<ExitCode, Error>) {
+        let root = self.tree.root();
+        let root =
+            ["xtask", "--root", root.to_str().expect("a plain path"), "--quiet", "--network", "external"];
+        let words = words.replace("TREE", root[2]);
+        let cli = Cli::try_parse_from(root.into_iter().chain(words.split_whitespace())).expect("a command");
+        let (notes, env, engine) =
+            (RunNotes::default(), Env::default(), AnyEngine::from(self.engine.clone()));
+        let typed = Typed { global: &cli.global, notes: &notes, env: &env, engine: Some(&engine) };
+        let work = async {
+            let code = super::answer(cli.command, &typed).await;
+            (PRINTED.with(|printed| printed.lock().expect("nobody panicked").clone()), code)
+        };
+        PRINTED.scope(Mutex::default(), work).await
+    }
+
+    /// All names that the engine's store has.
+    async fn names(&self) -> BTreeSet<Reference> {
+        let observed = self.engine.observe().await.expect("the fake answers");
+        observed.images().iter().flat_map(|image| image.names.clone()).collect()
+    }
+
+    #[track_caller]
+    fn record(&self, file: &str) -> Vec<Value> {
+        let text = self.tree.read(&format!("target/xtask/runs/latest/{file}"));
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+/// The steps of a plan's text, in its order.
+fn steps_in(text: &str) -> Vec<String> {
+    let mut phase = None;
+    let mut steps = Vec::new();
+    for line in text.lines() {
+        let step = line.strip_prefix("  ").and_then(|step| step.strip_suffix(')')?.split_once("  ("));
+        match (step.and_then(|(step, _)| step.split_once(' ')), phase) {
+            // Diffs and what a step needs stand further in.
+            (Some((kind, subject)), Some(phase)) if !matches!(kind, "" | "skipped" | "failed") => {
+                steps.push(format!("{phase}:{}", subject.trim_start()));
+            }
+            _ if line.ends_with(" fine") => phase = line.split_once(' ').map(|(phase, _)| phase),
+            _ if !line.starts_with(' ') && !line.is_empty() => phase = None,
+            _ => {}
+        }
+    }
+    steps
+}
+
+/// The phases of steps, in order.
+fn phases_of(steps: &[String]) -> Vec<&str> {
+    let mut phases: Vec<&str> = steps.iter().filter_map(|step| step.split(':').next()).collect();
+    phases.dedup();
+    phases
+}
+
+/// What `--dry-run` of a command prints are the steps of its record, phase by phase, and those of the plan in it.
+async fn check(bench: &Bench, words: &str) -> Vec<String> {
+    let (text, code) = bench.run(&format!("{words} --dry-run")).await;
+    assert_eq!(code, Ok(ExitCode::Good), "{words} --dry-run: {text}");
+    let foreseen = steps_in(&text);
+    let (text, code) = bench.run(words).await;
+    assert_eq!(code, Ok(ExitCode::Good), "{words}: {text}");
+    let events = bench.record("events.ndjson");
+    let done: Vec<&Value> = events.iter().filter(|event| event["event"] == "step-started").collect();
+    let plan = bench.record("plan.json").remove(0);
+    let planned = plan["steps"].as_array().expect("steps");
+    let ids = |steps: &mut dyn Iterator<Item = &Value>| steps.map(Value::to_string).collect::<BTreeSet<_>>();
+    assert_eq!(
+        ids(&mut done.iter().map(|event| &event["step"])),
+        ids(&mut planned.iter().map(|step| &step["id"])),
+        "{words}"
+    );
+    let name = |step: &Value| format!("{}:{}", word(step, "phase"), word(step, "subject"));
+    let done: Vec<String> = done.into_iter().map(name).collect();
+    let sorted = |steps: &[String]| steps.iter().cloned().collect::<BTreeSet<String>>();
+    assert_eq!((sorted(&foreseen), foreseen.len()), (sorted(&done), done.len()), "{words}");
+    assert_eq!(phases_of(&foreseen), phases_of(&done), "{words}");
+    foreseen
+}
+
+fn word<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// Does whole commands: the state that they keep while they wait is large, and on one thread's stack.
+fn on_a_large_stack<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(work());
+    };
+    let thread = std::thread::Builder::new().stack_size(64 << 20).spawn(run);
+    if let Err(panic) = thread.expect("a thread").join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn what_a_dry_run_prints_is_what_is_done() {
+    on_a_large_stack(each_command);
+}
+
+async fn each_command() {
+    for (fixture, commands) in [
+        (SERVICES, &["build-all", "bundle create", "rebuild", "push-all --registry 127.0.0.1:1/shop"][..]),
+        (SERVICES, &["prefetch", "alias", "sync-config", "render", "build shop"]),
+        (SERVICES, &["bundle create -o TREE/all.tar"]),
+        (BASES, &["base-images", "base-images clean"]),
+    ] {
+        let bench = Bench::new(fixture);
+        for words in commands {
+            check(&bench, words).await;
+        }
+    }
+}
+
+#[test]
+fn a_bundle_is_written_and_loaded_by_steps_of_plans() {
+    on_a_large_stack(there_and_back);
+}
+
+async fn there_and_back() {
+    let here = Bench::new(SERVICES);
+    let saved = check(&here, "bundle create -o TREE/all.tar").await;
+    assert_eq!(phases_of(&saved).last(), Some(&"save"), "{saved:?}");
+    assert!(saved.ends_with(&["save:images".to_owned(), "save:all.tar".to_owned()]), "{saved:?}");
+    let there = Bench::new(SERVICES);
+    there.tree.write("all.tar", std::fs::read(here.tree.root().join("all.tar")).expect("the bundle"));
+    assert_eq!(check(&there, "bundle load TREE/all.tar").await, ["verify:all.tar", "load:all.tar"]);
+    let (sent, received) = (here.names().await, there.names().await);
+    assert!(!sent.is_empty() && sent == received, "{sent:?} {received:?}");
+    there.tree.write("src/shop/main.txt", "changed\n");
+    let built = check(&there, "rebuild").await;
+    assert!(built.contains(&"build:shop".to_owned()), "{built:?}");
+    there.tree.write("compose.yaml", "services: {shop: {image: 'shop:latest'}}\n");
+    let (served, _) = there.run("rebuild --down --up --dry-run").await;
+    let served = steps_in(&served);
+    assert_eq!((&*served[0], &*served[served.len() - 1]), ("stop:compose.yaml", "start:compose.yaml"));
+}
