@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::model::bundle::{SaveSpec, Unpack, Wanted};
+use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, Wanted};
 use crate::model::{
     BundleStep, Digest, ImageName, OnFailure, Phase, Plan, Reason, Reference, Stage, Step, StepId, StepKind,
 };
@@ -32,12 +32,18 @@ pub fn save(images: Vec<(Reference, Wanted)>, proven: Option<BTreeSet<ImageName>
     let name = file_name(spec.output.path());
     let fetch = BundleStep::Fetch { images };
     let mut steps = vec![step_of(Phase::Save, "images", fetch, Reason::GoesAlong)];
-    let proof = proven.map(|images| step_of(Phase::Save, "proof", BundleStep::Prove(images), Reason::Asked));
+    let proof = proven.map(|images| proof_in(Phase::Save, images, ProvenFrom::Fetched));
     let write = step_of(Phase::Save, &name, BundleStep::Save(Box::new(spec)), Reason::Asked);
     for step in proof.into_iter().chain([write]) {
         steps.push(chained(step, steps.last()));
     }
     Plan { steps, ..Plan::default() }
+}
+
+/// Images are rebuilt from nothing but these of the engine's store.
+pub fn prove(images: BTreeSet<ImageName>, from: Vec<Reference>) -> Plan {
+    let steps = vec![proof_in(Phase::Test, images, ProvenFrom::Store(from))];
+    Plan { steps, stages: vec![stage(Phase::Test)], ..Plan::default() }
 }
 
 /// A path as the end of a line tells it.
@@ -55,6 +61,10 @@ fn step_of(phase: Phase, subject: &str, step: BundleStep, why: Reason) -> Step {
         after: Vec::new(),
         why,
     }
+}
+
+fn proof_in(phase: Phase, images: BTreeSet<ImageName>, from: ProvenFrom) -> Step {
+    step_of(phase, "proof", BundleStep::Prove { images, from }, Reason::Asked)
 }
 
 fn chained(step: Step, before: Option<&Step>) -> Step {

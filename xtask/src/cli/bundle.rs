@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 pub(super) use self::carrier::Carrier;
-pub(super) use self::create::Bundling;
+pub(super) use self::create::{Bundling, closure_of};
 use super::args::{BundleCommand, Format};
 use super::interruptible;
 use super::run::{OnInterrupt, Recorded, Run};

@@ -5,7 +5,6 @@ mod answer;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::Lock;
-use super::interrupt::or_interrupted;
 use super::locked;
 use super::session::{Session, Typed};
 use super::world::World;
@@ -29,11 +28,7 @@ use crate::registry::resolve::{self, Answer, Question};
 pub(super) async fn run(typed: &Typed<'_>, args: Lock) -> Result<ExitCode, Error> {
     let session = Session::open(typed, args.layer(), &args.build_arg)?;
     let _lock = if args.check { None } else { session.lock().await? };
-    let looking = look(session, &args);
-    let Some(looked) = or_interrupted(looking).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (session, outcome) = looked?;
+    let (session, outcome) = super::interruptible(look(session, &args)).await?;
     session.tell_warnings();
     session.late_warnings().for_each(|warning| session.warn(&warning));
     answer::tell(&session, &outcome, &args);

@@ -69,7 +69,7 @@ pub(super) async fn prove(
     }
     let mut there = session.elsewhere(copy.path(), engine);
     if there.display.mode == Mode::Tty {
-        // The command that asks for a proof draws; two would draw over each other.
+        // The run that asks for a proof draws; two would draw over each other.
         there.display.mode = Mode::Quiet;
         there.display.verbosity = Verbosity::Quiet;
     }

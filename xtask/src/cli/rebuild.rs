@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::args::{self, Format};
+use super::bundle::closure_of;
 use super::pipeline;
-use super::prove;
 use super::run::Run;
 use super::session::{Changes, Session, Typed};
 use super::world::World;
-use crate::bundle::closure::{ClosureInput, closure};
+use crate::bundle::plan;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::engine::AnyEngine;
 use crate::engine::compose::{self, ComposeError};
-use crate::engine::{AnyEngine, Store as _};
+use crate::model::bundle::Wanted;
 use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepId, StepKind};
 use crate::plan::rebuild::outlook::{Action, Outlook, outlook};
-use crate::plan::{Planned, Request, facts};
+use crate::plan::{Planned, Request};
 use crate::read::compose::{self as files, ComposeProject, ComposeService};
 use crate::settings::{Config, ConfigError, Layer};
 
@@ -57,7 +58,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
         tell(&session, &ahead, args.format, args.dry_run);
     }
     if args.prove {
-        return prove_here(&session, &world, &engine, &planned).await;
+        return prove_here(&session, &request, &world, planned).await;
     }
     refused?;
     if args.down || args.up {
@@ -67,7 +68,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     }
     if args.dry_run {
         if args.format == Format::Human {
-            super::print(&pipeline::steps_text(&session, &planned.plan));
+            super::print(&format!("\n{}", pipeline::steps_text(&session, &planned.plan)));
         }
         return Ok(ExitCode::Good);
     }
@@ -119,34 +120,17 @@ fn serve(
 /// `--prove`: from the images that are here.
 async fn prove_here(
     session: &Session,
+    request: &Request,
     world: &World,
-    engine: &AnyEngine,
-    planned: &Planned,
+    planned: Planned,
 ) -> Result<ExitCode, Error> {
-    let lineages = world.tree.lineages(&world.observed, &planned.assessments);
-    let all = closure(&ClosureInput {
-        selected: &planned.selected,
-        graph: &world.tree.graph,
-        lineages: &lineages,
-        compose: &[],
-        rules: session.config.alias_rules(),
-        observed: &world.observed,
-        platform: &facts::platform(&session.config, &world.observed),
-    });
-    let here =
-        all.images.iter().flat_map(|wanted| std::iter::once(&wanted.reference).chain(&wanted.further_names));
-    let here: Vec<_> = here.filter_map(|name| world.observed.name_here(name)).collect();
-    let proving = async {
-        let (disposable, closed) = prove::closed_engine(session, &|message| super::say(&message)).await?;
-        closed.load(engine.save(&here).await?).await?;
-        let proof = prove::prove(session, world, closed, &planned.selected).await;
-        disposable.stop(&|_| {}).await?;
-        proof
-    };
-    let proof = super::interruptible(proving).await?;
-    prove::judge(&proof)?;
-    super::print(&format!("{} images were rebuilt without a network ({})", proof.images.len(), proof.engine));
-    Ok(ExitCode::Good)
+    let all = closure_of(session, world, &planned, &[]);
+    let names = all.images.iter().flat_map(Wanted::names);
+    let here = names.filter_map(|name| world.observed.name_here(name)).collect();
+    let planned = Planned { plan: plan::prove(planned.selected.clone(), here), ..planned };
+    let ended = Run::start(session, request, world, &planned).go(world, planned).await;
+    ended.report.answers.iter().for_each(|answer| super::print(answer));
+    ended.code
 }
 
 /// What the rebuild comes to.

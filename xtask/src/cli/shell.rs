@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use super::args;
-use super::interrupt::or_interrupted;
 use super::pipeline;
 use super::session::{Session, Typed};
 use super::world::World;
@@ -37,12 +36,9 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::OpenShell) -> Result<Exit
         let engine = world.engine.clone()?;
         let (image, stage) = meant(&world, &args.name)?;
         let opened = open(&session, &world, &engine, image, stage.as_deref()).await?;
-        Ok::<_, Error>((engine, opened))
+        Ok((engine, opened))
     };
-    let Some(opened) = or_interrupted(opening).await else {
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let (engine, opened) = opened?;
+    let (engine, opened) = super::interruptible(opening).await?;
     let ended = start(&engine, &opened.reference, &args.command).await;
     if opened.is_temporary {
         engine.remove(&opened.reference).await?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::Cli;
 use super::error::{Error, ExitCode};
 use super::session::Typed;
-use crate::engine::{AnyEngine, FakeEngine, Store as _, fake_image};
+use crate::engine::{AnyEngine, FakeBehaviour, FakeEngine, Store as _, fake_image};
 use crate::model::Reference;
 use crate::report::bug::RunNotes;
 use crate::settings::env::Env;
@@ -92,6 +92,21 @@ impl Bench {
         observed.images().iter().flat_map(|image| image.names.clone()).collect()
     }
 
+    /// The steps that the newest record tells of; they are those of the plan in it.
+    #[track_caller]
+    fn done(&self, words: &str) -> Vec<String> {
+        let events = self.record("events.ndjson");
+        let done: Vec<&Value> = events.iter().filter(|event| event["event"] == "step-started").collect();
+        let plan = self.record("plan.json").remove(0);
+        let planned = plan["steps"].as_array().expect("steps");
+        let ids =
+            |steps: &mut dyn Iterator<Item = &Value>| steps.map(Value::to_string).collect::<BTreeSet<_>>();
+        let (begun, planned) =
+            (done.iter().map(|event| &event["step"]), planned.iter().map(|step| &step["id"]));
+        assert_eq!(ids(&mut { begun }), ids(&mut { planned }), "{words}");
+        done.into_iter().map(|step| format!("{}:{}", word(step, "phase"), word(step, "subject"))).collect()
+    }
+
     #[track_caller]
     fn record(&self, file: &str) -> Vec<Value> {
         let text = self.tree.read(&format!("target/xtask/runs/latest/{file}"));
@@ -127,23 +142,17 @@ fn phases_of(steps: &[String]) -> Vec<&str> {
 
 /// What `--dry-run` of a command prints are the steps of its record, phase by phase, and those of the plan in it.
 async fn check(bench: &Bench, words: &str) -> Vec<String> {
+    check_ending(bench, words, ExitCode::Good).await
+}
+
+/// The same of a command that ends otherwise.
+async fn check_ending(bench: &Bench, words: &str, expected: ExitCode) -> Vec<String> {
     let (text, code) = bench.run(&format!("{words} --dry-run")).await;
     assert_eq!(code, Ok(ExitCode::Good), "{words} --dry-run: {text}");
     let foreseen = steps_in(&text);
     let (text, code) = bench.run(words).await;
-    assert_eq!(code, Ok(ExitCode::Good), "{words}: {text}");
-    let events = bench.record("events.ndjson");
-    let done: Vec<&Value> = events.iter().filter(|event| event["event"] == "step-started").collect();
-    let plan = bench.record("plan.json").remove(0);
-    let planned = plan["steps"].as_array().expect("steps");
-    let ids = |steps: &mut dyn Iterator<Item = &Value>| steps.map(Value::to_string).collect::<BTreeSet<_>>();
-    assert_eq!(
-        ids(&mut done.iter().map(|event| &event["step"])),
-        ids(&mut planned.iter().map(|step| &step["id"])),
-        "{words}"
-    );
-    let name = |step: &Value| format!("{}:{}", word(step, "phase"), word(step, "subject"));
-    let done: Vec<String> = done.into_iter().map(name).collect();
+    assert_eq!(code.unwrap_or_else(|error| error.code()), expected, "{words}: {text}");
+    let done = bench.done(words);
     let sorted = |steps: &[String]| steps.iter().cloned().collect::<BTreeSet<String>>();
     assert_eq!((sorted(&foreseen), foreseen.len()), (sorted(&done), done.len()), "{words}");
     assert_eq!(phases_of(&foreseen), phases_of(&done), "{words}");
@@ -176,13 +185,28 @@ async fn each_command() {
         (SERVICES, &["build-all", "bundle create", "rebuild", "push-all --registry 127.0.0.1:1/shop"][..]),
         (SERVICES, &["prefetch", "alias", "sync-config", "render", "build shop"]),
         (SERVICES, &["bundle create -o TREE/all.tar"]),
-        (BASES, &["base-images", "base-images clean"]),
+        (BASES, &["base-images", "base-images clean", "base-images bump 1.2.4"]),
     ] {
         let bench = Bench::new(fixture);
         for words in commands {
             check(&bench, words).await;
         }
     }
+    // What is removed is listed in another way.
+    let bench = Bench::new(SERVICES);
+    check(&bench, "build-all v2").await;
+    let (listed, _) = bench.run("clean --images --format json --dry-run").await;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    let listed = listed["remove"].as_array().expect("a list").iter();
+    let listed: BTreeSet<String> = listed.map(|step| format!("clean-up:{}", word(step, "subject"))).collect();
+    assert!(!listed.is_empty());
+    let (_, code) = bench.run("clean --images --format json --yes").await;
+    assert_eq!((code, bench.done("clean").into_iter().collect()), (Ok(ExitCode::Good), listed));
+    // What is no framework does not pass, and is tried all the same.
+    let bench = Bench::new(BASES);
+    bench.engine.behave("fit-framework", FakeBehaviour { exits: Some(1), ..FakeBehaviour::default() });
+    check(&bench, "base-images").await;
+    check_ending(&bench, "base-images test", ExitCode::VerifyFailed).await;
 }
 
 #[test]

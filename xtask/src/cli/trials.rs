@@ -124,9 +124,8 @@ async fn run(
         trying,
         port: session.config.registry_port.unwrap_or(PORT),
     };
+    planned.plan.extend(trial.foreseen(&mark(session, "FORESEEN"))?);
     if dry_run {
-        let mark = mark(session, "DRY-RUN");
-        planned.plan.extend(trial.foreseen(&mark)?);
         session.tell_warnings();
         super::print(&pipeline::plan_text(session, &world, &planned, &request));
         return run::foreseen(session, &world, &request, &planned);

@@ -15,8 +15,13 @@ pub enum BundleStep {
         /// Each by a name by which the engine's store has it, and what it goes along as.
         images: Vec<(Reference, Wanted)>,
     },
-    /// Rebuild images from nothing but what was fetched, in an empty engine without a network.
-    Prove(BTreeSet<ImageName>),
+    /// Rebuild images in an empty engine without a network.
+    Prove {
+        /// Which.
+        images: BTreeSet<ImageName>,
+        /// From nothing but this.
+        from: ProvenFrom,
+    },
     /// Write what was fetched, and all that goes along with it.
     Save(Box<SaveSpec>),
     /// Read every blob.
@@ -39,12 +44,21 @@ impl BundleStep {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Fetch { .. } => "fetch",
-            Self::Prove(_) => "prove",
+            Self::Prove { .. } => "prove",
             Self::Save(_) => "save",
             Self::Verify { .. } => "verify",
             Self::Load { .. } => "load",
         }
     }
+}
+
+/// What an empty engine is given for a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProvenFrom {
+    /// What was fetched.
+    Fetched,
+    /// These images of the engine's store.
+    Store(Vec<Reference>),
 }
 
 /// What is written into a bundle beside the images, and where to.

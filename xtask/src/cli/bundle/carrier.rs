@@ -34,11 +34,11 @@ use crate::cli::error::{Error, ErrorKind};
 use crate::cli::prove;
 use crate::cli::provisioning::announcer;
 use crate::cli::session::Session;
-use crate::engine::{AnyEngine, EngineError, OnProgress, Progress};
+use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
 use crate::events::Emitter;
 use crate::execute::{Carry, Done, StepError};
 use crate::host::inside::Folder;
-use crate::model::bundle::{SaveSpec, Unpack, Wanted};
+use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, Wanted};
 use crate::model::{ArtifactSpec, BundleStep, Digest, ImageName, Reference, Unit};
 use crate::report::text::size;
 
@@ -87,7 +87,7 @@ impl Carry<AnyEngine> for Carrier<'_> {
         let done = async {
             match step {
                 BundleStep::Fetch { images } => self.fetch(engine()?, images, tell).await,
-                BundleStep::Prove(images) => self.prove(images).await,
+                BundleStep::Prove { images, from } => self.prove(engine()?, images, from).await,
                 BundleStep::Save(spec) => self.save(spec, tell).await,
                 BundleStep::Verify { file, unpack } => self.verify(file, unpack, tell).await,
                 BundleStep::Load { file } => {
@@ -125,33 +125,52 @@ impl Carrier<'_> {
     }
 
     /// Everything goes into an empty engine without a network, and is rebuilt there.
-    async fn prove(&self, images: &BTreeSet<ImageName>) -> Result<Done, Error> {
+    async fn prove(
+        &self,
+        engine: &AnyEngine,
+        images: &BTreeSet<ImageName>,
+        from: &ProvenFrom,
+    ) -> Result<Done, Error> {
+        let world = self.session.look().await?;
+        let (disposable, closed) = prove::closed_engine(self.session, &announcer(&self.emitter)).await?;
+        match from {
+            ProvenFrom::Fetched => self.give_fetched(&closed).await?,
+            ProvenFrom::Store(names) => drop(closed.load(engine.save(names).await?).await?),
+        }
+        // A proof is a run, whose steps are done as this one is: without a box its type would have no end.
+        let proving: Pin<Box<dyn Future<Output = _> + '_>> =
+            Box::pin(prove::prove(self.session, &world, closed, images));
+        let proof: Result<Proof, Error> = proving.await;
+        disposable.stop(&|_| {}).await?;
+        let proof = proof?;
+        prove::judge(&proof)?;
+        let (count, place) = (proof.images.len(), proof.engine.clone());
+        self.made().proof = Some(proof);
+        let done = Done::because(format!("{count} images rebuilt"));
+        Ok(match from {
+            ProvenFrom::Fetched => done,
+            ProvenFrom::Store(_) => {
+                let answer = Some(format!("{count} images were rebuilt without a network ({place})"));
+                Done { answer, ..done }
+            }
+        })
+    }
+
+    async fn give_fetched(&self, closed: &AnyEngine) -> Result<(), Error> {
         let fetched = self.made().fetched.clone();
         let store = store(self.session)?;
         let layers = fetched.iter().flat_map(|(_, image)| &image.layers);
         let sizes: BTreeMap<Digest, u64> = layers
             .filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw)))
             .collect();
-        let world = self.session.look().await?;
-        let (disposable, closed) = prove::closed_engine(self.session, &announcer(&self.emitter)).await?;
         let parcel = |(wanted, image): (Wanted, StoredImage)| Parcel {
             image,
             names: wanted.names().cloned().collect(),
         };
         let parcels: Vec<Parcel> = fetched.into_iter().map(parcel).collect();
-        deliver(&closed, &store, &parcels, Present::default(), &sizes, &CancellationToken::new(), &|_| {})
-            .await
-            .map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))?;
-        // A proof is a run, whose steps are done as this one is: without a box its type would have no end.
-        let proving: Pin<Box<dyn Future<Output = _> + '_>> =
-            Box::pin(prove::prove(self.session, &world, closed.clone(), images));
-        let proof: Result<Proof, Error> = proving.await;
-        disposable.stop(&|_| {}).await?;
-        let proof = proof?;
-        prove::judge(&proof)?;
-        let done = Done::because(format!("{} images rebuilt", proof.images.len()));
-        self.made().proof = Some(proof);
-        Ok(done)
+        let never = CancellationToken::new();
+        let given = deliver(closed, &store, &parcels, Present::default(), &sizes, &never, &|_| {}).await;
+        given.map(drop).map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))
     }
 
     async fn save(&self, spec: &SaveSpec, tell: OnProgress<'_>) -> Result<Done, Error> {

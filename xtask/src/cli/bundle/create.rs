@@ -49,7 +49,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
     if !session.bootstrap || args.dry_run {
         world.engine.clone()?.fit_to_build()?;
     }
-    let closure = bundling.closure(&session, &world, &planned);
+    let closure = closure_of(&session, &world, &planned, &bundling.compose);
     check_before(&world, &request, &planned, &closure, args.no_build)?;
     pipeline::refuse(&session, &world, &planned, &request)?;
     planned.plan.extend(bundling.plan(&session, &world, &planned, &closure));
@@ -87,7 +87,7 @@ impl Bundling {
         let world = session.look().await?;
         let after = Request { phases: vec![Phase::Keep, Phase::Verify], ..request.clone() };
         let planned = pipeline::plan(session, &world, &after).await?;
-        let closure = self.closure(session, &world, &planned);
+        let closure = closure_of(session, &world, &planned, &self.compose);
         refuse_missing(&missing(&closure, &world.observed))?;
         Ok(self.plan(session, &world, &planned, &closure))
     }
@@ -117,19 +117,25 @@ impl Bundling {
         };
         plan::save(images.collect(), self.is_proven.then(|| planned.selected.clone()), spec)
     }
+}
 
-    fn closure(&self, session: &Session, world: &World, planned: &Planned) -> Closure {
-        let lineages = world.tree.lineages(&world.observed, &planned.assessments);
-        closure(&ClosureInput {
-            selected: &planned.selected,
-            graph: &world.tree.graph,
-            lineages: &lineages,
-            compose: &self.compose,
-            rules: session.config.alias_rules(),
-            observed: &world.observed,
-            platform: &facts::platform(&session.config, &world.observed),
-        })
-    }
+/// What goes along with what is selected.
+pub(in crate::cli) fn closure_of(
+    session: &Session,
+    world: &World,
+    planned: &Planned,
+    compose: &[ComposeProject],
+) -> Closure {
+    let lineages = world.tree.lineages(&world.observed, &planned.assessments);
+    closure(&ClosureInput {
+        selected: &planned.selected,
+        graph: &world.tree.graph,
+        lineages: &lineages,
+        compose,
+        rules: session.config.alias_rules(),
+        observed: &world.observed,
+        platform: &facts::platform(&session.config, &world.observed),
+    })
 }
 
 fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {

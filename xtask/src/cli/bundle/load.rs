@@ -51,8 +51,8 @@ impl Outlook {
 /// `bundle load --dry-run`
 pub(super) async fn show(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
     let outlook = look(session, file).await?;
-    crate::cli::print(&pipeline::steps_text(session, &outlook.steps()));
-    crate::cli::print(&outlook.plan.text(&size));
+    let steps = pipeline::steps_text(session, &outlook.steps());
+    crate::cli::print(&format!("{steps}\n{}", outlook.plan.text(&size)));
     Ok(ExitCode::Good)
 }
 
