@@ -17,7 +17,7 @@ use super::remote::{Origin, origin_of};
 use super::scope::{Globals, StageScope, Workdir};
 use super::values;
 use super::{Dockerfile, Instruction, Options};
-use crate::{InputKind, InputPattern};
+use crate::{InputKind, InputPattern, SecretKind, SecretMount};
 
 /// Keys of `--mount`; those without a value are marked.
 const MOUNT_KEYS: [(&str, bool); 19] = [
@@ -53,6 +53,8 @@ pub(super) struct Evaluation<'a> {
     pub declared: BTreeSet<String>,
     /// Global ARGs whose values the stages take over.
     pub inherited: BTreeSet<String>,
+    /// Secrets and agents that mounts ask for.
+    pub secrets: Vec<SecretMount>,
     /// What base images decide.
     pub base_doubts: Vec<BaseDoubt>,
     /// What the instruction at hand uses that not every front end knows.
@@ -73,6 +75,7 @@ impl<'a> Evaluation<'a> {
             inputs: Vec::new(),
             declared: BTreeSet::new(),
             inherited: BTreeSet::new(),
+            secrets: Vec::new(),
             base_doubts: Vec::new(),
             uses: RefCell::default(),
             expanded: Cell::default(),
@@ -271,6 +274,7 @@ impl Evaluation<'_> {
     fn mount(&mut self, mount: &Mount, line: u32, scope: &StageScope) -> Result<(), String> {
         let (mut kind, mut source) = ("bind".to_owned(), String::new());
         let (mut from, mut target) = (String::new(), String::new());
+        let (mut id, mut is_required) = (String::new(), false);
         for (key, value) in &mount.fields {
             let Some((_, may_be_bare)) = MOUNT_KEYS.iter().find(|(known, _)| known == key) else {
                 let hint = super::command::did_you_mean(key, MOUNT_KEYS.map(|(key, _)| key), str::to_owned);
@@ -278,13 +282,17 @@ impl Evaluation<'_> {
             };
             let value = match value {
                 Some(value) => self.expand(value, scope)?.into_owned(),
-                None if *may_be_bare => continue,
+                None if *may_be_bare => "true".to_owned(),
                 None => return Err(format!("`{key}` of a mount needs a value")),
             };
             match key.as_str() {
                 "type" => kind = value.to_ascii_lowercase(),
                 "source" | "src" => source = value,
                 "from" => from = value,
+                "id" => id = value,
+                "required" => {
+                    is_required = matches!(value.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True")
+                }
                 "target" | "dst" | "destination" => target = value,
                 "size" => self.using(Feature::TmpfsSize, "RUN --mount=…,size=".to_owned()),
                 "env" => self.using(Feature::SecretEnv, "RUN --mount=…,env=".to_owned()),
@@ -304,11 +312,31 @@ impl Evaluation<'_> {
                 Workdir::Below | Workdir::Unknown => {}
             }
         }
+        self.secrets.extend(SecretMount::of(&kind, [source.as_str(), &id, &target], line, is_required));
         if kind == "bind" && from.is_empty() {
             let pattern = if source.is_empty() { ".".to_owned() } else { cut_at_unknown(source) };
             self.inputs.push(InputPattern::new(pattern, line, InputKind::Bind));
         }
         Ok(())
+    }
+}
+
+impl SecretMount {
+    /// What BuildKit asks for: of a secret its source, else its `id`, else the file name of its target
+    /// (`convert_secrets.go`); of an agent its `id` (`convert_ssh.go`). None of other mounts, and of an ID that only a base
+    /// image's environment tells.
+    fn of(kind: &str, [source, id, target]: [&str; 3], line: u32, is_required: bool) -> Option<Self> {
+        let first =
+            |names: &[&str]| names.iter().find(|name| !name.is_empty()).map(|name| (*name).to_owned());
+        let (kind, id) = match kind {
+            "secret" => {
+                let file = target.rsplit('/').next().unwrap_or_default();
+                (SecretKind::Secret, first(&[source, id, file])?)
+            }
+            "ssh" => (SecretKind::Ssh, first(&[id, "default"])?),
+            _ => return None,
+        };
+        (!id.contains(UNKNOWN)).then_some(Self { kind, id, line, is_required })
     }
 }
 

@@ -50,7 +50,7 @@ pub use facts::named_by_triggers;
 pub use front_end::{Feature, Use, judge};
 pub use inputs::Selector;
 pub use inspect::{Inspection, inspect};
-pub use needs::{BaseImage, Brought, InputKind, InputPattern, Triggers};
+pub use needs::{BaseImage, Brought, InputKind, InputPattern, SecretKind, SecretMount, Triggers};
 pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference, is_on_this_machine};
 pub use rename::rename;

@@ -88,3 +88,25 @@ impl InputPattern {
         }
     }
 }
+
+/// What `RUN --mount=type=…` asks whoever builds for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecretKind {
+    /// `secret`: a file or a variable that is in no layer.
+    Secret,
+    /// `ssh`: an agent that signs.
+    Ssh,
+}
+
+/// One mount of a secret or of an ssh agent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretMount {
+    /// Which of the two.
+    pub kind: SecretKind,
+    /// What it is asked for by.
+    pub id: String,
+    /// 1-based line of the instruction.
+    pub line: u32,
+    /// The instruction fails without it.
+    pub is_required: bool,
+}

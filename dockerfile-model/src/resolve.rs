@@ -16,7 +16,9 @@ use super::lines::Findings;
 use super::scope::{Globals, StageScope};
 use super::stages::{Node, Stages};
 use super::{Dockerfile, Instruction, canonical};
-use crate::{BaseImage, Brought, Diagnostic, InputKind, InputPattern, Platform, Reference, Triggers};
+use crate::{
+    BaseImage, Brought, Diagnostic, InputKind, InputPattern, Platform, Reference, SecretMount, Triggers,
+};
 
 /// Build args that change what is built without being declared (BuildKit's reference, "BuildKit built-in build
 /// args").
@@ -50,6 +52,8 @@ pub struct Resolved {
     pub syntax: Option<Reference>,
     /// What it reads of the build context.
     pub inputs: Vec<InputPattern>,
+    /// Secrets and ssh agents that its mounts ask for, in file order.
+    pub secrets: Vec<SecretMount>,
     /// Build args that can change the build.
     pub declared_args: BTreeSet<String>,
     /// Text of all that the target reaches: the same when nothing that matters has changed.
@@ -117,7 +121,7 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
         used.extend(node.asks_for.iter().cloned());
     }
     let mut scopes = walk(file, &stages, &reachable, &mut evaluation, &mut found, &mut |_| {});
-    let Evaluation { mut inputs, declared, inherited, base_doubts, .. } = evaluation;
+    let Evaluation { mut inputs, secrets, declared, inherited, base_doubts, .. } = evaluation;
     let mut triggers = Triggers::new();
     for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
         let Base::Image(reference) = &node.base else { continue };
@@ -154,6 +158,7 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
         base_images: base_images(file, options, &stages, &reachable, syntax.as_ref()),
         syntax,
         inputs,
+        secrets,
         declared_args,
         reachable_text,
         triggers,

@@ -33,6 +33,33 @@ fn what_counts_as_an_input() {
     assert_eq!(resolved.inputs.len(), 1);
 }
 
+#[test]
+fn secrets_and_agents_are_asked_for_by_their_ids() {
+    for (mounts, expected) in [
+        ("type=secret,id=npm", "Secret:npm"),
+        ("type=secret,id=npm,required", "Secret:npm!"),
+        ("type=secret,id=npm,required=true,target=/root/.npmrc", "Secret:npm!"),
+        ("type=secret,id=npm,required=false", "Secret:npm"),
+        ("type=secret,target=/run/x/token", "Secret:token"),
+        ("type=secret,id=b,source=a", "Secret:a"),
+        ("type=secret,id=${K},env=TOKEN", "Secret:key"),
+        ("type=ssh", "Ssh:default"),
+        ("type=ssh,id=git,required", "Ssh:git!"),
+        ("type=cache,id=x,target=/x", ""),
+    ] {
+        let text = format!("FROM scratch\nARG K=key\nRUN --mount={mounts} true\n");
+        let (resolved, _) = ask(&text).resolve();
+        let asked = resolved.secrets.iter().map(|mount| {
+            assert_eq!(mount.line, 3);
+            format!("{:?}:{}{}", mount.kind, mount.id, if mount.is_required { "!" } else { "" })
+        });
+        assert_eq!(asked.collect::<Vec<_>>().join(" "), expected, "{text}");
+    }
+    let (resolved, _) =
+        ask("FROM scratch AS a\nRUN --mount=type=ssh,required x\nFROM scratch\nRUN y\n").resolve();
+    assert!(resolved.secrets.is_empty(), "only what the target reaches asks");
+}
+
 const TREE: [&str; 14] = [
     "Dockerfile",
     "a",

@@ -137,7 +137,7 @@ impl Control {
 
 /// gRPC over a connection of ours.
 #[derive(Clone)]
-struct Channel(SendRequest<tonic::body::Body>);
+pub(super) struct Channel(SendRequest<tonic::body::Body>);
 
 impl Service<Request<tonic::body::Body>> for Channel {
     type Response = Response<Incoming>;
@@ -175,5 +175,23 @@ impl AsyncWrite for Messages {
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.close();
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    pub(in crate::build) use super::Channel;
+    use super::*;
+
+    /// Whoever asks what `routes` answer.
+    pub(in crate::build) async fn connected(routes: tonic::service::Routes) -> Channel {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(far), TowerToHyperService::new(routes));
+        tokio::spawn(server);
+        let client = Builder::new(TokioExecutor::new()).handshake(TokioIo::new(near));
+        let (sender, connection) = client.await.expect("a connection");
+        tokio::spawn(connection);
+        Channel(sender)
     }
 }

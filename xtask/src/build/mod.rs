@@ -2,12 +2,13 @@
 //!
 //! In: a [`BuildSpec`] and the folder that its paths are relative to. Out: the image's ID, or a [`BuildError`]. `solve.rs` makes a
 //! build of a spec, `control.rs` is the connection that it runs on, `session.rs` what the builder may ask us meanwhile
-//! (`filesync.rs`: the planned files and no other), `trace.rs` what it tells.
+//! (`filesync.rs`: the planned files and no other; `secrets.rs`), `trace.rs` what it tells.
 
 mod control;
 mod failure;
 mod fake;
 mod filesync;
+mod secrets;
 mod session;
 mod solve;
 mod trace;

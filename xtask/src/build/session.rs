@@ -10,9 +10,11 @@ use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::health;
 use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
+use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::v1 as filesync;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::{Auth, AuthServer};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::{FileSync, FileSyncServer};
+use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use futures_util::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -21,6 +23,8 @@ use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 
 use super::filesync::{PACKETS_AHEAD, SentTree};
+use super::secrets::{Agents, Secretary};
+use crate::model::BuildSecrets;
 use crate::registry::credentials::Credentials;
 
 /// The ignore file that front ends ask the context for, before anything else.
@@ -34,6 +38,8 @@ pub(super) struct Served {
     pub(super) context: Arc<SentTree>,
     /// Answers what registries ask the builder.
     pub(super) credentials: Credentials,
+    /// What is in no layer.
+    pub(super) secrets: BuildSecrets,
 }
 
 /// A session that a builder is offered.
@@ -58,8 +64,14 @@ impl BuildSession {
     /// What the builder has to know of it (buildkit, `session/manager.go`).
     pub(super) fn metadata(&self) -> MetadataMap {
         let mut metadata = MetadataMap::new();
-        let methods = ["/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.Auth/Credentials"];
-        let methods = methods.map(|method| ("x-docker-expose-session-grpc-method", method));
+        let mut methods = vec!["/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.Auth/Credentials"];
+        if !self.served.secrets.secrets.is_empty() {
+            methods.push("/moby.buildkit.secrets.v1.Secrets/GetSecret");
+        }
+        if !self.served.secrets.ssh.is_empty() {
+            methods.extend(["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"]);
+        }
+        let methods = methods.into_iter().map(|method| ("x-docker-expose-session-grpc-method", method));
         let about = [
             ("x-docker-expose-session-uuid", self.id.as_str()),
             ("x-docker-expose-session-name", "xtask"),
@@ -74,10 +86,13 @@ impl BuildSession {
     }
 
     /// Answers to what it asks.
-    pub(super) fn into_routes(self) -> Routes {
+    pub(super) fn into_routes(mut self) -> Routes {
         let credentials = self.served.credentials.clone();
+        let BuildSecrets { secrets, ssh } = std::mem::take(&mut self.served.secrets);
         Routes::new(FileSyncServer::new(self.served))
             .add_service(AuthServer::new(Registries { credentials }))
+            .add_service(SecretsServer::new(Secretary(secrets)))
+            .add_service(SshServer::new(Agents::new(ssh)))
             .add_service(HealthServer::new(Alive))
             .prepare()
     }

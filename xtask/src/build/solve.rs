@@ -70,6 +70,7 @@ async fn build_once(
         dockerfile: Arc::new(SentTree::of_dockerfile(name, &spec.text)),
         context: context.clone(),
         credentials: engine.credentials.clone(),
+        secrets: spec.secrets.clone(),
     };
     let session = BuildSession::new(shared_key(root, spec), served);
     let request = request(pass, name, session.id(), &engine.proxies);
@@ -304,7 +305,7 @@ fn dockerfile_line(spec: &BuildSpec, vertex: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ContextFiles, ImageName, Platform};
+    use crate::model::{BuildSecrets, ContextFiles, ImageName, Platform};
 
     fn spec() -> BuildSpec {
         BuildSpec {
@@ -320,6 +321,7 @@ mod tests {
                 .into(),
             labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
             network: None,
+            secrets: BuildSecrets::default(),
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
             inline_cache: InlineCache::Yes,

@@ -159,6 +159,7 @@ fn spec(
             (labels::LINEAGE.to_owned(), String::new()),
         ]),
         network: target.network.clone(),
+        secrets: target.secrets.clone(),
         no_cache: false,
         cache_from: kept.iter().filter(is_here).map(|kept| kept.reference.clone()).collect(),
         inline_cache: InlineCache::No,

@@ -1,5 +1,6 @@
 //! What a command looks at: the tree with the engine's store beside it, and which network this is.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -11,8 +12,8 @@ use super::session::Session;
 use crate::cli::error::{Error, ErrorKind};
 use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
 use crate::model::{
-    AliasNames, BaseImage, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals, Platform,
-    Reference, Triggers, stand_in,
+    AliasNames, BaseImage, BuildSecrets, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals,
+    Platform, Reference, SecretSource, Triggers, stand_in,
 };
 use crate::plan::Facts;
 use crate::plan::build::prefetched;
@@ -24,6 +25,9 @@ use crate::read::tree::{self, Reading, Tree};
 use crate::registry::Registry;
 use crate::registry::network::{self, NetworkInput};
 use crate::settings::{Config, ConfigError};
+
+/// Shorter lines of a secret file hide nothing.
+const LEAST_LINE: usize = 8;
 
 impl Session {
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.
@@ -227,8 +231,12 @@ impl Session {
     /// Build args that stand in the tree, in a `service.toml`, are hidden as those that are typed. Those of `.env` are
     /// variables, and what base images are built with is their version.
     fn hide_build_args(&self, tree: &Tree) {
+        let mut hidden = None;
         for image in tree.graph.images() {
             let ImageSource::Build(target) = &image.source else { continue };
+            if hidden.replace(&target.secrets) != Some(&target.secrets) {
+                self.hide_secrets(&target.secrets);
+            }
             for (name, value) in &target.build_args {
                 let mut variables = self.config.dotenv.iter();
                 let is_variable =
@@ -237,6 +245,29 @@ impl Session {
                     self.secrets.add_variable(name, value);
                 } else {
                     self.secrets.add_build_arg(name, value);
+                }
+            }
+        }
+    }
+
+    /// What a build is told is nobody else's business, even where an instruction prints it: each line, and in `key=value` the
+    /// value alone.
+    fn hide_secrets(&self, given: &BuildSecrets) {
+        for (id, source) in &given.secrets {
+            let name = format!("the secret `{id}`");
+            let text = match source {
+                SecretSource::Variable { value, .. } => Cow::Borrowed(value.reveal()),
+                // What is no text cannot be printed as such.
+                SecretSource::File(path) => Cow::Owned(std::fs::read_to_string(path).unwrap_or_default()),
+            };
+            // Short lines of a file are its grammar.
+            let lines = text.lines().map(str::trim);
+            let lines = lines.filter(|line| line.len() >= LEAST_LINE || text.trim().len() == line.len());
+            for line in lines.filter(|line| !line.is_empty()) {
+                self.secrets.add(&name, line);
+                let value = line.rsplit_once('=').or(line.rsplit_once(": ")).map(|(_, value)| value.trim());
+                if let Some(value) = value.filter(|value| value.len() >= LEAST_LINE) {
+                    self.secrets.add(&name, value.trim_matches(['"', '\'']));
                 }
             }
         }

@@ -21,8 +21,8 @@ use crate::engine::{self, AnyEngine, EngineError, ImageStore, Store as _, Surrou
 use crate::host;
 use crate::host::inside::Folder;
 use crate::model::{
-    AliasRules, BuildSpec, ContextFiles, ImageName, InlineCache, Network, Observed, Originals, Platform,
-    Reference, Severity,
+    AliasRules, BuildSecrets, BuildSpec, ContextFiles, ImageName, InlineCache, Network, Observed, Originals,
+    Platform, Reference, Severity,
 };
 use crate::read::tree::{self, Tree};
 use crate::registry::docker_config::{CredentialSource, DockerConfig};
@@ -255,6 +255,7 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
         build_args: BTreeMap::new(),
         labels: BTreeMap::new(),
         network: Some("none".to_owned()),
+        secrets: BuildSecrets::default(),
         no_cache: false,
         cache_from: Vec::new(),
         inline_cache: InlineCache::default(),

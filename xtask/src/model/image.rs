@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactSpec, BaseImage, Identity, ImageId, Platform, Reference, Triggers};
+use super::{
+    ArtifactSpec, BaseImage, BuildSecrets, Diagnostic, Identity, ImageId, Platform, Reference, Triggers,
+};
 
 /// The name of an image of this tree, prefix included, without registry and tag: `ai-infra-backend`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -150,6 +152,10 @@ pub struct BuildTarget {
     pub labels: BTreeMap<String, String>,
     /// The network that instructions run in; none is the engine's default.
     pub network: Option<String>,
+    /// What its build may ask for. The IDs that it asks for stand in its text, and so in its key; no value does.
+    pub secrets: BuildSecrets,
+    /// A secret or an agent that it cannot be built without, and that nobody gives.
+    pub lacks: Option<Box<Diagnostic>>,
     /// What the images bring that its stages stand on, each of them named.
     pub triggers: Triggers,
     /// What it brings itself to an image that stands on it, in order.
@@ -170,6 +176,8 @@ impl BuildTarget {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             network: None,
+            secrets: BuildSecrets::default(),
+            lacks: None,
             triggers: Triggers::new(),
             leaves: Vec::new(),
             own_labels: BTreeSet::new(),

@@ -26,6 +26,7 @@ mod phase;
 mod plan;
 mod reason;
 mod registry_prefix;
+mod secret;
 mod smoke;
 mod socket;
 mod stand_in;
@@ -42,7 +43,7 @@ pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order}
 pub use details::{Healthcheck, ImageDetails};
 pub use dockerfile::{
     BaseImage, Brought, Diagnostic, Digest, InputKind, InputPattern, ParseDigestError, ParsePlatformError,
-    ParseReferenceError, Platform, Reference, Severity, Triggers,
+    ParseReferenceError, Platform, Reference, SecretKind, SecretMount, Severity, Triggers,
 };
 pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
@@ -64,6 +65,7 @@ pub use plan::{
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;
+pub use secret::{BuildSecrets, Hidden, SecretSource, SshSource};
 pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
 pub use socket::{SOCKET_RIGHTS, denied_socket};
 pub use stand_in::{stand_in, stands_for};

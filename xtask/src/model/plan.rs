@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, BundleStep, ContainerId, ContextFiles, Digest, ImageId, ImageName, LockedImage, Observed,
-    Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
+    ArtifactSpec, BuildSecrets, BundleStep, ContainerId, ContextFiles, Digest, ImageId, ImageName,
+    LockedImage, Observed, Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -386,6 +386,8 @@ pub struct BuildSpec {
     pub labels: BTreeMap<String, String>,
     /// The network that instructions run in; none is the engine's default.
     pub network: Option<String>,
+    /// What it may ask for.
+    pub secrets: BuildSecrets,
     /// Ignore the builder's cache.
     pub no_cache: bool,
     /// Images that may serve as cache.

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::build::{Assessment, BuildRequest, build_spec};
-use crate::model::{BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix};
+use crate::model::{
+    BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix, SecretSource, SshSource,
+};
 use crate::plan::build::Contexts;
 use crate::plan::prefetch::Pin;
 use crate::read::graph::ImageGraph;
@@ -52,6 +54,10 @@ struct Target {
     platforms: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     contexts: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secret: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ssh: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cache_from: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -224,10 +230,30 @@ fn built(
         tags: spec.tags.iter().map(Reference::familiar).collect(),
         platforms: vec![spec.platform.to_string()],
         contexts,
+        secret: spec.secrets.secrets.iter().map(|(id, source)| secret(id, source)).collect(),
+        ssh: spec.secrets.ssh.iter().map(|(id, source)| agent(id, source)).collect(),
         cache_from: Vec::new(),
         cache_to: Vec::new(),
         no_cache: spec.no_cache,
     })
+}
+
+/// Where it is, as `--secret` has it.
+fn secret(id: &str, source: &SecretSource) -> String {
+    match source {
+        SecretSource::File(path) => format!("id={id},src={}", path.display()),
+        SecretSource::Variable { name, .. } => format!("id={id},env={name}"),
+    }
+}
+
+/// The same for `--ssh`.
+fn agent(id: &str, source: &SshSource) -> String {
+    let paths = match source {
+        SshSource::Agent(socket) => std::slice::from_ref(socket),
+        SshSource::Keys(keys) => keys,
+    };
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    format!("{id}={}", paths.join(","))
 }
 
 /// What to build on in place of a base image whose name an image of the tree takes: the same content by its digest, which
@@ -276,6 +302,8 @@ fn external(image: &Image, source: &Reference) -> Target {
         tags: image.names().map(Reference::familiar).collect(),
         platforms: vec![image.platform.to_string()],
         contexts: BTreeMap::new(),
+        secret: Vec::new(),
+        ssh: Vec::new(),
         cache_from: Vec::new(),
         cache_to: Vec::new(),
         no_cache: false,

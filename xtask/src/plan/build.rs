@@ -344,6 +344,13 @@ pub fn plan(
         }
         let awaited = contexts.get(&image.name).and_then(|c| c.awaits.as_ref());
         let is_renamed = !forced && matches!(assessment.reason, Reason::NameMissing(_));
+        if let (ImageSource::Build(target), false) = (&image.source, is_renamed)
+            && let Some(lacked) = &target.lacks
+        {
+            failing.insert(&image.name);
+            skip(Reason::Invalid(lacked.clone()));
+            continue;
+        }
         let download = match awaited.filter(|_| !is_renamed) {
             None => None,
             Some(file) => {
@@ -522,6 +529,7 @@ fn spec(
         platform: image.platform.clone(),
         build_args: target.build_args.clone(),
         network: target.network.clone(),
+        secrets: target.secrets.clone(),
         labels: all,
         no_cache: request.force,
         cache_from: if request.force {

@@ -136,6 +136,7 @@ fn spec(
         platform: image.platform.clone(),
         build_args: target.build_args.clone(),
         network: target.network.clone(),
+        secrets: target.secrets.clone(),
         labels: all,
         no_cache: false,
         cache_from: all_of_image

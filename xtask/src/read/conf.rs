@@ -11,7 +11,7 @@ use crate::model::suggest::did_you_mean;
 use crate::model::{BuildGroup, Diagnostic, Platform, Reference};
 use crate::settings::dotenv::Dotenv;
 use crate::settings::toml_words;
-use crate::settings::{ContextChoice, Scalar};
+use crate::settings::{ContextChoice, Scalar, Secret, Ssh};
 
 /// An external image: the service itself, or one more to prefetch.
 pub const DEPENDENCY: &str = "dependency.conf";
@@ -172,6 +172,10 @@ pub struct ServiceSettings {
     pub image: Option<String>,
     /// Build args; only `--build-arg` beats them.
     pub args: BTreeMap<String, Scalar>,
+    /// Secrets that its build may ask for, by ID; files are relative to the service's folder.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Ssh agents, likewise.
+    pub ssh: BTreeMap<String, Ssh>,
     /// What the image can run on; without it everything. A platform that is asked for must be among them.
     pub platforms: Vec<Platform>,
     /// Images or services of this tree that have to be built first, beyond those that the Dockerfile names.
@@ -208,7 +212,8 @@ impl From<String> for ServiceContext {
 /// # Errors
 /// Invalid TOML, a value of the wrong kind, an image name that no reference can have.
 pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Diagnostic> {
-    const KEYS: [&str; 7] = ["context", "target", "image", "args", "platforms", "needs", "inputs"];
+    const KEYS: [&str; 9] =
+        ["context", "target", "image", "args", "secrets", "ssh", "platforms", "needs", "inputs"];
     let invalid = |error: &toml::de::Error| toml_words::finding(file, text, error);
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
     let mut settings: ServiceSettings = toml::from_str(text).map_err(|error| invalid(&error))?;

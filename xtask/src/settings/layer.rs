@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::{Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
 
-use super::{ContextChoice, SecretArgs};
+use super::{ContextChoice, Secret, SecretArgs, Ssh};
 
 /// What one source sets. Field names are the keys of the settings files; [`super::Config`] says what they mean.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Layer {
     pub platform: Option<Platform>,
     pub build_args: BTreeMap<String, Scalar>,
     pub secret_args: Option<SecretArgs>,
+    pub secrets: BTreeMap<String, Secret>,
+    pub ssh: BTreeMap<String, Ssh>,
     pub jobs: Option<Positive>,
     pub pulls_per_registry: Option<Positive>,
     pub stall: Option<Positive>,
@@ -139,6 +141,8 @@ impl Layer {
             build_args: merge(self.build_args, lower.build_args),
             jobs: self.jobs.or(lower.jobs),
             secret_args: self.secret_args.or(lower.secret_args),
+            secrets: merge(self.secrets, lower.secrets),
+            ssh: merge(self.ssh, lower.ssh),
             pulls_per_registry: self.pulls_per_registry.or(lower.pulls_per_registry),
             stall: self.stall.or(lower.stall),
             retries: self.retries.or(lower.retries),

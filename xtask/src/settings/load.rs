@@ -9,14 +9,15 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::model::suggest::did_you_mean;
-use crate::model::{ArtifactKind, Diagnostic};
+use crate::model::{ArtifactKind, BuildSecrets, Diagnostic, SecretSource};
 use crate::settings::dotenv::{self, Dotenv};
 use crate::settings::env::Env;
 use crate::settings::toml_words;
 
 use super::layer::{ArtifactLayer, BaseImageLayer, Layer, NetworkChoice, Variable};
+use super::secret::AGENT;
 use super::table::{Refused, SETTINGS};
-use super::{ArtifactSettings, BaseImageSettings, BuildArgs, Config};
+use super::{ArtifactSettings, BaseImageSettings, BuildArgs, Config, Secret, Ssh};
 
 /// The project's settings, relative to the root.
 const PROJECT_FILE: &str = ".config/xtask.toml";
@@ -148,6 +149,7 @@ pub fn load(root: &Path, flags: Layer, env: &Env, config_file: Option<&Path>) ->
     };
     let local = (LOCAL_FILE.to_owned(), read_optional(root, &root.join(LOCAL_FILE))?);
 
+    let typed = (flags.secrets.clone(), flags.ssh.clone());
     let mut sources =
         vec![Source::of_flags(flags), Source::of_environment(env)?, Source::of_dotenv(&dotenv)?];
     for (file, text) in [local, project] {
@@ -156,7 +158,35 @@ pub fn load(root: &Path, flags: Layer, env: &Env, config_file: Option<&Path>) ->
         }
     }
     sources.push(Source::of_file("default.toml", BUILT_IN, &mut warnings)?);
-    Ok(complete(root, env, sources, dotenv, env_files, warnings))
+    let config = complete(root, env, sources, dotenv, env_files, warnings);
+    check_typed_secrets(&config, typed)?;
+    Ok(config)
+}
+
+/// Who names a secret on the command line means it to be there, as docker has it. What files name may be missing on a
+/// machine that does not build what needs it.
+fn check_typed_secrets(
+    config: &Config,
+    (secrets, agents): (BTreeMap<String, Secret>, BTreeMap<String, Ssh>),
+) -> Result<(), ConfigError> {
+    let unset = |flag: &str, id: &str, name: &str| ConfigError::Variable {
+        name: name.to_owned(),
+        why: format!("it is not set, and `{flag} {id}` takes it"),
+    };
+    for (id, secret) in secrets {
+        match (config.secrets.secrets.get(&id), &secret) {
+            (None, Secret::Env(name)) => return Err(unset("--secret", &format!("id={id}"), name)),
+            (Some(SecretSource::File(path)), _) => {
+                let file = shown(&config.root, path);
+                fs::metadata(path).map_err(|source| ConfigError::Unreadable { file, source })?;
+            }
+            _ => {}
+        }
+    }
+    match agents.keys().find(|id| !config.secrets.ssh.contains_key(*id)) {
+        Some(id) => Err(unset("--ssh", id, AGENT)),
+        None => Ok(()),
+    }
 }
 
 /// What was typed over the built-in settings, and nothing else: for looking on where the settings of the tree at `root`
@@ -355,6 +385,7 @@ fn complete(
         args.into_iter().map(|(name, value)| (name, value.0)).collect()
     };
     let flag_args = texts(std::mem::take(&mut flags.build_args));
+    let typed_secrets = flags.secrets.keys().chain(flags.ssh.keys()).cloned().collect();
     let all = layers.fold(flags, Layer::or);
     let network = match all.network {
         Some(NetworkChoice::Fixed(network)) => Some(network),
@@ -369,6 +400,12 @@ fn complete(
     let globs = |globs: Option<Vec<super::TreeGlob>>| -> Vec<String> {
         globs.unwrap_or_default().into_iter().map(|glob| glob.0).collect()
     };
+    let variable = |name: &str| super::variable(env, &values, name);
+    let resolved = |(id, secret): (String, Secret)| Some((id, secret.resolve(root, variable)?));
+    let secrets = all.secrets.into_iter().filter_map(resolved).collect();
+    let resolved = |(id, ssh): (String, Ssh)| Some((id, ssh.resolve(root, variable, is_socket)?));
+    let ssh = all.ssh.into_iter().filter_map(resolved).collect();
+    let secrets = BuildSecrets { secrets, ssh };
     Config {
         root: root.to_owned(),
         services: globs(all.services),
@@ -397,6 +434,9 @@ fn complete(
         platform: all.platform,
         build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
         secret_args: all.secret_args.unwrap_or_default(),
+        secrets,
+        typed_secrets,
+        env: env.clone(),
         jobs: all.jobs.map(|jobs| jobs.0),
         pulls_per_registry: all.pulls_per_registry.map_or(1, |pulls| pulls.0),
         stall: Duration::from_secs(all.stall.map_or(180, |seconds| seconds.0 as u64)),
@@ -422,6 +462,12 @@ fn complete(
 }
 
 /// A variable that the environment has is a value from here on.
+/// Whether an agent may listen there.
+pub fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
 fn of_environment(variable: Variable, env: &Env) -> Variable {
     match variable {
         Variable::Env(name) => {

@@ -9,10 +9,11 @@ pub mod env;
 pub mod interpolate;
 mod layer;
 mod load;
+mod secret;
 mod table;
 pub mod toml_words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,10 +22,14 @@ pub use layer::{
     ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Port, Positive,
     Scalar, Tag, TreeGlob, Variable, Version, parse_bool,
 };
-pub use load::{ConfigError, EnvFiles, Root, built_in, find_root, load, parse_build_arg};
+pub use load::{ConfigError, EnvFiles, Root, built_in, find_root, is_socket, load, parse_build_arg};
+pub use secret::{Secret, SecretFlag, Ssh, SshFlag};
 pub use table::{SETTINGS, Setting, settings_table};
 
-use crate::model::{AliasRules, ArtifactKind, Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
+use self::env::Env;
+use crate::model::{
+    AliasRules, ArtifactKind, BuildSecrets, Modes, Network, Platform, Recipe, Reference, RegistryPrefix,
+};
 
 /// Everything that decides what a run does. Built by [`load()`].
 #[derive(Clone, Debug)]
@@ -76,6 +81,12 @@ pub struct Config {
     pub build_args: BuildArgs,
     /// What becomes of build args that look like secrets.
     pub secret_args: SecretArgs,
+    /// What builds may ask for; a `service.toml` may say more, and what is typed wins.
+    pub secrets: BuildSecrets,
+    /// IDs of those that were typed.
+    pub typed_secrets: BTreeSet<String>,
+    /// The environment, for variables that a `service.toml` names.
+    pub env: Env,
     /// Builds at the same time; none lets the program choose.
     pub jobs: Option<usize>,
     /// Pulls at the same time from one registry.
@@ -118,6 +129,11 @@ pub struct Config {
     pub env_files: EnvFiles,
     /// Unknown keys and the like, to be shown once.
     pub warnings: Vec<String>,
+}
+
+fn variable(env: &Env, dotenv: &[(String, String)], name: &str) -> Option<String> {
+    let of_file = || dotenv.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    env.get(name).map(str::to_owned).or_else(of_file)
 }
 
 /// Build args by origin; earlier fields win.
@@ -176,6 +192,11 @@ pub struct ArtifactSettings {
 }
 
 impl Config {
+    /// What a variable holds that settings name: the environment's, else that of `.env`.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        variable(&self.env, &self.dotenv, name)
+    }
+
     /// How names of base images are made.
     pub fn alias_rules(&self) -> AliasRules<'_> {
         AliasRules { internal_registry: self.internal_registry.as_ref(), prefixes: &self.alias_prefixes }

@@ -137,6 +137,8 @@ pub const SETTINGS: &[Setting] = &[
     both("artifact.sample", ["--sample-artifact", "XTASK_ARTIFACT_SAMPLE", ""], "`false`", |l, t| flag(&mut l.artifact.sample, t), "Put the sample into base images in place of the release"),
     both("registry_port", ["--port", "XTASK_REGISTRY_PORT", "REGISTRY_PORT"], "`5000`, in `e2e` `15000`", |l, t| put(&mut l.registry_port, t), "Where a registry on this machine listens"),
     file_only("build_args", "--build-arg", "Table of build args for every image; `service.toml` and the flag win"),
+    file_only("secrets", "--secret", "Table: ID of `RUN --mount=type=secret` to `{ file = \"PATH\" }` or `{ env = \"NAME\" }`; `service.toml` and the flag win ([secrets.md](secrets.md))"),
+    file_only("ssh", "--ssh", "Table: ID of `RUN --mount=type=ssh` to the path of an agent's socket or of a key; empty is the user's own agent"),
     file_only("variables", "", "Table of names that templates may ask for beyond those of `.env`: a value, `{ env = \"NAME\" }` or `{ command = \"…\" }`"),
     file_only("mirrors", "", "Table: registry to the mirrors that are tried before it, in order"),
     file_only("aliases", "", "Table: registry to the path prefix that tells its aliases from those of other registries"),

@@ -30,6 +30,7 @@ mod planned;
 mod push;
 mod real;
 mod registry_trouble;
+mod secrets;
 mod selection;
 mod shell;
 #[path = "../support/mod.rs"]

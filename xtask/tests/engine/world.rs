@@ -100,6 +100,7 @@ impl World {
             build_args: Default::default(),
             labels: Default::default(),
             network: None,
+            secrets: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
             inline_cache: Default::default(),

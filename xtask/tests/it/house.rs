@@ -49,7 +49,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("registry", &["model", "settings", "host", "events::secrets"]),
     // An engine, for its door to its own builder.
-    ("build", &["model", "dockerfile", "engine", "events::excerpt", "host::retry", "registry::credentials"]),
+    ("build", &["model", "dockerfile", "engine", "events::excerpt", "host", "registry::credentials"]),
     // It runs one in a container.
     ("registry::local", &["model", "engine", "host", "registry"]),
     (

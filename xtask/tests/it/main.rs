@@ -30,6 +30,7 @@ mod page;
 mod pages;
 mod plan;
 mod repo;
+mod secrets;
 mod templates;
 mod terminal;
 #[path = "../../src/testing.rs"]

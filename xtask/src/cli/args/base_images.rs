@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::groups::Secrets;
 use super::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, Reporting, given,
     known_platform,
@@ -93,6 +94,9 @@ pub struct Making {
     /// Where the artifact comes from, with {version} in it; file://… asks for the sample
     #[arg(long, value_name = "URL")]
     pub artifact_url: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub secrets: Secrets,
 }
 
 /// `base-images`, `base-images build`
@@ -202,7 +206,7 @@ impl Making {
             artifact,
             ..Layer::default()
         };
-        own.or(layer)
+        own.or(self.secrets.over(layer))
     }
 }
 

@@ -6,7 +6,7 @@ use super::given;
 use crate::model::suggest::did_you_mean;
 use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
 use crate::plan::Renewal;
-use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Positive};
+use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Positive, SecretFlag, SshFlag};
 
 /// Which images.
 #[derive(Clone, Debug, Default, Args)]
@@ -42,6 +42,31 @@ pub struct Naming {
     /// Put the sample into base images, not the framework's release
     #[arg(long)]
     pub sample_artifact: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub secrets: Secrets,
+}
+
+/// What builds may ask for that is in no layer.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Secrets {
+    /// A secret for RUN --mount=type=secret; repeat for more
+    #[arg(long, value_name = "id=ID[,src=FILE][,env=NAME]", action = clap::ArgAction::Append)]
+    pub secret: Vec<SecretFlag>,
+    /// An agent (its socket, or keys) for RUN --mount=type=ssh; repeat for more
+    #[arg(long, value_name = "ID[=SOCKET]", action = clap::ArgAction::Append)]
+    pub ssh: Vec<SshFlag>,
+}
+
+impl Secrets {
+    /// What these options set, over `layer`. Files are relative to where they were typed.
+    pub fn over(&self, layer: Layer) -> Layer {
+        let secrets =
+            self.secret.iter().map(|SecretFlag(id, secret)| (id.clone(), secret.clone().from_here()));
+        let ssh = self.ssh.iter().map(|SshFlag(id, ssh)| (id.clone(), ssh.clone().from_here()));
+        let own = Layer { secrets: secrets.collect(), ssh: ssh.collect(), ..Layer::default() };
+        own.or(layer)
+    }
 }
 
 /// How pulls are made.
@@ -106,7 +131,7 @@ impl Naming {
             artifact: ArtifactLayer { sample: given(self.sample_artifact), ..ArtifactLayer::default() },
             ..Layer::default()
         };
-        own.or(layer)
+        own.or(self.secrets.over(layer))
     }
 }
 

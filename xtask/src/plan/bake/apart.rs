@@ -52,6 +52,7 @@ pub fn point_to_folder(spec: &BuildSpec, apart: &[&str]) -> Result<String, u32> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::BuildSecrets;
     use crate::model::{ContextFiles, ImageName, InlineCache, Platform};
 
     #[track_caller]
@@ -68,6 +69,7 @@ mod tests {
             build_args: [("V".to_owned(), "1.2.3".to_owned())].into(),
             labels: Default::default(),
             network: None,
+            secrets: BuildSecrets::default(),
             no_cache: false,
             cache_from: Vec::new(),
             inline_cache: InlineCache::No,

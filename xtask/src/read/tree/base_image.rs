@@ -226,6 +226,7 @@ impl Reader<'_> {
             awaits: missing.filter(|_| is_whole),
         };
 
+        let secrets = self.secrets(settings);
         let target = BuildTarget {
             dockerfile: system.path.clone(),
             text: system.text.to_owned(),
@@ -235,6 +236,8 @@ impl Reader<'_> {
             build_args,
             labels: docker.labels.clone(),
             network: docker.network.clone(),
+            lacks: self.lacking(&system.path, &secrets, &resolved.secrets),
+            secrets,
             triggers: resolved.triggers,
             leaves: resolved.leaves,
             own_labels: resolved.labels,

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ReadInput;
 use crate::model::{
-    BaseImage, BuildGroup, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
-    InputPattern, Platform, Reference, Severity, Triggers,
+    BaseImage, BuildGroup, BuildSecrets, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,
+    InputKind, InputPattern, Platform, Reference, SecretKind, SecretMount, SecretSource, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf::{self, ServiceContext, UnknownKey};
@@ -18,7 +18,7 @@ use crate::read::fingerprint::cache::HashCache;
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::fingerprint::files::Context;
 use crate::read::fingerprint::listing::Listings;
-use crate::settings::ContextChoice;
+use crate::settings::{ContextChoice, is_socket};
 use dockerfile::ignorefile::IgnoreFile;
 use dockerfile::{Dockerfile, Options, Resolved};
 
@@ -206,6 +206,7 @@ impl Reader<'_> {
             dockerfile: &path,
             given: None,
         };
+        let secrets = self.secrets(settings);
         // One is the rule; room for more, times thousands of services, is most of what reading would need.
         read.images.reserve_exact(wanted.len());
         for wanted in wanted {
@@ -238,6 +239,8 @@ impl Reader<'_> {
                 build_args: wanted.build_args,
                 labels: BTreeMap::new(),
                 network: None,
+                lacks: self.lacking(&path, &secrets, &wanted.resolved.secrets),
+                secrets: secrets.clone(),
                 triggers: wanted.resolved.triggers,
                 leaves: wanted.resolved.leaves,
                 own_labels: wanted.resolved.labels,
@@ -290,6 +293,43 @@ impl Reader<'_> {
         }
         args.retain(|name, _| resolved.declared_args.contains(name));
         (resolved, args)
+    }
+
+    /// What its builds may ask for: what is typed wins, then the service's own, then what holds for all.
+    pub(super) fn secrets(&self, settings: &conf::ServiceSettings) -> BuildSecrets {
+        let config = self.input.config;
+        let folder = config.root.join(&self.service.dir);
+        let variable = |name: &str| config.variable(name);
+        let mut all = config.secrets.clone();
+        let is_typed = |id: &String| config.typed_secrets.contains(id);
+        for (id, secret) in settings.secrets.iter().filter(|(id, _)| !is_typed(id)) {
+            all.secrets.extend(secret.resolve(&folder, variable).map(|source| (id.clone(), source)));
+        }
+        for (id, ssh) in settings.ssh.iter().filter(|(id, _)| !is_typed(id)) {
+            all.ssh.extend(ssh.resolve(&folder, variable, is_socket).map(|source| (id.clone(), source)));
+        }
+        all.secrets.retain(|_, source| !matches!(source, SecretSource::File(path) if !path.is_file()));
+        all
+    }
+
+    /// The first mount that needs what nobody gives.
+    pub(super) fn lacking(
+        &self,
+        dockerfile: &str,
+        given: &BuildSecrets,
+        mounts: &[SecretMount],
+    ) -> Option<Box<Diagnostic>> {
+        let lacked = mounts.iter().find(|mount| mount.is_required && !given.has(mount))?;
+        let SecretMount { id, line, .. } = lacked;
+        let message = match lacked.kind {
+            SecretKind::Secret => format!(
+                "RUN needs the secret `{id}`, which nobody gives: `--secret id={id},src=FILE`, or `[secrets]` in .config/xtask.toml"
+            ),
+            SecretKind::Ssh => format!(
+                "RUN needs the ssh agent `{id}`, which nobody gives: `--ssh {id}`, or `[ssh]` in .config/xtask.toml"
+            ),
+        };
+        Some(Box::new(Diagnostic::error(dockerfile, *line, message)))
     }
 
     /// The first of these folders in which most of the COPY and ADD sources exist.
