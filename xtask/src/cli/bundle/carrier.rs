@@ -4,6 +4,7 @@
 //! for the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -248,22 +249,24 @@ async fn metered<T: Send + 'static, E: Into<Error> + Send + 'static>(
 ) -> Result<T, Error> {
     let at = Arc::new(AtomicU64::new(0));
     let moved = at.clone();
-    let telling = async {
-        let mut ticks = tokio::time::interval(TICK);
-        loop {
-            ticks.tick().await;
-            let done = at.load(Ordering::Relaxed);
-            tell(Progress::Moved { done, total, unit: Unit::Bytes, detail: None });
-        }
-    };
     let working = blocking(move || {
         work(&move |more| {
             moved.fetch_add(more, Ordering::Relaxed);
         })
     });
     tokio::select! {
+        never = tell_how_far(&at, total, tell) => match never {},
         done = working => done,
-        () = telling => Err(Error::told(ErrorKind::Interrupted)),
+    }
+}
+
+/// Tells it now and then, for as long as it is waited for.
+async fn tell_how_far(at: &AtomicU64, total: u64, tell: OnProgress<'_>) -> Infallible {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        let done = at.load(Ordering::Relaxed);
+        tell(Progress::Moved { done, total, unit: Unit::Bytes, detail: None });
     }
 }
 
