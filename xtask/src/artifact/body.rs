@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::partial::{Partial, Source};
 use super::source::Shown;
 use super::stream;
-use super::{ArtifactError, Limits};
+use super::{ArtifactError, DownloadLimits};
 use crate::engine::{OnProgress, Progress};
 use crate::host::retry::Retriable;
 use crate::model::Unit;
@@ -75,7 +75,7 @@ impl Retriable for TryError {
 pub(super) struct Ask {
     pub url: String,
     pub shown: Shown,
-    pub limits: Limits,
+    pub limits: DownloadLimits,
 }
 
 /// The partial file of this download; its writer may outlive a cancelled try for a moment.

@@ -25,14 +25,14 @@ use crate::model::{ArtifactKind, ArtifactSpec, Digest};
 
 /// How patient a download is.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct DownloadLimits {
     /// Until a server takes a connection.
     pub connect: Duration,
     /// Between two pieces of an answer.
     pub stall: Duration,
 }
 
-impl Default for Limits {
+impl Default for DownloadLimits {
     fn default() -> Self {
         Self { connect: Duration::from_secs(10), stall: Duration::from_secs(30) }
     }
@@ -50,7 +50,7 @@ pub struct Fetcher {
     /// How often to try again.
     pub policy: Policy,
     /// How patient to be.
-    pub limits: Limits,
+    pub limits: DownloadLimits,
     /// `--offline`: nobody is asked.
     pub offline: bool,
     /// What was typed: others that wait for this download are told.
@@ -107,7 +107,7 @@ impl Fetcher {
             cache,
             old_cache,
             policy,
-            limits: Limits::default(),
+            limits: DownloadLimits::default(),
             offline: false,
             command: String::from("cargo xtask"),
             secrets: Secrets::default(),

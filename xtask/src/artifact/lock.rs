@@ -20,7 +20,7 @@ const HEADER: &str = "\
 
 /// One line of the lock file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LockEntry {
     /// What the artifact has to be.
     pub digest: Digest,
     /// 1-based.
@@ -31,7 +31,7 @@ pub struct Entry {
 ///
 /// # Errors
 /// What is wrong, and where.
-pub fn parse(file: &str, text: &str) -> Result<BTreeMap<String, Entry>, Diagnostic> {
+pub fn parse(file: &str, text: &str) -> Result<BTreeMap<String, LockEntry>, Diagnostic> {
     let table = toml::de::DeTable::parse(text).map_err(|error| {
         let found = Diagnostic::error(file, 0, error.message().trim_end().replace('\n', ", "));
         error.span().map_or(found.clone(), |span| found.at_offset(text, span.start))
@@ -45,7 +45,7 @@ pub fn parse(file: &str, text: &str) -> Result<BTreeMap<String, Entry>, Diagnost
         let Some(digest) = digest else {
             return Err(at(format!("`{name_text}` has no digest: expected \"sha256:\" and 64 hex digits")));
         };
-        entries.insert(name_text.to_owned(), Entry { digest, line: at(String::new()).line });
+        entries.insert(name_text.to_owned(), LockEntry { digest, line: at(String::new()).line });
     }
     Ok(entries)
 }
@@ -88,7 +88,7 @@ fn as_index(line: u32) -> usize {
 ///
 /// # Errors
 /// When it cannot be read, or is no lock file.
-pub fn read(root: &Path, file: &str) -> Result<BTreeMap<String, Entry>, ArtifactError> {
+pub fn read(root: &Path, file: &str) -> Result<BTreeMap<String, LockEntry>, ArtifactError> {
     let path = root.join(file);
     parse(file, &read_text(&path).map_err(|error| ArtifactError::file(&path, &error))?)
         .map_err(ArtifactError::Lock)
@@ -124,7 +124,7 @@ pub(super) enum Noted {
     /// The same.
     Before,
     /// Something else.
-    Otherwise(Entry),
+    Otherwise(LockEntry),
 }
 
 fn read_text(path: &Path) -> io::Result<String> {
@@ -162,7 +162,7 @@ mod tests {
         "#);
         let both = with_entry("a.lock", &first, "1.10.0.zip", &digest('b')).expect("a lock file");
         let entries = parse("a.lock", &both).expect("a lock file");
-        assert_eq!(entries["1.10.0.zip"], Entry { digest: digest('b'), line: 4 });
+        assert_eq!(entries["1.10.0.zip"], LockEntry { digest: digest('b'), line: 4 });
         assert_eq!(entries["1.2.3.zip"].line, 5);
         assert_eq!(without_entry("a.lock", &both, "1.10.0.zip").expect("a lock file"), first, "and back");
         assert_eq!(without_entry("a.lock", &first, "other.zip").expect("a lock file"), first);
@@ -190,7 +190,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let note = |fill| record(root.path(), "docker/a.lock", "1.2.3.zip", &digest(fill)).expect("writable");
         assert_eq!((note('a'), note('a')), (Noted::Now, Noted::Before));
-        assert_eq!(note('b'), Noted::Otherwise(Entry { digest: digest('a'), line: 4 }));
+        assert_eq!(note('b'), Noted::Otherwise(LockEntry { digest: digest('a'), line: 4 }));
         assert_eq!(read(root.path(), "docker/a.lock").expect("readable").len(), 1);
         let files: Vec<_> = fs::read_dir(root.path().join("docker")).expect("there").collect();
         assert_eq!(files.len(), 1, "nothing is left beside it");

@@ -24,7 +24,7 @@ mod stream;
 use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
-pub use fetch::{Fetched, Fetcher, How, Limits};
+pub use fetch::{DownloadLimits, Fetched, Fetcher, How};
 
 use self::source::{Place, Shown};
 use crate::model::{ArtifactKind, ArtifactSpec, Diagnostic, Digest, ErrorKind};

@@ -29,7 +29,8 @@ impl Lab {
         std::fs::create_dir(at("tree")).expect("writable");
         let policy = Policy::new(3).pausing(Duration::from_millis(1));
         let mut fetcher = Fetcher::new(at("tree"), at("cache"), at("old"), policy);
-        fetcher.limits = Limits { connect: Duration::from_secs(5), stall: Duration::from_millis(600) };
+        fetcher.limits =
+            DownloadLimits { connect: Duration::from_secs(5), stall: Duration::from_millis(600) };
         Self { folder, fetcher, told: Mutex::default(), retries: Mutex::default() }
     }
 

@@ -17,7 +17,7 @@ use crate::model::{Phase, Plan, Reason, Step, StepId, StepKind};
 
 /// What decides which files are about base images.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub struct BumpInput<'a> {
     /// What base images are called.
     pub name: &'a str,
     /// The folders whose files are all about base images, relative to the root.
@@ -84,27 +84,27 @@ pub fn drift(texts: &[Text], from: &str) -> Vec<Drift> {
 }
 
 /// The default version of the first Dockerfile of a base image, where they do not agree on one.
-pub fn default_of_folders(texts: &[Text], scene: &Scene<'_>) -> Option<String> {
+pub fn default_of_folders(texts: &[Text], input: &BumpInput<'_>) -> Option<String> {
     let is_theirs = |text: &&Text| {
         text.path.ends_with("/Dockerfile")
-            && scene.folders.iter().any(|folder| Path::new(&text.path).starts_with(folder))
+            && input.folders.iter().any(|folder| Path::new(&text.path).starts_with(folder))
     };
     let found = texts.iter().filter(is_theirs).find_map(|text| drift(std::slice::from_ref(text), "").pop());
     found.map(|drift| drift.version)
 }
 
 /// Changes `from` to `to` in these texts, and every default version that is neither.
-pub fn plan(texts: &[Text], from: &str, to: &str, scene: &Scene<'_>) -> Bump {
+pub fn plan(texts: &[Text], from: &str, to: &str, input: &BumpInput<'_>) -> Bump {
     let mut bump = Bump::default();
     for Text { path, text } in texts {
         let names_it = |line: &str| from != to && find(line, to, 0).is_some();
         let already = text.lines().enumerate().filter(|(_, line)| names_it(line));
         bump.already.extend(already.map(|(at, _)| format!("{path}:{}", at + 1)));
         let before = bump.places.len();
-        let now = if path == scene.lock_file && from != to {
+        let now = if path == input.lock_file && from != to {
             without_artifact(&mut bump, path, text, from)
         } else {
-            renamed(&mut bump, path, text, (from, to), scene)
+            renamed(&mut bump, path, text, (from, to), input)
         };
         let places = bump.places.len() - before;
         if places == 0 {
@@ -139,7 +139,13 @@ fn without_artifact(bump: &mut Bump, path: &str, text: &str, from: &str) -> Stri
     lock::without_entry(path, text, &name).unwrap_or_else(|_| text.to_owned())
 }
 
-fn renamed(bump: &mut Bump, path: &str, text: &str, (from, to): (&str, &str), scene: &Scene<'_>) -> String {
+fn renamed(
+    bump: &mut Bump,
+    path: &str,
+    text: &str,
+    (from, to): (&str, &str),
+    input: &BumpInput<'_>,
+) -> String {
     let mut now = String::with_capacity(text.len());
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let at = format!("{path}:{}", number + 1);
@@ -154,7 +160,7 @@ fn renamed(bump: &mut Bump, path: &str, text: &str, (from, to): (&str, &str), sc
             now.push_str(line);
             continue;
         }
-        if let Some(why) = reason_to_leave(path, line, scene) {
+        if let Some(why) = reason_to_leave(path, line, input) {
             bump.left.push(Left { at, why });
             now.push_str(line);
             continue;
@@ -231,12 +237,12 @@ const OTHERS_LOCKS: &[&str] = &[
 ];
 
 /// Why a line that names the version is not about base images, if it is not.
-fn reason_to_leave(path: &str, line: &str, scene: &Scene<'_>) -> Option<&'static str> {
+fn reason_to_leave(path: &str, line: &str, input: &BumpInput<'_>) -> Option<&'static str> {
     if let Some(why) = is_of_others(path) {
         return Some(why);
     }
-    let is_ours = path == scene.settings
-        || scene
+    let is_ours = path == input.settings
+        || input
             .folders
             .iter()
             .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
@@ -246,7 +252,7 @@ fn reason_to_leave(path: &str, line: &str, scene: &Scene<'_>) -> Option<&'static
     let line = line.to_ascii_lowercase();
     let words = ["fit-framework", "fit_framework", "fit_version"];
     let names_it =
-        words.iter().any(|word| line.contains(word)) || line.contains(&scene.name.to_ascii_lowercase());
+        words.iter().any(|word| line.contains(word)) || line.contains(&input.name.to_ascii_lowercase());
     (!names_it).then_some("the line does not say that it is about base images")
 }
 
@@ -325,8 +331,8 @@ mod tests {
 
     use super::*;
 
-    fn scene_of(folders: &[String]) -> Scene<'_> {
-        Scene {
+    fn scene_of(folders: &[String]) -> BumpInput<'_> {
+        BumpInput {
             name: "fit-framework",
             folders,
             lock_file: "docker/base-images/artifacts.lock",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Check, Expected, Health, HttpAnswer, Sighting, Verdict};
+use crate::model::{Expected, Health, HttpAnswer, Sighting, SmokeCheck, SmokeVerdict};
 
 /// An image above this is worth a warning (contract section 3).
 const LARGE: u64 = 1_500_000_000;
@@ -12,16 +12,16 @@ pub const FIT_VERSION: &str = "fit version";
 const KILLED: i64 = 137;
 
 /// Every check that could be made, in the order in which an image goes through them.
-pub fn judge(seen: &Sighting, expected: &Expected) -> Vec<Check> {
+pub fn judge(seen: &Sighting, expected: &Expected) -> Vec<SmokeCheck> {
     let Some(details) = &seen.details else {
-        return vec![Check::that(
+        return vec![SmokeCheck::that(
             "exists",
             false,
             format!("{} is not in the store", seen.reference.familiar()),
         )];
     };
     let mut checks =
-        vec![Check::that("exists", true, details.id.short()), size(details.size, expected.size_budget)];
+        vec![SmokeCheck::that("exists", true, details.id.short()), size(details.size, expected.size_budget)];
     checks.push(healthy(seen));
     if seen.unwell.is_some() {
         return checks;
@@ -37,80 +37,82 @@ pub fn judge(seen: &Sighting, expected: &Expected) -> Vec<Check> {
 }
 
 /// What is wrong, in one line; none when nothing is.
-pub fn verdict(checks: &[Check]) -> Option<String> {
+pub fn verdict(checks: &[SmokeCheck]) -> Option<String> {
     let wrong: Vec<String> = checks
         .iter()
-        .filter(|check| check.verdict == Verdict::Failed)
+        .filter(|check| check.verdict == SmokeVerdict::Failed)
         .map(|check| format!("{}: {}", check.name, check.detail))
         .collect();
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
-fn size(size: u64, budget: Option<u64>) -> Check {
+fn size(size: u64, budget: Option<u64>) -> SmokeCheck {
     let detail = megabytes(size);
     if let Some(budget) = budget.filter(|budget| size > *budget) {
-        return Check::that(
+        return SmokeCheck::that(
             "size",
             false,
             format!("{detail}, more than its budget of {}", megabytes(budget)),
         );
     }
     let (verdict, detail) = if size > LARGE {
-        (Verdict::Warned, format!("{detail}, more than {}", megabytes(LARGE)))
+        (SmokeVerdict::Warned, format!("{detail}, more than {}", megabytes(LARGE)))
     } else {
-        (Verdict::Passed, detail)
+        (SmokeVerdict::Passed, detail)
     };
-    Check { name: "size".to_owned(), verdict, detail }
+    SmokeCheck { name: "size".to_owned(), verdict, detail }
 }
 
 fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }
 
-fn healthy(seen: &Sighting) -> Check {
+fn healthy(seen: &Sighting) -> SmokeCheck {
     let after = format!("after {:.1} s", seen.healthy_after.as_secs_f64());
     match (&seen.unwell, seen.health) {
-        (Some(unwell), _) => Check::that("healthy", false, unwell.clone()),
-        (None, Health::Healthy) => Check::that("healthy", true, after),
-        (None, _) => Check::that("healthy", false, "it runs, but has no health check to say how it is"),
+        (Some(unwell), _) => SmokeCheck::that("healthy", false, unwell.clone()),
+        (None, Health::Healthy) => SmokeCheck::that("healthy", true, after),
+        (None, _) => SmokeCheck::that("healthy", false, "it runs, but has no health check to say how it is"),
     }
 }
 
-fn fit_version(seen: &Sighting, version: &str) -> Check {
+fn fit_version(seen: &Sighting, version: &str) -> SmokeCheck {
     let name = FIT_VERSION;
-    let Some(answer) = seen.answers.get(name) else { return Check::that(name, false, "was not asked") };
+    let Some(answer) = seen.answers.get(name) else { return SmokeCheck::that(name, false, "was not asked") };
     let said = answer.stdout.trim();
     let first = said.lines().next().unwrap_or_default();
     if answer.exit_code != 0 {
         let why = answer.stderr.trim().lines().next_back().unwrap_or(first);
-        return Check::that(name, false, format!("exited with status {}: {why}", answer.exit_code));
+        return SmokeCheck::that(name, false, format!("exited with status {}: {why}", answer.exit_code));
     }
     let names = |text: &str| {
         text.split(|c: char| !(c.is_ascii_alphanumeric() || ".-_+".contains(c)))
             .any(|word| word == version || word.strip_prefix('v') == Some(version))
     };
     if names(said) || names(&answer.stderr) {
-        return Check::that(name, true, first);
+        return SmokeCheck::that(name, true, first);
     }
-    Check::that(name, false, format!("says `{first}`, which does not name {version}"))
+    SmokeCheck::that(name, false, format!("says `{first}`, which does not name {version}"))
 }
 
 /// 200, JSON, enough of them.
-fn plugins(answered: Result<&HttpAnswer, &String>, at_least: usize) -> Vec<Check> {
+fn plugins(answered: Result<&HttpAnswer, &String>, at_least: usize) -> Vec<SmokeCheck> {
     let answer = match answered {
         Ok(answer) => answer,
-        Err(cause) => return vec![Check::that("http", false, cause.clone())],
+        Err(cause) => return vec![SmokeCheck::that("http", false, cause.clone())],
     };
     if answer.status != 200 {
         let body: String = answer.body.trim().chars().take(200).collect();
-        return vec![Check::that("http", false, format!("answered {}: {body}", answer.status))];
+        return vec![SmokeCheck::that("http", false, format!("answered {}: {body}", answer.status))];
     }
-    let answers = Check::that("http", true, "answered 200");
+    let answers = SmokeCheck::that("http", true, "answered 200");
     let count = match count_plugins(&answer.body) {
-        Ok(count) => {
-            Check::that("plugins", count >= at_least, format!("{count} loaded, at least {at_least} expected"))
-        }
-        Err(why) => Check::that("plugins", false, why),
+        Ok(count) => SmokeCheck::that(
+            "plugins",
+            count >= at_least,
+            format!("{count} loaded, at least {at_least} expected"),
+        ),
+        Err(why) => SmokeCheck::that("plugins", false, why),
     };
     vec![answers, count]
 }
@@ -124,17 +126,17 @@ fn count_plugins(body: &str) -> Result<usize, String> {
     list.map(Vec::len).ok_or_else(|| "the answer holds no list".to_owned())
 }
 
-fn stops(seen: &Sighting, within: Duration) -> Option<Check> {
+fn stops(seen: &Sighting, within: Duration) -> Option<SmokeCheck> {
     let stopped = seen.stopped?;
     let after = format!("{:.1} s", stopped.after.as_secs_f64());
     Some(match stopped.exit_code {
-        Some(KILLED) => Check::that(
+        Some(KILLED) => SmokeCheck::that(
             "stops",
             false,
             format!("did not end within {} s of TERM and was killed", within.as_secs()),
         ),
-        Some(code) => Check::that("stops", true, format!("after {after} with status {code}")),
-        None => Check::that("stops", true, format!("after {after}")),
+        Some(code) => SmokeCheck::that("stops", true, format!("after {after} with status {code}")),
+        None => SmokeCheck::that("stops", true, format!("after {after}")),
     })
 }
 
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(check: &Check, verdict: Verdict, detail: &str) {
+    fn check(check: &SmokeCheck, verdict: SmokeVerdict, detail: &str) {
         assert_eq!((check.verdict, check.detail.as_str()), (verdict, detail));
     }
 
@@ -176,12 +178,12 @@ mod tests {
 
     #[test]
     fn sizes_warn_before_they_fail() {
-        check(&size(900_000_000, None), Verdict::Passed, "900 MB");
-        check(&size(1_600_000_000, None), Verdict::Warned, "1600 MB, more than 1500 MB");
-        check(&size(1_600_000_000, Some(2_000_000_000)), Verdict::Warned, "1600 MB, more than 1500 MB");
+        check(&size(900_000_000, None), SmokeVerdict::Passed, "900 MB");
+        check(&size(1_600_000_000, None), SmokeVerdict::Warned, "1600 MB, more than 1500 MB");
+        check(&size(1_600_000_000, Some(2_000_000_000)), SmokeVerdict::Warned, "1600 MB, more than 1500 MB");
         check(
             &size(900_000_001, Some(900_000_000)),
-            Verdict::Failed,
+            SmokeVerdict::Failed,
             "900 MB, more than its budget of 900 MB",
         );
     }
@@ -194,20 +196,20 @@ mod tests {
             seen.answers.insert(FIT_VERSION.to_owned(), answer);
             fit_version(&seen, "1.2.3")
         };
-        check(&said(0, "FIT Framework 1.2.3\nmore\n", ""), Verdict::Passed, "FIT Framework 1.2.3");
-        check(&said(0, "v1.2.3", ""), Verdict::Passed, "v1.2.3");
-        check(&said(0, "1.2.30", ""), Verdict::Failed, "says `1.2.30`, which does not name 1.2.3");
+        check(&said(0, "FIT Framework 1.2.3\nmore\n", ""), SmokeVerdict::Passed, "FIT Framework 1.2.3");
+        check(&said(0, "v1.2.3", ""), SmokeVerdict::Passed, "v1.2.3");
+        check(&said(0, "1.2.30", ""), SmokeVerdict::Failed, "says `1.2.30`, which does not name 1.2.3");
         check(
             &said(0, "1.2.3-SNAPSHOT", ""),
-            Verdict::Failed,
+            SmokeVerdict::Failed,
             "says `1.2.3-SNAPSHOT`, which does not name 1.2.3",
         );
         check(
             &said(127, "", "sh: fit: not found\n"),
-            Verdict::Failed,
+            SmokeVerdict::Failed,
             "exited with status 127: sh: fit: not found",
         );
-        check(&fit_version(&seen(), "1.2.3"), Verdict::Failed, "was not asked");
+        check(&fit_version(&seen(), "1.2.3"), SmokeVerdict::Failed, "was not asked");
     }
 
     #[test]
@@ -238,8 +240,8 @@ mod tests {
         };
         let within = Duration::from_secs(20);
         let told = |exit_code| stops(&stopped(exit_code), within).expect("a check");
-        check(&told(Some(143)), Verdict::Passed, "after 1.5 s with status 143");
-        check(&told(Some(137)), Verdict::Failed, "did not end within 20 s of TERM and was killed");
+        check(&told(Some(143)), SmokeVerdict::Passed, "after 1.5 s with status 143");
+        check(&told(Some(137)), SmokeVerdict::Failed, "did not end within 20 s of TERM and was killed");
         assert_eq!(stops(&seen(), within), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Pure: what every base image promises, and whether the images that were built keep it.
 //!
 //! In: the text of the tree's `contract.toml` (or nothing, for the contract in this program), and what was seen of each
-//! system's image. Out: [`Comparison`], one table with the systems side by side. It reads no file and runs nothing;
+//! system's image. Out: [`ContractComparison`], one table with the systems side by side. It reads no file and runs nothing;
 //! [`Contract::commands`] says what somebody has to run in the containers.
 
 mod compare;
@@ -16,7 +16,7 @@ use super::checks::FIT_VERSION;
 use crate::model::Diagnostic;
 use crate::settings::toml_words;
 
-pub use compare::{Comparison, Row, System, compare};
+pub use compare::{ContractComparison, Row, System, compare};
 
 /// The contract's file name, in the folder that holds the systems' folders.
 pub const FILE: &str = "contract.toml";

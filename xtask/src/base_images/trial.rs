@@ -26,19 +26,19 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// By what everything that a run makes to try things is found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct TrialOwner {
     /// The run's id.
     pub run: String,
     /// The process, as `PID@STARTED`.
-    pub owner: String,
+    pub process: String,
     /// Which tree it works in.
     pub tree: String,
 }
 
-impl Mark {
+impl TrialOwner {
     /// What is on its containers.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        [(labels::RUN, &self.run), (labels::OWNER, &self.owner), (labels::TREE, &self.tree)]
+        [(labels::RUN, &self.run), (labels::OWNER, &self.process), (labels::TREE, &self.tree)]
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .into()
     }
@@ -59,7 +59,7 @@ pub const REGISTRIES: &str = "target/xtask/registry";
 
 /// What images are held to.
 #[derive(Clone, Copy, Debug)]
-pub struct Demands<'a> {
+pub struct Requirements<'a> {
     /// What all of them promise.
     pub contract: &'a Contract,
     /// At least so many plugins have to be loaded.
@@ -68,14 +68,14 @@ pub struct Demands<'a> {
 
 /// One base image, with what makes it one.
 #[derive(Clone, Copy, Debug)]
-pub struct Base<'a> {
+pub struct BaseImage<'a> {
     /// The image.
     pub image: &'a Image,
     /// Its system and version.
     pub facts: &'a BaseImageFacts,
 }
 
-impl<'a> Base<'a> {
+impl<'a> BaseImage<'a> {
     /// Those of the images that are base images.
     pub fn among(images: impl IntoIterator<Item = &'a Image>) -> Vec<Self> {
         images.into_iter().filter_map(|image| Some(Self { image, facts: image.base_image()? })).collect()
@@ -88,8 +88,13 @@ impl<'a> Base<'a> {
 }
 
 /// How an image is tried under one of its names.
-fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_>) -> SmokeSpec {
-    let contract = demands.contract;
+fn smoke(
+    base: BaseImage<'_>,
+    reference: &Reference,
+    owner: &TrialOwner,
+    requirements: Requirements<'_>,
+) -> SmokeSpec {
+    let contract = requirements.contract;
     let mut commands = contract.commands();
     if commands.iter().all(|(name, _)| name != FIT_VERSION) {
         commands.push((FIT_VERSION.to_owned(), vec!["fit".to_owned(), "version".to_owned()]));
@@ -98,7 +103,7 @@ fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_
         image: base.image.name.clone(),
         os: base.facts.os.clone(),
         reference: reference.clone(),
-        labels: mark.labels(),
+        labels: owner.labels(),
         commands,
         ask: Some(HttpAsk { port: HTTP_PORT, path: PLUGINS.to_owned() }),
         healthy_within: HEALTHY_WITHIN,
@@ -106,26 +111,26 @@ fn smoke(base: Base<'_>, reference: &Reference, mark: &Mark, demands: Demands<'_
         expected: Expected {
             version: Some(base.facts.version.clone()),
             size_budget: contract.size_budget(&base.facts.os),
-            plugins: Some(demands.plugins),
+            plugins: Some(requirements.plugins),
             stop_within: contract.stop_within().unwrap_or(STOP_WITHIN),
         },
     }
 }
 
 /// Runs each image as it is in the store.
-pub fn test(bases: &[Base<'_>], mark: &Mark, demands: Demands<'_>) -> Plan {
+pub fn test(bases: &[BaseImage<'_>], owner: &TrialOwner, requirements: Requirements<'_>) -> Plan {
     let steps = bases.iter().map(|base| {
         let name = base.image.name.as_str();
         let needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
-        let spec = smoke(*base, &base.image.reference, mark, demands);
+        let spec = smoke(*base, &base.image.reference, owner, requirements);
         step(Phase::Test, name, name, StepKind::Smoke(Box::new(spec)), needs)
     });
     Plan { steps: steps.collect(), ..Plan::default() }
 }
 
 /// Starts a registry on this machine.
-pub fn registry(mark: &Mark, port: u16, lasts: Lasts) -> Plan {
-    let spec = RegistrySpec { home: mark.registry_home(), port, labels: mark.labels(), lasts };
+pub fn registry(owner: &TrialOwner, port: u16, lasts: Lasts) -> Plan {
+    let spec = RegistrySpec { home: owner.registry_home(), port, labels: owner.labels(), lasts };
     let subject = format!("127.0.0.1:{port}");
     let start = step(Phase::Registry, "local", &subject, StepKind::StartRegistry(spec), Vec::new());
     Plan { steps: vec![start], ..Plan::default() }
@@ -135,7 +140,7 @@ pub fn registry(mark: &Mark, port: u16, lasts: Lasts) -> Plan {
 ///
 /// # Errors
 /// When it makes no reference.
-pub fn remote(base: Base<'_>, port: u16) -> Result<Reference, ParseReferenceError> {
+pub fn remote(base: BaseImage<'_>, port: u16) -> Result<Reference, ParseReferenceError> {
     format!("127.0.0.1:{port}").parse::<RegistryPrefix>()?.join(&base.plain().without_domain())
 }
 
@@ -144,10 +149,10 @@ pub fn remote(base: Base<'_>, port: u16) -> Result<Reference, ParseReferenceErro
 /// # Errors
 /// When a name makes no reference.
 pub fn there_and_back(
-    bases: &[Base<'_>],
+    bases: &[BaseImage<'_>],
     port: u16,
-    mark: &Mark,
-    demands: Demands<'_>,
+    owner: &TrialOwner,
+    requirements: Requirements<'_>,
     afterwards: Afterwards,
 ) -> Result<Plan, ParseReferenceError> {
     let mut plan = Plan::default();
@@ -158,7 +163,7 @@ pub fn there_and_back(
         let full = remote.familiar();
         let pull = pull(&remote, &base.image.platform);
         let pulled = step(Phase::Pull, &full, &full, pull, vec![pushed.id.clone()]);
-        let mut spec = SmokeSpec { afterwards, ..smoke(*base, &remote, mark, demands) };
+        let mut spec = SmokeSpec { afterwards, ..smoke(*base, &remote, owner, requirements) };
         if afterwards == Afterwards::Keep {
             spec.labels.insert(labels::KEPT.to_owned(), "true".to_owned());
         }
@@ -173,7 +178,7 @@ pub fn there_and_back(
 ///
 /// # Errors
 /// When a name makes no reference.
-pub fn rehearse(bases: &[Base<'_>], port: u16) -> Result<Plan, ParseReferenceError> {
+pub fn rehearse(bases: &[BaseImage<'_>], port: u16) -> Result<Plan, ParseReferenceError> {
     let mut plan = Plan::default();
     for base in bases {
         let remote = remote(*base, port)?;
@@ -184,7 +189,7 @@ pub fn rehearse(bases: &[Base<'_>], port: u16) -> Result<Plan, ParseReferenceErr
 }
 
 /// Gives an image its name in a registry and pushes it, if what was done to it before went well.
-fn push_to(phase: Phase, base: Base<'_>, remote: &Reference, before: &[Phase], proof: Proof) -> Step {
+fn push_to(phase: Phase, base: BaseImage<'_>, remote: &Reference, before: &[Phase], proof: Proof) -> Step {
     let name = base.image.name.as_str();
     let full = remote.familiar();
     let mut needs = vec![StepId::new(Phase::Registry, "local")];
@@ -208,7 +213,7 @@ fn pull(reference: &Reference, platform: &Platform) -> StepKind {
 ///
 /// # Errors
 /// When a name makes no reference.
-pub fn publish(bases: &[Base<'_>], rehearsed_at: u16) -> Result<Plan, ParseReferenceError> {
+pub fn publish(bases: &[BaseImage<'_>], rehearsed_at: u16) -> Result<Plan, ParseReferenceError> {
     let mut plan = Plan::default();
     for base in bases {
         let name = base.image.name.as_str();
@@ -339,8 +344,8 @@ mod tests {
         }
     }
 
-    fn mark() -> Mark {
-        Mark { run: "r1".to_owned(), owner: "1@x".to_owned(), tree: "t".to_owned() }
+    fn owner() -> TrialOwner {
+        TrialOwner { run: "r1".to_owned(), process: "1@x".to_owned(), tree: "t".to_owned() }
     }
 
     /// `id kind <- needs`, a line each.
@@ -358,10 +363,10 @@ mod tests {
     #[test]
     fn there_and_back_pulls_what_it_pushed_and_tries_that() {
         let image = image(false);
-        let bases = Base::among([&image]);
+        let bases = BaseImage::among([&image]);
         let contract = Contract::built_in();
-        let demands = Demands { contract: &contract, plugins: 1 };
-        let plan = there_and_back(&bases, 15001, &mark(), demands, Afterwards::Remove).expect("names");
+        let requirements = Requirements { contract: &contract, plugins: 1 };
+        let plan = there_and_back(&bases, 15001, &owner(), requirements, Afterwards::Remove).expect("names");
         insta::assert_snapshot!(told(&plan), @r"
         push:127.0.0.1:15001/fit-framework:1.2.3-debian | push <- registry:local, build:fit-framework-debian, verify:fit-framework-debian
         pull:127.0.0.1:15001/fit-framework:1.2.3-debian | pull <- push:127.0.0.1:15001/fit-framework:1.2.3-debian
@@ -375,7 +380,7 @@ mod tests {
     #[test]
     fn nothing_is_pushed_that_was_not_tested_and_rehearsed() {
         let image = image(true);
-        let bases = Base::among([&image]);
+        let bases = BaseImage::among([&image]);
         let rehearsal = rehearse(&bases, 15000).expect("names");
         insta::assert_snapshot!(told(&rehearsal), @r"
         rehearse:127.0.0.1:15000/fit-framework:1.2.3-debian | push <- registry:local, build:fit-framework-debian, verify:fit-framework-debian, test:fit-framework-debian

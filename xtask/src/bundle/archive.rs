@@ -18,14 +18,14 @@ use super::manifest::{BundleManifest, StoredImage};
 use super::open::BlobSource;
 use super::parts::{self, MOST_PARTS};
 use super::proven::ProvenFile;
-use super::settle::Settler;
+use super::sync::Syncer;
 use super::tarball;
 use crate::host::inside::Folder;
 use crate::model::Digest;
 use crate::model::bundle::Output;
 
 /// Bytes of a file that are brought to the disk while more are written.
-const SETTLED_AT_ONCE: u64 = 64 << 20;
+const SYNCED_AT_ONCE: u64 = 64 << 20;
 
 /// The smallest part that makes sense.
 pub const SMALLEST_PART: u64 = 1 << 20;
@@ -235,21 +235,21 @@ fn write_file(source: Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
         return Err(WriteError::InTheWay { path: path.to_owned(), what: "it is a folder" });
     }
     let (file, temporary) = new_beside(path).map_err(write_error)?;
-    let settler = Settler::begin().map_err(write_error)?;
-    let (told, unsettled) = (source.moved, Cell::new(0));
+    let syncer = Syncer::begin().map_err(write_error)?;
+    let (told, unsynced) = (source.moved, Cell::new(0));
     let moved = |bytes| {
         told(bytes);
-        unsettled.set(unsettled.get() + bytes);
-        if unsettled.get() >= SETTLED_AT_ONCE {
-            unsettled.set(0);
-            // What cannot be settled early is settled in the end.
-            let _ = settler.settle(&file);
+        unsynced.set(unsynced.get() + bytes);
+        if unsynced.get() >= SYNCED_AT_ONCE {
+            unsynced.set(0);
+            // What cannot be synced early is synced in the end.
+            let _ = syncer.sync(&file);
         }
     };
     let mut to = BufWriter::with_capacity(64 << 10, &file);
     Pieces { moved: &moved, ..source }.write_tar(&mut to, path)?;
     to.into_inner().map_err(|error| write_error(error.into_error()))?;
-    settler.settle(&file).and_then(|()| settler.finish()).map_err(write_error)?;
+    syncer.sync(&file).and_then(|()| syncer.finish()).map_err(write_error)?;
     let size = file.metadata().map_err(write_error)?.len();
     temporary.persist(path).map_err(|error| write_error(error.error))?;
     sync_folder_of(path);
@@ -258,8 +258,8 @@ fn write_file(source: Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
 
 fn write_parts(source: &Pieces<'_>, whole: &Path, size: u64) -> Result<(Vec<PathBuf>, u64), WriteError> {
     let write_error = |path: &Path, source| WriteError::Write { path: path.to_owned(), source };
-    let settler = Settler::begin().map_err(|error| write_error(whole, error))?;
-    let mut to = PartsWriter { whole, size, written: 0, parts: Vec::new(), settler: &settler };
+    let syncer = Syncer::begin().map_err(|error| write_error(whole, error))?;
+    let mut to = PartsWriter { whole, size, written: 0, parts: Vec::new(), syncer: &syncer };
     match source.write_tar(&mut to, whole) {
         Err(WriteError::Write { source, .. }) if source.kind() == io::ErrorKind::QuotaExceeded => {
             return Err(WriteError::TooManyParts { size });
@@ -268,8 +268,8 @@ fn write_parts(source: &Pieces<'_>, whole: &Path, size: u64) -> Result<(Vec<Path
     }
     let (new_parts, written) = (to.parts, to.written);
     let count = new_parts.len();
-    let settled = new_parts.last().map_or(Ok(()), |last| settler.settle(&last.file));
-    settled.and_then(|()| settler.finish()).map_err(|error| write_error(whole, error))?;
+    let synced = new_parts.last().map_or(Ok(()), |last| syncer.sync(&last.file));
+    synced.and_then(|()| syncer.finish()).map_err(|error| write_error(whole, error))?;
     let mut sums = String::new();
     for (number, part) in (1..).zip(&new_parts) {
         let digest = Digest::from_sha256(&part.hash.clone().finalize().into());
@@ -320,7 +320,7 @@ struct PartsWriter<'a> {
     size: u64,
     written: u64,
     parts: Vec<NewPart>,
-    settler: &'a Settler,
+    syncer: &'a Syncer,
 }
 
 struct NewPart {
@@ -336,7 +336,7 @@ impl Write for PartsWriter<'_> {
             if self.parts.len() == MOST_PARTS {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
-            self.parts.last().map_or(Ok(()), |full| self.settler.settle(&full.file))?;
+            self.parts.last().map_or(Ok(()), |full| self.syncer.sync(&full.file))?;
             let (file, temporary) = new_beside(&parts::part_path(self.whole, self.parts.len() + 1))?;
             self.parts.push(NewPart { file, temporary, hash: Sha256::new(), left: self.size });
         }
@@ -365,16 +365,16 @@ fn write_folder(source: &Pieces<'_>, path: &Path) -> Result<u64, WriteError> {
     remove_left_over(path);
     let new = new_folder_beside(path).map_err(write_error)?;
     std::fs::create_dir_all(new.path().join("blobs/sha256")).map_err(write_error)?;
-    let settler = Settler::begin().map_err(write_error)?;
+    let syncer = Syncer::begin().map_err(write_error)?;
     let mut size = 0;
     for (name, piece) in &source.pieces {
         let inside = new.path().join(name.path());
         let mut file = File::create(&inside).map_err(write_error)?;
         source.copy(piece, &mut file, path)?;
-        settler.settle(&file).map_err(write_error)?;
+        syncer.sync(&file).map_err(write_error)?;
         size += piece.size();
     }
-    settler.finish().map_err(write_error)?;
+    syncer.finish().map_err(write_error)?;
     open_to_others(new.path()).map_err(write_error)?;
     // A folder cannot be replaced in one go. In between there is none, which nobody takes for a bundle.
     let old = new_folder_beside(path).map_err(write_error)?;

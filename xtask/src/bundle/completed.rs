@@ -10,9 +10,9 @@ use std::io::{self, Read};
 use super::fetch::{FetchError, fetch};
 use super::inventory::Inventory;
 use super::layout::{EntryName, made_here};
-use super::manifest::{Parcel, StoredImage, StoredLayer, chain_ids};
+use super::manifest::{NamedImage, StoredImage, StoredLayer, chain_ids};
 use super::open::{BlobSource, Bundle};
-use super::store::Store;
+use super::store::BlobStore;
 use crate::engine::{AnyEngine, EngineError, ImageStore, OnProgress, Store as _};
 use crate::model::{Digest, Reference};
 
@@ -22,7 +22,7 @@ pub struct Completed {
     /// The bundle.
     pub bundle: Bundle,
     /// Where the rest is.
-    pub store: Store,
+    pub store: BlobStore,
 }
 
 impl BlobSource for Completed {
@@ -40,21 +40,21 @@ impl BlobSource for Completed {
 /// [`FetchError`]: what the engine has cannot be got out of it.
 pub async fn complete(
     engine: &AnyEngine,
-    store: &Store,
+    store: &BlobStore,
     held: &(dyn Fn(&Digest) -> bool + Sync),
     has: &Inventory,
-    parcels: Vec<Parcel>,
+    named_images: Vec<NamedImage>,
     progress: OnProgress<'_>,
-) -> Result<Vec<Parcel>, FetchError> {
-    let is_new = |parcel: &&Parcel| !has.images.contains_key(&parcel.image.identity);
+) -> Result<Vec<NamedImage>, FetchError> {
+    let is_new = |named: &&NamedImage| !has.images.contains_key(&named.image.identity);
     let mut lacking: BTreeSet<Digest> =
-        parcels.iter().filter(is_new).flat_map(|parcel| left_out(&parcel.image, held)).collect();
+        named_images.iter().filter(is_new).flat_map(|named| left_out(&named.image, held)).collect();
     if lacking.is_empty() {
-        return Ok(parcels);
+        return Ok(named_images);
     }
     let failed = |source: EngineError| FetchError::Engine { subject: "images".to_owned(), source };
     if engine.survey().await.map_err(failed)?.store != ImageStore::Containerd {
-        return Ok(parcels);
+        return Ok(named_images);
     }
     let mut from: Vec<Reference> = Vec::new();
     for names in has.images.values() {
@@ -73,10 +73,10 @@ pub async fn complete(
     for image in fetch(engine, store, &from, progress).await? {
         here.extend(image.chain_ids().into_iter().zip(image.layers));
     }
-    let completed = parcels.into_iter().map(|parcel| {
-        let is_new = !has.images.contains_key(&parcel.image.identity);
-        let image = if is_new { with_layers(parcel.image, held, &here) } else { parcel.image };
-        Parcel { image, names: parcel.names }
+    let completed = named_images.into_iter().map(|named| {
+        let is_new = !has.images.contains_key(&named.image.identity);
+        let image = if is_new { with_layers(named.image, held, &here) } else { named.image };
+        NamedImage { image, names: named.names }
     });
     Ok(completed.collect())
 }

@@ -14,7 +14,7 @@ use std::path::{Component, Path};
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use super::finding::{BundleError, Finding};
+use super::finding::{BundleError, BundleFinding};
 use super::layout::{self, EntryName, ImageManifest, SmallBlob};
 use super::manifest::{self, BundleManifest, Descriptor, Member, StoredImage, StoredIndex, StoredLayer};
 use super::open::Bundle;
@@ -59,7 +59,7 @@ impl Contents {
             Err(Stop::NotABundle(why)) => {
                 Err(BundleError::NotABundle { path: bundle.path().to_owned(), why })
             }
-            Err(Stop::Finding(finding)) => Err(refused(vec![finding])),
+            Err(Stop::BundleFinding(finding)) => Err(refused(vec![finding])),
             Ok(_) if !findings.is_empty() => Err(refused(findings)),
             Ok((manifest, images, large)) => Ok(Self { bundle, manifest, images, large }),
         }
@@ -94,12 +94,12 @@ impl Contents {
 /// What ends the reading at once.
 enum Stop {
     NotABundle(String),
-    Finding(Finding),
+    BundleFinding(BundleFinding),
 }
 
-impl From<Finding> for Stop {
-    fn from(finding: Finding) -> Self {
-        Self::Finding(finding)
+impl From<BundleFinding> for Stop {
+    fn from(finding: BundleFinding) -> Self {
+        Self::BundleFinding(finding)
     }
 }
 
@@ -108,14 +108,14 @@ type LargeBlobs = BTreeMap<Digest, LargeBlob>;
 
 struct Reading<'a> {
     bundle: &'a Bundle,
-    findings: Vec<Finding>,
+    findings: Vec<BundleFinding>,
 }
 
 impl Reading<'_> {
     fn read(&mut self) -> Result<(BundleManifest, Images, LargeBlobs), Stop> {
         let layout = self.file(&EntryName::Layout, LARGEST_JSON)?;
         if layout != layout::LAYOUT_VERSION {
-            return Err(Finding::new("oci-layout is not of version 1.0.0").into());
+            return Err(BundleFinding::new("oci-layout is not of version 1.0.0").into());
         }
         let index = self.file(&EntryName::Index, LARGEST_JSON)?;
         let ours =
@@ -169,15 +169,16 @@ impl Reading<'_> {
         // Behind something broken, other blobs only seem to be needed by nobody.
         if self.findings.is_empty() {
             self.findings.extend(unneeded.into_iter().map(|chain| {
-                Finding::new(format!("the manifest requires layer {chain}, which no image of it has"))
+                BundleFinding::new(format!("the manifest requires layer {chain}, which no image of it has"))
             }));
             let entries = self.bundle.entries().filter_map(|(name, _)| match name {
                 EntryName::Blob(digest) => Some(digest),
                 _ => None,
             });
             let unused = entries.filter(|digest| !used.contains(digest));
-            self.findings
-                .extend(unused.map(|digest| Finding::of_blob(digest, "nothing in the bundle needs it")));
+            self.findings.extend(
+                unused.map(|digest| BundleFinding::of_blob(digest, "nothing in the bundle needs it")),
+            );
             self.compare(&EntryName::Index, &index, &layout::index(&manifest, &ours));
             let docker = self.file(&EntryName::DockerManifest, LARGEST_JSON)?;
             self.compare(&EntryName::DockerManifest, &docker, &layout::docker_manifest(&manifest, &images));
@@ -191,9 +192,9 @@ impl Reading<'_> {
     }
 
     /// Our own manifest, checked in itself.
-    fn manifest(&self, digest: &Digest) -> Result<BundleManifest, Finding> {
+    fn manifest(&self, digest: &Digest) -> Result<BundleManifest, BundleFinding> {
         let ours = ["the manifest of the bundle".to_owned()];
-        let of = |what: String| Finding::of_blob(digest, what).needed_by(&ours);
+        let of = |what: String| BundleFinding::of_blob(digest, what).needed_by(&ours);
         let packed = self.blob(digest, None).map_err(|finding| finding.needed_by(&ours))?;
         let mut text = Vec::new();
         let unpacked = zstd::Decoder::new(packed.as_slice())
@@ -220,10 +221,10 @@ impl Reading<'_> {
     }
 
     /// An image's manifest and config.
-    fn image(&self, id: &Digest, members: &[&Member]) -> Result<StoredImage, Finding> {
+    fn image(&self, id: &Digest, members: &[&Member]) -> Result<StoredImage, BundleFinding> {
         let needed_by: Vec<String> = members.iter().map(|member| member.reference.familiar()).collect();
         let named = &members[0].manifest;
-        let of = |digest: &Digest, what: String| Finding::of_blob(digest, what).needed_by(&needed_by);
+        let of = |digest: &Digest, what: String| BundleFinding::of_blob(digest, what).needed_by(&needed_by);
         let differs = |member: &&&Member| {
             member.manifest != *named
                 || member.index != members[0].index
@@ -232,7 +233,7 @@ impl Reading<'_> {
         if let Some(other) = members.iter().find(differs) {
             return Err(of(&other.manifest.digest, format!("image {id} has two manifests")));
         }
-        let whose = |finding: Finding| finding.needed_by(&needed_by);
+        let whose = |finding: BundleFinding| finding.needed_by(&needed_by);
         check_type(named, &layout::MANIFESTS).map_err(whose)?;
         let text = self.blob(&named.digest, Some(named.size)).map_err(whose)?;
         let manifest: ImageManifest = parse(&text).map_err(|what| of(&named.digest, what))?;
@@ -270,7 +271,7 @@ impl Reading<'_> {
     }
 
     /// The index that a member says its manifest is in.
-    fn index(&self, member: &Member, manifest: &Descriptor) -> Result<Option<StoredIndex>, Finding> {
+    fn index(&self, member: &Member, manifest: &Descriptor) -> Result<Option<StoredIndex>, BundleFinding> {
         #[derive(serde::Deserialize)]
         struct Index {
             manifests: Vec<Descriptor>,
@@ -278,7 +279,7 @@ impl Reading<'_> {
         let Some(descriptor) = &member.index else { return Ok(None) };
         check_type(descriptor, &layout::INDEXES)?;
         let bytes = self.blob(&descriptor.digest, Some(descriptor.size))?;
-        let of = |what: String| Finding::of_blob(&descriptor.digest, what);
+        let of = |what: String| BundleFinding::of_blob(&descriptor.digest, what);
         let index: Index = parse(&bytes).map_err(of)?;
         if !index.manifests.iter().any(|entry| entry.digest == manifest.digest) {
             return Err(of(format!("it does not name the manifest {}", manifest.digest)));
@@ -300,7 +301,7 @@ impl Reading<'_> {
             // Docker's manifests and OCI's call the same layer differently.
             if known.descriptor.size != descriptor.size || known.diff_id.as_ref() != diff_id {
                 let what = "two images disagree about what it is";
-                self.findings.push(Finding::of_blob(digest, what).needed_by(&needed_by));
+                self.findings.push(BundleFinding::of_blob(digest, what).needed_by(&needed_by));
             }
             known.needed_by.extend(needed_by);
             return;
@@ -319,12 +320,12 @@ impl Reading<'_> {
             }
             Some(_) => return,
         };
-        self.findings.push(Finding::of_blob(&descriptor.digest, what).needed_by(needed_by));
+        self.findings.push(BundleFinding::of_blob(&descriptor.digest, what).needed_by(needed_by));
     }
 
     /// A small blob, whole and proven.
-    fn blob(&self, digest: &Digest, size: Option<u64>) -> Result<Vec<u8>, Finding> {
-        let of = |what: String| Finding::of_blob(digest, what);
+    fn blob(&self, digest: &Digest, size: Option<u64>) -> Result<Vec<u8>, BundleFinding> {
+        let of = |what: String| BundleFinding::of_blob(digest, what);
         let name = EntryName::Blob(digest.clone());
         let found = self.bundle.size_of(&name).ok_or_else(|| of("it is missing".to_owned()))?;
         if let Some(size) = size.filter(|size| *size != found) {
@@ -338,22 +339,25 @@ impl Reading<'_> {
     }
 
     /// A small file, whole.
-    fn file(&self, name: &EntryName, limit: u64) -> Result<Vec<u8>, Finding> {
+    fn file(&self, name: &EntryName, limit: u64) -> Result<Vec<u8>, BundleFinding> {
         let path = name.path();
-        let size = self.bundle.size_of(name).ok_or_else(|| Finding::new(format!("{path} is missing")))?;
+        let size =
+            self.bundle.size_of(name).ok_or_else(|| BundleFinding::new(format!("{path} is missing")))?;
         if size > limit {
-            return Err(Finding::new(format!("{path} has {size} bytes, and {limit} would be very long")));
+            return Err(BundleFinding::new(format!(
+                "{path} has {size} bytes, and {limit} would be very long"
+            )));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         let read = self.bundle.read(name).and_then(|mut file| file.read_to_end(&mut bytes));
-        read.map_err(|error| Finding::new(format!("{path} cannot be read: {error}")))?;
+        read.map_err(|error| BundleFinding::new(format!("{path} cannot be read: {error}")))?;
         Ok(bytes)
     }
 
     fn compare(&mut self, name: &EntryName, found: &[u8], expected: &[u8]) {
         if found != expected {
             let what = format!("{} does not say what the manifest of the bundle says", name.path());
-            self.findings.push(Finding::new(what));
+            self.findings.push(BundleFinding::new(what));
         }
     }
 }
@@ -367,14 +371,17 @@ fn by_image(manifest: &BundleManifest) -> BTreeMap<&Digest, Vec<&Member>> {
     images
 }
 
-fn check_type(descriptor: &Descriptor, known: &[&str]) -> Result<(), Finding> {
+fn check_type(descriptor: &Descriptor, known: &[&str]) -> Result<(), BundleFinding> {
     if known.contains(&descriptor.media_type.as_str()) {
         return Ok(());
     }
     // Whoever made it may have put anything into the text.
     let found = descriptor.media_type.escape_debug();
     let wanted = known.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(" or ");
-    Err(Finding::of_blob(&descriptor.digest, format!("it is of type `{found}`, and should be {wanted}")))
+    Err(BundleFinding::of_blob(
+        &descriptor.digest,
+        format!("it is of type `{found}`, and should be {wanted}"),
+    ))
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {

@@ -5,8 +5,8 @@
 //! has them under all their names. A layer is unpacked on its way, and what it unpacks to is hashed in the same pass
 //! (`docker_archive.rs`); when that is not what it should be, the stream ends in an error and the engine drops what it
 //! has taken. Images go one by one, so when this is killed the next time goes on behind the last image that was whole;
-//! when it fails or is cancelled, what came goes again and names that moved come back (`waiting.rs`). An engine that
-//! keeps manifests gets image and blobs as they are (`handover.rs`). Nothing of size is held, in memory or on our disk.
+//! when it fails or is cancelled, what came goes again and names that moved come back (`displaced.rs`). An engine that
+//! keeps manifests gets image and blobs as they are (`oci_archive.rs`). Nothing of size is held, in memory or on our disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::displaced::DisplacedName;
 use super::docker_archive::Archive;
 use super::fetch::tell;
-use super::handover;
-use super::manifest::{Parcel, StoredImage, StoredLayer};
+use super::manifest::{NamedImage, StoredImage, StoredLayer};
+use super::oci_archive;
 use super::open::BlobSource;
-use super::piped::{self, Wrong};
-use super::waiting::Waiting;
+use super::pipe::{self, StreamError};
 use crate::engine::{AnyEngine, ByteStream, EngineError, ImageStore, OnProgress, Progress, Store as _};
 use crate::model::{Digest, Identity, Reference, stand_in};
 
@@ -105,7 +105,7 @@ pub fn lacking<'a>(image: &'a StoredImage, layers: &BTreeSet<Digest>) -> Vec<&'a
 pub async fn deliver<B: BlobSource + Clone + Send + 'static>(
     engine: &AnyEngine,
     blobs: &B,
-    parcels: &[Parcel],
+    named_images: &[NamedImage],
     present: Present,
     sizes: &BTreeMap<Digest, u64>,
     cancel: &CancellationToken,
@@ -117,7 +117,7 @@ pub async fn deliver<B: BlobSource + Clone + Send + 'static>(
     let mut done = Delivered::default();
     let result = tokio::select! {
         never = tell(&at, "taken by the engine", progress) => match never {},
-        result = delivery.all(parcels, &mut done) => result,
+        result = delivery.all(named_images, &mut done) => result,
     };
     if let Err(error) = result {
         delivery.undo(progress).await;
@@ -136,56 +136,57 @@ struct Delivery<'a, B> {
     at: Arc<AtomicU64>,
     cancel: &'a CancellationToken,
     /// Names that this run gave, or is about to, with the image that had each before.
-    given: Vec<(Reference, Option<Waiting>)>,
+    given: Vec<(Reference, Option<DisplacedName>)>,
 }
 
 impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
-    async fn all(&mut self, parcels: &[Parcel], done: &mut Delivered) -> Result<(), DeliverError> {
-        let Some(first) = parcels.first() else { return Ok(()) };
+    async fn all(&mut self, named_images: &[NamedImage], done: &mut Delivered) -> Result<(), DeliverError> {
+        let Some(first) = named_images.first() else { return Ok(()) };
         // What few layers stand on comes first, and is then there for what has more.
-        let mut parcels: Vec<&Parcel> = parcels.iter().collect();
-        parcels.sort_by_key(|parcel| parcel.image.layers.len());
+        let mut named_images: Vec<&NamedImage> = named_images.iter().collect();
+        named_images.sort_by_key(|named| named.image.layers.len());
         let engine_failed =
             |source| DeliverError::Engine { reference: first.image.reference.clone(), source };
         let store = self.engine.survey().await.map_err(engine_failed)?.store;
         if store == ImageStore::Containerd {
-            let is_new = |parcel: &&Parcel| !self.present.images.contains_key(&parcel.image.identity);
-            let (new, here): (Vec<&Parcel>, Vec<&Parcel>) = parcels.into_iter().partition(is_new);
+            let is_new = |named: &&NamedImage| !self.present.images.contains_key(&named.image.identity);
+            let (new, here): (Vec<&NamedImage>, Vec<&NamedImage>) =
+                named_images.into_iter().partition(is_new);
             self.hand_over(&new, done).await?;
-            parcels = here;
+            named_images = here;
         }
-        for parcel in parcels {
+        for named in named_images {
             if self.cancel.is_cancelled() {
                 return Err(DeliverError::Interrupted);
             }
-            self.one(parcel, done).await?;
+            self.one(named, done).await?;
         }
         if self.cancel.is_cancelled() { Err(DeliverError::Interrupted) } else { Ok(()) }
     }
 
     /// Images that are not here, as they are, in one archive: what they share is sent once.
-    async fn hand_over(&mut self, new: &[&Parcel], done: &mut Delivered) -> Result<(), DeliverError> {
+    async fn hand_over(&mut self, new: &[&NamedImage], done: &mut Delivered) -> Result<(), DeliverError> {
         let Some(first) = new.first() else { return Ok(()) };
         let reference = first.image.reference.clone();
-        for parcel in new {
-            let bears = |name: &&Reference| handover::is_of(name, parcel.image.named());
-            let names: Vec<Reference> = parcel.names.iter().filter(bears).cloned().collect();
-            self.give(&parcel.image.identity, &names)
+        for named in new {
+            let bears = |name: &&Reference| oci_archive::is_of(name, named.image.named());
+            let names: Vec<Reference> = named.names.iter().filter(bears).cloned().collect();
+            self.give(&named.image.identity, &names)
                 .await
                 .map_err(|source| DeliverError::Engine { reference: reference.clone(), source })?;
         }
         let (blobs, at) = (self.blobs.clone(), self.at.clone());
-        let (writer, receiver) = piped::writer();
-        let images: Vec<Parcel> = new.iter().map(|parcel| (*parcel).clone()).collect();
-        let writing = tokio::task::spawn_blocking(move || handover::write(&images, &blobs, &at, writer));
+        let (writer, receiver) = pipe::writer();
+        let images: Vec<NamedImage> = new.iter().map(|named| (*named).clone()).collect();
+        let writing = tokio::task::spawn_blocking(move || oci_archive::write(&images, &blobs, &at, writer));
         self.load_archive(&reference, receiver, writing).await?;
-        for parcel in new {
-            self.came(parcel).await?;
-            done.loaded.push(parcel.names.first().unwrap_or(&parcel.image.reference).clone());
-            let bears = |name: &Reference| handover::is_of(name, parcel.image.named());
+        for named in new {
+            self.came(named).await?;
+            done.loaded.push(named.names.first().unwrap_or(&named.image.reference).clone());
+            let bears = |name: &Reference| oci_archive::is_of(name, named.image.named());
             let (given, unnamed): (Vec<Reference>, Vec<Reference>) =
-                parcel.names.iter().cloned().partition(bears);
-            self.remember(parcel, given.into_iter());
+                named.names.iter().cloned().partition(bears);
+            self.remember(named, given.into_iter());
             done.unnamed.extend(unnamed);
         }
         Ok(())
@@ -199,9 +200,9 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             let mut before = None;
             if is_taken && name.digest().is_none() {
                 let too_long = || EngineError::Other(format!("no name can stand for {name} meanwhile"));
-                let waiting = Waiting::new(name, to).ok_or_else(too_long)?;
-                self.engine.tag(name, &waiting.under).await?;
-                before = Some(waiting);
+                let displaced = DisplacedName::new(name, to).ok_or_else(too_long)?;
+                self.engine.tag(name, &displaced.under).await?;
+                before = Some(displaced);
             }
             self.given.push((name.clone(), before));
         }
@@ -210,9 +211,12 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
 
     /// Lets go of the images that lost a name: all went well.
     async fn keep(&mut self, progress: OnProgress<'_>) {
-        for waiting in std::mem::take(&mut self.given).into_iter().filter_map(|(_, before)| before) {
-            if let Err(error) = waiting.let_go(self.engine).await {
-                progress(Progress::Warning(format!("a name {} is left: {error}", waiting.under.familiar())));
+        for displaced in std::mem::take(&mut self.given).into_iter().filter_map(|(_, before)| before) {
+            if let Err(error) = displaced.let_go(self.engine).await {
+                progress(Progress::Warning(format!(
+                    "a name {} is left: {error}",
+                    displaced.under.familiar()
+                )));
             }
         }
     }
@@ -221,7 +225,7 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
     async fn undo(&mut self, progress: OnProgress<'_>) {
         for (name, before) in std::mem::take(&mut self.given) {
             let undone = match &before {
-                Some(waiting) => waiting.give_back(self.engine).await,
+                Some(displaced) => displaced.give_back(self.engine).await,
                 // An image goes with its last name.
                 None => self.engine.remove(&name).await,
             };
@@ -232,40 +236,36 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
     }
 
     /// Holds what the engine made of an image to what is in it.
-    async fn came(&self, parcel: &Parcel) -> Result<(), DeliverError> {
-        let Some(name) = parcel.names.iter().find(|name| name.digest().is_none()) else { return Ok(()) };
-        let reference = parcel.names.first().unwrap_or(&parcel.image.reference);
+    async fn came(&self, named: &NamedImage) -> Result<(), DeliverError> {
+        let Some(name) = named.names.iter().find(|name| name.digest().is_none()) else { return Ok(()) };
+        let reference = named.names.first().unwrap_or(&named.image.reference);
         let engine_failed = |source| DeliverError::Engine { reference: reference.clone(), source };
         let found = self.engine.details(name).await.map_err(engine_failed)?.map(|details| details.identity);
-        if found.as_ref() == Some(&parcel.image.identity) {
+        if found.as_ref() == Some(&named.image.identity) {
             return Ok(());
         }
         let found = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
-        Err(DeliverError::Other {
-            reference: reference.clone(),
-            found,
-            wanted: parcel.image.identity.clone(),
-        })
+        Err(DeliverError::Other { reference: reference.clone(), found, wanted: named.image.identity.clone() })
     }
 
     /// A name is one image's only.
-    fn remember(&mut self, parcel: &Parcel, names: impl Iterator<Item = Reference>) {
+    fn remember(&mut self, named: &NamedImage, names: impl Iterator<Item = Reference>) {
         let names: BTreeSet<Reference> = names.collect();
         for (identity, known) in &mut self.present.images {
-            if *identity != parcel.image.identity {
+            if *identity != named.image.identity {
                 known.retain(|name| !names.contains(name));
             }
         }
-        self.present.images.entry(parcel.image.identity.clone()).or_default().extend(names);
-        self.present.layers.extend(parcel.image.chain_ids());
+        self.present.images.entry(named.image.identity.clone()).or_default().extend(names);
+        self.present.layers.extend(named.image.chain_ids());
     }
 
-    async fn one(&mut self, parcel: &Parcel, done: &mut Delivered) -> Result<(), DeliverError> {
-        let reference = parcel.names.first().unwrap_or(&parcel.image.reference);
+    async fn one(&mut self, named: &NamedImage, done: &mut Delivered) -> Result<(), DeliverError> {
+        let reference = named.names.first().unwrap_or(&named.image.reference);
         let engine_failed = |source| DeliverError::Engine { reference: reference.clone(), source };
         let (tags, pinned): (Vec<Reference>, Vec<Reference>) =
-            parcel.names.iter().cloned().partition(|name| name.digest().is_none());
-        let here = self.present.images.get(&parcel.image.identity).cloned();
+            named.names.iter().cloned().partition(|name| name.digest().is_none());
+        let here = self.present.images.get(&named.image.identity).cloned();
         let has = here.clone().unwrap_or_default();
         let is_lost = |name: &Reference| {
             !has.contains(name) && stand_in(name).is_none_or(|stand_in| !tags.contains(&stand_in))
@@ -278,20 +278,20 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
                 return Ok(());
             }
             (Some(_), Some(name)) => {
-                self.give(&parcel.image.identity, &lacking).await.map_err(engine_failed)?;
+                self.give(&named.image.identity, &lacking).await.map_err(engine_failed)?;
                 for further in &lacking {
                     self.engine.tag(name, further).await.map_err(engine_failed)?;
                 }
                 done.named.extend(lacking);
             }
             _ => {
-                self.give(&parcel.image.identity, &tags).await.map_err(engine_failed)?;
-                self.load(reference, &parcel.image, &tags).await?;
-                self.came(parcel).await?;
+                self.give(&named.image.identity, &tags).await.map_err(engine_failed)?;
+                self.load(reference, &named.image, &tags).await?;
+                self.came(named).await?;
                 done.loaded.push(reference.clone());
             }
         }
-        self.remember(parcel, tags.into_iter());
+        self.remember(named, tags.into_iter());
         Ok(())
     }
 
@@ -332,13 +332,15 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         });
         let archive = match measured.await.map_err(io::Error::other).map_err(blob_failed)? {
             Ok(archive) => archive,
-            Err(Wrong::Blob(source) | Wrong::Receiver(source)) => return Err(blob_failed(source)),
+            Err(StreamError::Blob(source) | StreamError::Receiver(source)) => {
+                return Err(blob_failed(source));
+            }
         };
         if self.cancel.is_cancelled() {
             return Err(DeliverError::Interrupted);
         }
         self.sizes.clone_from(&archive.sizes);
-        let (writer, receiver) = piped::writer();
+        let (writer, receiver) = pipe::writer();
         let writing = tokio::task::spawn_blocking(move || archive.write(writer));
         self.load_archive(reference, receiver, writing).await
     }
@@ -347,8 +349,8 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
     async fn load_archive(
         &self,
         reference: &Reference,
-        receiver: piped::Receiver,
-        writing: JoinHandle<Result<(), Wrong>>,
+        receiver: pipe::Receiver,
+        writing: JoinHandle<Result<(), StreamError>>,
     ) -> Result<(), DeliverError> {
         let blob_failed = |source| DeliverError::Blob { reference: reference.clone(), source };
         // What was sent to its end the engine takes to its end, and that is waited for: whoever goes away earlier does not
@@ -358,7 +360,7 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
             return Err(DeliverError::Interrupted);
         }
         match (loaded, writing.await.map_err(io::Error::other)) {
-            (_, Ok(Err(Wrong::Blob(source))) | Err(source)) => Err(blob_failed(source)),
+            (_, Ok(Err(StreamError::Blob(source))) | Err(source)) => Err(blob_failed(source)),
             (Err(source), Ok(_)) => Err(DeliverError::Engine { reference: reference.clone(), source }),
             (Ok(_), Ok(_)) => Ok(()),
         }
@@ -366,7 +368,7 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
 }
 
 /// What is drained, a chunk behind: where it is cancelled it ends in an error, and the engine has not seen its end.
-fn until(cancel: CancellationToken, receiver: piped::Receiver) -> ByteStream {
+fn until(cancel: CancellationToken, receiver: pipe::Receiver) -> ByteStream {
     let state = (Some(receiver), None);
     Box::pin(futures_util::stream::unfold(state, move |(mut receiver, mut held)| {
         let cancel = cancel.clone();

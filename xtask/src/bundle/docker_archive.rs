@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::manifest::{StoredImage, StoredLayer};
 use super::open::BlobSource;
 use super::packed::unpacked;
-use super::piped::{self, Wrong};
+use super::pipe::{self, StreamError};
 use super::tarball;
 use crate::model::{Digest, Reference};
 
@@ -34,7 +34,7 @@ pub(super) struct Archive<B> {
 
 impl<B: BlobSource> Archive<B> {
     /// Learns the sizes that are not known.
-    pub fn measure(&mut self) -> Result<(), Wrong> {
+    pub fn measure(&mut self) -> Result<(), StreamError> {
         for layer in &self.image.layers {
             if self.needed.contains(&layer.diff_id) && !self.sizes.contains_key(&layer.diff_id) {
                 let size = unpack(&self.blobs, layer, &mut |_| Ok(()))?;
@@ -45,11 +45,11 @@ impl<B: BlobSource> Archive<B> {
     }
 
     /// Writes it.
-    pub fn write(&self, to: piped::Writer) -> Result<(), Wrong> {
+    pub fn write(&self, to: pipe::Writer) -> Result<(), StreamError> {
         to.send(|to| self.write_to(to))
     }
 
-    fn write_to(&self, to: &mut impl Write) -> Result<(), Wrong> {
+    fn write_to(&self, to: &mut impl Write) -> Result<(), StreamError> {
         let path = |layer: &StoredLayer| format!("{}/layer.tar", layer.diff_id.hex());
         let config = format!("{}.json", self.image.image_id.hex());
         let manifest = json!([{
@@ -70,27 +70,27 @@ impl<B: BlobSource> Archive<B> {
             unpack(&self.blobs, layer, &mut |piece| {
                 left = left
                     .checked_sub(piece.len() as u64)
-                    .ok_or_else(|| Wrong::blob(&layer.blob.digest, "is longer than it was"))?;
+                    .ok_or_else(|| StreamError::blob(&layer.blob.digest, "is longer than it was"))?;
                 self.at.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 Ok(to.write_all(piece)?)
             })?;
             if left > 0 {
-                return Err(Wrong::blob(&layer.blob.digest, "is shorter than it was"));
+                return Err(StreamError::blob(&layer.blob.digest, "is shorter than it was"));
             }
             tarball::pad(to, size)?;
         }
         Ok(to.write_all(&tarball::END)?)
     }
 
-    fn config(&self) -> Result<Vec<u8>, Wrong> {
+    fn config(&self) -> Result<Vec<u8>, StreamError> {
         let mut bytes = Vec::new();
-        let blob = self.blobs.open_blob(&self.image.config.digest).map_err(Wrong::Blob)?;
+        let blob = self.blobs.open_blob(&self.image.config.digest).map_err(StreamError::Blob)?;
         let most = self.image.config.size.saturating_add(1);
-        blob.take(most).read_to_end(&mut bytes).map_err(Wrong::Blob)?;
+        blob.take(most).read_to_end(&mut bytes).map_err(StreamError::Blob)?;
         if Digest::from_sha256(&Sha256::digest(&bytes).into()) == self.image.image_id {
             return Ok(bytes);
         }
-        Err(Wrong::blob(&self.image.image_id, "is another config"))
+        Err(StreamError::blob(&self.image.image_id, "is another config"))
     }
 }
 
@@ -98,11 +98,11 @@ impl<B: BlobSource> Archive<B> {
 fn unpack(
     blobs: &impl BlobSource,
     layer: &StoredLayer,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), Wrong>,
-) -> Result<u64, Wrong> {
-    let read_failed = |error: io::Error| Wrong::blob(&layer.blob.digest, &error.to_string());
-    let blob = blobs.open_blob(&layer.blob.digest).map_err(Wrong::Blob)?;
-    let mut tar = unpacked(&layer.blob, blob).map_err(Wrong::Blob)?;
+    take: &mut dyn FnMut(&[u8]) -> Result<(), StreamError>,
+) -> Result<u64, StreamError> {
+    let read_failed = |error: io::Error| StreamError::blob(&layer.blob.digest, &error.to_string());
+    let blob = blobs.open_blob(&layer.blob.digest).map_err(StreamError::Blob)?;
+    let mut tar = unpacked(&layer.blob, blob).map_err(StreamError::Blob)?;
     let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
     loop {
         let read = tar.read(&mut buffer).map_err(read_failed)?;
@@ -117,5 +117,8 @@ fn unpack(
     if found == layer.diff_id {
         return Ok(size);
     }
-    Err(Wrong::blob(&layer.blob.digest, &format!("unpacks to {found}, and it should be {}", layer.diff_id)))
+    Err(StreamError::blob(
+        &layer.blob.digest,
+        &format!("unpacks to {found}, and it should be {}", layer.diff_id),
+    ))
 }

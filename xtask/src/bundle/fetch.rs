@@ -1,7 +1,7 @@
 //! EFFECT: images out of an engine into the store, and only what the store lacks.
 //!
 //! In: names. Out: [`StoredImage`]s, every blob of which is in the store. Two ways lead out of an engine: `save` sends
-//! every layer of an image, and a push to us (`receiver.rs`) those that are asked for. Which is quicker depends on how
+//! every layer of an image, and a push to us (`temporary_registry.rs`) those that are asked for. Which is quicker depends on how
 //! the engine keeps its layers. Whatever a push did not bring is saved too. Nothing new: then nothing is moved at all.
 //!
 //! - Unpacked (overlay2): a save is quick, and for a push the engine compresses, slowly. So what has little that is new
@@ -20,10 +20,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::layout::made_here;
 use super::manifest::{StoredImage, StoredLayer};
 use super::originals::original;
-use super::piped;
-use super::receiver::{Expected, Receiver};
+use super::pipe;
 use super::saved::{self, Wanted};
-use super::store::{BUDGET, Store};
+use super::store::{BUDGET, BlobStore};
+use super::temporary_registry::{Expected, TemporaryRegistry};
 use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
 use crate::model::{Digest, Identity, ImageConfig, ImageDetails, Platform, Reference, Unit};
 
@@ -108,7 +108,7 @@ struct Lack {
 /// [`FetchError`]; what came so far stays in the store, so the next time goes on from there.
 pub async fn fetch(
     engine: &AnyEngine,
-    store: &Store,
+    store: &BlobStore,
     references: &[Reference],
     progress: OnProgress<'_>,
 ) -> Result<Vec<StoredImage>, FetchError> {
@@ -148,7 +148,7 @@ pub async fn fetch(
     Ok(images)
 }
 
-async fn prune(store: &Store, progress: OnProgress<'_>) {
+async fn prune(store: &BlobStore, progress: OnProgress<'_>) {
     let store = store.clone();
     if let Err(error) = blocking("the rest", move || store.prune(BUDGET)).await {
         progress(Progress::Warning(format!("the store of blobs stays larger than it should be: {error}")));
@@ -158,7 +158,7 @@ async fn prune(store: &Store, progress: OnProgress<'_>) {
 /// Images of an engine that keeps manifests, as they are there: nothing is packed anew.
 async fn fetch_originals(
     engine: &AnyEngine,
-    store: &Store,
+    store: &BlobStore,
     asked: Vec<Asked>,
     progress: OnProgress<'_>,
 ) -> Result<Vec<StoredImage>, FetchError> {
@@ -177,7 +177,7 @@ async fn fetch_originals(
             saved.extend(left.into_iter().map(|asked| asked.reference));
         }
         if !saved.is_empty() {
-            let take = |reader: piped::Reader, store: &Store, moved: &dyn Fn(u64)| {
+            let take = |reader: pipe::Reader, store: &BlobStore, moved: &dyn Fn(u64)| {
                 saved::take_as_is(reader, store, moved)
             };
             save(engine, store, &saved, progress, take).await?;
@@ -201,7 +201,7 @@ async fn fetch_originals(
 }
 
 /// Those of which the store lacks something.
-async fn lacking_originals(store: &Store, asked: &[Asked]) -> Result<Vec<Asked>, FetchError> {
+async fn lacking_originals(store: &BlobStore, asked: &[Asked]) -> Result<Vec<Asked>, FetchError> {
     let (store, asked) = (store.clone(), asked.to_vec());
     let lacks = move |asked: &Asked| asked.original(&store).is_none();
     blocking("the list of blobs", move || Ok(asked.into_iter().filter(lacks).collect())).await
@@ -212,7 +212,7 @@ impl Asked {
         self.size / SMALL_LAYER >= self.layers.len() as u64
     }
 
-    fn original(&self, store: &Store) -> Option<StoredImage> {
+    fn original(&self, store: &BlobStore) -> Option<StoredImage> {
         original(store, &self.reference, &self.id, &self.platform)
     }
 }
@@ -237,7 +237,7 @@ async fn ask(engine: &AnyEngine, reference: &Reference) -> Result<Asked, FetchEr
 }
 
 /// Each image of which the store lacks something, once.
-async fn lacks(store: &Store, asked: &[Asked]) -> Result<Vec<Lack>, FetchError> {
+async fn lacks(store: &BlobStore, asked: &[Asked]) -> Result<Vec<Lack>, FetchError> {
     let (store, asked) = (store.clone(), asked.to_vec());
     blocking("the list of blobs", move || {
         let mut seen = BTreeSet::new();
@@ -271,7 +271,7 @@ async fn lacks(store: &Store, asked: &[Asked]) -> Result<Vec<Lack>, FetchError> 
 /// What is lacking, out of one archive.
 async fn save_layers(
     engine: &AnyEngine,
-    store: &Store,
+    store: &BlobStore,
     lacks: &[Lack],
     progress: OnProgress<'_>,
 ) -> Result<(), FetchError> {
@@ -282,7 +282,7 @@ async fn save_layers(
         wanted.layers.extend(lack.wanted.layers.iter().cloned());
         wanted.known.extend(lack.wanted.known.iter().cloned());
     }
-    let take = move |reader: piped::Reader, store: &Store, moved: &dyn Fn(u64)| {
+    let take = move |reader: pipe::Reader, store: &BlobStore, moved: &dyn Fn(u64)| {
         saved::take(reader, store, &wanted, moved)
     };
     save(engine, store, &references, progress, take).await
@@ -291,14 +291,14 @@ async fn save_layers(
 /// One archive with all of them, read by `take` as it comes.
 async fn save(
     engine: &AnyEngine,
-    store: &Store,
+    store: &BlobStore,
     references: &[Reference],
     progress: OnProgress<'_>,
-    take: impl FnOnce(piped::Reader, &Store, &dyn Fn(u64)) -> io::Result<()> + Send + 'static,
+    take: impl FnOnce(pipe::Reader, &BlobStore, &dyn Fn(u64)) -> io::Result<()> + Send + 'static,
 ) -> Result<(), FetchError> {
     let subject = subject(references);
     let engine_failed = |source| FetchError::Engine { subject: subject.clone(), source };
-    let (mut feeder, reader) = piped::reader(BATCH);
+    let (mut feeder, reader) = pipe::reader(BATCH);
     let at = Arc::new(AtomicU64::new(0));
     let (moved, store) = (at.clone(), store.clone());
     let reading =
@@ -335,7 +335,7 @@ async fn save(
 /// Pushes images, so many at once, unless nothing comes for so long. What goes wrong is warned of: there is another way.
 async fn push(
     engine: &AnyEngine,
-    store: &Store,
+    store: &BlobStore,
     images: Vec<(Reference, Expected)>,
     (at_once, patience): (usize, Duration),
     progress: OnProgress<'_>,
@@ -347,25 +347,25 @@ async fn push(
             "{subject} cannot be pushed to 127.0.0.1, so all of it is saved: {cause}"
         )));
     };
-    let receiver = match Receiver::start(store).await {
-        Ok(receiver) => receiver,
+    let registry = match TemporaryRegistry::start(store).await {
+        Ok(registry) => registry,
         Err(error) => return warn(&error),
     };
     remove_leftovers(engine).await;
     let at = AtomicU64::new(0);
     let pushing = async {
         let mut pushes = futures_util::stream::iter(images.into_iter().enumerate())
-            .map(|(number, (reference, expected))| push_one(engine, &receiver, number, reference, expected))
+            .map(|(number, (reference, expected))| push_one(engine, &registry, number, reference, expected))
             .buffer_unordered(at_once);
         while let Some(pushed) = pushes.next().await {
-            at.store(receiver.received(), Ordering::Relaxed);
+            at.store(registry.received(), Ordering::Relaxed);
             pushed?;
         }
         Ok::<(), EngineError>(())
     };
     let idle = async {
-        while receiver.idle() < patience {
-            tokio::time::sleep(patience.saturating_sub(receiver.idle())).await;
+        while registry.idle() < patience {
+            tokio::time::sleep(patience.saturating_sub(registry.idle())).await;
         }
     };
     tokio::select! {
@@ -377,13 +377,13 @@ async fn push(
 
 async fn push_one(
     engine: &AnyEngine,
-    receiver: &Receiver,
+    registry: &TemporaryRegistry,
     number: usize,
     reference: Reference,
     expected: Expected,
 ) -> Result<(), EngineError> {
     let repository = format!("{REPOSITORY}{}-{number}", std::process::id());
-    let name = format!("{}:1", receiver.expect(&repository, expected));
+    let name = format!("{}:1", registry.expect(&repository, expected));
     let name: Reference = name.parse().map_err(|error| EngineError::Other(format!("{error}")))?;
     engine.tag(&reference, &name).await?;
     let mut name = TemporaryName { engine: engine.clone(), name: Some(name) };
@@ -449,7 +449,7 @@ pub(super) async fn tell(at: &AtomicU64, way: &str, progress: OnProgress<'_>) ->
     }
 }
 
-async fn assemble(store: &Store, asked: Vec<Asked>) -> Result<Vec<StoredImage>, FetchError> {
+async fn assemble(store: &BlobStore, asked: Vec<Asked>) -> Result<Vec<StoredImage>, FetchError> {
     let store = store.clone();
     let images = blocking("the images", move || {
         // What is not in the store by now is told as it is found.
@@ -458,7 +458,7 @@ async fn assemble(store: &Store, asked: Vec<Asked>) -> Result<Vec<StoredImage>, 
     images.await?
 }
 
-fn stored(store: &Store, asked: Asked) -> Result<StoredImage, FetchError> {
+fn stored(store: &BlobStore, asked: Asked) -> Result<StoredImage, FetchError> {
     let incomplete = |what: String| FetchError::Incomplete { reference: asked.reference.clone(), what };
     let (config, bytes) =
         store.config(&asked.id).ok_or_else(|| incomplete(format!("the config {}", asked.id)))?;

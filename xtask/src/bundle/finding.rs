@@ -8,7 +8,7 @@ use crate::model::Digest;
 
 /// One thing that is wrong with a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct BundleFinding {
     /// The blob that it is about, where it is about one.
     pub blob: Option<Digest>,
     /// What is wrong.
@@ -17,7 +17,7 @@ pub struct Finding {
     pub needed_by: Vec<String>,
 }
 
-impl Finding {
+impl BundleFinding {
     /// About the bundle as a whole, or a file of it that is no blob.
     pub fn new(what: impl Into<String>) -> Self {
         Self { blob: None, what: what.into(), needed_by: Vec::new() }
@@ -35,7 +35,7 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for BundleFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(blob) = &self.blob {
             write!(f, "blob {blob}")?;
@@ -76,6 +76,6 @@ pub enum BundleError {
         /// Which file or folder.
         path: PathBuf,
         /// All that is wrong, at least one.
-        findings: Vec<Finding>,
+        findings: Vec<BundleFinding>,
     },
 }

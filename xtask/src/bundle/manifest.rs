@@ -240,7 +240,7 @@ impl StoredImage {
 
 /// An image that is to be in an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parcel {
+pub struct NamedImage {
     /// What it is made of.
     pub image: StoredImage,
     /// All names that it is to have.

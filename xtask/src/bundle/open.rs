@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::finding::{BundleError, Finding};
+use super::finding::{BundleError, BundleFinding};
 use super::layout::EntryName;
 use super::parts::{self, Parts, PartsReader};
 use super::proven::ProvenFile;
@@ -77,10 +77,10 @@ impl Bundle {
         let numbers = 1..=parts::MOST_PARTS;
         let there: Vec<usize> = numbers.filter(|n| parts::part_path(whole, *n).exists()).collect();
         let last = there.last().copied().unwrap_or(1);
-        let lacking: Vec<Finding> = (1..=last)
+        let lacking: Vec<BundleFinding> = (1..=last)
             .filter(|number| !there.contains(number))
             .map(|number| {
-                Finding::new(format!("part {} is missing", parts::part_path(whole, number).display()))
+                BundleFinding::new(format!("part {} is missing", parts::part_path(whole, number).display()))
             })
             .collect();
         if !lacking.is_empty() {
@@ -114,19 +114,19 @@ impl Bundle {
             if kind.is_dir() {
                 if !matches!(inside.as_str(), "blobs" | "blobs/sha256") {
                     let what = format!("the folder {told} is refused: an image layout has none called so");
-                    return Err(refused(path, Finding::new(what)));
+                    return Err(refused(path, BundleFinding::new(what)));
                 }
                 continue;
             }
             let name = EntryName::of_path(&inside).ok_or_else(|| {
                 let what = format!("the file {told} is refused: an image layout has nothing called so");
-                refused(path, Finding::new(what))
+                refused(path, BundleFinding::new(what))
             })?;
             if !kind.is_file() {
                 let what = if kind.is_symlink() { "it is a symbolic link" } else { "it is no regular file" };
                 let finding = match &name {
-                    EntryName::Blob(digest) => Finding::of_blob(digest, what),
-                    _ => Finding::new(format!("{told} is refused: {what}")),
+                    EntryName::Blob(digest) => BundleFinding::of_blob(digest, what),
+                    _ => BundleFinding::new(format!("{told} is refused: {what}")),
                 };
                 return Err(refused(path, finding));
             }
@@ -196,7 +196,7 @@ impl Read for EntryReader {
     }
 }
 
-fn refused(path: &Path, finding: Finding) -> BundleError {
+fn refused(path: &Path, finding: BundleFinding) -> BundleError {
     BundleError::Refused { path: path.to_owned(), findings: vec![finding] }
 }
 

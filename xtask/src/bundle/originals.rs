@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::layout::{IMAGE_MANIFEST, INDEX, ImageManifest};
 use super::manifest::{Descriptor, SmallBlob, StoredImage, StoredIndex, StoredLayer};
-use super::store::Store;
+use super::store::BlobStore;
 use crate::model::{Digest, ImageConfig, Platform, Reference};
 
 /// The annotation of an entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
@@ -56,7 +56,7 @@ impl Entry {
 
 /// The image with this ID, for this platform; none when something of it is not in the store.
 pub(super) fn original(
-    store: &Store,
+    store: &BlobStore,
     reference: &Reference,
     id: &Digest,
     platform: &Platform,
@@ -79,7 +79,12 @@ pub(super) fn original(
     Some(image)
 }
 
-fn of_manifest(store: &Store, reference: &Reference, digest: &Digest, bytes: Vec<u8>) -> Option<StoredImage> {
+fn of_manifest(
+    store: &BlobStore,
+    reference: &Reference,
+    digest: &Digest,
+    bytes: Vec<u8>,
+) -> Option<StoredImage> {
     let manifest: ImageManifest = serde_json::from_slice(&bytes).ok()?;
     let config = store.small(&manifest.config.digest)?;
     let config: ImageConfig = serde_json::from_slice(&config).ok()?;
@@ -113,7 +118,7 @@ fn of_manifest(store: &Store, reference: &Reference, digest: &Digest, bytes: Vec
 }
 
 /// The blobs of an attestation; none of it when one is not here.
-fn attached(store: &Store, entry: &Entry) -> Vec<Descriptor> {
+fn attached(store: &BlobStore, entry: &Entry) -> Vec<Descriptor> {
     let whole = || {
         let manifest: ImageManifest = serde_json::from_slice(&store.small(&entry.descriptor.digest)?).ok()?;
         let blobs: Vec<Descriptor> =

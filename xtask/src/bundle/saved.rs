@@ -10,8 +10,8 @@ use std::io::{self, Write as _};
 use bytes::Bytes;
 
 use super::manifest::Descriptor;
-use super::piped::Pieces;
-use super::store::{MAX_CONFIG, Store, digest_of};
+use super::pipe::Pieces;
+use super::store::{BlobStore, MAX_CONFIG, digest_of};
 use crate::model::Digest;
 
 const BLOCK: usize = 512;
@@ -69,7 +69,7 @@ impl Wanted {
 /// The archive is no tar, or ends too early, or a blob is not what its name says; or the store's.
 pub(super) fn take(
     archive: impl Pieces,
-    store: &Store,
+    store: &BlobStore,
     wanted: &Wanted,
     moved: &dyn Fn(u64),
 ) -> io::Result<()> {
@@ -117,7 +117,7 @@ pub(super) fn take(
 ///
 /// # Errors
 /// As [`take`].
-pub(super) fn take_as_is(archive: impl Pieces, store: &Store, moved: &dyn Fn(u64)) -> io::Result<()> {
+pub(super) fn take_as_is(archive: impl Pieces, store: &BlobStore, moved: &dyn Fn(u64)) -> io::Result<()> {
     let mut tar = Tar { archive, at: 0, moved };
     while let Some(entry) = tar.next()? {
         let named = entry.name.strip_prefix("blobs/sha256/");
@@ -145,7 +145,7 @@ pub(super) fn take_as_is(archive: impl Pieces, store: &Store, moved: &dyn Fn(u64
 
 /// Whether a layer of this size that begins so is one that the store has. Should two layers be so alike and not be the
 /// same, the one that is wanted is found missing in the end.
-fn is_known(store: &Store, wanted: &Wanted, size: u64, start: &[u8]) -> io::Result<bool> {
+fn is_known(store: &BlobStore, wanted: &Wanted, size: u64, start: &[u8]) -> io::Result<bool> {
     for diff_id in &wanted.known {
         let Some(known) = store.layer(diff_id).filter(|known| known.raw == size) else { continue };
         if store.begins_with(&known.layer, start)? {

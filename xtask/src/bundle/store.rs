@@ -7,7 +7,7 @@
 //! Everything appears by a rename, blob first and then the note that leads to it, so a run that is killed leaves
 //! nothing that looks whole, and runs may share the folder. Nothing is synced to disk: it is a cache, and a blob
 //! whose size is not as noted does not count. What was not used for longest goes first when it grows beyond its
-//! budget ([`Store::prune`]).
+//! budget ([`BlobStore::prune`]).
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zstd::zstd_safe::CParameter;
 
-use super::aside::{Aside, Pieces};
 use super::layout::{CONFIG, LAYER};
 use super::manifest::{Descriptor, StoredLayer};
 use super::open::BlobSource;
 use super::proven::{ProvenFile, Stamp};
+use super::worker::{Pieces, Worker};
 use crate::host::inside::{Folder, NewFile};
 use crate::model::Digest;
 
@@ -51,7 +51,7 @@ const MOST_WORKERS: u32 = 8;
 
 /// A folder of blobs. A clone is the same folder.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct BlobStore {
     folder: Folder,
     workers: u32,
     /// Blobs that this process hashed as it wrote them.
@@ -76,7 +76,7 @@ pub struct KnownLayer {
     pub raw: u64,
 }
 
-impl Store {
+impl BlobStore {
     /// The store in this folder of `tree`, which is made when it is not there.
     ///
     /// # Errors
@@ -148,7 +148,7 @@ impl Store {
     /// The file system's.
     pub(super) fn begin_blob(&self) -> io::Result<BlobWriter> {
         let file = self.new_file()?;
-        Ok(BlobWriter { store: self.clone(), blob: Aside::begin(|pieces| written(file, pieces))? })
+        Ok(BlobWriter { store: self.clone(), blob: Worker::begin(|pieces| written(file, pieces))? })
     }
 
     /// Keeps a config under the digest of its bytes.
@@ -169,7 +169,7 @@ impl Store {
     /// The file system's.
     pub fn begin_layer(&self) -> io::Result<LayerWriter> {
         let file = self.new_file()?;
-        let blob = Aside::begin(|pieces| written(file, pieces))?;
+        let blob = Worker::begin(|pieces| written(file, pieces))?;
         let mut encoder = zstd::stream::write::Encoder::new(blob, LEVEL)?;
         for parameter in [
             CParameter::NbWorkers(self.workers),
@@ -181,7 +181,7 @@ impl Store {
         ] {
             encoder.set_parameter(parameter)?;
         }
-        Ok(LayerWriter { store: self.clone(), encoder, hash: Aside::begin(hashed)?, raw: 0 })
+        Ok(LayerWriter { store: self.clone(), encoder, hash: Worker::begin(hashed)?, raw: 0 })
     }
 
     /// Whether the tar of a layer begins with these bytes.
@@ -273,7 +273,7 @@ impl Store {
     }
 }
 
-impl BlobSource for Store {
+impl BlobSource for BlobStore {
     fn open_blob(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(Box::new(BufReader::with_capacity(256 << 10, File::open(self.blob(digest))?)))
     }
@@ -286,9 +286,9 @@ impl BlobSource for Store {
 
 /// A layer on its way into the store: what is written is hashed and compressed in the same pass, on all cores.
 pub struct LayerWriter {
-    store: Store,
-    encoder: zstd::stream::write::Encoder<'static, Aside<io::Result<Blob>>>,
-    hash: Aside<Digest>,
+    store: BlobStore,
+    encoder: zstd::stream::write::Encoder<'static, Worker<io::Result<Blob>>>,
+    hash: Worker<Digest>,
     raw: u64,
 }
 
@@ -344,8 +344,8 @@ impl Write for LayerWriter {
 
 /// A blob on its way into the store as it is: what is written is hashed meanwhile.
 pub(super) struct BlobWriter {
-    store: Store,
-    blob: Aside<io::Result<Blob>>,
+    store: BlobStore,
+    blob: Worker<io::Result<Blob>>,
 }
 
 impl BlobWriter {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::finding::Finding;
+use super::finding::BundleFinding;
 use super::layout::EntryName;
 use super::parts::Parts;
 
@@ -72,14 +72,14 @@ pub fn pad(to: &mut impl Write, size: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// The first thing that is wrong: behind it nothing can be trusted. Reading fails as `Err(Err(_))`.
-pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<Finding, io::Error>> {
+pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<BundleFinding, io::Error>> {
     let length = parts.length();
     let mut entries = BTreeMap::new();
     let mut offset = 0;
     let mut previous = String::from("the beginning");
     loop {
         if offset + BLOCK > length {
-            return Err(Ok(Finding::new(format!(
+            return Err(Ok(BundleFinding::new(format!(
                 "it ends too early, at byte {length}, after {previous}: {}",
                 cut_off(parts)
             ))));
@@ -105,7 +105,7 @@ pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<Finding,
         };
         let Some(name) = EntryName::of_path(&path) else {
             let path = printable(path.as_bytes());
-            return Err(Ok(Finding::new(format!(
+            return Err(Ok(BundleFinding::new(format!(
                 "the tar entry `{path}` at byte {offset} is refused: an image layout has nothing called so"
             ))));
         };
@@ -130,7 +130,7 @@ pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<Finding,
             return Err(Ok(about(&path, format!("the tar has two entries called {path}"))));
         }
         if entries.len() > MOST_ENTRIES {
-            return Err(Ok(Finding::new(format!("the tar has more than {MOST_ENTRIES} entries"))));
+            return Err(Ok(BundleFinding::new(format!("the tar has more than {MOST_ENTRIES} entries"))));
         }
         offset = end + zeros as u64;
         previous = path;
@@ -138,10 +138,10 @@ pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<Finding,
 }
 
 /// About a blob if the path is one's.
-fn about(path: &str, what: String) -> Finding {
+fn about(path: &str, what: String) -> BundleFinding {
     match EntryName::of_path(path) {
-        Some(EntryName::Blob(digest)) => Finding::of_blob(&digest, what),
-        _ => Finding::new(what),
+        Some(EntryName::Blob(digest)) => BundleFinding::of_blob(&digest, what),
+        _ => BundleFinding::new(what),
     }
 }
 
@@ -156,22 +156,25 @@ fn cut_off(parts: &Parts) -> String {
 }
 
 /// One more zero block, and after it nothing but zeros: tar programs fill up to a whole record.
-fn check_end(parts: &Parts, offset: u64) -> Result<(), Result<Finding, io::Error>> {
+fn check_end(parts: &Parts, offset: u64) -> Result<(), Result<BundleFinding, io::Error>> {
     let length = parts.length();
     if length < offset + BLOCK {
-        return Err(Ok(Finding::new(format!("it ends too early, at byte {length}: {}", cut_off(parts)))));
+        return Err(Ok(BundleFinding::new(format!(
+            "it ends too early, at byte {length}: {}",
+            cut_off(parts)
+        ))));
     }
     // GNU tar's default record; more zeros than that nobody has written on purpose.
     const RECORD: u64 = 20 * BLOCK;
     if length - offset > RECORD {
-        return Err(Ok(Finding::new(format!(
+        return Err(Ok(BundleFinding::new(format!(
             "something follows the end of the tar at byte {offset}, up to byte {length}"
         ))));
     }
     let mut rest = vec![0; usize::try_from(length - offset).unwrap_or_default()];
     parts.read_exact_at(&mut rest, offset).map_err(Err)?;
     if rest.iter().any(|byte| *byte != 0) {
-        return Err(Ok(Finding::new(format!("something follows the end of the tar at byte {offset}"))));
+        return Err(Ok(BundleFinding::new(format!("something follows the end of the tar at byte {offset}"))));
     }
     Ok(())
 }

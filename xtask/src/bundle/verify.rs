@@ -11,7 +11,7 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use sha2::{Digest as _, Sha256};
 
 use super::contents::{Contents, LargeBlob};
-use super::finding::{BundleError, Finding};
+use super::finding::{BundleError, BundleFinding};
 use super::layout::EntryName;
 use super::packed::unpacked;
 use crate::model::Digest;
@@ -56,11 +56,12 @@ pub fn verify(
     blobs.sort_by(|a, b| {
         b.descriptor.size.cmp(&a.descriptor.size).then_with(|| a.descriptor.cmp(&b.descriptor))
     });
-    let checked: Vec<Result<Option<(Digest, u64)>, Finding>> = blobs
+    let checked: Vec<Result<Option<(Digest, u64)>, BundleFinding>> = blobs
         .into_par_iter()
         .map(|blob| {
-            let unpacked = check(&contents, blob, unpack, moved)
-                .map_err(|what| Finding::of_blob(&blob.descriptor.digest, what).needed_by(&blob.needed_by))?;
+            let unpacked = check(&contents, blob, unpack, moved).map_err(|what| {
+                BundleFinding::of_blob(&blob.descriptor.digest, what).needed_by(&blob.needed_by)
+            })?;
             Ok(blob.diff_id.clone().zip(unpacked))
         })
         .collect();

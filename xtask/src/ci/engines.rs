@@ -9,7 +9,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use self::table::Outcome;
+use self::table::TestOutcome;
 use super::{Checks, Lacking, text};
 use crate::engine::ImageStore;
 use crate::engine::provision::{
@@ -201,7 +201,7 @@ pub async fn test(checks: &mut Checks<'_>, root: &Path, folder: &Path, up: &[Up]
 /// What the tests on one engine came to.
 pub struct Results {
     /// By the test's name.
-    outcomes: BTreeMap<String, Outcome>,
+    outcomes: BTreeMap<String, TestOutcome>,
     /// What tests say of an engine beyond that they passed: a line each, command and cell with a tab between.
     findings: String,
 }

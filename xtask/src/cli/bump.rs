@@ -3,7 +3,7 @@
 use super::args::BaseImagesBump;
 use super::pipeline;
 use super::session::{Session, Typed};
-use crate::base_images::bump::{self, Bump, Scene, texts};
+use crate::base_images::bump::{self, Bump, BumpInput, texts};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::host::inside::Folder;
 use crate::model::{ImageSource, Phase};
@@ -25,14 +25,14 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesBump) -> Result<ExitC
     // `docker/base-images/*` stands for folders in a folder that is about base images as a whole.
     let folders: Vec<String> =
         config.base_images.iter().filter_map(|glob| Some(glob.rsplit_once('/')?.0.to_owned())).collect();
-    let scene = Scene {
+    let input = BumpInput {
         name: &config.base_image.name,
         folders: &folders,
         lock_file: &config.artifact.lock,
         settings: SETTINGS,
     };
     let default = world.tree.default_version.clone();
-    let Some(from) = default.or_else(|| bump::default_of_folders(&texts, &scene)) else {
+    let Some(from) = default.or_else(|| bump::default_of_folders(&texts, &input)) else {
         let error =
             Error::new(ErrorKind::ConfigInvalid, "this tree names no default version of its base images");
         return Err(error.hint(format!("set `base_image.version` in {SETTINGS}")));
@@ -45,7 +45,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImagesBump) -> Result<ExitC
             Error::of(ErrorKind::File, &error).context(format!("cannot change {}", target.dockerfile))
         })?;
     }
-    let bump = bump::plan(&texts, &from, to, &scene);
+    let bump = bump::plan(&texts, &from, to, &input);
     if bump.places.is_empty() {
         super::say(&format!("nothing to do: the default version is {from}, and nothing else has to change"));
         return Ok(ExitCode::Good);

@@ -1,14 +1,14 @@
 //! `bundle verify|inspect|diff|inventory|load`: what bundles hold, whether they are whole, and into the engine with it.
 
-mod carrier;
 mod create;
+mod executor;
 mod load;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-pub(super) use self::carrier::Carrier;
 pub(super) use self::create::{Bundling, closure_of};
+pub(super) use self::executor::BundleExecutor;
 use super::args::{BundleCommand, Format};
 use super::interruptible;
 use super::run::{OnInterrupt, Recorded, Run};

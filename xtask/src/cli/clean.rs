@@ -23,7 +23,7 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, EngineError, Store as _};
 use crate::model::{ImageId, Phase, Plan, Reason, Step, StepId, StepKind, labels};
 use crate::plan::Request;
-use crate::plan::clean::images::{self, Going, ImageInput, Tags};
+use crate::plan::clean::images::{self, ImageInput, RemovedImage, Tags};
 use crate::plan::clean::reclaim::{self, Stack};
 use crate::read::fingerprint::canonical::Parts;
 use crate::read::tree;
@@ -185,7 +185,7 @@ async fn look_at_images(
 async fn weigh(
     world: &World,
     engine: &AnyEngine,
-    going: &[Going],
+    going: &[RemovedImage],
 ) -> Result<BTreeMap<StepId, u64>, EngineError> {
     let mut bytes = BTreeMap::new();
     if going.is_empty() {

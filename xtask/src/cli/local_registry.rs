@@ -6,7 +6,7 @@ use super::args::{self, Format, RegistryCommand};
 use super::provisioning;
 use super::session::{Session, Typed};
 use super::trials::is_on_this_machine;
-use crate::base_images::trial::{Mark, REGISTRIES};
+use crate::base_images::trial::{REGISTRIES, TrialOwner};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Store as _};
 use crate::model::{Lasts, Observed, RegistrySpec};
@@ -75,15 +75,15 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
     }
     let source = local::find_source(&observed).ok_or(RegistryError::NoSource)?;
     let port = session.config.registry_port.unwrap_or(PORT);
-    let mark = Mark {
+    let owner = TrialOwner {
         run: format!("registry-{NAME}"),
-        owner: String::new(),
+        process: String::new(),
         tree: tree::identity(&session.config.root),
     };
     let spec = RegistrySpec {
         home: home.display().to_string(),
         port,
-        labels: mark.labels(),
+        labels: owner.labels(),
         lasts: Lasts::UntilDown,
     };
     let running = local::start(engine.as_ref(), &source, &session.config.root, &spec).await?;

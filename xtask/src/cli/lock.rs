@@ -19,7 +19,7 @@ use crate::plan::Request;
 use crate::plan::alias;
 use crate::plan::image_lock::judge;
 use crate::plan::image_lock::text;
-use crate::plan::image_lock::update::{Change, update};
+use crate::plan::image_lock::update::{LockChange, update};
 use crate::plan::image_lock::uses::{self, Use};
 use crate::plan::prefetch::places;
 use crate::registry::resolve::{self, Answer, Question};
@@ -51,7 +51,7 @@ struct Outcome {
     old: ImageLock,
     new: ImageLock,
     uses: BTreeMap<Reference, Use>,
-    changes: Vec<Change>,
+    changes: Vec<LockChange>,
     /// What nobody gave, and what each that was asked said.
     failed: Vec<(Reference, Vec<String>)>,
     /// A registry that does not keep its word.

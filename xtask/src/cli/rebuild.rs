@@ -15,7 +15,7 @@ use crate::engine::AnyEngine;
 use crate::engine::compose::{self, ComposeError};
 use crate::model::bundle::Wanted;
 use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepId, StepKind};
-use crate::plan::rebuild::outlook::{Action, Outlook, outlook};
+use crate::plan::rebuild::preview::{RebuildAction, RebuildPreview, preview};
 use crate::plan::{Planned, Request};
 use crate::read::compose::{self as files, ComposeProject, ComposeService};
 use crate::settings::{Config, ConfigError, Layer};
@@ -134,13 +134,13 @@ async fn prove_here(
 }
 
 /// What the rebuild comes to.
-fn look_ahead(world: &World, planned: &Planned) -> Outlook {
+fn look_ahead(world: &World, planned: &Planned) -> RebuildPreview {
     let lineages = world.tree.lineages(&world.observed, &planned.assessments);
-    outlook(&planned.selected, &world.tree.graph, &planned.plan, &lineages, &world.observed)
+    preview(&planned.selected, &world.tree.graph, &planned.plan, &lineages, &world.observed)
 }
 
 /// The answer of a dry run is data; before a real one it is said to people.
-fn tell(session: &Session, ahead: &Outlook, format: Format, is_dry: bool) {
+fn tell(session: &Session, ahead: &RebuildPreview, format: Format, is_dry: bool) {
     let mut shown = ahead.clone();
     for image in &mut shown.images {
         session.secrets.redact_in(&mut image.reason);
@@ -154,7 +154,7 @@ fn tell(session: &Session, ahead: &Outlook, format: Format, is_dry: bool) {
     };
     if is_dry || format == Format::Json {
         super::print(&text);
-    } else if ahead.images.iter().any(|prospect| prospect.action != Action::Keep) {
+    } else if ahead.images.iter().any(|prospect| prospect.action != RebuildAction::Keep) {
         super::say(text.trim_end());
     }
 }
@@ -165,7 +165,7 @@ fn refuse(
     world: &World,
     request: &Request,
     planned: &Planned,
-    ahead: &Outlook,
+    ahead: &RebuildPreview,
     is_tried: bool,
 ) -> Result<(), Error> {
     if let Some(kind) = world.tree.trouble(request, &planned.selected, &world.render) {

@@ -18,7 +18,7 @@ use crate::cli::error::worst::Failures;
 use crate::cli::error::{Error, ExitCode};
 use crate::engine::{AnyEngine, patiently};
 use crate::events::{self, Clock as _, Emitter, SystemClock};
-use crate::execute::Onward;
+use crate::execute::Proceed;
 use crate::execute::run::{self, RunReport};
 use crate::execute::scheduler::is_success;
 use crate::host::HostCommand;
@@ -57,10 +57,10 @@ pub(super) struct Replanner<'a> {
     pub caches: Caches,
 }
 
-impl run::Replan for Replanner<'_> {
+impl run::PlanAgain for Replanner<'_> {
     type Error = Error;
 
-    async fn before(&mut self, stage: &Stage, plan: &mut Plan, report: &RunReport) -> Result<Onward, Error> {
+    async fn before(&mut self, stage: &Stage, plan: &mut Plan, report: &RunReport) -> Result<Proceed, Error> {
         if stage.phase == Phase::Render {
             self.remember_rendered();
         }
@@ -78,7 +78,7 @@ impl run::Replan for Replanner<'_> {
             let around = Surroundings::of(&self.session.config, self.network);
             self.caches.withdraw_absent(self.session, around, self.emitter, plan).await;
         }
-        Ok(Onward::Yes)
+        Ok(Proceed::Yes)
     }
 
     async fn after(
@@ -193,20 +193,20 @@ impl Replanner<'_> {
 
     /// What was pulled and built is looked at once more: nothing is written of what was only planned, and nothing at all
     /// when something went wrong.
-    async fn plan_save(&mut self, plan: &mut Plan, report: &RunReport) -> Result<Onward, Error> {
-        let Some(bundling) = self.bundling.filter(|_| self.if_well(&failures(report)) == Onward::Yes) else {
-            return Ok(Onward::No);
+    async fn plan_save(&mut self, plan: &mut Plan, report: &RunReport) -> Result<Proceed, Error> {
+        let Some(bundling) = self.bundling.filter(|_| self.if_well(&failures(report)) == Proceed::Yes) else {
+            return Ok(Proceed::No);
         };
         let planning = bundling.plan_again(self.session, self.request);
-        let Some(save) = self.cancel.run_until_cancelled(planning).await else { return Ok(Onward::No) };
+        let Some(save) = self.cancel.run_until_cancelled(planning).await else { return Ok(Proceed::No) };
         plan.steps.retain(|step| step.phase != Phase::Save);
         plan.extend(save?);
-        Ok(Onward::Yes)
+        Ok(Proceed::Yes)
     }
 
-    fn if_well(&self, failed: &Failures) -> Onward {
+    fn if_well(&self, failed: &Failures) -> Proceed {
         let is_well = failed.code(pulls(self.session, self.request)) == ExitCode::Good;
-        if is_well && !self.cancel.is_cancelled() { Onward::Yes } else { Onward::No }
+        if is_well && !self.cancel.is_cancelled() { Proceed::Yes } else { Proceed::No }
     }
 
     /// Asks what the bases of what is to be built are for, and says whether one is for something else.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::bundle::{Bundling, Carrier};
+use super::bundle::{BundleExecutor, Bundling};
 use super::caches::Caches;
 use super::pipeline::{document, hidden, make_plan, refuse};
 use super::replan::Replanner;
@@ -21,7 +21,7 @@ use crate::events::{self, Clock, Emitter, SystemClock};
 use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::run::{self as stages, AsPlanned, RunReport};
-use crate::execute::{Execution, Ledger, Limits};
+use crate::execute::{Execution, Limits, TrialState};
 use crate::model::{
     self, Diagnostic, EventKind, Observed, OnFailure, Outcome, Phase, Plan, Reason, RunStats, Stage,
 };
@@ -51,7 +51,7 @@ pub(super) struct Run<'a> {
     /// What its store held when the run began.
     before: Observed,
     /// What steps learn.
-    ledger: Arc<Ledger>,
+    ledger: Arc<TrialState>,
     /// What goes into the bundle that the plan writes, where it writes one.
     bundling: Option<Bundling>,
     /// Phases of the plan.
@@ -316,8 +316,8 @@ impl<'a> Run<'a> {
         let make = provisioning::Maker::new(&config.root, self.engine.clone(), self.emitter.clone());
         let registry = (!config.offline).then(|| self.session.registry());
         let puller = Puller::new(Policy::new(config.retries), config.pulls_per_registry, make, registry);
-        let carrier = Carrier::new(self.session, self.emitter.clone());
-        Tools { puller, carrier, artifacts: self.session.fetcher() }
+        let executor = BundleExecutor::new(self.session, self.emitter.clone());
+        Tools { puller, executor, artifacts: self.session.fetcher() }
     }
 
     /// So many phases come after those of the request.
@@ -340,7 +340,7 @@ impl<'a> Run<'a> {
     }
 
     /// What steps learnt.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &TrialState {
         &self.ledger
     }
 
@@ -427,7 +427,7 @@ fn limits(jobs: Option<usize>) -> Limits {
 /// What steps are done with beside an engine.
 struct Tools<'s> {
     puller: Puller<provisioning::Maker>,
-    carrier: Carrier<'s>,
+    executor: BundleExecutor<'s>,
     artifacts: Fetcher,
 }
 
@@ -438,8 +438,8 @@ impl<'s> Tools<'s> {
         engine: Option<&'a AnyEngine>,
         (emitter, cancel): (&'a Emitter, &'a CancellationToken),
         store: &'a OnceCell<Observed>,
-        ledger: &'a Ledger,
-    ) -> Execution<'a, AnyEngine, provisioning::Maker, Carrier<'s>> {
+        ledger: &'a TrialState,
+    ) -> Execution<'a, AnyEngine, provisioning::Maker, BundleExecutor<'s>> {
         Execution {
             engine,
             root: &session.config.root,
@@ -447,7 +447,7 @@ impl<'s> Tools<'s> {
             cancel,
             limits: limits(session.config.jobs),
             puller: &self.puller,
-            carrier: &self.carrier,
+            executor: &self.executor,
             artifacts: &self.artifacts,
             store,
             ledger,

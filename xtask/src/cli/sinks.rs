@@ -12,7 +12,7 @@ use crate::events::Sink;
 use crate::model::Diagnostic;
 use crate::plan::explain::PlanDocument;
 use crate::report::github::JobSummary;
-use crate::report::junit::{self, RunReport};
+use crate::report::junit::{self, JunitReport};
 use crate::report::places::{Places, Repository, TEMPLATE};
 use crate::report::record::Recorder;
 use crate::report::resolve::Forge;
@@ -35,7 +35,7 @@ pub(super) fn sinks(
         sinks.push(Box::new(JobSummary::new(file, places.clone())));
     }
     if let Some(file) = &session.junit {
-        sinks.push(Box::new(RunReport::new(file.clone())));
+        sinks.push(Box::new(JunitReport::new(file.clone())));
     }
     sinks
 }

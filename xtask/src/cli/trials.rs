@@ -16,8 +16,8 @@ use super::provisioning;
 use super::run::{self, Run};
 use super::session::{Changes, Session, Typed};
 use super::world::World;
-use crate::base_images::contract::{self, Comparison, Contract};
-use crate::base_images::trial::{self, Base, Demands, Leftovers, Mark};
+use crate::base_images::contract::{self, Contract, ContractComparison};
+use crate::base_images::trial::{self, BaseImage, Leftovers, Requirements, TrialOwner};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Containers as _, Store as _};
 use crate::execute::Tried;
@@ -114,7 +114,7 @@ async fn run(
     let looking = pipeline::look_at_all(session, &request);
     let (_lock, (world, mut planned)) = session.prepare(Changes::unless(dry_run), looking).await?;
     let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
-    let bases = Base::among(images);
+    let bases = BaseImage::among(images);
     let contract = read_contract(session, &bases)?;
     let trial = Trial {
         session,
@@ -124,7 +124,7 @@ async fn run(
         trying,
         port: session.config.registry_port.unwrap_or(PORT),
     };
-    planned.plan.extend(trial.foreseen(&mark(session, "FORESEEN"))?);
+    planned.plan.extend(trial.foreseen(&owner(session, "FORESEEN"))?);
     if dry_run {
         session.tell_warnings();
         super::print(&pipeline::plan_text(session, &world, &planned, &request));
@@ -155,14 +155,14 @@ pub(super) fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
     }
 }
 
-fn mark(session: &Session, run: &str) -> Mark {
-    let owner = ProcessId::of(std::process::id());
-    let owner = owner.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
-    Mark { run: run.to_owned(), owner, tree: tree::identity(&session.config.root) }
+fn owner(session: &Session, run: &str) -> TrialOwner {
+    let process = ProcessId::of(std::process::id());
+    let process = process.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
+    TrialOwner { run: run.to_owned(), process, tree: tree::identity(&session.config.root) }
 }
 
 /// The contract beside the systems' folders, else the built-in one.
-fn read_contract(session: &Session, bases: &[Base<'_>]) -> Result<Contract, Error> {
+fn read_contract(session: &Session, bases: &[BaseImage<'_>]) -> Result<Contract, Error> {
     let dockerfiles = bases.iter().filter_map(|base| match &base.image.source {
         ImageSource::Build(target) => Some(Path::new(&target.dockerfile)),
         ImageSource::External(_) => None,
@@ -182,7 +182,7 @@ fn read_contract(session: &Session, bases: &[Base<'_>]) -> Result<Contract, Erro
 /// One command, as far as it goes beyond the pipeline.
 struct Trial<'a> {
     session: &'a Session,
-    bases: Vec<Base<'a>>,
+    bases: Vec<BaseImage<'a>>,
     contract: &'a Contract,
     purpose: Purpose,
     trying: Trying,
@@ -190,8 +190,8 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    fn demands(&self) -> Demands<'_> {
-        Demands { contract: self.contract, plugins: self.trying.plugins }
+    fn requirements(&self) -> Requirements<'_> {
+        Requirements { contract: self.contract, plugins: self.trying.plugins }
     }
 
     fn lasts(&self) -> Lasts {
@@ -202,24 +202,24 @@ impl Trial<'_> {
     }
 
     /// All further steps, if the port is free and all goes well.
-    fn foreseen(&self, mark: &Mark) -> Result<Plan, Error> {
+    fn foreseen(&self, owner: &TrialOwner) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         if self.purpose != Purpose::Test {
-            plan.extend(trial::registry(mark, self.port, self.lasts()));
+            plan.extend(trial::registry(owner, self.port, self.lasts()));
         }
         if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
-            plan.extend(trial::test(&self.bases, mark, self.demands()));
+            plan.extend(trial::test(&self.bases, owner, self.requirements()));
         }
-        plan.extend(self.with_registry(mark, self.port)?);
+        plan.extend(self.with_registry(owner, self.port)?);
         Ok(plan)
     }
 
     /// The steps that need a registry on this machine.
-    fn with_registry(&self, mark: &Mark, port: u16) -> Result<Plan, Error> {
+    fn with_registry(&self, owner: &TrialOwner, port: u16) -> Result<Plan, Error> {
         let plan = match self.purpose {
             Purpose::Test => Ok(Plan::default()),
             Purpose::E2e(afterwards) => {
-                trial::there_and_back(&self.bases, port, mark, self.demands(), afterwards)
+                trial::there_and_back(&self.bases, port, owner, self.requirements(), afterwards)
             }
             Purpose::Publish => trial::rehearse(&self.bases, port).and_then(|mut plan| {
                 plan.extend(trial::publish(&self.bases, port)?);
@@ -233,12 +233,12 @@ impl Trial<'_> {
         let trouble = world.tree.trouble(request, &planned.selected, &world.render);
         let mut run = Run::start(self.session, request, world, &planned);
         run.expect_further(self.purpose.phases().len());
-        let mark = mark(self.session, run.id());
-        let work = AssertUnwindSafe(self.work(&mut run, world, planned, &mark));
+        let owner = owner(self.session, run.id());
+        let work = AssertUnwindSafe(self.work(&mut run, world, planned, &owner));
         let result = work.catch_unwind().await;
         // What was to stay stays only if it came to be.
         let is_kept = self.purpose == Purpose::E2e(Afterwards::Keep) && !run.cancel().is_cancelled();
-        self.clean_up(&mut run, &mark, is_kept).await;
+        self.clean_up(&mut run, &owner, is_kept).await;
         let tried = run.ledger().tried();
         let comparison = self.compare(&tried);
         let published = self.published(&run);
@@ -258,7 +258,7 @@ impl Trial<'_> {
         published.iter().for_each(|line| super::print(line));
         self.write_junit(&tried, &comparison)?;
         if is_kept {
-            self.tell_kept(&mark);
+            self.tell_kept(&owner);
         }
         let code = ended?;
         if code == ExitCode::Good && !comparison.holds() {
@@ -273,7 +273,7 @@ impl Trial<'_> {
         run: &mut Run<'_>,
         world: &World,
         planned: Planned,
-        mark: &Mark,
+        owner: &TrialOwner,
     ) -> Result<(), Error> {
         run.phases(world, planned).await?;
         let cancel = run.cancel().clone();
@@ -291,7 +291,7 @@ impl Trial<'_> {
             }
         }
         if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
-            let plan = trial::test(&self.bases, mark, self.demands());
+            let plan = trial::test(&self.bases, owner, self.requirements());
             run.also(&[Phase::Test], &plan, &cancel).await;
         }
         if self.purpose == Purpose::Test || cancel.is_cancelled() {
@@ -301,10 +301,10 @@ impl Trial<'_> {
             let announce = provisioning::announcer(run.emitter());
             provisioning::registry(&observed, &announce).await?;
         }
-        run.also(&[Phase::Registry], &trial::registry(mark, self.port, self.lasts()), &cancel).await;
-        let home = self.session.config.root.join(mark.registry_home());
+        run.also(&[Phase::Registry], &trial::registry(owner, self.port, self.lasts()), &cancel).await;
+        let home = self.session.config.root.join(owner.registry_home());
         let Some(port) = run.ledger().registry_port(&home) else { return Ok(()) };
-        let plan = self.with_registry(mark, port)?;
+        let plan = self.with_registry(owner, port)?;
         let phases: &[Phase] = match self.purpose {
             Purpose::E2e(_) => &[Phase::Push, Phase::Pull, Phase::Test],
             _ => &[Phase::Rehearse, Phase::Push, Phase::Confirm],
@@ -315,9 +315,9 @@ impl Trial<'_> {
 
     /// Takes away what the run made to try things, unless it is kept, however it went, and containers that runs before it
     /// left; Ctrl-C does not stop it.
-    async fn clean_up(&self, run: &mut Run<'_>, mark: &Mark, is_kept: bool) {
+    async fn clean_up(&self, run: &mut Run<'_>, owner: &TrialOwner, is_kept: bool) {
         let plan = match run.engine().cloned() {
-            Some(engine) => match self.leftovers(run, &engine, mark, is_kept).await {
+            Some(engine) => match self.leftovers(run, &engine, owner, is_kept).await {
                 Ok(left) => trial::clean_up(&left),
                 Err(error) => {
                     let message = format!(
@@ -342,17 +342,17 @@ impl Trial<'_> {
         &self,
         run: &Run<'_>,
         engine: &AnyEngine,
-        mark: &Mark,
+        owner: &TrialOwner,
         is_kept: bool,
     ) -> Result<Leftovers, crate::engine::EngineError> {
         let mut containers = broken_off(self.session, engine).await?;
         if is_kept {
             return Ok(Leftovers { containers, ..Leftovers::default() });
         }
-        let home = mark.registry_home();
+        let home = owner.registry_home();
         let path = self.session.config.root.join(&home);
         let of_registry = local::recorded(&path).and_then(|record| record.container);
-        for id in engine.containers(&mark.label()).await? {
+        for id in engine.containers(&owner.label()).await? {
             if of_registry.as_deref() == Some(id.as_str()) {
                 continue;
             }
@@ -374,7 +374,7 @@ impl Trial<'_> {
         port.is_some_and(|port| name.domain() == format!("127.0.0.1:{port}"))
     }
 
-    fn compare(&self, tried: &[Tried]) -> Comparison {
+    fn compare(&self, tried: &[Tried]) -> ContractComparison {
         let systems: Vec<contract::System<'_>> = tried
             .iter()
             .filter_map(|tried| {
@@ -402,7 +402,7 @@ impl Trial<'_> {
         names.filter_map(line).collect()
     }
 
-    fn write_junit(&self, tried: &[Tried], comparison: &Comparison) -> Result<(), Error> {
+    fn write_junit(&self, tried: &[Tried], comparison: &ContractComparison) -> Result<(), Error> {
         let Some(file) = &self.trying.junit else { return Ok(()) };
         let suites: Vec<Suite> = self
             .bases
@@ -421,14 +421,14 @@ impl Trial<'_> {
         junit::write(file, &text).map_err(|error| Error::of(ErrorKind::File, &error))
     }
 
-    fn tell_kept(&self, mark: &Mark) {
-        let home = self.session.config.root.join(mark.registry_home());
+    fn tell_kept(&self, owner: &TrialOwner) {
+        let home = self.session.config.root.join(owner.registry_home());
         if let Some(record) = local::recorded(&home) {
             super::say(&format!("kept: the registry at {} ({})", record.url(), record.source));
         }
         super::say(&format!(
             "kept: containers, which `docker ps --filter label={}` lists with their ports",
-            mark.label()
+            owner.label()
         ));
         super::say("`cargo xtask base-images clean` removes both, and the images");
     }

@@ -70,7 +70,7 @@ pub enum StepError {
     Compose(#[from] ComposeError),
     /// Whoever was handed in to do the step could not.
     #[error("{0}")]
-    Handed(Box<Handed>),
+    OutsideFailure(Box<OutsideFailure>),
     /// It was cancelled, and has put back what it had done.
     #[error("cancelled")]
     Cancelled,
@@ -78,14 +78,14 @@ pub enum StepError {
 
 /// Why somebody else could not do a step, told to the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handed {
+pub struct OutsideFailure {
     /// Why.
     pub failure: Failure,
     /// What was printed, as far as that tells why.
     pub last_lines: Vec<String>,
 }
 
-impl fmt::Display for Handed {
+impl fmt::Display for OutsideFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.failure.what)?;
         self.failure.causes.iter().try_for_each(|cause| write!(f, "\n{cause}"))
@@ -104,7 +104,7 @@ impl StepError {
         match self {
             Self::Build(error, _) => error.last_lines().to_vec(),
             Self::Compose(error) => error.last_lines(),
-            Self::Handed(handed) => handed.last_lines.clone(),
+            Self::OutsideFailure(handed) => handed.last_lines.clone(),
             Self::Engine(_)
             | Self::Push(..)
             | Self::Pull(_)
@@ -135,14 +135,14 @@ impl StepError {
             Self::Lookup(error) => error.kind(),
             Self::Differs { .. } => ErrorKind::DigestMismatch,
             Self::Compose(error) => error.kind(),
-            Self::Handed(handed) => handed.failure.kind,
+            Self::OutsideFailure(handed) => handed.failure.kind,
             Self::Cancelled => ErrorKind::Interrupted,
         }
     }
 
     /// The same as data.
     pub fn failure(&self, phase: Phase, subject: &str) -> Failure {
-        if let Self::Handed(handed) = self {
+        if let Self::OutsideFailure(handed) = self {
             return handed.failure.clone();
         }
         Failure {
@@ -165,7 +165,7 @@ impl StepError {
             Self::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
             Self::Artifact(error) => error.hint(),
             Self::Compose(error) => error.hint(),
-            Self::Handed(handed) => return handed.failure.hints.clone(),
+            Self::OutsideFailure(handed) => return handed.failure.hints.clone(),
             Self::File(_)
             | Self::Remove { .. }
             | Self::Unverified(_)

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-pub use self::failure::{Handed, StepError};
+pub use self::failure::{OutsideFailure, StepError};
 use self::run::StepFailure;
-pub use self::scheduler::{Onward, Outcomes};
+pub use self::scheduler::{Outcomes, Proceed};
 pub use self::step::Done;
 use self::step::run_step;
-pub use self::trial::{Ledger, Tried};
+pub use self::trial::{TrialState, Tried};
 use crate::artifact::Fetcher;
 use crate::build::Machine;
 use crate::engine::{EngineError, OnProgress};
@@ -42,7 +42,7 @@ pub struct Limits {
 }
 
 /// Does steps of bundles. What is in one is nothing to this room.
-pub trait Carry<E> {
+pub trait ExecuteBundle<E> {
     /// Does one. `cancel` is for what puts things back first; all else is dropped where it is.
     fn carry(
         &self,
@@ -68,13 +68,13 @@ pub struct Execution<'a, E, M, C> {
     /// Pulls with retries, bounded per registry.
     pub puller: &'a pull::Puller<M>,
     /// Does what is done with bundles.
-    pub carrier: &'a C,
+    pub executor: &'a C,
     /// Artifacts, from the cache or from servers.
     pub artifacts: &'a Fetcher,
     /// The store as verify sees it, observed once.
     pub store: &'a OnceCell<Observed>,
     /// What steps learn for those after them.
-    pub ledger: &'a Ledger,
+    pub ledger: &'a TrialState,
 }
 
 /// How a phase went.
@@ -110,7 +110,7 @@ impl PhaseReport {
     }
 }
 
-impl<E: Machine, M: pull::MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
+impl<E: Machine, M: pull::MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     /// Does steps of one phase and tells what the plan skips. `outcomes` knows how earlier ones went and learns how these
     /// do.
     async fn run_phase(
@@ -164,7 +164,7 @@ impl<E: Machine, M: pull::MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
                 let cause = format!("{} failed and --fail-fast was given", step.subject);
                 self.emitter.emit(EventKind::CancelRequested { cause });
             }
-            (outcome, if ends || self.cancel.is_cancelled() { Onward::No } else { Onward::Yes })
+            (outcome, if ends || self.cancel.is_cancelled() { Proceed::No } else { Proceed::Yes })
         };
         scheduler::drive(steps, &before, limit, start, ended, |index, needed| {
             not_done.push((index, needed.cloned()));

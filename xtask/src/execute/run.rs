@@ -1,10 +1,10 @@
 //! Runs a plan: its stages in order, each phase's steps side by side.
 //!
 //! In: a plan and what it is done with. Out: events meanwhile, a [`RunReport`]. What has to be planned again on the way is
-//! asked of a [`Replan`] that is handed in: nothing is decided here.
+//! asked of a [`PlanAgain`] that is handed in: nothing is decided here.
 
 use super::pull::MakeBase;
-use super::{Carry, Execution, Onward, Outcomes};
+use super::{ExecuteBundle, Execution, Outcomes, Proceed};
 use crate::build::Machine;
 use crate::model::{Failure, OnFailure, Phase, Plan, RunStats, Skipped, Stage, Step};
 
@@ -37,11 +37,11 @@ pub struct StepFailure {
 }
 
 /// Plans again what only the steps before it tell, and keeps what is worth knowing of those.
-pub trait Replan {
+pub trait PlanAgain {
     /// What keeps a run from going on.
     type Error;
 
-    /// A stage is about to begin: its plan may change now. With [`Onward::No`] it is left out.
+    /// A stage is about to begin: its plan may change now. With [`Proceed::No`] it is left out.
     ///
     /// # Errors
     /// What keeps the run from going on.
@@ -50,7 +50,7 @@ pub trait Replan {
         stage: &Stage,
         plan: &mut Plan,
         report: &RunReport,
-    ) -> impl Future<Output = Result<Onward, Self::Error>>;
+    ) -> impl Future<Output = Result<Proceed, Self::Error>>;
 
     /// A stage is over; `changed` says whether any step of it was begun.
     ///
@@ -69,11 +69,11 @@ pub trait Replan {
 #[derive(Debug)]
 pub struct AsPlanned;
 
-impl Replan for AsPlanned {
+impl PlanAgain for AsPlanned {
     type Error = std::convert::Infallible;
 
-    async fn before(&mut self, _: &Stage, _: &mut Plan, _: &RunReport) -> Result<Onward, Self::Error> {
-        Ok(Onward::Yes)
+    async fn before(&mut self, _: &Stage, _: &mut Plan, _: &RunReport) -> Result<Proceed, Self::Error> {
+        Ok(Proceed::Yes)
     }
 
     async fn after(&mut self, _: &Stage, _: &Plan, _: &RunReport, _: bool) -> Result<(), Self::Error> {
@@ -86,7 +86,7 @@ impl Replan for AsPlanned {
 ///
 /// # Errors
 /// What planning again came to.
-pub async fn run<E: Machine, M: MakeBase, C: Carry<E>, R: Replan>(
+pub async fn run<E: Machine, M: MakeBase, C: ExecuteBundle<E>, R: PlanAgain>(
     execution: &Execution<'_, E, M, C>,
     plan: &mut Plan,
     of: usize,
@@ -94,7 +94,7 @@ pub async fn run<E: Machine, M: MakeBase, C: Carry<E>, R: Replan>(
     report: &mut RunReport,
 ) -> Result<(), R::Error> {
     for stage in plan.stages.clone() {
-        if replan.before(&stage, plan, report).await? == Onward::No {
+        if replan.before(&stage, plan, report).await? == Proceed::No {
             continue;
         }
         let (position, told) = match report.last {

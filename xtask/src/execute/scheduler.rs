@@ -154,7 +154,7 @@ pub async fn drive<F, R>(
     before: &Outcomes,
     limit: usize,
     mut start: impl FnMut(usize) -> F,
-    mut ended: impl FnMut(usize, R) -> (Outcome, Onward),
+    mut ended: impl FnMut(usize, R) -> (Outcome, Proceed),
     mut skipped: impl FnMut(usize, Option<&StepId>),
 ) where
     F: Future<Output = (usize, R)>,
@@ -169,17 +169,17 @@ pub async fn drive<F, R>(
     };
     report(orphans, &mut reported);
     let mut running = FuturesUnordered::new();
-    let mut onward = Onward::Yes;
+    let mut onward = Proceed::Yes;
     loop {
-        while onward == Onward::Yes && running.len() < limit.max(1) {
+        while onward == Proceed::Yes && running.len() < limit.max(1) {
             let Some(step) = schedule.take_ready() else { break };
             reported[step] = true;
             running.push(start(step));
         }
         let Some((step, result)) = running.next().await else { break };
         let (outcome, go) = ended(step, result);
-        if go == Onward::No {
-            onward = Onward::No;
+        if go == Proceed::No {
+            onward = Proceed::No;
         }
         report(schedule.finish(step, outcome, steps), &mut reported);
     }
@@ -190,7 +190,7 @@ pub async fn drive<F, R>(
 
 /// Whether further steps, or a stage, are started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Onward {
+pub enum Proceed {
     /// Go on.
     Yes,
     /// Let what runs end, start nothing more.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::failure::StepError;
 use super::pull::MakeBase;
 use super::step::Done;
-use super::{Carry, Execution};
+use super::{ExecuteBundle, Execution};
 use crate::build::Machine;
 use crate::engine::compose::Compose;
 use crate::model::ComposeCall;
 
-impl<E: Machine, M: MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
+impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     pub(super) async fn stop_services(&self, call: &ComposeCall) -> Result<Done, StepError> {
         Compose::find(self.root, call).await?.down().await?;
         Ok(Done::because(call.services.join(", ")))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::failure::StepError;
 use super::pull::MakeBase;
 use super::retry::{self, OnRetry};
-use super::{Carry, Execution};
+use super::{ExecuteBundle, Execution};
 use crate::artifact::How;
 use crate::build::Machine;
 use crate::engine::{OnProgress, Progress, patiently};
@@ -43,11 +43,11 @@ impl Done {
     }
 }
 
-pub(super) async fn run_step<E: Machine, M: MakeBase, C: Carry<E>>(
+pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
     execution: &Execution<'_, E, M, C>,
     step: &Step,
 ) -> Result<Done, StepError> {
-    let teller = Teller { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
+    let teller = ProgressEvents { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
     let tell = |progress| teller.tell(progress);
     let retrying = |attempt, delay, cause| teller.retrying(attempt, delay, cause);
     let engine = || execution.engine();
@@ -112,7 +112,7 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: Carry<E>>(
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
-        StepKind::Bundle(step) => execution.carrier.carry(step, engine(), execution.cancel, &tell).await,
+        StepKind::Bundle(step) => execution.executor.carry(step, engine(), execution.cancel, &tell).await,
         StepKind::ComposeDown(call) => execution.stop_services(call).await,
         StepKind::ComposeUp { call, wait } => execution.start_services(call, *wait).await,
     }
@@ -132,7 +132,7 @@ async fn blocking<E: Send + 'static>(
 /// Takes progress, and failed tries that are followed by another.
 type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
 
-impl<E: Machine, M: MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
+impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     async fn build(&self, spec: &BuildSpec, (tell, retrying): Listeners<'_>) -> Result<Done, StepError> {
         let engine = self.engine()?;
         self.ledger.giving(&spec.tags);
@@ -225,13 +225,13 @@ fn remove_files(root: &Path, cache: &Path, paths: &[String]) -> Result<(), (Path
 }
 
 /// Turns an engine's progress into events of one step.
-struct Teller<'a> {
+struct ProgressEvents<'a> {
     emitter: &'a Emitter,
     step: &'a StepId,
     last: Mutex<Option<Instant>>,
 }
 
-impl Teller<'_> {
+impl ProgressEvents<'_> {
     fn tell(&self, progress: Progress) {
         let step = self.step.clone();
         let kind = match progress {
@@ -297,7 +297,7 @@ mod tests {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (emitter, events) = events::channel(Arc::new(SystemClock::start()));
         let step = StepId::new(Phase::Build, "api");
-        let teller = Teller { emitter: &emitter, step: &step, last: Mutex::new(None) };
+        let teller = ProgressEvents { emitter: &emitter, step: &step, last: Mutex::new(None) };
         for (done, unit, detail) in [
             (1, Unit::Steps, "FROM base"),
             (2, Unit::Steps, "RUN that takes minutes"),

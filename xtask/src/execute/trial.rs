@@ -1,6 +1,6 @@
 //! Steps that try things: a registry on this machine, images run and looked at, pushes looked up again.
 //!
-//! What they learn is for steps after them and for the end of the run, and is kept in the [`Ledger`].
+//! What they learn is for steps after them and for the end of the run, and is kept in the [`TrialState`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::failure::StepError;
 use super::pull::MakeBase;
 use super::step::Done;
-use super::{Carry, Execution, retry};
+use super::{ExecuteBundle, Execution, retry};
 use crate::base_images::{checks, smoke};
 use crate::build::Machine;
 use crate::engine::{EngineError, OnProgress, Progress};
 use crate::model::{
-    Check, ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, Sighting, SmokeSpec,
+    ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, Sighting, SmokeCheck, SmokeSpec,
 };
 use crate::registry::RegistryError as ApiError;
 use crate::registry::local::{self, RegistryError, Running, find_source};
@@ -25,7 +25,7 @@ const REGISTRY_LINES: usize = 200;
 
 /// What steps learnt.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Entries>);
+pub struct TrialState(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -42,10 +42,10 @@ pub struct Tried {
     /// What was seen.
     pub seen: Sighting,
     /// What it came to.
-    pub checks: Vec<Check>,
+    pub checks: Vec<SmokeCheck>,
 }
 
-impl Ledger {
+impl TrialState {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +88,7 @@ impl Ledger {
     }
 }
 
-impl<E: Machine, M: MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
+impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     pub(super) async fn start_registry(&self, spec: &RegistrySpec) -> Result<Done, StepError> {
         let observed = match self.engine {
             Some(engine) => engine.observe().await?,
@@ -159,7 +159,7 @@ impl<E: Machine, M: MakeBase, C: Carry<E>> Execution<'_, E, M, C> {
     pub(super) async fn try_out(&self, spec: &SmokeSpec, tell: OnProgress<'_>) -> Result<Done, StepError> {
         let seen = smoke::try_out(self.engine()?, spec, tell).await?;
         let checks = checks::judge(&seen, &spec.expected);
-        for warned in checks.iter().filter(|check| check.verdict == crate::model::Verdict::Warned) {
+        for warned in checks.iter().filter(|check| check.verdict == crate::model::SmokeVerdict::Warned) {
             tell(Progress::Warning(format!("{}: {}", warned.name, warned.detail)));
         }
         let size = seen.details.as_ref().map(|details| details.size);

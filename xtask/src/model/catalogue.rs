@@ -5,7 +5,7 @@ use super::{ErrorKind, ExitCode};
 
 /// What there is to know of a kind.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct KindEntry {
     /// What the process ends with, unless something worse went wrong too.
     pub code: ExitCode,
     /// What it means, in a sentence without a period.
@@ -23,8 +23,8 @@ impl ErrorKind {
     }
 
     /// Its row of the table.
-    pub fn entry(self) -> Entry {
-        let entry = |code, meaning, causes, fix| Entry { code, meaning, causes, fix };
+    pub fn entry(self) -> KindEntry {
+        let entry = |code, meaning, causes, fix| KindEntry { code, meaning, causes, fix };
         match self {
             Self::Unexpected => entry(
                 ExitCode::Unexpected,
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn the_table_is_fit_to_read() {
         for kind in ErrorKind::ALL {
-            let Entry { code, meaning, causes, fix } = kind.entry();
+            let KindEntry { code, meaning, causes, fix } = kind.entry();
             assert!(code != ExitCode::Good, "{kind}");
             assert!(!causes.is_empty(), "{kind}: what does it come from?");
             for text in causes.iter().chain([&meaning, &fix]) {

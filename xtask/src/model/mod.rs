@@ -37,7 +37,7 @@ mod upstreams;
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
 pub use bundle::BundleStep;
-pub use catalogue::Entry;
+pub use catalogue::KindEntry;
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
 pub use details::{Healthcheck, ImageDetails};
@@ -66,7 +66,9 @@ pub use plan::{
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;
 pub use secret::{BuildSecrets, Hidden, SecretSource, SshSource};
-pub use smoke::{Afterwards, Check, Expected, HttpAnswer, HttpAsk, Sighting, SmokeSpec, Stopped, Verdict};
+pub use smoke::{
+    Afterwards, Expected, HttpAnswer, HttpAsk, Sighting, SmokeCheck, SmokeSpec, SmokeVerdict, Stopped,
+};
 pub use socket::{SOCKET_RIGHTS, denied_socket};
 pub use stand_in::{stand_in, stands_for};
 pub use told::told;

@@ -107,26 +107,26 @@ pub struct Stopped {
 
 /// One thing that has to be true of an image, and whether it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct SmokeCheck {
     /// What is looked at: `healthy`, `fit version`.
     pub name: String,
     /// Whether it is as it should be.
-    pub verdict: Verdict,
+    pub verdict: SmokeVerdict,
     /// What was seen, and what was expected where that differs.
     pub detail: String,
 }
 
-impl Check {
+impl SmokeCheck {
     /// A check from a condition.
     pub fn that(name: &str, holds: bool, detail: impl Into<String>) -> Self {
-        let verdict = if holds { Verdict::Passed } else { Verdict::Failed };
+        let verdict = if holds { SmokeVerdict::Passed } else { SmokeVerdict::Failed };
         Self { name: name.to_owned(), verdict, detail: detail.into() }
     }
 }
 
 /// Whether a check passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum SmokeVerdict {
     /// As it should be.
     Passed,
     /// Odd, but it counts as passed.
@@ -135,7 +135,7 @@ pub enum Verdict {
     Failed,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for SmokeVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Passed => "passed",

@@ -12,7 +12,7 @@ use crate::model::{
     Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity, Skipped,
 };
 use crate::plan::image_lock::text::ReadLock;
-use crate::plan::rebuild::lineage::{self, Ground, Lineage};
+use crate::plan::rebuild::lineage::{self, Lineage, LineageInput};
 use crate::read::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::read::graph::ImageGraph;
 use crate::settings::Config;
@@ -202,7 +202,7 @@ impl Tree {
         let keys: BTreeMap<&ImageName, &Digest> =
             assessments.iter().filter_map(|a| Some((&a.name, a.key.as_ref()?))).collect();
         let platform = observed.capabilities.as_ref().map(|c| c.platform.clone());
-        lineage::lineages(&Ground {
+        lineage::lineages(&LineageInput {
             graph: &self.graph,
             files: &|name| Some(self.contexts.get(name)?.files.clone()),
             build_platform: &platform.unwrap_or_else(Platform::local),

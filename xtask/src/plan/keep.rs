@@ -158,7 +158,7 @@ mod tests {
     use crate::engine::{FakeEngine, Store as _, fake_image};
     use crate::model::Platform;
     use crate::plan::build::{self, BuildRequest};
-    use crate::plan::rebuild::lineage::{Ground, lineages};
+    use crate::plan::rebuild::lineage::{LineageInput, lineages};
     use crate::read::tree;
     use crate::settings::env::Env;
     use crate::settings::{Layer, load};
@@ -182,7 +182,7 @@ mod tests {
         let (graph, contexts) = (&reading.tree.graph, &reading.tree.contexts);
         let assessments = build::assess(graph, contexts, &observed, &|_| None);
         let keys: HashMap<_, _> = assessments.iter().map(|a| (a.name.clone(), a.key.clone())).collect();
-        let lineages = lineages(&Ground {
+        let lineages = lineages(&LineageInput {
             graph,
             files: &|name| Some(contexts.get(name)?.files.clone()),
             build_platform: &Platform::local(),

@@ -107,7 +107,7 @@ pub fn unfit(found: &[LockFinding]) -> BTreeMap<Reference, Reason> {
 
 /// A plan's external images beside the lock.
 #[derive(Default)]
-pub struct Comparison {
+pub struct LockComparison {
     /// What is not as the lock says.
     pub found: Vec<LockFinding>,
     /// What pulls are held to; nothing without `--locked`.
@@ -125,10 +125,10 @@ pub fn compare(
     selected: &BTreeSet<ImageName>,
     originals: &Originals<'_>,
     facts: &Facts<'_>,
-) -> Comparison {
-    let Some(lock) = facts.lock else { return Comparison::default() };
+) -> LockComparison {
+    let Some(lock) = facts.lock else { return LockComparison::default() };
     if !concerns(request) {
-        return Comparison::default();
+        return LockComparison::default();
     }
     let images = facts.tree.graph.images().iter().filter(|image| selected.contains(&image.name));
     let mut uses = uses::uses(images, originals);
@@ -149,7 +149,7 @@ pub fn compare(
     if !facts.settings.locked {
         // Nobody asked whether the lock is whole; that it is not what is here is worth a word.
         let differs = |finding: &LockFinding| matches!(finding.why, Reason::NotAsLocked { .. });
-        return Comparison { found: found.into_iter().filter(differs).collect(), pins: BTreeMap::new() };
+        return LockComparison { found: found.into_iter().filter(differs).collect(), pins: BTreeMap::new() };
     }
-    Comparison { pins: pins(&input, &found, request.fix), found }
+    LockComparison { pins: pins(&input, &found, request.fix), found }
 }

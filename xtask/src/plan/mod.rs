@@ -42,7 +42,7 @@ use self::build::{Assessment, BuildRequest};
 use self::cache::{Lineages, StoreInput, Surroundings};
 pub use self::facts::{Facts, Finding, Tree};
 use self::keep::KeepInput;
-use self::locked::{Comparison, LockFinding};
+use self::locked::{LockComparison, LockFinding};
 use self::prefetch::{Pin, PrefetchInput, Reach, Renew};
 pub use self::request::{Renewal, Request, Subject, TagWord};
 
@@ -92,7 +92,7 @@ struct Planner<'a> {
     selected: &'a BTreeSet<ImageName>,
     facts: &'a Facts<'a>,
     originals: Originals<'a>,
-    compared: Comparison,
+    compared: LockComparison,
 }
 
 /// What stages of images were kept before, and where more of them may be had.

@@ -80,16 +80,16 @@ pub enum Bootstrap {
 /// Plans the pulls. A skip whose reason counts as failed leaves its image missing.
 pub fn plan(input: &PrefetchInput<'_>) -> Plan {
     let mut plan = Plan::default();
-    for wish in wishes(input) {
-        let subject = wish.original.familiar();
-        match decide(input, &wish) {
+    for requested in requested_bases(input) {
+        let subject = requested.original.familiar();
+        match decide(input, &requested) {
             Ok((why, sources)) => plan.steps.push(Step {
                 id: StepId::new(Phase::Prefetch, &subject),
                 phase: Phase::Prefetch,
                 subject,
                 kind: StepKind::Pull {
-                    reference: named(input, wish.original),
-                    platform: wish.platform,
+                    reference: named(input, requested.original),
+                    platform: requested.platform,
                     sources,
                     anew: Anew::No,
                 },
@@ -111,7 +111,7 @@ fn named(input: &PrefetchInput<'_>, original: Reference) -> Reference {
 }
 
 /// One original, and the aliases by which Dockerfiles ask for it.
-struct Wish {
+struct RequestedBase {
     original: Reference,
     written: Vec<Reference>,
     platform: Platform,
@@ -120,35 +120,39 @@ struct Wish {
 /// Why an image is not pulled.
 pub type WhyNot = Box<Reason>;
 
-fn wishes(input: &PrefetchInput<'_>) -> Vec<Wish> {
-    let mut wishes: Vec<Wish> = Vec::new();
+fn requested_bases(input: &PrefetchInput<'_>) -> Vec<RequestedBase> {
+    let mut requested_bases: Vec<RequestedBase> = Vec::new();
     let mut index_of: HashMap<Reference, usize> = HashMap::new();
     for (written, platform) in input.wanted {
         let original = input.originals.original_of(written);
         let index = *index_of.entry(original).or_insert_with_key(|original| {
-            wishes.push(Wish { original: original.clone(), written: Vec::new(), platform: platform.clone() });
-            wishes.len() - 1
+            requested_bases.push(RequestedBase {
+                original: original.clone(),
+                written: Vec::new(),
+                platform: platform.clone(),
+            });
+            requested_bases.len() - 1
         });
-        let Some(wish) = wishes.get_mut(index) else { continue };
-        if *written != wish.original && !wish.written.contains(written) {
-            wish.written.push(written.clone());
+        let Some(requested) = requested_bases.get_mut(index) else { continue };
+        if *written != requested.original && !requested.written.contains(written) {
+            requested.written.push(written.clone());
         }
     }
-    wishes
+    requested_bases
 }
 
-fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSource>), WhyNot> {
+fn decide(input: &PrefetchInput<'_>, requested: &RequestedBase) -> Result<(Reason, Vec<PullSource>), WhyNot> {
     if input.observed.capabilities.is_none() {
         return Err(Box::new(Reason::NoEngine));
     }
-    let pin = input.pins.get(&wish.original);
+    let pin = input.pins.get(&requested.original);
     let renewed = || pin.and_then(|pin| pin.renew.clone());
-    let why = match why_pull(input, wish) {
+    let why = match why_pull(input, requested) {
         Ok(why) => why,
         Err(kept) => match input.renew {
             Renew::Yes => Reason::Asked,
             Renew::No => renewed().ok_or(kept)?,
-            Renew::IfMoved(tags) => match tags.get(&wish.original) {
+            Renew::IfMoved(tags) => match tags.get(&requested.original) {
                 Some(moved @ Reason::TagMoved { .. }) => moved.clone(),
                 said => return Err(said.map_or(kept, |said| Box::new(said.clone()))),
             },
@@ -164,7 +168,8 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
         }
         Reach::Registries(network) => network,
     };
-    let registries = places(&wish.original, &wish.written, input.originals, input.mirrors, network)?;
+    let registries =
+        places(&requested.original, &requested.written, input.originals, input.mirrors, network)?;
     if let Some(pin) = pin {
         let (lock, locked) = (pin.place.clone(), pin.locked.shown());
         let why = if why == Reason::NotInStore { Reason::NotInStoreLocked { lock, locked } } else { why };
@@ -177,7 +182,7 @@ fn decide(input: &PrefetchInput<'_>, wish: &Wish) -> Result<(Reason, Vec<PullSou
     }
     let mut sources: Vec<PullSource> = registries.into_iter().map(PullSource::Registry).collect();
     if input.bootstrap == Bootstrap::Yes {
-        sources.extend(input.recipes.get(&wish.original).cloned().map(PullSource::Recipe));
+        sources.extend(input.recipes.get(&requested.original).cloned().map(PullSource::Recipe));
     }
     if !sources.is_empty() {
         return Ok((why, sources));
@@ -197,17 +202,18 @@ fn nobody_asked(why: Reason) -> Reason {
 }
 
 /// Why it has to be pulled, or why not.
-fn why_pull(input: &PrefetchInput<'_>, wish: &Wish) -> Result<Reason, WhyNot> {
-    let wanted = &wish.platform;
+fn why_pull(input: &PrefetchInput<'_>, requested: &RequestedBase) -> Result<Reason, WhyNot> {
+    let wanted = &requested.platform;
     let wrong = |found: &Platform| !found.serves(wanted);
-    if let Some(image) = input.originals.upstreams().at(&wish.original, input.observed) {
+    if let Some(image) = input.originals.upstreams().at(&requested.original, input.observed) {
         return match image.platform.as_ref().filter(|found| wrong(found)) {
             Some(found) => Ok(Reason::WrongPlatform { found: found.clone(), wanted: wanted.clone() }),
             None => Err(Box::new(Reason::InStore)),
         };
     }
     let (Reach::Nobody(network) | Reach::Registries(network)) = input.reach;
-    let present = alias::present_as(&wish.original, &wish.written, input.observed, input.originals, network);
+    let present =
+        alias::present_as(&requested.original, &requested.written, input.observed, input.originals, network);
     match present {
         None => Ok(Reason::NotInStore),
         Some((name, image)) => match image.platform.as_ref().filter(|found| wrong(found)) {

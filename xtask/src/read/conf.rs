@@ -47,7 +47,7 @@ pub fn parse_dependency(file: &str, text: &str) -> Result<Dependency, Diagnostic
 
 /// One line of `build-targets.conf`: one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct TargetLine {
     /// The stage that is built (`--target`).
     pub stage: String,
     /// The image's name, without prefix, registry and tag.
@@ -60,8 +60,8 @@ pub struct Target {
 ///
 /// # Errors
 /// A line with more or fewer words, an image name that no reference can have, two lines for one image.
-pub fn parse_build_targets(file: &str, text: &str) -> Result<Vec<Target>, Diagnostic> {
-    let mut targets: Vec<Target> = Vec::new();
+pub fn parse_build_targets(file: &str, text: &str) -> Result<Vec<TargetLine>, Diagnostic> {
+    let mut targets: Vec<TargetLine> = Vec::new();
     for line in lines(text) {
         let words: Vec<&str> = line.text.split_whitespace().collect();
         let (stage, image) = match words.as_slice() {
@@ -91,7 +91,7 @@ pub fn parse_build_targets(file: &str, text: &str) -> Result<Vec<Target>, Diagno
             let message = format!("`{image}` is the image of line {} already", first.line);
             return Err(line.error(file, text, image_at, message));
         }
-        targets.push(Target { stage: stage.to_owned(), image: image.to_owned(), line: line.number });
+        targets.push(TargetLine { stage: stage.to_owned(), image: image.to_owned(), line: line.number });
     }
     Ok(targets)
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use globset::GlobSet;
 use rayon::prelude::*;
 
-use listing::OddName;
+use listing::NonUtf8Name;
 pub use listing::{EntryKind, ListEntry, Listing};
 
 use crate::model::Diagnostic;
@@ -237,7 +237,7 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource
         dir: dir.to_owned(),
         ..ServiceSource::default()
     };
-    let top = match listing::top(root, dir, OddName::PassedOver, &mut service.problems) {
+    let top = match listing::top(root, dir, NonUtf8Name::PassedOver, &mut service.problems) {
         Ok(top) => top,
         Err(problem) => {
             // Nobody can tell whether it is a service; to leave it out in silence would be worse.
@@ -289,7 +289,7 @@ fn read_templates(root: &Path, wanted: &Wanted, service: &mut ServiceSource) {
 fn read_root(config: &Config, wanted: Wanted, found: &mut Discovered) {
     let root = config.root.as_path();
     let mut paths = wanted.listed.clone();
-    match listing::top(root, ".", OddName::PassedOver, &mut found.problems) {
+    match listing::top(root, ".", NonUtf8Name::PassedOver, &mut found.problems) {
         Ok(entries) => {
             let files = entries.into_iter().filter(|entry| entry.kind != EntryKind::Directory);
             paths.extend(files.map(|entry| entry.path));

@@ -8,7 +8,7 @@ mod names;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{Brought, BuildGroup, Image, ImageName, ImageSource, Reference, Upstreams};
-pub use names::{About, Naming, Note};
+pub use names::{About, NameNote, Naming};
 use names::{Meaning, Names, Shared};
 
 /// The images of a tree in build order.
@@ -43,7 +43,7 @@ fn spell(path: &[ImageName]) -> String {
 impl ImageGraph {
     /// Links images to the images that they build on, under any of the names by which a Dockerfile may ask for these.
     /// Each cycle is reported once; its images stay in the graph, in some order.
-    pub fn link(images: Vec<Image>, naming: Naming<'_>) -> (Self, Vec<CycleError>, Vec<Note>) {
+    pub fn link(images: Vec<Image>, naming: Naming<'_>) -> (Self, Vec<CycleError>, Vec<NameNote>) {
         let mut images = images;
         images.sort_by(|a, b| a.name.cmp(&b.name));
         let names = Names::of(&images, naming);
@@ -58,7 +58,12 @@ impl ImageGraph {
                         // Without the prefix.
                         if base.reference.path().rsplit('/').next() != Some(owner.as_str()) {
                             let (reference, about) = (base.reference.clone(), About::Meant(owner.clone()));
-                            notes.push(Note { image: image.name.clone(), reference, line: base.line, about });
+                            notes.push(NameNote {
+                                image: image.name.clone(),
+                                reference,
+                                line: base.line,
+                                about,
+                            });
                         }
                         image.needs.insert(owner.clone());
                         image.asks_for.insert(base.reference, owner.clone());
@@ -73,12 +78,17 @@ impl ImageGraph {
                     Meaning::External => None,
                 };
                 let (reference, line) = (base.reference.clone(), base.line);
-                notes.extend(about.map(|about| Note { image: image.name.clone(), reference, line, about }));
+                notes.extend(about.map(|about| NameNote {
+                    image: image.name.clone(),
+                    reference,
+                    line,
+                    about,
+                }));
                 image.base_images.push(base);
             }
         }
         // Whoever names another tag of what an image of the tree extends, or is, means that and not the image.
-        let is_plain = |note: &Note| extended.contains(&note.reference.repository());
+        let is_plain = |note: &NameNote| extended.contains(&note.reference.repository());
         notes.retain(|note| match &note.about {
             About::OtherTag(_) => !is_plain(note),
             About::Meant(owner) => selves.contains(&(owner.clone(), note.reference.repository())),

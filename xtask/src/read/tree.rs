@@ -31,7 +31,7 @@ use crate::read::conf::{BUILD_CONF, SERVICE_TOML};
 use crate::read::discover::{Discovered, IGNORE, ServiceSource, discover, is_own_name};
 use crate::read::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
-use crate::read::graph::{About, ImageGraph, Naming, Note};
+use crate::read::graph::{About, ImageGraph, NameNote, Naming};
 use crate::read::template::{Rendered, Variables};
 use crate::settings::Config;
 use dockerfile::Options;
@@ -340,7 +340,7 @@ fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String
 }
 
 /// What people should know of names, each once.
-fn tell_notes(graph: &ImageGraph, notes: &[Note], tree: &mut Tree) {
+fn tell_notes(graph: &ImageGraph, notes: &[NameNote], tree: &mut Tree) {
     let mut told: BTreeSet<&Reference> = BTreeSet::new();
     for note in notes {
         let Some(image) = graph.get(&note.image) else { continue };

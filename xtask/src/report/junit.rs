@@ -17,7 +17,7 @@ use super::resolve::Colour;
 use super::summary::Summary;
 use super::text::{cut, neutralise};
 use crate::events::Sink;
-use crate::model::{Check, Event, EventKind, Outcome, Phase, Unit, Verdict};
+use crate::model::{Event, EventKind, Outcome, Phase, SmokeCheck, SmokeVerdict, Unit};
 
 /// Longer lines are cut.
 const MAX_LINE: usize = 1000;
@@ -128,16 +128,16 @@ fn harmless(text: &str) -> String {
 }
 
 /// One image's checks; none means that it could not be tried.
-pub fn of_checks(image: &str, took: Duration, checks: &[Check]) -> Suite {
+pub fn of_checks(image: &str, took: Duration, checks: &[SmokeCheck]) -> Suite {
     let untried =
-        Check::that("tried", false, "it was not built, or could not be run: the run's record says why");
+        SmokeCheck::that("tried", false, "it was not built, or could not be run: the run's record says why");
     let all = if checks.is_empty() { std::slice::from_ref(&untried) } else { checks };
-    let case = |check: &Check| Case {
+    let case = |check: &SmokeCheck| Case {
         name: check.name.clone(),
         took: None,
         end: match check.verdict {
-            Verdict::Passed | Verdict::Warned => End::Passed,
-            Verdict::Failed => End::Failed { message: check.detail.clone(), text: String::new() },
+            SmokeVerdict::Passed | SmokeVerdict::Warned => End::Passed,
+            SmokeVerdict::Failed => End::Failed { message: check.detail.clone(), text: String::new() },
         },
         told: check.detail.clone(),
     };
@@ -233,19 +233,19 @@ pub fn of_error(command: &str, failure: &Notice) -> String {
 
 /// Writes the report of a run when it is over.
 #[derive(Debug)]
-pub struct RunReport {
+pub struct JunitReport {
     file: PathBuf,
     events: Vec<Event>,
 }
 
-impl RunReport {
+impl JunitReport {
     /// Writes to a file, and makes its folders.
     pub fn new(file: PathBuf) -> Self {
         Self { file, events: Vec::new() }
     }
 }
 
-impl Sink for RunReport {
+impl Sink for JunitReport {
     fn name(&self) -> &'static str {
         "the JUnit report"
     }

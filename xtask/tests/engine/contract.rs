@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use xtask::build::{BuildError, Builder as _};
 use xtask::bundle::deliver::{Present, deliver, lacking};
 use xtask::bundle::fetch::fetch;
-use xtask::bundle::manifest::{Parcel, chain_ids};
-use xtask::bundle::store::Store;
+use xtask::bundle::manifest::{NamedImage, chain_ids};
+use xtask::bundle::store::BlobStore;
 use xtask::engine::{Containers as _, EngineError, FakeBehaviour, FakeEngine, Store as _, Verb};
 use xtask::host::inside::Folder;
 use xtask::model::{
@@ -282,7 +282,7 @@ async fn images_travel_through_a_registry(world: &World) {
 
 async fn images_come_out_and_go_in(world: &World) {
     let folder = world.path().join("blobs");
-    let store = Store::open(&Folder::making(&folder).unwrap(), ".").unwrap();
+    let store = BlobStore::open(&Folder::making(&folder).unwrap(), ".").unwrap();
     let (base, child) = (world.reference("base:1"), world.reference("carried:1"));
     let text = "FROM BASE\nRUN echo once > /once\n";
     let id = world.build(&world.spec("carried:1", text, Vec::new())).await.unwrap();
@@ -299,13 +299,13 @@ async fn images_come_out_and_go_in(world: &World) {
     world.engine.remove(&child).await.unwrap();
     let present =
         Present { images: Default::default(), layers: chain_ids(&details.layers).into_iter().collect() };
-    let parcel = Parcel { image: images[1].clone(), names: vec![child.clone()] };
+    let named = NamedImage { image: images[1].clone(), names: vec![child.clone()] };
     let own: usize = images[1].layers.len() - images[0].layers.len();
-    assert_eq!(lacking(&parcel.image, &present.layers).len(), own);
+    assert_eq!(lacking(&named.image, &present.layers).len(), own);
     let done = deliver(
         &world.engine,
         &store,
-        &[parcel],
+        &[named],
         present,
         &Default::default(),
         &Default::default(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::checks::FIT_VERSION;
 use super::{ANY, Contract, FOLDERS, UID};
-use crate::model::{Check, ExecOutput, ImageDetails, Stopped, Verdict};
+use crate::model::{ExecOutput, ImageDetails, SmokeCheck, SmokeVerdict, Stopped};
 
 /// The exit status of a process that was ended by force.
 const KILLED: i64 = 137;
@@ -29,7 +29,7 @@ pub struct System<'a> {
 
 /// One table: what is promised, and what each system has instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
+pub struct ContractComparison {
     /// The columns: `debian`, and `debian 1.2.3` where there are several versions.
     pub systems: Vec<String>,
     /// The points, in the contract's order.
@@ -53,11 +53,11 @@ pub struct Cell {
     /// The value.
     pub value: String,
     /// Right or wrong.
-    pub verdict: Verdict,
+    pub verdict: SmokeVerdict,
 }
 
 /// Compares the systems with the contract, and with each other where it is silent.
-pub fn compare(contract: &Contract, systems: &[System<'_>]) -> Comparison {
+pub fn compare(contract: &Contract, systems: &[System<'_>]) -> ContractComparison {
     let several_versions = systems.iter().any(|system| system.version != systems[0].version);
     let name = |system: &System<'_>| match several_versions {
         true => format!("{} {}", system.os, system.version),
@@ -69,16 +69,16 @@ pub fn compare(contract: &Contract, systems: &[System<'_>]) -> Comparison {
     table.labels(contract);
     table.size(contract);
     table.running(contract);
-    Comparison { systems: systems.iter().map(name).collect(), rows: table.rows }
+    ContractComparison { systems: systems.iter().map(name).collect(), rows: table.rows }
 }
 
-impl Comparison {
+impl ContractComparison {
     /// Whether all systems keep the contract and agree with each other.
     pub fn holds(&self) -> bool {
         self.rows
             .iter()
             .flat_map(|row| row.cells.iter().flatten())
-            .all(|cell| cell.verdict != Verdict::Failed)
+            .all(|cell| cell.verdict != SmokeVerdict::Failed)
     }
 
     /// What is wrong, one line a point.
@@ -87,15 +87,15 @@ impl Comparison {
     }
 
     /// The points of one column as checks, for reports that know one image at a time.
-    pub fn checks(&self, column: usize) -> Vec<Check> {
+    pub fn checks(&self, column: usize) -> Vec<SmokeCheck> {
         let check = |row: &Row| {
             let cell = row.cells.get(column)?.as_ref()?;
             let detail = match (&row.promised, cell.verdict) {
-                (Some(promised), Verdict::Failed) => format!("{}, not {promised}", cell.value),
-                (None, Verdict::Failed) => self.finding(row).unwrap_or_default(),
+                (Some(promised), SmokeVerdict::Failed) => format!("{}, not {promised}", cell.value),
+                (None, SmokeVerdict::Failed) => self.finding(row).unwrap_or_default(),
                 _ => cell.value.clone(),
             };
-            Some(Check { name: format!("contract: {}", row.point), verdict: cell.verdict, detail })
+            Some(SmokeCheck { name: format!("contract: {}", row.point), verdict: cell.verdict, detail })
         };
         self.rows.iter().filter_map(check).collect()
     }
@@ -103,14 +103,14 @@ impl Comparison {
     fn finding(&self, row: &Row) -> Option<String> {
         let cells =
             || self.systems.iter().zip(&row.cells).filter_map(|(os, cell)| Some((os, cell.as_ref()?)));
-        if cells().all(|(_, cell)| cell.verdict != Verdict::Failed) {
+        if cells().all(|(_, cell)| cell.verdict != SmokeVerdict::Failed) {
             return None;
         }
         let told = |(os, cell): (&String, &Cell)| format!("{} on {os}", cell.value);
         Some(match &row.promised {
             Some(promised) => {
                 let wrong: Vec<String> =
-                    cells().filter(|(_, cell)| cell.verdict == Verdict::Failed).map(told).collect();
+                    cells().filter(|(_, cell)| cell.verdict == SmokeVerdict::Failed).map(told).collect();
                 format!("{}: {}, not {promised}", row.point, wrong.join(", "))
             }
             None => {
@@ -163,8 +163,9 @@ impl Table<'_> {
         if said.all(|value| value == first) {
             return;
         }
-        let cell =
-            |value: &Option<String>| Some(Cell { value: shown(value.as_ref()), verdict: Verdict::Failed });
+        let cell = |value: &Option<String>| {
+            Some(Cell { value: shown(value.as_ref()), verdict: SmokeVerdict::Failed })
+        };
         self.rows.push(Row {
             point: point.to_owned(),
             promised: None,
@@ -303,7 +304,7 @@ impl Table<'_> {
             if answer.exit_code != 0 {
                 let why = answer.stderr.trim().lines().next_back().unwrap_or_default();
                 let value = format!("status {}: {why}", answer.exit_code);
-                return Some(Cell { value, verdict: Verdict::Failed });
+                return Some(Cell { value, verdict: SmokeVerdict::Failed });
             }
             let (value, right) = judge(system, answer);
             Some(Cell { value: shown(Some(&value)), verdict: verdict(right) })
@@ -363,8 +364,8 @@ impl Table<'_> {
     }
 }
 
-fn verdict(right: bool) -> Verdict {
-    if right { Verdict::Passed } else { Verdict::Failed }
+fn verdict(right: bool) -> SmokeVerdict {
+    if right { SmokeVerdict::Passed } else { SmokeVerdict::Failed }
 }
 
 fn filled_in(promised: &str, system: &System<'_>) -> String {

@@ -89,7 +89,7 @@ fn good_of(os: &'static str, version: &'static str) -> Seen {
     }
 }
 
-fn compared(contract: &Contract, seen: &[Seen]) -> Comparison {
+fn compared(contract: &Contract, seen: &[Seen]) -> ContractComparison {
     compare(contract, &seen.iter().map(Seen::system).collect::<Vec<_>>())
 }
 
@@ -100,7 +100,8 @@ fn finds(change: impl Fn(&mut Seen), expected: &[&str]) {
     let comparison = compared(&contract(), &[good("alpine"), changed]);
     assert_eq!(comparison.findings(), expected);
     assert_eq!(comparison.holds(), expected.is_empty());
-    let failed = |column| comparison.checks(column).iter().filter(|c| c.verdict == Verdict::Failed).count();
+    let failed =
+        |column| comparison.checks(column).iter().filter(|c| c.verdict == SmokeVerdict::Failed).count();
     assert_eq!(failed(1), expected.len(), "the column that was changed");
 }
 

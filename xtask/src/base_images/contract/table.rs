@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::compare::{Cell, Comparison};
-use crate::model::Verdict;
+use super::compare::{Cell, ContractComparison};
+use crate::model::SmokeVerdict;
 
 /// What is right is `ok`; what is wrong is its value behind this mark, so that a search finds it.
 const WRONG: &str = "! ";
@@ -14,13 +14,13 @@ const WIDEST: usize = 48;
 /// No column is made narrower than this to fit a screen.
 const NARROWEST: usize = 8;
 
-impl fmt::Display for Comparison {
+impl fmt::Display for ContractComparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.fitted(None))
     }
 }
 
-impl Comparison {
+impl ContractComparison {
     /// The table on a screen of so many columns, whose widest ones give way; none is as many as it takes.
     pub fn fitted(&self, screen: Option<usize>) -> String {
         let mut lines = vec![vec!["contract".to_owned(), "promised".to_owned()]];
@@ -53,7 +53,7 @@ impl Comparison {
 fn said(cell: Option<&Cell>, keeps_value: bool) -> String {
     match cell {
         None => NOT_LOOKED_AT.to_owned(),
-        Some(cell) if cell.verdict == Verdict::Failed => format!("{WRONG}{}", cut(&cell.value)),
+        Some(cell) if cell.verdict == SmokeVerdict::Failed => format!("{WRONG}{}", cut(&cell.value)),
         Some(cell) if keeps_value => cut(&cell.value),
         Some(_) => "ok".to_owned(),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::engine::{FakeEngine, Store as _, fake_image};
 use crate::model::AliasRules;
-use crate::plan::rebuild::lineage::{Ground, lineages};
+use crate::plan::rebuild::lineage::{LineageInput, lineages};
 use crate::read::compose;
 use crate::read::tree;
 use crate::settings::env::Env;
@@ -61,7 +61,7 @@ async fn found_in(tree: &str, only: &[&str], here: &[&str]) -> (Closure, Vec<Mis
     let graph = &reading.tree.graph;
     let named = graph.images().iter().filter(|i| only.is_empty() || only.contains(&i.service.as_str()));
     let selected = graph.closure(&named.map(|image| image.name.clone()).collect::<BTreeSet<_>>());
-    let lineages = lineages(&Ground {
+    let lineages = lineages(&LineageInput {
         graph,
         files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),
         build_platform: &Platform::local(),

@@ -10,21 +10,21 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::bundle::deliver::{DeliverError, Delivered, Present, deliver};
+use crate::bundle::displaced::{self, DisplacedName, Remedy};
 use crate::bundle::fetch::{FetchError, fetch};
 use crate::bundle::layout::made_here;
-use crate::bundle::manifest::{Parcel, StoredImage, chain_ids};
+use crate::bundle::manifest::{NamedImage, StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
-use crate::bundle::receiver::{Expected, Receiver};
 use crate::bundle::saved::{self, Wanted};
-use crate::bundle::store::{Store, digest_of};
-use crate::bundle::waiting::{self, Remedy, Waiting};
+use crate::bundle::store::{BlobStore, digest_of};
+use crate::bundle::temporary_registry::{Expected, TemporaryRegistry};
 use crate::engine::{AnyEngine, EngineError, FakeEngine, Fault, Store as _, Verb, fake_image};
 use crate::host::inside::Folder;
 use crate::model::{Digest, Identity, ImageConfig, Reference};
 
-fn store() -> (TempDir, Store) {
+fn store() -> (TempDir, BlobStore) {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&Folder::open(folder.path()).unwrap(), ".").unwrap();
+    let store = BlobStore::open(&Folder::open(folder.path()).unwrap(), ".").unwrap();
     (folder, store)
 }
 
@@ -51,11 +51,18 @@ async fn present(engine: &AnyEngine) -> Present {
     present
 }
 
-fn parcels(images: &[StoredImage]) -> Vec<Parcel> {
-    images.iter().map(|image| Parcel { image: image.clone(), names: vec![image.reference.clone()] }).collect()
+fn named_images(images: &[StoredImage]) -> Vec<NamedImage> {
+    images
+        .iter()
+        .map(|image| NamedImage { image: image.clone(), names: vec![image.reference.clone()] })
+        .collect()
 }
 
-async fn bring(engine: &AnyEngine, store: &Store, images: &[Parcel]) -> Result<Delivered, DeliverError> {
+async fn bring(
+    engine: &AnyEngine,
+    store: &BlobStore,
+    images: &[NamedImage],
+) -> Result<Delivered, DeliverError> {
     deliver(
         engine,
         store,
@@ -79,7 +86,7 @@ async fn an_image_is_the_same_on_the_other_side() {
 
     let other = FakeEngine::new();
     let to: AnyEngine = other.clone().into();
-    let done = bring(&to, &store, &parcels(&images)).await.unwrap();
+    let done = bring(&to, &store, &named_images(&images)).await.unwrap();
     assert_eq!((done.loaded.len(), done.present), (3, 0));
     for image in &images {
         let found = to.inspect(&image.reference).await.unwrap().unwrap();
@@ -92,10 +99,17 @@ async fn an_image_is_the_same_on_the_other_side() {
     let before = other.calls().len();
     let has = present(&to).await;
     let asked = other.calls().len() - before;
-    let done =
-        deliver(&to, &store, &parcels(&images), has, &BTreeMap::new(), &CancellationToken::new(), &|_| {})
-            .await
-            .unwrap();
+    let done = deliver(
+        &to,
+        &store,
+        &named_images(&images),
+        has,
+        &BTreeMap::new(),
+        &CancellationToken::new(),
+        &|_| {},
+    )
+    .await
+    .unwrap();
     assert_eq!(done, Delivered { present: 3, ..Delivered::default() });
     assert_eq!(other.calls().len(), before + asked);
 }
@@ -118,8 +132,8 @@ async fn only_what_is_new_is_asked_for_and_sent() {
     // A further name needs no archive.
     let other = FakeEngine::new();
     let to: AnyEngine = other.clone().into();
-    bring(&to, &store, &parcels(&images)).await.unwrap();
-    let mut named = parcels(&images[..1]);
+    bring(&to, &store, &named_images(&images)).await.unwrap();
+    let mut named = named_images(&images[..1]);
     named[0].names.push(reference("localhost/a:1"));
     named[0].names.push(reference(&format!("a@{}", Digest::from_sha256(&[1; 32]))));
     let done = bring(&to, &store, &named).await.unwrap();
@@ -135,7 +149,7 @@ async fn a_name_moves_to_the_image_that_the_bundle_has() {
     let other = FakeEngine::new();
     other.store(fake_image("an older one", &[&names[0]]));
     let to: AnyEngine = other.into();
-    bring(&to, &store, &parcels(&images)).await.unwrap();
+    bring(&to, &store, &named_images(&images)).await.unwrap();
     assert_eq!(to.inspect(&names[0]).await.unwrap().unwrap().id.digest(), &images[0].image_id);
 }
 
@@ -156,13 +170,13 @@ async fn what_is_missing_or_fails_is_named() {
     let other = FakeEngine::new();
     let to: AnyEngine = other.clone().into();
     other.script(Verb::Load, "", 2, Fault::Fails(EngineError::Gone("it fell over".to_owned())));
-    let error = bring(&to, &store, &parcels(&images)).await.unwrap_err();
+    let error = bring(&to, &store, &named_images(&images)).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the engine does not take b:1: the engine closed the connection: it fell over"
     );
     assert!(to.observe().await.unwrap().images().is_empty(), "what came is gone again");
-    let done = bring(&to, &store, &parcels(&images)).await.unwrap();
+    let done = bring(&to, &store, &named_images(&images)).await.unwrap();
     assert_eq!((done.present, done.loaded), (0, names));
 }
 
@@ -180,9 +194,9 @@ async fn a_load_that_fails_gives_names_back() {
     };
     let before = named(to.observe().await.unwrap());
     other.script(Verb::Load, "", 2, Fault::Fails(EngineError::DiskFull("/var/lib".to_owned())));
-    bring(&to, &store, &parcels(&images)).await.unwrap_err();
+    bring(&to, &store, &named_images(&images)).await.unwrap_err();
     assert_eq!(named(to.observe().await.unwrap()), before);
-    bring(&to, &store, &parcels(&images)).await.unwrap();
+    bring(&to, &store, &named_images(&images)).await.unwrap();
     let names = named(to.observe().await.unwrap()).into_iter().flat_map(|(_, names)| names);
     assert_eq!(names.map(|name| name.familiar()).collect::<Vec<_>>(), ["a:1", "b:1"]);
 }
@@ -204,7 +218,7 @@ async fn a_load_that_is_cancelled_leaves_the_engine_as_it_was() {
         }
         let loading = async {
             let has = present(&to).await;
-            deliver(&to, &store, &parcels(&images), has, &BTreeMap::new(), &cancel, &|_| {}).await
+            deliver(&to, &store, &named_images(&images), has, &BTreeMap::new(), &cancel, &|_| {}).await
         };
         let interrupting = async {
             while other.count(Verb::Load) < at {
@@ -233,8 +247,8 @@ async fn what_a_killed_load_left_is_put_right() {
     let mut under = Vec::new();
     for name in [&brought, &changed] {
         let identity = Identity::of_stored(&new.id);
-        let waiting = Waiting::new(name, &identity).unwrap();
-        let dead = waiting.under.to_string().replacen(
+        let displaced = DisplacedName::new(name, &identity).unwrap();
+        let dead = displaced.under.to_string().replacen(
             &format!("xtask-load-before/{}-", std::process::id()),
             "xtask-load-before/4294967295-",
             1,
@@ -245,15 +259,15 @@ async fn what_a_killed_load_left_is_put_right() {
     }
     fake.store(fake_image("built since", &[&changed]));
     engine.remove(&brought).await.unwrap();
-    let found = waiting::left(&engine, &engine.observe().await.unwrap()).await.unwrap();
+    let found = displaced::left(&engine, &engine.observe().await.unwrap()).await.unwrap();
     assert_eq!(
         found.iter().map(|(_, remedy)| *remedy).collect::<Vec<_>>(),
         [Remedy::GiveBack, Remedy::LetGo]
     );
-    for (waiting, remedy) in found {
+    for (displaced, remedy) in found {
         match remedy {
-            Remedy::GiveBack => waiting.give_back(&engine).await.unwrap(),
-            Remedy::LetGo => waiting.let_go(&engine).await.unwrap(),
+            Remedy::GiveBack => displaced.give_back(&engine).await.unwrap(),
+            Remedy::LetGo => displaced.let_go(&engine).await.unwrap(),
         }
     }
     assert_eq!(engine.inspect(&brought).await.unwrap().unwrap().id, old[0].id);
@@ -269,19 +283,19 @@ async fn an_engine_that_wants_whole_archives_gets_them() {
     let (image, other_image) = two_on_one_base(&store);
     let other = FakeEngine::new();
     let to: AnyEngine = other.clone().into();
-    bring(&to, &store, &parcels(&[image])).await.unwrap();
+    bring(&to, &store, &named_images(&[image])).await.unwrap();
     other.script(
         Verb::Load,
         "",
         2,
         Fault::Fails(EngineError::Other("open layer.tar: no such file".to_owned())),
     );
-    let done = bring(&to, &store, &parcels(&[other_image])).await.unwrap();
+    let done = bring(&to, &store, &named_images(&[other_image])).await.unwrap();
     assert_eq!((done.loaded.len(), other.count(Verb::Load)), (1, 3));
 }
 
 /// Two images with a layer in common, in the store.
-fn two_on_one_base(store: &Store) -> (StoredImage, StoredImage) {
+fn two_on_one_base(store: &BlobStore) -> (StoredImage, StoredImage) {
     let base = keep(store, &vec![b'b'; 600_000]);
     let [x, y] = ["x:1", "y:1"].map(|name| {
         let own = keep(store, name.as_bytes());
@@ -297,7 +311,7 @@ fn two_on_one_base(store: &Store) -> (StoredImage, StoredImage) {
     (x, y)
 }
 
-fn keep(store: &Store, content: &[u8]) -> Digest {
+fn keep(store: &BlobStore, content: &[u8]) -> Digest {
     let mut layer = store.begin_layer().unwrap();
     layer.write_all(content).unwrap();
     layer.finish(|_| true).unwrap().unwrap().layer.diff_id
@@ -318,7 +332,7 @@ async fn a_spoilt_blob_is_named_and_the_engine_is_as_it_was() {
     .unwrap();
     let engine = FakeEngine::new();
     let to: AnyEngine = engine.clone().into();
-    let error = bring(&to, &store, &parcels(std::slice::from_ref(&image))).await.unwrap_err();
+    let error = bring(&to, &store, &named_images(std::slice::from_ref(&image))).await.unwrap_err();
     assert!(error.to_string().contains(&format!("blob {blob} unpacks to {other}")), "{error}");
     assert!(to.observe().await.unwrap().images().is_empty());
     // The same when its size is known, so that it is first unpacked on its way.
@@ -326,7 +340,7 @@ async fn a_spoilt_blob_is_named_and_the_engine_is_as_it_was() {
     let error = deliver(
         &to,
         &store,
-        &parcels(std::slice::from_ref(&image)),
+        &named_images(std::slice::from_ref(&image)),
         Present::default(),
         &sizes,
         &CancellationToken::new(),
@@ -336,7 +350,7 @@ async fn a_spoilt_blob_is_named_and_the_engine_is_as_it_was() {
     .unwrap_err();
     assert!(matches!(error, DeliverError::Blob { .. }), "{error}");
     std::fs::remove_file(&path).unwrap();
-    let error = bring(&to, &store, &parcels(&[image])).await.unwrap_err();
+    let error = bring(&to, &store, &named_images(&[image])).await.unwrap_err();
     assert!(matches!(error, DeliverError::Blob { .. }), "{error}");
     assert!(to.observe().await.unwrap().images().is_empty());
 }
@@ -540,9 +554,9 @@ async fn a_push_leaves_what_is_new_and_is_told_early_what_is_not() {
     let (known, new, config) = (noise(40_000_000), noise(700_000), b"{}".to_vec());
     let mut wanted = wants(&[&config], &[&new]);
     wanted.known.insert(keep(&store, &known));
-    let receiver = Receiver::start(&store).await.unwrap();
+    let registry = TemporaryRegistry::start(&store).await.unwrap();
     let base =
-        format!("http://{}", receiver.expect("repo", Expected::Layers(wanted)).replace("/repo", "/v2/repo"));
+        format!("http://{}", registry.expect("repo", Expected::Layers(wanted)).replace("/repo", "/v2/repo"));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let sent = Mutex::new(Vec::new());
@@ -582,8 +596,8 @@ async fn a_client_that_begins_with_tls_is_answered_in_plain_http() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let (_folder, store) = store();
-    let receiver = Receiver::start(&store).await.unwrap();
-    let name = receiver.expect("repo", Expected::Originals);
+    let registry = TemporaryRegistry::start(&store).await.unwrap();
+    let name = registry.expect("repo", Expected::Originals);
     let mut client = tokio::net::TcpStream::connect(name.split_once('/').unwrap().0).await.unwrap();
     client.write_all(&[22, 3, 1, 0, 2, 1, 0]).await.unwrap();
     let mut answer = String::new();

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::bundle::manifest::Parcel;
+use crate::bundle::manifest::NamedImage;
 use crate::bundle::originals::original;
-use crate::bundle::receiver::{Expected, Receiver};
-use crate::bundle::store::Store;
-use crate::bundle::{handover, piped, saved, tarball};
+use crate::bundle::store::BlobStore;
+use crate::bundle::temporary_registry::{Expected, TemporaryRegistry};
+use crate::bundle::{oci_archive, pipe, saved, tarball};
 use crate::host::inside::Folder;
 use crate::model::Reference;
 
@@ -77,14 +77,14 @@ impl Saved {
     }
 }
 
-fn taken(archive: &[u8]) -> io::Result<(tempfile::TempDir, Store)> {
+fn taken(archive: &[u8]) -> io::Result<(tempfile::TempDir, BlobStore)> {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&Folder::open(folder.path()).unwrap(), ".").unwrap();
+    let store = BlobStore::open(&Folder::open(folder.path()).unwrap(), ".").unwrap();
     saved::take_as_is(archive, &store, &|_| {})?;
     Ok((folder, store))
 }
 
-fn find(store: &Store, id: &Digest, platform: &str) -> Option<StoredImage> {
+fn find(store: &BlobStore, id: &Digest, platform: &str) -> Option<StoredImage> {
     let name: Reference = "shop:1".parse().unwrap();
     original(store, &name, id, &platform.parse().unwrap())
 }
@@ -116,12 +116,12 @@ fn a_blob_that_is_not_what_its_name_says_is_refused() {
 async fn of_a_push_everything_is_kept_as_it_is_and_sent_once() {
     let saved = Saved::new();
     let (_folder, store) = taken(&tarball::END).unwrap();
-    let receiver = Receiver::start(&store).await.unwrap();
+    let registry = TemporaryRegistry::start(&store).await.unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     // As containerd does: `HEAD`, and for what is not there `POST` and one `PUT` (`core/remotes/docker/pusher.go`).
     for (name, is_sent) in [("first", true), ("second", false)] {
-        let base = format!("http://{}", receiver.expect(name, Expected::Originals))
+        let base = format!("http://{}", registry.expect(name, Expected::Originals))
             .replace(name, &format!("v2/{name}"));
         for (digest, bytes) in &saved.blobs.0 {
             let asked = client.head(format!("{base}/blobs/{digest}")).send().await.unwrap();
@@ -137,7 +137,7 @@ async fn of_a_push_everything_is_kept_as_it_is_and_sent_once() {
             assert_eq!(put(bytes).await.unwrap().status(), 201, "{digest}");
         }
     }
-    assert_eq!(receiver.received(), {
+    assert_eq!(registry.received(), {
         let sizes = saved.blobs.0.values().map(|bytes| bytes.len() + b"something else".len());
         sizes.sum::<usize>() as u64
     });
@@ -164,12 +164,12 @@ async fn what_came_goes_on_byte_for_byte() {
 
     let names = ["shop:1", &format!("shop@{}", saved.index), &format!("shop@{}", saved.manifest)];
     let names = names.map(|name| name.parse().unwrap()).to_vec();
-    let (writer, mut receiver) = piped::writer();
-    let parcels = vec![Parcel { image, names }];
+    let (writer, mut receiver) = pipe::writer();
+    let named_images = vec![NamedImage { image, names }];
     let bundle = verified.contents().bundle().clone();
     let writing = tokio::task::spawn_blocking(move || {
         let at = std::sync::atomic::AtomicU64::new(0);
-        handover::write(&parcels, &bundle, &at, writer).is_ok()
+        oci_archive::write(&named_images, &bundle, &at, writer).is_ok()
     });
     let mut bytes = Vec::new();
     while let Some(chunk) = receiver.recv().await {

@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::bundle::archive::WriteError;
 use crate::bundle::layout::made_here;
-use crate::bundle::store::Store;
+use crate::bundle::store::BlobStore;
 use crate::host::inside::Folder;
 use crate::model::ImageConfig;
 
 /// A store in which this process has put an image with one layer that does not compress.
 struct Fresh {
     folder: tempfile::TempDir,
-    store: Store,
+    store: BlobStore,
     image: StoredImage,
 }
 
 impl Fresh {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&Folder::open(folder.path()).unwrap(), "blobs").unwrap();
+        let store = BlobStore::open(&Folder::open(folder.path()).unwrap(), "blobs").unwrap();
         let mut state = 1_u64;
         let content: Vec<u8> = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -52,7 +52,7 @@ impl Fresh {
         self.store.proven_file(&self.image.layers[0].blob.digest).is_some()
     }
 
-    fn write(&self, store: &Store, output: &Output) -> Result<Written, WriteError> {
+    fn write(&self, store: &BlobStore, output: &Output) -> Result<Written, WriteError> {
         let mut manifest = BundleManifest::new("v1");
         manifest.members = vec![member(&self.image, Role::Image, &[])];
         archive::write(&manifest, std::slice::from_ref(&self.image), store, output, &|_| {})
@@ -75,7 +75,7 @@ fn what_is_copied_unhashed_is_the_same_in_every_form() {
     let fresh = Fresh::new();
     assert!(fresh.is_proven());
     // Another process knows nothing of what was hashed when.
-    let later = Store::open(&Folder::open(fresh.folder.path()).unwrap(), "blobs").unwrap();
+    let later = BlobStore::open(&Folder::open(fresh.folder.path()).unwrap(), "blobs").unwrap();
     assert!(later.proven_file(&fresh.image.layers[0].blob.digest).is_none());
     for name in ["b.tar", "parts.tar", "folder"] {
         let written = [&fresh.store, &later].map(|store| {

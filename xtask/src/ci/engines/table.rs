@@ -7,7 +7,7 @@ use super::{EngineVersion, Results};
 
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TestOutcome {
     /// `ok`
     Passed,
     /// `FAILED`
@@ -50,11 +50,11 @@ const COMMANDS: [(&str, &[&str]); 20] = [
 ];
 
 /// `test push::a_test ... ok`
-pub fn outcome(line: &str) -> Option<(String, Outcome)> {
+pub fn outcome(line: &str) -> Option<(String, TestOutcome)> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let outcome = match outcome {
-        "ok" => Outcome::Passed,
-        "FAILED" => Outcome::Failed,
+        "ok" => TestOutcome::Passed,
+        "FAILED" => TestOutcome::Failed,
         _ => return None,
     };
     Some((name.to_owned(), outcome))
@@ -109,8 +109,8 @@ fn cell(results: &Results, command: &str, tests: &[&str]) -> String {
     if let Some(found) = found {
         return found.to_owned();
     }
-    let outcomes: Vec<Option<&Outcome>> = tests.iter().map(|test| results.outcomes.get(*test)).collect();
-    if let Some(at) = outcomes.iter().position(|outcome| *outcome == Some(&Outcome::Failed)) {
+    let outcomes: Vec<Option<&TestOutcome>> = tests.iter().map(|test| results.outcomes.get(*test)).collect();
+    if let Some(at) = outcomes.iter().position(|outcome| *outcome == Some(&TestOutcome::Failed)) {
         return format!("no: the test `{}` fails", tests[at]);
     }
     let all = outcomes.iter().all(Option::is_some);

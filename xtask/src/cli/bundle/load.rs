@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::carrier::store;
+use super::executor::store;
 use super::{artifacts, read};
 use crate::artifact;
 use crate::bundle::completed::{Completed, complete};
 use crate::bundle::contents::Contents;
 use crate::bundle::deliver::{Delivered, deliver};
+use crate::bundle::displaced::{self, Remedy};
 use crate::bundle::inspect::counted;
 use crate::bundle::inventory::{self, Inventory};
 use crate::bundle::layout::EntryName;
@@ -19,7 +20,6 @@ use crate::bundle::load::LoadPlan;
 use crate::bundle::manifest::FileRecord;
 use crate::bundle::plan;
 use crate::bundle::verify::Verified;
-use crate::bundle::waiting::{self, Remedy};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::cli::pipeline;
 use crate::cli::run::{OnInterrupt, Recorded, Run};
@@ -35,14 +35,14 @@ use crate::report::text::size;
 const MOST_LACKS: usize = 20;
 
 /// What is known before anything is done.
-struct Outlook {
+struct LoadFacts {
     contents: Contents,
     engine: AnyEngine,
     has: Inventory,
     plan: LoadPlan,
 }
 
-impl Outlook {
+impl LoadFacts {
     fn steps(&self) -> Plan {
         plan::load(self.contents.bundle().path(), self.plan.layers.clone())
     }
@@ -50,9 +50,9 @@ impl Outlook {
 
 /// `bundle load --dry-run`
 pub(super) async fn show(session: &Session, file: PathBuf) -> Result<ExitCode, Error> {
-    let outlook = look(session, file).await?;
-    let steps = pipeline::steps_text(session, &outlook.steps());
-    crate::cli::print(&format!("{steps}\n{}", outlook.plan.text(&size)));
+    let facts = look(session, file).await?;
+    let steps = pipeline::steps_text(session, &facts.steps());
+    crate::cli::print(&format!("{steps}\n{}", facts.plan.text(&size)));
     Ok(ExitCode::Good)
 }
 
@@ -62,9 +62,9 @@ pub(super) async fn load_bundle(session: &Session, file: PathBuf) -> Result<Exit
         put_right(&session.connect().await?).await?;
         look(session, file).await
     };
-    let (_lock, outlook) = session.prepare(Changes::Yes, looking).await?;
-    let (steps, request) = (outlook.steps(), Request::of(&[]));
-    let engine = Some((outlook.engine, outlook.has.engine));
+    let (_lock, facts) = session.prepare(Changes::Yes, looking).await?;
+    let (steps, request) = (facts.steps(), Request::of(&[]));
+    let engine = Some((facts.engine, facts.has.engine));
     let how = (Recorded::Yes, OnInterrupt::PutBack);
     let ended = Run::start_plan(session, &request, &steps, engine, how).go_as_planned(steps).await;
     ended.report.answers.iter().for_each(|answer| crate::cli::print(answer));
@@ -73,21 +73,21 @@ pub(super) async fn load_bundle(session: &Session, file: PathBuf) -> Result<Exit
 
 /// Undoes what a load that was killed left.
 async fn put_right(engine: &AnyEngine) -> Result<(), Error> {
-    for (waiting, remedy) in waiting::left(engine, &engine.observe().await?).await? {
-        let name = waiting.name.familiar();
+    for (displaced, remedy) in displaced::left(engine, &engine.observe().await?).await? {
+        let name = displaced.name.familiar();
         match remedy {
             Remedy::GiveBack => {
-                waiting.give_back(engine).await?;
+                displaced.give_back(engine).await?;
                 crate::cli::say(&format!("{name} is again what it was before a load that was killed"));
             }
-            Remedy::LetGo => waiting.let_go(engine).await?,
+            Remedy::LetGo => displaced.let_go(engine).await?,
         }
     }
     Ok(())
 }
 
 /// Reads what the bundle says and what this machine has. A delta is for a machine that has what it leaves out.
-async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
+async fn look(session: &Session, file: PathBuf) -> Result<LoadFacts, Error> {
     let contents = read(file).await?;
     let engine = session.connect().await?;
     let has = inventory::take(&engine, artifacts(session).await?).await?;
@@ -103,7 +103,7 @@ async fn look(session: &Session, file: PathBuf) -> Result<Outlook, Error> {
             .hint("or load the bundle first that it follows on"));
     }
     let plan = LoadPlan::of(&contents, &has);
-    Ok(Outlook { contents, engine, has, plan })
+    Ok(LoadFacts { contents, engine, has, plan })
 }
 
 /// Gives this machine what it lacks of a bundle, and says what that was. The store is asked once more: it took its time to
@@ -133,15 +133,15 @@ pub(super) async fn load(
     let preparing = async {
         // What can fail comes before the engine is touched.
         let has = inventory::take(engine, artifacts(session).await?).await?;
-        let parcels = LoadPlan::of(verified.contents(), &has).parcels();
-        let parcels = complete(engine, &store, &held, &has, parcels, &on_progress).await?;
+        let named_images = LoadPlan::of(verified.contents(), &has).named_images();
+        let named_images = complete(engine, &store, &held, &has, named_images, &on_progress).await?;
         let keeping = super::blocking(move || Ok::<_, Error>((keep_artifacts(&verified, &cache)?, verified)));
-        Ok((has, parcels, keeping.await?))
+        Ok((has, named_images, keeping.await?))
     };
     let prepared: Result<_, Error> = cancel.run_until_cancelled(preparing).await.ok_or_else(interrupted)?;
-    let (has, parcels, (mut kept, verified)) = prepared?;
+    let (has, named_images, (mut kept, verified)) = prepared?;
     let blobs = Completed { bundle: bundle.clone(), store };
-    let done = deliver(engine, &blobs, &parcels, has.into(), &sizes, cancel, &on_progress).await?;
+    let done = deliver(engine, &blobs, &named_images, has.into(), &sizes, cancel, &on_progress).await?;
     kept.extend(super::blocking(move || Ok::<_, Error>(keep_files(&verified, &root))).await?);
     for warning in kept.iter().filter_map(|kept| kept.as_ref().err()) {
         tell(Progress::Warning(warning.clone()));

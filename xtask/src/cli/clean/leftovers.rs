@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::session::Session;
 use crate::base_images::trial::{Leftovers, REGISTRIES};
+use crate::bundle::displaced::{self, Remedy};
 use crate::bundle::fetch::is_temporary;
-use crate::bundle::waiting::{self, Remedy};
 use crate::engine::{AnyEngine, Containers as _, EngineError};
 use crate::host::ProcessId;
 use crate::model::{ContainerId, ImageId, Observed, Reference, labels};
@@ -79,10 +79,10 @@ pub(super) async fn names(
             left.push(name.clone());
         }
     }
-    for (waiting, remedy) in waiting::left(engine, observed).await? {
+    for (displaced, remedy) in displaced::left(engine, observed).await? {
         match remedy {
-            Remedy::GiveBack => taken.push((waiting.name, waiting.under)),
-            Remedy::LetGo => left.push(waiting.under),
+            Remedy::GiveBack => taken.push((displaced.name, displaced.under)),
+            Remedy::LetGo => left.push(displaced.under),
         }
     }
     Ok((left, taken))

@@ -11,7 +11,7 @@ pub mod worst;
 
 use crate::events::Emitter;
 use crate::events::secrets::Secrets;
-use crate::execute::{Handed, StepError};
+use crate::execute::{OutsideFailure, StepError};
 use crate::model::{Diagnostic, EventKind, Failure, Severity};
 pub use crate::model::{ErrorKind, ExitCode};
 use crate::report::notice::Notice;
@@ -152,7 +152,7 @@ impl From<Error> for StepError {
         let told = error.failure.unwrap_or_else(|| Notice::error(kind.name()));
         let Notice { severity: _, what, causes, last_lines, hints } = told;
         let failure = Failure { kind, what, place: None, causes, hints };
-        Self::Handed(Box::new(Handed { failure, last_lines }))
+        Self::OutsideFailure(Box::new(OutsideFailure { failure, last_lines }))
     }
 }
 

@@ -124,17 +124,17 @@ fn secrets_stay_out_and_what_was_told_stays_told() {
 
 #[test]
 fn a_damaged_bundle_names_its_blobs() {
-    use crate::bundle::finding::Finding;
+    use crate::bundle::finding::BundleFinding;
     let path = std::path::PathBuf::from("b.tar");
     let blob = crate::model::Digest::from_sha256(&[7; 32]);
-    let finding = Finding::of_blob(&blob, "it is missing").needed_by(&["shop-api:v1".to_owned()]);
+    let finding = BundleFinding::of_blob(&blob, "it is missing").needed_by(&["shop-api:v1".to_owned()]);
     insta::assert_snapshot!(told(BundleError::Refused { path: path.clone(), findings: vec![finding] }), @"
     error: b.tar is refused
       caused by: blob sha256:0707070707070707070707070707070707070707070707070707070707070707 (needed by shop-api:v1): it is missing
     hint: copy it again from where it was made, and compare with `cargo xtask bundle verify FILE` there
     exit 14 (artifact or bundle digest mismatch)
     ");
-    let findings = vec![Finding::new("x"); 22];
+    let findings = vec![BundleFinding::new("x"); 22];
     assert!(told(BundleError::Refused { path, findings }).contains("caused by: and 2 more"));
 }
 

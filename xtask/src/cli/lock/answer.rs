@@ -9,7 +9,7 @@ use crate::cli::args::{Format, Lock};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::cli::session::Session;
 use crate::model::{Digest, Identity, ImageId, Platform};
-use crate::plan::image_lock::update::{Change, ChangeKind};
+use crate::plan::image_lock::update::{ChangeKind, LockChange};
 use crate::plan::image_lock::uses::{self, Use};
 
 /// Says what was found.
@@ -75,7 +75,7 @@ pub(super) fn verdict(session: &Session, outcome: &Outcome, is_check: bool) -> R
 }
 
 /// `1 new, 2 moved`
-fn counted(changes: &[Change], is_check: bool) -> String {
+fn counted(changes: &[LockChange], is_check: bool) -> String {
     let kinds = [ChangeKind::Missing, ChangeKind::Moved, ChangeKind::Unused];
     let count = |kind: ChangeKind| changes.iter().filter(|change| change.change == kind).count();
     let said =
@@ -130,7 +130,7 @@ struct Document<'a> {
     version: u32,
     file: &'a str,
     images: Vec<Entry<'a>>,
-    changes: &'a [Change],
+    changes: &'a [LockChange],
     failed: Vec<Failed<'a>>,
 }
 

@@ -51,7 +51,7 @@ pub struct Tags {
 
 /// An image that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Going {
+pub struct RemovedImage {
     /// Which.
     pub id: ImageId,
     /// Its steps; it is gone after the last of them.
@@ -59,9 +59,9 @@ pub struct Going {
 }
 
 /// The images that go, in steps, and what is kept with the reason.
-pub fn plan(input: &ImageInput<'_>) -> (Plan, Vec<Going>) {
+pub fn plan(input: &ImageInput<'_>) -> (Plan, Vec<RemovedImage>) {
     let mut plan = Plan::default();
-    let mut going: Vec<Going> = Vec::new();
+    let mut going: Vec<RemovedImage> = Vec::new();
     let is_ours = |image: &&LocalImage| {
         let is_built = [labels::FINGERPRINT, labels::LINEAGE].iter().any(|l| image.labels.contains_key(*l));
         is_built && image.labels.get(labels::TREE).is_some_and(|tree| tree == input.tree)
@@ -92,7 +92,7 @@ pub fn plan(input: &ImageInput<'_>) -> (Plan, Vec<Going>) {
                     after = vec![id.clone()];
                     steps.push(id);
                 }
-                going.push(Going { id: image.id.clone(), steps });
+                going.push(RemovedImage { id: image.id.clone(), steps });
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::model::{ImageLock, LockedImage, Platform, Reference};
 
 /// One difference between two locks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct LockChange {
     /// The image's name.
     pub name: String,
     /// What became of it.
@@ -42,7 +42,7 @@ pub fn update(
     old: &ImageLock,
     uses: &BTreeMap<Reference, Use>,
     found: &BTreeMap<Reference, LockedImage>,
-) -> (ImageLock, Vec<Change>) {
+) -> (ImageLock, Vec<LockChange>) {
     let mut new = ImageLock::default();
     let mut changes = Vec::new();
     for (name, locked) in old.images.iter().filter(|(name, _)| !uses.contains_key(*name)) {
@@ -90,8 +90,8 @@ fn change(
     was: Option<&LockedImage>,
     now: Option<&LockedImage>,
     places: &[String],
-) -> Change {
-    Change {
+) -> LockChange {
+    LockChange {
         name: name.familiar(),
         change,
         was: was.map(LockedImage::shown),

@@ -100,7 +100,7 @@ pub fn parse_record(label: &str) -> Option<Vec<StepRecord>> {
 }
 
 /// What is known beside the Dockerfiles.
-pub struct Ground<'a> {
+pub struct LineageInput<'a> {
     /// The images.
     pub graph: &'a ImageGraph,
     /// The files of its context that count.
@@ -114,7 +114,7 @@ pub struct Ground<'a> {
 }
 
 /// The lineages of every image that is built from a Dockerfile. Two images of one Dockerfile share what is the same.
-pub fn lineages(ground: &Ground<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
+pub fn lineages(ground: &LineageInput<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
     let mut known: HashMap<(String, usize, String), Reference> = HashMap::new();
     let mut all = BTreeMap::new();
     let images = ground.graph.images();
@@ -136,7 +136,12 @@ pub fn lineages(ground: &Ground<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
     all
 }
 
-fn of_image(ground: &Ground<'_>, image: &Image, target: &BuildTarget, files: &ContextFiles) -> Vec<Lineage> {
+fn of_image(
+    ground: &LineageInput<'_>,
+    image: &Image,
+    target: &BuildTarget,
+    files: &ContextFiles,
+) -> Vec<Lineage> {
     let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
     let options = Options {
         target: target.target.as_deref(),
@@ -193,7 +198,7 @@ fn kept_name(image: &Image, stage: &str) -> Option<Reference> {
 
 /// Reads the instructions of one image.
 struct Reader<'a> {
-    ground: &'a Ground<'a>,
+    ground: &'a LineageInput<'a>,
     image: &'a Image,
     files: &'a [&'a ContextFile],
 }

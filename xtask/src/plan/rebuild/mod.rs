@@ -3,12 +3,12 @@
 //! [`lineage`] says what the stages of an image are made of, instruction by instruction, and which stages are kept as
 //! images of their own so that a builder finds their layers again; [`forecast`] compares that with what was recorded in
 //! those images; [`network`] knows which instructions ask a server, and
-//! [`outlook`] puts it all together, image by image. Nothing here builds, reads files or asks an engine.
+//! [`preview`] puts it all together, image by image. Nothing here builds, reads files or asks an engine.
 
 pub mod forecast;
 pub mod lineage;
 pub mod network;
-pub mod outlook;
+pub mod preview;
 
 #[cfg(test)]
 mod tests;

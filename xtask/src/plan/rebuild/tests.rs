@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::forecast::{Forecast, Record, forecast};
-use super::lineage::{Ground, Lineage, lineages, parse_record};
+use super::lineage::{Lineage, LineageInput, lineages, parse_record};
 use crate::model::{Identity, ImageId, ImageName, ImageSource, Platform, Reference};
 use crate::read::tree::{self, Reading};
 use crate::settings::env::Env;
@@ -18,7 +18,7 @@ fn look(tree: &TestTree) -> Reading {
 /// `id` is what every external image is; keys are digests of contexts, which is enough here.
 fn read(reading: &Reading, id: &str) -> BTreeMap<ImageName, Vec<Lineage>> {
     let id: ImageId = format!("sha256:{}", id.repeat(64)).parse().unwrap();
-    lineages(&Ground {
+    lineages(&LineageInput {
         graph: &reading.tree.graph,
         files: &|name| Some(reading.tree.contexts.get(name)?.files.clone()),
         build_platform: &Platform::local(),

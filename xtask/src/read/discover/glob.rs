@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use crate::model::Diagnostic;
 
-use super::listing::{self, EntryKind, OddName, join};
+use super::listing::{self, EntryKind, NonUtf8Name, join};
 
 /// The folders that a pattern names, relative to the root. Linked folders count.
 pub(super) fn folders(root: &Path, pattern: &str, problems: &mut Vec<Diagnostic>) -> Vec<String> {
@@ -121,7 +121,7 @@ impl Expansion<'_> {
 
     /// What a wildcard may match in a folder.
     fn entries(&mut self, dir: &str) -> Vec<(String, EntryKind)> {
-        match listing::top(self.root, dir, OddName::Named, self.problems) {
+        match listing::top(self.root, dir, NonUtf8Name::Named, self.problems) {
             Ok(entries) => entries
                 .into_iter()
                 .filter(|entry| entry.path != ".git" && entry.path != "node_modules")

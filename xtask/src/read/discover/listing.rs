@@ -80,7 +80,7 @@ fn is_skipped(name: &str) -> bool {
 
 /// What becomes of a name that is not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OddName {
+pub(super) enum NonUtf8Name {
     /// It is a finding: it may be what is looked for.
     Named,
     /// Nothing. Whether it matters is for those to say who read the folder as a build context.
@@ -112,7 +112,7 @@ pub(super) fn dockerfile_below(root: &Path, dir: &str, known: impl Fn(&str) -> b
 pub(super) fn top(
     root: &Path,
     dir: &str,
-    odd_name: OddName,
+    non_utf8: NonUtf8Name,
     problems: &mut Vec<Diagnostic>,
 ) -> Result<Vec<ListEntry>, Diagnostic> {
     let unreadable = |error: &std::io::Error| Diagnostic::error(dir, 0, format!("cannot be listed: {error}"));
@@ -122,7 +122,7 @@ pub(super) fn top(
         let name = match entry.file_name().into_string() {
             Ok(name) => name,
             Err(name) => {
-                if odd_name == OddName::Named {
+                if non_utf8 == NonUtf8Name::Named {
                     problems.push(not_utf8(&join(dir, &name.to_string_lossy())));
                 }
                 continue;

@@ -23,7 +23,7 @@ pub struct Naming<'a> {
 
 /// Something about a name that people should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct NameNote {
     /// Whose Dockerfile names it.
     pub image: ImageName,
     /// As the Dockerfile names it.

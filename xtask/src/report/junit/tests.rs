@@ -80,9 +80,9 @@ fn a_report_keeps_to_jenkins_schema() {
 #[test]
 fn checks_are_cases_of_their_image() {
     let checks = vec![
-        Check::that("exists", true, "abc"),
-        Check { name: "size".into(), verdict: Verdict::Warned, detail: "1600 MB".into() },
-        Check::that("fit version", false, "says `<1>` & \u{1b}[31mmore"),
+        SmokeCheck::that("exists", true, "abc"),
+        SmokeCheck { name: "size".into(), verdict: SmokeVerdict::Warned, detail: "1600 MB".into() },
+        SmokeCheck::that("fit version", false, "says `<1>` & \u{1b}[31mmore"),
     ];
     let suites = [
         of_checks("fit-framework-debian", Duration::from_millis(1500), &checks),
@@ -127,7 +127,7 @@ fn a_run_that_fails_as_a_whole_has_a_failure() {
 fn the_file_is_there_when_the_run_is_over() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new/report.xml");
-    let mut sink = RunReport::new(file.clone());
+    let mut sink = JunitReport::new(file.clone());
     for event in failing_story() {
         assert!(!file.exists());
         sink.take(&event).unwrap();

@@ -9,9 +9,9 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::layout::{CONTAINERD_NAME, EntryName, INDEX, LAYOUT_VERSION};
-use super::manifest::{Descriptor, Parcel, SmallBlob};
+use super::manifest::{Descriptor, NamedImage, SmallBlob};
 use super::open::BlobSource;
-use super::piped::{self, Wrong};
+use super::pipe::{self, StreamError};
 use super::tarball;
 use crate::model::{Digest, Reference};
 
@@ -20,23 +20,23 @@ const BUFFER: usize = 256 << 10;
 
 /// Writes the archive; `at` hears of the bytes of blobs. It blocks.
 pub(super) fn write<B: BlobSource>(
-    parcels: &[Parcel],
+    named_images: &[NamedImage],
     blobs: &B,
     at: &AtomicU64,
-    to: piped::Writer,
-) -> Result<(), Wrong> {
-    to.send(|to| write_to(parcels, blobs, at, to))
+    to: pipe::Writer,
+) -> Result<(), StreamError> {
+    to.send(|to| write_to(named_images, blobs, at, to))
 }
 
 fn write_to<B: BlobSource>(
-    parcels: &[Parcel],
+    named_images: &[NamedImage],
     blobs: &B,
     at: &AtomicU64,
     to: &mut impl Write,
-) -> Result<(), Wrong> {
+) -> Result<(), StreamError> {
     let mut small: BTreeMap<&Digest, &SmallBlob> = BTreeMap::new();
     let mut large: BTreeMap<&Digest, &Descriptor> = BTreeMap::new();
-    for image in parcels.iter().map(|parcel| &parcel.image) {
+    for image in named_images.iter().map(|named| &named.image) {
         let index = image.index.iter().map(|index| &index.blob);
         small.extend(index.chain([&image.manifest]).map(|blob| (&blob.descriptor.digest, blob)));
         let layers = image.layers.iter().map(|layer| &layer.blob);
@@ -52,18 +52,18 @@ fn write_to<B: BlobSource>(
         copy(blobs, descriptor, at, to)?;
         tarball::pad(to, descriptor.size)?;
     }
-    tarball::entry(to, &EntryName::Index.path(), index(parcels).to_string().as_bytes())?;
+    tarball::entry(to, &EntryName::Index.path(), index(named_images).to_string().as_bytes())?;
     Ok(to.write_all(&tarball::END)?)
 }
 
 /// An entry for each name. Engines take a name with a digest where the content has it.
-fn index(parcels: &[Parcel]) -> serde_json::Value {
+fn index(named_images: &[NamedImage]) -> serde_json::Value {
     let mut entries = Vec::new();
-    for parcel in parcels {
-        let named = parcel.image.index.as_ref().map_or(&parcel.image.manifest, |index| &index.blob);
-        let Descriptor { media_type, digest, size } = &named.descriptor;
+    for NamedImage { image, names } in named_images {
+        let top = image.index.as_ref().map_or(&image.manifest, |index| &index.blob);
+        let Descriptor { media_type, digest, size } = &top.descriptor;
         let bears = |name: &&Reference| is_of(name, digest);
-        let names: BTreeSet<String> = parcel.names.iter().filter(bears).map(full).collect();
+        let names: BTreeSet<String> = names.iter().filter(bears).map(full).collect();
         entries.extend(names.into_iter().map(|name| {
             json!({ "mediaType": media_type, "digest": digest, "size": size, "annotations": { CONTAINERD_NAME: name } })
         }));
@@ -90,9 +90,9 @@ fn copy<B: BlobSource>(
     descriptor: &Descriptor,
     at: &AtomicU64,
     to: &mut impl Write,
-) -> Result<(), Wrong> {
-    let wrong = |what: &str| Wrong::blob(&descriptor.digest, what);
-    let blob = blobs.open_blob(&descriptor.digest).map_err(Wrong::Blob)?;
+) -> Result<(), StreamError> {
+    let wrong = |what: &str| StreamError::blob(&descriptor.digest, what);
+    let blob = blobs.open_blob(&descriptor.digest).map_err(StreamError::Blob)?;
     let mut blob = blob.take(descriptor.size.saturating_add(1));
     let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER]);
     loop {

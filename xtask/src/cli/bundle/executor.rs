@@ -24,12 +24,12 @@ use crate::bundle::fetch::fetch;
 use crate::bundle::inventory::{self, leave_out};
 use crate::bundle::layout::describe;
 use crate::bundle::manifest::{
-    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, Parcel, Proof, StoredImage,
+    ArtifactRecord, BundleManifest, Descriptor, FileRecord, Member, NamedImage, Proof, StoredImage,
 };
 use crate::bundle::open::BlobSource;
 use crate::bundle::plan::file_name;
 use crate::bundle::proven::ProvenFile;
-use crate::bundle::store::Store;
+use crate::bundle::store::BlobStore;
 use crate::bundle::verify::{self, Verified};
 use crate::cli::error::{Error, ErrorKind};
 use crate::cli::prove;
@@ -37,7 +37,7 @@ use crate::cli::provisioning::announcer;
 use crate::cli::session::Session;
 use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
 use crate::events::Emitter;
-use crate::execute::{Carry, Done, StepError};
+use crate::execute::{Done, ExecuteBundle, StepError};
 use crate::host::inside::Folder;
 use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, Wanted};
 use crate::model::{ArtifactSpec, BundleStep, Digest, ImageName, Reference, Unit};
@@ -51,7 +51,7 @@ const TEXT: &str = "text/plain";
 const TICK: Duration = Duration::from_millis(200);
 
 /// Does the steps of one run.
-pub(in crate::cli) struct Carrier<'a> {
+pub(in crate::cli) struct BundleExecutor<'a> {
     session: &'a Session,
     emitter: Emitter,
     made: Mutex<Made>,
@@ -65,7 +65,7 @@ struct Made {
     verified: Option<Verified>,
 }
 
-impl<'a> Carrier<'a> {
+impl<'a> BundleExecutor<'a> {
     /// For the steps of a run, whose events go there.
     pub fn new(session: &'a Session, emitter: Emitter) -> Self {
         Self { session, emitter, made: Mutex::default() }
@@ -76,7 +76,7 @@ impl<'a> Carrier<'a> {
     }
 }
 
-impl Carry<AnyEngine> for Carrier<'_> {
+impl ExecuteBundle<AnyEngine> for BundleExecutor<'_> {
     async fn carry(
         &self,
         step: &BundleStep,
@@ -103,7 +103,7 @@ impl Carry<AnyEngine> for Carrier<'_> {
     }
 }
 
-impl Carrier<'_> {
+impl BundleExecutor<'_> {
     async fn fetch(
         &self,
         engine: &AnyEngine,
@@ -164,13 +164,13 @@ impl Carrier<'_> {
         let sizes: BTreeMap<Digest, u64> = layers
             .filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw)))
             .collect();
-        let parcel = |(wanted, image): (Wanted, StoredImage)| Parcel {
+        let named = |(wanted, image): (Wanted, StoredImage)| NamedImage {
             image,
             names: wanted.names().cloned().collect(),
         };
-        let parcels: Vec<Parcel> = fetched.into_iter().map(parcel).collect();
+        let named_images: Vec<NamedImage> = fetched.into_iter().map(named).collect();
         let never = CancellationToken::new();
-        let given = deliver(closed, &store, &parcels, Present::default(), &sizes, &never, &|_| {}).await;
+        let given = deliver(closed, &store, &named_images, Present::default(), &sizes, &never, &|_| {}).await;
         given.map(drop).map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))
     }
 
@@ -234,9 +234,9 @@ impl Carrier<'_> {
 }
 
 /// Where layers are kept between runs.
-pub(super) fn store(session: &Session) -> Result<Store, Error> {
+pub(super) fn store(session: &Session) -> Result<BlobStore, Error> {
     let root = &session.config.root;
-    Folder::open(root).and_then(|tree| Store::open(&tree, BLOBS)).map_err(|error| {
+    Folder::open(root).and_then(|tree| BlobStore::open(&tree, BLOBS)).map_err(|error| {
         Error::of(ErrorKind::File, &error).context(format!("cannot open {}", root.join(BLOBS).display()))
     })
 }
@@ -272,7 +272,7 @@ async fn tell_how_far(at: &AtomicU64, total: u64, tell: OnProgress<'_>) -> Infal
 
 /// Layers and configs of the store, and files that lie elsewhere.
 struct Blobs {
-    store: Store,
+    store: BlobStore,
     files: BTreeMap<Digest, PathBuf>,
 }
 

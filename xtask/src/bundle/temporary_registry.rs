@@ -26,9 +26,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::piped::{self, Pieces as _};
+use super::pipe::{self, Pieces as _};
 use super::saved::{self, Wanted};
-use super::store::{MAX_CONFIG, Store, digest_of};
+use super::store::{BlobStore, MAX_CONFIG, digest_of};
 use crate::model::Digest;
 
 /// How long the connection of an upload that was answered early is kept: the engine has to read the answer before it
@@ -53,7 +53,7 @@ pub(super) enum Expected {
 
 /// It listens as long as it lives.
 #[derive(Debug)]
-pub(super) struct Receiver {
+pub(super) struct TemporaryRegistry {
     address: SocketAddr,
     pushes: Arc<Pushes>,
     _server: AbortOnDropHandle<()>,
@@ -62,7 +62,7 @@ pub(super) struct Receiver {
 /// What is being pushed, by repository.
 #[derive(Debug)]
 struct Pushes {
-    store: Store,
+    store: BlobStore,
     expected: Mutex<BTreeMap<String, Arc<Expected>>>,
     uploads: AtomicU64,
     received: AtomicU64,
@@ -74,12 +74,12 @@ struct Pushes {
 
 type Answer = Response<Full<Bytes>>;
 
-impl Receiver {
+impl TemporaryRegistry {
     /// Listens on a free port.
     ///
     /// # Errors
     /// The operating system has none.
-    pub(super) async fn start(store: &Store) -> io::Result<Self> {
+    pub(super) async fn start(store: &BlobStore) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let pushes = Arc::new(Pushes {
@@ -189,7 +189,7 @@ impl Pushes {
             }
             (Method::PATCH, Some(_)) => {
                 let store = self.store.clone();
-                let keep = move |upload: piped::Reader| match &*expected {
+                let keep = move |upload: pipe::Reader| match &*expected {
                     Expected::Layers(wanted) => keep(upload, &store, wanted),
                     Expected::Originals => Err(io::Error::other("in pieces")),
                 };
@@ -203,7 +203,7 @@ impl Pushes {
                 if let (Expected::Originals, Some(digest)) = (&*expected, digest.as_deref()) {
                     let Ok(wanted) = digest.parse::<Digest>() else { return plain(StatusCode::BAD_REQUEST) };
                     let store = self.store.clone();
-                    let keep = move |upload: piped::Reader| keep_as_is(upload, &store, &wanted);
+                    let keep = move |upload: pipe::Reader| keep_as_is(upload, &store, &wanted);
                     if let Err(error) = self.take(request.into_body(), LARGE_BATCH, keep).await {
                         return refused(&error);
                     }
@@ -248,9 +248,9 @@ impl Pushes {
         &self,
         mut body: Incoming,
         batch: usize,
-        keep: impl FnOnce(piped::Reader) -> io::Result<()> + Send + 'static,
+        keep: impl FnOnce(pipe::Reader) -> io::Result<()> + Send + 'static,
     ) -> io::Result<u64> {
-        let (mut feeder, reader) = piped::reader(batch);
+        let (mut feeder, reader) = pipe::reader(batch);
         let mut worker = tokio::task::spawn_blocking(move || keep(reader));
         let mut received = 0;
         let result = loop {
@@ -290,7 +290,7 @@ impl Pushes {
 }
 
 /// Reads a layer into the store, or only so far that it is known; a config whole. Blocks.
-fn keep(mut upload: impl Read, store: &Store, wanted: &Wanted) -> io::Result<()> {
+fn keep(mut upload: impl Read, store: &BlobStore, wanted: &Wanted) -> io::Result<()> {
     let mut start = [0; 2];
     upload.read_exact(&mut start)?;
     let upload = start.as_slice().chain(upload);
@@ -325,7 +325,7 @@ fn keep(mut upload: impl Read, store: &Store, wanted: &Wanted) -> io::Result<()>
 }
 
 /// Reads a blob into the store, if it is the one of this digest. Blocks.
-fn keep_as_is(mut upload: piped::Reader, store: &Store, digest: &Digest) -> io::Result<()> {
+fn keep_as_is(mut upload: pipe::Reader, store: &BlobStore, digest: &Digest) -> io::Result<()> {
     let mut blob = store.begin_blob()?;
     loop {
         let piece = upload.piece(LARGE_BATCH)?;

@@ -1,6 +1,6 @@
 //! Pure: what a rebuild comes to, image by image, as text and JSON, before anything is started.
 //!
-//! In: the plan, the lineages, the store. Out: an [`Outlook`]: what is rebuilt and why, what runs again, and what
+//! In: the plan, the lineages, the store. Out: a [`RebuildPreview`]: what is rebuilt and why, what runs again, and what
 //! cannot be rebuilt here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,20 +18,20 @@ use crate::read::graph::ImageGraph;
 
 /// What a rebuild comes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Outlook {
+pub struct RebuildPreview {
     /// Of this document: 1.
     pub version: u32,
     /// One for each selected image, in build order.
-    pub images: Vec<Prospect>,
+    pub images: Vec<ImagePreview>,
 }
 
 /// What becomes of one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Prospect {
+pub struct ImagePreview {
     /// Which.
     pub name: ImageName,
     /// What is done with it.
-    pub action: Action,
+    pub action: RebuildAction,
     /// Why.
     pub reason: String,
     /// What is sure to need a network, and so forbids it.
@@ -43,7 +43,7 @@ pub struct Prospect {
 /// What is done with an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub enum RebuildAction {
     /// Nothing.
     Keep,
     /// It gets a name, no more.
@@ -55,41 +55,44 @@ pub enum Action {
 }
 
 /// Looks ahead.
-pub fn outlook(
+pub fn preview(
     selected: &BTreeSet<ImageName>,
     graph: &ImageGraph,
     plan: &Plan,
     lineages: &BTreeMap<ImageName, Vec<Lineage>>,
     observed: &Observed,
-) -> Outlook {
+) -> RebuildPreview {
     let mut images = Vec::new();
     for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
         let id = StepId::new(Phase::Build, image.name.as_str());
         let step = plan.steps.iter().find(|step| step.id == id);
         let mut skipped = plan.skipped.iter().filter(|skipped| skipped.phase == Phase::Build);
         let skipped = skipped.find(|skipped| skipped.subject == image.name.as_str());
-        let mut prospect = Prospect {
+        let mut preview = ImagePreview {
             name: image.name.clone(),
-            action: Action::Keep,
+            action: RebuildAction::Keep,
             reason: String::new(),
             blockers: Vec::new(),
             reruns: Vec::new(),
         };
         match (step, skipped) {
             (Some(step), _) => {
-                prospect.reason = step.why.to_string();
-                prospect.action =
-                    if matches!(step.kind, StepKind::Build(_)) { Action::Rebuild } else { Action::Tag };
+                preview.reason = step.why.to_string();
+                preview.action = if matches!(step.kind, StepKind::Build(_)) {
+                    RebuildAction::Rebuild
+                } else {
+                    RebuildAction::Tag
+                };
             }
             (None, Some(skipped)) => {
-                prospect.reason = skipped.why.to_string();
+                preview.reason = skipped.why.to_string();
                 let is_refused = matches!(skipped.why.outcome(), Outcome::Failed)
                     || matches!(skipped.why, Reason::NeedFails(_));
-                prospect.action = if is_refused { Action::Refuse } else { Action::Keep };
+                preview.action = if is_refused { RebuildAction::Refuse } else { RebuildAction::Keep };
             }
             (None, None) => continue,
         }
-        if let (Action::Rebuild, ImageSource::Build(target)) = (prospect.action, &image.source) {
+        if let (RebuildAction::Rebuild, ImageSource::Build(target)) = (preview.action, &image.source) {
             // Image and stages came together, and only the image says which release wrote it.
             let is_former = matches!(step.map(|step| &step.why), Some(Reason::Changed(changes)) if changes.contains(&Change::KeyFormat));
             let recorded = |lineage: &Lineage| match record_of(lineage, observed) {
@@ -98,15 +101,15 @@ pub fn outlook(
             };
             let all = lineages.get(&image.name).map_or(&[][..], Vec::as_slice);
             let ahead = forecast(&image.name, &target.dockerfile, all, recorded);
-            prospect.blockers = ahead.blockers().cloned().collect();
-            prospect.reruns = ahead.reruns.into_iter().filter(|r| !prospect.blockers.contains(r)).collect();
-            if !prospect.blockers.is_empty() {
-                prospect.action = Action::Refuse;
+            preview.blockers = ahead.blockers().cloned().collect();
+            preview.reruns = ahead.reruns.into_iter().filter(|r| !preview.blockers.contains(r)).collect();
+            if !preview.blockers.is_empty() {
+                preview.action = RebuildAction::Refuse;
             }
         }
-        images.push(prospect);
+        images.push(preview);
     }
-    Outlook { version: 1, images }
+    RebuildPreview { version: 1, images }
 }
 
 fn record_of(lineage: &Lineage, observed: &Observed) -> Record {
@@ -120,10 +123,10 @@ fn record_of(lineage: &Lineage, observed: &Observed) -> Record {
     kept.labels.get(labels::LINEAGE).and_then(|text| parse_record(text)).map_or(Record::Absent, Record::Known)
 }
 
-impl Outlook {
+impl RebuildPreview {
     /// What cannot be rebuilt here.
-    pub fn refused(&self) -> impl Iterator<Item = &Prospect> {
-        self.images.iter().filter(|prospect| prospect.action == Action::Refuse)
+    pub fn refused(&self) -> impl Iterator<Item = &ImagePreview> {
+        self.images.iter().filter(|image| image.action == RebuildAction::Refuse)
     }
 
     /// For people.
@@ -131,18 +134,18 @@ impl Outlook {
         let width = self.images.iter().map(|p| p.name.as_str().chars().count()).max().unwrap_or_default();
         let mut text = String::new();
         // Writing to a String cannot fail.
-        for prospect in &self.images {
-            let action = match prospect.action {
-                Action::Keep => "stays",
-                Action::Tag => "gets a name",
-                Action::Rebuild => "is rebuilt",
-                Action::Refuse => "cannot be rebuilt here",
+        for image in &self.images {
+            let action = match image.action {
+                RebuildAction::Keep => "stays",
+                RebuildAction::Tag => "gets a name",
+                RebuildAction::Rebuild => "is rebuilt",
+                RebuildAction::Refuse => "cannot be rebuilt here",
             };
-            let _ = writeln!(text, "{:width$}  {action} ({})", prospect.name.as_str(), prospect.reason);
-            for blocker in &prospect.blockers {
+            let _ = writeln!(text, "{:width$}  {action} ({})", image.name.as_str(), image.reason);
+            for blocker in &image.blockers {
                 let _ = writeln!(text, "{:width$}    {blocker}", "");
             }
-            for rerun in prospect.reruns.iter().filter(|rerun| rerun.is_worth_telling()) {
+            for rerun in image.reruns.iter().filter(|rerun| rerun.is_worth_telling()) {
                 let _ = writeln!(text, "{:width$}    {rerun}", "");
             }
         }

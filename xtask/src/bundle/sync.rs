@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
 /// A thread that waits for the disk.
-pub(super) struct Settler {
+pub(super) struct Syncer {
     files: Sender<File>,
     thread: JoinHandle<io::Result<()>>,
 }
 
-impl Settler {
+impl Syncer {
     /// Starts it.
     pub fn begin() -> io::Result<Self> {
         let (files, receiver) = mpsc::channel::<File>();
@@ -21,7 +21,7 @@ impl Settler {
     }
 
     /// Brings to the disk what this file has by then.
-    pub fn settle(&self, file: &File) -> io::Result<()> {
+    pub fn sync(&self, file: &File) -> io::Result<()> {
         // Where it has failed it says so in the end.
         let _ = self.files.send(file.try_clone()?);
         Ok(())

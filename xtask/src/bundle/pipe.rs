@@ -18,14 +18,14 @@ pub(super) type Receiver = mpsc::Receiver<io::Result<Bytes>>;
 
 /// For a thread that reads. It is woken once for `batch` bytes: an engine sends 32 KiB at a time, and a thread that is
 /// woken for each of them waits for its turn more than it works.
-pub(super) fn reader(batch: usize) -> (Feeder, Reader) {
+pub(super) fn reader(batch: usize) -> (Sender, Reader) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let feeder = Feeder { sender, batch, gathered: Vec::new(), size: 0 };
+    let feeder = Sender { sender, batch, gathered: Vec::new(), size: 0 };
     (feeder, Reader { receiver, chunks: Vec::new().into_iter(), chunk: Bytes::new() })
 }
 
 /// The end that the async side feeds.
-pub(super) struct Feeder {
+pub(super) struct Sender {
     sender: mpsc::Sender<io::Result<Vec<Bytes>>>,
     batch: usize,
     gathered: Vec<Bytes>,
@@ -34,11 +34,11 @@ pub(super) struct Feeder {
 
 /// The thread wants no more.
 #[derive(Debug)]
-pub(super) struct Enough;
+pub(super) struct Closed;
 
-impl Feeder {
+impl Sender {
     /// Hands some bytes over, sooner or later.
-    pub(super) async fn feed(&mut self, bytes: Bytes) -> Result<(), Enough> {
+    pub(super) async fn feed(&mut self, bytes: Bytes) -> Result<(), Closed> {
         self.size += bytes.len();
         self.gathered.push(bytes);
         if self.size < self.batch { Ok(()) } else { self.hand_over().await }
@@ -49,13 +49,13 @@ impl Feeder {
         // Whoever wants no more does not want to know of the end either.
         let _ = match result {
             Ok(()) => self.hand_over().await,
-            Err(error) => self.sender.send(Err(error)).await.map_err(|_| Enough),
+            Err(error) => self.sender.send(Err(error)).await.map_err(|_| Closed),
         };
     }
 
-    async fn hand_over(&mut self) -> Result<(), Enough> {
+    async fn hand_over(&mut self) -> Result<(), Closed> {
         self.size = 0;
-        self.sender.send(Ok(std::mem::take(&mut self.gathered))).await.map_err(|_| Enough)
+        self.sender.send(Ok(std::mem::take(&mut self.gathered))).await.map_err(|_| Closed)
     }
 }
 
@@ -120,14 +120,14 @@ pub(super) struct Writer {
 }
 
 /// What ended a stream before its end.
-pub(super) enum Wrong {
+pub(super) enum StreamError {
     /// A blob: nobody else is to blame.
     Blob(io::Error),
     /// Whoever drains it takes no more, and says why.
     Receiver(io::Error),
 }
 
-impl Wrong {
+impl StreamError {
     /// Something is wrong with this blob.
     pub(super) fn blob(blob: &Digest, what: &str) -> Self {
         Self::Blob(io::Error::new(io::ErrorKind::InvalidData, format!("blob {blob} {what}")))
@@ -135,7 +135,7 @@ impl Wrong {
 }
 
 /// What fails in writing.
-impl From<io::Error> for Wrong {
+impl From<io::Error> for StreamError {
     fn from(error: io::Error) -> Self {
         Self::Receiver(error)
     }
@@ -143,11 +143,16 @@ impl From<io::Error> for Wrong {
 
 impl Writer {
     /// Sends what is written, and that it was all, or the error in which it ended.
-    pub(super) fn send(mut self, write: impl FnOnce(&mut Self) -> Result<(), Wrong>) -> Result<(), Wrong> {
+    pub(super) fn send(
+        mut self,
+        write: impl FnOnce(&mut Self) -> Result<(), StreamError>,
+    ) -> Result<(), StreamError> {
         let written = write(&mut self);
         self.finish(match &written {
             Ok(()) => Ok(()),
-            Err(Wrong::Blob(error) | Wrong::Receiver(error)) => Err(io::Error::other(error.to_string())),
+            Err(StreamError::Blob(error) | StreamError::Receiver(error)) => {
+                Err(io::Error::other(error.to_string()))
+            }
         });
         written
     }

@@ -21,7 +21,7 @@ const MARK: usize = 8;
 
 /// A name that an image lost to a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct DisplacedName {
     /// The name.
     pub name: Reference,
     /// What the image is called meanwhile.
@@ -31,7 +31,7 @@ pub struct Waiting {
     brought: String,
 }
 
-impl Waiting {
+impl DisplacedName {
     /// For a name that this process gives to another image; none when no reference can say all that.
     pub fn new(name: &Reference, brought: &Identity) -> Option<Self> {
         let owner = owner(std::process::id())?;
@@ -98,13 +98,16 @@ pub enum Remedy {
 ///
 /// # Errors
 /// The engine's.
-pub async fn left(engine: &AnyEngine, observed: &Observed) -> Result<Vec<(Waiting, Remedy)>, EngineError> {
+pub async fn left(
+    engine: &AnyEngine,
+    observed: &Observed,
+) -> Result<Vec<(DisplacedName, Remedy)>, EngineError> {
     let names = observed.images().iter().flat_map(|image| &image.names);
     let mut left = Vec::new();
-    for waiting in names.filter_map(Waiting::read).filter(Waiting::is_over) {
-        let has_it = engine.details(&waiting.name).await?;
-        let is_free = has_it.is_none_or(|details| beginning(&details.identity) == waiting.brought);
-        left.push((waiting, if is_free { Remedy::GiveBack } else { Remedy::LetGo }));
+    for displaced in names.filter_map(DisplacedName::read).filter(DisplacedName::is_over) {
+        let has_it = engine.details(&displaced.name).await?;
+        let is_free = has_it.is_none_or(|details| beginning(&details.identity) == displaced.brought);
+        left.push((displaced, if is_free { Remedy::GiveBack } else { Remedy::LetGo }));
     }
     Ok(left)
 }
@@ -165,23 +168,23 @@ mod tests {
             "quay.io/a__b/c-d:latest",
         ] {
             let name: Reference = name.parse().expect(name);
-            let waiting = Waiting::new(&name, &identity(1)).expect("fits");
-            assert_eq!(Waiting::read(&waiting.under), Some(waiting.clone()), "{}", waiting.under);
-            assert!(!waiting.is_over(), "this process runs");
+            let displaced = DisplacedName::new(&name, &identity(1)).expect("fits");
+            assert_eq!(DisplacedName::read(&displaced.under), Some(displaced.clone()), "{}", displaced.under);
+            assert!(!displaced.is_over(), "this process runs");
         }
         for name in [
             "alpine:3.19",
             "xtask-load-before:1-2",
             "r.example/xtask-load-before/1-a-b/0123456789abdocker.io/x:1",
         ] {
-            assert_eq!(Waiting::read(&name.parse().expect(name)), None, "{name}");
+            assert_eq!(DisplacedName::read(&name.parse().expect(name)), None, "{name}");
         }
     }
 
     #[test]
     fn a_load_is_over_when_its_process_is_gone_and_it_was_of_this_machine() {
         let name: Reference = "alpine:3.19".parse().expect("a name");
-        let ours = Waiting::new(&name, &identity(1)).expect("fits");
+        let ours = DisplacedName::new(&name, &identity(1)).expect("fits");
         let [pid, machine, started] =
             ours.owner.split('-').collect::<Vec<_>>().try_into().expect("three parts");
         for (owner, is_over) in [
@@ -190,7 +193,7 @@ mod tests {
             (format!("4294967295-{machine}-{started}"), true),
             (format!("{pid}-00000000-00000000"), false),
         ] {
-            assert_eq!(Waiting { owner: owner.clone(), ..ours.clone() }.is_over(), is_over, "{owner}");
+            assert_eq!(DisplacedName { owner: owner.clone(), ..ours.clone() }.is_over(), is_over, "{owner}");
         }
     }
 }
