@@ -17,8 +17,8 @@ use super::bollard::DockerEngine;
 use super::http::{Answer, empty, full, target};
 use super::observe::references;
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Healthcheck, Identity,
-    ImageDetails, ImageId, LocalImage, LogStream, Platform, Reference, RunConfig, RunHealthcheck,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity,
+    ImageDetails, ImageId, LocalImage, LogStream, Platform, Reference, RunConfig,
 };
 
 /// No more of what a command or a container printed is kept.
@@ -395,44 +395,11 @@ fn described(image: Image) -> ImageDetails {
     let layers = image.root.and_then(|root| root.layers).unwrap_or_default();
     let digests = image.repo_digests.unwrap_or_default();
     ImageDetails {
-        identity: identity.unwrap_or_else(|| Identity::of_stored(&image.id)),
-        id: image.id,
-        platform,
-        user: config.user,
-        workdir: config.working_dir,
-        env: config.env.iter().map(|text| variable(text)).collect(),
-        entrypoint: config.entrypoint,
-        cmd: config.cmd,
-        exposed_ports: config.exposed_ports.into_keys().collect(),
-        healthcheck: healthcheck(config.healthcheck),
-        labels: config.labels,
-        triggers: config.on_build,
-        volumes: config.volumes.into_keys().collect(),
-        stop_signal: Some(config.stop_signal).filter(|signal| !signal.is_empty()),
-        layers,
         size: image.size,
         repo_digests: digests.iter().filter_map(|digest| digest.parse().ok()).collect(),
+        identity: identity.unwrap_or_else(|| Identity::of_stored(&image.id)),
+        ..ImageDetails::of(image.id, platform, layers, config)
     }
-}
-
-fn variable(text: &str) -> (String, String) {
-    let (name, value) = text.split_once('=').unwrap_or((text, ""));
-    (name.to_owned(), value.to_owned())
-}
-
-/// `["NONE"]` switches an inherited check off.
-fn healthcheck(config: RunHealthcheck) -> Option<Healthcheck> {
-    let test = Some(config.test).filter(|test| test.first().is_some_and(|word| word != "NONE"))?;
-    // Zero is "as the engine likes".
-    let number = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
-    let time = |nanoseconds: i64| number(nanoseconds).map(Duration::from_nanos);
-    Some(Healthcheck {
-        test,
-        interval: time(config.interval),
-        timeout: time(config.timeout),
-        start_period: time(config.start_period),
-        retries: number(config.retries).and_then(|number| u32::try_from(number).ok()),
-    })
 }
 
 async fn ask(
@@ -517,6 +484,7 @@ fn lines(frames: &[(LogStream, &[u8])]) -> Vec<(LogStream, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::RunHealthcheck;
 
     fn frame(stream: u8, text: &[u8]) -> Vec<u8> {
         let size = u32::try_from(text.len()).expect("short").to_be_bytes();
@@ -600,6 +568,8 @@ mod tests {
         let check = details.healthcheck.expect("a check");
         assert_eq!((check.interval, check.retries), (Some(Duration::from_secs(2)), None));
         let off = RunHealthcheck { test: vec!["NONE".to_owned()], ..RunHealthcheck::default() };
-        assert_eq!(healthcheck(off), None);
+        let config = RunConfig { healthcheck: off, ..RunConfig::default() };
+        let details = ImageDetails::of(details.id, details.platform, Vec::new(), config);
+        assert_eq!(details.healthcheck, None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Digest, Identity, ImageId, Platform, Reference};
+use super::{Digest, Identity, ImageId, Platform, Reference, RunConfig, RunHealthcheck};
 
 /// What an image carries, in the words of the OCI image configuration (image-spec, config.md).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,4 +57,49 @@ pub struct Healthcheck {
     pub start_period: Option<Duration>,
     /// How many failures in a row make it unhealthy.
     pub retries: Option<u32>,
+}
+
+impl ImageDetails {
+    /// What an image's config says, of one whose size and digests nobody has asked for.
+    pub fn of(id: ImageId, platform: Platform, layers: Vec<Digest>, config: RunConfig) -> Self {
+        Self {
+            identity: Identity::of(&platform, &layers, &config),
+            id,
+            platform,
+            user: config.user,
+            workdir: config.working_dir,
+            env: config.env.iter().map(|text| variable(text)).collect(),
+            entrypoint: config.entrypoint,
+            cmd: config.cmd,
+            exposed_ports: config.exposed_ports.into_keys().collect(),
+            healthcheck: healthcheck(config.healthcheck),
+            labels: config.labels,
+            triggers: config.on_build,
+            volumes: config.volumes.into_keys().collect(),
+            stop_signal: Some(config.stop_signal).filter(|signal| !signal.is_empty()),
+            layers,
+            size: 0,
+            repo_digests: Vec::new(),
+        }
+    }
+}
+
+fn variable(text: &str) -> (String, String) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (name.to_owned(), value.to_owned())
+}
+
+/// `["NONE"]` switches an inherited check off.
+fn healthcheck(config: RunHealthcheck) -> Option<Healthcheck> {
+    let test = Some(config.test).filter(|test| test.first().is_some_and(|word| word != "NONE"))?;
+    // Zero is "as the engine likes".
+    let number = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+    let time = |nanoseconds: i64| number(nanoseconds).map(Duration::from_nanos);
+    Some(Healthcheck {
+        test,
+        interval: time(config.interval),
+        timeout: time(config.timeout),
+        start_period: time(config.start_period),
+        retries: number(config.retries).and_then(|number| u32::try_from(number).ok()),
+    })
 }

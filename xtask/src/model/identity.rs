@@ -81,8 +81,7 @@ pub struct ImageConfig {
 impl ImageConfig {
     /// What is in the image, the same in every store.
     pub fn identity(&self) -> Identity {
-        let config = self.config.clone().unwrap_or_default();
-        Identity::of(&self.platform(), &self.rootfs.diff_ids, &config)
+        Identity::of(&self.platform(), &self.rootfs.diff_ids, &self.run_config())
     }
 
     /// Whether it is known to run on nothing that serves this platform.
@@ -90,8 +89,13 @@ impl ImageConfig {
         !self.architecture.is_empty() && !self.platform().serves(platform)
     }
 
+    /// What it says to builds and containers.
+    pub fn run_config(&self) -> RunConfig {
+        self.config.clone().unwrap_or_default()
+    }
+
     /// As engines read it: no system is Linux.
-    fn platform(&self) -> Platform {
+    pub fn platform(&self) -> Platform {
         let os = if self.os.is_empty() { "linux" } else { &self.os };
         Platform::new(os, &self.architecture, self.variant.as_deref())
     }

@@ -162,6 +162,17 @@ impl Retriable for RegistryError {
     }
 }
 
+/// An image as a registry has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryImage {
+    /// Of the manifest that the name stands for, or of the index.
+    pub digest: Digest,
+    /// The config of the platform that was asked for.
+    pub config: ImageConfig,
+    /// Bytes of its layers, as they are packed.
+    pub size: u64,
+}
+
 /// Asks registries. Connections are made on the first question, so holding one costs nothing.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -252,25 +263,40 @@ impl Registry {
         Ok(self.verified_manifest(reference).await?.0)
     }
 
-    /// What is in the image of a platform, as an engine tells it once it has pulled it. All that is read on the way is held
-    /// to its digest.
+    /// What is in the image of a platform, as an engine tells it once it has pulled it.
     ///
     /// # Errors
-    /// As [`Self::manifest_digest`]; also when there is nothing for the platform, or it is no image.
+    /// As [`Self::image`].
     pub async fn identity(
         &self,
         reference: &Reference,
         platform: &Platform,
     ) -> Result<Identity, RegistryError> {
+        Ok(self.image(reference, platform).await?.config.identity())
+    }
+
+    /// The image of a platform. All that is read on the way is held to its digest.
+    ///
+    /// # Errors
+    /// As [`Self::manifest_digest`]; also when there is nothing for the platform, or it is no image.
+    pub async fn image(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<RegistryImage, RegistryError> {
         #[derive(serde::Deserialize)]
         struct Manifest {
-            config: Config,
+            config: Blob,
+            #[serde(default)]
+            layers: Vec<Blob>,
         }
         #[derive(serde::Deserialize)]
-        struct Config {
+        struct Blob {
             digest: Digest,
+            #[serde(default)]
+            size: u64,
         }
-        let (_, mut body) = self.verified_manifest(reference).await?;
+        let (digest, mut body) = self.verified_manifest(reference).await?;
         if let Some(entry) = entry_for(reference, &body, platform)? {
             (_, body) = self.verified_manifest(&reference.pinned(&entry)).await?;
         }
@@ -292,7 +318,8 @@ impl Registry {
             let (reference, platform) = (reference.familiar(), platform.clone());
             return Err(RegistryError::NoPlatform { reference, platform });
         }
-        Ok(config.identity())
+        let size = manifest.layers.iter().map(|layer| layer.size).sum();
+        Ok(RegistryImage { digest, config, size })
     }
 
     /// A manifest, held to what the registry says that it is, and to the digest of the reference if it has one.
