@@ -88,6 +88,13 @@ impl Reference {
         text
     }
 
+    /// How BuildKit looks for a named context: the familiar form, without `:latest`
+    /// (buildkit `frontend/dockerui/namedcontext.go`).
+    pub fn context_name(&self) -> String {
+        let name = self.familiar();
+        name.strip_suffix(":latest").map_or_else(|| name.clone(), str::to_owned)
+    }
+
     /// The familiar repository alone: `alpine`, `quay.io/keycloak/keycloak`.
     pub fn familiar_repository(&self) -> String {
         if self.domain == DEFAULT_DOMAIN { self.familiar_path().to_owned() } else { self.repository() }

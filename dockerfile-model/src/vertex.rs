@@ -35,10 +35,13 @@ pub fn line_of_vertex(file: &Dockerfile, name: &str) -> Option<u32> {
     let ahead = count.saturating_sub(layers.len());
     let layers: Vec<&Instruction> = layers.into_iter().filter(|layer| !is_root_folder(layer)).collect();
     let guess = (position as isize) - (ahead as isize) - 1;
-    if is_trigger || guess < 0 {
-        return Some(line_of_trigger(file, shown).unwrap_or(stage.line));
-    }
     let is_same = |at: usize| first_words(file, layers[at]) == squeeze(shown);
+    if is_trigger || guess < 0 {
+        // A FROM that a named context stands for is counted, and has no place.
+        let of_first = layers.first().filter(|_| !is_trigger && guess == -1 && is_same(0));
+        let line = of_first.map(|layer| layer.line).or_else(|| line_of_trigger(file, shown));
+        return Some(line.unwrap_or(stage.line));
+    }
     let similarity = |at: usize| (!is_same(at), (at as isize - guess).unsigned_abs());
     let nearest =
         (0..layers.len()).filter(|&at| layers[at].keyword == keyword).min_by_key(|&at| similarity(at));

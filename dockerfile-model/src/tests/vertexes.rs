@@ -65,6 +65,10 @@ RUN a
     let (file, _) = parse("x", "FROM a AS b\nONBUILD COPY c d\nFROM b\nCOPY e f\n");
     assert_eq!(line_of_vertex(&file, "[stage-1 1/2] ONBUILD COPY c d"), Some(2));
     assert_eq!(line_of_vertex(&file, "[stage-1 2/2] COPY e f"), Some(4));
+    // A named context stands for the FROM: it is counted, and has no place.
+    let (file, _) = parse("x", "FROM a\nRUN b\nCOPY c d\n");
+    assert_eq!(line_of_vertex(&file, "[1/3] RUN b"), Some(2));
+    assert_eq!(line_of_vertex(&file, "[2/3] COPY c d"), Some(3));
     let (file, _) = parse("x", "FROM a\nRUN b\nCOPY c d\n");
     assert_eq!(line_of_vertex(&file, "[2/3] RUN b"), Some(2));
     assert_eq!(line_of_vertex(&file, "[3/3] COPY c d"), Some(3));

@@ -90,6 +90,7 @@ mod tests {
             api: (1, 41),
             buildkit: true,
             platform: Platform::local(),
+            keeps: Default::default(),
         };
         let image = |names: &&[&str]| {
             let parsed: Vec<Reference> = names.iter().map(|name| name.parse().expect("reference")).collect();

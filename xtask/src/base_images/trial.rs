@@ -419,6 +419,7 @@ mod tests {
             api: (1, 41),
             buildkit: true,
             platform: Platform::local(),
+            keeps: Default::default(),
         };
         let store = |names: &[&str]| {
             let names: Vec<Reference> = names.iter().map(|name| parse(name)).collect();

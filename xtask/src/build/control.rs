@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{
-    BytesMessage, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+    BytesMessage, InfoRequest, ListWorkersRequest, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
 };
+use bollard_buildkit_proto::pb::Platform;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use http::{Request, Response, Uri, header};
@@ -28,7 +29,9 @@ use tonic::Status;
 use tonic::codegen::Service;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 
+use super::Worker;
 use super::session::BuildSession;
+use crate::engine::builders::BuilderNode;
 use crate::engine::http::{WireError, empty, target};
 use crate::engine::{DockerEngine, EngineError};
 
@@ -46,6 +49,11 @@ pub(super) struct Control {
 }
 
 impl Control {
+    /// Opens one to a daemon.
+    pub(super) async fn dial(node: &BuilderNode) -> Result<Self, EngineError> {
+        Self::over(TokioIo::new(node.wire.dial().await?)).await
+    }
+
     /// Opens one to an engine's own builder.
     pub(super) async fn open(engine: &DockerEngine) -> Result<Self, EngineError> {
         let request = Request::post(target(engine.api, "/grpc", &[]))
@@ -101,6 +109,30 @@ impl Control {
                 tracing::debug!(%error, "a build session ended");
             }
         }))
+    }
+
+    /// What the daemon is, and what its workers build for.
+    pub(super) async fn about(&self) -> Result<(Option<String>, Vec<Worker>), Status> {
+        let mut client = self.client.clone();
+        let workers = client.list_workers(ListWorkersRequest::default()).await?.into_inner().record;
+        // Daemons before 0.11 do not tell (buildkit, `control/control.go`).
+        let version = match client.info(InfoRequest {}).await {
+            Ok(info) => info.into_inner().buildkit_version.map(|known| known.version),
+            Err(_) => None,
+        };
+        let platform = |p: &Platform| {
+            crate::model::Platform::new(
+                &p.os,
+                &p.architecture,
+                Some(p.variant.as_str()).filter(|v| !v.is_empty()),
+            )
+        };
+        let workers = workers.into_iter().map(|worker| Worker {
+            platforms: worker.platforms.iter().map(platform).collect(),
+            labels: worker.labels.into_iter().collect(),
+            id: worker.id,
+        });
+        Ok((version, workers.collect()))
     }
 
     /// Builds; comes back when it is over.

@@ -14,11 +14,18 @@ mod solve;
 mod trace;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use failure::BuildError;
 
-use crate::engine::{AnyEngine, Containers, DockerEngine, OnProgress, Store};
-use crate::model::{BuildSpec, ImageId};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::engine::builders::BuilderNode;
+use crate::engine::elsewhere::Elsewhere;
+use crate::engine::{AnyEngine, Containers, DockerEngine, EngineError, OnProgress, Progress, Store};
+use crate::model::{BuildSpec, Capabilities, ImageId, Keeps, Platform};
 
 /// Who builds images. Dropping a returned future cancels the work.
 pub trait Builder: Send + Sync {
@@ -30,6 +37,67 @@ pub trait Builder: Send + Sync {
         progress: OnProgress<'_>,
     ) -> impl Future<Output = Result<ImageId, BuildError>> + Send;
 }
+
+/// What a daemon builds with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Worker {
+    /// What the daemon calls it.
+    pub id: String,
+    /// What it builds for; its own first.
+    pub platforms: Vec<Platform>,
+    /// What it says of itself.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a builder that is no engine says of itself: its first node that answers.
+///
+/// # Errors
+/// When none does, with what each said.
+pub async fn ask(builder: &str, nodes: &[BuilderNode]) -> Result<Capabilities, EngineError> {
+    let mut causes = Vec::new();
+    for node in nodes {
+        match about(node).await {
+            Ok((version, workers)) => {
+                let platforms = workers.first().map(|worker| worker.platforms.as_slice()).unwrap_or_default();
+                let platform = node.platforms.first().or(platforms.first()).cloned();
+                return Ok(Capabilities {
+                    name: "buildkit".to_owned(),
+                    version: version.unwrap_or_else(|| "before 0.11".to_owned()),
+                    api: (0, 0),
+                    buildkit: true,
+                    platform: platform.unwrap_or_else(Platform::local),
+                    keeps: Keeps::Registry,
+                });
+            }
+            Err(error) => causes.push(format!("no answer at {}: {}", node.endpoint(), plainly(&error))),
+        }
+    }
+    Err(EngineError::NoBuilder { builder: builder.to_owned(), causes })
+}
+
+/// An error of the one endpoint that was asked.
+fn plainly(error: &EngineError) -> String {
+    match error {
+        EngineError::Unreachable { tried, .. } => tried.iter().map(|(_, cause)| cause.as_str()).collect(),
+        other => other.to_string(),
+    }
+}
+
+/// What one node is, and with what it builds.
+///
+/// # Errors
+/// When it does not answer, or is no BuildKit.
+pub async fn about(node: &BuilderNode) -> Result<(Option<String>, Vec<Worker>), EngineError> {
+    let asked = async {
+        let control = control::Control::dial(node).await?;
+        control.about().await.map_err(|status| solve::lost(&status))
+    };
+    let slow = |_| EngineError::Gone(format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, asked).await.map_err(slow)?
+}
+
+/// How long a builder may take to say what it is: programs that pass its connection on have to start first.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a run needs: a store, a builder and containers. An engine is all three.
 pub trait Machine: Store + Builder + Containers {}
@@ -44,7 +112,38 @@ impl Builder for DockerEngine {
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
         self.fit_to_build()?;
-        solve::build(self, root, spec, progress).await
+        solve::build(&solve::Target::of(self), root, spec, progress).await
+    }
+}
+
+impl Builder for Elsewhere {
+    async fn build(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+        progress: OnProgress<'_>,
+    ) -> Result<ImageId, BuildError> {
+        // The same image goes to the same node, which has its cache; if that is away, to the next.
+        let first = solve::share_of(spec, self.nodes.len());
+        let (before, after) = self.nodes.split_at(first);
+        let mut away = None;
+        for node in after.iter().chain(before) {
+            match solve::build(&solve::Target::elsewhere(node, &self.surroundings), root, spec, progress)
+                .await
+            {
+                Err(BuildError::Engine(error @ (EngineError::Unreachable { .. } | EngineError::Gone(_))))
+                    if self.nodes.len() > 1 =>
+                {
+                    progress(Progress::Warning(format!(
+                        "the builder's node {} is left out: {error}",
+                        node.name
+                    )));
+                    away = Some(error);
+                }
+                done => return done,
+            }
+        }
+        Err(away.unwrap_or_else(|| EngineError::Gone("the builder has no nodes".to_owned())).into())
     }
 }
 
@@ -57,6 +156,7 @@ impl Builder for AnyEngine {
     ) -> Result<ImageId, BuildError> {
         match self {
             Self::Docker(engine) => engine.build(root, spec, progress).await,
+            Self::Elsewhere(there) => there.build(root, spec, progress).await,
             Self::Fake(engine) => engine.build(root, spec, progress).await,
         }
     }

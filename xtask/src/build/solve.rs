@@ -24,10 +24,12 @@ use super::control::Control;
 use super::filesync::SentTree;
 use super::session::{BuildSession, Served, random_id};
 use super::trace::{FailedVertex, Trace, exit_code, instruction};
+use crate::engine::builders::BuilderNode;
 use crate::engine::classify::{classify, says_disk_full, without_stations};
 use crate::engine::stall::Watch;
-use crate::engine::{DockerEngine, EngineError, OnProgress};
-use crate::model::{BuildSpec, Digest, ImageId, InlineCache, Reference};
+use crate::engine::{DockerEngine, EngineError, OnProgress, Surroundings};
+use crate::model::{BuildSpec, Digest, ImageId, InlineCache, Output, Reference};
+use crate::registry::credentials::Credentials;
 
 /// A disk that is full ends an instruction soon: it is among so many last words.
 const LAST: usize = 10;
@@ -42,23 +44,76 @@ const IMAGE_ID: &str = "containerimage.digest";
 /// (moby/buildkit#1609, mended by moby/buildkit#2024).
 const EXPORTS_ON_IMPORTS: (u32, u32) = (1, 42);
 
+/// Where something is built, and what that takes from here.
+pub(super) struct Target<'a> {
+    door: Door<'a>,
+    /// Of the engine; none of a daemon.
+    api: Option<(u32, u32)>,
+    credentials: &'a Credentials,
+    stall: Duration,
+    proxies: BTreeMap<String, String>,
+}
+
+enum Door<'a> {
+    Engine(&'a DockerEngine),
+    Daemon(&'a BuilderNode),
+}
+
+impl<'a> Target<'a> {
+    /// An engine's own builder.
+    pub(super) fn of(engine: &'a DockerEngine) -> Self {
+        Self {
+            door: Door::Engine(engine),
+            api: Some(engine.api),
+            credentials: &engine.credentials,
+            stall: engine.stall,
+            proxies: engine.proxies.clone(),
+        }
+    }
+
+    /// A node of a builder that is no engine.
+    pub(super) fn elsewhere(node: &'a BuilderNode, surroundings: &'a Surroundings) -> Self {
+        Self {
+            door: Door::Daemon(node),
+            api: None,
+            credentials: &surroundings.credentials,
+            stall: surroundings.stall,
+            proxies: surroundings.build_proxies(node.endpoint()),
+        }
+    }
+
+    async fn open(&self) -> Result<Control, EngineError> {
+        match self.door {
+            Door::Engine(engine) => Control::open(engine).await,
+            Door::Daemon(node) => Control::dial(node).await,
+        }
+    }
+}
+
+/// Which of so many nodes an image belongs to: the same one whenever there are as many.
+pub(super) fn share_of(spec: &BuildSpec, nodes: usize) -> usize {
+    let digest: [u8; 32] = Sha256::digest(spec.image.as_str()).into();
+    let (first, _) = digest.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    usize::try_from(u64::from_be_bytes(*first) % nodes.max(1) as u64).unwrap_or_default()
+}
+
 /// Builds, and returns the image's ID.
 pub(super) async fn build(
-    engine: &DockerEngine,
+    target: &Target<'_>,
     root: &Path,
     spec: &BuildSpec,
     progress: OnProgress<'_>,
 ) -> Result<ImageId, BuildError> {
     let mut image = None;
-    for pass in passes(engine.api, spec) {
-        image = build_once(engine, root, &pass, progress).await?;
+    for pass in passes(target.api, spec) {
+        image = build_once(target, root, &pass, progress).await?;
     }
     image.ok_or_else(|| EngineError::Gone("the build ended without an image".to_owned()).into())
 }
 
 /// One build; none of its image if it only fills the builder's cache.
 async fn build_once(
-    engine: &DockerEngine,
+    target: &Target<'_>,
     root: &Path,
     pass: &Pass<'_>,
     progress: OnProgress<'_>,
@@ -69,17 +124,17 @@ async fn build_once(
     let served = Served {
         dockerfile: Arc::new(SentTree::of_dockerfile(name, &spec.text)),
         context: context.clone(),
-        credentials: engine.credentials.clone(),
+        credentials: target.credentials.clone(),
         secrets: spec.secrets.clone(),
     };
     let session = BuildSession::new(shared_key(root, spec), served);
-    let request = request(pass, name, session.id(), &engine.proxies);
-    let control = Control::open(engine).await?;
+    let request = request(pass, name, session.id(), &target.proxies);
+    let control = target.open().await?;
     let _session = control.serve(session);
 
     let mut trace = Trace::default();
     let told = control.status(request.r#ref.clone());
-    let mut watch = Watch::new(engine.stall, None);
+    let mut watch = Watch::new(target.stall, None);
     let solved = follow(control.solve(request), told, (&mut trace, &mut watch), progress).await;
     trace.finish(progress);
     match (solved?, context.trouble()) {
@@ -106,9 +161,9 @@ enum Yields {
 
 /// A builder that must not import and export at once is first made to take over what it is offered; the second build
 /// then finds all of it in the builder's own cache.
-fn passes(api: (u32, u32), spec: &BuildSpec) -> Vec<Pass<'_>> {
+fn passes(api: Option<(u32, u32)>, spec: &BuildSpec) -> Vec<Pass<'_>> {
     let does_both = spec.inline_cache != InlineCache::No && !spec.cache_from.is_empty();
-    if !does_both || api >= EXPORTS_ON_IMPORTS {
+    if !does_both || api.is_none_or(|api| api >= EXPORTS_ON_IMPORTS) {
         return vec![Pass { spec: Cow::Borrowed(spec), yields: Yields::Image }];
     }
     let import = BuildSpec { inline_cache: InlineCache::No, ..spec.clone() };
@@ -228,6 +283,10 @@ fn front_end_attrs(
             .collect();
     attrs.extend(proxies.iter().chain(&spec.build_args).map(|(k, v)| (format!("build-arg:{k}"), v.clone())));
     attrs.extend(spec.labels.iter().map(|(k, v)| (format!("label:{k}"), v.clone())));
+    let contexts = spec.contexts.iter();
+    attrs.extend(contexts.map(|(name, there)| {
+        (format!("context:{}", name.context_name()), format!("docker-image://{there}"))
+    }));
     let network = spec.network.clone().filter(|network| network != "default");
     let cache = names(&spec.cache_from, Reference::familiar);
     let more = [
@@ -247,6 +306,13 @@ fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
     let name = Some(name).filter(|(_, names)| !names.is_empty());
     match (pass.yields, spec.inline_cache) {
         (Yields::Cache, _) => ("", HashMap::new()),
+        (Yields::Image, _) if spec.output == Output::Push => {
+            let option = |name: &str| (name.to_owned(), "true".to_owned());
+            // Engines take a registry on this machine without a certificate; a daemon has to be told.
+            let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
+            let plain = is_plain.then(|| option("registry.insecure"));
+            ("image", name.into_iter().chain([option("push")]).chain(plain).collect())
+        }
         // The engine's own exporter, `moby`, always unpacks (moby, `builder-next/exporter/wrapper.go`).
         (Yields::Image, InlineCache::Packed) => {
             let packed = ("unpack".to_owned(), "false".to_owned());
@@ -260,11 +326,19 @@ fn names(references: &[Reference], name: impl Fn(&Reference) -> String) -> Strin
     references.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
+/// What an answer of the Control API means that is no good one.
+pub(super) fn lost(status: &Status) -> EngineError {
+    match std::error::Error::source(status) {
+        Some(cause) => EngineError::Gone(crate::engine::http::chain(cause)),
+        None => EngineError::Other(status.message().to_owned()),
+    }
+}
+
 /// What the end of a build means that the builder does not call a good one.
 fn refused(spec: &BuildSpec, failed: Option<FailedVertex>, status: &Status) -> BuildError {
     // An error of ours below gRPC: the connection is gone.
     match std::error::Error::source(status) {
-        Some(cause) => EngineError::Gone(crate::engine::http::chain(cause)).into(),
+        Some(_) => lost(status).into(),
         None => failure(spec, failed, status.message().to_owned()),
     }
 }
@@ -322,6 +396,8 @@ mod tests {
             labels: [("a".to_owned(), "b & \"c\"".to_owned())].into(),
             network: None,
             secrets: BuildSecrets::default(),
+            contexts: Default::default(),
+            output: Default::default(),
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
             inline_cache: InlineCache::Yes,
@@ -332,7 +408,7 @@ mod tests {
     fn everything_that_decides_a_build_is_asked_for() {
         let proxies = [("http_proxy".to_owned(), "p".to_owned()), ("NO_PROXY".to_owned(), "n".to_owned())];
         let spec = spec();
-        let [pass] = &passes(EXPORTS_ON_IMPORTS, &spec)[..] else { panic!("one") };
+        let [pass] = &passes(Some(EXPORTS_ON_IMPORTS), &spec)[..] else { panic!("one") };
         let request = request(pass, "Dockerfile", "s", &proxies.into());
         let sorted = |attrs: &HashMap<String, String>| {
             let mut attrs: Vec<_> = attrs.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -371,7 +447,7 @@ mod tests {
             (Some("host"), Some("host"), &["network.host"]),
         ] {
             let spec = BuildSpec { network: network.map(str::to_owned), ..spec() };
-            let [pass] = &passes(EXPORTS_ON_IMPORTS, &spec)[..] else { panic!("one") };
+            let [pass] = &passes(Some(EXPORTS_ON_IMPORTS), &spec)[..] else { panic!("one") };
             let request = request(pass, "Dockerfile", "s", &BTreeMap::new());
             let asked = request.frontend_attrs.get("force-network-mode").map(String::as_str);
             assert_eq!(asked, forced);
@@ -384,7 +460,7 @@ mod tests {
     fn an_old_builder_never_exports_a_cache_on_top_of_imported_ones() {
         let reused = BuildSpec { no_cache: false, ..spec() };
         let of = |api, spec: &BuildSpec| {
-            let passes = passes(api, spec);
+            let passes = passes(Some(api), spec);
             let told = passes.iter().map(|pass| {
                 let request = request(pass, "Dockerfile", "s", &BTreeMap::new());
                 let imports = request.frontend_attrs.contains_key("cache-from");

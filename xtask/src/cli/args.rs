@@ -30,7 +30,7 @@ pub use bundle::{Bundle, BundleCommand, Create};
 pub use clean::Clean;
 pub use doctor::Doctor;
 use groups::known_platform;
-pub use groups::{Building, Naming, Pulling, Selection};
+pub use groups::{Building, Elsewhere, Naming, Pulling, Selection};
 pub use lock::Lock;
 pub use manual::{Completions, Man, Shell};
 pub use rebuild::Rebuild;
@@ -171,6 +171,8 @@ pub enum Command {
     Rebuild(Rebuild),
     /// The base images: build them, and what belongs to their release
     BaseImages(Box<BaseImages>),
+    /// Builders that are no engine: what there is, and what they build for
+    Builder(Builder),
     /// The private engine of this tree
     Engine(Engine),
     /// A registry on this machine, to try pushes against by hand
@@ -268,6 +270,9 @@ pub struct Status {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub elsewhere: Elsewhere,
 }
 
 /// `prefetch`
@@ -387,6 +392,9 @@ pub struct Verify {
     pub naming: Naming,
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub elsewhere: Elsewhere,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -486,6 +494,35 @@ pub struct PushAll {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
+}
+
+/// `builder`
+#[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
+pub struct Builder {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: BuilderCommand,
+}
+
+/// What to do with builders.
+#[derive(Debug, Subcommand)]
+pub enum BuilderCommand {
+    /// List the instances of buildx, and the builder of the settings, with their nodes
+    List {
+        /// How to answer
+        #[arg(long, default_value = "human")]
+        format: Format,
+    },
+    /// Say what one builder is, and what it builds for
+    Inspect {
+        /// An endpoint, or an instance of buildx [default: the builder of the settings]
+        #[arg(value_name = "BUILDER")]
+        name: Option<String>,
+        /// How to answer
+        #[arg(long, default_value = "human")]
+        format: Format,
+    },
 }
 
 /// `engine`

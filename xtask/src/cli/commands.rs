@@ -25,12 +25,15 @@ fn build_layer(tag: Layer, building: &Building, pulling: &Pulling, naming: &Nami
 /// `build-all`
 pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tagged.layer(), &args.building, &args.pulling, &args.naming);
-    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
+    let session =
+        Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
+    session.refuse_builder(args.building.push)?;
     let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
         phases.push(Phase::Push);
     }
     session.with_cache(&mut phases);
+    session.with_builder(&mut phases);
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
@@ -47,12 +50,15 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
 /// `build`: the selected images, and whatever they need first.
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
     let layer = build_layer(tagged(args.tag), &args.building, &args.pulling, &args.naming);
-    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
+    let session =
+        Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
+    session.refuse_builder(args.building.push)?;
     let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
     if args.building.push {
         phases.push(Phase::Push);
     }
     session.with_cache(&mut phases);
+    session.with_builder(&mut phases);
     let request = Request {
         only: [args.services, args.selection.only].concat(),
         skip: args.selection.skip,
@@ -132,10 +138,11 @@ async fn files(session: Session, args: &args::Files, phase: Phase) -> Result<Exi
 pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
     let session = Session::open_reporting(
         typed,
-        args.naming.over(args.tagged.layer()),
+        args.naming.over(args.elsewhere.over(args.tagged.layer())),
         &args.naming.build_arg,
         args.reporting,
-    )?;
+    )?
+    .built_elsewhere();
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

@@ -9,6 +9,7 @@ mod bake;
 mod base_images;
 mod bench;
 mod brought;
+mod builder;
 mod bump;
 mod bundle;
 mod caches;
@@ -124,6 +125,7 @@ async fn answer(command: Command, typed: &Typed<'_>) -> Result<ExitCode, Error> 
         Command::Rebuild(args) => rebuild::run(typed, args).await,
         Command::BaseImages(args) => base_images::run(typed, *args).await,
         Command::Report(args) => page::run(typed, &args).await,
+        Command::Builder(args) => interruptible(builder::run(typed, args)).await,
         Command::Engine(args) => interruptible(engine::run(typed, args)).await,
         Command::Registry(args) => interruptible(local_registry::run(typed, args)).await,
         Command::Ci(args) => engine::ci(typed, args).await,

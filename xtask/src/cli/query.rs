@@ -20,12 +20,13 @@ use dockerfile::Options;
 /// `plan`
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.pulling.over(args.building.over(args.tagged.layer())));
-    let session = Session::open(typed, layer, &args.naming.build_arg)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere();
     let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     if args.building.push {
         phases.push(Phase::Push);
     }
     session.with_cache(&mut phases);
+    session.with_builder(&mut phases);
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
@@ -54,8 +55,8 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
 
 /// `status`
 pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<ExitCode, Error> {
-    let layer = args.naming.over(args.tagged.layer());
-    let session = Session::open(typed, layer, &args.naming.build_arg)?;
+    let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
+    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere();
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
     // To see how things stand, images are looked at as `verify` does; nothing is planned for them.
@@ -76,7 +77,9 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
         session.tell_missing_engine(&world);
         return Ok(code);
     }
-    let wanted = world.tree.base_images(&planned.selected);
+    // Names are given to what an engine keeps.
+    let wanted =
+        if session.builder.is_some() { Vec::new() } else { world.tree.base_images(&planned.selected) };
     let originals = world.tree.originals(session.config.alias_rules());
     let network = session.config.network.unwrap_or(Network::External);
     let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };

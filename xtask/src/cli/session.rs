@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
 use super::world::World;
 use crate::artifact::Fetcher;
+use crate::build;
 use crate::cli::error::{Error, ErrorKind};
+use crate::engine::builders;
+use crate::engine::elsewhere::Elsewhere;
 use crate::engine::provision::Home;
 use crate::engine::{self, AnyEngine, EngineError, Surroundings};
 use crate::events;
@@ -52,6 +55,8 @@ pub(super) struct Session {
     colour: ColorChoice,
     /// The engine to speak to, whatever the environment says.
     engine: Option<AnyEngine>,
+    /// The builder that is used in place of the engine's own.
+    pub builder: Option<String>,
 }
 
 /// Whether a command is going to change something.
@@ -193,6 +198,7 @@ impl Session {
             junit: None,
             colour: global.color,
             engine: typed.engine.cloned(),
+            builder: None,
         }
     }
 
@@ -262,6 +268,7 @@ impl Session {
             junit: None,
             colour: self.colour,
             engine: Some(engine),
+            builder: None,
         }
     }
 
@@ -269,6 +276,9 @@ impl Session {
     pub async fn connect(&self) -> Result<AnyEngine, EngineError> {
         if let Some(engine) = &self.engine {
             return Ok(engine.clone());
+        }
+        if let Some(builder) = &self.builder {
+            return self.connect_elsewhere(builder).await;
         }
         let found = engine::find(&self.surroundings(), None).await;
         let engine = found.engine?;
@@ -281,6 +291,15 @@ impl Session {
             super::say(&format!("warning: {caution}"));
         }
         Ok(engine)
+    }
+
+    /// A builder that is no engine: what it makes goes to a registry, and what is there is asked of registries.
+    async fn connect_elsewhere(&self, builder: &str) -> Result<AnyEngine, EngineError> {
+        let surroundings = self.surroundings();
+        let unknown = |why| EngineError::NoBuilder { builder: builder.to_owned(), causes: vec![why] };
+        let nodes = builders::nodes(builder, &surroundings).map_err(unknown)?;
+        let capabilities = build::ask(builder, &nodes).await?;
+        Ok(AnyEngine::Elsewhere(Box::new(Elsewhere::new(nodes, capabilities, surroundings))))
     }
 
     /// What of the environment decides which engine is used.
@@ -378,6 +397,40 @@ impl Session {
             Changes::No => None,
         };
         Ok((lock, super::interruptible(looking).await?))
+    }
+
+    /// For a command that can do with a builder that is no engine, where one is named.
+    pub fn built_elsewhere(self) -> Self {
+        Self { builder: self.config.builder.clone(), ..self }
+    }
+
+    /// Where a builder elsewhere builds, nothing is pulled, named, kept or pushed by itself, and what is looked at afterwards
+    /// is the registry that it pushed to.
+    pub fn with_builder(&self, phases: &mut Vec<Phase>) {
+        if self.builder.is_some() {
+            phases.retain(|phase| !matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Push));
+            if phases.contains(&Phase::Build) && !phases.contains(&Phase::Verify) {
+                phases.push(Phase::Verify);
+            }
+        }
+    }
+
+    /// Refuses to build elsewhere where nobody said that what is built may go to a registry.
+    pub fn refuse_builder(&self, push: bool) -> Result<(), Error> {
+        if self.builder.is_none() {
+            return Ok(());
+        }
+        if !push || self.config.registry.is_none() {
+            let what = "a builder elsewhere puts what it builds into a registry";
+            return Err(Error::new(ErrorKind::Usage, what).hint("`--push --registry REGISTRY` says which"));
+        }
+        if self.config.cache_to.is_some() {
+            let what = "--cache-to stores stages that an engine keeps, and a builder elsewhere keeps none";
+            return Err(
+                Error::new(ErrorKind::Usage, what).hint("leave it out: the builder has a cache of its own")
+            );
+        }
+        Ok(())
     }
 
     /// Adds the phases that store a cache, where there is one to store in.

@@ -160,6 +160,8 @@ fn spec(
         ]),
         network: target.network.clone(),
         secrets: target.secrets.clone(),
+        contexts: Default::default(),
+        output: Default::default(),
         no_cache: false,
         cache_from: kept.iter().filter(is_here).map(|kept| kept.reference.clone()).collect(),
         inline_cache: InlineCache::No,

@@ -10,6 +10,7 @@ use super::locked;
 use super::names::Names;
 use super::session::Session;
 use crate::cli::error::{Error, ErrorKind};
+use crate::engine::elsewhere::Sought;
 use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
 use crate::model::{
     AliasNames, BaseImage, BuildSecrets, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals,
@@ -69,6 +70,9 @@ impl Session {
             Ok((engine, observed)) => (Ok(engine), observed),
             Err(error) => (Err(error), Observed::nothing()),
         };
+        if let Ok(AnyEngine::Elsewhere(there)) = &engine {
+            observed = there.look_for(self.sought(&files.tree.graph)).await?;
+        }
         if let Some(found) = observed.capabilities.as_ref().map(|c| &c.platform).filter(|p| **p != guess) {
             // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
             files = self.read_files(found.clone(), &external).await?;
@@ -95,6 +99,30 @@ impl Session {
         }
         let (places, lock) = (self.places(), locked::read(&self.config));
         Ok(World { places, sync, render, tree, external, engine, observed, lock })
+    }
+
+    /// What registries are asked for in place of a store: the images of the tree, and what they stand on under each name.
+    fn sought(&self, graph: &ImageGraph) -> Vec<Sought> {
+        let own = graph.images().iter().flat_map(|image| {
+            image.pushed_names().map(|(name, alias)| Sought {
+                reference: name.clone(),
+                platform: image.platform.clone(),
+                also: alias.cloned().into_iter().collect(),
+                is_ours: true,
+            })
+        });
+        // `localhost/…` names what an engine keeps.
+        let bases = self.bases(graph.images()).into_iter().filter(|(name, _)| name.domain() != "localhost");
+        let bases = bases.map(|(reference, platform)| Sought {
+            reference,
+            platform,
+            also: Vec::new(),
+            is_ours: false,
+        });
+        let mut all: Vec<Sought> = own.chain(bases).collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// What the engine's store has now, as [`Self::look`] sees it.

@@ -256,6 +256,8 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
         labels: BTreeMap::new(),
         network: Some("none".to_owned()),
         secrets: BuildSecrets::default(),
+        contexts: Default::default(),
+        output: Default::default(),
         no_cache: false,
         cache_from: Vec::new(),
         inline_cache: InlineCache::default(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::bollard::DockerEngine;
+use super::elsewhere::Elsewhere;
 use super::fake::FakeEngine;
 use super::survey::{self, Survey};
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store};
@@ -18,6 +19,8 @@ use crate::model::{
 pub enum AnyEngine {
     /// One that runs containers.
     Docker(Box<DockerEngine>),
+    /// A builder that is none, with a registry as its store.
+    Elsewhere(Box<Elsewhere>),
     /// One in memory, for tests.
     Fake(FakeEngine),
 }
@@ -27,6 +30,7 @@ impl AnyEngine {
     pub fn endpoint(&self) -> &str {
         match self {
             Self::Docker(engine) => engine.endpoint(),
+            Self::Elsewhere(there) => there.endpoint(),
             Self::Fake(_) => "fake://",
         }
     }
@@ -36,7 +40,7 @@ impl AnyEngine {
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Docker(engine) => engine.wire.variables(),
-            Self::Fake(_) => Vec::new(),
+            Self::Elsewhere(_) | Self::Fake(_) => Vec::new(),
         }
     }
 
@@ -44,7 +48,7 @@ impl AnyEngine {
     pub fn api(&self) -> Option<(u32, u32)> {
         match self {
             Self::Docker(engine) => Some(engine.api),
-            Self::Fake(_) => None,
+            Self::Elsewhere(_) | Self::Fake(_) => None,
         }
     }
 
@@ -55,7 +59,7 @@ impl AnyEngine {
     pub async fn survey(&self) -> Result<Survey, EngineError> {
         match self {
             Self::Docker(engine) => survey::survey(engine).await,
-            Self::Fake(_) => Ok(Survey::default()),
+            Self::Elsewhere(_) | Self::Fake(_) => Ok(Survey::default()),
         }
     }
 
@@ -66,7 +70,7 @@ impl AnyEngine {
     pub async fn used(&self) -> Result<u64, EngineError> {
         match self {
             Self::Docker(engine) => survey::used(engine).await,
-            Self::Fake(_) => Ok(0),
+            Self::Elsewhere(_) | Self::Fake(_) => Ok(0),
         }
     }
 
@@ -74,7 +78,7 @@ impl AnyEngine {
     pub fn caution(&self) -> Option<String> {
         match self {
             Self::Docker(engine) => engine.wire.caution(),
-            Self::Fake(_) => None,
+            Self::Elsewhere(_) | Self::Fake(_) => None,
         }
     }
 
@@ -83,7 +87,7 @@ impl AnyEngine {
     pub fn may_share_loopback(&self) -> bool {
         match self {
             Self::Docker(engine) => engine.may_share_loopback(),
-            Self::Fake(_) => false,
+            Self::Elsewhere(_) | Self::Fake(_) => false,
         }
     }
 
@@ -94,7 +98,7 @@ impl AnyEngine {
     pub fn fit_to_build(&self) -> Result<(), EngineError> {
         match self {
             Self::Docker(engine) => engine.fit_to_build(),
-            Self::Fake(_) => Ok(()),
+            Self::Elsewhere(_) | Self::Fake(_) => Ok(()),
         }
     }
 }
@@ -110,6 +114,7 @@ macro_rules! either {
     ($self:ident.$verb:ident($($argument:expr),*)) => {
         match $self {
             Self::Docker(engine) => engine.$verb($($argument),*).await,
+            Self::Elsewhere(there) => there.$verb($($argument),*).await,
             Self::Fake(engine) => engine.$verb($($argument),*).await,
         }
     };

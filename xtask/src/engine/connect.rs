@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub context: Option<String>,
     /// `DOCKER_CONFIG`, else `.docker` in the home folder.
     pub config_dir: Option<PathBuf>,
+    /// `BUILDX_CONFIG`, else `buildx` in docker's folder.
+    pub buildx_dir: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`
     pub runtime_dir: Option<PathBuf>,
     /// `HOME`
@@ -82,6 +84,9 @@ impl Surroundings {
             cert_path: get("DOCKER_CERT_PATH").map(PathBuf::from),
             context: get("DOCKER_CONTEXT"),
             credentials: Credentials::new(config_dir.clone(), Secrets::default()),
+            buildx_dir: get("BUILDX_CONFIG")
+                .map(PathBuf::from)
+                .or_else(|| config_dir.as_ref().map(|folder| folder.join("buildx"))),
             config_dir,
             runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from),
             path: get("PATH"),

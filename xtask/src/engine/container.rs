@@ -17,8 +17,8 @@ use super::bollard::DockerEngine;
 use super::http::{Answer, empty, full, target};
 use super::observe::references;
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity,
-    ImageDetails, ImageId, LocalImage, LogStream, Platform, Reference, RunConfig,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity, ImageDetails, ImageId,
+    LocalImage, LogStream, Platform, Reference, RunConfig,
 };
 
 /// No more of what a command or a container printed is kept.

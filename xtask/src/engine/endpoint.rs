@@ -51,7 +51,9 @@ fn tcp(scheme: &str, rest: &str, tls: Option<TlsFiles>) -> Result<Address, Strin
     let host = if host.is_empty() { "localhost" } else { host }.to_owned();
     match tls {
         None => Ok(Address::Tcp { host, port }),
-        Some(files) => Ok(Address::Tls { host, port, config: Arc::new(files.config()?) }),
+        Some(files) => {
+            Ok(Address::Tls { server: host.clone(), host, port, config: Arc::new(files.config()?) })
+        }
     }
 }
 
@@ -65,6 +67,7 @@ mod tests {
             Ok(Address::Unix(path)) => format!("unix {}", path.display()),
             Ok(Address::Tcp { host, port }) => format!("tcp {host} {port}"),
             Ok(Address::Tls { host, port, .. }) => format!("tls {host} {port}"),
+            Ok(Address::Program(_)) => unreachable!("no scheme names one"),
             Ok(Address::Ssh(_)) => "ssh".to_owned(),
             Err(cause) => cause,
         };

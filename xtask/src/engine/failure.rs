@@ -17,6 +17,14 @@ pub enum EngineError {
         /// The variable that names the only one.
         named_by: Option<&'static str>,
     },
+    /// No node of a builder answers, or there is no such builder.
+    #[error("cannot build with the builder `{builder}`")]
+    NoBuilder {
+        /// What was said.
+        builder: String,
+        /// Why not, for each node.
+        causes: Vec<String>,
+    },
     /// The engine answers but lacks something that is needed.
     #[error("the engine at {endpoint} {lacks}")]
     Unfit {
@@ -80,7 +88,7 @@ impl EngineError {
     /// The kind, where no phase says more.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } => ErrorKind::NoEngine,
+            Self::Unreachable { .. } | Self::NoBuilder { .. } => ErrorKind::NoEngine,
             Self::Unfit { .. } => ErrorKind::EngineUnfit,
             Self::NotFound(_) => ErrorKind::ImageNotFound,
             Self::Denied(_) | Self::ReadOnly(_) => ErrorKind::AccessDenied,
@@ -151,6 +159,7 @@ impl EngineError {
                 "`stall` in .config/xtask.toml is how many seconds of silence are too many".to_owned()
             }
             Self::Unreachable { .. }
+            | Self::NoBuilder { .. }
             | Self::Unfit { .. }
             | Self::NotFound(_)
             | Self::Transient { .. }

@@ -26,6 +26,7 @@ use super::EngineError;
 use super::classify::{classify, without_stations};
 use super::ssh::{Opening, Ssh};
 use super::tls::{TlsFiles, Verify};
+use crate::host::HostCommand;
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,9 +41,11 @@ pub(super) enum Address {
     /// Plain HTTP.
     Tcp { host: String, port: u16 },
     /// HTTP over TLS.
-    Tls { host: String, port: u16, config: Arc<rustls::ClientConfig> },
+    Tls { host: String, port: u16, config: Arc<rustls::ClientConfig>, server: String },
     /// A socket on another machine, through `ssh`.
     Ssh(Ssh),
+    /// What a program passes on: its words.
+    Program(Arc<HostCommand>),
 }
 
 /// An endpoint that requests can be sent to. Cheap to clone.
@@ -108,11 +111,20 @@ impl Wire {
     pub(crate) fn is_local(&self) -> bool {
         match &self.address {
             Address::Unix(_) => true,
-            Address::Ssh(_) => false,
+            Address::Ssh(_) | Address::Program(_) => false,
             Address::Tcp { host, .. } | Address::Tls { host, .. } => {
                 let host = bare(host);
                 host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
             }
+        }
+    }
+
+    /// The program that passes it on, if one does.
+    #[cfg(test)]
+    pub(super) fn program(&self) -> Option<&HostCommand> {
+        match &self.address {
+            Address::Program(command) => Some(command),
+            _ => None,
         }
     }
 
@@ -157,7 +169,7 @@ impl Wire {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         *request.uri_mut() = path.parse::<Uri>().unwrap_or_default();
         let host = match &self.address {
-            Address::Unix(_) | Address::Ssh(_) => "localhost".to_owned(),
+            Address::Unix(_) | Address::Ssh(_) | Address::Program(_) => "localhost".to_owned(),
             Address::Tcp { host, port } | Address::Tls { host, port, .. } => format!("{host}:{port}"),
         };
         if let Ok(host) = HeaderValue::from_str(&host) {
@@ -225,13 +237,26 @@ impl Wire {
         Ok(match &self.address {
             Address::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?) as Box<dyn Stream>,
             Address::Tcp { host, port } => Box::new(connect_tcp(host, *port).await?),
-            Address::Tls { host, port, config } => {
-                let name = ServerName::try_from(bare(host).to_owned()).map_err(io::Error::other)?;
+            Address::Tls { host, port, config, server } => {
+                let name = ServerName::try_from(bare(server).to_owned()).map_err(io::Error::other)?;
                 let stream = connect_tcp(host, *port).await?;
                 Box::new(tokio_rustls::TlsConnector::from(config.clone()).connect(name, stream).await?)
             }
             Address::Ssh(ssh) => Box::new(ssh.open().await?.0),
+            Address::Program(program) => {
+                Box::new(HostCommand::clone(program).converse().map_err(io::Error::other)?)
+            }
         })
+    }
+
+    /// A connection that is not for HTTP of the engine's kind.
+    pub(crate) async fn dial(
+        &self,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, EngineError> {
+        match self.open().await {
+            Ok((stream, _)) => Ok(stream),
+            Err(error) => Err(self.lost(&WireError::Connect(error))),
+        }
     }
 }
 

@@ -6,10 +6,12 @@
 mod any;
 mod archive;
 mod bollard;
+pub mod builders;
 pub(crate) mod classify;
 pub mod compose;
 mod connect;
 mod container;
+pub mod elsewhere;
 mod endpoint;
 mod failure;
 mod fake;

@@ -69,6 +69,7 @@ fn capabilities(version: SystemVersion, podman: bool) -> Capabilities {
         api,
         buildkit: !podman && api >= BUILDKIT_SINCE && platform.os == "linux",
         platform,
+        keeps: Default::default(),
     }
 }
 

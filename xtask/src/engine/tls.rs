@@ -47,44 +47,69 @@ impl TlsFiles {
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider.clone())))
             }
         };
-        match (self.at("cert.pem"), self.at("key.pem")) {
-            (Some(certificate), Some(key)) => {
-                let unfit = |error: rustls::Error| {
-                    format!(
-                        "{} cannot be used with {}: {error} (keys are RSA, P-256, P-384 or Ed25519)",
-                        key.display(),
-                        certificate.display()
-                    )
-                };
-                let signer = provider.key_provider.load_private_key(read_key(&key)?).map_err(unfit)?;
-                let own = CertifiedKey::new(read_certificates(&certificate)?, signer);
-                // A certificate of X.509 version 1 cannot be compared with its key, and engines take it.
-                if let Err(error @ rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) =
-                    own.keys_match()
-                {
-                    return Err(unfit(error));
-                }
-                Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
-            }
-            (None, None) => Ok(builder.with_no_client_auth()),
-            (Some(lonely), None) | (None, Some(lonely)) => {
-                Err(format!("{} stands alone: TLS takes cert.pem and key.pem, or neither", lonely.display()))
-            }
-        }
+        with_own(builder, provider, self.at("cert.pem"), self.at("key.pem"))
     }
 
     fn roots(&self) -> Result<rustls::RootCertStore, String> {
-        let mut roots = rustls::RootCertStore::empty();
         let path = self.at("ca.pem").ok_or_else(|| match &self.folder {
             Some(folder) => format!("TLS needs {}, which is not there", folder.join("ca.pem").display()),
             None => "TLS needs certificates: DOCKER_CERT_PATH names their folder".to_owned(),
         })?;
-        for certificate in read_certificates(&path)? {
-            roots
-                .add(certificate)
-                .map_err(|error| format!("bad certificate in {}: {error}", path.display()))?;
+        roots_of(&path)
+    }
+}
+
+/// Of files that are named one by one: whom we trust (none: whom this machine trusts), and who we are.
+pub(super) fn config_of(
+    ca: Option<&Path>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let ca = ca.ok_or("TLS needs the certificate of whoever signed the builder's: `cacert=FILE`")?;
+    with_own(builder.with_root_certificates(roots_of(ca)?), provider, certificate, key)
+}
+
+fn roots_of(path: &Path) -> Result<rustls::RootCertStore, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots.add(certificate).map_err(|error| format!("bad certificate in {}: {error}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+fn with_own(
+    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+    provider: Arc<CryptoProvider>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Result<ClientConfig, String> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => {
+            let unfit = |error: rustls::Error| {
+                format!(
+                    "{} cannot be used with {}: {error} (keys are RSA, P-256, P-384 or Ed25519)",
+                    key.display(),
+                    certificate.display()
+                )
+            };
+            let signer = provider.key_provider.load_private_key(read_key(&key)?).map_err(unfit)?;
+            let own = CertifiedKey::new(read_certificates(&certificate)?, signer);
+            // A certificate of X.509 version 1 cannot be compared with its key, and engines take it.
+            if let Err(error @ rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) =
+                own.keys_match()
+            {
+                return Err(unfit(error));
+            }
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))))
         }
-        Ok(roots)
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(lonely), None) | (None, Some(lonely)) => {
+            Err(format!("{} stands alone: TLS takes cert.pem and key.pem, or neither", lonely.display()))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One step, done: a match on what kind it is.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use crate::engine::{OnProgress, Progress, patiently};
 use crate::events::Emitter;
 use crate::host::inside::Folder;
 use crate::model::{
-    Anew, BuildSpec, EventKind, Expectation, Outcome, Proof, PullSource, Reference, Step, StepId, StepKind,
-    Unit,
+    Anew, BuildSpec, EventKind, Expectation, Outcome, Output, Proof, PullSource, Reference, Step, StepId,
+    StepKind, Unit,
 };
 
 /// Progress of one step is told at most this often.
@@ -137,14 +138,32 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         let engine = self.engine()?;
         self.ledger.giving(&spec.tags);
         let policy = self.puller.policy();
+        let spec = &*self.with_pushed(spec);
         let build = retry::run(policy, || engine.build(self.root, spec, tell), retrying);
         let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;
+        if spec.output == Output::Push {
+            spec.tags.iter().for_each(|name| self.ledger.pushed(name, id.digest()));
+        }
         // The size is for people; an image that was built stays built without it.
         let size = match spec.tags.first() {
             Some(name) => engine.inspect(name).await.ok().flatten().map(|image| image.size),
             None => None,
         };
         Ok(Done { size, ..Done::because(id.as_str()) })
+    }
+
+    /// What was pushed in this run is built on by its digest, whatever its name stands for by now.
+    fn with_pushed<'s>(&self, spec: &'s BuildSpec) -> Cow<'s, BuildSpec> {
+        let pushed = |name: &Reference| Some(name.pinned(&self.ledger.digest_of(name)?));
+        let is_open = |there: &&Reference| there.digest().is_none();
+        if !spec.contexts.values().filter(is_open).any(|there| pushed(there).is_some()) {
+            return Cow::Borrowed(spec);
+        }
+        let mut spec = spec.clone();
+        for there in spec.contexts.values_mut().filter(|there| there.digest().is_none()) {
+            *there = pushed(there).unwrap_or_else(|| there.clone());
+        }
+        Cow::Owned(spec)
     }
 
     async fn verify(&self, expectation: &Expectation, tell: OnProgress<'_>) -> Result<Done, StepError> {

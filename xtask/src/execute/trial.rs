@@ -55,6 +55,11 @@ impl TrialState {
         self.entries().pushed.insert(reference.clone(), digest.clone());
     }
 
+    /// What this run pushed under a name.
+    pub(super) fn digest_of(&self, reference: &Reference) -> Option<Digest> {
+        self.entries().pushed.get(reference).cloned()
+    }
+
     /// A step is about to give these names; it may be stopped before or after it has.
     pub(super) fn giving<'a>(&self, names: impl IntoIterator<Item = &'a Reference>) {
         self.entries().given.extend(names.into_iter().cloned());

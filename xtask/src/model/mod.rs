@@ -57,11 +57,11 @@ pub use image::{
 pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};
 pub use local_registry::{Lasts, RegistrySpec};
-pub use observed::{Capabilities, Network, NetworkVerdict, Observed};
+pub use observed::{Capabilities, Keeps, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
-    Anew, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Plan, Proof, PullSource,
-    Recipe, Replan, Skipped, Stage, Step, StepId, StepKind,
+    Anew, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan, Proof,
+    PullSource, Recipe, Replan, Skipped, Stage, Step, StepId, StepKind,
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;

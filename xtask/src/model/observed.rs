@@ -71,6 +71,11 @@ impl Observed {
         }
     }
 
+    /// Whether images are in a registry, and nowhere else.
+    pub fn is_registry(&self) -> bool {
+        self.capabilities.as_ref().is_some_and(|known| known.keeps == Keeps::Registry)
+    }
+
     /// Whether the store keeps manifests, and layers as they were packed: a manifest's digest is the image's ID there.
     pub fn keeps_manifests(&self) -> bool {
         let is_named =
@@ -132,6 +137,19 @@ pub struct Capabilities {
     pub buildkit: bool,
     /// What it runs by default.
     pub platform: Platform,
+    /// Where what it builds goes.
+    #[serde(skip)]
+    pub keeps: Keeps,
+}
+
+/// Where images are that a builder builds on, and those that it makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeps {
+    /// In the engine that it is a part of.
+    #[default]
+    Engine,
+    /// In a registry.
+    Registry,
 }
 
 impl Capabilities {
@@ -202,6 +220,7 @@ mod tests {
             api: (1, 41),
             buildkit: true,
             platform: Platform::local(),
+            keeps: Keeps::Engine,
         };
         let observed = Observed::new(
             capabilities,

@@ -388,12 +388,26 @@ pub struct BuildSpec {
     pub network: Option<String>,
     /// What it may ask for.
     pub secrets: BuildSecrets,
+    /// What names in the text stand for in registries, for a builder that has no store: pinned, or pushed by this very run.
+    pub contexts: BTreeMap<Reference, Reference>,
+    /// Where the image goes.
+    pub output: Output,
     /// Ignore the builder's cache.
     pub no_cache: bool,
     /// Images that may serve as cache.
     pub cache_from: Vec<Reference>,
     /// Whether the image can serve as cache itself, wherever it is.
     pub inline_cache: InlineCache,
+}
+
+/// Where what is built goes, under its names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Into the store of the engine that builds.
+    #[default]
+    Store,
+    /// To the registries in the names.
+    Push,
 }
 
 /// Whether an image carries what a builder has to know to find its layers again (BuildKit's inline cache: some

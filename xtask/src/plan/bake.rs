@@ -156,7 +156,7 @@ pub fn bake(input: &BakeInput<'_>) -> Bake {
         for base in image.base_images.iter().map(|base| &base.reference) {
             let pinned = input.pins.get(base).and_then(|pin| pin.locked.digest.as_ref());
             if let Some(name) = pinned.map(|digest| base.pinned(digest)).or_else(|| upstream(input, base)) {
-                target.contexts.insert(context_name(base), format!("docker-image://{name}"));
+                target.contexts.insert(base.context_name(), format!("docker-image://{name}"));
             }
         }
         let cache = |cache: &RegistryPrefix| {
@@ -193,7 +193,7 @@ fn built(
     aside: &mut BTreeMap<String, ExtraFile>,
 ) -> Result<Target, String> {
     let context =
-        |(name, need): (&Reference, &ImageName)| (context_name(name), format!("target:{}", names[need]));
+        |(name, need): (&Reference, &ImageName)| (name.context_name(), format!("target:{}", names[need]));
     let mut contexts: BTreeMap<String, String> = image.asks_for.iter().map(context).collect();
     let in_tree =
         |path: &str| if spec.context == "." { path.to_owned() } else { format!("{}/{path}", spec.context) };
@@ -308,13 +308,6 @@ fn external(image: &Image, source: &Reference) -> Target {
         cache_to: Vec::new(),
         no_cache: false,
     }
-}
-
-/// How BuildKit looks for a named context: the familiar form, without `:latest`
-/// (buildkit `frontend/dockerui/namedcontext.go`).
-fn context_name(reference: &Reference) -> String {
-    let name = reference.familiar();
-    name.strip_suffix(":latest").map_or_else(|| name.clone(), str::to_owned)
 }
 
 /// Bake reads `${…}` in strings as its own variables and `%{…}` as its own templates; doubled they stand for

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::{download, stand_ins};
 use crate::model::{
     ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
-    ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Phase, Plan, Platform,
-    Reason, Reference, Skipped, Step, StepId, StepKind, labels,
+    ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Output, Phase, Plan,
+    Platform, Reason, Reference, Skipped, Step, StepId, StepKind, labels,
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
@@ -374,6 +374,11 @@ pub fn plan(
         let mut kind = step_kind(request, image, assessment, contexts, observed, &why);
         if let (StepKind::Build(spec), ImageSource::Build(target)) = (&mut kind, &image.source) {
             spec.text = stand_ins::text(&target.text, image, target, graph, observed);
+            if observed.is_registry() {
+                spec.tags = image.pushed_names().map(|(name, _)| name.clone()).collect();
+                spec.contexts = stand_ins::contexts(image, graph, observed, &planned);
+                spec.output = Output::Push;
+            }
         }
         let subject = subject.to_owned();
         plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
@@ -445,7 +450,8 @@ fn step_kind(
             let source = observed.name_here(source).unwrap_or_else(|| source.clone());
             StepKind::Tag { source, targets }
         }
-        (ImageSource::Build(_), Reason::NameMissing(_)) => {
+        // A registry gives no further names: what is built once more comes from the builder's cache.
+        (ImageSource::Build(_), Reason::NameMissing(_)) if !observed.is_registry() => {
             let here = current(image, assessment.key.as_ref(), observed);
             let source = here.map_or(&image.reference, |(name, _)| name);
             let targets = image.names().filter(|name| *name != source).cloned().collect();
@@ -530,6 +536,8 @@ fn spec(
         build_args: target.build_args.clone(),
         network: target.network.clone(),
         secrets: target.secrets.clone(),
+        contexts: Default::default(),
+        output: Default::default(),
         labels: all,
         no_cache: request.force,
         cache_from: if request.force {

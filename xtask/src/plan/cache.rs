@@ -232,6 +232,7 @@ mod tests {
             api: (1, 45),
             buildkit: true,
             platform: Platform::new("linux", "amd64", None),
+            keeps: Default::default(),
         }
     }
 

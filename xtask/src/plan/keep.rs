@@ -137,6 +137,8 @@ fn spec(
         build_args: target.build_args.clone(),
         network: target.network.clone(),
         secrets: target.secrets.clone(),
+        contexts: Default::default(),
+        output: Default::default(),
         labels: all,
         no_cache: false,
         cache_from: all_of_image

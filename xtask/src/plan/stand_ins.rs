@@ -4,9 +4,9 @@
 //! `FROM base:v2` in the tag `v2`, what an image extends under its own name is built on by its further name, and what is
 //! pinned by digest by the name that the engine knows it by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{BuildTarget, Image, Observed, Plan, Platform, Reference, StepKind};
+use crate::model::{BuildTarget, Image, ImageName, Observed, Plan, Platform, Reference, StepId, StepKind};
 use crate::read::graph::ImageGraph;
 use dockerfile::Options;
 
@@ -27,6 +27,32 @@ pub fn text(
         triggers: &target.triggers,
     };
     dockerfile::rename(text, &options, &stand_ins(image, graph, observed))
+}
+
+/// What the names in that text stand for where there is no store: images of this tree as the registry has them, or will
+/// once `built` has them, and base images as they were seen. What was seen is pinned, so that what is built on is what the key
+/// says.
+pub fn contexts(
+    image: &Image,
+    graph: &ImageGraph,
+    observed: &Observed,
+    built: &HashMap<&ImageName, StepId>,
+) -> BTreeMap<Reference, Reference> {
+    let seen = |name: &Reference| Some(name.pinned(observed.find(name)?.id.digest()));
+    let needs = image.asks_for.iter().filter_map(|(written, need)| {
+        let need = graph.get(need)?;
+        let is_its_name = need.names().any(|name| name == written);
+        let written = if is_its_name { written } else { &need.reference };
+        let there = if built.contains_key(&need.name) { None } else { seen(&need.reference) };
+        Some((written.clone(), there.unwrap_or_else(|| need.reference.clone())))
+    });
+    let named = stand_ins(image, graph, observed);
+    let bases = image.base_images.iter().filter(|base| !image.asks_for.contains_key(&base.reference));
+    let bases = bases.filter_map(|base| {
+        let name = named.get(&base.reference).unwrap_or(&base.reference);
+        Some((name.clone(), seen(name)?))
+    });
+    needs.chain(bases).collect()
 }
 
 fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<Reference, Reference> {

@@ -35,6 +35,7 @@ fn an_image_comes_before_a_program() {
         api: (1, 41),
         buildkit: true,
         platform: crate::model::Platform::local(),
+        keeps: Default::default(),
     };
     let named = |names: &[&str]| {
         let names: Vec<Reference> = names.iter().map(|name| name.parse().expect("reference")).collect();

@@ -432,6 +432,7 @@ fn complete(
         context: all.context.unwrap_or_default(),
         modes: all.modes.unwrap_or_default(),
         platform: all.platform,
+        builder: all.builder.filter(|name| !name.is_empty() && name != "default"),
         build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
         secret_args: all.secret_args.unwrap_or_default(),
         secrets,

@@ -76,6 +76,8 @@ pub struct Config {
     pub modes: Modes,
     /// The platform to build for; none is the engine's own.
     pub platform: Option<Platform>,
+    /// The builder that is used in place of the engine's own: an endpoint, or an instance of buildx.
+    pub builder: Option<String>,
     /// `--build-arg` and config's `build_args`, flags winning. `service.toml` stands between the two, so each
     /// keeps its origin.
     pub build_args: BuildArgs,

@@ -16,6 +16,7 @@ mod carried;
 mod clean;
 mod commands;
 mod contract;
+mod elsewhere;
 mod endpoints;
 #[path = "../support/faulty_proxy.rs"]
 #[allow(dead_code, reason = "unit tests of the registry's API use the rest")]

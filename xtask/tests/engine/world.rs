@@ -101,6 +101,8 @@ impl World {
             labels: Default::default(),
             network: None,
             secrets: Default::default(),
+            contexts: Default::default(),
+            output: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
             inline_cache: Default::default(),

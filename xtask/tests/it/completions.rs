@@ -54,7 +54,7 @@ fn check_bash(before: &str, words: &[&str], expected: &str) {
 
 #[test]
 fn bash_completes_commands_options_and_names() {
-    check_bash("", &["cargo", "xtask", "bui"], "build-all build build-service");
+    check_bash("", &["cargo", "xtask", "bui"], "build-all build build-service builder");
     check_bash("", &["cargo", "xtask", "build", ""], "api web");
     check_bash("", &["cargo", "+nightly", "xtask", "build", "a"], "api");
     check_bash("", &["cargo", "xtask", "build-all", "--only", "api,w"], "api,web");
@@ -71,7 +71,7 @@ fn bash_leaves_the_rest_of_cargo_alone() {
     // What cargo has for itself was there first.
     let others = "other() { COMPREPLY=(theirs); }; complete -F other cargo";
     check_bash(others, &["cargo", "build", ""], "theirs");
-    check_bash(others, &["cargo", "xtask", "buil"], "build-all build build-service");
+    check_bash(others, &["cargo", "xtask", "buil"], "build-all build build-service builder");
 }
 
 #[test]

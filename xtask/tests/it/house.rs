@@ -60,8 +60,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "host",
             "dockerfile",
             "events",
-            "registry::credentials",
-            "registry::docker_config",
+            // The store of a builder that is no engine.
+            "registry",
         ],
     ),
     // How far a download is, is said in the engine's words.

@@ -69,6 +69,22 @@ impl Secrets {
     }
 }
 
+/// Who builds.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Builds")]
+pub struct Elsewhere {
+    /// Build elsewhere: an endpoint, or an instance of buildx
+    #[arg(long, value_name = "BUILDER")]
+    pub builder: Option<String>,
+}
+
+impl Elsewhere {
+    /// What these options set, over `layer`.
+    pub fn over(&self, layer: Layer) -> Layer {
+        Layer { builder: self.builder.clone(), ..Layer::default() }.or(layer)
+    }
+}
+
 /// How pulls are made.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Pulls")]
@@ -118,6 +134,9 @@ pub struct Building {
     /// Store the stages of what was built in this registry and path, as cache
     #[arg(long, value_name = "REF")]
     pub cache_to: Option<OptionalRegistry>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the group's own texts")]
+    pub elsewhere: Elsewhere,
 }
 
 impl Naming {
@@ -165,7 +184,7 @@ impl Building {
             cache_to: self.cache_to.clone(),
             ..Layer::default()
         };
-        own.or(layer)
+        own.or(self.elsewhere.over(layer))
     }
 }
 

@@ -194,9 +194,9 @@ mod tests {
 
     #[test]
     fn commands_and_their_commands() {
-        check("build", "build-all build build-service");
-        check("--offline buil", "build-all build build-service");
-        check("--network internal bui", "build-all build build-service");
+        check("build", "build-all build build-service builder");
+        check("--offline buil", "build-all build build-service builder");
+        check("--network internal bui", "build-all build build-service builder");
         check("base-images ", "build list bump test e2e publish clean");
         check("base-images b", "build bump");
         check("nope ", "");

@@ -50,6 +50,10 @@ impl From<EngineError> for Error {
                     None => engine_hints(told),
                 }
             }
+            EngineError::NoBuilder { causes, .. } => causes
+                .iter()
+                .fold(told, |told, cause| told.because(cause.clone()))
+                .hint("`cargo xtask builder list` shows those that there are"),
             EngineError::Unfit { .. } => engine_hints(told),
             EngineError::Transient { .. } => told.hint("run the same command again in a while"),
             EngineError::NotFound(_) => {

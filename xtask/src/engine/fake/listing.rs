@@ -12,6 +12,7 @@ pub(super) fn capabilities() -> Capabilities {
         api: (1, 41),
         buildkit: true,
         platform: Platform::local(),
+        keeps: Default::default(),
     }
 }
 

@@ -44,6 +44,7 @@ fn observe(store: &Store) -> Observed {
         api: (1, 41),
         buildkit: true,
         platform: platform(),
+        keeps: Default::default(),
     };
     Observed::new(capabilities, images.into_values().collect())
 }

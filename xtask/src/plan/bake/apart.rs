@@ -70,6 +70,8 @@ mod tests {
             labels: Default::default(),
             network: None,
             secrets: BuildSecrets::default(),
+            contexts: Default::default(),
+            output: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
             inline_cache: InlineCache::No,

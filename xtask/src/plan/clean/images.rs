@@ -227,6 +227,7 @@ mod tests {
             api: (1, 41),
             buildkit: true,
             platform: Platform::local(),
+            keeps: Default::default(),
         };
         let images = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
             let mut image = fake_image(line, &[]);

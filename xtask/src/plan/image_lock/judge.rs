@@ -114,6 +114,7 @@ mod tests {
             api: (1, 41),
             buildkit: true,
             platform: Platform::local(),
+            keeps: Default::default(),
         };
         Observed::new(capabilities, images)
     }

@@ -98,6 +98,7 @@ impl World {
             api: (1, 41),
             buildkit: true,
             platform: amd64,
+            keeps: Default::default(),
         };
         let plan = plan(&PrefetchInput {
             wanted: &wanted,

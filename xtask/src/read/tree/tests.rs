@@ -22,6 +22,7 @@ fn store_of(version: &str, images: Vec<LocalImage>) -> Observed {
         api: (1, 41),
         buildkit: true,
         platform: Platform::local(),
+        keeps: Default::default(),
     };
     Observed::new(capabilities, images)
 }

@@ -1,0 +1,124 @@
+//! `builder list|inspect`: the builders that there are, and what they build for.
+
+use std::fmt::Write as _;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::args::{self, BuilderCommand, Format};
+use super::session::{Session, Typed};
+use crate::build::{self, Worker};
+use crate::cli::error::{Error, ErrorKind, ExitCode};
+use crate::engine::EngineError;
+use crate::engine::builders::{self, BuilderNode};
+use crate::model::Platform;
+use crate::settings::Layer;
+
+/// A builder, as it is told.
+#[derive(Serialize)]
+struct Told {
+    /// What `--builder` takes.
+    name: String,
+    nodes: Vec<ToldNode>,
+    /// Why there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ToldNode {
+    name: String,
+    endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    platforms: Vec<Platform>,
+    workers: Vec<Worker>,
+    /// Why it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// `builder`
+pub(super) async fn run(typed: &Typed<'_>, args: args::Builder) -> Result<ExitCode, Error> {
+    let session = Session::open(typed, Layer::default(), &[])?;
+    let surroundings = session.surroundings();
+    let known = || surroundings.buildx_dir.as_deref().map(builders::instances).unwrap_or_default();
+    let (names, format) = match args.command {
+        BuilderCommand::List { format } => {
+            let named = session.config.builder.clone().filter(|name| !known().contains(name));
+            (named.into_iter().chain(known()).collect::<Vec<_>>(), format)
+        }
+        BuilderCommand::Inspect { name, format } => {
+            let name = name.or_else(|| session.config.builder.clone()).ok_or_else(|| {
+                Error::new(ErrorKind::Usage, "no builder is named")
+                    .hint("`cargo xtask builder inspect BUILDER`, or `builder` in .config/xtask.toml")
+            })?;
+            (vec![name], format)
+        }
+    };
+    let told = join_all(names.into_iter().map(|name| {
+        let nodes = builders::nodes(&name, &surroundings);
+        async move {
+            match nodes {
+                Ok(nodes) => Told { name, nodes: join_all(nodes.iter().map(node)).await, error: None },
+                Err(why) => Told { name, nodes: Vec::new(), error: Some(why) },
+            }
+        }
+    }))
+    .await;
+    let is_away = |told: &Told| told.error.is_some() || told.nodes.iter().all(|node| node.error.is_some());
+    let text = match format {
+        Format::Human if told.is_empty() => {
+            "no builders but the engine's own; `--builder ENDPOINT` names one".to_owned()
+        }
+        Format::Human => told.iter().map(text).collect::<Vec<_>>().join("\n"),
+        // Strings, lists and maps with string keys: serialising them cannot fail.
+        Format::Json => serde_json::to_string_pretty(&told).unwrap_or_default(),
+    };
+    super::print(&session.secrets.redact(&text));
+    let only = told.first().filter(|_| told.len() == 1);
+    Ok(if only.is_some_and(is_away) { ExitCode::EngineUnfit } else { ExitCode::Good })
+}
+
+async fn node(node: &BuilderNode) -> ToldNode {
+    let asked = build::about(node).await;
+    let error = asked.as_ref().err().map(|error| match error {
+        EngineError::Unreachable { tried, .. } => tried.iter().map(|(_, cause)| cause.as_str()).collect(),
+        other => other.to_string(),
+    });
+    let (version, workers) = asked.unwrap_or_default();
+    let mut platforms = node.platforms.clone();
+    if platforms.is_empty() {
+        platforms = workers.iter().flat_map(|worker| worker.platforms.iter().cloned()).collect();
+        platforms.dedup();
+    }
+    let (name, endpoint) = (node.name.clone(), node.endpoint().to_owned());
+    ToldNode { name, endpoint, version, platforms, workers, error }
+}
+
+fn text(told: &Told) -> String {
+    let mut text = told.name.clone();
+    if let Some(error) = &told.error {
+        let _ = write!(text, "\n  {error}");
+    }
+    for node in &told.nodes {
+        if node.name != told.name {
+            let _ = write!(text, "\n  {}", node.name);
+        }
+        if node.endpoint != told.name {
+            let _ = write!(text, "\n  endpoint   {}", node.endpoint);
+        }
+        if let Some(error) = &node.error {
+            let _ = write!(text, "\n  no answer  {error}");
+            continue;
+        }
+        let platforms: Vec<String> = node.platforms.iter().map(ToString::to_string).collect();
+        let _ = write!(
+            text,
+            "\n  buildkit   {}\n  platforms  {}",
+            node.version.as_deref().unwrap_or("before 0.11"),
+            platforms.join(", ")
+        );
+    }
+    text
+}

@@ -1,0 +1,243 @@
+//! A builder that is no engine, with a registry as its store: what is there is asked of the registry, what is built goes
+//! there. Containers it has none, and it keeps no image itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use super::builders::BuilderNode;
+use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store, Surroundings};
+use crate::model::{
+    Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
+    LocalImage, LogStream, Observed, Platform, Reference,
+};
+use crate::registry::{Registry, RegistryError};
+
+/// How many questions a registry is asked at the same time.
+const QUESTIONS: usize = 16;
+
+/// A name to look for in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sought {
+    /// The name there.
+    pub reference: Reference,
+    /// What it is wanted for.
+    pub platform: Platform,
+    /// Further names that the tree has for it, and the registry does not need to.
+    pub also: Vec<Reference>,
+    /// A registry that does not answer for it is an error.
+    pub is_ours: bool,
+}
+
+/// The builder and its registry. A clone asks for the same names.
+#[derive(Clone)]
+pub struct Elsewhere {
+    /// Where it builds.
+    pub(crate) nodes: Vec<BuilderNode>,
+    pub(crate) surroundings: Arc<Surroundings>,
+    capabilities: Capabilities,
+    registry: Arc<Registry>,
+    /// What was asked for last.
+    sought: Arc<Mutex<Vec<Sought>>>,
+}
+
+impl std::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Elsewhere").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+impl Elsewhere {
+    /// A builder that has said what it can do.
+    pub fn new(nodes: Vec<BuilderNode>, capabilities: Capabilities, surroundings: Surroundings) -> Self {
+        let registry = Arc::new(Registry::with(surroundings.credentials.clone()));
+        let sought = Arc::default();
+        Self { nodes, surroundings: Arc::new(surroundings), capabilities, registry, sought }
+    }
+
+    /// Where its first node is.
+    pub fn endpoint(&self) -> &str {
+        self.nodes.first().map_or("", BuilderNode::endpoint)
+    }
+
+    /// Looks for these names, and from now on for these whenever the store is looked at.
+    ///
+    /// # Errors
+    /// When a registry does not answer that is ours.
+    pub async fn look_for(&self, names: Vec<Sought>) -> Result<Observed, EngineError> {
+        self.sought.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&names);
+        let found: Vec<Result<Option<LocalImage>, EngineError>> = futures_util::stream::iter(names)
+            .map(|sought| async move { self.find(&sought).await })
+            .buffer_unordered(QUESTIONS)
+            .collect()
+            .await;
+        let found: Vec<Option<LocalImage>> = found.into_iter().collect::<Result<_, _>>()?;
+        Ok(Observed::new(self.capabilities.clone(), merged(found.into_iter().flatten())))
+    }
+
+    async fn find(&self, sought: &Sought) -> Result<Option<LocalImage>, EngineError> {
+        let Sought { reference, platform, also, is_ours } = sought;
+        let image = match self.registry.image(reference, platform).await {
+            Ok(image) => image,
+            Err(RegistryError::NotFound(_) | RegistryError::NoPlatform { .. }) => return Ok(None),
+            Err(error) if *is_ours => return Err(translated(&error)),
+            // The builder may reach what we do not.
+            Err(_) => return Ok(None),
+        };
+        let config = image.config.run_config();
+        Ok(Some(LocalImage {
+            id: ImageId::new(image.digest.clone()),
+            names: std::iter::once(reference).chain(also).cloned().collect(),
+            digests: vec![reference.pinned(&image.digest)],
+            identity: Some(image.config.identity()),
+            platform: Some(image.config.platform()),
+            labels: config.labels,
+            // An image without layers of its own is there all the same.
+            size: image.size.max(1),
+        }))
+    }
+
+    fn unfit(&self, what: &str) -> EngineError {
+        let lacks = format!("is a builder and no engine: it {what}");
+        EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks }
+    }
+}
+
+/// One image for each manifest, under all its names.
+fn merged(found: impl Iterator<Item = LocalImage>) -> Vec<LocalImage> {
+    let mut all: BTreeMap<ImageId, LocalImage> = BTreeMap::new();
+    for image in found {
+        match all.entry(image.id.clone()) {
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(image);
+            }
+            std::collections::btree_map::Entry::Occupied(mut known) => {
+                known.get_mut().names.extend(image.names);
+                known.get_mut().digests.extend(image.digests);
+            }
+        }
+    }
+    all.into_values().collect()
+}
+
+fn translated(error: &RegistryError) -> EngineError {
+    match error {
+        RegistryError::Unreachable { .. } => EngineError::RegistryUnreachable(error.to_string()),
+        RegistryError::NotFound(_) | RegistryError::NoPlatform { .. } => {
+            EngineError::NotFound(error.to_string())
+        }
+        RegistryError::Denied { .. } => EngineError::Denied(error.to_string()),
+        RegistryError::Throttled { retry_after, .. } => EngineError::Transient {
+            cause: error.to_string(),
+            retry_after: retry_after.map(|wait| wait.as_secs()),
+        },
+        RegistryError::Status { .. }
+        | RegistryError::DigestMismatch { .. }
+        | RegistryError::Malformed { .. } => EngineError::Other(error.to_string()),
+    }
+}
+
+impl Store for Elsewhere {
+    async fn observe(&self) -> Result<Observed, EngineError> {
+        let names = self.sought.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.look_for(names).await
+    }
+
+    async fn observe_names(&self, _: &[String]) -> Result<Observed, EngineError> {
+        self.observe().await
+    }
+
+    async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
+        let platform = self.capabilities.platform.clone();
+        let sought = Sought { reference: reference.clone(), platform, also: Vec::new(), is_ours: true };
+        self.find(&sought).await
+    }
+
+    async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
+        match self.registry.image(reference, &self.capabilities.platform).await {
+            Ok(image) => {
+                let (platform, layers) = (image.config.platform(), image.config.rootfs.diff_ids.clone());
+                let id = ImageId::new(image.digest);
+                let details = ImageDetails::of(id, platform, layers, image.config.run_config());
+                Ok(Some(ImageDetails { size: image.size, ..details }))
+            }
+            Err(RegistryError::NotFound(_) | RegistryError::NoPlatform { .. }) => Ok(None),
+            Err(error) => Err(translated(&error)),
+        }
+    }
+
+    async fn layers(&self, _: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
+        Err(self.unfit("keeps no images"))
+    }
+
+    async fn pull(&self, reference: &Reference, _: &Platform, _: OnProgress<'_>) -> Result<(), EngineError> {
+        Err(EngineError::NotFound(reference.familiar()))
+    }
+
+    async fn tag(&self, _: &Reference, _: &Reference) -> Result<(), EngineError> {
+        Err(self.unfit("gives no names to images that it did not build"))
+    }
+
+    async fn push(&self, _: &Reference, _: OnProgress<'_>) -> Result<Digest, EngineError> {
+        Err(self.unfit("pushes what it builds, and nothing else"))
+    }
+
+    async fn import(
+        &self,
+        _: &Path,
+        _: &Reference,
+        _: &Platform,
+        _: &BTreeMap<String, String>,
+    ) -> Result<ImageId, EngineError> {
+        Err(self.unfit("keeps no images"))
+    }
+
+    async fn save(&self, _: &[Reference]) -> Result<ByteStream, EngineError> {
+        Err(self.unfit("keeps no images"))
+    }
+
+    async fn load(&self, _: ByteStream) -> Result<Loaded, EngineError> {
+        Err(self.unfit("keeps no images"))
+    }
+
+    async fn remove(&self, _: &Reference) -> Result<(), EngineError> {
+        Err(self.unfit("keeps no images"))
+    }
+
+    async fn remove_unnamed(&self, _: &ImageId) -> Result<(), EngineError> {
+        Err(self.unfit("keeps no images"))
+    }
+}
+
+impl Containers for Elsewhere {
+    async fn run(&self, _: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        Err(self.unfit("runs no containers"))
+    }
+
+    async fn container(&self, _: &ContainerId) -> Result<Option<ContainerState>, EngineError> {
+        Err(self.unfit("runs no containers"))
+    }
+
+    async fn exec(&self, _: &ContainerId, _: &[&str]) -> Result<ExecOutput, EngineError> {
+        Err(self.unfit("runs no containers"))
+    }
+
+    async fn logs(&self, _: &ContainerId) -> Result<Vec<(LogStream, String)>, EngineError> {
+        Err(self.unfit("runs no containers"))
+    }
+
+    async fn stop(&self, _: &ContainerId, _: Duration) -> Result<(), EngineError> {
+        Err(self.unfit("runs no containers"))
+    }
+
+    async fn remove_container(&self, _: &ContainerId) -> Result<(), EngineError> {
+        Err(self.unfit("runs no containers"))
+    }
+
+    async fn containers(&self, _: &str) -> Result<Vec<ContainerId>, EngineError> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,111 @@
+//! A builder that is no engine: an engine's builder, shown as a socket and as a TCP port that only speak BuildKit's API.
+
+use std::path::Path;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use xtask::engine::Store as _;
+use xtask::model::Platform;
+
+use crate::testing::TestTree;
+use crate::world::{World, ended, quietly, real_world};
+
+/// What an engine's endpoint passes on once it was asked for its builder.
+async fn pass_on<S>(mut stream: S, engine: &Path) -> std::io::Result<()>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut far = UnixStream::connect(engine).await?;
+    far.write_all(b"POST /grpc HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n").await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(far.read_u8().await?);
+    }
+    tokio::io::copy_bidirectional(&mut stream, &mut far).await.map(drop)
+}
+
+/// A socket that speaks BuildKit's API and nothing else.
+fn bridge(socket: &Path, engine: &Path) -> tokio::task::JoinHandle<()> {
+    let (listener, engine) = (UnixListener::bind(socket).unwrap(), engine.to_owned());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let engine = engine.clone();
+            tokio::spawn(async move { pass_on(stream, &engine).await });
+        }
+    })
+}
+
+/// The program where no engine answers.
+fn xtask(world: &World, tree: &TestTree, words: &str, code: i32) -> String {
+    let mut command = world.named_program(tree);
+    command.env("DOCKER_HOST", "unix:///no/engine.sock").env("XTASK_NETWORK", "external");
+    command.env("BUILDX_CONFIG", tree.root().join("buildx"));
+    ended(command.args(words.split_whitespace()), code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_builder_and_a_registry_are_enough() {
+    let Some(world) = real_world("a_builder_and_a_registry_are_enough").await else { return };
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    if !world.engine.observe().await.unwrap().keeps_manifests() {
+        eprintln!("skipped: a_builder_and_a_registry_are_enough: this engine's builder pushes nothing");
+        return world.clean_up().await;
+    }
+    let Some(engine) = world.host.strip_prefix("unix://") else { return world.clean_up().await };
+    let there = world.remote("base:1");
+    world.engine.tag(&base, &there).await.unwrap();
+    world.engine.push(&there, quietly()).await.unwrap();
+    world.forget().await;
+    let tree = TestTree::new(&format!(
+        "//- src/low/Dockerfile\nFROM {0}\nRUN cat /etc/test > /low\n\
+         //- src/high/Dockerfile\nFROM {0} AS tools\nFROM {1}/low\nCOPY --from=tools /bin/busybox /again\nCOPY app /\n\
+         RUN test -s /low && test -s /again && test -s /app\n//- src/high/app\n1\n",
+        there.familiar(),
+        world.prefix,
+    ));
+    let socket = tree.root().join("bk.sock");
+    let bridge = bridge(&socket, Path::new(engine));
+    let flags = format!("--registry {}/x --builder unix://{}", world.registry, socket.display());
+    let told = xtask(&world, &tree, &format!("build-all --push {flags}"), 0);
+    assert!(told.contains("2 built, 2 verified"), "{told}");
+    assert!(world.engine.observe().await.unwrap().find(&there).is_none(), "the engine itself got nothing");
+    let told = xtask(&world, &tree, &format!("build-all --push {flags}"), 0);
+    assert!(told.contains("2 up to date") && !told.contains("built"), "{told}");
+    tree.write("src/high/app", "2\n");
+    let told = xtask(&world, &tree, &format!("plan {flags}"), 0);
+    assert!(told.contains("source changed: app") && !told.contains("alias"), "{told}");
+    // An instance of two nodes, of which one is away.
+    tree.write(
+        "buildx/instances/pair",
+        &format!(
+            r#"{{"Name":"pair","Driver":"remote","Nodes":[{{"Name":"away","Endpoint":"unix:///no/builder.sock"}},
+            {{"Name":"here","Endpoint":"unix://{}"}}]}}"#,
+            socket.display()
+        ),
+    );
+    let listed = xtask(&world, &tree, "builder list", 0);
+    assert!(listed.contains("pair") && listed.contains("no answer") && listed.contains("linux/"), "{listed}");
+    let pair = format!("--registry {}/x --builder pair", world.registry);
+    let told = xtask(&world, &tree, &format!("build-all --push {pair}"), 0);
+    assert!(told.contains("1 built") && told.contains("1 up to date"), "{told}");
+
+    // The key is the same wherever it is looked at: an engine that pulls the images has nothing to build.
+    for name in ["low", "high"] {
+        let image: xtask::model::Reference =
+            format!("{}/x/{}/{name}:latest", world.registry, world.prefix).parse().unwrap();
+        world.engine.pull(&image, &Platform::local(), quietly()).await.unwrap();
+    }
+    let told = world.xtask(&tree, &format!("build-all --registry {}/x", world.registry), 0);
+    assert_eq!(told.matches("lacks the name").count(), 2, "only plain names are given: {told}");
+    assert!(!told.contains("changed") && !told.contains("not built yet"), "{told}");
+
+    tree.write("src/low/Dockerfile", &format!("FROM {}\nRUN exit 3\n", there.familiar()));
+    let told = xtask(&world, &tree, &format!("build-all --push {flags}"), 3);
+    assert!(told.contains("src/low/Dockerfile:2: `RUN exit 3` exited with status 3"), "{told}");
+    bridge.abort();
+    let told =
+        xtask(&world, &tree, &format!("build-all --push --registry {}/x --builder away", world.registry), 12);
+    assert!(told.contains("no builder `away`") && told.contains("there: pair"), "{told}");
+    world.forget().await;
+}
