@@ -1,7 +1,7 @@
-//! What is wrong with an instruction or not, depending on what its stage's base image says.
+//! Whether an instruction is wrong, where that depends on what its stage's base image says.
 //!
-//! In: where the doubt arose, and what the image's configuration says. Out: what is wrong, or nothing. Who reads a
-//! Dockerfile alone has to leave these open.
+//! In: where the doubt arose, and what the image's configuration says. Out: what is wrong, or nothing. Whoever reads
+//! only the Dockerfile has to leave these open.
 
 use std::collections::BTreeMap;
 

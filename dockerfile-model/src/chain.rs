@@ -1,8 +1,8 @@
 //! What the stages of a target are made of, instruction by instruction, in the order in which a builder caches them.
 //!
 //! In: a [`Dockerfile`] and what is asked of it. Out: a [`StageChain`] for each reachable stage. A layer is used again
-//! as long as no instruction before it in its stage, or in what that stage stands on, has changed; who wants to know
-//! what runs again compares chains. Findings are [`super::resolve`]'s business.
+//! as long as no instruction before it in its stage, or in what that stage stands on, has changed; comparing
+//! chains tells what runs again. Findings are [`super::resolve`]'s business.
 
 use super::command::Command;
 use super::evaluate::Evaluation;

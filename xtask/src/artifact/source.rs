@@ -1,4 +1,4 @@
-//! Where an artifact comes from: URLs, and what of them may be shown. Pure.
+//! Where an artifact comes from: URLs, and how much of them may be shown. Pure.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

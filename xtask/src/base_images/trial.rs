@@ -62,7 +62,7 @@ pub const REGISTRIES: &str = "target/xtask/registry";
 pub struct Requirements<'a> {
     /// What all of them promise.
     pub contract: &'a Contract,
-    /// At least so many plugins have to be loaded.
+    /// At least this many plugins have to be loaded.
     pub plugins: usize,
 }
 

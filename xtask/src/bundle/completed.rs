@@ -1,7 +1,7 @@
 //! EFFECT: images of a delta, whole again, for an engine that keeps manifests.
 //!
-//! Such an engine takes images with all their blobs, and a delta leaves layers out which its receiver has. So these are
-//! got out of the receiver's own images. It may have packed them otherwise than where the bundle comes from; then the
+//! Such an engine takes images with all their blobs, and a delta leaves out layers that its receiver has. So these are
+//! taken from the receiver's own images. It may have packed them differently from where the bundle was made; then the
 //! image gets a manifest that names what is here, and is still the same image under another digest.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! Names under which images wait that lost theirs to a load, until it is over: then they have them back, or nobody asks
-//! for them any more.
+//! Names under which images wait that have lost their own to a load. When the load is over they get their own back, or
+//! nobody needs it any more.
 //!
 //! Such a name says all that a later run has to know when a load was killed: which name it was, what got it, and whose
 //! load that was. `xtask-load-before/PID-MACHINE-START/IDENTITYDOMAIN/PATH:TAG`.

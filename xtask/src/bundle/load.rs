@@ -1,4 +1,4 @@
-//! What of a bundle an engine is given. Pure. In: what the bundle holds, what the engine has. Out: a plan, and its text.
+//! What an engine is given of a bundle. Pure. In: what the bundle holds, what the engine has. Out: a plan, and its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Files of which this very run knows what is in them: it hashed every byte on its way there, and nobody has touched
+//! Files whose content this very run knows: it hashed every byte on its way there, and nobody has touched
 //! them since. They are copied without being hashed once more; what an earlier run left is not taken on trust.
 
 use std::fs::{File, Metadata};

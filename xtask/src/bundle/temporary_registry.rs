@@ -4,7 +4,7 @@
 //! In: the engine's requests (OCI distribution-spec, "Pushing"). Out: blobs in the store. An engine does not know what
 //! its layers look like compressed until it has pushed them once, so it cannot ask whether we have them: it begins to
 //! send. A layer that begins as one that the store has is answered as if it had come whole, at once, and the engine
-//! turns to the next. Should that have been another one after all, the wanted one is missing in the end, and the
+//! turns to the next. Should it turn out to be another one, the wanted one is missing in the end, and the
 //! caller has another way to get it. What is kept is called what it hashes to, whoever sent it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! Proves a bundle: reads every blob and hashes it, on all cores, and what is loaded also once it is unpacked.
 //!
-//! A blob whose digest is right but which unpacks to something else can only come from a maker who wanted it so. To
-//! look costs more than all the rest, so `verify` looks at every layer, and `load` at those that the engine is going
+//! A blob whose digest is right but which unpacks to something else can only have been made on purpose. Looking
+//! costs more than all the rest, so `verify` looks at every layer, and `load` at those that the engine is going
 //! to get. In: [`Contents`]. Out: [`Verified`], which alone can be loaded.
 
 use std::collections::BTreeMap;

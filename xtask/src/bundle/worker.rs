@@ -1,4 +1,4 @@
-//! Work on a stream that goes on beside it, in a thread of its own: hashing and writing take as long as compressing.
+//! A thread that works on a stream while it is made: hashing and writing take as long as compressing.
 //!
 //! In: bytes, piece by piece, shared where they can be. Out: what the work makes of them. It decides nothing.
 

@@ -310,7 +310,7 @@ pub struct Prefetch {
 /// `alias`
 #[derive(Debug, Args)]
 pub struct Alias {
-    /// Base images, in any of their forms [default: all that the Dockerfiles name]
+    /// Base images, by any of their names [default: all that the Dockerfiles name]
     #[arg(value_name = "REF")]
     pub refs: Vec<String>,
     /// Change nothing, exit 15 on any gap or conflict
@@ -565,7 +565,7 @@ pub struct History {
     /// The same
     #[arg(long, value_name = "NAME", conflicts_with = "name")]
     pub image: Option<String>,
-    /// At most so many runs, newest first
+    /// At most this many runs, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
     /// How to answer

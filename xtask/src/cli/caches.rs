@@ -1,5 +1,5 @@
-//! What registries have of the caches that builds are offered. A builder asks for each name by itself and one after the
-//! other, and says nothing of those that it does not get; here all are asked at once, and what is missing is said once.
+//! Which of the caches that builds are offered the registries have. A builder asks for one name after the other and says
+//! nothing of those that it does not get; here all are asked for at once, and what is missing is said once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

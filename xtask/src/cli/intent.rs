@@ -1,4 +1,4 @@
-//! Pure: what somebody means who types what other tools call it. clap itself knows what was nearly spelt right.
+//! Pure: what somebody means by a word of other tools'. Misspellings are caught by clap itself.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};

@@ -1,4 +1,4 @@
-//! `--pull`: what registries say that the names of external images stand for by now, beside what is here.
+//! `--pull`: what the names of external images stand for by now, as registries say, beside what is here.
 //!
 //! In: what the selected images stand on, the store, who may be asked. Out: for each name whose image is here, why it is
 //! pulled again or why not. A tag that did not move costs one question and no pull; a name with a digest never moves.

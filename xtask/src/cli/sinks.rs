@@ -1,4 +1,4 @@
-//! Who hears of a run: its record, the eye, and what CI systems read.
+//! Who hears of a run: its record, the screen, and what CI systems read.
 //!
 //! In: the session, and what was planned. Out: the sinks, the record first. It decides nothing: the environment and
 //! what was typed say who there is.

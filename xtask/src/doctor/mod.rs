@@ -1,5 +1,5 @@
-//! `doctor`: what of this machine, its engine, its registries and this tree is fit for the job, and what to do about
-//! the rest.
+//! `doctor`: whether this machine, its engine, its registries and this tree are fit for the job, and what to do where
+//! they are not.
 //!
 //! `gather.rs` looks (the rim; it changes nothing and its time is bounded), `facts.rs` is what it saw, `judge.rs` turns
 //! that into a [`Report`], purely, and `screen.rs` writes it down.

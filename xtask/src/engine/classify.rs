@@ -1,4 +1,4 @@
-//! From what an engine says to what kind of trouble it is. Pure.
+//! What kind of trouble it is that an engine speaks of. Pure.
 //!
 //! Engines answer 500 to nearly everything that a registry or a builder told them, and put errors in streams
 //! that began with 200, so the text decides. The texts are Go's `net` and `net/http` errors, the registry

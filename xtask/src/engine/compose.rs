@@ -1,5 +1,5 @@
 //! EFFECT: stops and starts the services of a compose file, with compose v2 or v1, whichever is there, and waits until
-//! they are healthy. Which containers are whose it asks compose; how they are doing it asks the engine.
+//! they are healthy. Compose is asked which containers belong to a service, the engine how they are doing.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The text of an endpoint to where it is: `unix://`, `tcp://`, `https://` and `ssh://`, as `DOCKER_HOST` and docker
+//! Where the text of an endpoint leads: `unix://`, `tcp://`, `https://` and `ssh://`, as `DOCKER_HOST` and docker
 //! contexts have them. Nothing is opened here.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! An engine that is slow, and not gone: whoever waits for it hears so, and waits on.
+//! An engine that is slow but not gone: whoever waits for it is told so, and goes on waiting.
 
 use std::future::Future;
 use std::pin::pin;

@@ -2,8 +2,8 @@
 //! connection (docs.docker.com, "Protect the Docker daemon socket": "Use SSH"; github.com/docker/cli,
 //! `cli/connhelper`). Keys, ports and aliases of hosts are ssh's own business (`~/.ssh/config`).
 //!
-//! In: the text of an endpoint. Out: a connection, or what ssh said. Nothing is ever asked: who needs a password or has
-//! not seen the host's key yet is told so.
+//! In: the text of an endpoint. Out: a connection, or what ssh said. Nobody is ever asked anything: whoever needs a
+//! password or has not seen the host's key yet is told so.
 
 use std::io;
 use std::sync::Arc;

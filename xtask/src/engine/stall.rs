@@ -1,6 +1,6 @@
 //! Whether something still comes from a registry that an engine or a builder waits for.
 //!
-//! In: what is waited for, and when it moved. Out: a word after a while of silence, and an end of the wait after a longer
+//! In: what is waited for, and when it moved. Out: a warning after a while of silence, and the end of the wait after a longer
 //! one. An engine has no such limit of its own: a registry that accepts a connection and says nothing holds it up for
 //! good.
 

@@ -1,5 +1,5 @@
-//! What this program asks of container engines, in two traits; building is a third (`build::Builder`), for not whoever keeps
-//! images builds, and not whoever builds runs containers. Methods return `impl Future + Send`, so nobody needs `Box<dyn>`.
+//! What this program asks of container engines, in two traits; building is a third (`build::Builder`), since what keeps images
+//! need not build, and what builds need not run containers. Methods return `impl Future + Send`, so nobody needs `Box<dyn>`.
 
 use std::collections::BTreeMap;
 use std::future::Future;

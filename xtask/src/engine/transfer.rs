@@ -1,5 +1,5 @@
-//! Images that come and go: pull, push, import. One request each, whose answer is a stream of JSON lines; an
-//! error can stand in that stream behind a status of 200.
+//! Images that come and go: pull, push, import. One request each, answered by a stream of JSON lines, which can
+//! hold an error although the status was 200.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What of a long output tells why something failed: its beginning, its end, and every line that names an error. Pure,
+//! The part of a long output that tells why something failed: its beginning, its end, and every line that names an error. Pure,
 //! and bounded, for the log on disk has all of it.
 
 use std::borrow::Cow;

@@ -1,4 +1,4 @@
-//! Values that no eye may see: they become `***` in every free text before anybody gets it.
+//! Values that nobody may see: they become `***` in every free text before anybody gets it.
 //!
 //! In: build args, registry credentials, proxy URLs, and the names that stand in the tree. Out: texts without the
 //! values. It does no IO, and it forgets nothing during a run. Only free text is given to it: names, references, paths

@@ -44,7 +44,7 @@ pub struct Limits {
 /// Does steps of bundles. What is in one is nothing to this room.
 pub trait ExecuteBundle<E> {
     /// Does one. `cancel` is for what puts things back first; all else is dropped where it is.
-    fn carry(
+    fn execute(
         &self,
         step: &BundleStep,
         engine: Result<&E, EngineError>,

@@ -1,7 +1,7 @@
 //! Runs a plan: its stages in order, each phase's steps side by side.
 //!
-//! In: a plan and what it is done with. Out: events meanwhile, a [`RunReport`]. What has to be planned again on the way is
-//! asked of a [`PlanAgain`] that is handed in: nothing is decided here.
+//! In: a plan and what it is done with. Out: events meanwhile, a [`RunReport`]. What has to be planned again on the way
+//! is planned by a [`PlanAgain`] that is handed in: nothing is decided here.
 
 use super::pull::MakeBase;
 use super::{ExecuteBundle, Execution, Outcomes, Proceed};

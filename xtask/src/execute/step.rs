@@ -113,7 +113,7 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
             Ok(Done::because("removed"))
         }
         StepKind::RemoveContainer { id } => execution.remove_container(id, &tell).await,
-        StepKind::Bundle(step) => execution.executor.carry(step, engine(), execution.cancel, &tell).await,
+        StepKind::Bundle(step) => execution.executor.execute(step, engine(), execution.cancel, &tell).await,
         StepKind::ComposeDown(call) => execution.stop_services(call).await,
         StepKind::ComposeUp { call, wait } => execution.start_services(call, *wait).await,
     }

@@ -1,4 +1,4 @@
-//! What is put into images without standing in the tree: a release's archive, and where it is to be had.
+//! What goes into images without being in the tree: a release's archive, and where to get it.
 
 use serde::{Deserialize, Serialize};
 

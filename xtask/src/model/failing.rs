@@ -1,4 +1,4 @@
-//! What kind of failure it is when something fails in a phase, for no reason of its own.
+//! The kind of a failure that has no kind of its own, by the phase in which it happened.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

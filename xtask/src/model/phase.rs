@@ -1,4 +1,4 @@
-//! The phases of a run, and every word that is said of them: a further phase is a variant and a line of words.
+//! The phases of a run, and all the words for them: a further phase is a variant and a line of words.
 
 use std::fmt;
 

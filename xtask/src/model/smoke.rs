@@ -36,7 +36,7 @@ pub struct Expected {
     pub version: Option<String>,
     /// No image may be larger, in bytes.
     pub size_budget: Option<u64>,
-    /// At least so many plugins have to be loaded.
+    /// At least this many plugins have to be loaded.
     pub plugins: Option<usize>,
     /// How long it may take to end.
     pub stop_within: Duration,

@@ -1,4 +1,4 @@
-//! Diagnostics as people are told of them.
+//! Diagnostics as people read them.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Pure: which images would come out otherwise, now that the tree has changed.
+//! Pure: which images would come out differently now that the tree has changed.
 //!
 //! In: a tree as it was and as it is, each assessed without an engine, so that base images count by name. Out: the
 //! images whose keys differ, with the reasons. Whatever a key covers counts: files, templates, build args, and the

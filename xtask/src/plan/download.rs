@@ -1,4 +1,4 @@
-//! Pure: the artifacts that images need against what the cache has, as downloads.
+//! Pure: the artifacts that images need and the cache lacks, as downloads.
 
 use std::collections::BTreeSet;
 

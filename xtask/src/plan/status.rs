@@ -1,4 +1,4 @@
-//! Pure: how the store compares with the tree, as people and programs read it.
+//! Pure: how the store compares with the tree, for people and programs to read.
 //!
 //! In: assessed images and the health of aliases. Out: text and JSON. Never asks anybody.
 

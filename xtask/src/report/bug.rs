@@ -1,4 +1,4 @@
-//! What a panic looks like: short, as a bug of this program, with what a report needs. Exit code 1, never 101.
+//! What a panic looks like: short, told as a bug of this program, with what a report of it needs. Exit code 1, never 101.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};

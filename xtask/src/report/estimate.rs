@@ -1,4 +1,4 @@
-//! How long it will still take, from what it took before. Pure.
+//! How much longer it will take, judged by what it took before. Pure.
 //!
 //! In: the steps that are planned, what each usually takes, and which have begun or ended. Out: milliseconds, or none:
 //! where nobody knows, nothing is said. The builds that are left are dealt out as the executor would, each when what it

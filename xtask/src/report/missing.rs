@@ -1,4 +1,4 @@
-//! Pure: base images that are missing, each told once with all that cannot be built for want of it.
+//! Pure: base images that are missing, each told once, with everything that cannot be built without it.
 //!
 //! In: what failed in a run. Out: one [`MissingBase`] for each base image, and the failures that have another cause. A
 //! pull that failed, the alias of what was not pulled and the builds on it are one thing to mend.

@@ -1,4 +1,4 @@
-//! Where in the repository the things of a run stand, for whoever shows a file with its line. Pure.
+//! Where in the repository the things of a run are, for whoever shows a file with its line. Pure.
 //!
 //! In: the images' Dockerfiles and the findings of a plan, both relative to the tree's root, and where the tree lies in
 //! its repository. Out: files relative to the repository, and their addresses. It looks at no file.

@@ -1,7 +1,7 @@
 //! `BUILD_ARGS`: the flags of `docker build` that the old scripts handed on, split as a shell splits words.
 //!
 //! In: the text. Out: what of it has a meaning here. Pure; a flag that has none is refused by name, since leaving it
-//! out would build another image than was asked for (SPEC section 3).
+//! out would build a different image from the one that was asked for (SPEC section 3).
 
 use std::collections::BTreeMap;
 

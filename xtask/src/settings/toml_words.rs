@@ -1,4 +1,4 @@
-//! What is wrong with a TOML text, in words for whoever wrote it, with its line and column. Pure.
+//! What is wrong with a TOML text, told to whoever wrote it, with line and column. Pure.
 //!
 //! In: the parser's error. Out: a [`Diagnostic`]. It reads no file and knows no setting.
 

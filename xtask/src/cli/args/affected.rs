@@ -47,7 +47,7 @@ pub struct Matrix {
     #[command(flatten)]
     #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub commits: Commits,
-    /// At most so many machines; GitHub takes 256
+    /// At most this many machines; GitHub takes 256
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub shards: u16,
     /// How long builds took elsewhere, as `history --format json` prints it; repeat for more

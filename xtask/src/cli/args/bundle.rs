@@ -77,7 +77,7 @@ pub struct Create {
     /// Leave out what the receiver has: its `bundle inventory`, or a bundle that it has loaded
     #[arg(long, value_name = "FILE")]
     pub since: Option<PathBuf>,
-    /// In parts of at most so many bytes: 4GiB, 700MB
+    /// In parts of at most this many bytes: 4GiB, 700MB
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     pub part_size: Option<u64>,
     /// Rebuild everything from it first, in an empty engine without any network, and write down what came of it

@@ -16,13 +16,13 @@ Only images that this program built for this tree are ever removed. An image sta
 container uses it (running or not), while this tree asks for any of its names (its images, its base images and all \
 their aliases, its compose files), or while another image that stays was built on it.")]
 pub struct Clean {
-    /// Images of this tree that nothing needs any more: superseded, of services that are gone, of other tags; and stages of none
+    /// Images of this tree that nothing needs any more: superseded, of services that are gone, of other tags; and stages that belong to no image
     #[arg(long)]
     pub images: bool,
-    /// Containers, registries and names that runs left which are over
+    /// Containers, registries and names left by runs that are over
     #[arg(long)]
     pub left: bool,
-    /// Records of runs, but for the newest
+    /// Records of runs, except the newest
     #[arg(long)]
     pub runs: bool,
     /// What is made or downloaded again when it is needed: layers kept for bundles, lists of files, broken-off downloads
@@ -31,13 +31,13 @@ pub struct Clean {
     /// All of these
     #[arg(long, conflicts_with_all = ["images", "left", "runs", "caches"])]
     pub all: bool,
-    /// Of images with other tags only those with this one; repeat for more
+    /// Of images with other tags, only those with this one; repeat for more
     #[arg(short, long, value_name = "TAG", value_delimiter = ',')]
     pub tag: Vec<Tag>,
-    /// Of images with other tags only those built longer ago, such as 30d or 12w
+    /// Of images with other tags, only those built longer ago than this, such as 30d or 12w
     #[arg(long, value_name = "AGE", value_parser = age)]
     pub older_than: Option<u64>,
-    /// How many records of runs stay [default: keep_runs of the settings, 50]
+    /// How many records of runs to keep [default: keep_runs of the settings, 50]
     #[arg(long, value_name = "N")]
     pub keep_runs: Option<Positive>,
     /// Show what would be removed and do nothing

@@ -23,7 +23,7 @@ pub struct Rebuild {
     /// How long to wait for them, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120, requires = "up")]
     pub wait: u64,
-    /// Do it in an empty engine without any network, of a copy of the tree, and say whether it works
+    /// Do it in an empty engine without any network, from a copy of the tree, and say whether it works
     #[arg(long, conflicts_with_all = ["down", "up", "dry_run"])]
     pub prove: bool,
     /// Build even what is sure to need a network

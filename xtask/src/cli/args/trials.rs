@@ -14,7 +14,7 @@ pub struct LocalRegistry {
     /// What to do with it.
     #[command(subcommand)]
     pub command: RegistryCommand,
-    /// The port on 127.0.0.1; the next free one is taken when it is somebody else's [default: 5000]
+    /// The port on 127.0.0.1; the next free one is taken if it is in use [default: 5000]
     #[arg(long, value_name = "PORT", global = true)]
     pub port: Option<Port>,
 }
@@ -24,7 +24,7 @@ pub struct LocalRegistry {
 pub enum RegistryCommand {
     /// Start it, or say that it runs: a registry's image that the engine has, or the program docker-registry
     Up,
-    /// Take it away, with all that it stored
+    /// Remove it, with all that it stored
     Down,
     /// Say what it has, a name that can be pulled on each line
     List {
@@ -50,7 +50,7 @@ pub struct Trying {
     /// Write a JUnit report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// At least so many plugins have to be loaded
+    /// At least this many plugins have to be loaded
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub plugins: usize,
 }
@@ -84,7 +84,7 @@ pub struct BaseImagesE2e {
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// The registry's port on 127.0.0.1; the next free one is taken when it is somebody else's [default: 15000]
+    /// The registry's port on 127.0.0.1; the next free one is taken if it is in use [default: 15000]
     #[arg(long, value_name = "PORT", help_heading = "Trials")]
     pub port: Option<Port>,
     /// Leave containers, registry and images as they are, to be looked at

@@ -1,6 +1,7 @@
-//! Does steps of bundles: what is of a bundle `bundle/` does, what is of this machine's caches and tree is done here.
+//! Does the steps of bundles. `bundle/` does what concerns the bundle; what concerns this machine's caches and tree is done
+//! here.
 //!
-//! In: a step of a plan, the engine. Out: that it is done, with what it says, or why not. What one step has made is kept
+//! In: a step of a plan, the engine. Out: what there is to say once it is done, or why it is not. What one step has made is kept
 //! for the next.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +78,7 @@ impl<'a> BundleExecutor<'a> {
 }
 
 impl ExecuteBundle<AnyEngine> for BundleExecutor<'_> {
-    async fn carry(
+    async fn execute(
         &self,
         step: &BundleStep,
         engine: Result<&AnyEngine, EngineError>,

@@ -1,4 +1,4 @@
-//! Pure: files of a build context that do not stand in the tree: an artifact in its cache, a file that is not rendered
+//! Pure: files of a build context that are not in the tree: an artifact in its cache, a file that is not rendered
 //! yet. A builder that reads the tree by itself would miss them, so the instructions that copy them are pointed to a
 //! folder beside it.
 

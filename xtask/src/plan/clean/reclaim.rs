@@ -1,4 +1,4 @@
-//! Pure: how many bytes the store may get back when images go.
+//! Pure: how many bytes the store may get back when images are removed.
 //!
 //! Engines tell the size of a whole image, shared layers included. What an image shares with another one is known
 //! where all layers of that other one are its lowest: then that one's size is the shared part. So the sum is never too

@@ -1,7 +1,7 @@
-//! Pure: which external images the tree names, by their originals, and who names each where.
+//! Pure: which external images the tree names, by their originals, and where each is named.
 //!
 //! What is pinned by digest in the file that names it is left out: it is locked there. Images that this tree builds are
-//! no external ones.
+//! not external.
 
 use std::collections::{BTreeMap, BTreeSet};
 

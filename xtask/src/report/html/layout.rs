@@ -1,4 +1,4 @@
-//! Where the images of a graph stand: columns from left to right, everything after what it needs. Pure.
+//! Where the images of a graph are drawn: columns from left to right, everything after what it needs. Pure.
 
 /// A place: column and row, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
