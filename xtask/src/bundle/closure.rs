@@ -11,7 +11,7 @@ use crate::model::{
     stand_in,
 };
 use crate::plan::rebuild::lineage::Lineage;
-use crate::read::compose::ComposeProject;
+use crate::read::compose::{ComposeProject, ComposeService};
 use crate::read::graph::ImageGraph;
 use dockerfile::Options;
 
@@ -57,112 +57,120 @@ pub struct Missing {
 
 /// Everything that the selected images and the compose files need.
 pub fn closure(input: &ClosureInput<'_>) -> Closure {
-    let mut found = Found::default();
-    let mut closure = Closure::default();
     let graph = input.graph.images();
-    let originals = Originals::new(
-        input.rules,
-        graph.iter().flat_map(|image| image.base_images.iter().map(|base| &base.reference)),
-    );
-    let upstreams = input.graph.upstreams();
-    let aliases = |reference: &Reference| {
-        let names = input.rules.names_of(&originals.original_of(reference));
-        let all = std::iter::once(names.original).chain(names.localhost).chain(names.internal);
-        let id = input.observed.find(reference).map(|image| &image.id);
-        // A name that is another image is nobody's alias.
-        let is_same = |name: &Reference| {
-            name != reference && id.is_some() && input.observed.find(name).map(|image| &image.id) == id
-        };
-        all.filter(is_same).collect::<Vec<_>>()
-    };
+    let bases = graph.iter().flat_map(|image| image.base_images.iter().map(|base| &base.reference));
+    let originals = Originals::new(input.rules, bases);
+    let mut search = Search { input, originals, found: Found::default(), closure: Closure::default() };
     for image in graph.iter().filter(|image| input.selected.contains(&image.name)) {
+        search.add_image(image);
+    }
+    for service in input.compose.iter().flat_map(|project| &project.services) {
+        if let Some(reference) = &service.image {
+            search.add_service(service, reference);
+        }
+    }
+    Closure { images: search.found.0.into_values().collect(), ..search.closure }
+}
+
+/// A closure being made.
+struct Search<'a> {
+    input: &'a ClosureInput<'a>,
+    originals: Originals<'a>,
+    found: Found,
+    closure: Closure,
+}
+
+impl Search<'_> {
+    /// An image of the tree with all that it stands on.
+    fn add_image(&mut self, image: &Image) {
         let place = place(image);
-        found.add(&image.reference, Role::Image, &place, &image.platform, image.further_names().cloned());
+        let platform = &image.platform;
+        self.found.add(&image.reference, Role::Image, &place, platform, image.further_names().cloned());
         match &image.source {
-            ImageSource::External(source) => {
-                found.add(source, Role::Companion, &place, &image.platform, aliases(source));
-            }
+            ImageSource::External(source) => self.add_external(source, Role::Companion, &place, platform),
             ImageSource::Build(target) => {
-                for lineage in input.lineages.get(&image.name).into_iter().flatten() {
+                for lineage in self.input.lineages.get(&image.name).into_iter().flatten() {
                     let line = lineage.steps.iter().rev().find(|step| step.keyword == "FROM");
                     let place = format!("{}:{}", target.dockerfile, line.map_or(1, |step| step.line));
-                    found.add(&lineage.reference, Role::Stage, &place, &image.platform, []);
+                    self.found.add(&lineage.reference, Role::Stage, &place, platform, []);
                 }
-                let frontend = frontend(image, input.platform);
-                for base in &image.base_images {
-                    let place = format!("{}:{}", target.dockerfile, base.line);
-                    let role =
-                        if frontend.as_ref() == Some(&base.reference) { Role::Frontend } else { Role::Base };
-                    let platform = base.platform.as_ref().unwrap_or(&image.platform);
-                    // What was built upon a base image may have its name.
-                    let here = upstreams.find(&base.reference, input.observed).map(|(name, _)| name);
-                    let twin =
-                        upstreams.twin_of(&base.reference).filter(|_| upstreams.is_taken(&base.reference));
-                    let name = here.or(twin).unwrap_or(&base.reference);
-                    found.add(name, role, &place, platform, aliases(name));
-                    if role == Role::Frontend && base.reference.digest().is_some() {
-                        closure.warnings.push(format!(
-                            "{place}: the front end {} is pinned by digest, and few engines take a digest from an archive: \
-                             name its tag alone, or nothing of this file may be rebuilt there",
-                            base.reference.familiar()
-                        ));
-                    }
-                }
+                self.add_bases(image, &target.dockerfile);
             }
         }
         for companion in &image.companions {
             let place = image.dependency_at.as_deref().unwrap_or(&place);
-            found.add(companion, Role::Companion, place, &image.platform, aliases(companion));
+            self.add_external(companion, Role::Companion, place, platform);
         }
         if let Some(artifact) = image.base_image().and_then(|facts| facts.artifact.as_deref()) {
-            match closure.artifacts.iter_mut().find(|(known, _)| known == artifact) {
+            match self.closure.artifacts.iter_mut().find(|(known, _)| known == artifact) {
                 Some((_, needed_by)) => needed_by.push(place),
-                None => closure.artifacts.push((artifact.clone(), vec![place])),
+                None => self.closure.artifacts.push((artifact.clone(), vec![place])),
             }
         }
     }
-    for project in input.compose {
-        for service in &project.services {
-            let Some(reference) = &service.image else { continue };
-            let place = &service.place;
-            let is_own =
-                |image: &&Image| image.names().any(|name| name.repository() == reference.repository());
-            if reference.digest().is_some() {
-                closure.warnings.push(format!(
-                    "{place}: `{}` runs {}, which is pinned by digest; no engine takes a digest from an archive, so compose \
-                     will ask a registry for it there: name the tag alone, or start others with `docker compose up SERVICE`",
-                    service.name,
-                    reference.familiar()
+
+    /// What the instructions of an image name.
+    fn add_bases(&mut self, image: &Image, dockerfile: &str) {
+        let upstreams = self.input.graph.upstreams();
+        let frontend = frontend(image, self.input.platform);
+        for base in &image.base_images {
+            let place = format!("{dockerfile}:{}", base.line);
+            let role = if frontend.as_ref() == Some(&base.reference) { Role::Frontend } else { Role::Base };
+            // What was built upon a base image may have its name.
+            let here = upstreams.find(&base.reference, self.input.observed).map(|(name, _)| name);
+            let twin = upstreams.twin_of(&base.reference).filter(|_| upstreams.is_taken(&base.reference));
+            let name = here.or(twin).unwrap_or(&base.reference);
+            self.add_external(name, role, &place, base.platform.as_ref().unwrap_or(&image.platform));
+            if role == Role::Frontend && base.reference.digest().is_some() {
+                self.closure.warnings.push(format!(
+                    "{place}: the front end {} is pinned by digest, and few engines take a digest from an archive: \
+                     name its tag alone, or nothing of this file may be rebuilt there",
+                    base.reference.familiar()
                 ));
             }
-            match graph.iter().find(is_own) {
-                None if service.builds && input.observed.find(reference).is_none() => {
-                    closure.warnings.push(format!(
-                        "{place}: compose builds {} of `{}` itself, and it does not go along: `docker compose build {}` first",
-                        reference.familiar(),
-                        service.name,
-                        service.name
-                    ));
-                }
-                None => found.add(reference, Role::Compose, place, input.platform, aliases(reference)),
-                Some(image) if !input.selected.contains(&image.name) => closure.warnings.push(format!(
-                    "{place}: `{}` runs {}, which is not selected and does not go along",
-                    service.name, image.name
-                )),
-                Some(image) if !image.names().any(|name| name == reference) => {
-                    closure.warnings.push(format!(
-                        "{place}: `{}` runs {}, and {} is what goes along",
-                        service.name,
-                        reference.familiar(),
-                        image.reference.familiar()
-                    ));
-                }
-                Some(_) => {}
-            }
         }
     }
-    closure.images = found.0.into_values().collect();
-    closure
+
+    /// What a service of a compose file runs.
+    fn add_service(&mut self, service: &ComposeService, reference: &Reference) {
+        let ClosureInput { graph, selected, observed, platform, .. } = self.input;
+        let (place, name) = (&service.place, &service.name);
+        let mut warn = |why: String| self.closure.warnings.push(format!("{place}: {why}"));
+        let shown = reference.familiar();
+        if reference.digest().is_some() {
+            warn(format!(
+                "`{name}` runs {shown}, which is pinned by digest; no engine takes a digest from an archive, so compose \
+                 will ask a registry for it there: name the tag alone, or start others with `docker compose up SERVICE`"
+            ));
+        }
+        let is_own = |image: &&Image| image.names().any(|name| name.repository() == reference.repository());
+        match graph.images().iter().find(is_own) {
+            None if service.builds && observed.find(reference).is_none() => warn(format!(
+                "compose builds {shown} of `{name}` itself, and it does not go along: `docker compose build {name}` first"
+            )),
+            None => self.add_external(reference, Role::Compose, place, platform),
+            Some(image) if !selected.contains(&image.name) => {
+                warn(format!("`{name}` runs {}, which is not selected and does not go along", image.name));
+            }
+            Some(image) if !image.names().any(|name| name == reference) => {
+                warn(format!("`{name}` runs {shown}, and {} is what goes along", image.reference.familiar()))
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// An image from elsewhere, under all its names that are here.
+    fn add_external(&mut self, reference: &Reference, role: Role, place: &str, platform: &Platform) {
+        let ClosureInput { rules, observed, .. } = self.input;
+        let names = rules.names_of(&self.originals.original_of(reference));
+        let all = std::iter::once(names.original).chain(names.localhost).chain(names.internal);
+        let id = observed.find(reference).map(|image| &image.id);
+        // A name that is another image is nobody's alias.
+        let is_same = |name: &Reference| {
+            name != reference && id.is_some() && observed.find(name).map(|image| &image.id) == id
+        };
+        self.found.add(reference, role, place, platform, all.filter(is_same));
+    }
 }
 
 /// What of it is not in the store. Images and stages of the tree are built before, so they are not asked for.

@@ -339,73 +339,34 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     // What a pull brings comes first: it was planned because nothing that is here will do.
     let coming = names.iter().find(|(_, standing)| matches!(standing, NameState::Coming(_)));
     let here = || names.iter().find(|(_, standing)| matches!(standing, NameState::Here(_)));
-    let Some((winner, source)) = coming.or_else(here) else {
+    let Some(winner) = coming.or_else(here) else {
         // What is wrong with it is said once, by the phase that should have pulled it.
         let subject = family.original.familiar();
         let is_told = |pull: &Skipped| pull.subject == subject && pull.why.outcome() == Outcome::Failed;
         let is_told = input.pulls.skipped.iter().any(is_told);
         return skip(if is_told { Reason::NotPulled } else { Reason::NotInStore });
     };
-    let needs: Vec<StepId> = match source {
-        NameState::Coming(step) => vec![step.clone()],
-        NameState::Here(_) | NameState::Taken | NameState::Absent => Vec::new(),
-    };
     let fell_back_past: Vec<Reference> = names
         .iter()
         .filter(|(name, standing)| {
-            name.rank < winner.rank && name.need != Need::Source && matches!(standing, NameState::Absent)
+            name.rank < winner.0.rank && name.need != Need::Source && matches!(standing, NameState::Absent)
         })
         .map(|(name, _)| name.reference.clone())
         .collect();
+    let others = names.iter().filter(|(name, _)| name.reference != winner.0.reference);
     let mut all_agree = true;
-    for (name, standing) in &names {
-        if name.reference == winner.reference || name.need == Need::Source {
-            continue;
-        }
-        let why = match (standing, source) {
-            (NameState::Coming(_), _) => continue,
-            (NameState::Absent, _) if name.need == Need::Yes => Reason::AliasMissing {
-                from: winner.reference.clone(),
-                fell_back_past: fell_back_past.clone(),
-            },
-            (NameState::Absent | NameState::Taken, _) => continue,
-            (NameState::Here(id), NameState::Here(winning)) if id == winning => continue,
-            (NameState::Here(id), NameState::Here(winning)) if input.conflicts == OnConflict::Report => {
-                all_agree = false;
-                plan.skipped.push(Skipped {
-                    phase: Phase::Alias,
-                    subject: name.reference.familiar(),
-                    why: Reason::AliasConflict {
-                        winner: (winner.reference.clone(), winning.clone()),
-                        loser: (name.reference.clone(), id.clone()),
-                    },
-                });
-                continue;
-            }
-            // The pull replaces what this name shared with the winner, so it follows. Another image can be
-            // compared only when the pull is done: the next run does.
-            (NameState::Here(id), NameState::Coming(_))
-                if input.conflicts == OnConflict::Report && !is_replaced(id, winner, input) =>
-            {
-                continue;
-            }
-            (NameState::Here(id), _) => {
-                Reason::AliasFixed { winner: winner.reference.clone(), replaced: id.clone() }
-            }
+    for (name, standing) in others.filter(|(name, _)| name.need != Need::Source) {
+        let why = match change(input, winner, (name, standing), &fell_back_past) {
+            None => continue,
+            Some(why) => why,
         };
         all_agree = false;
         let subject = name.reference.familiar();
-        let here = input.observed.name_here(&winner.reference);
-        let source = here.unwrap_or_else(|| winner.reference.clone());
-        plan.steps.push(Step {
-            id: StepId::new(Phase::Alias, &subject),
-            phase: Phase::Alias,
-            subject,
-            kind: StepKind::Tag { source, targets: vec![name.reference.clone()] },
-            needs: needs.clone(),
-            after: Vec::new(),
-            why,
-        });
+        if matches!(why, Reason::AliasConflict { .. }) {
+            plan.skipped.push(Skipped { phase: Phase::Alias, subject, why });
+        } else {
+            plan.steps.push(tag_step(input, winner, &name.reference, why));
+        }
     }
     if all_agree {
         plan.skipped.push(Skipped {
@@ -413,6 +374,61 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
             subject: family.original.familiar(),
             why: Reason::AliasesAgree,
         });
+    }
+}
+
+/// Why a name is not as it should be; none where it is, or where nobody can say so yet.
+fn change(
+    input: &AliasInput<'_>,
+    (winner, source): &(Ranked, NameState),
+    (name, standing): (&Ranked, &NameState),
+    fell_back_past: &[Reference],
+) -> Option<Reason> {
+    let id = match standing {
+        NameState::Absent if name.need == Need::Yes => {
+            return Some(Reason::AliasMissing {
+                from: winner.reference.clone(),
+                fell_back_past: fell_back_past.to_vec(),
+            });
+        }
+        NameState::Coming(_) | NameState::Absent | NameState::Taken => return None,
+        NameState::Here(id) => id,
+    };
+    match (source, input.conflicts) {
+        (NameState::Here(winning), _) if id == winning => None,
+        (NameState::Here(winning), OnConflict::Report) => Some(Reason::AliasConflict {
+            winner: (winner.reference.clone(), winning.clone()),
+            loser: (name.reference.clone(), id.clone()),
+        }),
+        // The pull replaces what this name shared with the winner, so it follows. Another image can be
+        // compared only when the pull is done: the next run does.
+        (NameState::Coming(_), OnConflict::Report) if !is_replaced(id, winner, input) => None,
+        _ => Some(Reason::AliasFixed { winner: winner.reference.clone(), replaced: id.clone() }),
+    }
+}
+
+/// Gives a name to what the winner is, once that is here.
+fn tag_step(
+    input: &AliasInput<'_>,
+    (winner, source): &(Ranked, NameState),
+    name: &Reference,
+    why: Reason,
+) -> Step {
+    let subject = name.familiar();
+    let needs = match source {
+        NameState::Coming(step) => vec![step.clone()],
+        NameState::Here(_) | NameState::Taken | NameState::Absent => Vec::new(),
+    };
+    let here = input.observed.name_here(&winner.reference);
+    let source = here.unwrap_or_else(|| winner.reference.clone());
+    Step {
+        id: StepId::new(Phase::Alias, &subject),
+        phase: Phase::Alias,
+        subject,
+        kind: StepKind::Tag { source, targets: vec![name.clone()] },
+        needs,
+        after: Vec::new(),
+        why,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod artifact;
 mod base_image;
+mod context;
 mod memory;
 mod service;
 mod variables;

@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::ReadInput;
 use super::artifact::{self, Artifact};
-use super::service::{ReadService, Reader, declared, keep};
+use super::service::{ReadService, Reader, declared, is_sound, keep};
 use crate::base_images::matrix::{Cell, Matrix};
 use crate::model::{
-    BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource, InputKind,
-    InputPattern, Platform, Severity,
+    ArtifactSpec, BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,
+    InputKind, InputPattern,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf::SERVICE_TOML;
@@ -20,7 +20,6 @@ use crate::read::conf::{self, ServiceContext, ServiceSettings};
 use crate::read::discover::DOCKERFILE;
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::fingerprint::files::Context;
-use dockerfile::ignorefile::IgnoreFile;
 use dockerfile::{Dockerfile, Selector};
 
 /// The build arg that says which version goes into an image.
@@ -116,16 +115,8 @@ impl Reader<'_> {
     /// Reads the folder of one system. Without a Dockerfile it is none.
     pub(super) fn read_base_image(&self, systems: &Systems<'_>) -> ReadService {
         let service = self.service;
-        let mut read = ReadService {
-            name: format!("{}-{}", systems.matrix.name.replace('/', "-"), service.name),
-            dir: service.dir.clone(),
-            images: Vec::new(),
-            needs: Vec::new(),
-            diagnostics: service.problems.clone(),
-            unknown_keys: Vec::new(),
-            doubts: Vec::new(),
-        };
-        read.diagnostics.extend(self.input.said_of(service));
+        let name = format!("{}-{}", systems.matrix.name.replace('/', "-"), service.name);
+        let mut read = ReadService::begin(name, self);
         let path = service.path(DOCKERFILE);
         let text = service.text(DOCKERFILE, self.input.rendered);
         let (file, findings) = dockerfile::parse(&path, text.unwrap_or_default());
@@ -133,15 +124,7 @@ impl Reader<'_> {
             read.diagnostics.extend(findings);
         }
         read.diagnostics.extend(systems.problem.clone());
-        let settings = service.text(SERVICE_TOML, self.input.rendered).and_then(|text| {
-            let parsed = conf::parse_service_toml(&service.path(SERVICE_TOML), text);
-            let settings = keep(&mut read.diagnostics, parsed)?;
-            read.diagnostics.extend(settings.warnings.clone());
-            Some(settings)
-        });
-        let settings = settings.unwrap_or_default();
-        let needs = settings.needs.iter().map(|need| (need.clone(), service.path(SERVICE_TOML)));
-        read.needs = needs.collect();
+        let settings = self.settings(&mut read);
         let system =
             System { description: description(&file), text: text.unwrap_or_default(), path, file, settings };
         let cells = match systems.matrix.cells(&service.name) {
@@ -156,8 +139,7 @@ impl Reader<'_> {
         for cell in cells {
             self.read_cell(&mut read, systems, &system, cell);
         }
-        let is_broken = read.diagnostics.iter().any(|d| d.severity == Severity::Error);
-        if read.images.is_empty() && is_broken {
+        if read.is_broken() {
             self.stand_in_base(&mut read, systems, &system);
         }
         read
@@ -167,12 +149,7 @@ impl Reader<'_> {
         let docker = &self.input.config.base_image.docker;
         let settings = &system.settings;
         let said = &mut read.diagnostics;
-        if !settings.platforms.is_empty() && !settings.platforms.contains(&cell.platform) {
-            let known: Vec<String> = settings.platforms.iter().map(ToString::to_string).collect();
-            let message =
-                format!("is not made for {}; its platforms are {}", cell.platform, known.join(", "));
-            said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
-        }
+        self.refuse_platform(settings, &cell.platform, said);
         let target = docker.target.as_deref().or(settings.target.as_deref());
         let given = BTreeMap::from([(VERSION_ARG.to_owned(), cell.version.clone())]);
         let triggers = self.input.triggers_of(&cell.image);
@@ -181,40 +158,21 @@ impl Reader<'_> {
         let mut inputs = resolved.inputs;
         inputs.extend(declared(settings));
 
-        // A trigger that nobody knows yet is no reason to download anything.
-        let sure: Vec<InputPattern> =
-            inputs.iter().filter(|input| input.kind != InputKind::Possible).cloned().collect();
-        let reads_artifact = Selector::new(&sure).reads(&artifact::file_name(&cell.version));
-        let known =
-            systems.artifacts.get(&cell.version).filter(|_| reads_artifact && systems.problem.is_none());
-        let artifact = known.and_then(|known| {
-            let look = || artifact::look(self.input.config, &cell.version);
-            keep(said, known.get_or_init(look).clone())
-        });
+        let artifact = self.artifact(systems, &cell.version, &inputs, said);
         let context = self.base_context(settings, &system.path, &inputs, said);
-        let root = &self.input.config.root;
-        let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
-        let (ignore_path, ignore_text) = keep(said, found).flatten().unzip();
-        said.extend(self.input.broken_ignore(&context));
-        let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
-        for (line, why) in ignore.iter().flat_map(IgnoreFile::problems) {
-            let file = ignore_path.as_deref().unwrap_or_default();
-            said.push(Diagnostic::error(file, *line, why.as_str()));
-        }
+        let ignore = self.ignore_rules(&context, said);
         let file = artifact.as_ref().map(|artifact| Arc::new(artifact.as_file()));
         let reading = Context {
-            listings: self.listings,
-            folder: if context == "." { "" } else { context.as_str() },
-            ignore: ignore.as_ref().zip(ignore_path.as_deref()),
-            dockerfile: &system.path,
+            ignore: ignore.as_ref().map(|(rules, path)| (rules, path.as_str())),
             given: file.as_ref(),
+            ..self.context_at(&context, &system.path)
         };
         let (files, mut found) = reading.select(&inputs, self.hashes);
         found.extend(resolved.diagnostics);
         read.doubts.extend(resolved.doubts);
         found.retain(|diagnostic| !said.contains(diagnostic));
         said.extend(found);
-        let is_whole = said.iter().all(|d| d.severity != Severity::Error);
+        let is_whole = is_sound(said);
         let is_known = file.as_ref().is_none_or(|file| file.digest.is_some());
         let digest = (is_whole && is_known).then(|| digest_files(files.counted()));
         let missing = file.filter(|file| file.source.is_none()).map(|file| file.name.clone());
@@ -242,13 +200,45 @@ impl Reader<'_> {
             leaves: resolved.leaves,
             own_labels: resolved.labels,
         };
+        let artifact = artifact.map(|artifact| Box::new(artifact.spec));
+        let mut image = self.base_image(read, system, cell, target, artifact);
+        image.base_images = resolved.base_images;
+        read.images.push((image, prepared));
+    }
+
+    /// The artifact of a version, if the Dockerfile reads it.
+    fn artifact(
+        &self,
+        systems: &Systems<'_>,
+        version: &str,
+        inputs: &[InputPattern],
+        said: &mut Vec<Diagnostic>,
+    ) -> Option<Artifact> {
+        // A trigger that nobody knows yet is no reason to download anything.
+        let sure: Vec<InputPattern> =
+            inputs.iter().filter(|input| input.kind != InputKind::Possible).cloned().collect();
+        if systems.problem.is_some() || !Selector::new(&sure).reads(&artifact::file_name(version)) {
+            return None;
+        }
+        let known = systems.artifacts.get(version)?;
+        keep(said, known.get_or_init(|| artifact::look(self.input.config, version)).clone())
+    }
+
+    fn base_image(
+        &self,
+        read: &ReadService,
+        system: &System<'_>,
+        cell: Cell,
+        target: BuildTarget,
+        artifact: Option<Box<ArtifactSpec>>,
+    ) -> Image {
         let facts = BaseImageFacts {
             os: self.service.name.clone(),
             version: cell.version,
             description: system.description.clone(),
-            artifact: artifact.map(|artifact| Box::new(artifact.spec)),
+            artifact,
         };
-        let image = Image {
+        Image {
             name: cell.image,
             kind: ImageKind::BaseImage(facts),
             service: read.name.clone(),
@@ -261,10 +251,9 @@ impl Reader<'_> {
             needs: BTreeSet::new(),
             asks_for: BTreeMap::new(),
             dependency_at: None,
-            base_images: resolved.base_images,
+            base_images: Vec::new(),
             companions: Vec::new(),
-        };
-        read.images.push((image, prepared));
+        }
     }
 
     /// `service.toml`, else the folder of all systems, the system's own, or the root: the first in which most of what is
@@ -293,30 +282,17 @@ impl Reader<'_> {
     /// A system that cannot be read still has an image, so that it is named and counted.
     fn stand_in_base(&self, read: &mut ReadService, systems: &Systems<'_>, system: &System<'_>) {
         let Ok(reference) = format!("{}:{}", systems.matrix.name, self.service.name).parse() else { return };
-        let target = BuildTarget::without_text(system.path.clone(), self.service.dir.clone());
-        let facts = BaseImageFacts {
-            os: self.service.name.clone(),
+        let platform = systems.matrix.platforms.first().unwrap_or(&self.input.engine_platform).clone();
+        let cell = Cell {
+            image: ImageName::new(read.name.clone()),
             version: String::new(),
-            description: system.description.clone(),
-            artifact: None,
-        };
-        let platform: Option<Platform> = systems.matrix.platforms.first().cloned();
-        let image = Image {
-            name: ImageName::new(read.name.clone()),
-            kind: ImageKind::BaseImage(facts),
-            service: read.name.clone(),
+            platform,
             reference,
             local_alias: None,
             tags: Vec::new(),
-            source: ImageSource::Build(Box::new(target)),
-            platform: platform.unwrap_or_else(|| self.input.engine_platform.clone()),
-            group: None,
-            needs: BTreeSet::new(),
-            asks_for: BTreeMap::new(),
-            dependency_at: None,
-            base_images: Vec::new(),
-            companions: Vec::new(),
         };
+        let target = BuildTarget::without_text(system.path.clone(), self.service.dir.clone());
+        let image = self.base_image(read, system, cell, target, None);
         read.images.push((image, Prepared::default()));
     }
 }

@@ -11,14 +11,14 @@ use crate::model::{
     InputKind, InputPattern, Platform, Reference, SecretKind, SecretMount, SecretSource, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
-use crate::read::conf::{self, ServiceContext, UnknownKey};
+use crate::read::conf::{self, TargetLine, UnknownKey};
 use crate::read::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::read::discover::{DOCKERFILE, ServiceSource};
 use crate::read::fingerprint::cache::HashCache;
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::fingerprint::files::Context;
 use crate::read::fingerprint::listing::Listings;
-use crate::settings::{ContextChoice, is_socket};
+use crate::settings::is_socket;
 use dockerfile::ignorefile::IgnoreFile;
 use dockerfile::{Dockerfile, Options, Resolved};
 
@@ -60,45 +60,46 @@ struct Wanted<'a> {
     build_args: BTreeMap<String, String>,
 }
 
+impl ReadService {
+    /// A folder of which nothing but its listing is known.
+    pub(super) fn begin(name: String, reader: &Reader<'_>) -> Self {
+        let mut diagnostics = reader.service.problems.clone();
+        diagnostics.extend(reader.input.said_of(reader.service));
+        Self {
+            name,
+            dir: reader.service.dir.clone(),
+            images: Vec::new(),
+            needs: Vec::new(),
+            diagnostics,
+            unknown_keys: Vec::new(),
+            doubts: Vec::new(),
+        }
+    }
+
+    /// Whether there is no image, for something is wrong.
+    pub(super) fn is_broken(&self) -> bool {
+        self.images.is_empty() && !is_sound(&self.diagnostics)
+    }
+}
+
 impl Reader<'_> {
     /// Reads it.
     pub(super) fn read(&self) -> ReadService {
         let service = self.service;
-        let text = |file: &str| service.text(file, self.input.rendered);
-        let mut read = ReadService {
-            name: service.name.clone(),
-            dir: service.dir.clone(),
-            images: Vec::new(),
-            needs: Vec::new(),
-            diagnostics: service.problems.clone(),
-            unknown_keys: Vec::new(),
-            doubts: Vec::new(),
-        };
+        let mut read = ReadService::begin(service.name.clone(), self);
+        let settings = self.settings(&mut read);
+        let group = self.group(&mut read);
         let said = &mut read.diagnostics;
-        let unknown = &mut read.unknown_keys;
-        said.extend(self.input.said_of(service));
-        let settings = text(SERVICE_TOML).and_then(|text| {
-            let settings = keep(said, conf::parse_service_toml(&service.path(SERVICE_TOML), text))?;
-            said.extend(settings.warnings.clone());
-            Some(settings)
-        });
-        let settings = settings.unwrap_or_default();
-        let group = text(BUILD_CONF).and_then(|text| {
-            let conf = keep(said, conf::parse_build_conf(&service.path(BUILD_CONF), text))?;
-            said.extend(conf.warnings);
-            unknown.extend(conf.unknown);
-            conf.group
-        });
-        let dependency = text(DEPENDENCY)
+        let dependency = self
+            .text(DEPENDENCY)
             .and_then(|text| keep(said, conf::parse_dependency(&service.path(DEPENDENCY), text)));
         let dependency_at =
             dependency.as_ref().map(|found| format!("{}:{}", service.path(DEPENDENCY), found.line));
-        let targets = text(BUILD_TARGETS)
+        let targets = self
+            .text(BUILD_TARGETS)
             .and_then(|text| keep(said, conf::parse_build_targets(&service.path(BUILD_TARGETS), text)))
             .unwrap_or_default();
-        let needs = settings.needs.iter().map(|need| (need.clone(), service.path(SERVICE_TOML)));
-        read.needs = needs.collect();
-        let platform = self.platform(&settings, &mut read.diagnostics);
+        let platform = self.platform(&settings, said);
         let lower = service.name.to_lowercase();
         let base = settings.image.as_deref().unwrap_or(&lower);
         if settings.image.is_none() && targets.is_empty() && lower != service.name {
@@ -106,49 +107,78 @@ impl Reader<'_> {
                 "image names have no capitals, so its image is named {lower}; `image` in {} names another one",
                 service.path(SERVICE_TOML)
             );
-            read.diagnostics.push(Diagnostic::warning(&service.dir, 0, message));
+            said.push(Diagnostic::warning(&service.dir, 0, message));
         }
-        match (text(DOCKERFILE), dependency) {
+        let dependency = dependency.map(|found| found.reference);
+        match (self.text(DOCKERFILE), dependency) {
             (Some(dockerfile), dependency) => {
-                let names: Vec<(Option<&str>, &str)> = if targets.is_empty() {
-                    vec![(settings.target.as_deref(), base)]
-                } else {
-                    targets.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect()
+                let names: Vec<(Option<&str>, &str)> = match targets.as_slice() {
+                    [] => vec![(settings.target.as_deref(), base)],
+                    some => some.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect(),
                 };
-                let companions = dependency.map(|d| d.reference).into_iter().collect();
-                let service =
+                let companions = dependency.into_iter().collect();
+                let facts =
                     ServiceFacts { dockerfile, settings: &settings, group, platform: &platform, companions };
-                self.read_dockerfile(&mut read, &names, &service);
-                for target in &targets {
-                    let unknown = format!("there is no stage `{}`", target.stage);
-                    let place =
-                        format!(", asked for at {}:{}", self.service.path(BUILD_TARGETS), target.line);
-                    let found = read.diagnostics.iter_mut().filter(|d| d.message.starts_with(&unknown));
-                    found.for_each(|d| d.message.push_str(&place));
-                }
+                self.read_dockerfile(&mut read, &names, &facts);
+                self.place_unknown_stages(&mut read.diagnostics, &targets);
             }
-            (None, Some(dependency)) => {
-                if let Some(image) =
-                    self.image(base, ImageSource::External(dependency.reference), &platform, group, &mut read)
-                {
-                    read.images.push((image, Prepared::default()));
-                }
+            (None, Some(source)) => {
+                self.add_image(&mut read, base, ImageSource::External(source), &platform, group);
             }
             (None, None) => {}
         }
         for (image, _) in &mut read.images {
             image.dependency_at.clone_from(&dependency_at);
         }
-        if read.images.is_empty() && read.diagnostics.iter().any(|d| d.severity == Severity::Error) {
-            self.stand_in(&mut read, base, &platform, group);
+        if read.is_broken() {
+            // It still has an image, so that it is named and counted.
+            let target = BuildTarget::without_text(service.path(DOCKERFILE), service.dir.clone());
+            self.add_image(&mut read, base, ImageSource::Build(Box::new(target)), &platform, group);
         }
         read
     }
 
-    /// A service that cannot be read still has an image, so that it is named and counted.
-    fn stand_in(&self, read: &mut ReadService, base: &str, platform: &Platform, group: Option<BuildGroup>) {
-        let target = BuildTarget::without_text(self.service.path(DOCKERFILE), self.service.dir.clone());
-        let source = ImageSource::Build(Box::new(target));
+    fn text(&self, file: &str) -> Option<&str> {
+        self.service.text(file, self.input.rendered)
+    }
+
+    /// What `service.toml` says; the defaults where there is none, or none that can be read.
+    pub(super) fn settings(&self, read: &mut ReadService) -> conf::ServiceSettings {
+        let path = self.service.path(SERVICE_TOML);
+        let parsed = self.text(SERVICE_TOML).map(|text| conf::parse_service_toml(&path, text));
+        let settings = parsed.and_then(|parsed| keep(&mut read.diagnostics, parsed)).unwrap_or_default();
+        read.diagnostics.extend(settings.warnings.iter().cloned());
+        read.needs = settings.needs.iter().map(|need| (need.clone(), path.clone())).collect();
+        settings
+    }
+
+    fn group(&self, read: &mut ReadService) -> Option<BuildGroup> {
+        let parsed = conf::parse_build_conf(&self.service.path(BUILD_CONF), self.text(BUILD_CONF)?);
+        let conf = keep(&mut read.diagnostics, parsed)?;
+        read.diagnostics.extend(conf.warnings);
+        read.unknown_keys.extend(conf.unknown);
+        conf.group
+    }
+
+    /// An unknown stage is a mistake of whoever asks for it.
+    fn place_unknown_stages(&self, said: &mut [Diagnostic], targets: &[TargetLine]) {
+        for target in targets {
+            let unknown = format!("there is no stage `{}`", target.stage);
+            let place = format!(", asked for at {}:{}", self.service.path(BUILD_TARGETS), target.line);
+            let found = said.iter_mut().filter(|found| found.message.starts_with(&unknown));
+            found.for_each(|found| found.message.push_str(&place));
+        }
+    }
+
+    /// Adds an image of which nothing is built.
+    fn add_image(
+        &self,
+        read: &mut ReadService,
+        base: &str,
+        source: ImageSource,
+        platform: &Platform,
+        group: Option<BuildGroup>,
+    ) {
         if let Some(image) = self.image(base, source, platform, group, read) {
             read.images.push((image, Prepared::default()));
         }
@@ -157,12 +187,22 @@ impl Reader<'_> {
     fn platform(&self, settings: &conf::ServiceSettings, said: &mut Vec<Diagnostic>) -> Platform {
         let platform =
             self.input.config.platform.clone().unwrap_or_else(|| self.input.engine_platform.clone());
-        if !settings.platforms.is_empty() && !settings.platforms.contains(&platform) {
+        self.refuse_platform(settings, &platform, said);
+        platform
+    }
+
+    /// Says so where it is not made for a platform.
+    pub(super) fn refuse_platform(
+        &self,
+        settings: &conf::ServiceSettings,
+        platform: &Platform,
+        said: &mut Vec<Diagnostic>,
+    ) {
+        if !settings.platforms.is_empty() && !settings.platforms.contains(platform) {
             let known: Vec<String> = settings.platforms.iter().map(ToString::to_string).collect();
             let message = format!("is not made for {platform}; its platforms are {}", known.join(", "));
             said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
         }
-        platform
     }
 
     fn read_dockerfile(
@@ -188,72 +228,76 @@ impl Reader<'_> {
         let all_inputs: Vec<InputPattern> =
             wanted.iter().flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
         let context = self.context(settings, &path, &all_inputs, &mut read.diagnostics);
-        let root = &self.input.config.root;
-        let found = self.input.discovered.ignore_file(root, self.service, &context, self.input.rendered);
-        let (ignore_path, ignore_text) = keep(&mut read.diagnostics, found).flatten().unzip();
-        read.diagnostics.extend(self.input.broken_ignore(&context));
-        let ignore = ignore_text.as_deref().map(IgnoreFile::parse);
-        for (line, why) in ignore.iter().flat_map(IgnoreFile::problems) {
-            let file = ignore_path.as_deref().unwrap_or_default();
-            read.diagnostics.push(Diagnostic::error(file, *line, why.as_str()));
-        }
-        let is_sound = read.diagnostics.iter().all(|d| d.severity != Severity::Error);
-        let folder = if context == "." { "" } else { context.as_str() };
-        let reading = Context {
-            listings: self.listings,
-            folder,
-            ignore: ignore.as_ref().zip(ignore_path.as_deref()),
-            dockerfile: &path,
-            given: None,
+        let ignore = self.ignore_rules(&context, &mut read.diagnostics);
+        let shared = Shared {
+            secrets: self.secrets(settings),
+            is_sound: is_sound(&read.diagnostics),
+            inputs: all_inputs,
+            path,
+            context,
+            ignore,
         };
-        let secrets = self.secrets(settings);
         // One is the rule; room for more, times thousands of services, is most of what reading would need.
         read.images.reserve_exact(wanted.len());
         for wanted in wanted {
-            let mut inputs = wanted.resolved.inputs;
-            inputs.extend(declared(settings));
-            let (files, mut found) = reading.select(&inputs, self.hashes);
-            let missing = |d: &&mut Diagnostic| {
-                d.severity == Severity::Error && d.message.contains(" matches nothing in the context ")
-            };
-            let mut missing = found.iter_mut().filter(missing).peekable();
-            if missing.peek().is_some() {
-                let cure = self.other_context(&context, &path, &all_inputs);
-                missing.for_each(|d| d.message.push_str(&cure));
+            self.read_target(read, wanted, facts, &shared);
+        }
+    }
+
+    fn read_target(
+        &self,
+        read: &mut ReadService,
+        wanted: Wanted<'_>,
+        facts: &ServiceFacts<'_>,
+        shared: &Shared,
+    ) {
+        let Shared { path, context, ignore, secrets, .. } = shared;
+        let Wanted { target, name, resolved, build_args } = wanted;
+        let mut inputs = resolved.inputs;
+        inputs.extend(declared(facts.settings));
+        let reading = Context {
+            ignore: ignore.as_ref().map(|(rules, path)| (rules, path.as_str())),
+            ..self.context_at(context, path)
+        };
+        let (files, mut found) = reading.select(&inputs, self.hashes);
+        let missing = |d: &&mut Diagnostic| {
+            d.severity == Severity::Error && d.message.contains(" matches nothing in the context ")
+        };
+        let mut missing = found.iter_mut().filter(missing).peekable();
+        if missing.peek().is_some() {
+            let cure = self.other_context(context, path, &shared.inputs);
+            missing.for_each(|d| d.message.push_str(&cure));
+        }
+        found.extend(resolved.diagnostics);
+        read.doubts.extend(resolved.doubts);
+        let is_whole = shared.is_sound && is_sound(&found);
+        let digest = is_whole.then(|| digest_files(files.counted()));
+        for diagnostic in found {
+            if !read.diagnostics.contains(&diagnostic) {
+                read.diagnostics.push(diagnostic);
             }
-            found.extend(wanted.resolved.diagnostics);
-            read.doubts.extend(wanted.resolved.doubts);
-            let is_whole = is_sound && found.iter().all(|d| d.severity != Severity::Error);
-            let digest = is_whole.then(|| digest_files(files.counted()));
-            for diagnostic in found {
-                if !read.diagnostics.contains(&diagnostic) {
-                    read.diagnostics.push(diagnostic);
-                }
-            }
-            let target = BuildTarget {
-                dockerfile: path.clone(),
-                text: facts.dockerfile.to_owned(),
-                reachable_text: wanted.resolved.reachable_text,
-                context: context.clone(),
-                target: wanted.target.map(str::to_owned),
-                build_args: wanted.build_args,
-                labels: BTreeMap::new(),
-                network: None,
-                lacks: self.lacking(&path, &secrets, &wanted.resolved.secrets),
-                secrets: secrets.clone(),
-                triggers: wanted.resolved.triggers,
-                leaves: wanted.resolved.leaves,
-                own_labels: wanted.resolved.labels,
-            };
-            let source = ImageSource::Build(Box::new(target));
-            if let Some(mut image) =
-                self.image(wanted.name.as_str(), source, facts.platform, facts.group, read)
-            {
-                image.base_images = wanted.resolved.base_images;
-                image.companions.clone_from(&facts.companions);
-                let (uses, base_doubts) = (wanted.resolved.uses, wanted.resolved.base_doubts);
-                read.images.push((image, Prepared { files, digest, uses, base_doubts, awaits: None }));
-            }
+        }
+        let target = BuildTarget {
+            dockerfile: path.clone(),
+            text: facts.dockerfile.to_owned(),
+            reachable_text: resolved.reachable_text,
+            context: context.clone(),
+            target: target.map(str::to_owned),
+            build_args,
+            labels: BTreeMap::new(),
+            network: None,
+            lacks: self.lacking(path, secrets, &resolved.secrets),
+            secrets: secrets.clone(),
+            triggers: resolved.triggers,
+            leaves: resolved.leaves,
+            own_labels: resolved.labels,
+        };
+        let source = ImageSource::Build(Box::new(target));
+        if let Some(mut image) = self.image(name.as_str(), source, facts.platform, facts.group, read) {
+            image.base_images = resolved.base_images;
+            image.companions.clone_from(&facts.companions);
+            let (uses, base_doubts) = (resolved.uses, resolved.base_doubts);
+            read.images.push((image, Prepared { files, digest, uses, base_doubts, awaits: None }));
         }
     }
 
@@ -332,105 +376,6 @@ impl Reader<'_> {
         Some(Box::new(Diagnostic::error(dockerfile, *line, message)))
     }
 
-    /// The first of these folders in which most of the COPY and ADD sources exist.
-    pub(super) fn best_context<const N: usize>(
-        &self,
-        folders: [&str; N],
-        dockerfile: &str,
-        inputs: &[InputPattern],
-    ) -> String {
-        let mut best = (0, folders.first().copied().unwrap_or("."));
-        for (at, folder) in folders.into_iter().enumerate() {
-            let place = if folder == "." { "" } else { folder };
-            let context =
-                Context { listings: self.listings, folder: place, ignore: None, dockerfile, given: None };
-            let (present, missing) = context.present_sources(inputs);
-            if at == 0 || present > best.0 {
-                best = (present, folder);
-            }
-            if missing.is_empty() {
-                break;
-            }
-        }
-        best.1.to_owned()
-    }
-
-    /// The context folder, relative to the root; `.` is the root.
-    fn context(
-        &self,
-        settings: &conf::ServiceSettings,
-        dockerfile: &str,
-        inputs: &[InputPattern],
-        said: &mut Vec<Diagnostic>,
-    ) -> String {
-        let folder = self.service.dir.clone();
-        let choice = match &settings.context {
-            Some(ServiceContext::Folder(relative)) => match conf::resolve_folder(&folder, relative) {
-                Some(found) => return found,
-                None => {
-                    let message = format!("the context `{relative}` lies outside the tree");
-                    said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
-                    ContextChoice::Service
-                }
-            },
-            Some(ServiceContext::Choice(choice)) => *choice,
-            None => self.input.config.context,
-        };
-        match choice {
-            ContextChoice::Service => folder,
-            ContextChoice::Root => ".".to_owned(),
-            ContextChoice::Auto => {
-                let best = self.best_context([folder.as_str(), "."], dockerfile, inputs);
-                if self.fits(&best, dockerfile, inputs) {
-                    return best;
-                }
-                // `docker build -f a/b/Dockerfile a` is common too; of several such folders nobody can choose.
-                match self.fitting_above(dockerfile, inputs).as_slice() {
-                    [only] => (*only).to_owned(),
-                    _ => best,
-                }
-            }
-        }
-    }
-
-    /// Whether there are sources of COPY and ADD, and the folder has them all.
-    fn fits(&self, folder: &str, dockerfile: &str, inputs: &[InputPattern]) -> bool {
-        let place = if folder == "." { "" } else { folder };
-        let context =
-            Context { listings: self.listings, folder: place, ignore: None, dockerfile, given: None };
-        let (present, missing) = context.present_sources(inputs);
-        present > 0 && missing.is_empty()
-    }
-
-    /// The folders between the service and the root that have all sources, the nearest first.
-    fn fitting_above(&self, dockerfile: &str, inputs: &[InputPattern]) -> Vec<&str> {
-        fn above(dir: &str) -> Option<&str> {
-            dir.rsplit_once('/').map(|(above, _)| above)
-        }
-        let between = std::iter::successors(above(&self.service.dir), |dir| above(dir));
-        between.filter(|folder| self.fits(folder, dockerfile, inputs)).collect()
-    }
-
-    /// What to set where sources are missing in the context and another one has them all; nothing where none has.
-    fn other_context(&self, context: &str, dockerfile: &str, inputs: &[InputPattern]) -> String {
-        let own = self.service.dir.as_str();
-        let above = self.fitting_above(dockerfile, inputs);
-        let ends = [own, "."].into_iter().filter(|folder| self.fits(folder, dockerfile, inputs));
-        let Some(folder) = above.iter().copied().chain(ends).find(|folder| *folder != context) else {
-            return String::new();
-        };
-        let value = match folder {
-            "." => "root".to_owned(),
-            folder if folder == own => "service".to_owned(),
-            folder => vec![".."; own[folder.len()..].matches('/').count()].join("/"),
-        };
-        let folder = if folder == "." { "the root" } else { folder };
-        format!(
-            "; {folder} has all of them: set `context = \"{value}\"` in {}",
-            self.service.path(SERVICE_TOML)
-        )
-    }
-
     /// The name of an image, with the prefix of all.
     fn image_name(&self, base: &str) -> ImageName {
         let prefix = &self.input.config.prefix;
@@ -492,6 +437,22 @@ struct ServiceFacts<'a> {
     group: Option<BuildGroup>,
     platform: &'a Platform,
     companions: Vec<Reference>,
+}
+
+/// What the images of one Dockerfile share once its context is known.
+struct Shared {
+    path: String,
+    context: String,
+    /// What all of them read.
+    inputs: Vec<InputPattern>,
+    ignore: Option<(IgnoreFile, String)>,
+    secrets: BuildSecrets,
+    is_sound: bool,
+}
+
+/// Whether nothing of it is an error.
+pub(super) fn is_sound(said: &[Diagnostic]) -> bool {
+    said.iter().all(|found| found.severity != Severity::Error)
 }
 
 /// Whether a path lies below a folder.
