@@ -176,16 +176,11 @@ impl Try<'_> {
     }
 
     async fn body(&self, mut response: Response, partial: &Shared) -> Result<(), TryError> {
-        let (mut done, total) = {
+        let (done, told) = {
             let partial = open(partial);
-            (
-                partial.len(),
-                partial
-                    .of(self.ask.shown.as_str())
-                    .and_then(|source| source.total)
-                    .or(response.content_length()),
-            )
+            (partial.len(), partial.of(self.ask.shown.as_str()).and_then(|source| source.total))
         };
+        let total = told.or(response.content_length());
         if total.is_some_and(|total| total > MAX_SIZE) {
             return Err(TryError::Refused(format!("more than {} GiB, which no release is", MAX_SIZE >> 30)));
         }
@@ -193,47 +188,34 @@ impl Try<'_> {
         let hasher = open(partial).hasher();
         let hashing = tokio::task::spawn_blocking(move || stream::hash(hasher, pieces));
         let (to_reader, pieces) = mpsc::channel::<Bytes>(PIECES);
-        let is_start = done == 0;
         let reading = tokio::task::spawn_blocking(move || {
             // From the middle of an archive nothing can be read.
-            if is_start { stream::entries(pieces) } else { stream::Seen::new() }
+            if done == 0 { stream::entries(pieces) } else { stream::Seen::new() }
         });
-        let mut head = Head::after(done);
-        let mut rate = Rate::from(done);
-        let mut pace = Pace::from(done, self.ask.limits.stall);
+        let mut intake = Intake {
+            partial,
+            tell: self.tell,
+            done,
+            total,
+            head: Head::after(done),
+            rate: Rate::from(done),
+            pace: Pace::from(done, self.ask.limits.stall),
+            to_hasher,
+            to_reader,
+        };
         let ended = loop {
             match response.chunk().await {
                 Ok(Some(piece)) => {
-                    done += piece.len() as u64;
-                    if let Err(error) = head.look(&piece, &response) {
+                    if let Err(error) = intake.take(piece, &response).await {
                         break Err(error);
-                    }
-                    if done > MAX_SIZE {
-                        break Err(TryError::Refused(format!("no end after {} GiB", MAX_SIZE >> 30)));
-                    }
-                    // The disk first, so that the hasher never knows of what is not here.
-                    if let Err(error) = write(partial, &piece) {
-                        break Err(error);
-                    }
-                    // It may have seen enough.
-                    let _ = to_reader.send(piece.clone()).await;
-                    if to_hasher.send(piece).await.is_err() {
-                        break Err(TryError::again("the hasher is gone"));
-                    }
-                    if let Err(error) = pace.look(done) {
-                        break Err(error);
-                    }
-                    if let Some(detail) = rate.at(done) {
-                        // Nobody listens any more when the try was stopped.
-                        let total = total.unwrap_or_default();
-                        let _ = self.tell.send(Progress::Moved { done, total, unit: Unit::Bytes, detail });
                     }
                 }
-                Ok(None) => break head.end(done, &response),
-                Err(error) => break Err(self.broken(&error, done, total)),
+                Ok(None) => break intake.head.end(intake.done, &response),
+                Err(error) => break Err(self.broken(&error, intake.done, total)),
             }
         };
-        drop((to_hasher, to_reader));
+        let done = intake.done;
+        drop(intake);
         let (hasher, seen) = tokio::join!(hashing, reading);
         let mut ours = open(partial);
         let failed = |panic| here(&ours, &io::Error::other::<tokio::task::JoinError>(panic));
@@ -276,6 +258,41 @@ impl Try<'_> {
             format!("the connection broke ({})", web::cause(error))
         };
         TryError::again(format!("{why} after {done}{of} bytes"))
+    }
+}
+
+/// What is done with the pieces of an answer as they come.
+struct Intake<'a> {
+    partial: &'a Shared,
+    tell: &'a mpsc::UnboundedSender<Progress>,
+    done: u64,
+    total: Option<u64>,
+    head: Head,
+    rate: Rate,
+    pace: Pace,
+    to_hasher: mpsc::Sender<Bytes>,
+    to_reader: mpsc::Sender<Bytes>,
+}
+
+impl Intake<'_> {
+    async fn take(&mut self, piece: Bytes, response: &Response) -> Result<(), TryError> {
+        self.done += piece.len() as u64;
+        self.head.look(&piece, response)?;
+        if self.done > MAX_SIZE {
+            return Err(TryError::Refused(format!("no end after {} GiB", MAX_SIZE >> 30)));
+        }
+        // The disk first, so that the hasher never knows of what is not here.
+        write(self.partial, &piece)?;
+        // It may have seen enough.
+        let _ = self.to_reader.send(piece.clone()).await;
+        self.to_hasher.send(piece).await.map_err(|_| TryError::again("the hasher is gone"))?;
+        self.pace.look(self.done)?;
+        if let Some(detail) = self.rate.at(self.done) {
+            let total = self.total.unwrap_or_default();
+            // Nobody listens any more when the try was stopped.
+            let _ = self.tell.send(Progress::Moved { done: self.done, total, unit: Unit::Bytes, detail });
+        }
+        Ok(())
     }
 }
 

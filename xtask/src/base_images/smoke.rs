@@ -67,18 +67,7 @@ pub async fn try_out<E: Store + Containers>(
     sighting.unwell = unwell;
     if sighting.unwell.is_none() {
         step(2, "asking it");
-        for (name, command) in &spec.commands {
-            let words: Vec<&str> = command.iter().map(String::as_str).collect();
-            let answer = match engine.exec(&id, &words).await {
-                Ok(answer) => answer,
-                // Told as what it is: the command gave no answer.
-                Err(error) => ExecOutput { exit_code: -1, stdout: String::new(), stderr: error.to_string() },
-            };
-            sighting.answers.insert(name.clone(), answer);
-        }
-        if let Some(ask) = &spec.ask {
-            sighting.answered = Some(ask_it(engine, &id, ask).await?);
-        }
+        ask(engine, &id, spec, &mut sighting).await?;
     }
     step(3, "stopping");
     if spec.afterwards == Afterwards::Remove {
@@ -93,6 +82,28 @@ pub async fn try_out<E: Store + Containers>(
     sighting.took = began.elapsed();
     step(STEPS, "done");
     Ok(sighting)
+}
+
+/// Runs the commands in it, and asks it over HTTP.
+async fn ask<E: Containers>(
+    engine: &E,
+    id: &ContainerId,
+    spec: &SmokeSpec,
+    sighting: &mut Sighting,
+) -> Result<(), EngineError> {
+    for (name, command) in &spec.commands {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let answer = match engine.exec(id, &words).await {
+            Ok(answer) => answer,
+            // Told as what it is: the command gave no answer.
+            Err(error) => ExecOutput { exit_code: -1, stdout: String::new(), stderr: error.to_string() },
+        };
+        sighting.answers.insert(name.clone(), answer);
+    }
+    if let Some(ask) = &spec.ask {
+        sighting.answered = Some(ask_it(engine, id, ask).await?);
+    }
+    Ok(())
 }
 
 fn container(spec: &SmokeSpec) -> ContainerSpec {

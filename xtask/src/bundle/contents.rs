@@ -133,19 +133,16 @@ impl Reading<'_> {
             match self.image(id, &members) {
                 Ok(image) => {
                     used.extend([members[0].manifest.digest.clone(), id.clone()]);
-                    if let Some(index) = &image.index {
-                        used.insert(index.blob.descriptor.digest.clone());
-                        for blob in &index.attached {
-                            let needed_by = members.iter().map(|m| m.reference.familiar()).collect();
-                            self.want(&mut large, blob, None, needed_by);
-                        }
+                    used.extend(image.index.iter().map(|index| index.blob.descriptor.digest.clone()));
+                    let needed_by: Vec<String> = members.iter().map(|m| m.reference.familiar()).collect();
+                    for blob in image.index.iter().flat_map(|index| &index.attached) {
+                        self.want(&mut large, blob, None, needed_by.clone());
                     }
                     for (layer, chain) in image.layers.iter().zip(image.chain_ids()) {
-                        if unneeded.remove(&chain) || manifest.requires.layers.binary_search(&chain).is_ok() {
-                            continue;
+                        if !unneeded.remove(&chain) && manifest.requires.layers.binary_search(&chain).is_err()
+                        {
+                            self.want(&mut large, &layer.blob, Some(&layer.diff_id), needed_by.clone());
                         }
-                        let needed_by = members.iter().map(|m| m.reference.familiar()).collect();
-                        self.want(&mut large, &layer.blob, Some(&layer.diff_id), needed_by);
                     }
                     images.insert(id.clone(), image);
                 }
@@ -168,17 +165,7 @@ impl Reading<'_> {
         }
         // Behind something broken, other blobs only seem to be needed by nobody.
         if self.findings.is_empty() {
-            self.findings.extend(unneeded.into_iter().map(|chain| {
-                BundleFinding::new(format!("the manifest requires layer {chain}, which no image of it has"))
-            }));
-            let entries = self.bundle.entries().filter_map(|(name, _)| match name {
-                EntryName::Blob(digest) => Some(digest),
-                _ => None,
-            });
-            let unused = entries.filter(|digest| !used.contains(digest));
-            self.findings.extend(
-                unused.map(|digest| BundleFinding::of_blob(digest, "nothing in the bundle needs it")),
-            );
+            self.find_unneeded(&unneeded, &used);
             self.compare(&EntryName::Index, &index, &layout::index(&manifest, &ours));
             let docker = self.file(&EntryName::DockerManifest, LARGEST_JSON)?;
             self.compare(&EntryName::DockerManifest, &docker, &layout::docker_manifest(&manifest, &images));
@@ -189,6 +176,20 @@ impl Reading<'_> {
             member.identity = known.or_else(|| member.identity.take());
         }
         Ok((manifest, images, large))
+    }
+
+    /// Layers that a delta leaves out for no image, and blobs that nothing leads to.
+    fn find_unneeded(&mut self, layers: &BTreeSet<&Digest>, used: &BTreeSet<Digest>) {
+        self.findings.extend(layers.iter().map(|chain| {
+            BundleFinding::new(format!("the manifest requires layer {chain}, which no image of it has"))
+        }));
+        let entries = self.bundle.entries().filter_map(|(name, _)| match name {
+            EntryName::Blob(digest) => Some(digest),
+            _ => None,
+        });
+        let unused = entries.filter(|digest| !used.contains(digest));
+        self.findings
+            .extend(unused.map(|digest| BundleFinding::of_blob(digest, "nothing in the bundle needs it")));
     }
 
     /// Our own manifest, checked in itself.

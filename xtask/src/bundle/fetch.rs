@@ -298,7 +298,7 @@ async fn save(
 ) -> Result<(), FetchError> {
     let subject = subject(references);
     let engine_failed = |source| FetchError::Engine { subject: subject.clone(), source };
-    let (mut feeder, reader) = pipe::reader(BATCH);
+    let (mut sender, reader) = pipe::reader(BATCH);
     let at = Arc::new(AtomicU64::new(0));
     let (moved, store) = (at.clone(), store.clone());
     let reading =
@@ -309,7 +309,7 @@ async fn save(
         let ended = loop {
             match archive.next().await {
                 Some(Ok(chunk)) => {
-                    if feeder.feed(chunk).await.is_err() {
+                    if sender.send(chunk).await.is_err() {
                         // Who reads has seen the archive's end, or an error, before the stream's.
                         return Ok(());
                     }
@@ -318,7 +318,7 @@ async fn save(
                 None => break Ok(()),
             }
         };
-        feeder.finish(ended).await;
+        sender.finish(ended).await;
         Ok(())
     };
     let told = tell(&at, "saved by the engine", progress);

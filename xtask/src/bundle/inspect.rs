@@ -181,22 +181,21 @@ impl Inspection {
                 counted(artifacts.len(), "artifact"),
             );
         }
-        match &self.proof {
-            None => text.push_str("not proven: nobody has rebuilt from it with the cable out\n"),
-            Some(proof) => {
-                let failed: Vec<_> = proof.images.iter().filter(|image| image.failure.is_some()).collect();
-                let _ = writeln!(
-                    text,
-                    "proven on {}: {} of {} images were rebuilt with the cable out",
-                    proof.engine,
-                    proof.images.len() - failed.len(),
-                    proof.images.len()
-                );
-                for image in failed {
-                    let why = image.failure.as_deref().unwrap_or_default();
-                    let _ = writeln!(text, "  {} cannot be rebuilt: {why}", image.name);
-                }
-            }
+        text.push_str(&self.proof_text());
+        text
+    }
+
+    fn proof_text(&self) -> String {
+        let Some(Proof { engine, images, .. }) = &self.proof else {
+            return "not proven: nobody has rebuilt from it with the cable out\n".to_owned();
+        };
+        let failed: Vec<_> = images.iter().filter(|image| image.failure.is_some()).collect();
+        let (good, all) = (images.len() - failed.len(), images.len());
+        let mut text =
+            format!("proven on {engine}: {good} of {all} images were rebuilt with the cable out\n");
+        for image in failed {
+            let why = image.failure.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "  {} cannot be rebuilt: {why}", image.name);
         }
         text
     }

@@ -20,13 +20,13 @@ pub(super) type Receiver = mpsc::Receiver<io::Result<Bytes>>;
 /// woken for each of them waits for its turn more than it works.
 pub(super) fn reader(batch: usize) -> (Sender, Reader) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let feeder = Sender { sender, batch, gathered: Vec::new(), size: 0 };
-    (feeder, Reader { receiver, chunks: Vec::new().into_iter(), chunk: Bytes::new() })
+    let sender = Sender { queue: sender, batch, gathered: Vec::new(), size: 0 };
+    (sender, Reader { receiver, chunks: Vec::new().into_iter(), chunk: Bytes::new() })
 }
 
-/// The end that the async side feeds.
+/// The end into which the async side sends.
 pub(super) struct Sender {
-    sender: mpsc::Sender<io::Result<Vec<Bytes>>>,
+    queue: mpsc::Sender<io::Result<Vec<Bytes>>>,
     batch: usize,
     gathered: Vec<Bytes>,
     size: usize,
@@ -38,7 +38,7 @@ pub(super) struct Closed;
 
 impl Sender {
     /// Hands some bytes over, sooner or later.
-    pub(super) async fn feed(&mut self, bytes: Bytes) -> Result<(), Closed> {
+    pub(super) async fn send(&mut self, bytes: Bytes) -> Result<(), Closed> {
         self.size += bytes.len();
         self.gathered.push(bytes);
         if self.size < self.batch { Ok(()) } else { self.hand_over().await }
@@ -49,13 +49,13 @@ impl Sender {
         // Whoever wants no more does not want to know of the end either.
         let _ = match result {
             Ok(()) => self.hand_over().await,
-            Err(error) => self.sender.send(Err(error)).await.map_err(|_| Closed),
+            Err(error) => self.queue.send(Err(error)).await.map_err(|_| Closed),
         };
     }
 
     async fn hand_over(&mut self) -> Result<(), Closed> {
         self.size = 0;
-        self.sender.send(Ok(std::mem::take(&mut self.gathered))).await.map_err(|_| Closed)
+        self.queue.send(Ok(std::mem::take(&mut self.gathered))).await.map_err(|_| Closed)
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn writer() -> (Writer, Receiver) {
     (Writer { sender, gathered: Vec::with_capacity(CHUNK) }, receiver)
 }
 
-/// Reads what was fed; the end is where the feeder is dropped.
+/// Reads what was sent; the end is where the sender is dropped.
 pub(super) struct Reader {
     receiver: mpsc::Receiver<io::Result<Vec<Bytes>>>,
     chunks: std::vec::IntoIter<Bytes>,

@@ -118,23 +118,33 @@ pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<BundleFi
             );
             return Err(Ok(about(&path, what)));
         }
-        let zeros = usize::try_from(padding(size)).unwrap_or_default();
-        let mut rest = [0; BLOCK as usize];
-        parts.read_exact_at(&mut rest[..zeros], end).map_err(Err)?;
-        if rest.iter().any(|byte| *byte != 0) {
-            let what =
-                format!("the tar is damaged between byte {end} and {}, after {path}", end + zeros as u64);
-            return Err(Ok(about(&path, what)));
-        }
+        check_padding(parts, end, size, &path)?;
         if entries.insert(name, Place { offset: start, size }).is_some() {
             return Err(Ok(about(&path, format!("the tar has two entries called {path}"))));
         }
         if entries.len() > MOST_ENTRIES {
             return Err(Ok(BundleFinding::new(format!("the tar has more than {MOST_ENTRIES} entries"))));
         }
-        offset = end + zeros as u64;
+        offset = end + padding(size);
         previous = path;
     }
+}
+
+/// Nothing but zeros fills up the last block of an entry.
+fn check_padding(
+    parts: &Parts,
+    end: u64,
+    size: u64,
+    path: &str,
+) -> Result<(), Result<BundleFinding, io::Error>> {
+    let zeros = usize::try_from(padding(size)).unwrap_or_default();
+    let mut rest = [0; BLOCK as usize];
+    parts.read_exact_at(&mut rest[..zeros], end).map_err(Err)?;
+    if rest.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    let what = format!("the tar is damaged between byte {end} and {}, after {path}", end + zeros as u64);
+    Err(Ok(about(path, what)))
 }
 
 /// About a blob if the path is one's.

@@ -223,18 +223,23 @@ impl Pushes {
                 _ => plain(StatusCode::NOT_FOUND),
             },
             (Method::PUT, None) if rest.starts_with("manifests/") => {
-                let body = Limited::new(request.into_body(), MAX_MANIFEST).collect().await;
-                let Ok(body) = body else { return plain(StatusCode::BAD_REQUEST) };
-                let body = body.to_bytes();
-                match &*expected {
-                    Expected::Layers(_) => created(Some(digest_of(&body).as_str())),
-                    Expected::Originals => match self.store.put_config(&body) {
-                        Ok(digest) => created(Some(digest.as_str())),
-                        Err(error) => refused(&error),
-                    },
-                }
+                self.put_manifest(request.into_body(), &expected).await
             }
             _ => plain(StatusCode::NOT_FOUND),
+        }
+    }
+
+    async fn put_manifest(&self, body: Incoming, expected: &Expected) -> Answer {
+        let Ok(body) = Limited::new(body, MAX_MANIFEST).collect().await else {
+            return plain(StatusCode::BAD_REQUEST);
+        };
+        let body = body.to_bytes();
+        match expected {
+            Expected::Layers(_) => created(Some(digest_of(&body).as_str())),
+            Expected::Originals => match self.store.put_config(&body) {
+                Ok(digest) => created(Some(digest.as_str())),
+                Err(error) => refused(&error),
+            },
         }
     }
 
@@ -250,7 +255,7 @@ impl Pushes {
         batch: usize,
         keep: impl FnOnce(pipe::Reader) -> io::Result<()> + Send + 'static,
     ) -> io::Result<u64> {
-        let (mut feeder, reader) = pipe::reader(batch);
+        let (mut sender, reader) = pipe::reader(batch);
         let mut worker = tokio::task::spawn_blocking(move || keep(reader));
         let mut received = 0;
         let result = loop {
@@ -263,17 +268,17 @@ impl Pushes {
                         self.touch();
                         received += data.len() as u64;
                         self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
-                        if feeder.feed(data).await.is_err() {
+                        if sender.send(data).await.is_err() {
                             // The worker knows enough.
                             break worker.await;
                         }
                     }
                     Some(Err(error)) => {
-                        feeder.finish(Err(io::Error::other(error))).await;
+                        sender.finish(Err(io::Error::other(error))).await;
                         break worker.await;
                     }
                     None => {
-                        feeder.finish(Ok(())).await;
+                        sender.finish(Ok(())).await;
                         break worker.await;
                     }
                 },

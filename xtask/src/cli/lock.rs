@@ -44,7 +44,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: Lock) -> Result<ExitCode, Error
 }
 
 /// What a look at the tree, the registries and the store came to.
-struct Outcome {
+struct Compared {
     file: String,
     is_there: bool,
     has_engine: bool,
@@ -67,7 +67,7 @@ struct Scope {
     asked: BTreeSet<Reference>,
 }
 
-async fn look(mut session: Session, args: &Lock) -> Result<(Session, Outcome), Error> {
+async fn look(mut session: Session, args: &Lock) -> Result<(Session, Compared), Error> {
     let mut scope = Scope { uses: BTreeMap::new(), asked: BTreeSet::new() };
     let (services, references) = session.split_names(&args.names).await?;
     let mut platforms = args.platform.iter().cloned().map(Some).collect::<Vec<_>>();
@@ -142,14 +142,14 @@ async fn compare(
     world: &World,
     originals: &Originals<'_>,
     scope: Scope,
-) -> Result<Outcome, Error> {
+) -> Result<Compared, Error> {
     let config = &session.config;
     let held = world.lock.as_ref().map_err(locked::unreadable)?;
     let old = held.as_ref().map(|read| read.lock.clone()).unwrap_or_default();
     let registry = session.registry();
     let verdict = if config.offline { None } else { Some(session.network(world, &registry).await) };
     let network = verdict.as_ref().map_or(config.network.unwrap_or(Network::External), |v| v.network);
-    let mut outcome = Outcome {
+    let mut outcome = Compared {
         file: config.images_lock.clone(),
         is_there: held.is_some(),
         has_engine: world.engine.is_ok(),
@@ -161,21 +161,7 @@ async fn compare(
         lies: Vec::new(),
         notes: Vec::new(),
     };
-    let questions: Vec<Question> = scope
-        .asked
-        .iter()
-        .filter_map(|original| {
-            let used = scope.uses.get(original)?;
-            let written: Vec<Reference> = used.written.iter().cloned().collect();
-            let sources = places(original, &written, originals, &config.mirrors, network);
-            Some(Question {
-                original: original.clone(),
-                sources: sources.unwrap_or_default(),
-                platforms: used.platforms.clone(),
-                known: old.images.get(original).cloned(),
-            })
-        })
-        .collect();
+    let questions = questions(session, originals, &scope, &old, network);
     let answers = if config.offline {
         questions.iter().map(|_| Answer::Nowhere(Vec::new())).collect()
     } else {
@@ -203,6 +189,28 @@ async fn compare(
     outcome.old = old;
     outcome.uses = scope.uses;
     Ok(outcome)
+}
+
+/// Where each image is looked for.
+fn questions(
+    session: &Session,
+    originals: &Originals<'_>,
+    scope: &Scope,
+    old: &ImageLock,
+    network: Network,
+) -> Vec<Question> {
+    let question = |original: &Reference| {
+        let used = scope.uses.get(original)?;
+        let written: Vec<Reference> = used.written.iter().cloned().collect();
+        let sources = places(original, &written, originals, &session.config.mirrors, network);
+        Some(Question {
+            original: original.clone(),
+            sources: sources.unwrap_or_default(),
+            platforms: used.platforms.clone(),
+            known: old.images.get(original).cloned(),
+        })
+    };
+    scope.asked.iter().filter_map(question).collect()
 }
 
 /// What the engine has under any of an image's names.

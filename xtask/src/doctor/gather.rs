@@ -27,7 +27,7 @@ use crate::model::{
 use crate::read::tree::{self, Tree};
 use crate::registry::docker_config::{CredentialSource, DockerConfig};
 use crate::registry::network::{self, Probe};
-use crate::registry::{LoginAnswer, Registry};
+use crate::registry::{self, LoginAnswer, ProbeError, Registry};
 use crate::settings::Config;
 
 /// About how long it all may take.
@@ -304,41 +304,53 @@ async fn ask_registries(inputs: &Inputs, bases: &[Reference]) -> (NetworkFacts, 
     for (registry, asked) in registries.iter_mut().zip(asked) {
         let Some((probe, login)) = asked else { continue };
         let side = if registry.role == Role::Internal { Network::Internal } else { Network::External };
-        registry.answer = match &probe {
-            Some(Ok(answer)) => RegistryAnswer::Status { status: answer.status, took: answer.took },
-            Some(Err(error)) => RegistryAnswer::None(error.to_string()),
-            None => RegistryAnswer::None(format!("no answer within {} s", REGISTRY_LIMIT.as_secs())),
-        };
-        if let RegistryAnswer::Status { .. } = registry.answer {
-            registry.login = match login {
-                Ok(LoginAnswer::NotNeeded) => Login::NotNeeded,
-                Ok(LoginAnswer::NoCredentials { wants_password }) => Login::Nothing { wants_password },
-                Ok(LoginAnswer::Accepted) => Login::Accepted,
-                Ok(LoginAnswer::Refused(status)) => Login::Refused(status),
-                Ok(LoginAnswer::NotShown(why)) => Login::Failed(why.to_owned()),
-                Err(cause) => Login::Failed(cause),
-            };
-        }
+        take_answer(registry, &probe, login);
         // Where images are pushed says nothing about the world outside.
         if registry.role != Role::Push {
             probes.push(Probe { domain: registry.domain.clone(), side, answer: probe });
         }
     }
     let network = verdict(config, &probes);
-    if network.verdict == Some(Network::Internal) && !network.nobody_answered {
-        // Inside, nobody expects an answer from them.
-        let unanswered = registries.iter_mut().filter(|r| r.role != Role::Internal && r.role != Role::Push);
-        for registry in unanswered.filter(|r| matches!(r.answer, RegistryAnswer::None(_))) {
-            registry.answer = RegistryAnswer::NotAsked("does not answer in the internal network");
-        }
-    }
-    if network.verdict == Some(Network::External) {
-        let internal = registries.iter_mut().filter(|r| r.role == Role::Internal);
-        for registry in internal.filter(|r| matches!(r.answer, RegistryAnswer::None(_))) {
-            registry.answer = RegistryAnswer::NotAsked("does not answer in the external network");
-        }
-    }
+    expect_silence(&mut registries, &network);
     (network, registries)
+}
+
+fn take_answer(
+    registry: &mut RegistryFacts,
+    probe: &Option<Result<registry::Answer, ProbeError>>,
+    login: Result<LoginAnswer, String>,
+) {
+    registry.answer = match probe {
+        Some(Ok(answer)) => RegistryAnswer::Status { status: answer.status, took: answer.took },
+        Some(Err(error)) => RegistryAnswer::None(error.to_string()),
+        None => RegistryAnswer::None(format!("no answer within {} s", REGISTRY_LIMIT.as_secs())),
+    };
+    if let RegistryAnswer::Status { .. } = registry.answer {
+        registry.login = match login {
+            Ok(LoginAnswer::NotNeeded) => Login::NotNeeded,
+            Ok(LoginAnswer::NoCredentials { wants_password }) => Login::Nothing { wants_password },
+            Ok(LoginAnswer::Accepted) => Login::Accepted,
+            Ok(LoginAnswer::Refused(status)) => Login::Refused(status),
+            Ok(LoginAnswer::NotShown(why)) => Login::Failed(why.to_owned()),
+            Err(cause) => Login::Failed(cause),
+        };
+    }
+}
+
+/// In each network nobody expects an answer from the registries of the other.
+fn expect_silence(registries: &mut [RegistryFacts], network: &NetworkFacts) {
+    let is_silent = |registry: &&mut RegistryFacts| matches!(registry.answer, RegistryAnswer::None(_));
+    for registry in registries.iter_mut().filter(is_silent) {
+        let (is_internal, is_push) = (registry.role == Role::Internal, registry.role == Role::Push);
+        let why = match network.verdict {
+            Some(Network::Internal) if !network.nobody_answered && !is_internal && !is_push => {
+                "does not answer in the internal network"
+            }
+            Some(Network::External) if is_internal => "does not answer in the external network",
+            _ => continue,
+        };
+        registry.answer = RegistryAnswer::NotAsked(why);
+    }
 }
 
 fn verdict(config: &Config, probes: &[Probe]) -> NetworkFacts {

@@ -7,7 +7,7 @@ mod names;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::{Brought, BuildGroup, Image, ImageName, ImageSource, Reference, Upstreams};
+use crate::model::{BaseImage, Brought, BuildGroup, Image, ImageName, ImageSource, Reference, Upstreams};
 pub use names::{About, NameNote, Naming};
 use names::{Meaning, Names, Shared};
 
@@ -34,6 +34,10 @@ pub struct CycleError {
     pub path: Vec<ImageName>,
 }
 
+fn note(image: &Image, base: &BaseImage, about: About) -> NameNote {
+    NameNote { image: image.name.clone(), reference: base.reference.clone(), line: base.line, about }
+}
+
 fn spell(path: &[ImageName]) -> String {
     let mut names: Vec<&str> = path.iter().map(ImageName::as_str).collect();
     names.extend(path.first().map(ImageName::as_str));
@@ -57,13 +61,7 @@ impl ImageGraph {
                     Meaning::Own(owner) => {
                         // Without the prefix.
                         if base.reference.path().rsplit('/').next() != Some(owner.as_str()) {
-                            let (reference, about) = (base.reference.clone(), About::Meant(owner.clone()));
-                            notes.push(NameNote {
-                                image: image.name.clone(),
-                                reference,
-                                line: base.line,
-                                about,
-                            });
+                            notes.push(note(image, &base, About::Meant(owner.clone())));
                         }
                         image.needs.insert(owner.clone());
                         image.asks_for.insert(base.reference, owner.clone());
@@ -77,13 +75,7 @@ impl ImageGraph {
                     Meaning::OtherTag(owner) => Some(About::OtherTag(owner.clone())),
                     Meaning::External => None,
                 };
-                let (reference, line) = (base.reference.clone(), base.line);
-                notes.extend(about.map(|about| NameNote {
-                    image: image.name.clone(),
-                    reference,
-                    line,
-                    about,
-                }));
+                notes.extend(about.map(|about| note(image, &base, about)));
                 image.base_images.push(base);
             }
         }

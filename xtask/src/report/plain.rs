@@ -17,7 +17,7 @@ use super::transcript::{Transcript, Transcripts};
 use super::{github, gitlab};
 use crate::events::Sink;
 use crate::events::excerpt;
-use crate::model::{Event, EventKind, Outcome, Phase};
+use crate::model::{Event, EventKind, Outcome, Phase, StepId};
 
 /// After so long without a line, the running steps are named: some CI systems stop what is silent.
 const HEARTBEAT: u64 = 60_000;
@@ -194,11 +194,7 @@ impl<W: Write + Send> Plain<W> {
             }
             EventKind::PhaseStarted { .. } | EventKind::StepProgress { .. } | EventKind::Error { .. } => {}
             EventKind::PhaseFinished { phase, summary } => {
-                let own = self.summary.phase_sentence(*phase);
-                let sentence = if summary.is_empty() { own } else { neutralise(summary).into_owned() };
-                if !sentence.is_empty() {
-                    self.line(at, phase.name(), (Style::Plain, &sentence), "");
-                }
+                self.take_phase_end(at, *phase, summary);
             }
             EventKind::StepStarted { phase, subject, why, .. } => {
                 if *phase == Phase::Build || self.shows(Verbosity::Verbose) {
@@ -208,21 +204,18 @@ impl<W: Write + Send> Plain<W> {
             }
             EventKind::StepLog { step, line, .. } => {
                 if self.shows(Verbosity::Logs) && self.display.forge == Forge::Nobody {
-                    let (label, subject) = self.name_of(step);
-                    let fact = format!("{subject} | {}", neutralise(line));
-                    self.line(at, label, (Style::Plain, &fact), "");
+                    let said = format!("| {}", neutralise(line));
+                    self.step_line(at, step, (Style::Plain, &said), "");
                 }
             }
             EventKind::StepPart { step, part, took: time, cached, failed, .. } => {
                 if self.shows(Verbosity::Verbose) {
-                    let (label, subject) = self.name_of(step);
-                    let fact = format!("{subject} {}", neutralise(part));
                     let rest = match (cached, failed) {
                         (_, true) => format!("{} failed", took(*time)),
                         (true, false) => "cached".to_owned(),
                         (false, false) => took(*time),
                     };
-                    self.line(at, label, (Style::Plain, &fact), &rest);
+                    self.step_line(at, step, (Style::Plain, &neutralise(part)), &rest);
                 }
             }
             EventKind::StepWarning { step, message } => {
@@ -237,9 +230,8 @@ impl<W: Write + Send> Plain<W> {
                 self.line(at, "bootstrap", (Style::Plain, &neutralise(message)), "");
             }
             EventKind::StepRetrying { step, attempt, delay, cause } => {
-                let (label, subject) = self.name_of(step);
-                let fact = format!("{subject} {}", retry_text(*attempt, *delay, cause));
-                self.line(at, label, (Style::Warning, &fact), "");
+                let said = retry_text(*attempt, *delay, cause);
+                self.step_line(at, step, (Style::Warning, &said), "");
             }
             EventKind::StepFinished { .. } => {
                 if let Some(transcript) = transcript {
@@ -256,11 +248,24 @@ impl<W: Write + Send> Plain<W> {
                 self.line(at, "cancelling", (Style::Warning, &fact), "");
             }
             EventKind::RunFinished { .. } => {
-                let sentence = self.summary.sentence();
-                let style = ending_style(&self.summary);
+                let (sentence, style) = (self.summary.sentence(), ending_style(&self.summary));
                 self.line(at, self.summary.ending(), (style, &sentence), "");
             }
         }
+    }
+
+    fn take_phase_end(&mut self, at: u64, phase: Phase, summary: &str) {
+        let own = self.summary.phase_sentence(phase);
+        let sentence = if summary.is_empty() { own } else { neutralise(summary).into_owned() };
+        if !sentence.is_empty() {
+            self.line(at, phase.name(), (Style::Plain, &sentence), "");
+        }
+    }
+
+    /// A line about a step that runs.
+    fn step_line(&mut self, at: u64, step: &StepId, (style, said): (Style, &str), rest: &str) {
+        let (label, subject) = self.name_of(step);
+        self.line(at, label, (style, &format!("{subject} {said}")), rest);
     }
 
     fn take_quiet(&mut self, event: &Event) {
@@ -272,7 +277,7 @@ impl<W: Write + Send> Plain<W> {
         }
     }
 
-    fn name_of(&self, step: &crate::model::StepId) -> (&'static str, String) {
+    fn name_of(&self, step: &StepId) -> (&'static str, String) {
         match self.running.find(step) {
             Some(step) => (step.phase.name(), step.subject.clone()),
             None => ("", neutralise(step.as_str()).into_owned()),

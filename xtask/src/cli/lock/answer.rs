@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Outcome;
+use super::Compared;
 use crate::cli::args::{Format, Lock};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::cli::session::Session;
@@ -13,7 +13,7 @@ use crate::plan::image_lock::update::{ChangeKind, LockChange};
 use crate::plan::image_lock::uses::{self, Use};
 
 /// Says what was found.
-pub(super) fn tell(session: &Session, outcome: &Outcome, args: &Lock) {
+pub(super) fn tell(session: &Session, outcome: &Compared, args: &Lock) {
     for note in &outcome.notes {
         crate::cli::say(&session.secrets.redact(&format!("note: {note}")));
     }
@@ -26,7 +26,7 @@ pub(super) fn tell(session: &Session, outcome: &Outcome, args: &Lock) {
 }
 
 /// How it ends, and what to do about it.
-pub(super) fn verdict(session: &Session, outcome: &Outcome, is_check: bool) -> Result<ExitCode, Error> {
+pub(super) fn verdict(session: &Session, outcome: &Compared, is_check: bool) -> Result<ExitCode, Error> {
     let file = &outcome.file;
     if !outcome.lies.is_empty() {
         let error = Error::new(ErrorKind::DigestMismatch, "a registry does not keep its word");
@@ -94,7 +94,7 @@ fn word(kind: ChangeKind, is_check: bool) -> &'static str {
 }
 
 /// One line for the whole, and one for each change.
-fn human(outcome: &Outcome, is_check: bool) -> String {
+fn human(outcome: &Compared, is_check: bool) -> String {
     let count = match outcome.new.images.len() {
         1 => "1 image".to_owned(),
         many => format!("{many} images"),
@@ -153,7 +153,7 @@ fn by_platform<T>(map: &BTreeMap<Platform, T>) -> BTreeMap<String, &T> {
     map.iter().map(|(platform, found)| (platform.to_string(), found)).collect()
 }
 
-fn document(outcome: &Outcome) -> Document<'_> {
+fn document(outcome: &Compared) -> Document<'_> {
     let images = outcome.new.images.iter().map(|(name, locked)| Entry {
         name: name.familiar(),
         digest: locked.digest.as_ref(),

@@ -168,66 +168,20 @@ pub fn forecast(
     recorded: impl Fn(&Lineage) -> Record,
 ) -> Forecast {
     let place = |step: &LineageStep| format!("{dockerfile}:{}", step.line);
-    let since: Vec<Since> = lineages
-        .iter()
-        .map(|lineage| match recorded(lineage) {
-            Record::Known(then) => first_difference(&lineage.steps, &then, &place, |_| true),
-            // A base that is another one cannot be told from one that is called otherwise.
-            Record::Former(then) => {
-                match first_difference(&lineage.steps, &then, &place, |step| !step.names_images) {
-                    Since::Never => Since::Unknown(Cause::FormerRecord(lineage.label.clone())),
-                    since => since,
-                }
-            }
-            Record::OtherBuilder(made, here) => Since::Step(0, Cause::OtherBuilder(made, here)),
-            Record::Absent => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
-        })
-        .collect();
-    // Stages whose result may be another one, by position; what copies from them may run again, and so on.
-    let mut moved: BTreeMap<usize, String> = BTreeMap::new();
-    let mut found: BTreeMap<(usize, u32), (usize, &LineageStep, Cause, Certainty)> = BTreeMap::new();
+    let since: Vec<Since> =
+        lineages.iter().map(|lineage| first_change(lineage, recorded(lineage), &place)).collect();
+    let mut spread = Spread::default();
     for _ in 0..=lineages.len() {
-        let before = moved.len();
-        for (lineage, since) in lineages.iter().zip(&since) {
-            let mut reason: Option<(Cause, Certainty)> = None;
-            for (at, step) in lineage.steps.iter().enumerate() {
-                let here = match since {
-                    Since::Step(first, cause) if at >= *first => Some((cause.clone(), Certainty::Certain)),
-                    Since::Unknown(cause) => Some((cause.clone(), Certainty::Possible)),
-                    _ if step.always_asks => Some((Cause::AlwaysAsks, Certainty::Certain)),
-                    _ => None,
-                };
-                if let Some(here) = here
-                    && reason.as_ref().is_none_or(|(_, sure)| *sure < here.1)
-                {
-                    reason = Some(here);
-                }
-                if reason.is_none()
-                    && let Some(label) = step.from.iter().find_map(|stage| moved.get(stage))
-                {
-                    reason = Some((Cause::Stage(label.clone()), Certainty::Possible));
-                }
-                let Some((cause, certainty)) = &reason else { continue };
-                moved.entry(step.stage).or_insert_with(|| step.stage_label.clone());
-                let entry = found
-                    .entry((step.stage, step.line))
-                    .or_insert_with(|| (at, step, cause.clone(), *certainty));
-                if entry.3 < *certainty {
-                    *entry = (at, step, cause.clone(), *certainty);
-                }
-                // The answer may be the same as last time; then nothing after it runs.
-                if *cause == Cause::AlwaysAsks {
-                    reason = Some((Cause::AlwaysAsks, Certainty::Possible));
-                }
-            }
-        }
-        if moved.len() == before {
+        let before = spread.moved.len();
+        lineages.iter().zip(&since).for_each(|(lineage, since)| spread.take(lineage, since));
+        if spread.moved.len() == before {
             break;
         }
     }
-    let reruns = found
+    let reruns = spread
+        .found
         .into_values()
-        .filter_map(|(_, step, cause, certainty)| {
+        .filter_map(|(step, cause, certainty)| {
             Some(Rerun {
                 place: place(step),
                 stage: step.stage_label.clone(),
@@ -239,6 +193,64 @@ pub fn forecast(
         })
         .collect();
     Forecast { image: image.clone(), reruns }
+}
+
+/// What runs again, as far as it is known, over all stages of an image.
+#[derive(Default)]
+struct Spread<'a> {
+    /// Stages whose result may be another one, by position; what copies from them may run again, and so on.
+    moved: BTreeMap<usize, String>,
+    /// By stage and line.
+    found: BTreeMap<(usize, u32), (&'a LineageStep, Cause, Certainty)>,
+}
+
+impl<'a> Spread<'a> {
+    fn take(&mut self, lineage: &'a Lineage, since: &Since) {
+        let mut reason: Option<(Cause, Certainty)> = None;
+        for (at, step) in lineage.steps.iter().enumerate() {
+            let here = match since {
+                Since::Step(first, cause) if at >= *first => Some((cause.clone(), Certainty::Certain)),
+                Since::Unknown(cause) => Some((cause.clone(), Certainty::Possible)),
+                _ if step.always_asks => Some((Cause::AlwaysAsks, Certainty::Certain)),
+                _ => None,
+            };
+            if let Some(here) = here
+                && reason.as_ref().is_none_or(|(_, sure)| *sure < here.1)
+            {
+                reason = Some(here);
+            }
+            if reason.is_none()
+                && let Some(label) = step.from.iter().find_map(|stage| self.moved.get(stage))
+            {
+                reason = Some((Cause::Stage(label.clone()), Certainty::Possible));
+            }
+            let Some((cause, certainty)) = &reason else { continue };
+            self.moved.entry(step.stage).or_insert_with(|| step.stage_label.clone());
+            let place = (step.stage, step.line);
+            if self.found.get(&place).is_none_or(|(.., sure)| sure < certainty) {
+                self.found.insert(place, (step, cause.clone(), *certainty));
+            }
+            // The answer may be the same as last time; then nothing after it runs.
+            if *cause == Cause::AlwaysAsks {
+                reason = Some((Cause::AlwaysAsks, Certainty::Possible));
+            }
+        }
+    }
+}
+
+fn first_change(lineage: &Lineage, record: Record, place: &dyn Fn(&LineageStep) -> String) -> Since {
+    match record {
+        Record::Known(then) => first_difference(&lineage.steps, &then, place, |_| true),
+        // A base that is another one cannot be told from one that is called otherwise.
+        Record::Former(then) => {
+            match first_difference(&lineage.steps, &then, place, |step| !step.names_images) {
+                Since::Never => Since::Unknown(Cause::FormerRecord(lineage.label.clone())),
+                since => since,
+            }
+        }
+        Record::OtherBuilder(made, here) => Since::Step(0, Cause::OtherBuilder(made, here)),
+        Record::Absent => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
+    }
 }
 
 fn first_difference(
