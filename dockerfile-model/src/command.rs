@@ -211,19 +211,19 @@ impl<'a> Arguments<'a> {
                 self.take_flags(&[])?;
                 Ok(Command::Other)
             }
-            "SHELL" => {
-                self.take_flags(&[])?;
-                if !self.is_json && !self.words.is_empty() {
-                    return Err(
-                        "SHELL takes a JSON array, for example `SHELL [\"/bin/sh\", \"-c\"]`".to_owned()
-                    );
-                }
-                self.at_least_one()?;
-                Ok(Command::Other)
-            }
+            "SHELL" => self.shell(),
             "HEALTHCHECK" => self.healthcheck(),
             other => Err(unknown_instruction(other)),
         }
+    }
+
+    fn shell(mut self) -> Result<Command, String> {
+        self.take_flags(&[])?;
+        if !self.is_json && !self.words.is_empty() {
+            return Err("SHELL takes a JSON array, for example `SHELL [\"/bin/sh\", \"-c\"]`".to_owned());
+        }
+        self.at_least_one()?;
+        Ok(Command::Other)
     }
 
     fn from(mut self) -> Result<Command, String> {

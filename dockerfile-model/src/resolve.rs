@@ -116,21 +116,12 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     let reachable = target.map_or_else(Vec::new, |target| stages.reach(target, &mut found));
 
     let mut evaluation = Evaluation::new(file, options, &globals);
-    let mut used = BTreeSet::new();
-    for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
-        used.extend(node.asks_for.iter().cloned());
-    }
+    let nodes =
+        || reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some());
+    let mut used: BTreeSet<String> = nodes().flat_map(|node| node.asks_for.iter().cloned()).collect();
     let mut scopes = walk(file, &stages, &reachable, &mut evaluation, &mut found, &mut |_| {});
     let Evaluation { mut inputs, secrets, declared, inherited, base_doubts, .. } = evaluation;
-    let mut triggers = Triggers::new();
-    for node in reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter(|node| node.stage.is_some()) {
-        let Base::Image(reference) = &node.base else { continue };
-        let brought = options.triggers.get(reference).cloned().unwrap_or_default();
-        if brought == Brought::Unknown {
-            inputs.push(InputPattern::new(".", node.line, InputKind::Possible));
-        }
-        triggers.insert(reference.clone(), brought);
-    }
+    let triggers = triggers(nodes(), options, &mut inputs);
     used.extend(inherited);
     let mut declared_args = globals.close_over(used);
     declared_args.retain(|name| globals.declares(name) || globals.get(name).is_some());
@@ -169,6 +160,24 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
         labels: target.and_then(|at| scopes.remove(&at)).map(|scope| scope.labels).unwrap_or_default(),
         diagnostics: found.into_diagnostics(&file.path),
     }
+}
+
+/// What external images bring. What nobody knows may read all of the context.
+fn triggers<'a>(
+    nodes: impl Iterator<Item = &'a Node<'a>>,
+    options: &Options<'_>,
+    inputs: &mut Vec<InputPattern>,
+) -> Triggers {
+    let mut triggers = Triggers::new();
+    for node in nodes {
+        let Base::Image(reference) = &node.base else { continue };
+        let brought = options.triggers.get(reference).cloned().unwrap_or_default();
+        if brought == Brought::Unknown {
+            inputs.push(InputPattern::new(".", node.line, InputKind::Possible));
+        }
+        triggers.insert(reference.clone(), brought);
+    }
+    triggers
 }
 
 /// One instruction of a reachable stage, just evaluated.

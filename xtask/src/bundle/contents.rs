@@ -170,11 +170,7 @@ impl Reading<'_> {
             let docker = self.file(&EntryName::DockerManifest, LARGEST_JSON)?;
             self.compare(&EntryName::DockerManifest, &docker, &layout::docker_manifest(&manifest, &images));
         }
-        for member in &mut manifest.members {
-            // Bundles of version 1 do not say it.
-            let known = images.get(&member.image_id).map(|image| image.identity.clone());
-            member.identity = known.or_else(|| member.identity.take());
-        }
+        complete(&mut manifest, &images);
         Ok((manifest, images, large))
     }
 
@@ -360,6 +356,14 @@ impl Reading<'_> {
             let what = format!("{} does not say what the manifest of the bundle says", name.path());
             self.findings.push(BundleFinding::new(what));
         }
+    }
+}
+
+/// Says of each member what is in it: bundles of version 1 do not.
+fn complete(manifest: &mut BundleManifest, images: &Images) {
+    for member in &mut manifest.members {
+        let known = images.get(&member.image_id).map(|image| image.identity.clone());
+        member.identity = known.or_else(|| member.identity.take());
     }
 }
 

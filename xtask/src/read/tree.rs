@@ -203,35 +203,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
     drop(listings);
     tree.findings.extend(unread(input, &services));
     tree.findings.extend(unknown_keys(&services));
-    let mut images: Vec<Image> = Vec::new();
-    let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
-    let mut wanted = Vec::new();
-    let mut doubts = Vec::new();
-    for service in services {
-        let name = service.name;
-        tree.findings.extend(
-            service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
-        );
-        doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
-        wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
-        for (image, context) in service.images {
-            let dirs = owners.entry(image.name.clone()).or_default();
-            dirs.push(service.dir.clone());
-            if dirs.len() == 1 {
-                tree.contexts.insert(image.name.clone(), context);
-                images.push(image);
-            }
-        }
-    }
-    for image in &images {
-        if let Some([first, others @ ..]) = owners.get(&image.name).map(Vec::as_slice)
-            && !others.is_empty()
-        {
-            // Whichever was built would be taken for the others.
-            tree.contexts.insert(image.name.clone(), Prepared::default());
-            tree.findings.push(double_finding(image, first, others));
-        }
-    }
+    let Merged { mut images, wanted, doubts } = merge(services, &mut tree);
     add_needs(&mut images, &wanted, &mut tree);
     let rules =
         AliasRules { internal_registry: config.internal_registry.as_ref(), prefixes: &config.alias_prefixes };
@@ -267,6 +239,46 @@ fn read(input: &ReadInput<'_>) -> Tree {
         tree.findings.push(Finding { service: None, diagnostic });
     }
     tree
+}
+
+/// What all folders came to, besides findings and contexts.
+struct Merged {
+    images: Vec<Image>,
+    /// What services need, each with the file that says so.
+    wanted: Vec<(String, (String, String))>,
+    doubts: Vec<(String, (Reference, Diagnostic))>,
+}
+
+/// Puts folders together. Of images that share a name none can be built.
+fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
+    let mut merged = Merged { images: Vec::new(), wanted: Vec::new(), doubts: Vec::new() };
+    let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
+    for service in services {
+        let name = service.name;
+        tree.findings.extend(
+            service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
+        );
+        merged.doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
+        merged.wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
+        for (image, context) in service.images {
+            let dirs = owners.entry(image.name.clone()).or_default();
+            dirs.push(service.dir.clone());
+            if dirs.len() == 1 {
+                tree.contexts.insert(image.name.clone(), context);
+                merged.images.push(image);
+            }
+        }
+    }
+    for image in &merged.images {
+        if let Some([first, others @ ..]) = owners.get(&image.name).map(Vec::as_slice)
+            && !others.is_empty()
+        {
+            // Whichever was built would be taken for the others.
+            tree.contexts.insert(image.name.clone(), Prepared::default());
+            tree.findings.push(double_finding(image, first, others));
+        }
+    }
+    merged
 }
 
 impl ReadInput<'_> {

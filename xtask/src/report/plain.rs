@@ -196,6 +196,39 @@ impl<W: Write + Send> Plain<W> {
             EventKind::PhaseFinished { phase, summary } => {
                 self.take_phase_end(at, *phase, summary);
             }
+            EventKind::Announced { message } => {
+                self.line(at, "bootstrap", (Style::Plain, &neutralise(message)), "");
+            }
+            EventKind::StepStarted { .. }
+            | EventKind::StepLog { .. }
+            | EventKind::StepPart { .. }
+            | EventKind::StepWarning { .. }
+            | EventKind::StepRetrying { .. } => self.take_step(event),
+            EventKind::StepFinished { .. } => {
+                if let Some(transcript) = transcript {
+                    self.fold(event, &transcript);
+                }
+                let why = ended.map(|step| step.why).unwrap_or_default();
+                self.take_finished(event, &why);
+            }
+            EventKind::StepSkipped { phase, subject, outcome, why, .. } => {
+                self.take_skipped(at, *phase, (subject, *outcome), why);
+            }
+            EventKind::CancelRequested { cause } => {
+                let fact = in_parentheses(&neutralise(cause));
+                self.line(at, "cancelling", (Style::Warning, &fact), "");
+            }
+            EventKind::RunFinished { .. } => {
+                let (sentence, style) = (self.summary.sentence(), ending_style(&self.summary));
+                self.line(at, self.summary.ending(), (style, &sentence), "");
+            }
+        }
+    }
+
+    /// What happens in a step before it ends.
+    fn take_step(&mut self, event: &Event) {
+        let at = event.elapsed;
+        match &event.kind {
             EventKind::StepStarted { phase, subject, why, .. } => {
                 if *phase == Phase::Build || self.shows(Verbosity::Verbose) {
                     let fact = format!("{} started", neutralise(subject));
@@ -226,31 +259,11 @@ impl<W: Write + Send> Plain<W> {
                 };
                 self.line(at, "warning", (Style::Warning, &fact), "");
             }
-            EventKind::Announced { message } => {
-                self.line(at, "bootstrap", (Style::Plain, &neutralise(message)), "");
-            }
             EventKind::StepRetrying { step, attempt, delay, cause } => {
                 let said = retry_text(*attempt, *delay, cause);
                 self.step_line(at, step, (Style::Warning, &said), "");
             }
-            EventKind::StepFinished { .. } => {
-                if let Some(transcript) = transcript {
-                    self.fold(event, &transcript);
-                }
-                let why = ended.map(|step| step.why).unwrap_or_default();
-                self.take_finished(event, &why);
-            }
-            EventKind::StepSkipped { phase, subject, outcome, why, .. } => {
-                self.take_skipped(at, *phase, (subject, *outcome), why);
-            }
-            EventKind::CancelRequested { cause } => {
-                let fact = in_parentheses(&neutralise(cause));
-                self.line(at, "cancelling", (Style::Warning, &fact), "");
-            }
-            EventKind::RunFinished { .. } => {
-                let (sentence, style) = (self.summary.sentence(), ending_style(&self.summary));
-                self.line(at, self.summary.ending(), (style, &sentence), "");
-            }
+            _ => {}
         }
     }
 
