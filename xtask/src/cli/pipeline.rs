@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::run::{self, Run};
 use super::session::{Changes, Session};
 pub(super) use super::shown::{document, foreseeing, hidden, plan_text, steps_text};
-use super::world::World;
+use super::world::{Seen, World};
 use super::{locked, moved, secret_args, sinks};
 use crate::cli::error::{Error, ExitCode};
 use crate::execute;
@@ -17,19 +17,17 @@ use crate::read::tree;
 
 /// Looks, and plans without doing anything. What is seen at a glance is enough where nothing is to be done.
 pub(super) async fn look(session: &Session, request: &Request) -> Result<(World, Planned), Error> {
-    if may_be_settled(session, request)
-        && let Some(world) = session.glance().await?
+    let glance = if may_be_settled(session, request) { session.glance().await? } else { None };
+    let Some((world, seen)) = glance else { return look_at_all(session, request).await };
+    if seen == Seen::AllNamed
+        && let Some(planned) = settled(session, &world, request)
     {
-        if !world.observed.is_partial() {
-            let planned = plan(session, &world, request).await?;
-            return Ok((world, planned));
-        }
-        if let Some(planned) = settled(session, &world, request) {
-            warn_of_skips(session, &world, request);
-            return Ok((world, planned));
-        }
+        warn_of_skips(session, &world, request);
+        return Ok((world, planned));
     }
-    look_at_all(session, request).await
+    let world = if seen == Seen::All { world } else { session.look_further(world).await? };
+    let planned = plan(session, &world, request).await?;
+    Ok((world, planned))
 }
 
 /// The same, by a list of all that the store has.

@@ -30,6 +30,17 @@ use crate::settings::{Config, ConfigError};
 /// Shorter lines of a secret file hide nothing.
 const LEAST_LINE: usize = 8;
 
+/// How much of a store was seen at a glance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// All of it.
+    All,
+    /// All that the tree names.
+    AllNamed,
+    /// Less: the tree names more than last time.
+    Part,
+}
+
 impl Session {
     /// Reads the tree and the engine's store side by side. Without an engine the store is unknown.
     pub async fn look(&self) -> Result<World, Error> {
@@ -37,8 +48,8 @@ impl Session {
     }
 
     /// The same, of the store only what the tree named last time: a list of all that containerd keeps takes an engine
-    /// long. None where the store lists all as quickly, and where the tree names more by now.
-    pub async fn glance(&self) -> Result<Option<World>, Error> {
+    /// long. None where the store lists all as quickly.
+    pub async fn glance(&self) -> Result<Option<(World, Seen)>, Error> {
         let remembered = Remembered::load(&self.config.root);
         let asked = remembered.listed().clone();
         if asked.is_empty() {
@@ -46,13 +57,31 @@ impl Session {
         }
         let patterns: Vec<String> = asked.iter().cloned().collect();
         let world = self.look_with(remembered, &patterns).await?;
-        let is_enough = !world.observed.is_partial()
-            || (world.observed.keeps_manifests() && self.listed_names(&world.tree.graph).is_subset(&asked));
-        Ok(is_enough.then_some(world))
+        let seen = if !world.observed.is_partial() {
+            Seen::All
+        } else if world.observed.keeps_manifests() && self.listed_names(&world.tree.graph).is_subset(&asked) {
+            Seen::AllNamed
+        } else {
+            Seen::Part
+        };
+        Ok(Some((world, seen)))
+    }
+
+    /// Completes what was seen at a glance by a list of all that the store has. The tree is not read once more, unless
+    /// what it stands on is another image than was thought.
+    pub async fn look_further(&self, world: World) -> Result<World, Error> {
+        let World { sync, render, tree, external, engine, .. } = world;
+        let store = async {
+            let engine = engine?;
+            let observed = patiently(engine.observe(), &|slow| self.warn(&slow)).await?;
+            Ok((engine, observed))
+        };
+        let files = Reading { sync, render, tree, computed: BTreeMap::new() };
+        self.put_together(files, external, store.await, Remembered::load(&self.config.root)).await
     }
 
     /// All that matches the patterns; without any, all that there is.
-    async fn look_with(&self, mut remembered: Remembered, patterns: &[String]) -> Result<World, Error> {
+    async fn look_with(&self, remembered: Remembered, patterns: &[String]) -> Result<World, Error> {
         let store = async {
             let engine = self.connect().await?;
             let slow = |slow: String| self.warn(&slow);
@@ -63,19 +92,31 @@ impl Session {
             Ok((engine, observed))
         };
         let guess = Platform::local();
-        let mut external = remembered.guess();
+        let external = remembered.guess();
         let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
         let mut files = files?;
+        let platform = store.as_ref().ok().and_then(|(_, seen)| Some(&seen.capabilities.as_ref()?.platform));
+        if let Some(found) = platform.filter(|found| **found != guess) {
+            // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
+            files = self.read_files(found.clone(), &external).await?;
+        }
+        self.put_together(files, external, store, remembered).await
+    }
+
+    /// Reads the files once more where what they stand on brings something else than `external`.
+    async fn put_together(
+        &self,
+        mut files: Reading,
+        mut external: Triggers,
+        store: Result<(AnyEngine, Observed), EngineError>,
+        mut remembered: Remembered,
+    ) -> Result<World, Error> {
         let (engine, mut observed) = match store {
             Ok((engine, observed)) => (Ok(engine), observed),
             Err(error) => (Err(error), Observed::nothing()),
         };
         if let Ok(AnyEngine::Elsewhere(there)) = &engine {
             observed = there.look_for(self.sought(&files.tree.graph)).await?;
-        }
-        if let Some(found) = observed.capabilities.as_ref().map(|c| &c.platform).filter(|p| **p != guess) {
-            // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
-            files = self.read_files(found.clone(), &external).await?;
         }
         if let Ok(engine) = &engine {
             let graph = &files.tree.graph;
@@ -88,7 +129,10 @@ impl Session {
             external = now;
         }
         let Reading { sync, render, mut tree, .. } = files;
-        self.suit(&mut tree, &engine, &observed).await;
+        // Of a part of the store nothing is believed but that all is up to date, which suits any engine.
+        if !observed.is_partial() {
+            self.suit(&mut tree, &engine, &observed).await;
+        }
         if let Ok(engine) = &engine {
             if !observed.is_partial() {
                 let is_slow = observed.keeps_manifests();

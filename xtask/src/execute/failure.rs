@@ -159,9 +159,7 @@ impl StepError {
             Self::Engine(error) => error.hint().map(str::to_owned),
             Self::Push(error, reference) => error.hint_for_push(reference),
             Self::Pull(error) => error.hint(),
-            Self::Registry(LocalRegistryError::NoSource) => {
-                Some("the same command with `--bootstrap` installs docker-registry".to_owned())
-            }
+            Self::Registry(error) => return error.hints().into_iter().map(str::to_owned).collect(),
             Self::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
             Self::Artifact(error) => error.hint(),
             Self::Compose(error) => error.hint(),
@@ -170,7 +168,6 @@ impl StepError {
             | Self::Remove { .. }
             | Self::Unverified(_)
             | Self::Smoke(_)
-            | Self::Registry(_)
             | Self::Lookup(_)
             | Self::Cancelled => None,
         };

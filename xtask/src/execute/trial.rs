@@ -17,8 +17,8 @@ use crate::engine::{EngineError, OnProgress, Progress};
 use crate::model::{
     ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, Sighting, SmokeCheck, SmokeSpec,
 };
-use crate::registry::RegistryError as ApiError;
 use crate::registry::local::{self, RegistryError, Running, find_source};
+use crate::registry::{RegistryError as ApiError, web};
 
 /// So many lines of a registry's own log are told when it has to be taken away.
 const REGISTRY_LINES: usize = 200;
@@ -133,17 +133,16 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         }
     }
 
-    /// Asks the registry what it has under a name that was pushed. Another digest is an error; one that cannot be
-    /// asked from here (the engine may be elsewhere) is not.
+    /// Asks the registry what it has under a name that was pushed. Another digest, or nothing, is an error; one that
+    /// does not let itself be asked is not.
     pub(super) async fn arrived(&self, reference: &Reference, pushed: &Digest) -> Result<(), StepError> {
         let Some(registry) = self.puller.registry() else { return Ok(()) };
-        match registry.manifest_digest(reference, None).await {
-            Ok(found) if found != *pushed => Err(StepError::Differs {
-                reference: reference.clone(),
-                found: format!("has {found}"),
-                expected: pushed.to_string(),
-            }),
-            Ok(_) | Err(_) => Ok(()),
+        let answer = registry.manifest_digest(reference, None).await;
+        match instead(reference, pushed, answer) {
+            None => Ok(()),
+            Some(found) => {
+                Err(StepError::Differs { reference: reference.clone(), found, expected: pushed.to_string() })
+            }
         }
     }
 
@@ -236,5 +235,38 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         engine.stop(id, Duration::from_secs(1)).await?;
         engine.remove_container(id).await?;
         Ok(Done::because(id.short()))
+    }
+}
+
+/// What a registry has in place of what was pushed, if it says so.
+fn instead(reference: &Reference, pushed: &Digest, answer: Result<Digest, ApiError>) -> Option<String> {
+    match answer {
+        Ok(found) => (found != *pushed).then(|| format!("has {found}")),
+        // At such an address an engine on another machine has another registry than this one.
+        Err(ApiError::NotFound(_)) => {
+            (!web::is_loopback(reference.domain())).then(|| "has nothing by that name".to_owned())
+        }
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_pushed_is_there_unless_the_registry_says_otherwise() {
+        let [pushed, other] = [[1; 32], [2; 32]].map(|bytes| Digest::from_sha256(&bytes));
+        let gone = || Err(ApiError::NotFound("x".to_owned()));
+        let forbidden = Err(ApiError::Status { domain: "r.example".to_owned(), status: 405 });
+        for (name, answer, has) in [
+            ("r.example/a:1", Ok(pushed.clone()), None),
+            ("r.example/a:1", Ok(other.clone()), Some(format!("has {other}"))),
+            ("r.example/a:1", gone(), Some("has nothing by that name".to_owned())),
+            ("127.0.0.1:5000/a:1", gone(), None),
+            ("r.example/a:1", forbidden, None),
+        ] {
+            assert_eq!(instead(&name.parse().expect(name), &pushed, answer), has, "{name}");
+        }
     }
 }

@@ -147,6 +147,30 @@ pub enum RegistryError {
     Program(#[from] CommandError),
 }
 
+impl RegistryError {
+    /// What helps.
+    pub fn hints(&self) -> Vec<&'static str> {
+        match self {
+            Self::NoSource => vec![
+                "the same command with `--bootstrap` installs docker-registry",
+                "`docker pull registry:2` gets an image of one, where a registry answers",
+                "`docker load` takes one from a file",
+            ],
+            Self::NoPort { .. } => vec!["`ss -ltnp` shows who listens; `--port` begins elsewhere"],
+            Self::Silent { .. } | Self::Program(_) => {
+                vec!["`docker-registry --version` says whether the program runs at all"]
+            }
+            Self::Unlisted { .. } => {
+                vec!["`cargo xtask registry down` and `up` make it anew; what it stored is gone then"]
+            }
+            Self::Folder { .. } => {
+                vec!["the folder has to be writable; `df -h` shows whether the disk is full"]
+            }
+            Self::Engine(error) => error.hint().into_iter().collect(),
+        }
+    }
+}
+
 /// What can be run as a registry here: an image in the store, else a program. Blocks for a moment.
 pub fn find_source(observed: &Observed) -> Option<Source> {
     let image = IMAGES.iter().filter_map(|name| name.parse::<Reference>().ok());

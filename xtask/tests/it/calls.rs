@@ -193,6 +193,32 @@ fn where_a_list_takes_long_only_known_names_are_asked_for_until_something_is_to_
 }
 
 #[test]
+fn where_something_is_to_be_done_the_tree_is_not_read_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let repo = TestRepo::new(
+        "//- src/api/Dockerfile\nFROM alpine:3.20\n//- src/api/x.tpl\n{{READING}}\n\
+         //- .config/xtask.toml\n[variables]\nREADING = { command = 'echo once >> readings; echo x' }\n",
+    )
+    .with("DOCKER_HOST", &format!("unix://{}", socket.display()));
+    let base = stored_with_manifest(image(BASE_ID, &["alpine:3.20", "localhost/alpine:3.20"], json!({})));
+    let engine = CountingEngine::start(&socket, json!([base]));
+    let readings = |words: &str| {
+        repo.write("readings", "");
+        engine.take();
+        let _ = repo.run(words);
+        let lists = engine.take().into_iter().filter(|asked| asked.contains("/images/json")).count();
+        (lists, repo.read("readings").lines().count())
+    };
+    let plan = "plan --network external --format json";
+    let _ = repo.run(plan);
+    assert_eq!(readings(plan), (2, 1));
+    // The tree names more than last time.
+    repo.write("src/web/Dockerfile", "FROM alpine:3.20\n");
+    assert_eq!(readings(plan), (2, 1));
+}
+
+#[test]
 fn base_images_with_nothing_to_do_ask_for_the_store_alone() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("engine.sock");

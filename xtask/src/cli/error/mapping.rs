@@ -111,25 +111,10 @@ impl From<RevisionError> for Error {
 
 impl From<LocalRegistryError> for Error {
     fn from(error: LocalRegistryError) -> Self {
-        let hints: &[&str] = match error {
-            LocalRegistryError::Engine(error) => return error.into(),
-            LocalRegistryError::NoSource => &[
-                "the same command with `--bootstrap` installs docker-registry",
-                "`docker pull registry:2` gets an image of one, where a registry answers",
-                "`docker load` takes one from a file",
-            ],
-            LocalRegistryError::NoPort { .. } => &["`ss -ltnp` shows who listens; `--port` begins elsewhere"],
-            LocalRegistryError::Silent { .. } | LocalRegistryError::Program(_) => {
-                &["`docker-registry --version` says whether the program runs at all"]
-            }
-            LocalRegistryError::Unlisted { .. } => {
-                &["`cargo xtask registry down` and `up` make it anew; what it stored is gone then"]
-            }
-            LocalRegistryError::Folder { .. } => {
-                &["the folder has to be writable; `df -h` shows whether the disk is full"]
-            }
-        };
-        hints.iter().fold(Self::of(ErrorKind::LocalRegistry, &error), |told, hint| told.hint(*hint))
+        if let LocalRegistryError::Engine(error) = error {
+            return error.into();
+        }
+        error.hints().into_iter().fold(Self::of(ErrorKind::LocalRegistry, &error), Self::hint)
     }
 }
 
