@@ -97,17 +97,14 @@ impl Control {
             let (outgoing, messages) = mpsc::channel(MESSAGES_AHEAD);
             let mut request = tonic::Request::new(ReceiverStream::new(messages));
             *request.metadata_mut() = session.metadata();
-            let incoming = match client.session(request).await {
-                Ok(answer) => answer.into_inner(),
-                Err(status) => return tracing::debug!(%status, "a build session was refused"),
-            };
+            // Why there is none, or how it ended, the build says.
+            let Ok(answer) = client.session(request).await else { return };
+            let incoming = answer.into_inner();
             let incoming = incoming.map_ok(|message| Bytes::from(message.data)).map_err(io::Error::other);
             let pipe = join(StreamReader::new(incoming), Messages(PollSender::new(outgoing)));
-            let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(pipe), TowerToHyperService::new(session.into_routes()));
-            if let Err(error) = served.await {
-                tracing::debug!(%error, "a build session ended");
-            }
+            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(pipe), TowerToHyperService::new(session.into_routes()))
+                .await;
         }))
     }
 
@@ -158,9 +155,7 @@ impl Control {
             tokio::select! {
                 () = tell.closed() => {}
                 // The build itself says how it ended.
-                ended = messages => if let Err(status) = ended {
-                    tracing::debug!(%status, "a build tells nothing more");
-                },
+                _ = messages => {}
             }
         });
         told

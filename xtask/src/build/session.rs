@@ -168,10 +168,8 @@ fn serve(tree: Arc<SentTree>, mut incoming: Streaming<Packet>) -> Packets {
                     let _ = packets.send(Ok(fin)).await;
                     return;
                 }
-                Ok(PacketType::PacketErr) => {
-                    tracing::debug!(error = %String::from_utf8_lossy(&packet.data), "the builder refused a file");
-                    return;
-                }
+                // Why, the build says.
+                Ok(PacketType::PacketErr) => return,
                 Ok(PacketType::PacketStat | PacketType::PacketData) | Err(_) => {}
             }
         }

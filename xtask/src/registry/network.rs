@@ -262,9 +262,7 @@ impl Kept {
     /// Keeps it, whole or not at all. A tree that cannot be written to is asked about again next time.
     fn write(&self, root: &Path) {
         let write = || Folder::open(root)?.write(CACHE_FILE, &serde_json::to_vec(self)?, None);
-        if let Err(error) = write() {
-            tracing::debug!(%error, "the network verdict was not kept");
-        }
+        let _: std::io::Result<_> = write();
     }
 }
 
