@@ -2,13 +2,12 @@
 //!
 //! In: a run's events, or what was seen of images. Out: one XML file, whole or not at all. One suite is a phase, or an
 //! image that was tried; one case is one step of the phase, or one check. Characters that XML cannot carry and escape
-//! sequences are left out by the writer.
+//! sequences are left out. The elements are those that Jenkins' schema knows (`junit-10.xsd` of its xunit plugin).
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::html::facts::{Facts, State, Step};
 use super::html::material::Material;
@@ -67,57 +66,77 @@ pub enum End {
 
 /// The report's text. `name` is the command.
 pub fn report(name: &str, suites: &[Suite]) -> String {
-    let mut report = Report::new(harmless(name));
-    for suite in suites {
-        let mut told = TestSuite::new(harmless(&suite.name));
-        told.set_time(suite.took);
-        told.add_test_cases(suite.cases.iter().map(|case| written(&suite.name, case)));
-        report.add_test_suite(told);
-    }
-    // A report of plain texts: writing it to memory cannot fail.
-    without_total_of_skipped(&report.to_string().unwrap_or_default())
+    let cases = || suites.iter().flat_map(|suite| &suite.cases);
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <testsuites name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\">\n",
+        attribute(name),
+        cases().count(),
+        cases().filter(|case| matches!(case.end, End::Failed { .. })).count(),
+    );
+    suites.iter().for_each(|suite| write_suite(&mut xml, suite));
+    xml.push_str("</testsuites>\n");
+    xml
 }
 
-/// Jenkins' schema (`junit-10.xsd` of its xunit plugin) knows `skipped` of a suite, and not of all of them together.
-fn without_total_of_skipped(report: &str) -> String {
-    const ATTRIBUTE: &str = " skipped=\"";
-    let whole = || -> Option<String> {
-        let start = report.find("<testsuites ")?;
-        let end = start + report[start..].find('>')?;
-        let from = start + report[start..end].find(ATTRIBUTE)?;
-        let after = from + ATTRIBUTE.len();
-        let to = after + report[after..end].find('"')? + 1;
-        Some(format!("{}{}", &report[..from], &report[to..]))
-    };
-    whole().unwrap_or_else(|| report.to_owned())
-}
-
-fn written(suite: &str, case: &Case) -> TestCase {
-    let status = match &case.end {
-        End::Passed => TestCaseStatus::success(),
-        End::Failed { message, text } => {
-            let mut failed = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            failed.set_message(harmless(message));
-            if !text.is_empty() {
-                failed.set_description(harmless(text));
+fn write_suite(xml: &mut String, Suite { name, took, cases }: &Suite) {
+    let name = attribute(name);
+    let count = |wanted: fn(&End) -> bool| cases.iter().filter(|case| wanted(&case.end)).count();
+    let _ = writeln!(
+        xml,
+        "    <testsuite name=\"{name}\" tests=\"{}\" skipped=\"{}\" errors=\"0\" failures=\"{}\" time=\"{:.3}\">",
+        cases.len(),
+        count(|end| matches!(end, End::Skipped { .. })),
+        count(|end| matches!(end, End::Failed { .. })),
+        took.as_secs_f64(),
+    );
+    for Case { name: case, took, end, told } in cases {
+        let _ = write!(xml, "        <testcase name=\"{}\" classname=\"{name}\"", attribute(case));
+        if let Some(took) = took {
+            let _ = write!(xml, " time=\"{:.3}\"", took.as_secs_f64());
+        }
+        if *end == End::Passed && told.is_empty() {
+            xml.push_str("/>\n");
+            continue;
+        }
+        xml.push_str(">\n");
+        let _ = match end {
+            End::Passed => Ok(()),
+            End::Failed { message, text } => {
+                let (message, text) = (attribute(message), content(text));
+                writeln!(xml, "            <failure message=\"{message}\">{text}</failure>")
             }
-            failed
+            End::Skipped { why } => {
+                writeln!(xml, "            <skipped message=\"{}\"/>", attribute(why))
+            }
+        };
+        if !told.is_empty() {
+            let _ = writeln!(xml, "            <system-out>{}</system-out>", content(told));
         }
-        End::Skipped { why } => {
-            let mut skipped = TestCaseStatus::skipped();
-            skipped.set_message(harmless(why));
-            skipped
+        xml.push_str("        </testcase>\n");
+    }
+    xml.push_str("    </testsuite>\n");
+}
+
+/// A text between tags.
+fn content(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in harmless(text).chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&apos;"),
+            c => escaped.push(c),
         }
-    };
-    let mut written = TestCase::new(harmless(&case.name), status);
-    written.set_classname(harmless(suite));
-    if let Some(took) = case.took {
-        written.set_time(took);
     }
-    if !case.told.is_empty() {
-        written.set_system_out(harmless(&case.told));
-    }
-    written
+    escaped
+}
+
+/// An attribute's value, in which readers would take a line's end for a space.
+fn attribute(text: &str) -> String {
+    content(text).replace('\n', "&#10;").replace('\t', "&#9;")
 }
 
 /// Line by line without escape sequences and control characters, each line cut.
