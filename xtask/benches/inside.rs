@@ -1,7 +1,9 @@
 //! What the parts of a run take: `cargo bench -p xtask`. Whole runs are measured by `cargo xtask bench`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use divan::Bencher;
@@ -9,11 +11,18 @@ use divan::counter::ItemsCount;
 use dockerfile::Options;
 use dockerfile::ignorefile::IgnoreFile;
 use xtask::ci::bench_tree::{Links, Shape};
-use xtask::model::{Digest, ImageName, Observed, Plan, Platform, Triggers};
+use xtask::events::Sink as _;
+use xtask::model::{
+    Digest, Event, EventKind, ImageName, LogStream, Observed, Phase, Plan, Platform, StepId, Triggers,
+};
 use xtask::plan::build::{self, BuildRequest};
 use xtask::read::fingerprint::cache::{HashCache, Stamp};
 use xtask::read::fingerprint::canonical::Parts;
 use xtask::read::tree::{self, Tree};
+use xtask::report::canvas::Canvas;
+use xtask::report::frame::Size;
+use xtask::report::resolve::{Colour, Display, Forge, Mode, Table, Verbosity};
+use xtask::report::tty::{Terminal, Tty};
 use xtask::settings::env::Env;
 use xtask::settings::{Config, Layer};
 
@@ -145,5 +154,55 @@ fn assess_and_plan_1000_images(bencher: Bencher<'_, '_>, links: Links) {
         let (graph, contexts) = (&world.tree.graph, &world.tree.contexts);
         let assessments = build::assess(graph, contexts, &observed, &|_| None);
         build::plan(&request, graph, contexts, &assessments, &observed, &Plan::default())
+    });
+}
+
+/// A terminal that shows nothing.
+struct Nowhere;
+
+impl Terminal for Nowhere {
+    fn size(&self) -> Size {
+        Size { columns: 80, rows: 24 }
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        divan::black_box(text);
+        Ok(())
+    }
+
+    fn begin(&mut self, _: &Arc<Mutex<Canvas>>) {}
+}
+
+/// Eight steps that print, and a redraw for every hundred lines.
+#[divan::bench]
+fn tty_of_20000_log_lines(bencher: Bencher<'_, '_>) {
+    let phase = Phase::Build;
+    let steps: Vec<StepId> = (0..8).map(|n| StepId::new(phase, &format!("service-{n}"))).collect();
+    let event = |elapsed, kind| Event { v: 1, at: String::new(), elapsed, kind };
+    let started = steps.iter().map(|step| EventKind::StepStarted {
+        step: step.clone(),
+        phase,
+        subject: step.as_str().to_owned(),
+        why: "not built yet".to_owned(),
+    });
+    let mut events =
+        vec![event(0, EventKind::PhaseStarted { phase, position: 5, of: 6, steps: 8, skipped: 0 })];
+    events.extend(started.map(|kind| event(0, kind)));
+    events.extend((0..20_000_usize).map(|n| {
+        let step = steps[n % steps.len()].clone();
+        let line = format!("npm http fetch GET 200 https://registry.npmjs.org/package-{n} 31ms");
+        event(n as u64, EventKind::StepLog { step, stream: LogStream::Stdout, line })
+    }));
+    let (mode, colour, verbosity) = (Mode::Tty, Colour::Yes, Verbosity::Normal);
+    let display = Display { mode, colour, verbosity, table: Table::Hidden, forge: Forge::Nobody };
+    bencher.counter(ItemsCount::new(events.len())).bench(|| {
+        let mut tty = Tty::new(Nowhere, display, None, None);
+        for (n, event) in events.iter().enumerate() {
+            tty.take(event).expect("nowhere to fail");
+            if n % 100 == 0 {
+                tty.tick(Duration::from_millis(event.elapsed)).expect("nowhere to fail");
+            }
+        }
+        tty.finish()
     });
 }
