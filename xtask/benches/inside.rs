@@ -12,11 +12,12 @@ use dockerfile::Options;
 use dockerfile::ignorefile::IgnoreFile;
 use xtask::ci::bench_tree::{Links, Shape};
 use xtask::events::Sink as _;
+use xtask::host::Stamp;
 use xtask::model::{
     Digest, Event, EventKind, ImageName, LogStream, Observed, Phase, Plan, Platform, StepId, Triggers,
 };
 use xtask::plan::build::{self, BuildRequest};
-use xtask::read::fingerprint::cache::{HashCache, Stamp};
+use xtask::read::fingerprint::cache::HashCache;
 use xtask::read::fingerprint::canonical::Parts;
 use xtask::read::tree::{self, Tree};
 use xtask::report::canvas::Canvas;

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -14,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::source::Shown;
 use super::{ArtifactError, Found};
+use crate::host::Stamp;
 use crate::host::inside::{Folder, NewFile};
 use crate::model::Digest;
 
@@ -33,33 +33,6 @@ struct Record {
     url: String,
     #[serde(flatten)]
     stamp: Stamp,
-}
-
-/// What changes when a file is touched.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    inode: u64,
-}
-
-impl Stamp {
-    pub fn of(found: &fs::Metadata) -> Self {
-        Self {
-            size: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-            inode: found.ino(),
-        }
-    }
-}
-
-impl std::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { size, modified, changed, inode } = self;
-        write!(f, "{size} {}.{} {}.{} {inode}", modified.0, modified.1, changed.0, changed.1)
-    }
 }
 
 /// What a URL gave.

@@ -16,6 +16,7 @@ use super::check::check;
 use super::source::{Place, Shown};
 use super::stream::Seen;
 use super::{ArtifactError, Found};
+use crate::host::Stamp;
 use crate::model::ArtifactSpec;
 
 /// One file of the sample.
@@ -55,7 +56,7 @@ fn provide_packed(
 fn provide_archive(cache: &Cache, path: &Path) -> Result<Found, ArtifactError> {
     let failed = |cause: String| ArtifactError::Sample { path: path.to_owned(), cause };
     let metadata = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    let origin = Shown::of(&format!("file://{} {}", path.display(), cache::Stamp::of(&metadata)));
+    let origin = Shown::of(&format!("file://{} {}", path.display(), Stamp::of(&metadata)));
     if let Some(digest) = cache.given_by(&origin)?
         && let Some(found) = cache.get(&digest)?
     {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Expected, Health, HttpAnswer, Sighting, SmokeCheck, SmokeVerdict};
+use crate::model::{Expected, Health, HttpAnswer, SmokeCheck, SmokeResult, SmokeVerdict};
 
 /// An image above this is worth a warning (contract section 3).
 const LARGE: u64 = 1_500_000_000;
@@ -12,7 +12,7 @@ pub const FIT_VERSION: &str = "fit version";
 const KILLED: i64 = 137;
 
 /// Every check that could be made, in the order in which an image goes through them.
-pub fn judge(seen: &Sighting, expected: &Expected) -> Vec<SmokeCheck> {
+pub fn judge(seen: &SmokeResult, expected: &Expected) -> Vec<SmokeCheck> {
     let Some(details) = &seen.details else {
         return vec![SmokeCheck::that(
             "exists",
@@ -67,7 +67,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }
 
-fn healthy(seen: &Sighting) -> SmokeCheck {
+fn healthy(seen: &SmokeResult) -> SmokeCheck {
     let after = format!("after {:.1} s", seen.healthy_after.as_secs_f64());
     match (&seen.unwell, seen.health) {
         (Some(unwell), _) => SmokeCheck::that("healthy", false, unwell.clone()),
@@ -76,7 +76,7 @@ fn healthy(seen: &Sighting) -> SmokeCheck {
     }
 }
 
-fn fit_version(seen: &Sighting, version: &str) -> SmokeCheck {
+fn fit_version(seen: &SmokeResult, version: &str) -> SmokeCheck {
     let name = FIT_VERSION;
     let Some(answer) = seen.answers.get(name) else { return SmokeCheck::that(name, false, "was not asked") };
     let said = answer.stdout.trim();
@@ -126,7 +126,7 @@ fn count_plugins(body: &str) -> Result<usize, String> {
     list.map(Vec::len).ok_or_else(|| "the answer holds no list".to_owned())
 }
 
-fn stops(seen: &Sighting, within: Duration) -> Option<SmokeCheck> {
+fn stops(seen: &SmokeResult, within: Duration) -> Option<SmokeCheck> {
     let stopped = seen.stopped?;
     let after = format!("{:.1} s", stopped.after.as_secs_f64());
     Some(match stopped.exit_code {
@@ -145,8 +145,8 @@ mod tests {
     use super::*;
     use crate::model::{ExecOutput, Stopped};
 
-    fn seen() -> Sighting {
-        Sighting {
+    fn seen() -> SmokeResult {
+        SmokeResult {
             image: crate::model::ImageName::new("fit-framework-debian"),
             os: "debian".to_owned(),
             reference: "fit-framework:1.2.3-debian".parse().expect("reference"),
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_end_by_force_is_no_end() {
-        let stopped = |exit_code| Sighting {
+        let stopped = |exit_code| SmokeResult {
             stopped: Some(Stopped { after: Duration::from_millis(1500), exit_code }),
             ..seen()
         };

@@ -1,6 +1,6 @@
 //! EFFECT: tries an image out: runs it, waits until it is healthy, asks it, stops it.
 //!
-//! In: a [`SmokeSpec`] and an engine. Out: a [`Sighting`], which says what was seen and judges nothing
+//! In: a [`SmokeSpec`] and an engine. Out: a [`SmokeResult`], which says what was seen and judges nothing
 //! ([`super::checks`] does). The container is found again by its labels, so whoever drops this future half-way can
 //! still remove it.
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::engine::{Containers, EngineError, OnProgress, Progress, Store};
 use crate::model::{
     Afterwards, ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, Healthcheck, HttpAnswer,
-    HttpAsk, PublishedPort, Sighting, SmokeSpec, Stopped, Unit,
+    HttpAsk, PublishedPort, SmokeResult, SmokeSpec, Stopped, Unit,
 };
 use crate::registry::loopback;
 
@@ -31,19 +31,19 @@ const STEPS: u64 = 4;
 /// Tries an image out. What the container printed comes as log lines of the step.
 ///
 /// # Errors
-/// What kept the engine from running it at all. An image that misbehaves is no error but a sighting.
+/// What kept the engine from running it at all. An image that misbehaves is no error: what was seen says so.
 pub async fn try_out<E: Store + Containers>(
     engine: &E,
     spec: &SmokeSpec,
     progress: OnProgress<'_>,
-) -> Result<Sighting, EngineError> {
+) -> Result<SmokeResult, EngineError> {
     let began = Instant::now();
     let step = |done: u64, detail: &str| {
         let detail = Some(detail.to_owned());
         progress(Progress::Moved { done, total: STEPS, unit: Unit::Steps, detail });
     };
     let details = engine.details(&spec.reference).await?;
-    let mut sighting = Sighting {
+    let mut seen = SmokeResult {
         image: spec.image.clone(),
         os: spec.os.clone(),
         reference: spec.reference.clone(),
@@ -56,22 +56,22 @@ pub async fn try_out<E: Store + Containers>(
         stopped: None,
         took: Duration::ZERO,
     };
-    let Some(details) = &sighting.details else { return Ok(sighting) };
+    let Some(details) = &seen.details else { return Ok(seen) };
     let patience = patience(spec.healthy_within, details.healthcheck.as_ref());
     step(0, "starting");
     let id = engine.run(&container(spec)).await?;
     step(1, "waiting until it is healthy");
     let (health, unwell) = wait_until_healthy(engine, &id, patience).await?;
-    sighting.healthy_after = began.elapsed();
-    sighting.health = health;
-    sighting.unwell = unwell;
-    if sighting.unwell.is_none() {
+    seen.healthy_after = began.elapsed();
+    seen.health = health;
+    seen.unwell = unwell;
+    if seen.unwell.is_none() {
         step(2, "asking it");
-        ask(engine, &id, spec, &mut sighting).await?;
+        ask(engine, &id, spec, &mut seen).await?;
     }
     step(3, "stopping");
     if spec.afterwards == Afterwards::Remove {
-        sighting.stopped = stop(engine, &id, spec.expected.stop_within).await?;
+        seen.stopped = stop(engine, &id, spec.expected.stop_within).await?;
     }
     for (stream, line) in engine.logs(&id).await.unwrap_or_default() {
         progress(Progress::Log { stream, line });
@@ -79,9 +79,9 @@ pub async fn try_out<E: Store + Containers>(
     if spec.afterwards == Afterwards::Remove {
         engine.remove_container(&id).await?;
     }
-    sighting.took = began.elapsed();
+    seen.took = began.elapsed();
     step(STEPS, "done");
-    Ok(sighting)
+    Ok(seen)
 }
 
 /// Runs the commands in it, and asks it over HTTP.
@@ -89,7 +89,7 @@ async fn ask<E: Containers>(
     engine: &E,
     id: &ContainerId,
     spec: &SmokeSpec,
-    sighting: &mut Sighting,
+    seen: &mut SmokeResult,
 ) -> Result<(), EngineError> {
     for (name, command) in &spec.commands {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
@@ -98,10 +98,10 @@ async fn ask<E: Containers>(
             // Told as what it is: the command gave no answer.
             Err(error) => ExecOutput { exit_code: -1, stdout: String::new(), stderr: error.to_string() },
         };
-        sighting.answers.insert(name.clone(), answer);
+        seen.answers.insert(name.clone(), answer);
     }
     if let Some(ask) = &spec.ask {
-        sighting.answered = Some(ask_it(engine, id, ask).await?);
+        seen.answered = Some(ask_it(engine, id, ask).await?);
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ fn well() -> FakeBehaviour {
 }
 
 /// Tries it out, with what was logged; nothing may be left.
-async fn tried(engine: &FakeEngine, spec: &SmokeSpec) -> (Sighting, Vec<String>) {
+async fn tried(engine: &FakeEngine, spec: &SmokeSpec) -> (SmokeResult, Vec<String>) {
     let logged = std::sync::Mutex::new(Vec::new());
     let progress = |progress| {
         if let Progress::Log { line, .. } = progress {

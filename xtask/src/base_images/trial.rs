@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::checks::FIT_VERSION;
 use super::contract::Contract;
 use crate::model::{
-    Afterwards, Anew, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lasts, LocalImage, Observed,
+    Afterwards, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lifetime, LocalImage, Observed,
     ParseReferenceError, Phase, Plan, Platform, Proof, PullSource, Reason, Reference, RegistryPrefix,
-    RegistrySpec, SmokeSpec, Step, StepId, StepKind, labels,
+    RegistrySpec, RemoveFirst, SmokeSpec, Step, StepId, StepKind, labels,
 };
 
 /// The port of the framework's HTTP server.
@@ -129,8 +129,8 @@ pub fn test(bases: &[BaseImage<'_>], owner: &TrialOwner, requirements: Requireme
 }
 
 /// Starts a registry on this machine.
-pub fn registry(owner: &TrialOwner, port: u16, lasts: Lasts) -> Plan {
-    let spec = RegistrySpec { home: owner.registry_home(), port, labels: owner.labels(), lasts };
+pub fn registry(owner: &TrialOwner, port: u16, lifetime: Lifetime) -> Plan {
+    let spec = RegistrySpec { home: owner.registry_home(), port, labels: owner.labels(), lifetime };
     let subject = format!("127.0.0.1:{port}");
     let start = step(Phase::Registry, "local", &subject, StepKind::StartRegistry(spec), Vec::new());
     Plan { steps: vec![start], ..Plan::default() }
@@ -203,7 +203,7 @@ fn pull(reference: &Reference, platform: &Platform) -> StepKind {
         reference: reference.clone(),
         platform: platform.clone(),
         sources: vec![PullSource::Registry(reference.clone())],
-        anew: Anew::Yes,
+        remove_first: RemoveFirst::Yes,
     }
 }
 

@@ -22,7 +22,7 @@ use super::sync::Syncer;
 use super::tarball;
 use crate::host::inside::Folder;
 use crate::model::Digest;
-use crate::model::bundle::Output;
+use crate::model::bundle::BundleOutput;
 
 /// Bytes of a file that are brought to the disk while more are written.
 const SYNCED_AT_ONCE: u64 = 64 << 20;
@@ -34,15 +34,15 @@ pub const SMALLEST_PART: u64 = 1 << 20;
 ///
 /// # Errors
 /// Parts of a folder, or parts that are too small.
-pub fn output_at(path: &Path, part_size: Option<u64>) -> Result<Output, String> {
+pub fn output_at(path: &Path, part_size: Option<u64>) -> Result<BundleOutput, String> {
     let is_file = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tar")) && !path.is_dir();
     match (is_file, part_size) {
-        (true, None) => Ok(Output::File(path.to_owned())),
+        (true, None) => Ok(BundleOutput::File(path.to_owned())),
         (true, Some(size)) if size < SMALLEST_PART => {
             Err(format!("parts of {size} bytes are too small: at least {SMALLEST_PART} (1MiB)"))
         }
-        (true, Some(size)) => Ok(Output::Parts { file: path.to_owned(), size }),
-        (false, None) => Ok(Output::Folder(path.to_owned())),
+        (true, Some(size)) => Ok(BundleOutput::Parts { file: path.to_owned(), size }),
+        (false, None) => Ok(BundleOutput::Folder(path.to_owned())),
         (false, Some(_)) => Err(format!("{} is a folder: only a .tar has parts", path.display())),
     }
 }
@@ -123,16 +123,16 @@ pub fn write(
     manifest: &BundleManifest,
     images: &[StoredImage],
     blobs: &dyn BlobSource,
-    output: &Output,
+    output: &BundleOutput,
     moved: &dyn Fn(u64),
 ) -> Result<Written, WriteError> {
     let pieces = layout::assemble(manifest, images)?;
     let count = pieces.keys().filter(|name| matches!(name, EntryName::Blob(_))).count();
     let source = Pieces { pieces, blobs, moved };
     let (paths, size) = match output {
-        Output::File(path) => (vec![path.clone()], write_file(source, path)?),
-        Output::Parts { file, size } => write_parts(&source, file, *size)?,
-        Output::Folder(path) => (vec![path.clone()], write_folder(&source, path)?),
+        BundleOutput::File(path) => (vec![path.clone()], write_file(source, path)?),
+        BundleOutput::Parts { file, size } => write_parts(&source, file, *size)?,
+        BundleOutput::Folder(path) => (vec![path.clone()], write_folder(&source, path)?),
     };
     Ok(Written { paths, size, blobs: count })
 }

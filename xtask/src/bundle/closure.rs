@@ -13,7 +13,6 @@ use crate::model::{
 use crate::plan::rebuild::lineage::Lineage;
 use crate::read::compose::{ComposeProject, ComposeService};
 use crate::read::graph::ImageGraph;
-use dockerfile::Options;
 
 /// What decides.
 pub struct ClosureInput<'a> {
@@ -199,13 +198,7 @@ fn place(image: &Image) -> String {
 fn frontend(image: &Image, build_platform: &Platform) -> Option<Reference> {
     let ImageSource::Build(target) = &image.source else { return None };
     let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
-    let options = Options {
-        target: target.target.as_deref(),
-        build_args: &target.build_args,
-        platform: &image.platform,
-        build_platform,
-        triggers: &target.triggers,
-    };
+    let options = target.options(&image.platform, build_platform);
     dockerfile::resolve(&file, &options).syntax
 }
 

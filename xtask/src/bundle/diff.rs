@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::inspect::{InspectedMember, Inspection, counted};
+use super::inspect::{InspectedMember, Inspection};
 use super::manifest::Member;
-use crate::model::{Digest, Reference};
+use crate::model::{Digest, Reference, counted};
 
 /// `bundle diff --format json`; it only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

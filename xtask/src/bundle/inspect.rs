@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::contents::Contents;
 use super::inventory::{self, Inventory};
 use super::manifest::{ArtifactRecord, FileRecord, Member, Proof, Requires};
-use crate::model::Digest;
 use crate::model::bundle::ServiceRecord;
+use crate::model::{Digest, counted};
 
 const THERE: &str = "has to be there already";
 
@@ -199,9 +199,4 @@ impl Inspection {
         }
         text
     }
-}
-
-/// `1 blob`, `2 blobs`
-pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 
 use super::contents::Contents;
 use super::deliver::{Present, lacking};
-use super::inspect::counted;
 use super::inventory::Inventory;
 use super::layout::made_here;
 use super::manifest::{Descriptor, NamedImage};
-use crate::model::{Digest, Reference};
+use crate::model::{Digest, Reference, counted};
 
 /// What is done to one image.
 #[derive(Clone, Debug, PartialEq, Eq)]

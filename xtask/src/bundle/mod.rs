@@ -34,10 +34,10 @@ pub mod plan;
 pub mod proven;
 mod saved;
 pub mod store;
+mod stream_thread;
 mod sync;
 mod tarball;
 mod temporary_registry;
 #[cfg(test)]
 mod tests;
 pub mod verify;
-mod worker;

@@ -1,45 +1,14 @@
 //! Files whose content this very run knows: it hashed every byte on its way there, and nobody has touched
 //! them since. They are copied without being hashed once more; what an earlier run left is not taken on trust.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _, Write};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use crate::host::Stamp;
 
 /// Bytes that are copied at once: after each progress is told.
 const STEP: u64 = 8 << 20;
-
-/// What changes when a file is touched or replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    /// Of a file as it is now.
-    ///
-    /// # Errors
-    /// The file system's.
-    pub fn of(file: &File) -> io::Result<Self> {
-        let found: Metadata = file.metadata()?;
-        Ok(Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
-
-    /// Bytes of the file.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-}
 
 /// An open file that is as it was when it had been hashed.
 #[derive(Debug)]
@@ -52,7 +21,7 @@ impl ProvenFile {
     /// The file at `path`, if it is still the one of this stamp.
     pub fn open(path: &Path, stamp: Stamp) -> Option<Self> {
         let file = File::open(path).ok()?;
-        (Stamp::of(&file).ok()? == stamp).then_some(Self { file, stamp })
+        (Stamp::of(&file.metadata().ok()?) == stamp).then_some(Self { file, stamp })
     }
 
     /// Bytes.
@@ -70,6 +39,6 @@ impl ProvenFile {
 
     /// Whether nobody touched it while it was copied.
     pub fn is_untouched(&self) -> bool {
-        Stamp::of(&self.file).is_ok_and(|now| now == self.stamp)
+        self.file.metadata().is_ok_and(|now| Stamp::of(&now) == self.stamp)
     }
 }

@@ -24,8 +24,9 @@ use zstd::zstd_safe::CParameter;
 use super::layout::{CONFIG, LAYER};
 use super::manifest::{Descriptor, StoredLayer};
 use super::open::BlobSource;
-use super::proven::{ProvenFile, Stamp};
-use super::worker::{Pieces, Worker};
+use super::proven::ProvenFile;
+use super::stream_thread::{Pieces, StreamThread};
+use crate::host::Stamp;
 use crate::host::inside::{Folder, NewFile};
 use crate::model::Digest;
 
@@ -148,7 +149,7 @@ impl BlobStore {
     /// The file system's.
     pub(super) fn begin_blob(&self) -> io::Result<BlobWriter> {
         let file = self.new_file()?;
-        Ok(BlobWriter { store: self.clone(), blob: Worker::begin(|pieces| written(file, pieces))? })
+        Ok(BlobWriter { store: self.clone(), blob: StreamThread::begin(|pieces| written(file, pieces))? })
     }
 
     /// Keeps a config under the digest of its bytes.
@@ -169,7 +170,7 @@ impl BlobStore {
     /// The file system's.
     pub fn begin_layer(&self) -> io::Result<LayerWriter> {
         let file = self.new_file()?;
-        let blob = Worker::begin(|pieces| written(file, pieces))?;
+        let blob = StreamThread::begin(|pieces| written(file, pieces))?;
         let mut encoder = zstd::stream::write::Encoder::new(blob, LEVEL)?;
         for parameter in [
             CParameter::NbWorkers(self.workers),
@@ -181,7 +182,7 @@ impl BlobStore {
         ] {
             encoder.set_parameter(parameter)?;
         }
-        Ok(LayerWriter { store: self.clone(), encoder, hash: Worker::begin(hashed)?, raw: 0 })
+        Ok(LayerWriter { store: self.clone(), encoder, hash: StreamThread::begin(hashed)?, raw: 0 })
     }
 
     /// Whether the tar of a layer begins with these bytes.
@@ -265,8 +266,8 @@ impl BlobStore {
     fn keep_proven(&self, blob: Blob) -> io::Result<()> {
         let file = blob.file.keep(&self.folder, self.blob(&blob.digest))?;
         // After the rename, which changes it.
-        let stamp = Stamp::of(&file)?;
-        if stamp.size() == blob.size {
+        let stamp = Stamp::of(&file.metadata()?);
+        if stamp.size == blob.size {
             self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest, stamp);
         }
         Ok(())
@@ -287,8 +288,8 @@ impl BlobSource for BlobStore {
 /// A layer on its way into the store: what is written is hashed and compressed in the same pass, on all cores.
 pub struct LayerWriter {
     store: BlobStore,
-    encoder: zstd::stream::write::Encoder<'static, Worker<io::Result<Blob>>>,
-    hash: Worker<Digest>,
+    encoder: zstd::stream::write::Encoder<'static, StreamThread<io::Result<Blob>>>,
+    hash: StreamThread<Digest>,
     raw: u64,
 }
 
@@ -345,7 +346,7 @@ impl Write for LayerWriter {
 /// A blob on its way into the store as it is: what is written is hashed meanwhile.
 pub(super) struct BlobWriter {
     store: BlobStore,
-    blob: Worker<io::Result<Blob>>,
+    blob: StreamThread<io::Result<Blob>>,
 }
 
 impl BlobWriter {

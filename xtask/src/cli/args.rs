@@ -1,5 +1,10 @@
 //! What can be typed: clap's structs, and their translation to a [`Layer`] of settings. Decides nothing.
 
+#![expect(
+    missing_docs,
+    reason = "a group of options has texts of its own, and docs/cli.md has one for each option"
+)]
+
 mod affected;
 mod base_images;
 mod bundle;
@@ -217,7 +222,6 @@ pub struct Ci {
 #[derive(Debug, Args)]
 pub struct BuildAll {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub tagged: Tagged,
     /// Print the plan and do nothing
     #[arg(long)]
@@ -226,19 +230,14 @@ pub struct BuildAll {
     #[arg(long)]
     pub fix: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub building: Building,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -256,7 +255,6 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub tagged: Tagged,
     /// List what changed since this image was built, file by file
     #[arg(long, value_name = "NAME")]
@@ -265,13 +263,10 @@ pub struct Status {
     #[arg(long, default_value = "human")]
     pub format: Format,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub elsewhere: Elsewhere,
 }
 
@@ -300,10 +295,8 @@ pub struct Prefetch {
     #[arg(long)]
     pub fix: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -323,7 +316,6 @@ pub struct Alias {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
 }
 
@@ -362,19 +354,14 @@ pub struct Build {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub building: Building,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -382,19 +369,14 @@ pub struct Build {
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub tagged: Tagged,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub elsewhere: Elsewhere,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -417,22 +399,17 @@ pub enum PlanFormat {
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub tagged: Tagged,
     /// How to answer
     #[arg(long, default_value = "text")]
     pub format: PlanFormat,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub building: Building,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
 }
 
@@ -469,10 +446,8 @@ pub struct Push {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -480,19 +455,15 @@ pub struct Push {
 #[derive(Debug, Args)]
 pub struct PushAll {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub tagged: Tagged,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 

@@ -17,6 +17,14 @@ fn fail_fast(building: &Building) -> FailFast {
     if building.fail_fast { FailFast::Yes } else { FailFast::No }
 }
 
+/// With what the settings and options of a build add.
+pub(super) fn further(session: &Session, mut phases: Vec<Phase>, building: &Building) -> Vec<Phase> {
+    phases.extend(building.push.then_some(Phase::Push));
+    session.with_cache(&mut phases);
+    session.with_builder(&mut phases);
+    phases
+}
+
 /// The settings that the options of a build set.
 fn build_layer(tag: Layer, building: &Building, pulling: &Pulling, naming: &Naming) -> Layer {
     naming.over(pulling.over(building.over(tag)))
@@ -28,12 +36,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
     let session =
         Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
     session.refuse_builder(args.building.push)?;
-    let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
-    if args.building.push {
-        phases.push(Phase::Push);
-    }
-    session.with_cache(&mut phases);
-    session.with_builder(&mut phases);
+    let phases = further(&session, [&[Phase::Download], &Phase::BUILD_ALL[..]].concat(), &args.building);
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
@@ -53,12 +56,11 @@ pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCo
     let session =
         Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
     session.refuse_builder(args.building.push)?;
-    let mut phases = vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build];
-    if args.building.push {
-        phases.push(Phase::Push);
-    }
-    session.with_cache(&mut phases);
-    session.with_builder(&mut phases);
+    let phases = further(
+        &session,
+        vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build],
+        &args.building,
+    );
     let request = Request {
         only: [args.services, args.selection.only].concat(),
         skip: args.selection.skip,

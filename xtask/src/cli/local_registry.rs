@@ -9,7 +9,7 @@ use super::trials::is_on_this_machine;
 use crate::base_images::trial::{REGISTRIES, TrialOwner};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Store as _};
-use crate::model::{Lasts, Observed, RegistrySpec};
+use crate::model::{Lifetime, Observed, RegistrySpec};
 use crate::read::tree;
 use crate::registry::local::{self, RegistryError, Status};
 use crate::settings::Layer;
@@ -84,7 +84,7 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
         home: home.display().to_string(),
         port,
         labels: owner.labels(),
-        lasts: Lasts::UntilDown,
+        lifetime: Lifetime::UntilDown,
     };
     let running = local::start(engine.as_ref(), &source, &session.config.root, &spec).await?;
     let record = &running.record;

@@ -20,7 +20,7 @@ use crate::model::{
 use crate::plan::rebuild::network::{Need, need_of};
 use crate::plan::{Request, facts};
 use crate::report::resolve::{Mode, Verbosity};
-use dockerfile::{Base, Link, Options, Selector};
+use dockerfile::{Base, Link, Selector};
 
 /// Larger files are no sources that somebody edits.
 const LARGEST: u64 = 1 << 20;
@@ -125,13 +125,7 @@ fn to_change(world: &World, image: &Image, build_platform: &Platform) -> Option<
     let ImageSource::Build(target) = &image.source else { return None };
     let context = world.tree.contexts.get(&image.name)?;
     let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
-    let options = Options {
-        target: target.target.as_deref(),
-        build_args: &target.build_args,
-        platform: &image.platform,
-        build_platform,
-        triggers: &target.triggers,
-    };
+    let options = target.options(&image.platform, build_platform);
     let chains = dockerfile::chains(&file, &options);
     let selectors: Vec<Vec<Option<Selector>>> = chains
         .iter()

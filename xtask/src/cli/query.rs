@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::args::{self, Format, PlanFormat};
+use super::commands::further;
 use super::pipeline;
 use super::session::{Session, Typed, standpoint};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
@@ -21,12 +22,8 @@ use dockerfile::Options;
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.pulling.over(args.building.over(args.tagged.layer())));
     let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere();
-    let mut phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
-    if args.building.push {
-        phases.push(Phase::Push);
-    }
-    session.with_cache(&mut phases);
-    session.with_builder(&mut phases);
+    let phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
+    let phases = further(&session, phases, &args.building);
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

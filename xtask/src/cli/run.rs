@@ -21,7 +21,7 @@ use crate::events::{self, Clock, Emitter, SystemClock};
 use crate::execute::pull::Puller;
 use crate::execute::retry::Policy;
 use crate::execute::run::{self as stages, AsPlanned, RunReport};
-use crate::execute::{Execution, Limits, TrialState};
+use crate::execute::{Execution, Limits, StepResults};
 use crate::model::{
     self, Diagnostic, EventKind, Observed, OnFailure, Outcome, Phase, Plan, Reason, RunStats, Stage,
 };
@@ -51,7 +51,7 @@ pub(super) struct Run<'a> {
     /// What its store held when the run began.
     before: Observed,
     /// What steps learn.
-    ledger: Arc<TrialState>,
+    results: Arc<StepResults>,
     /// What goes into the bundle that the plan writes, where it writes one.
     bundling: Option<Bundling>,
     /// Phases of the plan.
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
             report: RunReport::default(),
             engine: None,
             before: Observed::nothing(),
-            ledger: Arc::default(),
+            results: Arc::default(),
             bundling: None,
             own: plan.phases().count(),
             further: 0,
@@ -291,8 +291,8 @@ impl<'a> Run<'a> {
             store: &store,
             caches: Caches::default(),
         };
-        let (of, ledger, tools) = (self.of(), self.ledger.clone(), self.tools());
-        let execution = tools.execution(session, engine.as_ref(), (&emitter, &cancel), &store, &ledger);
+        let (of, results, tools) = (self.of(), self.results.clone(), self.tools());
+        let execution = tools.execution(session, engine.as_ref(), (&emitter, &cancel), &store, &results);
         stages::run(&execution, &mut plan, of, &mut replanner, &mut self.report).await
     }
 
@@ -306,8 +306,8 @@ impl<'a> Run<'a> {
 
     async fn as_planned(&mut self, plan: &mut Plan, cancel: &CancellationToken) {
         let (engine, emitter, store) = (self.engine.clone(), self.emitter.clone(), OnceCell::new());
-        let (of, ledger, tools) = (self.of(), self.ledger.clone(), self.tools());
-        let execution = tools.execution(self.session, engine.as_ref(), (&emitter, cancel), &store, &ledger);
+        let (of, results, tools) = (self.of(), self.results.clone(), self.tools());
+        let execution = tools.execution(self.session, engine.as_ref(), (&emitter, cancel), &store, &results);
         let Ok(()) = stages::run(&execution, plan, of, &mut AsPlanned, &mut self.report).await;
     }
 
@@ -340,8 +340,8 @@ impl<'a> Run<'a> {
     }
 
     /// What steps learnt.
-    pub fn ledger(&self) -> &TrialState {
-        &self.ledger
+    pub fn results(&self) -> &StepResults {
+        &self.results
     }
 
     /// The run's id.
@@ -438,7 +438,7 @@ impl<'s> Tools<'s> {
         engine: Option<&'a AnyEngine>,
         (emitter, cancel): (&'a Emitter, &'a CancellationToken),
         store: &'a OnceCell<Observed>,
-        ledger: &'a TrialState,
+        results: &'a StepResults,
     ) -> Execution<'a, AnyEngine, provisioning::Maker, BundleExecutor<'s>> {
         Execution {
             engine,
@@ -450,7 +450,7 @@ impl<'s> Tools<'s> {
             executor: &self.executor,
             artifacts: &self.artifacts,
             store,
-            ledger,
+            results,
         }
     }
 }

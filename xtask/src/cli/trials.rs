@@ -22,7 +22,7 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Containers as _, Store as _};
 use crate::execute::Tried;
 use crate::host::ProcessId;
-use crate::model::{Afterwards, ArtifactKind, ImageSource, Lasts, Phase, Plan, Reference};
+use crate::model::{Afterwards, ArtifactKind, ImageSource, Lifetime, Phase, Plan, Reference};
 use crate::plan::{Planned, Request};
 use crate::read::tree;
 use crate::registry::local::{self, find_source};
@@ -194,10 +194,10 @@ impl Trial<'_> {
         Requirements { contract: self.contract, plugins: self.trying.plugins }
     }
 
-    fn lasts(&self) -> Lasts {
+    fn lifetime(&self) -> Lifetime {
         match self.purpose {
-            Purpose::E2e(Afterwards::Keep) => Lasts::UntilDown,
-            _ => Lasts::AsLongAsWeDo,
+            Purpose::E2e(Afterwards::Keep) => Lifetime::UntilDown,
+            _ => Lifetime::AsLongAsWeDo,
         }
     }
 
@@ -205,7 +205,7 @@ impl Trial<'_> {
     fn foreseen(&self, owner: &TrialOwner) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         if self.purpose != Purpose::Test {
-            plan.extend(trial::registry(owner, self.port, self.lasts()));
+            plan.extend(trial::registry(owner, self.port, self.lifetime()));
         }
         if matches!(self.purpose, Purpose::Test | Purpose::Publish) {
             plan.extend(trial::test(&self.bases, owner, self.requirements()));
@@ -239,7 +239,7 @@ impl Trial<'_> {
         // What was to stay stays only if it came to be.
         let is_kept = self.purpose == Purpose::E2e(Afterwards::Keep) && !run.cancel().is_cancelled();
         self.clean_up(&mut run, &owner, is_kept).await;
-        let tried = run.ledger().tried();
+        let tried = run.results().tried();
         let comparison = self.compare(&tried);
         let published = self.published(&run);
         let (is_cancelled, ended) = match result {
@@ -301,9 +301,9 @@ impl Trial<'_> {
             let announce = provisioning::announcer(run.emitter());
             provisioning::registry(&observed, &announce).await?;
         }
-        run.also(&[Phase::Registry], &trial::registry(owner, self.port, self.lasts()), &cancel).await;
+        run.also(&[Phase::Registry], &trial::registry(owner, self.port, self.lifetime()), &cancel).await;
         let home = self.session.config.root.join(owner.registry_home());
-        let Some(port) = run.ledger().registry_port(&home) else { return Ok(()) };
+        let Some(port) = run.results().registry_port(&home) else { return Ok(()) };
         let plan = self.with_registry(owner, port)?;
         let phases: &[Phase] = match self.purpose {
             Purpose::E2e(_) => &[Phase::Push, Phase::Pull, Phase::Test],
@@ -362,7 +362,7 @@ impl Trial<'_> {
         let registries: Vec<String> = path.exists().then_some(home).into_iter().collect();
         // What a release made stays: it is the release. Its rehearsal goes.
         let now = engine.observe().await?;
-        let mut names = trial::new_names(run.before(), &now, &run.ledger().given());
+        let mut names = trial::new_names(run.before(), &now, &run.results().given());
         if !matches!(self.purpose, Purpose::E2e(_)) {
             names.retain(|name| self.is_of_rehearsal(name, run, &path));
         }
@@ -370,7 +370,7 @@ impl Trial<'_> {
     }
 
     fn is_of_rehearsal(&self, name: &Reference, run: &Run<'_>, home: &Path) -> bool {
-        let port = run.ledger().registry_port(home);
+        let port = run.results().registry_port(home);
         port.is_some_and(|port| name.domain() == format!("127.0.0.1:{port}"))
     }
 
@@ -396,7 +396,7 @@ impl Trial<'_> {
         if self.purpose != Purpose::Publish {
             return Vec::new();
         }
-        let confirmed = run.ledger().confirmed();
+        let confirmed = run.results().confirmed();
         let names = self.bases.iter().flat_map(|base| base.image.pushed_names().map(|(name, _)| name));
         let line = |name: &Reference| Some(format!("published {}@{}", name.familiar(), confirmed.get(name)?));
         names.filter_map(line).collect()

@@ -21,7 +21,7 @@ use self::run::StepFailure;
 pub use self::scheduler::{Outcomes, Proceed};
 pub use self::step::Done;
 use self::step::run_step;
-pub use self::trial::{TrialState, Tried};
+pub use self::trial::{StepResults, Tried};
 use crate::artifact::Fetcher;
 use crate::build::Machine;
 use crate::engine::{EngineError, OnProgress};
@@ -74,7 +74,7 @@ pub struct Execution<'a, E, M, C> {
     /// The store as verify sees it, observed once.
     pub store: &'a OnceCell<Observed>,
     /// What steps learn for those after them.
-    pub ledger: &'a TrialState,
+    pub results: &'a StepResults,
 }
 
 /// How a phase went.

@@ -15,8 +15,8 @@ use crate::engine::{OnProgress, Progress, patiently};
 use crate::events::Emitter;
 use crate::host::inside::Folder;
 use crate::model::{
-    Anew, BuildSpec, EventKind, Expectation, Outcome, Output, Proof, PullSource, Reference, Step, StepId,
-    StepKind, Unit,
+    BuildSpec, EventKind, Expectation, Outcome, Output, Proof, PullSource, Reference, RemoveFirst, Step,
+    StepId, StepKind, Unit,
 };
 
 /// Progress of one step is told at most this often.
@@ -53,10 +53,10 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
     let retrying = |attempt, delay, cause| teller.retrying(attempt, delay, cause);
     let engine = || execution.engine();
     match &step.kind {
-        StepKind::Pull { reference, platform, sources, anew } => {
+        StepKind::Pull { reference, platform, sources, remove_first } => {
             let from = sources.iter().filter_map(PullSource::reference);
-            execution.ledger.giving(from.chain([reference]));
-            if *anew == Anew::Yes {
+            execution.results.giving(from.chain([reference]));
+            if *remove_first == RemoveFirst::Yes {
                 engine()?.remove(reference).await?;
             }
             let pulled =
@@ -69,7 +69,7 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
             Ok(Done { outcome, size: Some(fetched.found.size), ..Done::because(fetched.to_string()) })
         }
         StepKind::Tag { source, targets } => {
-            execution.ledger.giving(targets);
+            execution.results.giving(targets);
             let engine = engine()?;
             for target in targets {
                 engine.tag(source, target).await?;
@@ -136,13 +136,13 @@ type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
 impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     async fn build(&self, spec: &BuildSpec, (tell, retrying): Listeners<'_>) -> Result<Done, StepError> {
         let engine = self.engine()?;
-        self.ledger.giving(&spec.tags);
+        self.results.giving(&spec.tags);
         let policy = self.puller.policy();
         let spec = &*self.with_pushed(spec);
         let build = retry::run(policy, || engine.build(self.root, spec, tell), retrying);
         let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;
         if spec.output == Output::Push {
-            spec.tags.iter().for_each(|name| self.ledger.pushed(name, id.digest()));
+            spec.tags.iter().for_each(|name| self.results.pushed(name, id.digest()));
         }
         // The size is for people; an image that was built stays built without it.
         let size = match spec.tags.first() {
@@ -154,7 +154,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
 
     /// What was pushed in this run is built on by its digest, whatever its name stands for by now.
     fn with_pushed<'s>(&self, spec: &'s BuildSpec) -> Cow<'s, BuildSpec> {
-        let pushed = |name: &Reference| Some(name.pinned(&self.ledger.digest_of(name)?));
+        let pushed = |name: &Reference| Some(name.pinned(&self.results.digest_of(name)?));
         let is_open = |there: &&Reference| there.digest().is_none();
         if !spec.contexts.values().filter(is_open).any(|there| pushed(there).is_some()) {
             return Cow::Borrowed(spec);
@@ -196,14 +196,14 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     ) -> Result<Done, StepError> {
         let engine = self.engine()?;
         if let Some(from) = from {
-            self.ledger.giving([reference]);
+            self.results.giving([reference]);
             engine.tag(from, reference).await?;
         }
         let policy = self.puller.policy();
         let pushed = retry::run(policy, || self.push_once(engine, reference, tell), retrying).await;
         let digest = pushed.map_err(|error| StepError::Push(error, reference.clone()))?;
         self.arrived(reference, &digest).await?;
-        self.ledger.pushed(reference, &digest);
+        self.results.pushed(reference, &digest);
         match proof {
             Proof::PulledBack => self.confirm(reference, tell, retrying).await,
             Proof::Word => Ok(Done::because(digest.to_string())),

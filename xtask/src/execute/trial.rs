@@ -1,6 +1,6 @@
 //! Steps that try things: a registry on this machine, images run and looked at, pushes looked up again.
 //!
-//! What they learn is for steps after them and for the end of the run, and is kept in the [`TrialState`].
+//! What they learn is for steps after them and for the end of the run, and is kept in the [`StepResults`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::base_images::{checks, smoke};
 use crate::build::Machine;
 use crate::engine::{EngineError, OnProgress, Progress};
 use crate::model::{
-    ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, Sighting, SmokeCheck, SmokeSpec,
+    ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, SmokeCheck, SmokeResult, SmokeSpec,
 };
 use crate::registry::local::{self, RegistryError, Running, find_source};
 use crate::registry::{RegistryError as ApiError, web};
@@ -25,7 +25,7 @@ const REGISTRY_LINES: usize = 200;
 
 /// What steps learnt.
 #[derive(Debug, Default)]
-pub struct TrialState(Mutex<Entries>);
+pub struct StepResults(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -40,12 +40,12 @@ struct Entries {
 #[derive(Clone, Debug)]
 pub struct Tried {
     /// What was seen.
-    pub seen: Sighting,
+    pub seen: SmokeResult,
     /// What it came to.
     pub checks: Vec<SmokeCheck>,
 }
 
-impl TrialState {
+impl StepResults {
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,7 +108,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         } else {
             format!("{place}, since port {} is somebody else's", spec.port)
         };
-        self.ledger.entries().registries.insert(self.root.join(&spec.home), running);
+        self.results.entries().registries.insert(self.root.join(&spec.home), running);
         Ok(Done::because(detail))
     }
 
@@ -123,7 +123,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             Err(error @ EngineError::Transient { .. }) => error,
             pushed => return pushed,
         };
-        let home = self.ledger.registry_of(reference.domain());
+        let home = self.results.registry_of(reference.domain());
         match home {
             Some(home) if local::has_no_space(self.engine, &home).await => {
                 let home = home.display();
@@ -152,7 +152,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         for line in said.iter().skip(said.len().saturating_sub(REGISTRY_LINES)) {
             tell(Progress::Log { stream: LogStream::Stderr, line: line.clone() });
         }
-        let running = self.ledger.entries().registries.remove(&home);
+        let running = self.results.entries().registries.remove(&home);
         match running {
             Some(running) => running.stop(self.engine, self.root, &home).await?,
             None => drop(local::down(self.engine, self.root, &home).await?),
@@ -173,7 +173,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             checks.len(),
             seen.healthy_after.as_secs_f64()
         );
-        self.ledger.entries().tried.push(Tried { seen, checks });
+        self.results.entries().tried.push(Tried { seen, checks });
         match wrong {
             Some(wrong) => Err(StepError::Smoke(wrong)),
             None => Ok(Done { size, ..Done::because(passed) }),
@@ -192,7 +192,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             domain: reference.domain().to_owned(),
             cause: "--offline forbids to ask it".to_owned(),
         })?;
-        let pushed = self.ledger.entries().pushed.get(reference).cloned();
+        let pushed = self.results.entries().pushed.get(reference).cloned();
         let pushed = pushed
             .ok_or_else(|| EngineError::NotFound(format!("what was pushed as {}", reference.familiar())))?;
         let policy = self.puller.policy();
@@ -218,7 +218,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             let back = back.map_or_else(|| "gives nothing".to_owned(), |id| format!("gives {id}"));
             return Err(differs(back, here.id.as_str()));
         }
-        self.ledger.entries().confirmed.insert(reference.clone(), pushed.clone());
+        self.results.entries().confirmed.insert(reference.clone(), pushed.clone());
         Ok(Done::because(pushed.to_string()))
     }
 

@@ -12,6 +12,7 @@ pub mod lock;
 mod measure;
 mod process;
 pub mod retry;
+mod stamp;
 mod tether;
 
 use std::collections::VecDeque;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 pub use conversation::{Conversation, Ended};
 pub use measure::Usage;
 pub use process::{ProcessId, StopSignal, descendants, processes_naming};
+pub use stamp::Stamp;
 pub use tether::Tether;
 
 /// How many of the last lines of each of a command's outputs an error carries.

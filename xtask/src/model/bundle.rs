@@ -75,7 +75,7 @@ pub struct SaveSpec {
     /// What says what the receiver has already, which is left out; none is nothing.
     pub since: Option<PathBuf>,
     /// Where to.
-    pub output: Output,
+    pub output: BundleOutput,
 }
 
 /// An image that goes along.
@@ -145,7 +145,7 @@ pub struct ServiceRecord {
 
 /// Where a bundle goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum BundleOutput {
     /// One `.tar`.
     File(PathBuf),
     /// `FILE.tar.001`, … of at most so many bytes each, and `FILE.tar.sha256` for `sha256sum -c`.
@@ -159,7 +159,7 @@ pub enum Output {
     Folder(PathBuf),
 }
 
-impl Output {
+impl BundleOutput {
     /// What is named to read it.
     pub fn path(&self) -> &Path {
         match self {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use dockerfile::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -165,6 +166,17 @@ pub struct BuildTarget {
 }
 
 impl BuildTarget {
+    /// How its Dockerfile is read for an image of this platform.
+    pub fn options<'a>(&'a self, platform: &'a Platform, build_platform: &'a Platform) -> Options<'a> {
+        Options {
+            target: self.target.as_deref(),
+            build_args: &self.build_args,
+            platform,
+            build_platform,
+            triggers: &self.triggers,
+        }
+    }
+
     /// Of a Dockerfile whose text is not known, or is empty, with nothing asked for beyond it.
     pub fn without_text(dockerfile: impl Into<String>, context: impl Into<String>) -> Self {
         Self {

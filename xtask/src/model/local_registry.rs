@@ -14,13 +14,13 @@ pub struct RegistrySpec {
     /// What is on its container.
     pub labels: BTreeMap<String, String>,
     /// How long it runs.
-    pub lasts: Lasts,
+    pub lifetime: Lifetime,
 }
 
 /// How long a registry runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Lasts {
+pub enum Lifetime {
     /// No longer than this process.
     AsLongAsWeDo,
     /// Until somebody takes it away.

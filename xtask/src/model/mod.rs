@@ -56,20 +56,20 @@ pub use image::{
 };
 pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};
-pub use local_registry::{Lasts, RegistrySpec};
+pub use local_registry::{Lifetime, RegistrySpec};
 pub use observed::{Capabilities, Keeps, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
-    Anew, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan, Proof,
-    PullSource, Recipe, Replan, Skipped, Stage, Step, StepId, StepKind,
+    BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan, Proof, PullSource,
+    Recipe, RemoveFirst, Replan, Skipped, Stage, Step, StepId, StepKind,
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;
 pub use secret::{BuildSecrets, Hidden, SecretSource, SshSource};
 pub use smoke::{
-    Afterwards, Expected, HttpAnswer, HttpAsk, Sighting, SmokeCheck, SmokeSpec, SmokeVerdict, Stopped,
+    Afterwards, Expected, HttpAnswer, HttpAsk, SmokeCheck, SmokeResult, SmokeSpec, SmokeVerdict, Stopped,
 };
 pub use socket::{SOCKET_RIGHTS, denied_socket};
 pub use stand_in::{stand_in, stands_for};
-pub use told::told;
+pub use told::{counted, told};
 pub use upstreams::Upstreams;

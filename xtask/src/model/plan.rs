@@ -168,7 +168,7 @@ pub enum StepKind {
         /// Where to try, in order.
         sources: Vec<PullSource>,
         /// Whether what is here under the name may stand for what a registry gives.
-        anew: Anew,
+        remove_first: RemoveFirst,
     },
     /// Give an image of the store further names, taking them from other images if need be.
     Tag {
@@ -303,7 +303,7 @@ impl StepKind {
 /// Whether a pull begins with nothing. What only prepares a step, or proves what it did, is a part of it and no step of its
 /// own: a run counts what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anew {
+pub enum RemoveFirst {
     /// The name is taken away first.
     Yes,
     /// It is not.

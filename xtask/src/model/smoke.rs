@@ -62,7 +62,7 @@ pub enum Afterwards {
 
 /// What was seen of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct SmokeResult {
     /// Which image of the tree it is.
     pub image: ImageName,
     /// Its system.

@@ -7,6 +7,11 @@ use super::{Diagnostic, Severity};
 /// So many places of one finding are named; of the others only their number is told.
 const PLACES: usize = 3;
 
+/// `1 image`, `2 images`
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// What is said of several places is said once, at the first of them.
 pub fn told(found: &[Diagnostic]) -> Vec<Diagnostic> {
     let mut groups: Vec<(&Diagnostic, Vec<String>)> = Vec::new();

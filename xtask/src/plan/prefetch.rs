@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{
-    Anew, LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe,
-    Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
+    LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
+    RegistryPrefix, RemoveFirst, Skipped, Step, StepId, StepKind,
 };
 
 use super::alias;
@@ -91,7 +91,7 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
                     reference: named(input, requested.original),
                     platform: requested.platform,
                     sources,
-                    anew: Anew::No,
+                    remove_first: RemoveFirst::No,
                 },
                 needs: Vec::new(),
                 after: Vec::new(),

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{BuildTarget, Image, ImageName, Observed, Plan, Platform, Reference, StepId, StepKind};
 use crate::read::graph::ImageGraph;
-use dockerfile::Options;
 
 /// The text of a Dockerfile, or of its beginning, as the builder gets it.
 pub fn text(
@@ -19,13 +18,7 @@ pub fn text(
     observed: &Observed,
 ) -> String {
     let own = observed.capabilities.as_ref().map_or_else(Platform::local, |known| known.platform.clone());
-    let options = Options {
-        target: target.target.as_deref(),
-        build_args: &target.build_args,
-        platform: &image.platform,
-        build_platform: &own,
-        triggers: &target.triggers,
-    };
+    let options = target.options(&image.platform, &own);
     dockerfile::rename(text, &options, &stand_ins(image, graph, observed))
 }
 

@@ -35,7 +35,6 @@ use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::read::graph::{About, ImageGraph, NameNote, Naming};
 use crate::read::template::{Rendered, Variables};
 use crate::settings::Config;
-use dockerfile::Options;
 
 pub use crate::plan::facts::{Finding, Tree};
 pub use memory::{LISTS, list_of, recall, remember, remember_rendered};
@@ -337,13 +336,7 @@ fn cycle_finding(
 fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String, u32) {
     let ImageSource::Build(target) = &image.source else { return (String::new(), 0) };
     let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
-    let options = Options {
-        target: target.target.as_deref(),
-        build_args: &target.build_args,
-        platform: &image.platform,
-        build_platform: engine_platform,
-        triggers: &target.triggers,
-    };
+    let options = target.options(&image.platform, engine_platform);
     let bases = dockerfile::resolve(&file, &options).base_images;
     let line = bases
         .iter()

@@ -15,7 +15,7 @@ use super::loopback;
 use crate::engine::{Containers, EngineError};
 use crate::host::inside::Folder;
 use crate::host::{self, CommandError, HostCommand, ProcessId, Tether};
-use crate::model::{ContainerId, ContainerSpec, Lasts, Observed, PublishedPort, Reference, RegistrySpec};
+use crate::model::{ContainerId, ContainerSpec, Lifetime, Observed, PublishedPort, Reference, RegistrySpec};
 
 /// What a registry is, in its folder.
 const RECORD: &str = "registry.json";
@@ -272,13 +272,13 @@ async fn start_program(
         let log = path.join("log");
         // A person's `REGISTRY_…` variables would override its settings.
         let command = HostCommand::new("env").args(["-i", &registry, "serve"]).path(&settings);
-        let (tether, process) = match spec.lasts {
-            Lasts::AsLongAsWeDo => {
+        let (tether, process) = match spec.lifetime {
+            Lifetime::AsLongAsWeDo => {
                 let tether = command.tether(path, &log).await?;
                 let process = tether.process().clone();
                 (Some(tether), process)
             }
-            Lasts::UntilDown => (None, detach(command, path, &log).await?),
+            Lifetime::UntilDown => (None, detach(command, path, &log).await?),
         };
         let record =
             Record { port, source: registry.clone(), container: None, process: Some(process.clone()), token };

@@ -2,9 +2,9 @@ use super::*;
 use crate::engine::{FakeEngine, Verb, fake_image};
 use crate::model::Capabilities;
 
-fn spec(home: &Path, port: u16, lasts: Lasts) -> RegistrySpec {
+fn spec(home: &Path, port: u16, lifetime: Lifetime) -> RegistrySpec {
     let labels = [("dev.xtask.run".to_owned(), "r1".to_owned())].into();
-    RegistrySpec { home: home.display().to_string(), port, labels, lasts }
+    RegistrySpec { home: home.display().to_string(), port, labels, lifetime }
 }
 
 /// A program that is a registry, or none on this machine, said aloud.
@@ -55,9 +55,10 @@ async fn a_program_takes_the_next_free_port_and_goes_without_trace() {
     let home = folder.path().join("registries").join("one");
     let port = two_ports();
     let taken = TcpListener::bind(("127.0.0.1", port)).expect("free");
-    let running = start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, port, Lasts::AsLongAsWeDo))
-        .await
-        .expect("starts");
+    let running =
+        start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, port, Lifetime::AsLongAsWeDo))
+            .await
+            .expect("starts");
     assert!(running.record.port > port);
     assert_eq!(status(&home).await, Status::Up(running.record.clone()));
     assert_eq!(catalogue(&running.record).await.expect("an answer"), []);
@@ -86,7 +87,7 @@ async fn a_program_that_is_to_stay_is_found_by_its_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("stays");
     let running =
-        start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), Lasts::UntilDown))
+        start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), Lifetime::UntilDown))
             .await
             .expect("starts");
     let record = running.record.clone();
@@ -103,8 +104,8 @@ async fn a_program_that_does_not_start_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("broken");
     let source = Source::Program("/bin/false".into());
-    for lasts in [Lasts::AsLongAsWeDo, Lasts::UntilDown] {
-        let error = start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), lasts))
+    for lifetime in [Lifetime::AsLongAsWeDo, Lifetime::UntilDown] {
+        let error = start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), lifetime))
             .await
             .expect_err("fails");
         assert!(matches!(error, RegistryError::Silent { .. }), "{error:?}");
@@ -135,7 +136,7 @@ async fn a_container_takes_the_next_free_port_and_is_removed() {
     engine.store(fake_image("registry", &[&image]));
     let port = serve();
     engine.take_port(port - 1);
-    let spec = spec(&home, port - 1, Lasts::AsLongAsWeDo);
+    let spec = spec(&home, port - 1, Lifetime::AsLongAsWeDo);
     let running = start(Some(&engine), &Source::Image(image), folder.path(), &spec).await.expect("starts");
     assert_eq!((running.record.port, engine.count(Verb::Run)), (port, 2));
     assert_eq!(engine.containers("dev.xtask.run=r1").await.expect("listed").len(), 1);

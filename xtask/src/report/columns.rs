@@ -8,7 +8,7 @@ const GAP: &str = "  ";
 
 /// What becomes of a column when there is not enough room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Room {
+pub(super) enum Overflow {
     /// It stays as it is.
     Keep,
     /// It is left out; the higher number goes first.
@@ -18,24 +18,24 @@ pub(super) enum Room {
 }
 
 /// Lines of rows of which the first is the heading; `screen` is how many columns there are, none when nobody looks.
-pub(super) fn columns(rooms: &[Room], rows: &[Vec<String>], screen: Option<usize>) -> String {
-    let widths: Vec<usize> = (0..rooms.len())
+pub(super) fn columns(overflow: &[Overflow], rows: &[Vec<String>], screen: Option<usize>) -> String {
+    let widths: Vec<usize> = (0..overflow.len())
         .map(|n| rows.iter().filter_map(|row| row.get(n)).map(|cell| width(cell)).max().unwrap_or(0))
         .collect();
-    let mut shown: Vec<usize> = (0..rooms.len()).collect();
+    let mut shown: Vec<usize> = (0..overflow.len()).collect();
     // A column that says nothing but its heading is none.
     shown.retain(|n| {
         rows.len() < 2 || rows.iter().skip(1).any(|row| row.get(*n).is_some_and(|c| !c.is_empty()))
     });
-    let least = |n: &usize| if rooms[*n] == Room::Cut { widths[*n].min(LEAST) } else { widths[*n] };
+    let least = |n: &usize| if overflow[*n] == Overflow::Cut { widths[*n].min(LEAST) } else { widths[*n] };
     let total = |shown: &[usize], of: &dyn Fn(&usize) -> usize| {
         shown.iter().map(of).sum::<usize>() + GAP.len() * shown.len().saturating_sub(1)
     };
     if let Some(screen) = screen {
         while total(&shown, &least) > screen {
-            let next = shown.iter().enumerate().filter_map(|(at, n)| match rooms[*n] {
-                Room::Drop(rank) => Some((rank, at)),
-                Room::Keep | Room::Cut => None,
+            let next = shown.iter().enumerate().filter_map(|(at, n)| match overflow[*n] {
+                Overflow::Drop(rank) => Some((rank, at)),
+                Overflow::Keep | Overflow::Cut => None,
             });
             let Some((_, at)) = next.max() else { break };
             shown.remove(at);
@@ -65,14 +65,14 @@ mod tests {
 
     #[test]
     fn what_has_no_room_goes_in_order() {
-        let rooms = [Room::Keep, Room::Drop(2), Room::Drop(1), Room::Keep, Room::Cut];
+        let overflow = [Overflow::Keep, Overflow::Drop(2), Overflow::Drop(1), Overflow::Keep, Overflow::Cut];
         let row = |cells: [&str; 5]| cells.map(str::to_owned).to_vec();
         let rows = [
             row(["ID", "LONG HEAD", "B", "EMPTY", "COMMAND"]),
             row(["1", "2", "3", "", "a command of many words"]),
         ];
         let check = |screen, expected: &str| {
-            let text = columns(&rooms, &rows, screen);
+            let text = columns(&overflow, &rows, screen);
             assert_eq!(text.lines().last(), Some(expected), "{screen:?}");
             assert!(
                 screen.is_none_or(|screen| text.lines().all(|line| width(line) <= screen.max(16))),

@@ -6,12 +6,12 @@
 
 use super::estimate::{BuildTimes, Estimate, rough};
 use super::line::{Line, NAME, edge, indent};
-use super::plain::{closing_lines, counted, ending_style, first_words};
+use super::plain::{closing_lines, ending_style, first_words};
 use super::resolve::{Colour, Display, Verbosity};
 use super::running::{Running, RunningStep};
 use super::summary::Summary;
 use super::text::{Style, clock, cut, cut_name, neutralise, pad, paint, shorten_digests, size, took, width};
-use crate::model::{Event, EventKind, Outcome, Phase, StepId};
+use crate::model::{Event, EventKind, Outcome, Phase, StepId, counted};
 
 /// At most so many running steps are shown.
 pub const MAX_STEPS: usize = 8;

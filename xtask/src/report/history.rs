@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Room, columns};
+use super::columns::{Overflow, columns};
 use super::record::{EVENTS_FILE, RUNS_FOLDER, is_id};
 use super::summary::Summary;
 use super::text::{neutralise, size, took};
@@ -204,13 +204,13 @@ pub fn table(runs: &[RunInfo], image: Option<&str>, screen: Option<usize>) -> St
         None => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "RESULT", "COMMAND"],
         Some(_) => &["RUN", "WHEN (UTC)", "OUTCOME", "TOOK", "SIZE", "CHANGE", "CACHED", "REASON"],
     };
-    use Room::{Cut, Drop, Keep};
-    let rooms: &[Room] = match image {
+    use Overflow::{Cut, Drop, Keep};
+    let overflow: &[Overflow] = match image {
         None => &[Keep, Drop(1), Keep, Keep, Drop(2), Cut],
         Some(_) => &[Keep, Drop(1), Keep, Keep, Drop(2), Drop(3), Drop(4), Cut],
     };
     let head = head.iter().map(|&title| title.to_owned()).collect();
-    columns(rooms, &std::iter::once(head).chain(rows).collect::<Vec<_>>(), screen)
+    columns(overflow, &std::iter::once(head).chain(rows).collect::<Vec<_>>(), screen)
 }
 
 /// The runs that [`json`] tells of.

@@ -17,7 +17,7 @@ use super::transcript::{Transcript, Transcripts};
 use super::{github, gitlab};
 use crate::events::Sink;
 use crate::events::excerpt;
-use crate::model::{Event, EventKind, Outcome, Phase, StepId};
+use crate::model::{Event, EventKind, Outcome, Phase, StepId, counted};
 
 /// After so long without a line, the running steps are named: some CI systems stop what is silent.
 const HEARTBEAT: u64 = 60_000;
@@ -373,11 +373,6 @@ pub(super) fn first_words(ended: &EventKind) -> String {
         (None, _) => detail.lines().next().unwrap_or_default().to_owned(),
     };
     neutralise(&told).into_owned()
-}
-
-/// `1 image`, `2 images`
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// When a step that ends with this event began, RFC 3339.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::columns::{Room, columns};
+use super::columns::{Overflow, columns};
 use super::history::{ImageInfo, RunInfo};
 use super::text::{neutralise, size, took};
 use crate::model::Outcome;
@@ -106,21 +106,21 @@ pub fn table(trends: &[Trend], screen: Option<usize>) -> String {
     if trends.is_empty() {
         return String::new();
     }
-    let rooms = [
-        Room::Keep,
-        Room::Drop(1),
-        Room::Keep,
-        Room::Drop(2),
-        Room::Drop(3),
-        Room::Drop(6),
-        Room::Drop(4),
-        Room::Drop(5),
-        Room::Drop(7),
+    let overflow = [
+        Overflow::Keep,
+        Overflow::Drop(1),
+        Overflow::Keep,
+        Overflow::Drop(2),
+        Overflow::Drop(3),
+        Overflow::Drop(6),
+        Overflow::Drop(4),
+        Overflow::Drop(5),
+        Overflow::Drop(7),
     ];
     let head = ["IMAGE", "BUILT", "LAST", "MEDIAN", "CHANGE", "TREND", "SIZE", "CHANGE", "CACHED"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(trends.iter().map(row));
-    let mut text = columns(&rooms, &rows, screen);
+    let mut text = columns(&overflow, &rows, screen);
     let mut slower: Vec<&Trend> = trends.iter().filter(|trend| trend.slower).collect();
     slower.sort_by_key(|trend| {
         std::cmp::Reverse(trend.last.zip(trend.median).map(|(last, usual)| last - usual))

@@ -10,7 +10,7 @@ use xtask::bundle::layout::{self, describe};
 use xtask::bundle::manifest::{BundleManifest, Member, StoredLayer};
 use xtask::bundle::open::BlobSource;
 use xtask::model::Digest;
-use xtask::model::bundle::{Output, Role};
+use xtask::model::bundle::{BundleOutput, Role};
 
 use crate::repo::TestRepo;
 
@@ -51,7 +51,7 @@ fn bundle(repo: &TestRepo, file: &str, content: &str) -> (PathBuf, Digest) {
         (image.image_id.clone(), config.into_bytes()),
     ]));
     let path = repo.root().join(file);
-    archive::write(&manifest, &[image], &blobs, &Output::File(path.clone()), &|_| {}).unwrap();
+    archive::write(&manifest, &[image], &blobs, &BundleOutput::File(path.clone()), &|_| {}).unwrap();
     (path, layer.blob.digest)
 }
 

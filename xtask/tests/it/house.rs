@@ -31,7 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("read::compose", &["model", "settings::dotenv", "settings::interpolate"]),
     ("read::conf", &["model", "settings"]),
     ("read::discover", &["model", "settings", "host::inside", "read"]),
-    ("read::fingerprint", &["model", "dockerfile", "host::inside"]),
+    ("read::fingerprint", &["model", "dockerfile", "host::Stamp", "host::inside"]),
     ("read::graph", &["model", "settings", "dockerfile"]),
     ("read::revision", &["host"]),
     ("read::template", &["model"]),

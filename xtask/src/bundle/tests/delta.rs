@@ -23,7 +23,7 @@ fn delta(folder: &Path) -> (Contents, Inventory) {
     let mut new = Sample::new("v2");
     leave_out(&mut new.manifest, &new.images, &has);
     let path = folder.join("delta.tar");
-    new.write(&Output::File(path.clone()));
+    new.write(&BundleOutput::File(path.clone()));
     (contents(&path), has)
 }
 
@@ -162,7 +162,7 @@ fn what_inspect_and_diff_say() {
     later.manifest.members.remove(3);
     later.manifest.files.clear();
     let path = folder.path().join("later.tar");
-    later.write(&Output::File(path.clone()));
+    later.write(&BundleOutput::File(path.clone()));
     let later = Inspection::of(&contents(&path));
     insta::assert_snapshot!(BundleDiff::between(&old, &later).text(&bytes), @"
       changed  shop-api:v1  ed91bb779453 -> 21c0e6fc6308, 1 new layer, 18 B

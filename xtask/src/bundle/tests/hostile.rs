@@ -319,7 +319,7 @@ fn folders_with_more_than_a_layout() {
     fn check(change: impl FnOnce(&Path), expect: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bundle");
-        Sample::new("v1").write(&Output::Folder(path.clone()));
+        Sample::new("v1").write(&BundleOutput::Folder(path.clone()));
         assert_eq!(told(&path), "whole");
         change(&path);
         let told = told(&path);

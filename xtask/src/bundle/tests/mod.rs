@@ -22,7 +22,7 @@ use super::manifest::{
 };
 use super::open::{BlobSource, Bundle};
 use super::verify::{Verified, verify};
-use crate::model::bundle::{Output, Role, Unpack};
+use crate::model::bundle::{BundleOutput, Role, Unpack};
 use crate::model::{Digest, Platform};
 
 /// Blobs in memory.
@@ -118,14 +118,14 @@ impl Sample {
         Self { manifest, images: vec![base, api, web, stage], blobs }
     }
 
-    pub fn write(&self, output: &Output) -> Written {
+    pub fn write(&self, output: &BundleOutput) -> Written {
         archive::write(&self.manifest, &self.images, &self.blobs, output, &|_| {}).unwrap()
     }
 
     /// As one file.
     pub fn tar(&self, folder: &Path) -> std::path::PathBuf {
         let path = folder.join("b.tar");
-        self.write(&Output::File(path.clone()));
+        self.write(&BundleOutput::File(path.clone()));
         path
     }
 }

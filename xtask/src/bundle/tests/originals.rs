@@ -157,7 +157,7 @@ async fn what_came_goes_on_byte_for_byte() {
         ..member(&image, Role::Base, &[])
     }];
     let path = folder.path().join("b.tar");
-    let output = Output::File(path.clone());
+    let output = BundleOutput::File(path.clone());
     archive::write(&manifest, std::slice::from_ref(&image), &store, &output, &|_| {}).unwrap();
     let verified = check(&path).unwrap();
     assert_eq!(verified.contents().image(&manifest.members[0]), Some(&image));

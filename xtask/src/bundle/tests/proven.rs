@@ -52,7 +52,7 @@ impl Fresh {
         self.store.proven_file(&self.image.layers[0].blob.digest).is_some()
     }
 
-    fn write(&self, store: &BlobStore, output: &Output) -> Result<Written, WriteError> {
+    fn write(&self, store: &BlobStore, output: &BundleOutput) -> Result<Written, WriteError> {
         let mut manifest = BundleManifest::new("v1");
         manifest.members = vec![member(&self.image, Role::Image, &[])];
         archive::write(&manifest, std::slice::from_ref(&self.image), store, output, &|_| {})
@@ -82,7 +82,7 @@ fn what_is_copied_unhashed_is_the_same_in_every_form() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(name);
             let output = match name {
-                "parts.tar" => Output::Parts { file: path.clone(), size: archive::SMALLEST_PART },
+                "parts.tar" => BundleOutput::Parts { file: path.clone(), size: archive::SMALLEST_PART },
                 _ => archive::output_at(&path, None).unwrap(),
             };
             fresh.write(store, &output).unwrap();
@@ -123,7 +123,7 @@ fn what_was_touched_since_is_hashed_again() {
         }
         touch(&fresh.blob(), spoil(&fresh.blob()));
         assert!(!fresh.is_proven(), "{how}");
-        let output = Output::File(fresh.folder.path().join("b.tar"));
+        let output = BundleOutput::File(fresh.folder.path().join("b.tar"));
         let error = fresh.write(&fresh.store, &output).unwrap_err();
         assert!(matches!(error, WriteError::Damaged { .. }), "{how}: {error}");
         assert!(!output.path().exists(), "{how}");

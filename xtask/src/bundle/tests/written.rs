@@ -21,9 +21,9 @@ fn a_bundle_reads_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for output in [
-        Output::File(at("one.tar")),
-        Output::Folder(at("folder")),
-        Output::Parts { file: at("parts/x.tar"), size: archive::SMALLEST_PART },
+        BundleOutput::File(at("one.tar")),
+        BundleOutput::Folder(at("folder")),
+        BundleOutput::Parts { file: at("parts/x.tar"), size: archive::SMALLEST_PART },
     ] {
         let moved = Cell::new(0);
         let add = |more| moved.set(moved.get() + more);
@@ -51,15 +51,15 @@ fn the_same_images_give_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one.tar"), folder.path().join("two.tar"));
     let sample = Sample::new("v1");
-    sample.write(&Output::File(one.clone()));
+    sample.write(&BundleOutput::File(one.clone()));
     let mut shuffled = sample.clone();
     shuffled.images.reverse();
-    shuffled.write(&Output::File(two.clone()));
+    shuffled.write(&BundleOutput::File(two.clone()));
     assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
     // Over an old one, too, of which nothing shines through.
-    Sample::new("a-longer-one").write(&Output::File(two.clone()));
+    Sample::new("a-longer-one").write(&BundleOutput::File(two.clone()));
     assert_ne!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
-    sample.write(&Output::File(two.clone()));
+    sample.write(&BundleOutput::File(two.clone()));
     assert_eq!(std::fs::read(one).unwrap(), std::fs::read(two).unwrap());
 }
 
@@ -73,7 +73,7 @@ fn parts_in_a_row_are_the_file() {
     sample.manifest.files.push(FileRecord { path: "noise".to_owned(), blob });
     let whole = sample.tar(folder.path());
     let file = folder.path().join("x.tar");
-    let written = sample.write(&Output::Parts { file: file.clone(), size: archive::SMALLEST_PART });
+    let written = sample.write(&BundleOutput::Parts { file: file.clone(), size: archive::SMALLEST_PART });
     let parts: Vec<PathBuf> =
         written.paths.iter().filter(|p| !p.ends_with("x.tar.sha256")).cloned().collect();
     assert_eq!(parts.len(), 4);
@@ -95,7 +95,7 @@ fn parts_in_a_row_are_the_file() {
         assert_eq!(told(&folder.path().join(name)), "whole", "{name}");
     }
     // A smaller one leaves no part of the larger one.
-    Sample::new("v2").write(&Output::Parts { file: file.clone(), size: archive::SMALLEST_PART });
+    Sample::new("v2").write(&BundleOutput::Parts { file: file.clone(), size: archive::SMALLEST_PART });
     assert_eq!(names_in(folder.path()), ["x.tar.001", "x.tar.sha256"].map(str::to_owned).into());
     assert_eq!(told(&file), "whole");
 }
@@ -110,9 +110,9 @@ fn a_failure_leaves_what_was_there() {
     let mut lacks = Sample::new("v2");
     lacks.blobs.0.remove(&lacks.images[1].config.digest);
     for output in [
-        Output::File(folder.path().join("a.tar")),
-        Output::Folder(folder.path().join("b")),
-        Output::Parts { file: folder.path().join("c.tar"), size: archive::SMALLEST_PART },
+        BundleOutput::File(folder.path().join("a.tar")),
+        BundleOutput::Folder(folder.path().join("b")),
+        BundleOutput::Parts { file: folder.path().join("c.tar"), size: archive::SMALLEST_PART },
     ] {
         good.write(&output);
         for broken in [&bad, &lacks] {
@@ -135,7 +135,7 @@ fn what_is_not_ours_stays() {
     std::fs::create_dir(&home).unwrap();
     std::fs::write(home.join("thesis.txt"), "years").unwrap();
     let sample = Sample::new("v1");
-    for output in [Output::Folder(home.clone()), Output::File(home.clone())] {
+    for output in [BundleOutput::Folder(home.clone()), BundleOutput::File(home.clone())] {
         let failed = archive::write(&sample.manifest, &sample.images, &sample.blobs, &output, &|_| {});
         assert!(matches!(failed, Err(archive::WriteError::InTheWay { .. })), "{failed:?}");
     }
@@ -177,12 +177,12 @@ fn outputs_by_their_names() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("d.tar")).unwrap();
     let of = |name: &str, part_size| archive::output_at(&folder.path().join(name), part_size);
-    assert_eq!(of("x.tar", None), Ok(Output::File(folder.path().join("x.tar"))));
-    assert_eq!(of("x", None), Ok(Output::Folder(folder.path().join("x"))));
-    assert_eq!(of("d.tar", None), Ok(Output::Folder(folder.path().join("d.tar"))));
+    assert_eq!(of("x.tar", None), Ok(BundleOutput::File(folder.path().join("x.tar"))));
+    assert_eq!(of("x", None), Ok(BundleOutput::Folder(folder.path().join("x"))));
+    assert_eq!(of("d.tar", None), Ok(BundleOutput::Folder(folder.path().join("d.tar"))));
     assert_eq!(
         of("x.TAR", Some(2 << 20)),
-        Ok(Output::Parts { file: folder.path().join("x.TAR"), size: 2 << 20 })
+        Ok(BundleOutput::Parts { file: folder.path().join("x.TAR"), size: 2 << 20 })
     );
     assert!(of("x", Some(2 << 20)).is_err() && of("x.tar", Some(5)).is_err());
 }

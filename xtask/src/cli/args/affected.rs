@@ -24,7 +24,6 @@ pub struct Commits {
 #[derive(Debug, Args)]
 pub struct Affected {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub commits: Commits,
     /// How to answer
     #[arg(long, default_value = "human")]
@@ -45,7 +44,6 @@ pub enum MatrixFormat {
 #[derive(Debug, Args)]
 pub struct Matrix {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub commits: Commits,
     /// At most this many machines; GitHub takes 256
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -20,7 +20,6 @@ pub struct BaseImages {
     #[command(subcommand)]
     pub command: Option<BaseImagesCommand>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub build: BaseImagesBuild,
 }
 
@@ -95,7 +94,6 @@ pub struct Making {
     #[arg(long, value_name = "URL")]
     pub artifact_url: Option<String>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub secrets: Secrets,
 }
 
@@ -112,7 +110,6 @@ pub struct BaseImagesBuild {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub systems: Systems,
     /// Rebuild everything, without the builder's cache
     #[arg(long, help_heading = "Builds")]
@@ -136,13 +133,10 @@ pub struct BaseImagesBuild {
     #[arg(long, help_heading = "Builds", value_name = "REF")]
     pub cache_to: Option<OptionalRegistry>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub making: Making,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }
 
@@ -153,10 +147,8 @@ pub struct BaseImagesList {
     #[arg(long, default_value = "human")]
     pub format: Format,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub systems: Systems,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub making: Making,
 }
 

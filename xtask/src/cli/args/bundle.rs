@@ -69,7 +69,6 @@ pub enum BundleCommand {
 #[derive(Debug, Args)]
 pub struct Create {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub tagged: Tagged,
     /// Where to: a .tar, or a folder [default: target/xtask/bundles/NAME-TAG.tar]
     #[arg(short, long, value_name = "PATH")]
@@ -96,10 +95,8 @@ pub struct Create {
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<Positive>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub selection: Selection,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
 }
 

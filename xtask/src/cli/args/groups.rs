@@ -43,7 +43,6 @@ pub struct Naming {
     #[arg(long)]
     pub sample_artifact: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub secrets: Secrets,
 }
 
@@ -135,7 +134,6 @@ pub struct Building {
     #[arg(long, value_name = "REF")]
     pub cache_to: Option<OptionalRegistry>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub elsewhere: Elsewhere,
 }
 

@@ -42,9 +42,7 @@ pub struct Rebuild {
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<Positive>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub reporting: Reporting,
 }

@@ -15,7 +15,6 @@ pub struct OpenShell {
     #[arg(short, long, value_name = "TAG")]
     pub tag: Option<Tag>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub naming: Naming,
     /// What to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]

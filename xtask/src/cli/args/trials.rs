@@ -65,13 +65,10 @@ pub struct BaseImagesTest {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub trying: Trying,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub systems: Systems,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub making: Making,
 }
 
@@ -91,16 +88,12 @@ pub struct BaseImagesE2e {
     #[arg(long, help_heading = "Trials")]
     pub keep: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub trying: Trying,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub systems: Systems,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub making: Making,
 }
 
@@ -120,16 +113,12 @@ pub struct BaseImagesPublish {
     #[arg(long, value_name = "PORT", help_heading = "Trials")]
     pub port: Option<Port>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub trying: Trying,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub systems: Systems,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub pulling: Pulling,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub making: Making,
 }
 
@@ -140,7 +129,6 @@ pub struct BaseImagesClean {
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the group's own texts")]
     pub systems: Systems,
 }
 

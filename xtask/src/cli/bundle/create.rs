@@ -15,8 +15,9 @@ use crate::cli::run::Run;
 use crate::cli::session::{Changes, Session, Typed};
 use crate::cli::world::World;
 use crate::host::inside::Folder;
-use crate::model::bundle::{Output, Role, SaveSpec, ServiceRecord, Wanted};
-use crate::model::{ImageSource, ImageState, Phase, Plan, Reference, StepKind};
+use crate::model::bundle::{BundleOutput, Role, SaveSpec, ServiceRecord, Wanted};
+use crate::model::{ImageName, ImageSource, ImageState, Phase, Plan, Reference, StepKind};
+use crate::plan::rebuild::lineage::Lineage;
 use crate::plan::{Planned, Request, facts};
 use crate::read::compose::ComposeProject;
 use crate::settings::Layer;
@@ -70,7 +71,7 @@ pub(super) async fn create(typed: &Typed<'_>, args: args::Create) -> Result<Exit
 /// What is asked of a bundle that is written.
 pub(in crate::cli) struct Bundling {
     /// Where to.
-    output: Output,
+    output: BundleOutput,
     /// What is started where it goes.
     compose: Vec<ComposeProject>,
     /// What says what the receiver has.
@@ -127,10 +128,20 @@ pub(in crate::cli) fn closure_of(
     compose: &[ComposeProject],
 ) -> Closure {
     let lineages = world.tree.lineages(&world.observed, &planned.assessments);
+    close_over(session, world, &planned.selected, &lineages, compose)
+}
+
+fn close_over(
+    session: &Session,
+    world: &World,
+    selected: &BTreeSet<ImageName>,
+    lineages: &BTreeMap<ImageName, Vec<Lineage>>,
+    compose: &[ComposeProject],
+) -> Closure {
     closure(&ClosureInput {
-        selected: &planned.selected,
+        selected,
         graph: &world.tree.graph,
-        lineages: &lineages,
+        lineages,
         compose,
         rules: session.config.alias_rules(),
         observed: &world.observed,
@@ -138,7 +149,7 @@ pub(in crate::cli) fn closure_of(
     })
 }
 
-fn output_of(session: &Session, args: &args::Create) -> Result<Output, Error> {
+fn output_of(session: &Session, args: &args::Create) -> Result<BundleOutput, Error> {
     let root = &session.config.root;
     let path = args.output.clone().unwrap_or_else(|| {
         let name = root.file_name().map_or("bundle".into(), |name| name.to_string_lossy());
@@ -161,16 +172,7 @@ fn request(
     let (only, skip) = (args.selection.only.clone(), args.selection.skip.clone());
     let chosen = Request { only: only.clone(), skip: skip.clone(), ..Request::of(&[Phase::Build]) };
     let selected = world.select(&chosen)?;
-    let lineages = BTreeMap::new();
-    let wanted = closure(&ClosureInput {
-        selected: &selected,
-        graph: &world.tree.graph,
-        lineages: &lineages,
-        compose,
-        rules: session.config.alias_rules(),
-        observed: &world.observed,
-        platform: &facts::platform(&session.config, &world.observed),
-    });
+    let wanted = close_over(session, world, &selected, &BTreeMap::new(), compose);
     let started = wanted.images.iter().filter(|wanted| wanted.role == Role::Compose);
     let references = started.map(|wanted| wanted.reference.clone()).collect();
     let phases: &[Phase] = if args.no_build {

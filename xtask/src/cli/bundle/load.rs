@@ -13,7 +13,6 @@ use crate::bundle::completed::{Completed, complete};
 use crate::bundle::contents::Contents;
 use crate::bundle::deliver::{Delivered, deliver};
 use crate::bundle::displaced::{self, Remedy};
-use crate::bundle::inspect::counted;
 use crate::bundle::inventory::{self, Inventory};
 use crate::bundle::layout::EntryName;
 use crate::bundle::load::LoadPlan;
@@ -27,7 +26,7 @@ use crate::cli::session::{Changes, Session};
 use crate::engine::{AnyEngine, OnProgress, Progress, Store as _};
 use crate::execute::Done;
 use crate::host::inside::Folder;
-use crate::model::{Digest, Outcome, Plan, Reference, Unit};
+use crate::model::{Digest, Outcome, Plan, Reference, Unit, counted};
 use crate::plan::Request;
 use crate::report::text::size;
 

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::graph::ImageGraph;
-use dockerfile::{Base, Link, Options, Selector, StageChain};
+use dockerfile::{Base, Link, Selector, StageChain};
 
 /// What the names of kept stages begin with; nobody pushes these.
 pub const NAMESPACE: &str = "xtask-cache";
@@ -114,15 +114,15 @@ pub struct LineageInput<'a> {
 }
 
 /// The lineages of every image that is built from a Dockerfile. Two images of one Dockerfile share what is the same.
-pub fn lineages(ground: &LineageInput<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
+pub fn lineages(input: &LineageInput<'_>) -> BTreeMap<ImageName, Vec<Lineage>> {
     let mut known: HashMap<(String, usize, String), Reference> = HashMap::new();
     let mut all = BTreeMap::new();
-    let images = ground.graph.images();
+    let images = input.graph.images();
     let stood_on: BTreeSet<&ImageName> = images.iter().flat_map(|image| &image.needs).collect();
     for image in images {
         let ImageSource::Build(target) = &image.source else { continue };
-        let files = (ground.files)(&image.name).unwrap_or_default();
-        let mut found = of_image(ground, image, target, &files);
+        let files = (input.files)(&image.name).unwrap_or_default();
+        let mut found = of_image(input, image, target, &files);
         // What only copies is made again of what it copies, byte for byte but for times: what stands on it and runs
         // something would notice.
         found.retain(|lineage| !lineage.is_target || lineage.runs() || stood_on.contains(&image.name));
@@ -137,24 +137,18 @@ pub fn lineages(ground: &LineageInput<'_>) -> BTreeMap<ImageName, Vec<Lineage>> 
 }
 
 fn of_image(
-    ground: &LineageInput<'_>,
+    input: &LineageInput<'_>,
     image: &Image,
     target: &BuildTarget,
     files: &ContextFiles,
 ) -> Vec<Lineage> {
     let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
-    let options = Options {
-        target: target.target.as_deref(),
-        build_args: &target.build_args,
-        platform: &image.platform,
-        build_platform: ground.build_platform,
-        triggers: &target.triggers,
-    };
+    let options = target.options(&image.platform, input.build_platform);
     let chains = dockerfile::chains(&file, &options);
     let Some(last) = chains.last().map(|chain| chain.index) else { return Vec::new() };
     let stood_on = |index: usize| chains.iter().any(|chain| chain.base == Base::Stage(index));
     let kept = chains.iter().filter(|chain| !stood_on(chain.index));
-    let reader = Reader { ground, image, files: &files.counted().collect::<Vec<_>>() };
+    let reader = Reader { input, image, files: &files.counted().collect::<Vec<_>>() };
     kept.filter_map(|tip| {
         let line = stood_upon(&chains, tip);
         // What makes no layer has none to find again.
@@ -198,7 +192,7 @@ fn kept_name(image: &Image, stage: &str) -> Option<Reference> {
 
 /// Reads the instructions of one image.
 struct Reader<'a> {
-    ground: &'a LineageInput<'a>,
+    input: &'a LineageInput<'a>,
     image: &'a Image,
     files: &'a [&'a ContextFile],
 }
@@ -271,8 +265,8 @@ impl Reader<'_> {
 
     /// What an image is: the key of one of this tree, the ID of another one.
     fn identity(&self, reference: &Reference) -> String {
-        let own = self.image.asks_for.get(reference).and_then(|name| (self.ground.key)(name));
-        let base = || (self.ground.base)(reference).map(|base| base.to_string());
+        let own = self.image.asks_for.get(reference).and_then(|name| (self.input.key)(name));
+        let base = || (self.input.base)(reference).map(|base| base.to_string());
         own.map(|key| key.to_string()).or_else(base).unwrap_or_else(|| reference.to_string())
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::host::inside;
+use crate::host::{Stamp, inside};
 
 /// Where the cache of a tree lies, below its root.
 pub const CACHE_FILE: &str = "target/xtask/cache/files.bin";
@@ -23,19 +23,6 @@ const MAGIC: &[u8; 8] = b"xtaskh1\n";
 const TICK: Duration = Duration::from_millis(20);
 /// File systems without nanoseconds (HFS+, FAT) count whole or even seconds.
 const COARSE_TICK: Duration = Duration::from_secs(2);
-
-/// What `stat` says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Bytes.
-    pub size: u64,
-    /// Inode number.
-    pub inode: u64,
-    /// Seconds and nanoseconds since the epoch.
-    pub modified: (i64, u32),
-    /// Seconds and nanoseconds since the epoch.
-    pub changed: (i64, u32),
-}
 
 /// SHA-256, raw.
 pub type Sha = [u8; 32];

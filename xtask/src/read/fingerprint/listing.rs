@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cache::Stamp;
+use crate::host::Stamp;
 use crate::model::{Diagnostic, Digest, Modes};
 
 /// Our own folder below the root; its files change with every run and are never part of a context.
@@ -241,7 +241,7 @@ fn stat(entry: &std::fs::DirEntry) -> std::io::Result<Option<(u32, EntryKind)>> 
     let mode = meta.mode() & 0o7777;
     let kind = meta.file_type();
     let kind = if kind.is_file() {
-        EntryKind::File(stamp_of(&meta))
+        EntryKind::File(Stamp::of(&meta))
     } else if kind.is_dir() {
         EntryKind::Directory
     } else if kind.is_symlink() {
@@ -255,16 +255,4 @@ fn stat(entry: &std::fs::DirEntry) -> std::io::Result<Option<(u32, EntryKind)>> 
         return Ok(None);
     };
     Ok(Some((mode, kind)))
-}
-
-/// The stamp of a file's metadata.
-fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
-    // A nanosecond count is below 10^9, so it fits.
-    let nanos = |n: i64| u32::try_from(n).unwrap_or(0);
-    Stamp {
-        size: meta.size(),
-        inode: meta.ino(),
-        modified: (meta.mtime(), nanos(meta.mtime_nsec())),
-        changed: (meta.ctime(), nanos(meta.ctime_nsec())),
-    }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::facts::State;
 use super::lanes::Span;
 use crate::events::excerpt;
-use crate::model::Phase;
+use crate::model::{Phase, counted};
 use crate::report::text::{clock, neutralise, size, took};
 
 /// Longer texts from outside are cut: one line of a build may have megabytes.
@@ -128,11 +128,6 @@ fn change(now: u64, before: u64) -> String {
         _ => format!(" ({sign}{}%)", (percent + 5) / 10),
     };
     format!("{sign}{}{percent}", size(difference))
-}
-
-/// `1 step`, `2 steps`
-pub fn counted(count: usize, noun: &str) -> String {
-    crate::report::plain::counted(count, noun)
 }
 
 /// How long something took; less than a tenth of a second in milliseconds.

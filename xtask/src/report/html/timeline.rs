@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::Places;
 use super::facts::{Facts, State, Step};
 use super::lanes::{Span, Waited, lanes};
-use super::render::{counted, percent, percentage, shorten, time};
-use crate::model::Phase;
+use super::render::{percent, percentage, shorten, time};
+use crate::model::{Phase, counted};
 use crate::report::text::clock;
 
 /// Height of a bar, and of a lane with the gap below it.

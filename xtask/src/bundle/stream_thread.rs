@@ -24,14 +24,14 @@ impl Pieces {
 }
 
 /// The thread, and the way to it.
-pub(super) struct Worker<T> {
+pub(super) struct StreamThread<T> {
     gathered: Vec<Bytes>,
     size: usize,
     batches: SyncSender<Vec<Bytes>>,
     thread: JoinHandle<T>,
 }
 
-impl<T: Send + 'static> Worker<T> {
+impl<T: Send + 'static> StreamThread<T> {
     /// Starts the work.
     pub fn begin(work: impl FnOnce(Pieces) -> T + Send + 'static) -> io::Result<Self> {
         let (batches, receiver) = mpsc::sync_channel(BATCHES);
@@ -47,7 +47,7 @@ impl<T: Send + 'static> Worker<T> {
     }
 }
 
-impl<T> Worker<T> {
+impl<T> StreamThread<T> {
     /// Hands a piece over, sooner or later.
     pub fn push(&mut self, piece: Bytes) {
         self.size += piece.len();
@@ -64,7 +64,7 @@ impl<T> Worker<T> {
     }
 }
 
-impl<T> Write for Worker<T> {
+impl<T> Write for StreamThread<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.push(Bytes::copy_from_slice(bytes));
         Ok(bytes.len())
