@@ -78,7 +78,7 @@ async fn a_builder_and_a_registry_are_enough() {
     // An instance of two nodes, of which one is away.
     tree.write(
         "buildx/instances/pair",
-        &format!(
+        format!(
             r#"{{"Name":"pair","Driver":"remote","Nodes":[{{"Name":"away","Endpoint":"unix:///no/builder.sock"}},
             {{"Name":"here","Endpoint":"unix://{}"}}]}}"#,
             socket.display()
@@ -100,7 +100,7 @@ async fn a_builder_and_a_registry_are_enough() {
     assert_eq!(told.matches("lacks the name").count(), 2, "only plain names are given: {told}");
     assert!(!told.contains("changed") && !told.contains("not built yet"), "{told}");
 
-    tree.write("src/low/Dockerfile", &format!("FROM {}\nRUN exit 3\n", there.familiar()));
+    tree.write("src/low/Dockerfile", format!("FROM {}\nRUN exit 3\n", there.familiar()));
     let told = xtask(&world, &tree, &format!("build-all --push {flags}"), 3);
     assert!(told.contains("src/low/Dockerfile:2: `RUN exit 3` exited with status 3"), "{told}");
     bridge.abort();
