@@ -7,6 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{
@@ -32,20 +33,23 @@ use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use super::Worker;
 use super::session::BuildSession;
 use crate::engine::builders::BuilderNode;
-use crate::engine::http::{WireError, empty, target};
+use crate::engine::http::{WireError, chain, empty, target};
 use crate::engine::{DockerEngine, EngineError};
 
 /// The largest message that is taken, as buildctl has it (buildkit, `util/grpcutil`: 16 MiB).
 const LARGEST_MESSAGE: usize = 16 << 20;
 /// Messages of the session that may wait for the network.
 const MESSAGES_AHEAD: usize = 16;
+/// A connection that is over says why soon.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Names nobody: gRPC wants an authority, and a socket has none.
 const ORIGIN: &str = "http://localhost";
 
 /// A connection.
 pub(super) struct Control {
     client: ControlClient<Channel>,
-    _connection: AbortOnDropHandle<()>,
+    /// Ends with what went wrong, if anything did.
+    connection: AbortOnDropHandle<Option<String>>,
 }
 
 impl Control {
@@ -79,14 +83,17 @@ impl Control {
             .adaptive_window(true)
             .handshake(stream)
             .await
-            .map_err(|error| EngineError::Gone(error.to_string()))?;
-        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // What goes wrong here is told to whoever waits for an answer.
-            let _ = connection.await;
-        }));
+            .map_err(|error| EngineError::Gone(chain(&error)))?;
+        let connection = tokio::spawn(async move { connection.await.err().map(|error| chain(&error)) });
+        let connection = AbortOnDropHandle::new(connection);
         let client = ControlClient::with_origin(Channel(sender), Uri::from_static(ORIGIN))
             .max_decoding_message_size(LARGEST_MESSAGE);
-        Ok(Self { client, _connection: connection })
+        Ok(Self { client, connection })
+    }
+
+    /// Why the connection ended: whoever waited for an answer only hears that it did.
+    pub(super) async fn why_gone(&mut self) -> Option<String> {
+        tokio::time::timeout(LAST_WORDS, &mut self.connection).await.ok()?.ok()?
     }
 
     /// Lets the builder ask `session` things for as long as what is returned is kept. The builder sees to it that this comes

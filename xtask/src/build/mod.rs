@@ -89,12 +89,27 @@ fn plainly(error: &EngineError) -> String {
 /// When it does not answer, or is no BuildKit.
 pub async fn about(node: &BuilderNode) -> Result<(Option<String>, Vec<Worker>), EngineError> {
     let asked = async {
-        let control = control::Control::dial(node).await?;
-        control.about().await.map_err(|status| solve::lost(&status))
+        let mut control = control::Control::dial(node).await?;
+        let status = match control.about().await {
+            Ok(told) => return Ok(told),
+            Err(status) => status,
+        };
+        Err(match solve::lost(&status) {
+            EngineError::Gone(_) => EngineError::Other(match control.why_gone().await {
+                // TLS, or the program that passes the connection on, has said enough.
+                Some(cause) if cause.contains("alert") || cause.contains("exited") => cause,
+                Some(cause) => format!("{cause}; {MUTE}"),
+                None => MUTE.to_owned(),
+            }),
+            other => other,
+        })
     };
     let slow = |_| EngineError::Gone(format!("no answer within {} s", PATIENCE.as_secs()));
     tokio::time::timeout(PATIENCE, asked).await.map_err(slow)?
 }
+
+/// What a connection means that ends before anything was answered.
+const MUTE: &str = "no BuildKit listens there, or one that wants TLS, and to see a certificate (`?cacert=FILE&cert=FILE&key=FILE`)";
 
 /// How long a builder may take to say what it is: programs that pass its connection on have to start first.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -253,3 +253,67 @@ impl Health for Alive {
         Err(Status::unimplemented("only `Check` is answered"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
+    use tonic::Code;
+
+    use super::super::control::tests::connected;
+    use super::*;
+    use crate::model::{BuildSpec, ContextFile, ContextFileKind, ContextFiles, Digest};
+
+    /// What a builder gets that asks for `folder` and then for the file of this number.
+    async fn ask(folder: &'static str, file: u32) -> Result<Vec<u8>, Status> {
+        let tree = tempfile::tempdir().expect("folder");
+        std::fs::write(tree.path().join("in"), "inside").expect("written");
+        std::fs::write(tree.path().join("out"), "not in the list").expect("written");
+        let digest = "fea0d14f3b93ce51a2bba3d3a9c9a2b6a9a8d0c2b0b0b0b0b0b0b0b0b0b0b0b0";
+        let digest: Digest = format!("sha256:{digest}").parse().expect("digest");
+        let kind = ContextFileKind::File { size: 6, digest };
+        let file_in = ContextFile { path: "in".to_owned(), mode: 0o644, kind, source: None };
+        let spec = BuildSpec { files: ContextFiles::new([(file_in, true)]), ..super::super::solve::tests::spec() };
+        let context = SentTree::of_context(tree.path().to_owned(), &spec).expect("a context");
+        let served = Served {
+            dockerfile: Arc::new(SentTree::of_dockerfile("Dockerfile", "FROM scratch\n")),
+            context: Arc::new(context),
+            credentials: Credentials::default(),
+            secrets: BuildSecrets::default(),
+        };
+        let session = BuildSession::new("key".to_owned(), served);
+        let mut client = FileSyncClient::with_origin(
+            connected(session.into_routes()).await,
+            http::Uri::from_static("http://localhost"),
+        );
+        let wanted = Packet { r#type: PacketType::PacketReq.into(), id: file, ..Packet::default() };
+        let (ask, asked) = mpsc::channel(4);
+        ask.send(wanted).await.expect("open");
+        let mut request = tonic::Request::new(stream::unfold(asked, |mut asked| async move {
+            asked.recv().await.map(|packet| (packet, asked))
+        }));
+        request.metadata_mut().insert("dir-name", MetadataValue::from_static(folder));
+        let mut packets = client.diff_copy(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(packet) = packets.message().await? {
+            let is_end = packet.r#type == i32::from(PacketType::PacketData) && packet.data.is_empty();
+            bytes.extend(packet.data);
+            if is_end {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    #[tokio::test]
+    async fn a_builder_gets_what_was_offered_and_nothing_else() {
+        assert_eq!(ask("dockerfile", 0).await.expect("offered"), b"FROM scratch\n");
+        for folder in ["/etc", "..", "", "home"] {
+            assert_eq!(ask(folder, 0).await.expect_err(folder).code(), Code::NotFound, "{folder}");
+        }
+        // A file that was never listed, by whatever number.
+        for number in [1, 7, u32::MAX] {
+            let refused = ask("context", number).await.expect_err("not offered");
+            assert!(refused.message().contains("which was never offered"), "{refused}");
+        }
+    }
+}

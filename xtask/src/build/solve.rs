@@ -129,7 +129,7 @@ async fn build_once(
     };
     let session = BuildSession::new(shared_key(root, spec), served);
     let request = request(pass, name, session.id(), &target.proxies);
-    let control = target.open().await?;
+    let mut control = target.open().await?;
     let _session = control.serve(session);
 
     let mut trace = Trace::default();
@@ -140,7 +140,12 @@ async fn build_once(
     match (solved?, context.trouble()) {
         // The builder only says that its session went wrong.
         (Err(_), Some(trouble)) => Err(trouble),
-        (Err(status), None) => Err(refused(spec, trace.failure(), &status)),
+        (Err(status), None) => Err(match refused(spec, trace.failure(), &status) {
+            BuildError::Engine(EngineError::Gone(said)) => {
+                EngineError::Gone(control.why_gone().await.unwrap_or(said)).into()
+            }
+            other => other,
+        }),
         (Ok(answer), _) => image_id(&answer),
     }
 }
@@ -330,6 +335,10 @@ fn names(references: &[Reference], name: impl Fn(&Reference) -> String) -> Strin
 pub(super) fn lost(status: &Status) -> EngineError {
     match std::error::Error::source(status) {
         Some(cause) => EngineError::Gone(crate::engine::http::chain(cause)),
+        // The words of bollard's client for a connection that ended before the question.
+        None if status.message().starts_with("Service was not ready") => {
+            EngineError::Gone(status.message().to_owned())
+        }
         None => EngineError::Other(status.message().to_owned()),
     }
 }
@@ -338,8 +347,10 @@ pub(super) fn lost(status: &Status) -> EngineError {
 fn refused(spec: &BuildSpec, failed: Option<FailedVertex>, status: &Status) -> BuildError {
     // An error of ours below gRPC: the connection is gone.
     match std::error::Error::source(status) {
-        Some(_) => lost(status).into(),
-        None => failure(spec, failed, status.message().to_owned()),
+        None if matches!(lost(status), EngineError::Other(_)) => {
+            failure(spec, failed, status.message().to_owned())
+        }
+        _ => lost(status).into(),
     }
 }
 
@@ -377,11 +388,11 @@ fn dockerfile_line(spec: &BuildSpec, vertex: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::{BuildSecrets, ContextFiles, ImageName, Platform};
 
-    fn spec() -> BuildSpec {
+    pub(in crate::build) fn spec() -> BuildSpec {
         BuildSpec {
             image: ImageName::new("api"),
             tags: vec!["api:1".parse().expect("tag"), "r.example/api:1".parse().expect("tag")],

@@ -299,7 +299,12 @@ impl Session {
         let unknown = |why| EngineError::NoBuilder { builder: builder.to_owned(), causes: vec![why] };
         let nodes = builders::nodes(builder, &surroundings).map_err(unknown)?;
         let capabilities = build::ask(builder, &nodes).await?;
-        Ok(AnyEngine::Elsewhere(Box::new(Elsewhere::new(nodes, capabilities, surroundings))))
+        Ok(AnyEngine::Elsewhere(Box::new(Elsewhere::new(
+            nodes,
+            capabilities,
+            surroundings,
+            &self.config.root,
+        ))))
     }
 
     /// What of the environment decides which engine is used.

@@ -1,21 +1,25 @@
 //! A builder that is no engine, with a registry as its store: what is there is asked of the registry, what is built goes
 //! there. Containers it has none, and it keeps no image itself.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
 
 use super::builders::BuilderNode;
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store, Surroundings};
+use crate::host::inside::Folder;
 use crate::model::{
-    Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
-    LocalImage, LogStream, Observed, Platform, Reference,
+    Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Identity, ImageDetails,
+    ImageId, LocalImage, LogStream, Observed, Platform, Reference,
 };
 use crate::registry::{Registry, RegistryError};
 
+/// Where it is remembered what was seen in registries, relative to the root.
+const FILE: &str = "target/xtask/cache/registry.json";
 /// How many questions a registry is asked at the same time.
 const QUESTIONS: usize = 16;
 
@@ -40,6 +44,8 @@ pub struct Elsewhere {
     pub(crate) surroundings: Arc<Surroundings>,
     capabilities: Capabilities,
     registry: Arc<Registry>,
+    /// What manifests were found to be, for a digest always stands for the same.
+    seen: Arc<Mutex<Seen>>,
     /// What was asked for last.
     sought: Arc<Mutex<Vec<Sought>>>,
 }
@@ -52,10 +58,16 @@ impl std::fmt::Debug for Elsewhere {
 
 impl Elsewhere {
     /// A builder that has said what it can do.
-    pub fn new(nodes: Vec<BuilderNode>, capabilities: Capabilities, surroundings: Surroundings) -> Self {
+    /// `root` is where it is remembered what was seen in registries.
+    pub fn new(
+        nodes: Vec<BuilderNode>,
+        capabilities: Capabilities,
+        surroundings: Surroundings,
+        root: &Path,
+    ) -> Self {
         let registry = Arc::new(Registry::with(surroundings.credentials.clone()));
-        let sought = Arc::default();
-        Self { nodes, surroundings: Arc::new(surroundings), capabilities, registry, sought }
+        let (sought, seen) = (Arc::default(), Arc::new(Mutex::new(Seen::load(root))));
+        Self { nodes, surroundings: Arc::new(surroundings), capabilities, registry, seen, sought }
     }
 
     /// Where its first node is.
@@ -75,34 +87,108 @@ impl Elsewhere {
             .collect()
             .await;
         let found: Vec<Option<LocalImage>> = found.into_iter().collect::<Result<_, _>>()?;
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).save();
         Ok(Observed::new(self.capabilities.clone(), merged(found.into_iter().flatten())))
     }
 
     async fn find(&self, sought: &Sought) -> Result<Option<LocalImage>, EngineError> {
         let Sought { reference, platform, also, is_ours } = sought;
-        let image = match self.registry.image(reference, platform).await {
-            Ok(image) => image,
+        let (digest, image) = match self.look_at(reference, platform).await {
+            Ok(found) => found,
             Err(RegistryError::NotFound(_) | RegistryError::NoPlatform { .. }) => return Ok(None),
             Err(error) if *is_ours => return Err(translated(&error)),
             // The builder may reach what we do not.
             Err(_) => return Ok(None),
         };
-        let config = image.config.run_config();
         Ok(Some(LocalImage {
-            id: ImageId::new(image.digest.clone()),
             names: std::iter::once(reference).chain(also).cloned().collect(),
-            digests: vec![reference.pinned(&image.digest)],
-            identity: Some(image.config.identity()),
-            platform: Some(image.config.platform()),
-            labels: config.labels,
-            // An image without layers of its own is there all the same.
-            size: image.size.max(1),
+            digests: vec![reference.pinned(&digest)],
+            id: ImageId::new(digest),
+            identity: Some(image.identity),
+            platform: Some(image.platform),
+            labels: image.labels,
+            size: image.size,
         }))
+    }
+
+    async fn look_at(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<(Digest, SeenImage), RegistryError> {
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = self.registry.manifest_digest(reference, None).await?;
+        if let Some(known) = seen().find(&digest, platform) {
+            return Ok((digest, known));
+        }
+        let found = self.registry.image(&reference.pinned(&digest), platform).await?;
+        let image = SeenImage {
+            identity: found.config.identity(),
+            platform: found.config.platform(),
+            labels: found.config.run_config().labels,
+            // An image without layers of its own is there all the same.
+            size: found.size.max(1),
+        };
+        seen().put(digest.clone(), platform.clone(), image.clone());
+        Ok((digest, image))
     }
 
     fn unfit(&self, what: &str) -> EngineError {
         let lacks = format!("is a builder and no engine: it {what}");
         EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks }
+    }
+}
+
+/// What was found in registries, by digest and what it was wanted for.
+#[derive(Debug, Default)]
+struct Seen {
+    root: PathBuf,
+    images: BTreeMap<(Digest, Platform), SeenImage>,
+    /// Those that somebody asked for in this process; the others are forgotten when there is something new to keep.
+    used: BTreeSet<(Digest, Platform)>,
+    is_new: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SeenImage {
+    identity: Identity,
+    platform: Platform,
+    labels: BTreeMap<String, String>,
+    size: u64,
+}
+
+impl Seen {
+    /// A file that is missing or foreign tells nothing.
+    fn load(root: &Path) -> Self {
+        let text = std::fs::read_to_string(root.join(FILE)).unwrap_or_default();
+        let images: Vec<((Digest, Platform), SeenImage)> = serde_json::from_str(&text).unwrap_or_default();
+        Self { root: root.to_owned(), images: images.into_iter().collect(), ..Self::default() }
+    }
+
+    fn find(&mut self, digest: &Digest, platform: &Platform) -> Option<SeenImage> {
+        let key = (digest.clone(), platform.clone());
+        let known = self.images.get(&key)?.clone();
+        self.used.insert(key);
+        Some(known)
+    }
+
+    fn put(&mut self, digest: Digest, platform: Platform, image: SeenImage) {
+        let key = (digest, platform);
+        self.used.insert(key.clone());
+        self.images.insert(key, image);
+        self.is_new = true;
+    }
+
+    /// A convenience: without it a registry is asked once more.
+    fn save(&mut self) {
+        if std::mem::take(&mut self.is_new)
+            && let Ok(folder) = Folder::open(&self.root)
+            && let Ok(text) = serde_json::to_vec(
+                &self.images.iter().filter(|(key, _)| self.used.contains(key)).collect::<Vec<_>>(),
+            )
+        {
+            let _ = folder.write(FILE, &text, None);
+        }
     }
 }
 

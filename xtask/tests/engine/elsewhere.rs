@@ -8,7 +8,7 @@ use xtask::engine::Store as _;
 use xtask::model::Platform;
 
 use crate::testing::TestTree;
-use crate::world::{World, ended, quietly, real_world};
+use crate::world::{World, ended, found, quietly, real_world};
 
 /// What an engine's endpoint passes on once it was asked for its builder.
 async fn pass_on<S>(mut stream: S, engine: &Path) -> std::io::Result<()>
@@ -49,7 +49,7 @@ async fn a_builder_and_a_registry_are_enough() {
     let base = world.reference("base:1");
     world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
     if !world.engine.observe().await.unwrap().keeps_manifests() {
-        eprintln!("skipped: a_builder_and_a_registry_are_enough: this engine's builder pushes nothing");
+        found("its builder as a `--builder`", "no: it pushes nothing");
         return world.clean_up().await;
     }
     let Some(engine) = world.host.strip_prefix("unix://") else { return world.clean_up().await };

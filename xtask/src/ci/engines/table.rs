@@ -20,7 +20,7 @@ const UNTRIED: &str = "—";
 const PAGE: &str = "docs/engines.md";
 
 /// Each command, and the tests that say whether it works: all of them have to pass.
-const COMMANDS: [(&str, &[&str]); 20] = [
+const COMMANDS: [(&str, &[&str]); 22] = [
     ("`push`, `push-all`", &["push::images_are_counted_and_not_their_names"]),
     ("`prefetch` (pull)", &["lock::pull_follows_a_tag_that_moved_and_no_other"]),
     (
@@ -31,6 +31,11 @@ const COMMANDS: [(&str, &[&str]); 20] = [
     ("`alias`, tags", &["commands::one_tree_through_all_commands"]),
     ("import (recipes)", &["contract::a_real_engine_keeps_the_contract"]),
     ("`build-all`", &["commands::one_tree_through_all_commands"]),
+    (
+        "`--secret`, `--ssh`",
+        &["secrets::they_are_there_while_an_instruction_runs_and_nowhere_afterwards"],
+    ),
+    ("its builder as a `--builder`", &["elsewhere::a_builder_and_a_registry_are_enough"]),
     ("`verify`", &["commands::one_tree_through_all_commands"]),
     ("`history`", &["commands::one_tree_through_all_commands"]),
     (
