@@ -272,7 +272,8 @@ mod tests {
         let digest: Digest = format!("sha256:{digest}").parse().expect("digest");
         let kind = ContextFileKind::File { size: 6, digest };
         let file_in = ContextFile { path: "in".to_owned(), mode: 0o644, kind, source: None };
-        let spec = BuildSpec { files: ContextFiles::new([(file_in, true)]), ..super::super::solve::tests::spec() };
+        let spec =
+            BuildSpec { files: ContextFiles::new([(file_in, true)]), ..super::super::solve::tests::spec() };
         let context = SentTree::of_context(tree.path().to_owned(), &spec).expect("a context");
         let served = Served {
             dockerfile: Arc::new(SentTree::of_dockerfile("Dockerfile", "FROM scratch\n")),

@@ -260,7 +260,9 @@ fn request(
     let spec = &*pass.spec;
     let (exporter, exporter_attrs) = exporter(pass);
     let inline = CacheOptionsEntry { r#type: "inline".to_owned(), attrs: HashMap::new() };
-    let exports = (spec.inline_cache != InlineCache::No).then_some(inline).into_iter().collect();
+    let inline = (spec.inline_cache != InlineCache::No).then_some(inline);
+    let to = spec.cache_to.iter().map(|to| registry_cache(to, &[("mode", "max")]));
+    let exports = inline.into_iter().chain(to).collect();
     let is_host = spec.network.as_deref() == Some("host");
     SolveRequest {
         r#ref: random_id(),
@@ -293,15 +295,34 @@ fn front_end_attrs(
         (format!("context:{}", name.context_name()), format!("docker-image://{there}"))
     }));
     let network = spec.network.clone().filter(|network| network != "default");
+    // A daemon is told of each what it is; engines before 23.0 only know the list of names.
+    let is_engine = spec.output == Output::Store;
     let cache = names(&spec.cache_from, Reference::familiar);
+    let imports: Vec<_> = spec
+        .cache_from
+        .iter()
+        .map(|from| registry_cache(from, &[]))
+        .map(|entry| serde_json::json!({ "Type": entry.r#type, "Attrs": entry.attrs }))
+        .collect();
+    let imports = serde_json::Value::from(imports).to_string();
     let more = [
         ("target", spec.target.clone()),
         ("no-cache", spec.no_cache.then(String::new)),
         ("force-network-mode", network),
-        ("cache-from", Some(cache).filter(|cache| !cache.is_empty())),
+        ("cache-from", Some(cache).filter(|cache| is_engine && !cache.is_empty())),
+        ("cache-imports", Some(imports).filter(|_| !is_engine && !spec.cache_from.is_empty())),
     ];
     attrs.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     attrs
+}
+
+/// A registry as a cache (docs.docker.com, "Registry cache").
+fn registry_cache(name: &Reference, more: &[(&str, &str)]) -> CacheOptionsEntry {
+    let own = [("ref", name.to_string())].into_iter();
+    let plain = name.is_on_this_machine().then(|| ("registry.insecure", "true".to_owned()));
+    let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    let attrs = own.chain(plain).chain(more).map(|(key, value)| (key.to_owned(), value)).collect();
+    CacheOptionsEntry { r#type: "registry".to_owned(), attrs }
 }
 
 /// Where the result goes.
@@ -411,6 +432,7 @@ pub(super) mod tests {
             output: Default::default(),
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
+            cache_to: None,
             inline_cache: InlineCache::Yes,
         }
     }

@@ -413,7 +413,9 @@ impl Session {
     /// is the registry that it pushed to.
     pub fn with_builder(&self, phases: &mut Vec<Phase>) {
         if self.builder.is_some() {
-            phases.retain(|phase| !matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Push));
+            phases.retain(|phase| {
+                !matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Keep | Phase::Cache | Phase::Push)
+            });
             if phases.contains(&Phase::Build) && !phases.contains(&Phase::Verify) {
                 phases.push(Phase::Verify);
             }
@@ -428,12 +430,6 @@ impl Session {
         if !push || self.config.registry.is_none() {
             let what = "a builder elsewhere puts what it builds into a registry";
             return Err(Error::new(ErrorKind::Usage, what).hint("`--push --registry REGISTRY` says which"));
-        }
-        if self.config.cache_to.is_some() {
-            let what = "--cache-to stores stages that an engine keeps, and a builder elsewhere keeps none";
-            return Err(
-                Error::new(ErrorKind::Usage, what).hint("leave it out: the builder has a cache of its own")
-            );
         }
         Ok(())
     }

@@ -164,6 +164,7 @@ fn spec(
         output: Default::default(),
         no_cache: false,
         cache_from: kept.iter().filter(is_here).map(|kept| kept.reference.clone()).collect(),
+        cache_to: None,
         inline_cache: InlineCache::No,
     })
 }

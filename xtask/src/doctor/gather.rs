@@ -260,6 +260,7 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
         output: Default::default(),
         no_cache: false,
         cache_from: Vec::new(),
+        cache_to: None,
         inline_cache: InlineCache::default(),
     };
     let began = Instant::now();

@@ -396,6 +396,8 @@ pub struct BuildSpec {
     pub no_cache: bool,
     /// Images that may serve as cache.
     pub cache_from: Vec<Reference>,
+    /// What gets all that was built on the way, as cache; only a builder that is no engine knows of this.
+    pub cache_to: Option<Reference>,
     /// Whether the image can serve as cache itself, wherever it is.
     pub inline_cache: InlineCache,
 }

@@ -17,6 +17,7 @@ use crate::model::{
     BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix, SecretSource, SshSource,
 };
 use crate::plan::build::Contexts;
+use crate::plan::cache::of_builder;
 use crate::plan::prefetch::Pin;
 use crate::read::graph::ImageGraph;
 
@@ -160,8 +161,7 @@ pub fn bake(input: &BakeInput<'_>) -> Bake {
             }
         }
         let cache = |cache: &RegistryPrefix| {
-            let name = cache.join(&format!("{}:bake-{}", image.name, image.platform.arch)).ok()?;
-            Some(format!("type=registry,ref={}", name.familiar()))
+            Some(format!("type=registry,ref={}", of_builder(cache, image)?.familiar()))
         };
         target.cache_from = input.cache_from.iter().filter_map(cache).collect();
         target.cache_to =

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::cache;
 use super::{download, stand_ins};
 use crate::model::{
     ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
     ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Output, Phase, Plan,
-    Platform, Reason, Reference, Skipped, Step, StepId, StepKind, labels,
+    Platform, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind, labels,
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
@@ -278,6 +279,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Kept stages of each image that are in the store: their layers need not be made again.
     pub kept: BTreeMap<ImageName, Vec<Reference>>,
+    /// What a builder without a store leaves its cache in.
+    pub cache_to: Option<RegistryPrefix>,
 }
 
 /// The build phase. `pulls` are the planned downloads and pulls, which builds wait for.
@@ -545,6 +548,7 @@ fn spec(
         } else {
             request.kept.get(&image.name).cloned().unwrap_or_default()
         },
+        cache_to: request.cache_to.as_ref().and_then(|cache| cache::of_builder(cache, image)),
         inline_cache: InlineCache::No,
     }
 }

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Capabilities, ImageName, LocalImage, Network, NetworkVerdict, Observed, Phase, Plan, Platform, Proof,
-    Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
+    Capabilities, Image, ImageName, LocalImage, Network, NetworkVerdict, Observed, Phase, Plan, Platform,
+    Proof, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
 use crate::plan::rebuild::lineage::{Lineage, NAMESPACE};
 use crate::settings::Config;
@@ -67,6 +67,12 @@ impl<'a> Surroundings<'a> {
             None
         }
     }
+}
+
+/// `harbor.example.com/ci/cache/golinks-api:bake-amd64`: where BuildKit itself keeps the cache of an image, as `docker buildx
+/// bake` of our own bake files does.
+pub fn of_builder(cache: &RegistryPrefix, image: &Image) -> Option<Reference> {
+    cache.join(&format!("{}:bake-{}", image.name, image.platform.arch)).ok()
 }
 
 /// `harbor.example.com/ci/cache/golinks-api:builder-amd64`: what a kept stage is called in a cache. The tag of the image

@@ -147,6 +147,7 @@ fn spec(
             .chain(input.offers.get(&image.name).into_iter().flatten().cloned())
             .collect(),
         // Nobody runs it, and unpacking it again takes longer than the rest of this build.
+        cache_to: None,
         inline_cache: if input.observed.keeps_manifests() { InlineCache::Packed } else { InlineCache::Yes },
     }
 }

@@ -83,6 +83,7 @@ pub fn build_request(selected: &BTreeSet<ImageName>, facts: &Facts<'_>) -> Build
         labels: BTreeMap::new(),
         kept: BTreeMap::new(),
         unfit: BTreeMap::new(),
+        cache_to: None,
     }
 }
 
@@ -236,6 +237,7 @@ impl Planner<'_> {
         let is_asked = request.has(Phase::Keep)
             || (request.has(Phase::Build)
                 && (keeps_stages(facts.observed) || !facts.settings.cache_from.is_empty()));
+        let is_asked = is_asked && !facts.observed.is_registry();
         let lineages =
             if is_asked { facts.tree.lineages(facts.observed, assessments) } else { BTreeMap::new() };
         let platform = |image: &Image| (image.name.clone(), image.platform.clone());
@@ -260,7 +262,16 @@ impl Planner<'_> {
             kept.entry(image.clone()).or_default().extend(names.iter().cloned());
         }
         let unfit = if facts.settings.locked { locked::unfit(off_lock) } else { BTreeMap::new() };
-        let wish = BuildRequest { kept, unfit, ..build_request(self.selected, facts) };
+        let around = Surroundings::of(facts.settings, facts.network);
+        let may_ask =
+            |cache: &&RegistryPrefix| facts.observed.is_registry() && around.forbid(cache).is_none();
+        for cache in facts.settings.cache_from.iter().filter(may_ask) {
+            for image in facts.tree.graph.images() {
+                kept.entry(image.name.clone()).or_default().extend(cache::of_builder(cache, image));
+            }
+        }
+        let cache_to = facts.settings.cache_to.as_ref().filter(may_ask).cloned();
+        let wish = BuildRequest { kept, unfit, cache_to, ..build_request(self.selected, facts) };
         let (graph, contexts) = (&facts.tree.graph, &facts.tree.contexts);
         build::plan(&wish, graph, contexts, assessments, facts.observed, so_far)
     }

@@ -87,7 +87,11 @@ async fn a_builder_and_a_registry_are_enough() {
     let listed = xtask(&world, &tree, "builder list", 0);
     assert!(listed.contains("pair") && listed.contains("no answer") && listed.contains("linux/"), "{listed}");
     let pair = format!("--registry {}/x --builder pair", world.registry);
-    let told = xtask(&world, &tree, &format!("build-all --push {pair}"), 0);
+    let cache = format!("{0}/cache --cache-from {0}/cache", world.registry);
+    let told = xtask(&world, &tree, &format!("build-all --push {pair} --cache-to {cache}"), 0);
+    let kept = format!("{}/cache/{}/high:bake-amd64", world.registry, world.prefix);
+    let kept: xtask::model::Reference = kept.parse().unwrap();
+    assert!(xtask::registry::Registry::default().manifest_digest(&kept, None).await.is_ok(), "{kept}");
     assert!(told.contains("1 built") && told.contains("1 up to date"), "{told}");
 
     // The key is the same wherever it is looked at: an engine that pulls the images has nothing to build.

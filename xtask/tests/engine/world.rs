@@ -105,6 +105,7 @@ impl World {
             output: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
+            cache_to: None,
             inline_cache: Default::default(),
         }
     }

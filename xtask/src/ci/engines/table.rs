@@ -31,10 +31,7 @@ const COMMANDS: [(&str, &[&str]); 22] = [
     ("`alias`, tags", &["commands::one_tree_through_all_commands"]),
     ("import (recipes)", &["contract::a_real_engine_keeps_the_contract"]),
     ("`build-all`", &["commands::one_tree_through_all_commands"]),
-    (
-        "`--secret`, `--ssh`",
-        &["secrets::they_are_there_while_an_instruction_runs_and_nowhere_afterwards"],
-    ),
+    ("`--secret`, `--ssh`", &["secrets::they_are_there_while_an_instruction_runs_and_nowhere_afterwards"]),
     ("its builder as a `--builder`", &["elsewhere::a_builder_and_a_registry_are_enough"]),
     ("`verify`", &["commands::one_tree_through_all_commands"]),
     ("`history`", &["commands::one_tree_through_all_commands"]),

@@ -74,6 +74,7 @@ mod tests {
             output: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
+            cache_to: None,
             inline_cache: InlineCache::No,
         };
         assert_eq!(point_to_folder(&spec, apart), expected.map(str::to_owned), "{text}");
