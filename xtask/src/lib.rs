@@ -15,6 +15,8 @@ pub mod cli;
 // Flags, environment, `.env` and files to one complete `Config`; the only reader of the environment.
 pub mod settings;
 
+// Reading Dockerfiles is a crate of its own, `dockerfile` (../../dockerfile-model).
+
 // A folder to a tree: services found, templates rendered, contexts hashed, images in the order of building.
 pub mod read;
 

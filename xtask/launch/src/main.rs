@@ -1,4 +1,4 @@
-//! What `cargo xtask` runs. `cargo run --package xtask` looks at each of some 210 packages before it starts anything,
+//! What `cargo xtask` runs. `cargo run --package xtask` looks at each of some 200 packages before it starts anything,
 //! which takes longer than a run that has nothing to do. So cargo runs this package, which has no dependencies, and it
 //! starts the built xtask at once when nothing that it was built from has changed since cargo last looked. Otherwise
 //! cargo looks, and builds what it finds.

@@ -1,7 +1,7 @@
 //! What is drawn at the bottom of a terminal, and the bytes that change it. Pure.
 //!
 //! In: the lines that are to be seen, and how wide the terminal is. Out: one text to write. indicatif puts the lines in
-//! place of those before, on a [`Paper`] instead of a terminal: what it would do call by call becomes one write, which
+//! place of those before, on paper instead of a terminal: what it would do call by call becomes one write, which
 //! asks the terminal to show the result at once (synchronised output, mode 2026; terminals that do not know it pass it
 //! over). Here is what it does not know: lines that settle above, terminals that became narrower, and that the cursor
 //! rests at the beginning of the line below, visible, so that whatever ends the program leaves a usable terminal and

@@ -229,27 +229,27 @@ impl<W: Write + Send> Plain<W> {
     fn take_step(&mut self, event: &Event) {
         let at = event.elapsed;
         match &event.kind {
-            EventKind::StepStarted { phase, subject, why, .. } => {
-                if *phase == Phase::Build || self.shows(Verbosity::Verbose) {
-                    let fact = format!("{} started", neutralise(subject));
-                    self.line(at, phase.name(), (Style::Plain, &fact), &in_parentheses(&neutralise(why)));
-                }
+            EventKind::StepStarted { phase, subject, why, .. }
+                if *phase == Phase::Build || self.shows(Verbosity::Verbose) =>
+            {
+                let fact = format!("{} started", neutralise(subject));
+                self.line(at, phase.name(), (Style::Plain, &fact), &in_parentheses(&neutralise(why)));
             }
-            EventKind::StepLog { step, line, .. } => {
-                if self.shows(Verbosity::Logs) && self.display.forge == Forge::Nobody {
-                    let said = format!("| {}", neutralise(line));
-                    self.step_line(at, step, (Style::Plain, &said), "");
-                }
+            EventKind::StepLog { step, line, .. }
+                if self.shows(Verbosity::Logs) && self.display.forge == Forge::Nobody =>
+            {
+                let said = format!("| {}", neutralise(line));
+                self.step_line(at, step, (Style::Plain, &said), "");
             }
-            EventKind::StepPart { step, part, took: time, cached, failed, .. } => {
-                if self.shows(Verbosity::Verbose) {
-                    let rest = match (cached, failed) {
-                        (_, true) => format!("{} failed", took(*time)),
-                        (true, false) => "cached".to_owned(),
-                        (false, false) => took(*time),
-                    };
-                    self.step_line(at, step, (Style::Plain, &neutralise(part)), &rest);
-                }
+            EventKind::StepPart { step, part, took: time, cached, failed, .. }
+                if self.shows(Verbosity::Verbose) =>
+            {
+                let rest = match (cached, failed) {
+                    (_, true) => format!("{} failed", took(*time)),
+                    (true, false) => "cached".to_owned(),
+                    (false, false) => took(*time),
+                };
+                self.step_line(at, step, (Style::Plain, &neutralise(part)), &rest);
             }
             EventKind::StepWarning { step, message } => {
                 let message = neutralise(message);
