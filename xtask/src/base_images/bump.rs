@@ -13,7 +13,7 @@ use std::path::Path;
 
 use self::texts::Text;
 use crate::artifact::lock;
-use crate::model::{Phase, Plan, Reason, Step, StepId, StepKind};
+use crate::model::{Phase, Plan, Reason, Step, StepKind};
 
 /// What decides which files are about base images.
 #[derive(Clone, Copy, Debug)]
@@ -110,20 +110,11 @@ pub fn plan(texts: &[Text], from: &str, to: &str, input: &BumpInput<'_>) -> Bump
         if places == 0 {
             continue;
         }
-        bump.plan.steps.push(Step {
-            id: StepId::new(Phase::Bump, path),
-            phase: Phase::Bump,
-            subject: path.clone(),
-            kind: StepKind::WriteFile {
-                path: path.clone(),
-                contents: now,
-                was: Some(text.clone()),
-                mode: None,
-            },
-            needs: Vec::new(),
-            after: Vec::new(),
-            why: Reason::NamesVersion { version: versions(&bump.places[before..], text, from, path), places },
-        });
+        let version = versions(&bump.places[before..], text, from, path);
+        let kind =
+            StepKind::WriteFile { path: path.clone(), contents: now, was: Some(text.clone()), mode: None };
+        let why = Reason::NamesVersion { version, places };
+        bump.plan.steps.push(Step::new(Phase::Bump, path, kind, why));
     }
     bump
 }

@@ -46,11 +46,10 @@ pub fn names(input: &CleanInput<'_>) -> (Vec<Reference>, Plan) {
         };
         match why {
             None => names.extend(mine.into_iter().cloned()),
-            Some(why) => kept.skipped.extend(mine.iter().map(|name| Skipped {
-                phase: Phase::CleanUp,
-                subject: name.familiar(),
-                why: why.clone(),
-            })),
+            Some(why) => {
+                let skip = |name: &&Reference| Skipped::new(Phase::CleanUp, name.familiar(), why.clone());
+                kept.skipped.extend(mine.iter().map(skip));
+            }
         }
     }
     names.sort();

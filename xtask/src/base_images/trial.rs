@@ -297,15 +297,7 @@ pub fn new_names(before: &Observed, now: &Observed, given: &BTreeSet<Reference>)
 }
 
 fn step(phase: Phase, id: &str, subject: &str, kind: StepKind, needs: Vec<StepId>) -> Step {
-    Step {
-        id: StepId::new(phase, id),
-        phase,
-        subject: subject.to_owned(),
-        kind,
-        needs,
-        after: Vec::new(),
-        why: Reason::Asked,
-    }
+    Step { id: StepId::new(phase, id), needs, ..Step::new(phase, subject, kind, Reason::Asked) }
 }
 
 #[cfg(test)]

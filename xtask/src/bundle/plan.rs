@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, Wanted};
 use crate::model::{
-    BundleStep, Digest, ImageName, OnFailure, Phase, Plan, Reason, Reference, Stage, Step, StepId, StepKind,
+    BundleStep, Digest, ImageName, OnFailure, Phase, Plan, Reason, Reference, Stage, Step, StepKind,
 };
 
 /// All of a bundle is read.
@@ -52,15 +52,7 @@ pub fn file_name(path: &Path) -> String {
 }
 
 fn step_of(phase: Phase, subject: &str, step: BundleStep, why: Reason) -> Step {
-    Step {
-        id: StepId::new(phase, subject),
-        phase,
-        subject: subject.to_owned(),
-        kind: StepKind::Bundle(step),
-        needs: Vec::new(),
-        after: Vec::new(),
-        why,
-    }
+    Step::new(phase, subject, StepKind::Bundle(step), why)
 }
 
 fn proof_in(phase: Phase, images: BTreeSet<ImageName>, from: ProvenFrom) -> Step {

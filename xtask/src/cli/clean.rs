@@ -243,9 +243,7 @@ fn cached(root: &Path, downloads: &Path, lists: &BTreeSet<String>) -> Weighed {
 }
 
 fn one_step(subject: String, paths: Vec<String>, why: Reason, bytes: u64) -> Weighed {
-    let id = StepId::new(Phase::CleanUp, &subject);
-    let kind = StepKind::RemoveFiles { paths };
-    let (needs, after) = (Vec::new(), Vec::new());
-    let step = Step { id: id.clone(), phase: Phase::CleanUp, subject, kind, needs, after, why };
-    (Plan { steps: vec![step], ..Plan::default() }, [(id, bytes)].into())
+    let step = Step::new(Phase::CleanUp, subject, StepKind::RemoveFiles { paths }, why);
+    let sizes = [(step.id.clone(), bytes)].into();
+    (Plan { steps: vec![step], ..Plan::default() }, sizes)
 }

@@ -138,13 +138,9 @@ async fn files(session: Session, args: &args::Files, phase: Phase) -> Result<Exi
 
 /// `verify`
 pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
-    let session = Session::open_reporting(
-        typed,
-        args.naming.over(args.elsewhere.over(args.tagged.layer())),
-        &args.naming.build_arg,
-        args.reporting,
-    )?
-    .built_elsewhere();
+    let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
+    let session =
+        Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,
@@ -156,12 +152,8 @@ pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<Exit
 
 /// `push`
 pub(super) async fn push(typed: &Typed<'_>, args: args::Push) -> Result<ExitCode, Error> {
-    let session = Session::open_reporting(
-        typed,
-        args.naming.over(tagged(args.tag)),
-        &args.naming.build_arg,
-        args.reporting,
-    )?;
+    let layer = args.naming.over(tagged(args.tag));
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let request =
         Request { only: args.services, dry_run: args.dry_run, no_needs: true, ..Request::of(&[Phase::Push]) };
     pipeline::run(&session, &request).await
@@ -169,12 +161,8 @@ pub(super) async fn push(typed: &Typed<'_>, args: args::Push) -> Result<ExitCode
 
 /// `push-all`
 pub(super) async fn push_all(typed: &Typed<'_>, args: args::PushAll) -> Result<ExitCode, Error> {
-    let session = Session::open_reporting(
-        typed,
-        args.naming.over(args.tagged.layer()),
-        &args.naming.build_arg,
-        args.reporting,
-    )?;
+    let layer = args.naming.over(args.tagged.layer());
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

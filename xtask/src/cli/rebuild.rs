@@ -14,7 +14,7 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::AnyEngine;
 use crate::engine::compose::{self, ComposeError};
 use crate::model::bundle::Wanted;
-use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepId, StepKind};
+use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepKind};
 use crate::plan::rebuild::preview::{RebuildAction, RebuildPreview, preview};
 use crate::plan::{Planned, Request};
 use crate::read::compose::{self as files, ComposeProject, ComposeService};
@@ -102,9 +102,7 @@ fn serve(
     let mut add = |phase, subject: &str, kind| {
         let before: Option<&Step> = plan.steps.iter().rev().find(|step| step.phase == phase);
         let needs = before.map(|step| step.id.clone()).into_iter().collect();
-        let id = StepId::new(phase, subject);
-        let (subject, after, why) = (subject.to_owned(), Vec::new(), Reason::Asked);
-        plan.steps.push(Step { id, phase, subject, kind, needs, after, why });
+        plan.steps.push(Step { needs, ..Step::new(phase, subject, kind, Reason::Asked) });
     };
     for (name, call) in calls {
         if args.down {

@@ -143,6 +143,15 @@ pub struct Step {
     pub why: Reason,
 }
 
+impl Step {
+    /// A step that is called by its phase and subject, and waits for no other.
+    pub fn new(phase: Phase, subject: impl Into<String>, kind: StepKind, why: Reason) -> Self {
+        let subject = subject.into();
+        let id = StepId::new(phase, &subject);
+        Self { id, phase, subject, kind, needs: Vec::new(), after: Vec::new(), why }
+    }
+}
+
 /// One thing that is not done.
 #[derive(Clone, Debug)]
 pub struct Skipped {
@@ -152,6 +161,13 @@ pub struct Skipped {
     pub subject: String,
     /// Why not.
     pub why: Reason,
+}
+
+impl Skipped {
+    /// Something of a phase that is not done.
+    pub fn new(phase: Phase, subject: impl Into<String>, why: Reason) -> Self {
+        Self { phase, subject: subject.into(), why }
+    }
 }
 
 /// What a step does; each is one arm of `execute/step.rs`.

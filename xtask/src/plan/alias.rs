@@ -317,9 +317,7 @@ enum NameState {
 }
 
 fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
-    let mut skip = |why| {
-        plan.skipped.push(Skipped { phase: Phase::Alias, subject: family.original.familiar(), why });
-    };
+    let mut skip = |why| plan.skipped.push(Skipped::new(Phase::Alias, family.original.familiar(), why));
     if family.original.tag().is_none() {
         return skip(Reason::DigestOnly);
     }
@@ -356,24 +354,16 @@ fn plan_family(input: &AliasInput<'_>, family: &Family, plan: &mut Plan) {
     let others = names.iter().filter(|(name, _)| name.reference != winner.0.reference);
     let mut all_agree = true;
     for (name, standing) in others.filter(|(name, _)| name.need != Need::Source) {
-        let why = match change(input, winner, (name, standing), &fell_back_past) {
-            None => continue,
-            Some(why) => why,
-        };
+        let Some(why) = change(input, winner, (name, standing), &fell_back_past) else { continue };
         all_agree = false;
-        let subject = name.reference.familiar();
         if matches!(why, Reason::AliasConflict { .. }) {
-            plan.skipped.push(Skipped { phase: Phase::Alias, subject, why });
+            plan.skipped.push(Skipped::new(Phase::Alias, name.reference.familiar(), why));
         } else {
             plan.steps.push(tag_step(input, winner, &name.reference, why));
         }
     }
     if all_agree {
-        plan.skipped.push(Skipped {
-            phase: Phase::Alias,
-            subject: family.original.familiar(),
-            why: Reason::AliasesAgree,
-        });
+        plan.skipped.push(Skipped::new(Phase::Alias, family.original.familiar(), Reason::AliasesAgree));
     }
 }
 
@@ -414,22 +404,14 @@ fn tag_step(
     name: &Reference,
     why: Reason,
 ) -> Step {
-    let subject = name.familiar();
     let needs = match source {
         NameState::Coming(step) => vec![step.clone()],
         NameState::Here(_) | NameState::Taken | NameState::Absent => Vec::new(),
     };
     let here = input.observed.name_here(&winner.reference);
     let source = here.unwrap_or_else(|| winner.reference.clone());
-    Step {
-        id: StepId::new(Phase::Alias, &subject),
-        phase: Phase::Alias,
-        subject,
-        kind: StepKind::Tag { source, targets: vec![name.clone()] },
-        needs,
-        after: Vec::new(),
-        why,
-    }
+    let kind = StepKind::Tag { source, targets: vec![name.clone()] };
+    Step { needs, ..Step::new(Phase::Alias, name.familiar(), kind, why) }
 }
 
 fn standing(name: &Reference, input: &AliasInput<'_>) -> NameState {

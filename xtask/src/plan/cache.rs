@@ -139,7 +139,7 @@ pub fn store(input: &StoreInput<'_>, keeps: &mut Plan) -> Plan {
     let mut plan = Plan::default();
     if let Some(why) = input.forbidden {
         let why = Reason::CacheNotAsked(why.to_owned());
-        plan.skipped.push(Skipped { phase: Phase::Cache, subject: input.cache.to_string(), why });
+        plan.skipped.push(Skipped::new(Phase::Cache, input.cache.to_string(), why));
         return plan;
     }
     let mut seen = BTreeSet::new();
@@ -161,21 +161,21 @@ pub fn store(input: &StoreInput<'_>, keeps: &mut Plan) -> Plan {
             from: from.cloned(),
             proof: Proof::Word,
         };
-        let id = StepId::new(Phase::Cache, &subject);
         match (keeps.steps.iter_mut().find(|step| step.id == keep), here) {
             (Some(kept), _) => {
-                plan.steps.push(step(id, &subject, push(None), vec![keep], Reason::Built));
+                let step = Step::new(Phase::Cache, subject, push(None), Reason::Built);
+                plan.steps.push(Step { needs: vec![keep], ..step });
                 if let StepKind::Build(spec) = &mut kept.kind {
                     spec.tags.push(name);
                 }
             }
             (None, None) => {}
             (None, Some(kept)) if was_pushed(kept, &name, input.observed) => {
-                plan.skipped.push(Skipped { phase: Phase::Cache, subject, why: Reason::InRegistry });
+                plan.skipped.push(Skipped::new(Phase::Cache, subject, Reason::InRegistry));
             }
             (None, Some(_)) => {
                 let push = push(Some(&lineage.reference));
-                plan.steps.push(step(id, &subject, push, Vec::new(), Reason::NotPushed));
+                plan.steps.push(Step::new(Phase::Cache, subject, push, Reason::NotPushed));
             }
         }
     }
@@ -186,10 +186,6 @@ pub fn store(input: &StoreInput<'_>, keeps: &mut Plan) -> Plan {
 fn was_pushed(kept: &LocalImage, name: &Reference, observed: &Observed) -> bool {
     observed.find(name).is_some_and(|named| named.id == kept.id)
         && kept.digests.iter().any(|pushed| pushed.repository() == name.repository())
-}
-
-fn step(id: StepId, subject: &str, kind: StepKind, needs: Vec<StepId>, why: Reason) -> Step {
-    Step { id, phase: Phase::Cache, subject: subject.to_owned(), kind, needs, after: Vec::new(), why }
 }
 
 /// The names of a plan's builds that lie in one of these caches.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{ArtifactKind, ArtifactSpec, Phase, Plan, Reason, Skipped, Step, StepId, StepKind};
+use crate::model::{ArtifactKind, ArtifactSpec, Phase, Plan, Reason, Skipped, Step, StepKind};
 
 /// One artifact that an image needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +31,6 @@ pub enum Reach {
     Nobody,
 }
 
-/// The step that brings an artifact; builds that need it wait for it.
-fn step_of(spec: &ArtifactSpec) -> StepId {
-    StepId::new(Phase::Download, &spec.file)
-}
-
 /// Each artifact once, in the order in which it is first wanted.
 pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
     let mut plan = Plan::default();
@@ -44,7 +39,7 @@ pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
         if !seen.insert(&spec.file) {
             continue;
         }
-        let skipped = |why| Skipped { phase: Phase::Download, subject: spec.file.clone(), why };
+        let skipped = |why| Skipped::new(Phase::Download, &spec.file, why);
         let why = match (spec.kind, place, &spec.locked, reach) {
             (ArtifactKind::Sample, ..) => {
                 plan.skipped.push(skipped(Reason::SampleArtifact));
@@ -63,15 +58,12 @@ pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
             }
             (ArtifactKind::Release, Place::Away, _, Reach::Servers) => Reason::NotInCache,
         };
-        plan.steps.push(Step {
-            id: step_of(spec),
-            phase: Phase::Download,
-            subject: spec.file.clone(),
-            kind: StepKind::Download(Box::new(spec.clone())),
-            needs: Vec::new(),
-            after: Vec::new(),
+        plan.steps.push(Step::new(
+            Phase::Download,
+            &spec.file,
+            StepKind::Download(Box::new(spec.clone())),
             why,
-        });
+        ));
     }
     plan
 }

@@ -59,22 +59,16 @@ pub fn plan(input: &KeepInput<'_>) -> Plan {
                     let is_of = |id: &ImageId| beside.is_some_and(|beside| beside == id.as_str());
                     let is_same = kept.labels.get(labels::LINEAGE) == Some(&lineage.record());
                     if is_same && !is_built && sharers(input, lineage).iter().any(is_of) {
-                        plan.skipped.push(Skipped { phase: Phase::Keep, subject, why: Reason::InStore });
+                        plan.skipped.push(Skipped::new(Phase::Keep, subject, Reason::InStore));
                         continue;
                     }
                     Reason::ImageBuiltSince(image.name.clone())
                 }
             };
             let spec = spec(input, image, target, lineage, here.as_ref());
-            plan.steps.push(Step {
-                id: StepId::new(Phase::Keep, &subject),
-                phase: Phase::Keep,
-                subject,
-                kind: StepKind::Build(Box::new(spec)),
-                needs: is_built.then(|| build.clone()).into_iter().collect(),
-                after: Vec::new(),
-                why,
-            });
+            let needs = is_built.then(|| build.clone()).into_iter().collect();
+            let step = Step::new(Phase::Keep, subject, StepKind::Build(Box::new(spec)), why);
+            plan.steps.push(Step { needs, ..step });
         }
     }
     plan

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{
     LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
-    RegistryPrefix, RemoveFirst, Skipped, Step, StepId, StepKind,
+    RegistryPrefix, RemoveFirst, Skipped, Step, StepKind,
 };
 
 use super::alias;
@@ -83,21 +83,13 @@ pub fn plan(input: &PrefetchInput<'_>) -> Plan {
     for requested in requested_bases(input) {
         let subject = requested.original.familiar();
         match decide(input, &requested) {
-            Ok((why, sources)) => plan.steps.push(Step {
-                id: StepId::new(Phase::Prefetch, &subject),
-                phase: Phase::Prefetch,
-                subject,
-                kind: StepKind::Pull {
-                    reference: named(input, requested.original),
-                    platform: requested.platform,
-                    sources,
-                    remove_first: RemoveFirst::No,
-                },
-                needs: Vec::new(),
-                after: Vec::new(),
-                why,
-            }),
-            Err(why) => plan.skipped.push(Skipped { phase: Phase::Prefetch, subject, why: *why }),
+            Ok((why, sources)) => {
+                let reference = named(input, requested.original);
+                let (platform, remove_first) = (requested.platform, RemoveFirst::No);
+                let kind = StepKind::Pull { reference, platform, sources, remove_first };
+                plan.steps.push(Step::new(Phase::Prefetch, subject, kind, why));
+            }
+            Err(why) => plan.skipped.push(Skipped::new(Phase::Prefetch, subject, *why)),
         }
     }
     plan

@@ -33,7 +33,7 @@ pub fn plan(
         for (reference, plain) in image.pushed_names() {
             let (name, full) = (image.name.as_str(), reference.familiar());
             if let Some(why) = forbid(reference).map(|why| Reason::PushForbidden(why.to_owned())) {
-                plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
+                plan.skipped.push(Skipped::new(Phase::Push, full, why));
                 continue;
             }
             let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
@@ -41,7 +41,7 @@ pub fn plan(
             if let Some(available) = available.filter(|available| available.observed.capabilities.is_some()) {
                 let Some(source) = source(image, reference, plain, available) else {
                     let why = Reason::NothingToPush(image.name.clone());
-                    plan.skipped.push(Skipped { phase: Phase::Push, subject: full, why });
+                    plan.skipped.push(Skipped::new(Phase::Push, full, why));
                     continue;
                 };
                 let here = available.observed.find(reference).map(|here| &here.id);
@@ -58,15 +58,7 @@ pub fn plan(
             let id = StepId::new(Phase::Push, if first.is_none() { name } else { &full });
             first.get_or_insert_with(|| id.clone());
             let kind = StepKind::Push { reference: reference.clone(), from, proof: Proof::Word };
-            plan.steps.push(Step {
-                id,
-                phase: Phase::Push,
-                subject: full,
-                kind,
-                needs,
-                after: Vec::new(),
-                why,
-            });
+            plan.steps.push(Step { id, needs, ..Step::new(Phase::Push, full, kind, why) });
         }
     }
     plan

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepId, StepKind};
+use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepKind};
 use crate::read::template::{Claim, Rendered, TemplateSource, Variables, asked_names, render};
 use crate::settings::Config;
 
@@ -126,11 +126,7 @@ fn is_ours(
     plan.unmade.insert(template.output.clone(), why);
     // What stands there may be out of date if the template is ours after all.
     match names.first().filter(|_| template.was.is_some()) {
-        None => plan.skipped.push(Skipped {
-            phase: Phase::Render,
-            subject: template.path.clone(),
-            why: Reason::NotOurs,
-        }),
+        None => plan.skipped.push(Skipped::new(Phase::Render, &template.path, Reason::NotOurs)),
         Some((name, at)) => {
             let message = format!(
                 "is left alone as another program's, since no name that it asks for (`{name}`) is defined in .env or \
@@ -173,7 +169,7 @@ fn leave(plan: &mut RenderPlan, template: &TemplateSource, text: &str) {
         at(text)
     );
     plan.warnings.push(Diagnostic::warning(&output, u32::try_from(same + 1).unwrap_or(0), message));
-    plan.skipped.push(Skipped { phase: Phase::Render, subject: output, why: Reason::Committed });
+    plan.skipped.push(Skipped::new(Phase::Render, output, Reason::Committed));
     plan.left.push(template.path.clone());
 }
 
@@ -185,26 +181,17 @@ fn add_output(plan: &mut RenderPlan, template: &TemplateSource, text: String) {
         None => Some(Reason::FileMissing),
     };
     match why {
-        None => plan.skipped.push(Skipped {
-            phase: Phase::Render,
-            subject: subject.clone(),
-            why: Reason::Unchanged,
-        }),
-        Some(why) => plan.steps.push(Step {
-            id: StepId::new(Phase::Render, &subject),
-            phase: Phase::Render,
-            subject: subject.clone(),
-            kind: StepKind::WriteFile {
+        None => plan.skipped.push(Skipped::new(Phase::Render, &subject, Reason::Unchanged)),
+        Some(why) => {
+            let kind = StepKind::WriteFile {
                 path: subject.clone(),
                 contents: text.clone(),
                 was: template.was.clone(),
                 // An output that is there keeps the mode that somebody gave it.
                 mode: template.mode.filter(|_| template.was.is_none()),
-            },
-            needs: Vec::new(),
-            after: Vec::new(),
-            why,
-        }),
+            };
+            plan.steps.push(Step::new(Phase::Render, &subject, kind, why));
+        }
     }
     let rendered = Rendered { text, mode: template.mode, template: template.path.clone() };
     plan.outputs.insert(subject, rendered);

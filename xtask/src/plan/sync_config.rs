@@ -3,7 +3,7 @@
 //! In: the two texts. Out: at most one file to write, and the keys that only `.env` has. Pure: nothing is read or
 //! written here.
 
-use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepId, StepKind};
+use crate::model::{Diagnostic, Phase, Reason, Skipped, Step, StepKind};
 use crate::settings::EnvFiles;
 use crate::settings::dotenv;
 
@@ -32,28 +32,18 @@ pub fn plan_sync_config(files: &EnvFiles) -> Result<SyncConfigPlan, Diagnostic> 
     let synced = dotenv::sync((".env.example", example), (ENV, files.current.as_deref()))?;
     plan.only_in_env = synced.extra;
     if files.current.as_ref() == Some(&synced.text) {
-        plan.skipped.push(Skipped {
-            phase: Phase::SyncConfig,
-            subject: ENV.to_owned(),
-            why: Reason::Unchanged,
-        });
+        plan.skipped.push(Skipped::new(Phase::SyncConfig, ENV, Reason::Unchanged));
         return Ok(plan);
     }
     let is_new = files.current.is_none();
-    plan.steps.push(Step {
-        id: StepId::new(Phase::SyncConfig, ENV),
-        phase: Phase::SyncConfig,
-        subject: ENV.to_owned(),
-        kind: StepKind::WriteFile {
-            path: ENV.to_owned(),
-            contents: synced.text,
-            was: files.current.clone(),
-            mode: is_new.then_some(NEW_ENV_MODE),
-        },
-        needs: Vec::new(),
-        after: Vec::new(),
-        why: if is_new { Reason::FileMissing } else { Reason::KeysMissing(synced.missing) },
-    });
+    let why = if is_new { Reason::FileMissing } else { Reason::KeysMissing(synced.missing) };
+    let kind = StepKind::WriteFile {
+        path: ENV.to_owned(),
+        contents: synced.text,
+        was: files.current.clone(),
+        mode: is_new.then_some(NEW_ENV_MODE),
+    };
+    plan.steps.push(Step::new(Phase::SyncConfig, ENV, kind, why));
     Ok(plan)
 }
 

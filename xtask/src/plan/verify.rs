@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::build::Assessment;
 use crate::model::{
-    Expectation, Image, ImageId, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepId,
-    StepKind, Upstreams,
+    Expectation, Image, ImageId, ImageName, ImageSource, Phase, Plan, Reason, Reference, Step, StepKind,
+    Upstreams,
 };
 use crate::read::graph::ImageGraph;
 
@@ -28,15 +28,7 @@ pub fn plan(selected: &BTreeSet<ImageName>, graph: &ImageGraph, assessments: &[A
             bases: bases(image, assessment, graph.upstreams()),
             size_limit: image.base_image().map(|_| LARGE_BASE_IMAGE),
         };
-        Step {
-            id: StepId::new(Phase::Verify, image.name.as_str()),
-            phase: Phase::Verify,
-            subject: image.name.to_string(),
-            kind: StepKind::Verify(expectation),
-            needs: Vec::new(),
-            after: Vec::new(),
-            why: Reason::Asked,
-        }
+        Step::new(Phase::Verify, image.name.as_str(), StepKind::Verify(expectation), Reason::Asked)
     });
     Plan { steps: steps.collect(), ..Plan::default() }
 }

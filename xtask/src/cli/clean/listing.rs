@@ -168,20 +168,10 @@ mod tests {
     use crate::model::{Phase, Reason, Skipped, Step, StepKind};
 
     fn plan(steps: &[(&str, StepKind, Reason)], kept: &[(&str, Reason)]) -> Plan {
-        let step = |(subject, kind, why): &(&str, StepKind, Reason)| Step {
-            id: StepId::new(Phase::CleanUp, subject),
-            phase: Phase::CleanUp,
-            subject: (*subject).to_owned(),
-            kind: kind.clone(),
-            needs: Vec::new(),
-            after: Vec::new(),
-            why: why.clone(),
+        let step = |(subject, kind, why): &(&str, StepKind, Reason)| {
+            Step::new(Phase::CleanUp, *subject, kind.clone(), why.clone())
         };
-        let skip = |(subject, why): &(&str, Reason)| Skipped {
-            phase: Phase::CleanUp,
-            subject: (*subject).to_owned(),
-            why: why.clone(),
-        };
+        let skip = |(subject, why): &(&str, Reason)| Skipped::new(Phase::CleanUp, *subject, why.clone());
         Plan {
             steps: steps.iter().map(step).collect(),
             skipped: kept.iter().map(skip).collect(),

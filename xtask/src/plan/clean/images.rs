@@ -80,17 +80,14 @@ pub fn plan(input: &ImageInput<'_>) -> (Plan, Vec<RemovedImage>) {
             Err(why) => Err(why.clone()),
         };
         match verdict {
-            Err(why) => plan.skipped.push(Skipped { phase: Phase::CleanUp, subject: subject_of(image), why }),
+            Err(why) => plan.skipped.push(Skipped::new(Phase::CleanUp, subject_of(image), why)),
             Ok(reasons) => {
                 let mut steps = Vec::new();
                 for (subject, kind, why) in removals(image, reasons) {
-                    let id = StepId::new(Phase::CleanUp, &subject);
-                    let (phase, needs) = (Phase::CleanUp, Vec::new());
-                    let step =
-                        Step { id: id.clone(), phase, subject, kind, needs, after: after.clone(), why };
+                    let step = Step { after, ..Step::new(Phase::CleanUp, subject, kind, why) };
+                    after = vec![step.id.clone()];
+                    steps.push(step.id.clone());
                     plan.steps.push(step);
-                    after = vec![id.clone()];
-                    steps.push(id);
                 }
                 going.push(RemovedImage { id: image.id.clone(), steps });
             }
