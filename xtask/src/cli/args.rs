@@ -25,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ci::EngineVersion;
 use crate::model::Platform;
+use crate::report::resolve::{ColourChoice, ProgressChoice};
 use crate::settings::{Layer, NetworkChoice, Tag};
 
 pub use affected::{Affected, Commits, Matrix, MatrixFormat};
@@ -100,39 +101,13 @@ pub struct Global {
         env = "XTASK_COLOR",
         hide_env_values = true
     )]
-    pub color: ColorChoice,
+    pub color: ColourChoice,
     /// Say more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
     /// Say only what went wrong
     #[arg(short, long, global = true)]
     pub quiet: bool,
-}
-
-/// `--progress`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ProgressChoice {
-    /// Bars on a terminal, lines elsewhere
-    Auto,
-    /// Bars
-    Tty,
-    /// One fact a line
-    Plain,
-    /// Events, one JSON object a line, on stderr
-    Json,
-    /// Failures only
-    Quiet,
-}
-
-/// `--color`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ColorChoice {
-    /// On a terminal or with CLICOLOR_FORCE, unless NO_COLOR is set
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }
 
 /// The commands.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use super::args::{ColorChoice, Global, ProgressChoice, Reporting};
+use super::args::{Global, Reporting};
 use super::world::World;
 use crate::artifact::Fetcher;
 use crate::build;
@@ -22,7 +22,7 @@ use crate::registry::credentials::Credentials;
 use crate::registry::network::Freshness;
 use crate::report;
 use crate::report::bug::RunNotes;
-use crate::report::resolve::{self, Circumstances, ColourChoice, Display, Forge, Mode, resolve};
+use crate::report::resolve::{Circumstances, ColourChoice, Display, Forge, Mode, ProgressChoice, resolve};
 use crate::settings::env::Env;
 use crate::settings::{self, Config, Layer, Scalar, Variable, parse_build_arg};
 
@@ -52,7 +52,7 @@ pub(super) struct Session {
     /// `--junit`
     pub junit: Option<PathBuf>,
     /// `--color`
-    colour: ColorChoice,
+    colour: ColourChoice,
     /// The engine to speak to, whatever the environment says.
     engine: Option<AnyEngine>,
     /// The builder that is used in place of the engine's own.
@@ -210,9 +210,9 @@ impl Session {
     /// Whether what goes to stdout is coloured.
     pub fn colours_stdout(&self, is_terminal: bool) -> bool {
         match self.colour {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => is_terminal && !self.env.no_color(),
+            ColourChoice::Always => true,
+            ColourChoice::Never => false,
+            ColourChoice::Auto => is_terminal && !self.env.no_color(),
         }
     }
 
@@ -449,18 +449,8 @@ impl Session {
 /// What was typed, and where it was.
 pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
     Circumstances {
-        progress: match global.progress {
-            ProgressChoice::Auto => resolve::ProgressChoice::Auto,
-            ProgressChoice::Tty => resolve::ProgressChoice::Tty,
-            ProgressChoice::Plain => resolve::ProgressChoice::Plain,
-            ProgressChoice::Json => resolve::ProgressChoice::Json,
-            ProgressChoice::Quiet => resolve::ProgressChoice::Quiet,
-        },
-        colour: match global.color {
-            ColorChoice::Auto => ColourChoice::Auto,
-            ColorChoice::Always => ColourChoice::Always,
-            ColorChoice::Never => ColourChoice::Never,
-        },
+        progress: global.progress,
+        colour: global.color,
         verbose: global.verbose.max(u8::from(verbose)),
         quiet: global.quiet,
         stderr_is_terminal: std::io::stderr().is_terminal(),

@@ -3,31 +3,33 @@
 
 use std::borrow::Cow;
 
+use clap::ValueEnum;
+
 /// `--progress`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ProgressChoice {
-    /// Bars on a terminal, lines elsewhere.
+    /// Bars on a terminal, lines elsewhere
     #[default]
     Auto,
-    /// Bars.
+    /// Bars
     Tty,
-    /// Lines.
+    /// One fact a line
     Plain,
-    /// Events as JSON, one a line.
+    /// Events, one JSON object a line, on stderr
     Json,
-    /// Nothing but warnings and failures.
+    /// Failures only
     Quiet,
 }
 
 /// `--color`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColourChoice {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal or with CLICOLOR_FORCE, unless NO_COLOR is set
     #[default]
     Auto,
-    /// Always.
+    /// Always
     Always,
-    /// Never.
+    /// Never
     Never,
 }
 
