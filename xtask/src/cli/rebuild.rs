@@ -50,12 +50,12 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     let engine = world.engine.clone()?;
     engine.fit_to_build()?;
     pipeline::refuse(&session, &world, &planned, &request)?;
-    let ahead = look_ahead(&world, &planned);
+    let preview = look_ahead(&world, &planned);
     let refused =
-        if args.prove { Ok(()) } else { refuse(&session, &world, &request, &planned, &ahead, args.r#try) };
+        if args.prove { Ok(()) } else { refuse(&session, &world, &request, &planned, &preview, args.r#try) };
     // The error says the same.
     if refused.is_ok() || args.dry_run || args.format == Format::Json {
-        tell(&session, &ahead, args.format, args.dry_run);
+        tell(&session, &preview, args.format, args.dry_run);
     }
     if args.prove {
         return prove_here(&session, &request, &world, planned).await;
@@ -138,8 +138,8 @@ fn look_ahead(world: &World, planned: &Planned) -> RebuildPreview {
 }
 
 /// The answer of a dry run is data; before a real one it is said to people.
-fn tell(session: &Session, ahead: &RebuildPreview, format: Format, is_dry: bool) {
-    let mut shown = ahead.clone();
+fn tell(session: &Session, preview: &RebuildPreview, format: Format, is_dry: bool) {
+    let mut shown = preview.clone();
     for image in &mut shown.images {
         session.secrets.redact_in(&mut image.reason);
         let runs = image.blockers.iter_mut().chain(&mut image.reruns);
@@ -152,7 +152,7 @@ fn tell(session: &Session, ahead: &RebuildPreview, format: Format, is_dry: bool)
     };
     if is_dry || format == Format::Json {
         super::print(&text);
-    } else if ahead.images.iter().any(|prospect| prospect.action != RebuildAction::Keep) {
+    } else if preview.images.iter().any(|image| image.action != RebuildAction::Keep) {
         super::say(text.trim_end());
     }
 }
@@ -163,26 +163,26 @@ fn refuse(
     world: &World,
     request: &Request,
     planned: &Planned,
-    ahead: &RebuildPreview,
+    preview: &RebuildPreview,
     is_tried: bool,
 ) -> Result<(), Error> {
     if let Some(kind) = world.tree.trouble(request, &planned.selected, &world.render) {
         let found = world.tree.diagnostics(&planned.selected);
         return Err(if found.is_empty() { Error::told(kind) } else { Error::of_diagnostics(&found) });
     }
-    let refused: Vec<_> = ahead.refused().collect();
-    let is_hopeless = refused.iter().any(|prospect| prospect.blockers.is_empty());
+    let refused: Vec<_> = preview.refused().collect();
+    let is_hopeless = refused.iter().any(|image| image.blockers.is_empty());
     if refused.is_empty() || (is_tried && !is_hopeless) {
         return Ok(());
     }
-    let names: Vec<String> = refused.iter().map(|prospect| format!("`{}`", prospect.name)).collect();
+    let names: Vec<String> = refused.iter().map(|image| format!("`{}`", image.name)).collect();
     let what = format!("cannot rebuild {} without a network; nothing was started", names.join(", "));
     let mut error = Error::new(ErrorKind::NotHere, what);
-    for prospect in &refused {
-        if prospect.blockers.is_empty() {
-            error = error.because(format!("{}: {}", prospect.name, prospect.reason));
+    for image in &refused {
+        if image.blockers.is_empty() {
+            error = error.because(format!("{}: {}", image.name, image.reason));
         }
-        for blocker in &prospect.blockers {
+        for blocker in &image.blockers {
             error = error.because(session.secrets.redact(&blocker.to_string()).into_owned());
         }
     }

@@ -104,7 +104,7 @@ impl StepError {
         match self {
             Self::Build(error, _) => error.last_lines().to_vec(),
             Self::Compose(error) => error.last_lines(),
-            Self::OutsideFailure(handed) => handed.last_lines.clone(),
+            Self::OutsideFailure(outside) => outside.last_lines.clone(),
             Self::Engine(_)
             | Self::Push(..)
             | Self::Pull(_)
@@ -135,15 +135,15 @@ impl StepError {
             Self::Lookup(error) => error.kind(),
             Self::Differs { .. } => ErrorKind::DigestMismatch,
             Self::Compose(error) => error.kind(),
-            Self::OutsideFailure(handed) => handed.failure.kind,
+            Self::OutsideFailure(outside) => outside.failure.kind,
             Self::Cancelled => ErrorKind::Interrupted,
         }
     }
 
     /// The same as data.
     pub fn failure(&self, phase: Phase, subject: &str) -> Failure {
-        if let Self::OutsideFailure(handed) = self {
-            return handed.failure.clone();
+        if let Self::OutsideFailure(outside) = self {
+            return outside.failure.clone();
         }
         Failure {
             place: self.place(),
@@ -163,7 +163,7 @@ impl StepError {
             Self::Differs { .. } => Some("see who else pushes to this name, and publish again".to_owned()),
             Self::Artifact(error) => error.hint(),
             Self::Compose(error) => error.hint(),
-            Self::OutsideFailure(handed) => return handed.failure.hints.clone(),
+            Self::OutsideFailure(outside) => return outside.failure.hints.clone(),
             Self::File(_)
             | Self::Remove { .. }
             | Self::Unverified(_)

@@ -169,9 +169,9 @@ pub async fn drive<F, R>(
     };
     report(orphans, &mut reported);
     let mut running = FuturesUnordered::new();
-    let mut onward = Proceed::Yes;
+    let mut proceed = Proceed::Yes;
     loop {
-        while onward == Proceed::Yes && running.len() < limit.max(1) {
+        while proceed == Proceed::Yes && running.len() < limit.max(1) {
             let Some(step) = schedule.take_ready() else { break };
             reported[step] = true;
             running.push(start(step));
@@ -179,7 +179,7 @@ pub async fn drive<F, R>(
         let Some((step, result)) = running.next().await else { break };
         let (outcome, go) = ended(step, result);
         if go == Proceed::No {
-            onward = Proceed::No;
+            proceed = Proceed::No;
         }
         report(schedule.finish(step, outcome, steps), &mut reported);
     }

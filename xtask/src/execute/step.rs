@@ -48,9 +48,9 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
     execution: &Execution<'_, E, M, C>,
     step: &Step,
 ) -> Result<Done, StepError> {
-    let teller = ProgressEvents { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
-    let tell = |progress| teller.tell(progress);
-    let retrying = |attempt, delay, cause| teller.retrying(attempt, delay, cause);
+    let reporter = ProgressEvents { emitter: execution.emitter, step: &step.id, last: Mutex::new(None) };
+    let tell = |progress| reporter.tell(progress);
+    let retrying = |attempt, delay, cause| reporter.retrying(attempt, delay, cause);
     let engine = || execution.engine();
     match &step.kind {
         StepKind::Pull { reference, platform, sources, remove_first } => {
@@ -316,7 +316,7 @@ mod tests {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (emitter, events) = events::channel(Arc::new(SystemClock::start()));
         let step = StepId::new(Phase::Build, "api");
-        let teller = ProgressEvents { emitter: &emitter, step: &step, last: Mutex::new(None) };
+        let reporter = ProgressEvents { emitter: &emitter, step: &step, last: Mutex::new(None) };
         for (done, unit, detail) in [
             (1, Unit::Steps, "FROM base"),
             (2, Unit::Steps, "RUN that takes minutes"),
@@ -324,7 +324,7 @@ mod tests {
             (11, Unit::Bytes, "layer"),
             (99, Unit::Bytes, "layer"),
         ] {
-            teller.tell(Progress::Moved { done, total: 99, unit, detail: Some(detail.to_owned()) });
+            reporter.tell(Progress::Moved { done, total: 99, unit, detail: Some(detail.to_owned()) });
         }
         drop(emitter);
         events.deliver(Secrets::default(), vec![Box::new(Heard(heard.clone()))]).await;

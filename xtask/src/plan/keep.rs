@@ -187,12 +187,12 @@ mod tests {
             key: &|name| keys.get(name).cloned().flatten(),
         });
         let selected: BTreeSet<ImageName> = graph.images().iter().map(|image| image.name.clone()).collect();
-        let wish = BuildRequest {
+        let request = BuildRequest {
             selected: selected.clone(),
             kept: kept(&lineages, &observed),
             ..BuildRequest::default()
         };
-        let builds = build::plan(&wish, graph, contexts, &assessments, &observed, &Plan::default());
+        let builds = build::plan(&request, graph, contexts, &assessments, &observed, &Plan::default());
         let (lineages, builds) = (&lineages, builds);
         let input = KeepInput {
             selected: &selected,

@@ -151,9 +151,9 @@ impl Planner<'_> {
     }
 
     fn downloads(&self, assessments: &[Assessment]) -> Plan {
-        let wish = build_request(self.selected, self.facts);
+        let request = build_request(self.selected, self.facts);
         let tree = self.facts.tree;
-        let artifacts = build::artifacts(&wish, &tree.graph, &tree.contexts, assessments);
+        let artifacts = build::artifacts(&request, &tree.graph, &tree.contexts, assessments);
         let is_offline = self.facts.settings.offline;
         download::plan(
             &artifacts,
@@ -271,9 +271,9 @@ impl Planner<'_> {
             }
         }
         let cache_to = facts.settings.cache_to.as_ref().filter(may_ask).cloned();
-        let wish = BuildRequest { kept, unfit, cache_to, ..build_request(self.selected, facts) };
+        let request = BuildRequest { kept, unfit, cache_to, ..build_request(self.selected, facts) };
         let (graph, contexts) = (&facts.tree.graph, &facts.tree.contexts);
-        build::plan(&wish, graph, contexts, assessments, facts.observed, so_far)
+        build::plan(&request, graph, contexts, assessments, facts.observed, so_far)
     }
 
     fn keeps(&self, caches: &Caches, so_far: &Plan) -> Plan {
