@@ -184,7 +184,7 @@ enum Telling {
 
 impl Telling {
     fn of(global: &args::Global) -> Self {
-        let display = resolve::resolve(session::circumstances(global, &Env::from_process(), false));
+        let display = resolve::resolve(session::display_input(global, &Env::from_process(), false));
         match display.mode {
             Mode::Json => Self::Event(display.forge),
             _ => Self::Text(display.colour, display.forge),

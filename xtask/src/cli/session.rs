@@ -22,7 +22,7 @@ use crate::registry::credentials::Credentials;
 use crate::registry::network::Freshness;
 use crate::report;
 use crate::report::bug::RunNotes;
-use crate::report::resolve::{Circumstances, ColourChoice, Display, Forge, Mode, ProgressChoice, resolve};
+use crate::report::resolve::{ColourChoice, Display, DisplayInput, Forge, Mode, ProgressChoice, resolve};
 use crate::settings::env::Env;
 use crate::settings::{self, Config, Layer, Scalar, Variable, parse_build_arg};
 
@@ -182,7 +182,7 @@ impl Session {
         for (name, url) in env.proxies() {
             secrets.add_url(&format!("`{name}`"), &url);
         }
-        let display = resolve(circumstances(global, &env, config.verbose));
+        let display = resolve(display_input(global, &env, config.verbose));
         let freshness = if global.no_cache_verdict { Freshness::Fresh } else { Freshness::Cached };
         let credentials = Credentials::new(env.docker_config_dir(), secrets.clone());
         Self {
@@ -447,8 +447,8 @@ impl Session {
 }
 
 /// What was typed, and where it was.
-pub(super) fn circumstances(global: &Global, env: &Env, verbose: bool) -> Circumstances {
-    Circumstances {
+pub(super) fn display_input(global: &Global, env: &Env, verbose: bool) -> DisplayInput {
+    DisplayInput {
         progress: global.progress,
         colour: global.color,
         verbose: global.verbose.max(u8::from(verbose)),

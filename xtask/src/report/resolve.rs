@@ -35,7 +35,7 @@ pub enum ColourChoice {
 
 /// Everything that decides what is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct DisplayInput {
     /// `--progress`
     pub progress: ProgressChoice,
     /// `--color`
@@ -172,31 +172,31 @@ pub enum Verbosity {
 ///
 /// The log whose language is spoken: the one that there is, but none in tty mode, which nobody keeps. In json mode it
 /// is known for one thing only: nothing may be taken for a command of it.
-pub fn resolve(around: Circumstances) -> Display {
+pub fn resolve(input: DisplayInput) -> Display {
     use ProgressChoice as Choice;
-    let can_draw = around.stderr_is_terminal && !around.term_is_dumb;
-    let mode = match (around.progress, around.quiet) {
+    let can_draw = input.stderr_is_terminal && !input.term_is_dumb;
+    let mode = match (input.progress, input.quiet) {
         (Choice::Json, _) => Mode::Json,
         (Choice::Quiet, _) | (_, true) => Mode::Quiet,
         (Choice::Plain, false) => Mode::Plain,
         (Choice::Tty, false) if can_draw => Mode::Tty,
-        (Choice::Auto, false) if can_draw && !around.is_ci => Mode::Tty,
+        (Choice::Auto, false) if can_draw && !input.is_ci => Mode::Tty,
         (Choice::Tty | Choice::Auto, false) => Mode::Plain,
     };
     let is_coloured = mode != Mode::Json
-        && match around.colour {
+        && match input.colour {
             ColourChoice::Always => true,
             ColourChoice::Never => false,
-            ColourChoice::Auto => !around.no_color && (around.forces_color || can_draw),
+            ColourChoice::Auto => !input.no_color && (input.forces_color || can_draw),
         };
-    let verbosity = match (mode, around.verbose) {
+    let verbosity = match (mode, input.verbose) {
         (Mode::Quiet, _) => Verbosity::Quiet,
         (_, 0) => Verbosity::Normal,
         (_, 1) => Verbosity::Verbose,
         (_, _) => Verbosity::Logs,
     };
     let colour = if is_coloured { Colour::Yes } else { Colour::No };
-    let forge = if mode == Mode::Tty { Forge::Nobody } else { around.forge };
+    let forge = if mode == Mode::Tty { Forge::Nobody } else { input.forge };
     Display { mode, colour, verbosity, table: Table::Hidden, forge }
 }
 
@@ -241,13 +241,13 @@ mod tests {
             for bits in 0..16u8 {
                 let [quiet, stderr_is_terminal, term_is_dumb, is_ci] =
                     [1, 2, 4, 8].map(|bit| bits & bit != 0);
-                let around = Circumstances {
+                let input = DisplayInput {
                     progress,
                     quiet,
                     stderr_is_terminal,
                     term_is_dumb,
                     is_ci,
-                    ..Circumstances::default()
+                    ..DisplayInput::default()
                 };
                 let can_draw = stderr_is_terminal && !term_is_dumb;
                 let rows: Vec<_> = table
@@ -259,9 +259,9 @@ mod tests {
                             && matches(&row[3], is_ci)
                     })
                     .collect();
-                assert_eq!(rows.len(), 1, "{around:?}");
-                let mode = format!("{:?}", resolve(around).mode).to_lowercase();
-                assert_eq!(mode, rows[0][4], "{around:?}");
+                assert_eq!(rows.len(), 1, "{input:?}");
+                let mode = format!("{:?}", resolve(input).mode).to_lowercase();
+                assert_eq!(mode, rows[0][4], "{input:?}");
             }
         }
     }
@@ -278,7 +278,7 @@ mod tests {
             for bits in 0..32u8 {
                 let [no_color, forces_color, stderr_is_terminal, term_is_dumb, is_ci] =
                     [1, 2, 4, 8, 16].map(|bit| bits & bit != 0);
-                let around = Circumstances {
+                let input = DisplayInput {
                     progress,
                     colour,
                     no_color,
@@ -286,9 +286,9 @@ mod tests {
                     stderr_is_terminal,
                     term_is_dumb,
                     is_ci,
-                    ..Circumstances::default()
+                    ..DisplayInput::default()
                 };
-                let display = resolve(around);
+                let display = resolve(input);
                 let mode = format!("{:?}", display.mode).to_lowercase();
                 let is_one_of =
                     |cell: &str, value: &str| cell == "any" || cell.split(", ").any(|one| one == value);
@@ -302,9 +302,9 @@ mod tests {
                             && matches(&row[4], stderr_is_terminal && !term_is_dumb)
                     })
                     .collect();
-                assert_eq!(rows.len(), 1, "{around:?}");
+                assert_eq!(rows.len(), 1, "{input:?}");
                 let expect = if rows[0][5] == "yes" { Colour::Yes } else { Colour::No };
-                assert_eq!(display.colour, expect, "{around:?}");
+                assert_eq!(display.colour, expect, "{input:?}");
             }
         }
     }
@@ -319,14 +319,14 @@ mod tests {
                 (ProgressChoice::Json, forge),
                 (ProgressChoice::Tty, Forge::Nobody),
             ] {
-                let around = Circumstances {
+                let input = DisplayInput {
                     progress,
                     forge,
                     is_ci: true,
                     stderr_is_terminal: true,
-                    ..Circumstances::default()
+                    ..DisplayInput::default()
                 };
-                assert_eq!(resolve(around).forge, expected, "{around:?}");
+                assert_eq!(resolve(input).forge, expected, "{input:?}");
             }
         }
     }
@@ -340,8 +340,8 @@ mod tests {
             (9, false, Verbosity::Logs),
             (2, true, Verbosity::Quiet),
         ] {
-            let around = Circumstances { verbose, quiet, ..Circumstances::default() };
-            assert_eq!(resolve(around).verbosity, verbosity, "{around:?}");
+            let input = DisplayInput { verbose, quiet, ..DisplayInput::default() };
+            assert_eq!(resolve(input).verbosity, verbosity, "{input:?}");
         }
     }
 }
