@@ -284,12 +284,20 @@ mod tests {
         Surroundings::new(&find, None)
     }
 
+    /// A program called `ssh`. Another process writes it: a program that this one was still writing while another thread
+    /// started something could not be run ("Text file busy").
+    #[expect(clippy::disallowed_methods, reason = "a test waits for it")]
+    fn write_program(folder: &std::path::Path, script: &str) {
+        let text = folder.join("ssh.text");
+        std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).expect("written");
+        let install =
+            std::process::Command::new("install").arg("-m755").arg(text).arg(folder.join("ssh")).status();
+        assert!(install.expect("install runs").success());
+    }
+
     /// `DOCKER_HOST=ssh://ada@far` with a program called `ssh` that does what a script says.
     fn through_ssh(folder: &std::path::Path, script: &str) -> Surroundings {
-        let program = folder.join("ssh");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .expect("runs");
+        write_program(folder, script);
         let path = format!("{}:/usr/bin:/bin", folder.display());
         surroundings("ssh://ada@far", &path)
     }
@@ -350,10 +358,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn few_are_opened_at_a_time() {
         let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("ssh");
-        std::fs::write(&program, "#!/bin/sh\nexec cat\n").expect("written");
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .expect("runs");
+        write_program(folder.path(), "exec cat");
         let path = format!("{}:/usr/bin:/bin", folder.path().display());
         let ssh = Ssh::new(Spec::parse("far").expect("an endpoint"), Some(path));
         let mut open = Vec::new();
