@@ -16,9 +16,10 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use bollard_buildkit_proto::pb::Platform;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use http::{Request, Response, Uri, header};
+use http::{HeaderMap, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncWrite, join};
@@ -60,17 +61,17 @@ impl Control {
 
     /// Opens one to an engine's own builder.
     pub(super) async fn open(engine: &DockerEngine) -> Result<Self, EngineError> {
-        let request = Request::post(target(engine.api, "/grpc", &[]))
-            .header(header::CONNECTION, "Upgrade")
-            .header(header::UPGRADE, "h2c")
-            .body(empty())
-            .map_err(|error| EngineError::Other(error.to_string()))?;
-        let answer = engine.wire.call(request, "its builder").await?;
-        let unfit = |error: WireError| EngineError::Unfit {
-            endpoint: engine.endpoint().to_owned(),
-            lacks: format!("offers no BuildKit: {error}"),
-        };
-        Self::over(answer.upgrade().await.map_err(unfit)?).await
+        Self::over(upgraded(engine, "/grpc", HeaderMap::new()).await?).await
+    }
+
+    /// Lets an engine's builder ask `session` things, on a connection of its own, as an engine takes it too (moby,
+    /// `api/server/router/session`): files are framed once there, and twice inside a stream of the Control API.
+    pub(super) async fn serve_beside(
+        engine: &DockerEngine,
+        session: BuildSession,
+    ) -> Result<AbortOnDropHandle<()>, EngineError> {
+        let stream = upgraded(engine, "/session", session.metadata().into_headers()).await?;
+        Ok(AbortOnDropHandle::new(tokio::spawn(answer(stream, session))))
     }
 
     /// Speaks on a connection that is open.
@@ -105,13 +106,11 @@ impl Control {
             let mut request = tonic::Request::new(ReceiverStream::new(messages));
             *request.metadata_mut() = session.metadata();
             // Why there is none, or how it ended, the build says.
-            let Ok(answer) = client.session(request).await else { return };
-            let incoming = answer.into_inner();
+            let Ok(offered) = client.session(request).await else { return };
+            let incoming = offered.into_inner();
             let incoming = incoming.map_ok(|message| Bytes::from(message.data)).map_err(io::Error::other);
             let pipe = join(StreamReader::new(incoming), Messages(PollSender::new(outgoing)));
-            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(pipe), TowerToHyperService::new(session.into_routes()))
-                .await;
+            answer(TokioIo::new(pipe), session).await;
         }))
     }
 
@@ -167,6 +166,32 @@ impl Control {
         });
         told
     }
+}
+
+/// A connection to something of an engine's that is no HTTP/1.1.
+async fn upgraded(engine: &DockerEngine, path: &str, headers: HeaderMap) -> Result<Upgraded, EngineError> {
+    let mut request = Request::post(target(engine.api, path, &[]))
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "h2c")
+        .body(empty())
+        .map_err(|error| EngineError::Other(error.to_string()))?;
+    request.headers_mut().extend(headers);
+    let answer = engine.wire.call(request, "its builder").await?;
+    let unfit = |error: WireError| EngineError::Unfit {
+        endpoint: engine.endpoint().to_owned(),
+        lacks: format!("offers no BuildKit: {error}"),
+    };
+    answer.upgrade().await.map_err(unfit)
+}
+
+/// Answers whatever is asked on a connection, until it ends. Why it does, the build says.
+async fn answer<S>(stream: S, session: BuildSession)
+where
+    S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+{
+    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .serve_connection(stream, TowerToHyperService::new(session.into_routes()))
+        .await;
 }
 
 /// gRPC over a connection of ours.

@@ -17,6 +17,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use super::BuildError;
@@ -82,10 +83,19 @@ impl<'a> Target<'a> {
         }
     }
 
-    async fn open(&self) -> Result<Control, EngineError> {
+    /// A connection, and what answers on it for as long as it is kept.
+    async fn open(&self, session: BuildSession) -> Result<(Control, AbortOnDropHandle<()>), EngineError> {
         match self.door {
-            Door::Engine(engine) => Control::open(engine).await,
-            Door::Daemon(node) => Control::dial(node).await,
+            Door::Engine(engine) => {
+                let served = Control::serve_beside(engine, session);
+                let (control, served) = tokio::try_join!(Control::open(engine), served)?;
+                Ok((control, served))
+            }
+            Door::Daemon(node) => {
+                let control = Control::dial(node).await?;
+                let served = control.serve(session);
+                Ok((control, served))
+            }
         }
     }
 }
@@ -129,8 +139,7 @@ async fn build_once(
     };
     let session = BuildSession::new(shared_key(root, spec), served);
     let request = request(pass, name, session.id(), &target.proxies);
-    let mut control = target.open().await?;
-    let _session = control.serve(session);
+    let (mut control, _session) = target.open(session).await?;
 
     let mut trace = Trace::default();
     let told = control.status(request.r#ref.clone());
