@@ -14,7 +14,7 @@ use super::cache::Cache;
 use super::check::check;
 use super::lock::{self, Noted};
 use super::partial::{Partial, Source, lock_of};
-use super::source::{Place, Shown};
+use super::source::{Shown, UrlTarget};
 use super::stream::Seen;
 use super::{ArtifactError, Found, find, find_cached, old};
 use crate::engine::{OnProgress, Progress};
@@ -254,10 +254,12 @@ impl Fetcher {
     ) -> Result<Digest, Fault> {
         let mut is_second = false;
         loop {
-            match Place::parse(url, &self.root).map_err(Fault::Useless)? {
-                Place::Web => self.ask_server(url, shown, partial, progress, on_retry).await?,
-                Place::File(path) => copy(path, shown, partial).await?,
-                Place::Folder(_) => return Err(Fault::Useless("a folder, and no zip archive".to_owned())),
+            match UrlTarget::parse(url, &self.root).map_err(Fault::Useless)? {
+                UrlTarget::Web => self.ask_server(url, shown, partial, progress, on_retry).await?,
+                UrlTarget::File(path) => copy(path, shown, partial).await?,
+                UrlTarget::Folder(_) => {
+                    return Err(Fault::Useless("a folder, and no zip archive".to_owned()));
+                }
             }
             let checked = Arc::clone(partial);
             let locked = spec.locked.clone();

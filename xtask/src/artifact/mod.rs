@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub use cache::Cache;
 pub use fetch::{DownloadLimits, Fetched, Fetcher, How};
 
-use self::source::{Place, Shown};
+use self::source::{Shown, UrlTarget};
 use crate::model::{ArtifactKind, ArtifactSpec, Diagnostic, Digest, ErrorKind};
 use crate::settings::ArtifactSettings;
 
@@ -176,7 +176,7 @@ pub fn spec(
         )));
     }
     let url = config.url.replace("{version}", version);
-    let origin = Place::parse(&url, root).map_err(ArtifactError::Settings)?;
+    let origin = UrlTarget::parse(&url, root).map_err(ArtifactError::Settings)?;
     let file = format!("{version}.zip");
     let lock_file = config.lock.clone();
     let spec = |urls, kind, locked| ArtifactSpec {
@@ -188,13 +188,13 @@ pub fn spec(
         lock_file: lock_file.clone(),
     };
     match origin {
-        Place::Folder(folder) => {
+        UrlTarget::Folder(folder) => {
             return Ok(spec(vec![format!("file://{}/", folder.display())], ArtifactKind::Sample, None));
         }
-        Place::File(path) => {
+        UrlTarget::File(path) => {
             return Ok(spec(vec![format!("file://{}", path.display())], ArtifactKind::Sample, None));
         }
-        Place::Web => {}
+        UrlTarget::Web => {}
     }
     if kind == ArtifactKind::Sample {
         return Ok(spec(Vec::new(), kind, None));
@@ -204,7 +204,7 @@ pub fn spec(
         urls.extend(config.mirrors.iter().map(|prefix| format!("{}{path}", prefix.trim_end_matches('/'))));
     }
     for mirror in &urls {
-        Place::parse(mirror, root).map_err(ArtifactError::Settings)?;
+        UrlTarget::parse(mirror, root).map_err(ArtifactError::Settings)?;
     }
     urls.push(url);
     let locked = lock::read(root, &config.lock)?.get(&file).map(|entry| entry.digest.clone());

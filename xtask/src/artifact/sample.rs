@@ -13,7 +13,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::cache::{self, Cache};
 use super::check::check;
-use super::source::{Place, Shown};
+use super::source::{Shown, UrlTarget};
 use super::stream::Seen;
 use super::{ArtifactError, Found};
 use crate::host::Stamp;
@@ -31,13 +31,13 @@ struct Entry {
 /// Puts the sample of a spec into the cache: a folder or the copy in this program packed, an archive as it is.
 pub(super) fn provide(spec: &ArtifactSpec, cache: &Cache) -> Result<Found, ArtifactError> {
     let place = match spec.urls.first() {
-        Some(url) => Place::parse(url, Path::new("/")).map_err(ArtifactError::Settings)?,
+        Some(url) => UrlTarget::parse(url, Path::new("/")).map_err(ArtifactError::Settings)?,
         None => return provide_packed(spec, cache, &embedded(), Path::new("the copy in this program")),
     };
     match place {
-        Place::Folder(folder) => provide_packed(spec, cache, &read(&folder)?, &folder),
-        Place::File(path) => provide_archive(cache, &path),
-        Place::Web => Err(ArtifactError::Settings("a sample comes from this machine".to_owned())),
+        UrlTarget::Folder(folder) => provide_packed(spec, cache, &read(&folder)?, &folder),
+        UrlTarget::File(path) => provide_archive(cache, &path),
+        UrlTarget::Web => Err(ArtifactError::Settings("a sample comes from this machine".to_owned())),
     }
 }
 

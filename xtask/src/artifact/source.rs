@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// What a URL leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum UrlTarget {
     /// A server.
     Web,
     /// A file of this machine.
@@ -14,7 +14,7 @@ pub(super) enum Place {
     Folder(PathBuf),
 }
 
-impl Place {
+impl UrlTarget {
     /// Reads `http://`, `https://` and `file://` (a path that does not begin with `/` is relative to `root`, one that
     /// ends with `/` or stands for a folder is a folder).
     pub fn parse(url: &str, root: &Path) -> Result<Self, String> {
@@ -82,18 +82,18 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let root = root.path();
         for (url, expect) in [
-            ("https://example.com/a/V.zip", Ok(Place::Web)),
-            ("http://127.0.0.1:8080/V.zip", Ok(Place::Web)),
-            ("file:///tmp/none/V.zip", Ok(Place::File("/tmp/none/V.zip".into()))),
-            ("file://localhost/tmp/none/V.zip", Ok(Place::File("/tmp/none/V.zip".into()))),
-            ("file://docker/V.zip", Ok(Place::File(root.join("docker/V.zip")))),
-            ("file://docker/sample/", Ok(Place::Folder(root.join("docker/sample")))),
-            ("file:///", Ok(Place::Folder("/".into()))),
+            ("https://example.com/a/V.zip", Ok(UrlTarget::Web)),
+            ("http://127.0.0.1:8080/V.zip", Ok(UrlTarget::Web)),
+            ("file:///tmp/none/V.zip", Ok(UrlTarget::File("/tmp/none/V.zip".into()))),
+            ("file://localhost/tmp/none/V.zip", Ok(UrlTarget::File("/tmp/none/V.zip".into()))),
+            ("file://docker/V.zip", Ok(UrlTarget::File(root.join("docker/V.zip")))),
+            ("file://docker/sample/", Ok(UrlTarget::Folder(root.join("docker/sample")))),
+            ("file:///", Ok(UrlTarget::Folder("/".into()))),
             ("ftp://example.com/V.zip", Err(())),
             ("V.zip", Err(())),
             ("https://", Err(())),
         ] {
-            assert_eq!(Place::parse(url, root).map_err(|_| ()), expect, "{url}");
+            assert_eq!(UrlTarget::parse(url, root).map_err(|_| ()), expect, "{url}");
         }
     }
 
@@ -107,7 +107,8 @@ mod tests {
         ] {
             assert_eq!(Shown::of(url).as_str(), shown);
         }
-        let error = Place::parse("ftp://joe:pass@example.com/a", Path::new("/")).expect_err("no URL for us");
+        let error =
+            UrlTarget::parse("ftp://joe:pass@example.com/a", Path::new("/")).expect_err("no URL for us");
         assert!(!error.contains("pass"), "{error}");
     }
 

@@ -34,16 +34,16 @@ pub struct Bump {
     /// The files to write.
     pub plan: Plan,
     /// Each line that changes.
-    pub places: Vec<Place>,
+    pub places: Vec<VersionLine>,
     /// Each line that names the version and does not change.
-    pub left: Vec<Left>,
+    pub left: Vec<KeptLine>,
     /// Lines that name the new version already: going back would change these too.
     pub already: Vec<String>,
 }
 
 /// A line that changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct VersionLine {
     /// `file:line`
     pub at: String,
     /// The line.
@@ -54,7 +54,7 @@ pub struct Place {
 
 /// A line that names the version and stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct KeptLine {
     /// `file:line`
     pub at: String,
     /// Why it stays.
@@ -126,7 +126,7 @@ fn without_artifact(bump: &mut Bump, path: &str, text: &str, from: &str) -> Stri
     let Some(entry) = entry else { return text.to_owned() };
     let at = usize::try_from(entry.line).unwrap_or_default();
     let was = text.lines().nth(at.saturating_sub(1)).unwrap_or_default().to_owned();
-    bump.places.push(Place { at: format!("{path}:{at}"), was, now: None });
+    bump.places.push(VersionLine { at: format!("{path}:{at}"), was, now: None });
     lock::without_entry(path, text, &name).unwrap_or_else(|_| text.to_owned())
 }
 
@@ -143,7 +143,7 @@ fn renamed(
         let shown = |line: &str| line.trim_end_matches(['\r', '\n']).to_owned();
         if let Some(place) = drifted(path, line, from).filter(|place| line[place.clone()] != *to) {
             let changed = format!("{}{to}{}", &line[..place.start], &line[place.end..]);
-            bump.places.push(Place { at, was: shown(line), now: Some(shown(&changed)) });
+            bump.places.push(VersionLine { at, was: shown(line), now: Some(shown(&changed)) });
             now.push_str(&changed);
             continue;
         }
@@ -152,12 +152,12 @@ fn renamed(
             continue;
         }
         if let Some(why) = reason_to_leave(path, line, input) {
-            bump.left.push(Left { at, why });
+            bump.left.push(KeptLine { at, why });
             now.push_str(line);
             continue;
         }
         let changed = replace(line, from, to);
-        bump.places.push(Place { at, was: shown(line), now: Some(shown(&changed)) });
+        bump.places.push(VersionLine { at, was: shown(line), now: Some(shown(&changed)) });
         now.push_str(&changed);
     }
     now
@@ -201,7 +201,7 @@ const STATEMENTS: &[&str] =
     &["", "-", "ARG", "ENV", "const", "declare -r", "export", "let", "local", "readonly", "set", "var", "{"];
 
 /// The versions that lines of a file name: the present one, and those that drifted.
-fn versions(places: &[Place], text: &str, from: &str, path: &str) -> String {
+fn versions(places: &[VersionLine], text: &str, from: &str, path: &str) -> String {
     let lines: BTreeSet<&str> = places.iter().map(|place| place.was.as_str()).collect();
     let mut named: BTreeSet<&str> = BTreeSet::new();
     for line in text.lines().filter(|line| lines.contains(line)) {

@@ -11,7 +11,7 @@ use super::checks::FIT_VERSION;
 use super::contract::Contract;
 use crate::model::{
     Afterwards, BaseImageFacts, ContainerId, Expected, HttpAsk, Image, Lifetime, LocalImage, Observed,
-    ParseReferenceError, Phase, Plan, Platform, Proof, PullSource, Reason, Reference, RegistryPrefix,
+    ParseReferenceError, Phase, Plan, Platform, PullSource, PushProof, Reason, Reference, RegistryPrefix,
     RegistrySpec, RemoveFirst, SmokeSpec, Step, StepId, StepKind, labels,
 };
 
@@ -159,7 +159,7 @@ pub fn there_and_back(
     for base in bases {
         let remote = remote(*base, port)?;
         let before = [Phase::Build, Phase::Verify];
-        let pushed = push_to(Phase::Push, *base, &remote, &before, Proof::Word);
+        let pushed = push_to(Phase::Push, *base, &remote, &before, PushProof::Word);
         let full = remote.familiar();
         let pull = pull(&remote, &base.image.platform);
         let pulled = step(Phase::Pull, &full, &full, pull, vec![pushed.id.clone()]);
@@ -183,13 +183,19 @@ pub fn rehearse(bases: &[BaseImage<'_>], port: u16) -> Result<Plan, ParseReferen
     for base in bases {
         let remote = remote(*base, port)?;
         let before = [Phase::Build, Phase::Verify, Phase::Test];
-        plan.steps.push(push_to(Phase::Rehearse, *base, &remote, &before, Proof::PulledBack));
+        plan.steps.push(push_to(Phase::Rehearse, *base, &remote, &before, PushProof::PulledBack));
     }
     Ok(plan)
 }
 
 /// Gives an image its name in a registry and pushes it, if what was done to it before went well.
-fn push_to(phase: Phase, base: BaseImage<'_>, remote: &Reference, before: &[Phase], proof: Proof) -> Step {
+fn push_to(
+    phase: Phase,
+    base: BaseImage<'_>,
+    remote: &Reference,
+    before: &[Phase],
+    proof: PushProof,
+) -> Step {
     let name = base.image.name.as_str();
     let full = remote.familiar();
     let mut needs = vec![StepId::new(Phase::Registry, "local")];
@@ -221,7 +227,7 @@ pub fn publish(bases: &[BaseImage<'_>], rehearsed_at: u16) -> Result<Plan, Parse
         let mut needs = vec![StepId::new(Phase::Test, name), StepId::new(Phase::Rehearse, &rehearsed)];
         for (at, (reference, _)) in base.image.pushed_names().enumerate() {
             let full = reference.familiar();
-            let proof = if at == 0 { Proof::PulledBack } else { Proof::Word };
+            let proof = if at == 0 { PushProof::PulledBack } else { PushProof::Word };
             let push = StepKind::Push { reference: reference.clone(), from: None, proof };
             let push = step(Phase::Push, &full, &full, push, needs.clone());
             let confirm = StepKind::Confirm { reference: reference.clone() };

@@ -1,11 +1,11 @@
 //! Pure: what a bundle has to hold so that its images can be rebuilt, and started, where there is no network.
 //!
-//! In: the images, their stages, the compose files, the store. Out: every [`Wanted`] image with its role and who needs
+//! In: the images, their stages, the compose files, the store. Out: every [`WantedImage`] image with its role and who needs
 //! it, and what of it is [`Missing`]. Nothing is asked, read or written here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::bundle::{Role, Wanted};
+use crate::model::bundle::{Role, WantedImage};
 use crate::model::{
     AliasRules, ArtifactSpec, Image, ImageName, ImageSource, Observed, Originals, Platform, Reference,
     stand_in,
@@ -36,7 +36,7 @@ pub struct ClosureInput<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Closure {
     /// By reference.
-    pub images: Vec<Wanted>,
+    pub images: Vec<WantedImage>,
     /// Downloads that base images of the tree are made of.
     pub artifacts: Vec<(ArtifactSpec, Vec<String>)>,
     /// What will not work there although it goes along.
@@ -174,7 +174,7 @@ impl Search<'_> {
 
 /// What of it is not in the store. Images and stages of the tree are built before, so they are not asked for.
 pub fn missing(closure: &Closure, observed: &Observed) -> Vec<Missing> {
-    let is_external = |wanted: &&Wanted| !matches!(wanted.role, Role::Image | Role::Stage);
+    let is_external = |wanted: &&WantedImage| !matches!(wanted.role, Role::Image | Role::Stage);
     closure
         .images
         .iter()
@@ -204,7 +204,7 @@ fn frontend(image: &Image, build_platform: &Platform) -> Option<Reference> {
 
 /// By reference, each once.
 #[derive(Default)]
-struct Found(BTreeMap<Reference, Wanted>);
+struct Found(BTreeMap<Reference, WantedImage>);
 
 impl Found {
     fn add(
@@ -215,7 +215,7 @@ impl Found {
         platform: &Platform,
         further_names: impl IntoIterator<Item = Reference>,
     ) {
-        let wanted = self.0.entry(reference.clone()).or_insert_with(|| Wanted {
+        let wanted = self.0.entry(reference.clone()).or_insert_with(|| WantedImage {
             reference: reference.clone(),
             further_names: Vec::new(),
             role,

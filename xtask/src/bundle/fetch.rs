@@ -21,7 +21,7 @@ use super::layout::made_here;
 use super::manifest::{StoredImage, StoredLayer};
 use super::originals::original;
 use super::pipe;
-use super::saved::{self, Wanted};
+use super::saved::{self, WantedBlobs};
 use super::store::{BUDGET, BlobStore};
 use super::temporary_registry::{Expected, TemporaryRegistry};
 use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
@@ -97,7 +97,7 @@ struct Asked {
 #[derive(Clone, Debug)]
 struct Lack {
     asked: Asked,
-    wanted: Wanted,
+    wanted: WantedBlobs,
     /// About how many bytes are new.
     new: u64,
 }
@@ -243,7 +243,7 @@ async fn lacks(store: &BlobStore, asked: &[Asked]) -> Result<Vec<Lack>, FetchErr
         let mut seen = BTreeSet::new();
         let mut lacks = Vec::new();
         for asked in asked.into_iter().filter(|asked| seen.insert(asked.id.clone())) {
-            let mut wanted = Wanted::default();
+            let mut wanted = WantedBlobs::default();
             let mut new = asked.size;
             for diff_id in &asked.layers {
                 match store.layer(diff_id) {
@@ -276,7 +276,7 @@ async fn save_layers(
     progress: OnProgress<'_>,
 ) -> Result<(), FetchError> {
     let references: Vec<Reference> = lacks.iter().map(|lack| lack.asked.reference.clone()).collect();
-    let mut wanted = Wanted::default();
+    let mut wanted = WantedBlobs::default();
     for lack in lacks {
         wanted.configs.extend(lack.wanted.configs.iter().cloned());
         wanted.layers.extend(lack.wanted.layers.iter().cloned());

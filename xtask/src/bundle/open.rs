@@ -9,7 +9,7 @@ use super::finding::{BundleError, BundleFinding};
 use super::layout::EntryName;
 use super::parts::{self, Parts, PartsReader};
 use super::proven::ProvenFile;
-use super::tarball::{self, Place};
+use super::tarball::{self, Extent};
 use crate::model::Digest;
 
 /// Where blobs are kept.
@@ -37,7 +37,7 @@ pub struct Bundle {
 
 #[derive(Clone, Debug)]
 enum Source {
-    Archive { parts: Parts, places: BTreeMap<EntryName, Place> },
+    Archive { parts: Parts, places: BTreeMap<EntryName, Extent> },
     Folder,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, Wanted};
+use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, WantedImage};
 use crate::model::{
     BundleStep, Digest, ImageName, OnFailure, Phase, Plan, Reason, Reference, Stage, Step, StepKind,
 };
@@ -28,7 +28,11 @@ pub fn load(file: &Path, unpack: BTreeSet<Digest>) -> Plan {
 
 /// Images are got out of the engine, by the names that it has them by; those in `proven` are rebuilt from nothing else; a
 /// bundle is written. The stage is that of a run which builds them.
-pub fn save(images: Vec<(Reference, Wanted)>, proven: Option<BTreeSet<ImageName>>, spec: SaveSpec) -> Plan {
+pub fn save(
+    images: Vec<(Reference, WantedImage)>,
+    proven: Option<BTreeSet<ImageName>>,
+    spec: SaveSpec,
+) -> Plan {
     let name = file_name(spec.output.path());
     let fetch = BundleStep::Fetch { images };
     let mut steps = vec![step_of(Phase::Save, "images", fetch, Reason::GoesAlong)];

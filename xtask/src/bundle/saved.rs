@@ -24,7 +24,7 @@ pub(super) const ALIKE: u64 = 256 << 10;
 
 /// What is looked for in an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct WantedBlobs {
     /// Image IDs.
     pub configs: BTreeSet<Digest>,
     /// Diff IDs.
@@ -43,7 +43,7 @@ enum Kind {
     Other,
 }
 
-impl Wanted {
+impl WantedBlobs {
     fn kind(&self, name: &str) -> Kind {
         let named = |hex: &str| format!("sha256:{hex}").parse::<Digest>().ok();
         if let Some(digest) = name.strip_prefix("blobs/sha256/").and_then(named) {
@@ -70,7 +70,7 @@ impl Wanted {
 pub(super) fn take(
     archive: impl Pieces,
     store: &BlobStore,
-    wanted: &Wanted,
+    wanted: &WantedBlobs,
     moved: &dyn Fn(u64),
 ) -> io::Result<()> {
     let mut tar = Tar { archive, at: 0, moved };
@@ -145,7 +145,7 @@ pub(super) fn take_as_is(archive: impl Pieces, store: &BlobStore, moved: &dyn Fn
 
 /// Whether a layer of this size that begins so is one that the store has. Should two layers be so alike and not be the
 /// same, the one that is wanted is found missing in the end.
-fn is_known(store: &BlobStore, wanted: &Wanted, size: u64, start: &[u8]) -> io::Result<bool> {
+fn is_known(store: &BlobStore, wanted: &WantedBlobs, size: u64, start: &[u8]) -> io::Result<bool> {
     for diff_id in &wanted.known {
         let Some(known) = store.layer(diff_id).filter(|known| known.raw == size) else { continue };
         if store.begins_with(&known.layer, start)? {

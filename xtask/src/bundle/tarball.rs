@@ -20,7 +20,7 @@ const MOST_ENTRIES: usize = 200_000;
 
 /// Where an entry's bytes lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Extent {
     /// From the beginning of the bundle.
     pub offset: u64,
     /// Bytes.
@@ -72,7 +72,7 @@ pub fn pad(to: &mut impl Write, size: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// The first thing that is wrong: behind it nothing can be trusted. Reading fails as `Err(Err(_))`.
-pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<BundleFinding, io::Error>> {
+pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Extent>, Result<BundleFinding, io::Error>> {
     let length = parts.length();
     let mut entries = BTreeMap::new();
     let mut offset = 0;
@@ -119,7 +119,7 @@ pub fn list(parts: &Parts) -> Result<BTreeMap<EntryName, Place>, Result<BundleFi
             return Err(Ok(about(&path, what)));
         }
         check_padding(parts, end, size, &path)?;
-        if entries.insert(name, Place { offset: start, size }).is_some() {
+        if entries.insert(name, Extent { offset: start, size }).is_some() {
             return Err(Ok(about(&path, format!("the tar has two entries called {path}"))));
         }
         if entries.len() > MOST_ENTRIES {

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::pipe::{self, Pieces as _};
-use super::saved::{self, Wanted};
+use super::saved::{self, WantedBlobs};
 use super::store::{BlobStore, MAX_CONFIG, digest_of};
 use crate::model::Digest;
 
@@ -46,7 +46,7 @@ const MAX_MANIFEST: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub(super) enum Expected {
     /// Layers that the engine compresses for us; these are kept.
-    Layers(Wanted),
+    Layers(WantedBlobs),
     /// An image as it is in a store that keeps manifests; all of it is kept.
     Originals,
 }
@@ -295,7 +295,7 @@ impl Pushes {
 }
 
 /// Reads a layer into the store, or only so far that it is known; a config whole. Blocks.
-fn keep(mut upload: impl Read, store: &BlobStore, wanted: &Wanted) -> io::Result<()> {
+fn keep(mut upload: impl Read, store: &BlobStore, wanted: &WantedBlobs) -> io::Result<()> {
     let mut start = [0; 2];
     upload.read_exact(&mut start)?;
     let upload = start.as_slice().chain(upload);

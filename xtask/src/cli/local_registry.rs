@@ -11,7 +11,7 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Store as _};
 use crate::model::{Lifetime, Observed, RegistrySpec};
 use crate::read::tree;
-use crate::registry::local::{self, RegistryError, Status};
+use crate::registry::local::{self, LocalRegistryError, Status};
 use crate::settings::Layer;
 
 /// Its folder's name, beside those of runs.
@@ -73,7 +73,7 @@ async fn up(session: &Session, home: PathBuf) -> Result<ExitCode, Error> {
     if session.bootstrap {
         provisioning::registry(&observed, &|message| super::say(&message)).await?;
     }
-    let source = local::find_source(&observed).ok_or(RegistryError::NoSource)?;
+    let source = local::find_source(&observed).ok_or(LocalRegistryError::NoSource)?;
     let port = session.config.registry_port.unwrap_or(PORT);
     let owner = TrialOwner {
         run: format!("registry-{NAME}"),
@@ -146,7 +146,7 @@ fn tell(status: &Status, format: Format) {
         (Format::Json, record) => {
             let told = serde_json::json!({
                 "state": state,
-                "domain": record.map(local::Record::domain),
+                "domain": record.map(local::RegistryRecord::domain),
                 "source": record.map(|record| &record.source),
             });
             told.to_string()

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::run::{self, Run};
 use super::session::{Changes, Session};
 pub(super) use super::shown::{document, foreseeing, hidden, plan_text, steps_text};
-use super::world::{Seen, World};
+use super::world::{Glance, World};
 use super::{locked, moved, secret_args, sinks};
 use crate::cli::error::{Error, ExitCode};
 use crate::execute;
@@ -19,13 +19,13 @@ use crate::read::tree;
 pub(super) async fn look(session: &Session, request: &Request) -> Result<(World, Planned), Error> {
     let glance = if may_be_settled(session, request) { session.glance().await? } else { None };
     let Some((world, seen)) = glance else { return look_at_all(session, request).await };
-    if seen == Seen::AllNamed
+    if seen == Glance::AllNamed
         && let Some(planned) = settled(session, &world, request)
     {
         warn_of_skips(session, &world, request);
         return Ok((world, planned));
     }
-    let world = if seen == Seen::All { world } else { session.look_further(world).await? };
+    let world = if seen == Glance::All { world } else { session.look_further(world).await? };
     let planned = plan(session, &world, request).await?;
     Ok((world, planned))
 }

@@ -13,7 +13,7 @@ use crate::bundle::plan;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::AnyEngine;
 use crate::engine::compose::{self, ComposeError};
-use crate::model::bundle::Wanted;
+use crate::model::bundle::WantedImage;
 use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepKind};
 use crate::plan::rebuild::preview::{RebuildAction, RebuildPreview, preview};
 use crate::plan::{Planned, Request};
@@ -123,7 +123,7 @@ async fn prove_here(
     planned: Planned,
 ) -> Result<ExitCode, Error> {
     let all = closure_of(session, world, &planned, &[]);
-    let names = all.images.iter().flat_map(Wanted::names);
+    let names = all.images.iter().flat_map(WantedImage::names);
     let here = names.filter_map(|name| world.observed.name_here(name)).collect();
     let planned = Planned { plan: plan::prove(planned.selected.clone(), here), ..planned };
     let ended = Run::start(session, request, world, &planned).go(world, planned).await;

@@ -32,7 +32,7 @@ const LEAST_LINE: usize = 8;
 
 /// How much of a store was seen at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Glance {
     /// All of it.
     All,
     /// All that the tree names.
@@ -49,7 +49,7 @@ impl Session {
 
     /// The same, of the store only what the tree named last time: a list of all that containerd keeps takes an engine
     /// long. None where the store lists all as quickly.
-    pub async fn glance(&self) -> Result<Option<(World, Seen)>, Error> {
+    pub async fn glance(&self) -> Result<Option<(World, Glance)>, Error> {
         let remembered = Remembered::load(&self.config.root);
         let asked = remembered.listed().clone();
         if asked.is_empty() {
@@ -58,11 +58,11 @@ impl Session {
         let patterns: Vec<String> = asked.iter().cloned().collect();
         let world = self.look_with(remembered, &patterns).await?;
         let seen = if !world.observed.is_partial() {
-            Seen::All
+            Glance::All
         } else if world.observed.keeps_manifests() && self.listed_names(&world.tree.graph).is_subset(&asked) {
-            Seen::AllNamed
+            Glance::AllNamed
         } else {
-            Seen::Part
+            Glance::Part
         };
         Ok(Some((world, seen)))
     }

@@ -12,7 +12,7 @@ use crate::engine::EngineError;
 use crate::engine::compose::ComposeError;
 use crate::model::{ErrorKind, Failure, Phase, Reference};
 use crate::registry::RegistryError;
-use crate::registry::local::RegistryError as LocalRegistryError;
+use crate::registry::local::LocalRegistryError;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]

@@ -202,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Phase, Proof, Reason, StepKind};
+    use crate::model::{Phase, PushProof, Reason, StepKind};
 
     fn step(name: &str, needs: &[&str], after: &[&str]) -> Step {
         let ids = |names: &[&str]| names.iter().map(|n| StepId::new(Phase::Build, n)).collect();
@@ -211,7 +211,7 @@ mod tests {
             id: StepId::new(Phase::Build, name),
             phase: Phase::Build,
             subject: name.to_owned(),
-            kind: StepKind::Push { reference: name_ref, from: None, proof: Proof::Word },
+            kind: StepKind::Push { reference: name_ref, from: None, proof: PushProof::Word },
             needs: ids(needs),
             after: ids(after),
             why: Reason::Asked,

@@ -15,7 +15,7 @@ use crate::engine::{OnProgress, Progress, patiently};
 use crate::events::Emitter;
 use crate::host::inside::Folder;
 use crate::model::{
-    BuildSpec, EventKind, Expectation, Outcome, Output, Proof, PullSource, Reference, RemoveFirst, Step,
+    BuildSpec, EventKind, Expectation, Outcome, Output, PullSource, PushProof, Reference, RemoveFirst, Step,
     StepId, StepKind, Unit,
 };
 
@@ -191,7 +191,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         &self,
         reference: &Reference,
         from: Option<&Reference>,
-        proof: Proof,
+        proof: PushProof,
         (tell, retrying): Listeners<'_>,
     ) -> Result<Done, StepError> {
         let engine = self.engine()?;
@@ -205,8 +205,8 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         self.arrived(reference, &digest).await?;
         self.results.pushed(reference, &digest);
         match proof {
-            Proof::PulledBack => self.confirm(reference, tell, retrying).await,
-            Proof::Word => Ok(Done::because(digest.to_string())),
+            PushProof::PulledBack => self.confirm(reference, tell, retrying).await,
+            PushProof::Word => Ok(Done::because(digest.to_string())),
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::engine::{EngineError, OnProgress, Progress};
 use crate::model::{
     ContainerId, Digest, LogStream, Platform, Reference, RegistrySpec, SmokeCheck, SmokeResult, SmokeSpec,
 };
-use crate::registry::local::{self, RegistryError, Running, find_source};
-use crate::registry::{RegistryError as ApiError, web};
+use crate::registry::local::{self, LocalRegistryError, Running, find_source};
+use crate::registry::{RegistryError, web};
 
 /// So many lines of a registry's own log are told when it has to be taken away.
 const REGISTRY_LINES: usize = 200;
@@ -99,7 +99,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             Some(engine) => engine.observe().await?,
             None => Default::default(),
         };
-        let source = find_source(&observed).ok_or(RegistryError::NoSource)?;
+        let source = find_source(&observed).ok_or(LocalRegistryError::NoSource)?;
         let running = local::start(self.engine, &source, self.root, spec).await?;
         let port = running.record.port;
         let place = format!("{} at {}", running.record.source, running.record.domain());
@@ -188,7 +188,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         retrying: retry::OnRetry<'_>,
     ) -> Result<Done, StepError> {
         let engine = self.engine()?;
-        let registry = self.puller.registry().ok_or_else(|| ApiError::Unreachable {
+        let registry = self.puller.registry().ok_or_else(|| RegistryError::Unreachable {
             domain: reference.domain().to_owned(),
             cause: "--offline forbids to ask it".to_owned(),
         })?;
@@ -239,11 +239,11 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
 }
 
 /// What a registry has in place of what was pushed, if it says so.
-fn instead(reference: &Reference, pushed: &Digest, answer: Result<Digest, ApiError>) -> Option<String> {
+fn instead(reference: &Reference, pushed: &Digest, answer: Result<Digest, RegistryError>) -> Option<String> {
     match answer {
         Ok(found) => (found != *pushed).then(|| format!("has {found}")),
         // At such an address an engine on another machine has another registry than this one.
-        Err(ApiError::NotFound(_)) => {
+        Err(RegistryError::NotFound(_)) => {
             (!web::is_loopback(reference.domain())).then(|| "has nothing by that name".to_owned())
         }
         Err(_) => None,
@@ -257,8 +257,8 @@ mod tests {
     #[test]
     fn what_was_pushed_is_there_unless_the_registry_says_otherwise() {
         let [pushed, other] = [[1; 32], [2; 32]].map(|bytes| Digest::from_sha256(&bytes));
-        let gone = || Err(ApiError::NotFound("x".to_owned()));
-        let forbidden = Err(ApiError::Status { domain: "r.example".to_owned(), status: 405 });
+        let gone = || Err(RegistryError::NotFound("x".to_owned()));
+        let forbidden = Err(RegistryError::Status { domain: "r.example".to_owned(), status: 405 });
         for (name, answer, has) in [
             ("r.example/a:1", Ok(pushed.clone()), None),
             ("r.example/a:1", Ok(other.clone()), Some(format!("has {other}"))),

@@ -13,7 +13,7 @@ pub enum BundleStep {
     /// Get images out of the engine, as far as the store of blobs lacks them.
     Fetch {
         /// Each by a name by which the engine's store has it, and what it goes along as.
-        images: Vec<(Reference, Wanted)>,
+        images: Vec<(Reference, WantedImage)>,
     },
     /// Rebuild images in an empty engine without a network.
     Prove {
@@ -80,7 +80,7 @@ pub struct SaveSpec {
 
 /// An image that goes along.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedImage {
     /// The name that is used.
     pub reference: Reference,
     /// Its other names.
@@ -93,7 +93,7 @@ pub struct Wanted {
     pub platform: Platform,
 }
 
-impl Wanted {
+impl WantedImage {
     /// All names, the first one first.
     pub fn names(&self) -> impl Iterator<Item = &Reference> {
         std::iter::once(&self.reference).chain(&self.further_names)

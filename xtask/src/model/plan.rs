@@ -215,7 +215,7 @@ pub enum StepKind {
         /// Whose image gets the name first, where it lacks it.
         from: Option<Reference>,
         /// Whether it is looked up again.
-        proof: Proof,
+        proof: PushProof,
     },
     /// Start a registry on this machine.
     StartRegistry(RegistrySpec),
@@ -328,7 +328,7 @@ pub enum RemoveFirst {
 
 /// Whether a push is over only when the registry has what was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum PushProof {
     /// It is pulled back by its digest and compared.
     PulledBack,
     /// The registry's word is taken.

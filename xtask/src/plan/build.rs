@@ -395,7 +395,7 @@ pub fn artifacts(
     graph: &ImageGraph,
     contexts: &Contexts,
     assessments: &[Assessment],
-) -> Vec<download::Wanted> {
+) -> Vec<download::WantedArtifact> {
     let images = graph.images().iter().zip(assessments);
     let is_to_build = |image: &Image, assessment: &Assessment| {
         let fine = matches!(assessment.reason, Reason::NameMissing(_) | Reason::Broken | Reason::Invalid(_))
@@ -406,8 +406,8 @@ pub fn artifacts(
     let artifacts = wanted.filter_map(|(image, _)| {
         let spec = image.base_image()?.artifact.as_deref()?;
         let is_away = contexts.get(&image.name).is_some_and(|context| context.awaits.is_some());
-        let place = if is_away { download::Place::Away } else { download::Place::Here };
-        Some(download::Wanted { spec: spec.clone(), place })
+        let place = if is_away { download::ArtifactPlace::Away } else { download::ArtifactPlace::Here };
+        Some(download::WantedArtifact { spec: spec.clone(), place })
     });
     artifacts.collect()
 }

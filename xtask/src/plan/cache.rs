@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     Capabilities, Image, ImageName, LocalImage, Network, NetworkVerdict, Observed, Phase, Plan, Platform,
-    Proof, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
+    PushProof, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind,
 };
 use crate::plan::rebuild::lineage::{Lineage, NAMESPACE};
 use crate::settings::Config;
@@ -159,7 +159,7 @@ pub fn store(input: &StoreInput<'_>, keeps: &mut Plan) -> Plan {
         let push = |from: Option<&Reference>| StepKind::Push {
             reference: name.clone(),
             from: from.cloned(),
-            proof: Proof::Word,
+            proof: PushProof::Word,
         };
         match (keeps.steps.iter_mut().find(|step| step.id == keep), here) {
             (Some(kept), _) => {

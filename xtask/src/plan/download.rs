@@ -6,16 +6,16 @@ use crate::model::{ArtifactKind, ArtifactSpec, Phase, Plan, Reason, Skipped, Ste
 
 /// One artifact that an image needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedArtifact {
     /// Which.
     pub spec: ArtifactSpec,
     /// Whether the cache has it.
-    pub place: Place,
+    pub place: ArtifactPlace,
 }
 
 /// Where an artifact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ArtifactPlace {
     /// In the cache.
     Here,
     /// Elsewhere.
@@ -24,7 +24,7 @@ pub enum Place {
 
 /// Whom a download may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum DownloadReach {
     /// Servers.
     Servers,
     /// `--offline`.
@@ -32,10 +32,10 @@ pub enum Reach {
 }
 
 /// Each artifact once, in the order in which it is first wanted.
-pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
+pub fn plan(wanted: &[WantedArtifact], reach: DownloadReach) -> Plan {
     let mut plan = Plan::default();
     let mut seen = BTreeSet::new();
-    for Wanted { spec, place } in wanted {
+    for WantedArtifact { spec, place } in wanted {
         if !seen.insert(&spec.file) {
             continue;
         }
@@ -45,18 +45,18 @@ pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
                 plan.skipped.push(skipped(Reason::SampleArtifact));
                 continue;
             }
-            (ArtifactKind::Release, Place::Here, Some(_), _) => {
+            (ArtifactKind::Release, ArtifactPlace::Here, Some(_), _) => {
                 plan.skipped.push(skipped(Reason::InCache));
                 continue;
             }
-            (ArtifactKind::Release, Place::Here, None, _) => {
+            (ArtifactKind::Release, ArtifactPlace::Here, None, _) => {
                 Reason::ArtifactNotLocked(spec.lock_file.clone())
             }
-            (ArtifactKind::Release, Place::Away, _, Reach::Nobody) => {
+            (ArtifactKind::Release, ArtifactPlace::Away, _, DownloadReach::Nobody) => {
                 plan.skipped.push(skipped(Reason::ArtifactUnavailable));
                 continue;
             }
-            (ArtifactKind::Release, Place::Away, _, Reach::Servers) => Reason::NotInCache,
+            (ArtifactKind::Release, ArtifactPlace::Away, _, DownloadReach::Servers) => Reason::NotInCache,
         };
         plan.steps.push(Step::new(
             Phase::Download,
@@ -72,7 +72,7 @@ pub fn plan(wanted: &[Wanted], reach: Reach) -> Plan {
 mod tests {
     use super::*;
 
-    fn wanted(file: &str, kind: ArtifactKind, place: Place, is_locked: bool) -> Wanted {
+    fn wanted(file: &str, kind: ArtifactKind, place: ArtifactPlace, is_locked: bool) -> WantedArtifact {
         let digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
         let spec = ArtifactSpec {
             file: file.to_owned(),
@@ -82,19 +82,19 @@ mod tests {
             locked: is_locked.then_some(digest),
             lock_file: "artifacts.lock".to_owned(),
         };
-        Wanted { spec, place }
+        WantedArtifact { spec, place }
     }
 
     #[test]
     fn what_the_cache_has_is_not_downloaded() {
         use ArtifactKind::{Release, Sample};
         let all = [
-            wanted("1.zip", Release, Place::Here, true),
-            wanted("2.zip", Release, Place::Here, false),
-            wanted("3.zip", Release, Place::Away, true),
-            wanted("4.zip", Release, Place::Away, false),
-            wanted("3.zip", Release, Place::Away, true),
-            wanted("5.zip", Sample, Place::Here, false),
+            wanted("1.zip", Release, ArtifactPlace::Here, true),
+            wanted("2.zip", Release, ArtifactPlace::Here, false),
+            wanted("3.zip", Release, ArtifactPlace::Away, true),
+            wanted("4.zip", Release, ArtifactPlace::Away, false),
+            wanted("3.zip", Release, ArtifactPlace::Away, true),
+            wanted("5.zip", Sample, ArtifactPlace::Here, false),
         ];
         let told = |reach| {
             let plan = plan(&all, reach);
@@ -103,14 +103,14 @@ mod tests {
                 plan.skipped.iter().map(|s| format!("{} {} ({})", s.why.outcome(), s.subject, s.why));
             steps.chain(skipped).collect::<Vec<_>>().join("\n")
         };
-        insta::assert_snapshot!(told(Reach::Servers), @"
+        insta::assert_snapshot!(told(DownloadReach::Servers), @"
         download:2.zip (in the cache, but not in artifacts.lock yet)
         download:3.zip (not in the cache)
         download:4.zip (not in the cache)
         up-to-date 1.zip (in the cache)
         up-to-date 5.zip (sample artifact, not the release)
         ");
-        insta::assert_snapshot!(told(Reach::Nobody), @"
+        insta::assert_snapshot!(told(DownloadReach::Nobody), @"
         download:2.zip (in the cache, but not in artifacts.lock yet)
         up-to-date 1.zip (in the cache)
         failed 3.zip (not in the cache, and --offline forbids to download it: run once without it, or carry the file to $TMPDIR/fit-framework-cache)

@@ -157,7 +157,7 @@ impl Planner<'_> {
         let is_offline = self.facts.settings.offline;
         download::plan(
             &artifacts,
-            if is_offline { download::Reach::Nobody } else { download::Reach::Servers },
+            if is_offline { download::DownloadReach::Nobody } else { download::DownloadReach::Servers },
         )
     }
 

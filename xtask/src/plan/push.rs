@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::build::{Assessment, current};
 use crate::model::{
-    Image, ImageName, Observed, Phase, Plan, Proof, Reason, Reference, Skipped, Step, StepId, StepKind,
+    Image, ImageName, Observed, Phase, Plan, PushProof, Reason, Reference, Skipped, Step, StepId, StepKind,
     labels,
 };
 use crate::read::graph::ImageGraph;
@@ -57,7 +57,7 @@ pub fn plan(
             needs.extend(first.clone());
             let id = StepId::new(Phase::Push, if first.is_none() { name } else { &full });
             first.get_or_insert_with(|| id.clone());
-            let kind = StepKind::Push { reference: reference.clone(), from, proof: Proof::Word };
+            let kind = StepKind::Push { reference: reference.clone(), from, proof: PushProof::Word };
             plan.steps.push(Step { id, needs, ..Step::new(Phase::Push, full, kind, why) });
         }
     }

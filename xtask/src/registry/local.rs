@@ -40,7 +40,7 @@ const IMAGES: [&str; 4] = ["registry:2", "registry:latest", "registry:3", "regis
 
 /// What can be run as a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum RegistrySource {
     /// An image that the engine has.
     Image(Reference),
     /// A program of this machine.
@@ -54,14 +54,14 @@ const LEAST_SPACE: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Running {
     /// What it is, as its folder's record says.
-    pub record: Record,
+    pub record: RegistryRecord,
     /// Holds a program that ends with this process.
     tether: Option<Tether>,
 }
 
 /// What a registry's folder says of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RegistryRecord {
     /// Its port on 127.0.0.1.
     pub port: u16,
     /// `registry:2`, `/usr/bin/docker-registry`
@@ -76,7 +76,7 @@ pub struct Record {
     token: String,
 }
 
-impl Record {
+impl RegistryRecord {
     /// `127.0.0.1:5000`
     pub fn domain(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -92,16 +92,16 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It answers.
-    Up(Record),
+    Up(RegistryRecord),
     /// It was started and does not answer.
-    Dead(Record),
+    Dead(RegistryRecord),
     /// There is none.
     Down,
 }
 
 /// Why there is no registry.
 #[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
+pub enum LocalRegistryError {
     /// Neither an image nor a program.
     #[error(
         "there is no registry to run: the engine has no image of one, and this machine no `docker-registry`"
@@ -147,7 +147,7 @@ pub enum RegistryError {
     Program(#[from] CommandError),
 }
 
-impl RegistryError {
+impl LocalRegistryError {
     /// What helps.
     pub fn hints(&self) -> Vec<&'static str> {
         match self {
@@ -172,13 +172,13 @@ impl RegistryError {
 }
 
 /// What can be run as a registry here: an image in the store, else a program. Blocks for a moment.
-pub fn find_source(observed: &Observed) -> Option<Source> {
+pub fn find_source(observed: &Observed) -> Option<RegistrySource> {
     let image = IMAGES.iter().filter_map(|name| name.parse::<Reference>().ok());
     let image = image.flat_map(|name| [format!("localhost/{}", name.familiar()).parse().ok(), Some(name)]);
     if let Some(image) = image.flatten().find(|name| observed.find(name).is_some()) {
-        return Some(Source::Image(image));
+        return Some(RegistrySource::Image(image));
     }
-    PROGRAMS.iter().find_map(|name| host::find_program(name)).map(Source::Program)
+    PROGRAMS.iter().find_map(|name| host::find_program(name)).map(RegistrySource::Program)
 }
 
 /// The first free port from `first` on. Binding it says whether it is free, whoever listens where.
@@ -193,18 +193,18 @@ fn free_port(first: u16) -> Option<u16> {
 /// When no port is free, or when it does not start; nothing of it is left then.
 pub async fn start<E: Containers>(
     engine: Option<&E>,
-    source: &Source,
+    source: &RegistrySource,
     root: &Path,
     spec: &RegistrySpec,
-) -> Result<Running, RegistryError> {
+) -> Result<Running, LocalRegistryError> {
     let home = root.join(&spec.home);
     let home = Folder::open(root)
         .and_then(|tree| tree.below(&home))
-        .map_err(|source| RegistryError::Folder { path: home, source })?;
+        .map_err(|source| LocalRegistryError::Folder { path: home, source })?;
     let started = match (source, engine) {
-        (Source::Image(image), Some(engine)) => start_container(engine, image, spec, &home).await,
-        (Source::Image(_), None) => Err(RegistryError::NoSource),
-        (Source::Program(program), _) => start_program(program, spec, root, home.clone()).await,
+        (RegistrySource::Image(image), Some(engine)) => start_container(engine, image, spec, &home).await,
+        (RegistrySource::Image(_), None) => Err(LocalRegistryError::NoSource),
+        (RegistrySource::Program(program), _) => start_program(program, spec, root, home.clone()).await,
     };
     if started.is_err() {
         remove_folder(root, home.path());
@@ -217,7 +217,7 @@ async fn start_container<E: Containers>(
     image: &Reference,
     spec: &RegistrySpec,
     home: &Folder,
-) -> Result<Running, RegistryError> {
+) -> Result<Running, LocalRegistryError> {
     let last = spec.port.saturating_add(PORTS - 1);
     for port in spec.port..=last {
         let container = ContainerSpec {
@@ -231,7 +231,7 @@ async fn start_container<E: Containers>(
             Err(EngineError::PortTaken(_)) => continue,
             Err(error) => return Err(error.into()),
         };
-        let record = Record {
+        let record = RegistryRecord {
             port,
             source: image.familiar(),
             container: Some(id.to_string()),
@@ -248,9 +248,9 @@ async fn start_container<E: Containers>(
         let cause = said.last().map_or_else(|| "it says nothing".to_owned(), |(_, line)| line.clone());
         // Why it did not answer says more.
         let _ = engine.remove_container(&id).await;
-        return Err(RegistryError::Silent { registry: image.familiar(), cause });
+        return Err(LocalRegistryError::Silent { registry: image.familiar(), cause });
     }
-    Err(RegistryError::NoPort { first: spec.port, last })
+    Err(LocalRegistryError::NoPort { first: spec.port, last })
 }
 
 async fn start_program(
@@ -258,7 +258,7 @@ async fn start_program(
     spec: &RegistrySpec,
     root: &Path,
     mut home: Folder,
-) -> Result<Running, RegistryError> {
+) -> Result<Running, LocalRegistryError> {
     let last = spec.port.saturating_add(PORTS - 1);
     let mut first = spec.port;
     let registry = program.display().to_string();
@@ -268,7 +268,7 @@ async fn start_program(
         let settings = path.join("config.yml");
         home.write("config.yml", config(&path.join("data"), port, &token).as_bytes(), None)
             .and_then(|()| home.append("log"))
-            .map_err(|source| RegistryError::Folder { path: settings.clone(), source })?;
+            .map_err(|source| LocalRegistryError::Folder { path: settings.clone(), source })?;
         let log = path.join("log");
         // A person's `REGISTRY_…` variables would override its settings.
         let command = HostCommand::new("env").args(["-i", &registry, "serve"]).path(&settings);
@@ -280,8 +280,13 @@ async fn start_program(
             }
             Lifetime::UntilDown => (None, detach(command, path, &log).await?),
         };
-        let record =
-            Record { port, source: registry.clone(), container: None, process: Some(process.clone()), token };
+        let record = RegistryRecord {
+            port,
+            source: registry.clone(),
+            container: None,
+            process: Some(process.clone()),
+            token,
+        };
         write_record(&home, &record)?;
         if answers_in_time(&record, async || process.is_alive()).await {
             return Ok(Running { record, tether });
@@ -292,15 +297,15 @@ async fn start_program(
             tether.let_go().await;
         }
         if !said.contains("address already in use") {
-            return Err(RegistryError::Silent { registry, cause: said });
+            return Err(LocalRegistryError::Silent { registry, cause: said });
         }
         // Somebody took it after it was found free.
         let again = Folder::open(root).and_then(|tree| tree.below(home.path()));
-        home = again.map_err(|source| RegistryError::Folder { path: home.path().to_owned(), source })?;
+        home = again.map_err(|source| LocalRegistryError::Folder { path: home.path().to_owned(), source })?;
         let Some(next) = port.checked_add(1) else { break };
         first = next;
     }
-    Err(RegistryError::NoPort { first: spec.port, last })
+    Err(LocalRegistryError::NoPort { first: spec.port, last })
 }
 
 /// What the program reads (distribution, "Configuring a registry").
@@ -313,7 +318,7 @@ fn config(data: &Path, port: u16, token: &str) -> String {
 }
 
 /// Starts a program that survives this process.
-async fn detach(command: HostCommand, home: &Path, log: &Path) -> Result<ProcessId, RegistryError> {
+async fn detach(command: HostCommand, home: &Path, log: &Path) -> Result<ProcessId, LocalRegistryError> {
     // The shell becomes the program, so its number is the program's.
     let pid = home.join("pid");
     let script = HostCommand::script("echo $$ >\"$1.new\" && mv \"$1.new\" \"$1\"; shift; exec \"$@\"");
@@ -329,10 +334,10 @@ async fn detach(command: HostCommand, home: &Path, log: &Path) -> Result<Process
     };
     tokio::time::timeout(PATIENCE, read)
         .await
-        .map_err(|_| RegistryError::Silent { registry: command.to_string(), cause: last_lines(log) })
+        .map_err(|_| LocalRegistryError::Silent { registry: command.to_string(), cause: last_lines(log) })
 }
 
-async fn answers_in_time(record: &Record, is_alive: impl AsyncFn() -> bool) -> bool {
+async fn answers_in_time(record: &RegistryRecord, is_alive: impl AsyncFn() -> bool) -> bool {
     let wait = async {
         while !answers(record).await {
             if !is_alive().await {
@@ -346,7 +351,7 @@ async fn answers_in_time(record: &Record, is_alive: impl AsyncFn() -> bool) -> b
 }
 
 /// Whether it is our registry that answers there.
-async fn answers(record: &Record) -> bool {
+async fn answers(record: &RegistryRecord) -> bool {
     let Ok(answer) = loopback::get(record.port, "/v2/").await else { return false };
     let token = answer.headers.get(TOKEN).and_then(|value| value.to_str().ok()).unwrap_or_default();
     answer.status == 200 && (record.container.is_some() || token == record.token)
@@ -362,7 +367,7 @@ impl Running {
         engine: Option<&E>,
         root: &Path,
         home: &Path,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<(), LocalRegistryError> {
         if let Some(tether) = self.tether {
             tether.let_go().await;
         }
@@ -387,7 +392,7 @@ pub async fn down<E: Containers>(
     engine: Option<&E>,
     root: &Path,
     home: &Path,
-) -> Result<Option<Record>, RegistryError> {
+) -> Result<Option<RegistryRecord>, LocalRegistryError> {
     let Some(record) = read_record(home) else {
         remove_folder(root, home);
         return Ok(None);
@@ -409,8 +414,8 @@ pub struct Repository {
 ///
 /// # Errors
 /// When it does not answer as a registry does.
-pub async fn catalogue(record: &Record) -> Result<Vec<Repository>, RegistryError> {
-    let unlisted = |cause: String| RegistryError::Unlisted { domain: record.domain(), cause };
+pub async fn catalogue(record: &RegistryRecord) -> Result<Vec<Repository>, LocalRegistryError> {
+    let unlisted = |cause: String| LocalRegistryError::Unlisted { domain: record.domain(), cause };
     let mut names: Vec<String> = Vec::new();
     loop {
         let last = names.last().map(|last| format!("&last={last}")).unwrap_or_default();
@@ -446,7 +451,7 @@ async fn ask(port: u16, path: &str, key: &str) -> Result<Option<Vec<String>>, St
 }
 
 /// What a folder's record says, whether it answers or not.
-pub fn recorded(home: &Path) -> Option<Record> {
+pub fn recorded(home: &Path) -> Option<RegistryRecord> {
     read_record(home)
 }
 
@@ -474,10 +479,10 @@ pub async fn has_no_space<E: Containers>(engine: Option<&E>, home: &Path) -> boo
 
 async fn take_away<E: Containers>(
     engine: Option<&E>,
-    record: &Record,
+    record: &RegistryRecord,
     root: &Path,
     home: &Path,
-) -> Result<(), RegistryError> {
+) -> Result<(), LocalRegistryError> {
     if let Some(process) = &record.process {
         process.stop(GRACE, None).await?;
     }
@@ -490,13 +495,13 @@ async fn take_away<E: Containers>(
     Ok(())
 }
 
-fn write_record(home: &Folder, record: &Record) -> Result<(), RegistryError> {
+fn write_record(home: &Folder, record: &RegistryRecord) -> Result<(), LocalRegistryError> {
     let text = serde_json::to_string(record).unwrap_or_default();
     let written = home.write(RECORD, text.as_bytes(), None);
-    written.map_err(|source| RegistryError::Folder { path: home.path().join(RECORD), source })
+    written.map_err(|source| LocalRegistryError::Folder { path: home.path().join(RECORD), source })
 }
 
-fn read_record(home: &Path) -> Option<Record> {
+fn read_record(home: &Path) -> Option<RegistryRecord> {
     serde_json::from_slice(&std::fs::read(home.join(RECORD)).ok()?).ok()
 }
 

@@ -9,7 +9,7 @@ fn spec(home: &Path, port: u16, lifetime: Lifetime) -> RegistrySpec {
 
 /// A program that is a registry, or none on this machine, said aloud.
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn program(test: &str) -> Option<Source> {
+fn program(test: &str) -> Option<RegistrySource> {
     let found = find_source(&Observed::nothing());
     if found.is_none() {
         eprintln!("skipped: {test}: there is no `docker-registry`");
@@ -42,10 +42,10 @@ fn an_image_comes_before_a_program() {
         let image = fake_image("x", &names.iter().collect::<Vec<_>>());
         find_source(&Observed::new(capabilities.clone(), vec![image]))
     };
-    let image = |name: &str| Some(Source::Image(name.parse().expect("reference")));
+    let image = |name: &str| Some(RegistrySource::Image(name.parse().expect("reference")));
     assert_eq!(named(&["registry:latest", "registry:2"]), image("registry:2"));
     assert_eq!(named(&["localhost/registry:2"]), image("localhost/registry:2"));
-    assert!(!matches!(named(&["quay.io/a/registry:2"]), Some(Source::Image(_))));
+    assert!(!matches!(named(&["quay.io/a/registry:2"]), Some(RegistrySource::Image(_))));
 }
 
 #[tokio::test]
@@ -103,12 +103,12 @@ async fn a_program_that_is_to_stay_is_found_by_its_folder() {
 async fn a_program_that_does_not_start_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path().join("broken");
-    let source = Source::Program("/bin/false".into());
+    let source = RegistrySource::Program("/bin/false".into());
     for lifetime in [Lifetime::AsLongAsWeDo, Lifetime::UntilDown] {
         let error = start(None::<&FakeEngine>, &source, folder.path(), &spec(&home, two_ports(), lifetime))
             .await
             .expect_err("fails");
-        assert!(matches!(error, RegistryError::Silent { .. }), "{error:?}");
+        assert!(matches!(error, LocalRegistryError::Silent { .. }), "{error:?}");
         assert!(!home.exists());
     }
 }
@@ -137,7 +137,8 @@ async fn a_container_takes_the_next_free_port_and_is_removed() {
     let port = serve();
     engine.take_port(port - 1);
     let spec = spec(&home, port - 1, Lifetime::AsLongAsWeDo);
-    let running = start(Some(&engine), &Source::Image(image), folder.path(), &spec).await.expect("starts");
+    let running =
+        start(Some(&engine), &RegistrySource::Image(image), folder.path(), &spec).await.expect("starts");
     assert_eq!((running.record.port, engine.count(Verb::Run)), (port, 2));
     assert_eq!(engine.containers("dev.xtask.run=r1").await.expect("listed").len(), 1);
     running.stop(Some(&engine), folder.path(), &home).await.expect("stops");

@@ -17,7 +17,7 @@ use xtask::host::HostCommand;
 use xtask::model::{
     Diagnostic, Digest, Event, EventKind, ImageId, Outcome, Phase, PullSource, Reason, Reference, StepId,
 };
-use xtask::registry::local::RegistryError as LocalRegistryError;
+use xtask::registry::local::LocalRegistryError;
 use xtask::report::resolve::Colour;
 use xtask::report::summary::Summary;
 

@@ -83,7 +83,7 @@ async fn found_in(tree: &str, only: &[&str], here: &[&str]) -> (Closure, Vec<Mis
 }
 
 fn told(closure: &Closure) -> String {
-    let one = |wanted: &Wanted| {
+    let one = |wanted: &WantedImage| {
         let further: String =
             wanted.further_names.iter().map(|name| format!(" = {}", name.familiar())).collect();
         let by = wanted.needed_by.join(", ");

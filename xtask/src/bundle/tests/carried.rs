@@ -15,7 +15,7 @@ use crate::bundle::fetch::{FetchError, fetch};
 use crate::bundle::layout::made_here;
 use crate::bundle::manifest::{NamedImage, StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
-use crate::bundle::saved::{self, Wanted};
+use crate::bundle::saved::{self, WantedBlobs};
 use crate::bundle::store::{BlobStore, digest_of};
 use crate::bundle::temporary_registry::{Expected, TemporaryRegistry};
 use crate::engine::{AnyEngine, EngineError, FakeEngine, Fault, Store as _, Verb, fake_image};
@@ -376,16 +376,16 @@ fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn wants(configs: &[&[u8]], layers: &[&[u8]]) -> Wanted {
-    Wanted {
+fn wants(configs: &[&[u8]], layers: &[&[u8]]) -> WantedBlobs {
+    WantedBlobs {
         configs: configs.iter().map(|bytes| digest_of(bytes)).collect(),
         layers: layers.iter().map(|bytes| digest_of(bytes)).collect(),
-        ..Wanted::default()
+        ..WantedBlobs::default()
     }
 }
 
 #[track_caller]
-fn check(entries: &[(&str, &[u8])], wanted: &Wanted, expect: Result<(), &str>) {
+fn check(entries: &[(&str, &[u8])], wanted: &WantedBlobs, expect: Result<(), &str>) {
     let (_folder, store) = store();
     let took = saved::take(archive(entries).as_slice(), &store, wanted, &|_| {});
     assert_eq!(took.as_ref().map_err(ToString::to_string).err(), expect.err().map(str::to_owned));

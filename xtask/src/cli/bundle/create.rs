@@ -15,7 +15,7 @@ use crate::cli::run::Run;
 use crate::cli::session::{Changes, Session, Typed};
 use crate::cli::world::World;
 use crate::host::inside::Folder;
-use crate::model::bundle::{BundleOutput, Role, SaveSpec, ServiceRecord, Wanted};
+use crate::model::bundle::{BundleOutput, Role, SaveSpec, ServiceRecord, WantedImage};
 use crate::model::{ImageName, ImageSource, ImageState, Phase, Plan, Reference, StepKind};
 use crate::plan::rebuild::lineage::Lineage;
 use crate::plan::{Planned, Request, facts};
@@ -95,7 +95,7 @@ impl Bundling {
 
     /// What is done to write it.
     fn plan(&self, session: &Session, world: &World, planned: &Planned, closure: &Closure) -> Plan {
-        let here = |wanted: &Wanted| world.observed.name_here(&wanted.reference);
+        let here = |wanted: &WantedImage| world.observed.name_here(&wanted.reference);
         let images = closure
             .images
             .iter()

@@ -40,7 +40,7 @@ use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
 use crate::events::Emitter;
 use crate::execute::{Done, ExecuteBundle, StepError};
 use crate::host::inside::Folder;
-use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, Wanted};
+use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, WantedImage};
 use crate::model::{ArtifactSpec, BundleStep, Digest, ImageName, Reference, Unit};
 use crate::report::text::size;
 
@@ -61,7 +61,7 @@ pub(in crate::cli) struct BundleExecutor<'a> {
 /// What steps have made for those after them.
 #[derive(Default)]
 struct Made {
-    fetched: Vec<(Wanted, StoredImage)>,
+    fetched: Vec<(WantedImage, StoredImage)>,
     proof: Option<Proof>,
     verified: Option<Verified>,
 }
@@ -108,7 +108,7 @@ impl BundleExecutor<'_> {
     async fn fetch(
         &self,
         engine: &AnyEngine,
-        images: &[(Reference, Wanted)],
+        images: &[(Reference, WantedImage)],
         tell: OnProgress<'_>,
     ) -> Result<Done, Error> {
         let names: Vec<Reference> = images.iter().map(|(name, _)| name.clone()).collect();
@@ -165,7 +165,7 @@ impl BundleExecutor<'_> {
         let sizes: BTreeMap<Digest, u64> = layers
             .filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw)))
             .collect();
-        let named = |(wanted, image): (Wanted, StoredImage)| NamedImage {
+        let named = |(wanted, image): (WantedImage, StoredImage)| NamedImage {
             image,
             names: wanted.names().cloned().collect(),
         };
@@ -290,7 +290,7 @@ impl BlobSource for Blobs {
     }
 }
 
-fn manifest_of(spec: &SaveSpec, images: &[(Wanted, StoredImage)]) -> BundleManifest {
+fn manifest_of(spec: &SaveSpec, images: &[(WantedImage, StoredImage)]) -> BundleManifest {
     let mut manifest = BundleManifest::new(spec.tag.clone());
     manifest.members = images
         .iter()

@@ -15,7 +15,7 @@ use crate::host::CommandError;
 use crate::host::lock::LockError;
 use crate::model::{SOCKET_RIGHTS, denied_socket};
 use crate::read::revision::RevisionError;
-use crate::registry::local::RegistryError as LocalRegistryError;
+use crate::registry::local::LocalRegistryError;
 use crate::settings::ConfigError;
 
 impl From<ComposeError> for Error {

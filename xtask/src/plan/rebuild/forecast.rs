@@ -92,7 +92,7 @@ pub enum Cause {
 
 /// What is known of how a kept stage was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
+pub enum KeptRecord {
     /// Its instructions.
     Known(Vec<StepRecord>),
     /// The same, as an earlier release of this program wrote it down: what images are is not to be compared.
@@ -165,7 +165,7 @@ pub fn forecast(
     image: &ImageName,
     dockerfile: &str,
     lineages: &[Lineage],
-    recorded: impl Fn(&Lineage) -> Record,
+    recorded: impl Fn(&Lineage) -> KeptRecord,
 ) -> Forecast {
     let place = |step: &LineageStep| format!("{dockerfile}:{}", step.line);
     let since: Vec<Since> =
@@ -238,18 +238,18 @@ impl<'a> Spread<'a> {
     }
 }
 
-fn first_change(lineage: &Lineage, record: Record, place: &dyn Fn(&LineageStep) -> String) -> Since {
+fn first_change(lineage: &Lineage, record: KeptRecord, place: &dyn Fn(&LineageStep) -> String) -> Since {
     match record {
-        Record::Known(then) => first_difference(&lineage.steps, &then, place, |_| true),
+        KeptRecord::Known(then) => first_difference(&lineage.steps, &then, place, |_| true),
         // A base that is another one cannot be told from one that is called otherwise.
-        Record::Former(then) => {
+        KeptRecord::Former(then) => {
             match first_difference(&lineage.steps, &then, place, |step| !step.names_images) {
                 Since::Never => Since::Unknown(Cause::FormerRecord(lineage.label.clone())),
                 since => since,
             }
         }
-        Record::OtherBuilder(made, here) => Since::Step(0, Cause::OtherBuilder(made, here)),
-        Record::Absent => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
+        KeptRecord::OtherBuilder(made, here) => Since::Step(0, Cause::OtherBuilder(made, here)),
+        KeptRecord::Absent => Since::Unknown(Cause::NoRecord(lineage.label.clone())),
     }
 }
 

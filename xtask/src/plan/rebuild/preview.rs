@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::forecast::{Record, Rerun, forecast};
+use super::forecast::{KeptRecord, Rerun, forecast};
 use super::lineage::{Lineage, parse_record};
 use crate::model::{
     Capabilities, Change, ImageName, ImageSource, Observed, Outcome, Phase, Plan, Reason, StepId, StepKind,
@@ -96,7 +96,7 @@ pub fn preview(
             // Image and stages came together, and only the image says which release wrote it.
             let is_former = matches!(step.map(|step| &step.why), Some(Reason::Changed(changes)) if changes.contains(&Change::KeyFormat));
             let recorded = |lineage: &Lineage| match record_of(lineage, observed) {
-                Record::Known(steps) if is_former => Record::Former(steps),
+                KeptRecord::Known(steps) if is_former => KeptRecord::Former(steps),
                 record => record,
             };
             let all = lineages.get(&image.name).map_or(&[][..], Vec::as_slice);
@@ -112,15 +112,18 @@ pub fn preview(
     RebuildPreview { version: 1, images }
 }
 
-fn record_of(lineage: &Lineage, observed: &Observed) -> Record {
-    let Some(kept) = observed.find(&lineage.reference) else { return Record::Absent };
+fn record_of(lineage: &Lineage, observed: &Observed) -> KeptRecord {
+    let Some(kept) = observed.find(&lineage.reference) else { return KeptRecord::Absent };
     let made = kept.labels.get(labels::BUILDER);
     if let (Some(made), Some(here)) = (made, observed.capabilities.as_ref().map(Capabilities::builder))
         && made != here
     {
-        return Record::OtherBuilder(made.clone(), here.to_owned());
+        return KeptRecord::OtherBuilder(made.clone(), here.to_owned());
     }
-    kept.labels.get(labels::LINEAGE).and_then(|text| parse_record(text)).map_or(Record::Absent, Record::Known)
+    kept.labels
+        .get(labels::LINEAGE)
+        .and_then(|text| parse_record(text))
+        .map_or(KeptRecord::Absent, KeptRecord::Known)
 }
 
 impl RebuildPreview {

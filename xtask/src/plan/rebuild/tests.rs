@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::forecast::{Forecast, Record, forecast};
+use super::forecast::{Forecast, KeptRecord, forecast};
 use super::lineage::{Lineage, LineageInput, lineages, parse_record};
 use crate::model::{Identity, ImageId, ImageName, ImageSource, Platform, Reference};
 use crate::read::tree::{self, Reading};
@@ -51,7 +51,7 @@ fn after(fixture: &str, change: impl FnOnce(&TestTree)) -> String {
         let then = &before[image];
         let record = |lineage: &Lineage| {
             let old = then.iter().find(|old| old.reference == lineage.reference);
-            old.and_then(|old| parse_record(&old.record())).map_or(Record::Absent, Record::Known)
+            old.and_then(|old| parse_record(&old.record())).map_or(KeptRecord::Absent, KeptRecord::Known)
         };
         told.push_str(&tell(&reading, image, lineages, record));
     }
@@ -62,7 +62,7 @@ fn tell(
     reading: &Reading,
     image: &ImageName,
     lineages: &[Lineage],
-    record: impl Fn(&Lineage) -> Record,
+    record: impl Fn(&Lineage) -> KeptRecord,
 ) -> String {
     let ImageSource::Build(target) = &reading.tree.graph.get(image).unwrap().source else {
         return String::new();
@@ -204,14 +204,14 @@ fn another_base_runs_everything_on_it() {
     let now = read(&reading, "2");
     let api = ImageName::new("api");
     let told = tell(&reading, &api, &now[&api], |_| {
-        parse_record(&before[&api][0].record()).map_or(Record::Absent, Record::Known)
+        parse_record(&before[&api][0].record()).map_or(KeptRecord::Absent, KeptRecord::Known)
     });
     insta::assert_snapshot!(told, @"BLOCKED src/api/Dockerfile:2: `RUN apt-get update` runs again: `FROM debian:12` at src/api/Dockerfile:1 is another image now; `apt-get update` needs a network");
     let other =
-        |_: &Lineage| Record::OtherBuilder("engine 20.10".to_owned(), "engine 23 or newer".to_owned());
+        |_: &Lineage| KeptRecord::OtherBuilder("engine 20.10".to_owned(), "engine 23 or newer".to_owned());
     let told = tell(&reading, &api, &now[&api], other);
     insta::assert_snapshot!(told, @"BLOCKED src/api/Dockerfile:2: `RUN apt-get update` runs again: the stage was kept by engine 20.10, and the builder of engine 23 or newer does not take that over; `apt-get update` needs a network");
-    let told = tell(&reading, &api, &now[&api], |_| Record::Absent);
+    let told = tell(&reading, &api, &now[&api], |_| KeptRecord::Absent);
     insta::assert_snapshot!(told, @"src/api/Dockerfile:2: `RUN apt-get update` may run again: no kept image of stage `0` is here; `apt-get update` needs a network");
 }
 
@@ -222,7 +222,8 @@ fn a_base_that_an_earlier_release_called_otherwise_forbids_nothing() {
     );
     let before = read(&look(&tree), "1");
     let api = ImageName::new("api");
-    let former = |_: &Lineage| parse_record(&before[&api][0].record()).map_or(Record::Absent, Record::Former);
+    let former =
+        |_: &Lineage| parse_record(&before[&api][0].record()).map_or(KeptRecord::Absent, KeptRecord::Former);
     let reading = look(&tree);
     let told = tell(&reading, &api, &read(&reading, "2")[&api], former);
     insta::assert_snapshot!(told, @"
