@@ -119,3 +119,12 @@ pub enum ContextFileKind {
         target: String,
     },
 }
+
+/// A path of the tree as seen from a folder of the tree.
+pub fn relative(folder: &str, path: &str) -> String {
+    let folder: Vec<&str> = folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let path: Vec<&str> = path.split('/').collect();
+    let common = folder.iter().zip(&path).take_while(|(a, b)| a == b).count();
+    let up = vec![".."; folder.len() - common];
+    up.into_iter().chain(path[common..].iter().copied()).collect::<Vec<_>>().join("/")
+}

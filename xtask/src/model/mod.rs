@@ -39,7 +39,7 @@ pub use artifact::{ArtifactKind, ArtifactSpec};
 pub use bundle::BundleStep;
 pub use catalogue::KindEntry;
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
-pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order};
+pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order, relative};
 pub use details::{Healthcheck, ImageDetails};
 pub use dockerfile::{
     BaseImage, Brought, Diagnostic, Digest, InputKind, InputPattern, ParseDigestError, ParsePlatformError,

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::build::{Assessment, BuildRequest, build_spec};
 use crate::model::{
     BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix, SecretSource, SshSource,
+    relative,
 };
 use crate::plan::build::Contexts;
 use crate::plan::cache::of_builder;
@@ -221,6 +222,7 @@ fn built(
         contexts.insert(apart::CONTEXT.to_owned(), folder);
     }
     Ok(Target {
+        // Bake takes Dockerfiles relative to their contexts.
         dockerfile: inline.is_none().then(|| relative(&spec.context, &spec.dockerfile)),
         dockerfile_inline: inline.as_deref().map(literal),
         context: spec.context,
@@ -314,15 +316,6 @@ fn external(image: &Image, source: &Reference) -> Target {
 /// themselves.
 fn literal(text: &str) -> String {
     text.replace("${", "$${").replace("%{", "%%{")
-}
-
-/// A path of the tree as seen from a folder of the tree: bake takes Dockerfiles relative to their contexts.
-fn relative(folder: &str, path: &str) -> String {
-    let folder: Vec<&str> = folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    let path: Vec<&str> = path.split('/').collect();
-    let common = folder.iter().zip(&path).take_while(|(a, b)| a == b).count();
-    let up = vec![".."; folder.len() - common];
-    up.into_iter().chain(path[common..].iter().copied()).collect::<Vec<_>>().join("/")
 }
 
 /// Target names take letters, digits, `_` and `-` only; each image has one of its own.

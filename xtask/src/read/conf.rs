@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::model::suggest::did_you_mean;
 use crate::model::{BuildGroup, Diagnostic, Platform, Reference};
@@ -163,6 +164,8 @@ pub fn parse_build_conf(file: &str, text: &str) -> Result<BuildConf, Diagnostic>
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ServiceSettings {
+    /// The Dockerfile, relative to the service's folder; discover takes it from here.
+    pub dockerfile: Option<Spanned<String>>,
     /// The build context: `auto`, `service`, `root`, or a folder, relative to the service's own as in a compose
     /// file (`../shared`).
     pub context: Option<ServiceContext>,
@@ -212,8 +215,18 @@ impl From<String> for ServiceContext {
 /// # Errors
 /// Invalid TOML, a value of the wrong kind, an image name that no reference can have.
 pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Diagnostic> {
-    const KEYS: [&str; 9] =
-        ["context", "target", "image", "args", "secrets", "ssh", "platforms", "needs", "inputs"];
+    const KEYS: [&str; 10] = [
+        "dockerfile",
+        "context",
+        "target",
+        "image",
+        "args",
+        "secrets",
+        "ssh",
+        "platforms",
+        "needs",
+        "inputs",
+    ];
     let invalid = |error: &toml::de::Error| toml_words::finding(file, text, error);
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
     let mut settings: ServiceSettings = toml::from_str(text).map_err(|error| invalid(&error))?;
@@ -231,8 +244,13 @@ pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Dia
     Ok(settings)
 }
 
-/// The folder `relative` seen from `base`, both inside the tree; `.` is the root. None when it leads out.
-pub fn resolve_folder(base: &str, relative: &str) -> Option<String> {
+/// The folder in which a file stands, both relative to the root; `.` is the root.
+pub fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(folder, _)| folder)
+}
+
+/// The file or folder `relative` seen from `base`, both inside the tree; `.` is the root. None when it leads out.
+pub fn resolve_path(base: &str, relative: &str) -> Option<String> {
     if relative.starts_with('/') {
         return None;
     }
@@ -409,7 +427,7 @@ mod tests {
             ("src/api", "/etc", None),
             (".", "x", Some("x")),
         ] {
-            assert_eq!(resolve_folder(base, relative).as_deref(), expected, "{relative} from {base}");
+            assert_eq!(resolve_path(base, relative).as_deref(), expected, "{relative} from {base}");
         }
     }
 }

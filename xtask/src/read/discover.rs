@@ -14,11 +14,11 @@ use std::path::Path;
 use globset::GlobSet;
 use rayon::prelude::*;
 
-use listing::NonUtf8Name;
 pub use listing::{EntryKind, ListEntry, Listing};
+use listing::{NonUtf8Name, join};
 
 use crate::model::Diagnostic;
-use crate::read::conf::{BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
+use crate::read::conf::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
 use crate::read::template::{Claim, Rendered, Syntax, TemplateSource, output_path};
 use crate::settings::Config;
 
@@ -29,12 +29,12 @@ pub const IGNORE: &str = ".dockerignore";
 /// The ignore file of one Dockerfile; it is preferred to the context's.
 const DOCKERFILE_IGNORE: &str = "Dockerfile.dockerignore";
 
-const READ: [&str; 7] =
+/// The files that say what a service is.
+pub const OWN_FILES: [&str; 7] =
     [DOCKERFILE, DEPENDENCY, BUILD_TARGETS, BUILD_CONF, SERVICE_TOML, IGNORE, DOCKERFILE_IGNORE];
 
-/// Whether a file of this name says what a service is.
-pub fn is_own_name(name: &str) -> bool {
-    READ.contains(&name)
+fn is_own_name(name: &str) -> bool {
+    OWN_FILES.contains(&name)
 }
 
 /// All that was found.
@@ -61,6 +61,8 @@ pub struct ServiceSource {
     pub name: String,
     /// The folder, relative to the root, with `/`.
     pub dir: String,
+    /// The Dockerfile, relative to the root: the folder's own, or another one that stands for it.
+    pub dockerfile: String,
     /// All templates below the folder.
     pub templates: Vec<TemplateSource>,
     /// What the folder holds.
@@ -71,9 +73,14 @@ pub struct ServiceSource {
 }
 
 impl ServiceSource {
-    /// A file's path relative to the root.
+    /// The path of a file of the folder, relative to the root; [`DOCKERFILE`] is the one that it is built from, and
+    /// its ignore file lies beside that.
     pub fn path(&self, file: &str) -> String {
-        format!("{}/{file}", self.dir)
+        match file {
+            DOCKERFILE => self.dockerfile.clone(),
+            DOCKERFILE_IGNORE => format!("{}{IGNORE}", self.dockerfile),
+            _ => join(&self.dir, file),
+        }
     }
 
     /// Whether the folder has the file, or will have it once templates are rendered.
@@ -90,9 +97,10 @@ impl ServiceSource {
     /// The text of one of the files named in this module, as it will be once templates are rendered. A file whose
     /// template could not be rendered has none, whatever an earlier run left on disk.
     pub fn text<'a>(&'a self, file: &str, rendered: &'a BTreeMap<String, Rendered>) -> Option<&'a str> {
-        match self.template_of(file) {
-            Some(template) => rendered.get(&template.output).map(|output| output.text.as_str()),
-            None => self.texts.get(file).map(String::as_str),
+        match (rendered.get(&self.path(file)), self.template_of(file)) {
+            (Some(output), _) => Some(&output.text),
+            (None, Some(_)) => None,
+            (None, None) => self.texts.get(file).map(String::as_str),
         }
     }
 }
@@ -174,7 +182,14 @@ fn no_service(config: &Config, dir: &str, below: &str) -> Diagnostic {
     let (folder, _) = below.rsplit_once('/').unwrap_or((dir, below));
     let name = dir.rsplit('/').next().unwrap_or(dir).to_lowercase();
     let message = if folder == dir {
-        format!("has no {DOCKERFILE}, so it is no service and nothing of it is built; {below} may be meant")
+        let file = below.rsplit('/').next().unwrap_or(below);
+        let cure = match Syntax::of(file) {
+            Some(_) => String::new(),
+            None => format!(": `dockerfile = \"{file}\"` in {dir}/{SERVICE_TOML} says so"),
+        };
+        format!(
+            "has no {DOCKERFILE}, so it is no service and nothing of it is built; {below} may be meant{cure}"
+        )
     } else {
         let globs = config.services.iter().map(|glob| format!("{glob:?}, ")).collect::<String>();
         format!(
@@ -235,6 +250,7 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource
     let mut service = ServiceSource {
         name: dir.rsplit('/').next().unwrap_or(dir).to_owned(),
         dir: dir.to_owned(),
+        dockerfile: join(dir, DOCKERFILE),
         ..ServiceSource::default()
     };
     let top = match listing::top(root, dir, NonUtf8Name::PassedOver, &mut service.problems) {
@@ -245,20 +261,32 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource
             return Some(service);
         }
     };
-    let is_service = top.iter().any(|entry| {
-        let name = match wanted.claim(&service.path(&entry.path)) {
-            Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
-            None => &entry.path,
-        };
-        matches!(entry.kind, EntryKind::File | EntryKind::Symlink | EntryKind::Other)
-            && (name == DOCKERFILE || name == DEPENDENCY)
-    });
-    if !is_service {
+    let holds = |file: &str| {
+        top.iter().filter(|entry| entry.kind != EntryKind::Directory).find(|entry| {
+            let name = match wanted.claim(&join(dir, &entry.path)) {
+                Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
+                None => &entry.path,
+            };
+            name == file
+        })
+    };
+    let named = holds(SERVICE_TOML).and_then(|entry| named_dockerfile(root, dir, &entry.path));
+    if named.is_none() && holds(DOCKERFILE).is_none() && holds(DEPENDENCY).is_none() {
         return None;
     }
-    for entry in top.iter().filter(|entry| entry.kind != EntryKind::Directory) {
-        let Some(name) = READ.iter().find(|name| **name == entry.path) else { continue };
-        match read::required(root, &service.path(name)) {
+    service.dockerfile = named.unwrap_or(service.dockerfile);
+    let has = |path: &str| match path.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')) {
+        Some(name) if !name.contains('/') => {
+            top.iter().any(|entry| entry.path == name && entry.kind != EntryKind::Directory)
+        }
+        _ => root.join(path).symlink_metadata().is_ok(),
+    };
+    for name in OWN_FILES {
+        let path = service.path(name);
+        if !has(&path) {
+            continue;
+        }
+        match read::required(root, &path) {
             Ok(text) => {
                 service.texts.insert(name, text);
             }
@@ -270,6 +298,20 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource
     Some(service)
 }
 
+/// The Dockerfile that `service.toml`, or what it is rendered from, names. Whatever is wrong with that is said where
+/// all of the file is read (`read/tree/named_dockerfile.rs`).
+fn named_dockerfile(root: &Path, dir: &str, file: &str) -> Option<String> {
+    let text = read::optional(root, &join(dir, file)).ok()??;
+    let own = || join(dir, DOCKERFILE);
+    match conf::parse_service_toml(file, &text) {
+        Ok(settings) => {
+            let named = settings.dockerfile?;
+            Some(conf::resolve_path(dir, named.get_ref()).unwrap_or_else(own))
+        }
+        Err(_) => text.contains("dockerfile").then(own),
+    }
+}
+
 fn read_templates(root: &Path, wanted: &Wanted, service: &mut ServiceSource) {
     let claimed = |path: &str| {
         let path = service.path(path);
@@ -278,6 +320,10 @@ fn read_templates(root: &Path, wanted: &Wanted, service: &mut ServiceSource) {
     let paths: Vec<(Claim, String)> = service.listing.templates().filter_map(claimed).collect();
     for (claim, path) in paths {
         let Some(output) = output_path(&service.dir, &path) else { continue };
+        let claim = match claim {
+            Claim::Content if output == service.dockerfile => Claim::Name,
+            claim => claim,
+        };
         match read::template(root, path, output, claim) {
             Ok(template) => service.templates.extend(template),
             Err(problem) => service.problems.push(problem),

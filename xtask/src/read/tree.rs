@@ -8,6 +8,7 @@ mod artifact;
 mod base_image;
 mod context;
 mod memory;
+mod named_dockerfile;
 mod service;
 mod variables;
 
@@ -29,7 +30,7 @@ use crate::plan::render::{Existing, RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::read::conf::UnknownKey;
 use crate::read::conf::{BUILD_CONF, SERVICE_TOML};
-use crate::read::discover::{Discovered, IGNORE, ServiceSource, discover, is_own_name};
+use crate::read::discover::{Discovered, IGNORE, OWN_FILES, ServiceSource, discover};
 use crate::read::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
 use crate::read::graph::{About, ImageGraph, NameNote, Naming};
@@ -285,11 +286,8 @@ impl ReadInput<'_> {
     /// be rendered.
     fn said_of(&self, service: &ServiceSource) -> Vec<Diagnostic> {
         let odd = self.render.warnings.iter().filter(|found| is_below(&found.file, &service.dir));
-        let own = service.templates.iter().filter(|template| {
-            let name = template.output.strip_prefix(&service.dir).and_then(|name| name.strip_prefix('/'));
-            name.is_some_and(is_own_name)
-        });
-        let broken = own.filter_map(|template| self.render.broken.get(&template.output)).flatten();
+        let broken =
+            OWN_FILES.iter().filter_map(|file| self.render.broken.get(&service.path(file))).flatten();
         broken.chain(odd).cloned().collect()
     }
 

@@ -314,3 +314,41 @@ FROM all
     assert_eq!(rendered["target"]["web"]["dockerfile"], "Dockerfile");
     assert_eq!(rendered["group"]["default"]["targets"], serde_json::json!(["all", "on-all", "web"]));
 }
+
+#[test]
+fn a_dockerfile_of_another_name_is_told_and_exported_by_its_path() {
+    let repo = TestRepo::new(
+        "//- src/api/service.toml\ndockerfile = \"docker/prod.Dockerfile\"\n//- src/api/docker/prod.Dockerfile\n\
+         FROM alpine\nCOPY app /\n//- src/api/app\n1\n",
+    );
+    let image = &repo.json("plan --offline --format json")["images"][0];
+    assert_eq!(
+        (&image["dockerfile"], &image["context"]),
+        (&"src/api/docker/prod.Dockerfile".into(), &"src/api".into())
+    );
+    let target = &repo.json("plan --offline --format bake")["target"]["api"];
+    assert_eq!(
+        (&target["dockerfile"], &target["context"]),
+        (&"docker/prod.Dockerfile".into(), &"src/api".into())
+    );
+    repo.write("src/api/docker/prod.Dockerfile", "FROM alpine\nCOPY gone /\n");
+    insta::assert_snapshot!(repo.run("plan --offline"), @"
+    exit 11
+    --- stdout
+    1 image, 1 external base image, network internal (--offline, nothing was probed)
+
+    images
+      api  invalid     (src/api/docker/prod.Dockerfile:2: COPY source `gone` matches nothing in the context src/api)  context src/api
+
+    prefetch  0 to do, 0 fine
+      skipped    alpine:latest  (no engine to ask)
+
+    alias  0 to do, 0 fine
+      skipped    alpine:latest  (no engine to ask)
+
+    build  0 to do, 0 fine
+      failed     api  (src/api/docker/prod.Dockerfile:2: COPY source `gone` matches nothing in the context src/api)
+
+    error: src/api/docker/prod.Dockerfile:2: COPY source `gone` matches nothing in the context src/api
+    ");
+}

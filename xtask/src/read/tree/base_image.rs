@@ -267,7 +267,7 @@ impl Reader<'_> {
     ) -> String {
         let folder = self.service.dir.as_str();
         if let Some(ServiceContext::Folder(relative)) = &settings.context {
-            match conf::resolve_folder(folder, relative) {
+            match conf::resolve_path(folder, relative) {
                 Some(found) => return found,
                 None => {
                     let message = format!("the context `{relative}` lies outside the tree");
@@ -276,7 +276,7 @@ impl Reader<'_> {
             }
         }
         let above = folder.rsplit_once('/').map_or(".", |(above, _)| above);
-        self.best_context([above, folder, "."], dockerfile, inputs)
+        self.best_context(&[above, folder, "."], dockerfile, inputs)
     }
 
     /// A system that cannot be read still has an image, so that it is named and counted.

@@ -4,7 +4,7 @@
 //! several the first that has what is copied.
 
 use super::service::{Reader, keep};
-use crate::model::{Diagnostic, InputPattern};
+use crate::model::{Diagnostic, InputPattern, relative};
 use crate::read::conf::{self, SERVICE_TOML, ServiceContext};
 use crate::read::fingerprint::files::Context;
 use crate::settings::ContextChoice;
@@ -12,14 +12,9 @@ use dockerfile::ignorefile::IgnoreFile;
 
 impl Reader<'_> {
     /// The first of these folders in which most of the COPY and ADD sources exist.
-    pub(super) fn best_context<const N: usize>(
-        &self,
-        folders: [&str; N],
-        dockerfile: &str,
-        inputs: &[InputPattern],
-    ) -> String {
+    pub(super) fn best_context(&self, folders: &[&str], dockerfile: &str, inputs: &[InputPattern]) -> String {
         let mut best = (0, folders.first().copied().unwrap_or("."));
-        for (at, folder) in folders.into_iter().enumerate() {
+        for (at, folder) in folders.iter().copied().enumerate() {
             let (present, missing) = self.context_at(folder, dockerfile).present_sources(inputs);
             if at == 0 || present > best.0 {
                 best = (present, folder);
@@ -41,7 +36,7 @@ impl Reader<'_> {
     ) -> String {
         let folder = self.service.dir.clone();
         let choice = match &settings.context {
-            Some(ServiceContext::Folder(relative)) => match conf::resolve_folder(&folder, relative) {
+            Some(ServiceContext::Folder(relative)) => match conf::resolve_path(&folder, relative) {
                 Some(found) => return found,
                 None => {
                     let message = format!("the context `{relative}` lies outside the tree");
@@ -56,7 +51,12 @@ impl Reader<'_> {
             ContextChoice::Service => folder,
             ContextChoice::Root => ".".to_owned(),
             ContextChoice::Auto => {
-                let best = self.best_context([folder.as_str(), "."], dockerfile, inputs);
+                let beside = conf::folder_of(dockerfile);
+                let best = if beside == folder {
+                    self.best_context(&[&folder, "."], dockerfile, inputs)
+                } else {
+                    self.best_context(&[&folder, beside, "."], dockerfile, inputs)
+                };
                 if self.fits(&best, dockerfile, inputs) {
                     return best;
                 }
@@ -88,14 +88,16 @@ impl Reader<'_> {
     pub(super) fn other_context(&self, context: &str, dockerfile: &str, inputs: &[InputPattern]) -> String {
         let own = self.service.dir.as_str();
         let above = self.fitting_above(dockerfile, inputs);
-        let ends = [own, "."].into_iter().filter(|folder| self.fits(folder, dockerfile, inputs));
+        let ends = [own, conf::folder_of(dockerfile), "."]
+            .into_iter()
+            .filter(|folder| self.fits(folder, dockerfile, inputs));
         let Some(folder) = above.iter().copied().chain(ends).find(|folder| *folder != context) else {
             return String::new();
         };
         let value = match folder {
             "." => "root".to_owned(),
             folder if folder == own => "service".to_owned(),
-            folder => vec![".."; own[folder.len()..].matches('/').count()].join("/"),
+            folder => relative(own, folder),
         };
         let folder = if folder == "." { "the root" } else { folder };
         format!(

@@ -138,7 +138,7 @@ impl Reader<'_> {
         read
     }
 
-    fn text(&self, file: &str) -> Option<&str> {
+    pub(super) fn text(&self, file: &str) -> Option<&str> {
         self.service.text(file, self.input.rendered)
     }
 
@@ -148,6 +148,7 @@ impl Reader<'_> {
         let parsed = self.text(SERVICE_TOML).map(|text| conf::parse_service_toml(&path, text));
         let settings = parsed.and_then(|parsed| keep(&mut read.diagnostics, parsed)).unwrap_or_default();
         read.diagnostics.extend(settings.warnings.iter().cloned());
+        read.diagnostics.extend(self.refuse_dockerfile(&settings));
         read.needs = settings.needs.iter().map(|need| (need.clone(), path.clone())).collect();
         settings
     }

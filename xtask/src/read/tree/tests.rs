@@ -90,6 +90,94 @@ fn a_name_near_a_stage_is_asked_about_unless_an_image_has_it() {
     assert!(found.iter().all(|found| !found.diagnostic.message.contains("did you mean")), "{found:?}");
 }
 
+/// Of each image its Dockerfile, its context and the ignored files of that, and each finding.
+fn places(fixture: &str) -> String {
+    let tree = read_fixture(fixture);
+    let images = tree.graph.images().iter().map(|image| match &image.source {
+        ImageSource::Build(target) => {
+            let counted = tree.contexts[&image.name].files.counted().map(|file| file.path.as_str());
+            let counted = counted.collect::<Vec<_>>().join(" ");
+            format!("{}: {} in {}: {counted}", image.name, target.dockerfile, target.context)
+        }
+        ImageSource::External(source) => format!("{}: {source}", image.name),
+    });
+    let found = tree.findings.iter().map(|finding| finding.diagnostic.to_string());
+    images.chain(found).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn service_toml_names_the_dockerfile() {
+    let named = |path: &str| format!("//- src/api/service.toml\n\ndockerfile = '{path}'\n");
+    let build = "FROM scratch\nCOPY x /x\n//- src/api/x\n1\n";
+    let cases = [
+        named("api.Dockerfile")
+            + "//- src/api/api.Dockerfile\n"
+            + build
+            + "//- src/api/Dockerfile\nnonsense\n",
+        named("docker/Dockerfile") + "//- src/api/docker/Dockerfile\n" + build,
+        named("src/Dockerfile")
+            + "//- src/api/src/Dockerfile\nFROM scratch\nCOPY main.c /\n//- src/api/src/main.c\n",
+        named("../../docker/api") + "//- docker/api\n" + build,
+        // As BuildKit looks for it.
+        named("D")
+            + "//- src/api/D\nFROM scratch\nCOPY . /\n//- src/api/D.dockerignore\n*\n!x\n//- src/api/.dockerignore\nx\n//- src/api/x\n",
+        named("D")
+            + "//- src/api/D\nFROM scratch\nCOPY . /\n//- src/api/.dockerignore\n*\n!y\n//- src/api/y\n",
+        // Templates.
+        named("D") + "//- .env\nA=scratch\n//- src/api/D.tpl\nFROM {{A}}\n",
+        named("D") + "//- src/api/D.tpl\nFROM {{A}}\n",
+        named("../D")
+            + "//- .config/xtask.toml\ntemplates = ['src/D.tpl']\n//- src/D.tpl\nFROM {{A}}\n//- src/D\nFROM old\n",
+        "//- .env\nA=D\n//- src/api/service.toml.tpl\ndockerfile = '{{A}}'\n//- src/api/D\nFROM scratch\n"
+            .to_owned(),
+        // What cannot be taken.
+        named("../../../Dockerfile"),
+        named("/Dockerfile") + "//- src/api/Dockerfile\nFROM scratch\n",
+        named("gone") + "//- src/api/Dockerfile\nFROM scratch\n",
+        named("docker") + "//- src/api/docker/Dockerfile\nFROM scratch\n",
+        "//- src/api/service.toml\ndockerfile = 3\n".to_owned(),
+    ];
+    insta::assert_snapshot!(cases.map(|case| places(&case)).join("\n\n"), @r"
+    api: src/api/api.Dockerfile in src/api: x
+
+    api: src/api/docker/Dockerfile in src/api: x
+
+    api: src/api/src/Dockerfile in src/api/src: main.c
+
+    api: docker/api in src/api: x
+
+    api: src/api/D in src/api: x
+
+    api: src/api/D in src/api: y
+
+    api: src/api/D in src/api: 
+
+    api: src/api/D in src/api: 
+    error: src/api/D.tpl:1:6: `A` is not defined in .env or .env.example
+
+    api: src/D in src/api: 
+    error: src/D.tpl:1:6: `A` is not defined in .env or .env.example
+
+    api: src/api/{{A}} in src/api: 
+    error: src/api/service.toml:1:14: `dockerfile` is read before templates are rendered, so no variable can be in it
+
+    api: src/api/Dockerfile in src/api: 
+    error: src/api/service.toml:2:14: the Dockerfile `../../../Dockerfile` lies outside the tree
+
+    api: src/api/Dockerfile in src/api: 
+    error: src/api/service.toml:2:14: the Dockerfile `/Dockerfile` lies outside the tree
+
+    api: src/api/gone in src/api: 
+    error: src/api/service.toml:2:14: there is no file src/api/gone
+
+    api: src/api/docker in src/api: 
+    error: src/api/service.toml:2:14: there is no file src/api/docker
+
+    api: src/api/Dockerfile in src/api: 
+    error: src/api/service.toml:1:14: expected a text in quotes, found 3
+    ");
+}
+
 #[tokio::test]
 async fn what_a_base_image_decides_is_asked_of_it() {
     let text = "//- src/a/Dockerfile\nFROM base:1\nRUN --mount=type=tmpfs,target=. x\nVOLUME $V $W\n\
