@@ -29,7 +29,7 @@ use crate::engine::builders::BuilderNode;
 use crate::engine::classify::{classify, says_disk_full, without_stations};
 use crate::engine::stall::Watch;
 use crate::engine::{DockerEngine, EngineError, OnProgress, Surroundings};
-use crate::model::{BuildSpec, Digest, ImageId, InlineCache, Output, Reference};
+use crate::model::{BuildSpec, Digest, ImageId, InlineCache, Output, Provenance, Reference};
 use crate::registry::credentials::Credentials;
 
 /// A disk that is full ends an instruction soon: it is among so many last words.
@@ -303,6 +303,10 @@ fn front_end_attrs(
     attrs.extend(contexts.map(|(name, there)| {
         (format!("context:{}", name.context_name()), format!("docker-image://{there}"))
     }));
+    let provenance = spec.attestations.provenance.map(|mode| match mode {
+        Provenance::Min => "mode=min".to_owned(),
+        Provenance::Max => "mode=max".to_owned(),
+    });
     let network = spec.network.clone().filter(|network| network != "default");
     // A daemon is told of each what it is; engines before 23.0 only know the list of names.
     let is_engine = spec.output == Output::Store;
@@ -317,6 +321,9 @@ fn front_end_attrs(
     let more = [
         ("target", spec.target.clone()),
         ("no-cache", spec.no_cache.then(String::new)),
+        // buildkit, `frontend/attestations/parse.go`.
+        ("attest:provenance", provenance),
+        ("attest:sbom", spec.attestations.sbom.then(String::new)),
         ("force-network-mode", network),
         ("cache-from", Some(cache).filter(|cache| is_engine && !cache.is_empty())),
         ("cache-imports", Some(imports).filter(|_| !is_engine && !spec.cache_from.is_empty())),
@@ -439,6 +446,7 @@ pub(super) mod tests {
             secrets: BuildSecrets::default(),
             contexts: Default::default(),
             output: Default::default(),
+            attestations: Default::default(),
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
             cache_to: None,

@@ -36,6 +36,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
     let session =
         Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
     session.refuse_builder(args.building.push)?;
+    session.refuse_attestations().await?;
     let phases = further(&session, [&[Phase::Download], &Phase::BUILD_ALL[..]].concat(), &args.building);
     let request = Request {
         only: args.selection.only,
@@ -56,6 +57,7 @@ pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCo
     let session =
         Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
     session.refuse_builder(args.building.push)?;
+    session.refuse_attestations().await?;
     let phases = further(
         &session,
         vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build],

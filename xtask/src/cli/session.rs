@@ -8,6 +8,7 @@ use super::world::World;
 use crate::artifact::Fetcher;
 use crate::build;
 use crate::cli::error::{Error, ErrorKind};
+use crate::engine::ImageStore;
 use crate::engine::builders;
 use crate::engine::elsewhere::Elsewhere;
 use crate::engine::provision::Home;
@@ -16,6 +17,7 @@ use crate::events;
 use crate::events::secrets::{self, Secrets};
 use crate::host::lock::{Holder, Lock};
 use crate::host::retry::Policy;
+use crate::model::Attestations;
 use crate::model::{EventKind, Phase};
 use crate::registry::Registry;
 use crate::registry::credentials::Credentials;
@@ -432,6 +434,23 @@ impl Session {
             return Err(Error::new(ErrorKind::Usage, what).hint("`--push --registry REGISTRY` says which"));
         }
         Ok(())
+    }
+
+    /// Refuses what a build is to state about its images where their store would lose it: an engine that keeps images by
+    /// itself, not in containerd, has no index. Only who asks for it has the engine asked.
+    pub async fn refuse_attestations(&self) -> Result<(), Error> {
+        if self.builder.is_some() || self.config.attestations == Attestations::default() {
+            return Ok(());
+        }
+        let engine = self.connect().await?;
+        if engine.survey().await?.store == ImageStore::Containerd {
+            return Ok(());
+        }
+        let what =
+            format!("the engine at {} keeps no index, which --provenance and --sbom need", engine.endpoint());
+        Err(Error::new(ErrorKind::EngineUnfit, what)
+            .hint("`\"features\": {\"containerd-snapshotter\": true}` in /etc/docker/daemon.json has it keep images in containerd")
+            .hint("`--builder BUILDER --push` builds elsewhere, into a registry"))
     }
 
     /// Adds the phases that store a cache, where there is one to store in.

@@ -162,6 +162,7 @@ fn spec(
         secrets: target.secrets.clone(),
         contexts: Default::default(),
         output: Default::default(),
+        attestations: Default::default(),
         no_cache: false,
         cache_from: kept.iter().filter(is_here).map(|kept| kept.reference.clone()).collect(),
         cache_to: None,

@@ -258,6 +258,7 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
         secrets: BuildSecrets::default(),
         contexts: Default::default(),
         output: Default::default(),
+        attestations: Default::default(),
         no_cache: false,
         cache_from: Vec::new(),
         cache_to: None,

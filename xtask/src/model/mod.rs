@@ -60,8 +60,8 @@ pub use local_registry::{Lifetime, RegistrySpec};
 pub use observed::{Capabilities, Keeps, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
-    BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan, PullSource,
-    PushProof, Recipe, RemoveFirst, Replan, Skipped, Stage, Step, StepId, StepKind,
+    Attestations, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan,
+    Provenance, PullSource, PushProof, Recipe, RemoveFirst, Replan, Skipped, Stage, Step, StepId, StepKind,
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;

@@ -408,6 +408,8 @@ pub struct BuildSpec {
     pub contexts: BTreeMap<Reference, Reference>,
     /// Where the image goes.
     pub output: Output,
+    /// What is stated about it.
+    pub attestations: Attestations,
     /// Ignore the builder's cache.
     pub no_cache: bool,
     /// Images that may serve as cache.
@@ -426,6 +428,39 @@ pub enum Output {
     Store,
     /// To the registries in the names.
     Push,
+}
+
+/// What a build states about its image, beside it in the index (in-toto attestations; docs.docker.com, "Build
+/// attestations").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attestations {
+    /// How it was built.
+    pub provenance: Option<Provenance>,
+    /// What is in it.
+    pub sbom: bool,
+}
+
+/// How much is told of how an image was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provenance {
+    /// Materials and times.
+    Min,
+    /// All: build args and the Dockerfile too.
+    Max,
+}
+
+impl std::str::FromStr for Provenance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // `mode=max` is how docker has it.
+        match text.strip_prefix("mode=").unwrap_or(text) {
+            "min" => Ok(Self::Min),
+            "max" => Ok(Self::Max),
+            _ => Err(format!("`{text}` is neither `min` nor `max`")),
+        }
+    }
 }
 
 /// Whether an image carries what a builder has to know to find its layers again (BuildKit's inline cache: some

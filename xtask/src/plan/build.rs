@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::cache;
 use super::{download, stand_ins};
 use crate::model::{
-    ArtifactKind, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest, Image,
-    ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Output, Phase, Plan,
-    Platform, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind, labels,
+    ArtifactKind, Attestations, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest,
+    Image, ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Output, Phase,
+    Plan, Platform, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind, labels,
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
@@ -281,6 +281,8 @@ pub struct BuildRequest {
     pub kept: BTreeMap<ImageName, Vec<Reference>>,
     /// What a builder without a store leaves its cache in.
     pub cache_to: Option<RegistryPrefix>,
+    /// What is stated about each image.
+    pub attestations: Attestations,
 }
 
 /// The build phase. `pulls` are the planned downloads and pulls, which builds wait for.
@@ -541,6 +543,7 @@ fn spec(
         secrets: target.secrets.clone(),
         contexts: Default::default(),
         output: Default::default(),
+        attestations: request.attestations,
         labels: all,
         no_cache: request.force,
         cache_from: if request.force {

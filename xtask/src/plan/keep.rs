@@ -133,6 +133,7 @@ fn spec(
         secrets: target.secrets.clone(),
         contexts: Default::default(),
         output: Default::default(),
+        attestations: Default::default(),
         labels: all,
         no_cache: false,
         cache_from: all_of_image

@@ -84,6 +84,7 @@ pub fn build_request(selected: &BTreeSet<ImageName>, facts: &Facts<'_>) -> Build
         kept: BTreeMap::new(),
         unfit: BTreeMap::new(),
         cache_to: None,
+        attestations: settings.attestations,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::model::{Modes, Network, Platform, Recipe, Reference, RegistryPrefix};
+use crate::model::{Modes, Network, Platform, Provenance, Recipe, Reference, RegistryPrefix};
 
 use super::{ContextChoice, Secret, SecretArgs, Ssh};
 
@@ -34,6 +34,8 @@ pub struct Layer {
     pub modes: Option<Modes>,
     pub platform: Option<Platform>,
     pub builder: Option<String>,
+    pub provenance: Option<Provenance>,
+    pub sbom: Option<bool>,
     pub build_args: BTreeMap<String, Scalar>,
     pub secret_args: Option<SecretArgs>,
     pub secrets: BTreeMap<String, Secret>,
@@ -140,6 +142,8 @@ impl Layer {
             modes: self.modes.or(lower.modes),
             platform: self.platform.or(lower.platform),
             builder: self.builder.or(lower.builder),
+            provenance: self.provenance.or(lower.provenance),
+            sbom: self.sbom.or(lower.sbom),
             build_args: merge(self.build_args, lower.build_args),
             jobs: self.jobs.or(lower.jobs),
             secret_args: self.secret_args.or(lower.secret_args),

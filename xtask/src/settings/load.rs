@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::model::suggest::did_you_mean;
-use crate::model::{ArtifactKind, BuildSecrets, Diagnostic, SecretSource};
+use crate::model::{ArtifactKind, Attestations, BuildSecrets, Diagnostic, SecretSource};
 use crate::settings::dotenv::{self, Dotenv};
 use crate::settings::env::Env;
 use crate::settings::toml_words;
@@ -433,6 +433,7 @@ fn complete(
         modes: all.modes.unwrap_or_default(),
         platform: all.platform,
         builder: all.builder.filter(|name| !name.is_empty() && name != "default"),
+        attestations: Attestations { provenance: all.provenance, sbom: all.sbom.unwrap_or_default() },
         build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
         secret_args: all.secret_args.unwrap_or_default(),
         secrets,

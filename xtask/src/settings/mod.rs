@@ -28,7 +28,8 @@ pub use table::{SETTINGS, Setting, settings_table};
 
 use self::env::Env;
 use crate::model::{
-    AliasRules, ArtifactKind, BuildSecrets, Modes, Network, Platform, Recipe, Reference, RegistryPrefix,
+    AliasRules, ArtifactKind, Attestations, BuildSecrets, Modes, Network, Platform, Recipe, Reference,
+    RegistryPrefix,
 };
 
 /// Everything that decides what a run does. Built by [`load()`].
@@ -78,6 +79,8 @@ pub struct Config {
     pub platform: Option<Platform>,
     /// The builder that is used in place of the engine's own: an endpoint, or an instance of buildx.
     pub builder: Option<String>,
+    /// What a build states about its image.
+    pub attestations: Attestations,
     /// `--build-arg` and config's `build_args`, flags winning. `service.toml` stands between the two, so each
     /// keeps its origin.
     pub build_args: BuildArgs,

@@ -102,6 +102,8 @@ pub const SETTINGS: &[Setting] = &[
     both("offline", ["--offline", "XTASK_OFFLINE", ""], "`false`", |l, t| flag(&mut l.offline, t), "Never touch a network"),
     both("platform", ["--platform", "XTASK_PLATFORM", ""], "the engine's", |l, t| put(&mut l.platform, t), "What images run on, such as `linux/amd64`"),
     both("builder", ["--builder", "XTASK_BUILDER", ""], "the engine's own", |l, t| put(&mut l.builder, t), "Where images are built: an endpoint, or an instance of buildx ([builders.md](builders.md)); `default` is the engine's own"),
+    both("provenance", ["--provenance", "XTASK_PROVENANCE", ""], "none", |l, t| put(&mut l.provenance, t), "Each image states how it was built, in its index: `min`, or `max` with build args and the Dockerfile"),
+    both("sbom", ["--sbom", "XTASK_SBOM", ""], "`false`", |l, t| flag(&mut l.sbom, t), "Each image states what is in it (`docker/buildkit-syft-scanner` makes the list)"),
     both("context", ["", "XTASK_CONTEXT", ""], "`auto`", |l, t| put(&mut l.context, t), "Where build contexts lie: `service`, `root`, or `auto` for the one that has more of the COPY sources"),
     both("modes", ["", "XTASK_MODES", ""], "`portable`", |l, t| put(&mut l.modes, t), "Which permission bits of files count and are sent: `portable` leaves out the write bits of group and others, which the umask of whoever cloned decides; `exact` takes all"),
     both("secret_args", ["", "XTASK_SECRET_ARGS", ""], "`warn`", |l, t| put(&mut l.secret_args, t), "Build args that look like secrets, and so would stay in an image's history: `warn` or `refuse`"),

@@ -93,6 +93,15 @@ async fn a_builder_and_a_registry_are_enough() {
     let kept: xtask::model::Reference = kept.parse().unwrap();
     assert!(xtask::registry::Registry::default().manifest_digest(&kept, None).await.is_ok(), "{kept}");
     assert!(told.contains("1 built") && told.contains("1 up to date"), "{told}");
+    // An index with what the build states about its image is the image all the same.
+    let high: xtask::model::Reference =
+        format!("{}/x/{}/high:latest", world.registry, world.prefix).parse().unwrap();
+    xtask(&world, &tree, &format!("build-all --push {pair} --only high --force --provenance"), 0);
+    let registry = xtask::registry::Registry::default();
+    let index = registry.manifest_digest(&high, None).await.unwrap();
+    assert_ne!(registry.manifest_digest(&high, Some(&Platform::local())).await.unwrap(), index);
+    let told = xtask(&world, &tree, &format!("build-all --push {pair}"), 0);
+    assert!(told.contains("2 up to date") && !told.contains("built"), "{told}");
 
     // The key is the same wherever it is looked at: an engine that pulls the images has nothing to build.
     for name in ["low", "high"] {

@@ -103,6 +103,7 @@ impl World {
             secrets: Default::default(),
             contexts: Default::default(),
             output: Default::default(),
+            attestations: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
             cache_to: None,

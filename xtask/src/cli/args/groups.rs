@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::given;
 use crate::model::suggest::did_you_mean;
-use crate::model::{ParsePlatformError, Platform, RegistryPrefix};
+use crate::model::{ParsePlatformError, Platform, Provenance, RegistryPrefix};
 use crate::plan::Renewal;
 use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Positive, SecretFlag, SshFlag};
 
@@ -133,6 +133,12 @@ pub struct Building {
     /// Store the stages of what was built in this registry and path, as cache
     #[arg(long, value_name = "REF")]
     pub cache_to: Option<OptionalRegistry>,
+    /// State in its index how each image was built [default mode: min]
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "min")]
+    pub provenance: Option<Provenance>,
+    /// State in its index what is in each image
+    #[arg(long)]
+    pub sbom: bool,
     #[command(flatten)]
     pub elsewhere: Elsewhere,
 }
@@ -180,6 +186,8 @@ impl Building {
             jobs: self.jobs,
             cache_from: (!self.cache_from.is_empty()).then(|| self.cache_from.clone()),
             cache_to: self.cache_to.clone(),
+            provenance: self.provenance,
+            sbom: given(self.sbom),
             ..Layer::default()
         };
         own.or(self.elsewhere.over(layer))

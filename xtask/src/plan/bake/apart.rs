@@ -72,6 +72,7 @@ mod tests {
             secrets: BuildSecrets::default(),
             contexts: Default::default(),
             output: Default::default(),
+            attestations: Default::default(),
             no_cache: false,
             cache_from: Vec::new(),
             cache_to: None,
