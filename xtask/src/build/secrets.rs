@@ -34,10 +34,10 @@ echo 'ssh-add does not take them: a key is in a file that only its owner can rea
 exit 1"#;
 
 /// Hands out secrets.
-pub(super) struct Secretary(pub(super) BTreeMap<String, SecretSource>);
+pub(super) struct SecretsService(pub(super) BTreeMap<String, SecretSource>);
 
 #[tonic::async_trait]
-impl Secrets for Secretary {
+impl Secrets for SecretsService {
     async fn get_secret(
         &self,
         request: Request<GetSecretRequest>,
@@ -174,7 +174,7 @@ mod tests {
 
     /// A builder that may ask.
     async fn builder(secrets: BTreeMap<String, SecretSource>, ssh: BTreeMap<String, SshSource>) -> Channel {
-        let routes = tonic::service::Routes::new(SecretsServer::new(Secretary(secrets)))
+        let routes = tonic::service::Routes::new(SecretsServer::new(SecretsService(secrets)))
             .add_service(SshServer::new(Agents::new(ssh)))
             .prepare();
         connected(routes).await

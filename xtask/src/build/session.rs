@@ -23,7 +23,7 @@ use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 
 use super::filesync::{PACKETS_AHEAD, SentTree};
-use super::secrets::{Agents, Secretary};
+use super::secrets::{Agents, SecretsService};
 use crate::model::BuildSecrets;
 use crate::registry::credentials::Credentials;
 
@@ -91,7 +91,7 @@ impl BuildSession {
         let BuildSecrets { secrets, ssh } = std::mem::take(&mut self.served.secrets);
         Routes::new(FileSyncServer::new(self.served))
             .add_service(AuthServer::new(Registries { credentials }))
-            .add_service(SecretsServer::new(Secretary(secrets)))
+            .add_service(SecretsServer::new(SecretsService(secrets)))
             .add_service(SshServer::new(Agents::new(ssh)))
             .add_service(HealthServer::new(Alive))
             .prepare()

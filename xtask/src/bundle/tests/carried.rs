@@ -213,8 +213,9 @@ async fn a_load_that_is_cancelled_leaves_the_engine_as_it_was() {
     // Before anything, while the second image is on its way, and in another run the last one: as loads are counted.
     for at in [0, 2, 5] {
         let cancel = CancellationToken::new();
-        if at > 0 {
-            other.script(Verb::Load, "", at, Fault::Takes(std::time::Duration::from_millis(50)));
+        match at {
+            0 => cancel.cancel(),
+            _ => other.script(Verb::Load, "", at, Fault::Takes(std::time::Duration::from_millis(500))),
         }
         let loading = async {
             let has = present(&to).await;
