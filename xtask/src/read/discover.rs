@@ -6,6 +6,7 @@
 
 mod glob;
 mod listing;
+mod nested;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use rayon::prelude::*;
 
 pub use listing::{EntryKind, ListEntry, Listing};
 use listing::{NonUtf8Name, join};
+use nested::Nested;
 
 use crate::model::Diagnostic;
 use crate::read::conf::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
@@ -167,38 +169,10 @@ pub fn discover(config: &Config) -> Discovered {
     let wanted = Wanted::of(config, &mut found.problems);
     found.services = read_services(root, &service_dirs, &wanted);
     found.base_images = read_services(root, &base_dirs, &wanted);
-    for dir in service_dirs.iter().filter(|dir| found.services.iter().all(|service| service.dir != **dir)) {
-        let known = |below: &str| service_dirs.contains(below) || base_dirs.contains(below);
-        found
-            .problems
-            .extend(listing::dockerfile_below(root, dir, known).map(|below| no_service(config, dir, &below)));
-    }
+    let known = |dir: &str| service_dirs.contains(dir) || base_dirs.contains(dir);
+    read_nested(root, &service_dirs, &wanted, known, &mut found);
     read_root(config, wanted, &mut found);
     found
-}
-
-/// A folder among the services that is none, with a Dockerfile somewhere below it.
-fn no_service(config: &Config, dir: &str, below: &str) -> Diagnostic {
-    let (folder, _) = below.rsplit_once('/').unwrap_or((dir, below));
-    let name = dir.rsplit('/').next().unwrap_or(dir).to_lowercase();
-    let message = if folder == dir {
-        let file = below.rsplit('/').next().unwrap_or(below);
-        let cure = match Syntax::of(file) {
-            Some(_) => String::new(),
-            None => format!(": `dockerfile = \"{file}\"` in {dir}/{SERVICE_TOML} says so"),
-        };
-        format!(
-            "has no {DOCKERFILE}, so it is no service and nothing of it is built; {below} may be meant{cure}"
-        )
-    } else {
-        let globs = config.services.iter().map(|glob| format!("{glob:?}, ")).collect::<String>();
-        format!(
-            "has no {DOCKERFILE}, so it is no service and nothing of it is built; for {below} to be one, set \
-             `services = [{globs}\"{folder}\"]` in .config/xtask.toml and `image = \"{name}\"` in \
-             {folder}/{SERVICE_TOML}"
-        )
-    };
-    Diagnostic::warning(dir, 0, message)
 }
 
 /// Which templates the settings name, and which they leave out.
@@ -240,13 +214,38 @@ impl Wanted {
 
 fn read_services(root: &Path, dirs: &BTreeSet<String>, wanted: &Wanted) -> Vec<ServiceSource> {
     let mut services: Vec<ServiceSource> =
-        dirs.par_iter().filter_map(|dir| read_service(root, dir, wanted)).collect();
-    services.sort_by(|one, other| (&one.name, &one.dir).cmp(&(&other.name, &other.dir)));
+        dirs.par_iter().filter_map(|dir| read_service(root, dir, wanted, None)).collect();
+    sort(&mut services);
     services
 }
 
-/// Reads one folder; none when it is no service.
-fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource> {
+fn sort(services: &mut [ServiceSource]) {
+    services.sort_by(|one, other| (&one.name, &one.dir).cmp(&(&other.name, &other.dir)));
+}
+
+/// Folders that turned out to have nothing of a service, each with the Dockerfile below it that may stand for it.
+fn read_nested(
+    root: &Path,
+    dirs: &BTreeSet<String>,
+    wanted: &Wanted,
+    known: impl Fn(&str) -> bool + Sync,
+    found: &mut Discovered,
+) {
+    let read: BTreeSet<&str> = found.services.iter().map(|service| service.dir.as_str()).collect();
+    let rest: Vec<&String> = dirs.iter().filter(|dir| !read.contains(dir.as_str())).collect();
+    let look = |dir: &&String| match nested::look(root, dir, wanted, &known) {
+        Nested::Dockerfile(path) => (read_service(root, dir, wanted, Some(path)), None),
+        Nested::Unclear(problem) => (None, Some(problem)),
+        Nested::Nothing => (None, None),
+    };
+    let (services, problems): (Vec<_>, Vec<_>) = rest.par_iter().map(look).unzip();
+    found.services.extend(services.into_iter().flatten());
+    found.problems.extend(problems.into_iter().flatten());
+    sort(&mut found.services);
+}
+
+/// Reads one folder, whose Dockerfile may lie `below` it; none when it is no service.
+fn read_service(root: &Path, dir: &str, wanted: &Wanted, below: Option<String>) -> Option<ServiceSource> {
     let mut service = ServiceSource {
         name: dir.rsplit('/').next().unwrap_or(dir).to_owned(),
         dir: dir.to_owned(),
@@ -270,7 +269,7 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted) -> Option<ServiceSource
             name == file
         })
     };
-    let named = holds(SERVICE_TOML).and_then(|entry| named_dockerfile(root, dir, &entry.path));
+    let named = holds(SERVICE_TOML).and_then(|entry| named_dockerfile(root, dir, &entry.path)).or(below);
     if named.is_none() && holds(DOCKERFILE).is_none() && holds(DEPENDENCY).is_none() {
         return None;
     }

@@ -253,7 +253,7 @@ fn a_tree_without_services_says_what_it_has_instead() {
     for (fixture, code, said) in [
         (base, 5, "`cargo xtask base-images` builds them"),
         ("//- src/my app/Dockerfile\nFROM a\n", 11, "src/my app: its image name makes no reference"),
-        ("//- src/cart/src/Dockerfile\nFROM a\n", 5, "src/cart: has no Dockerfile"),
+        ("//- src/cart/tests/Dockerfile\nFROM a\n", 5, "src/cart: has no Dockerfile"),
         ("//- README.md\n", 5, "no folder `src/*` has a Dockerfile"),
         ("//- src/NodeBase/Dockerfile\nFROM a\n", 0, "nodebase"),
     ] {

@@ -352,3 +352,33 @@ fn a_dockerfile_of_another_name_is_told_and_exported_by_its_path() {
     error: src/api/docker/prod.Dockerfile:2: COPY source `gone` matches nothing in the context src/api
     ");
 }
+
+#[test]
+fn a_dockerfile_further_down_is_its_folders_and_of_several_somebody_chooses() {
+    let repo = TestRepo::new(
+        "//- src/cart/src/Dockerfile\nFROM alpine\nCOPY cart.csproj /\n//- src/cart/src/cart.csproj\n1\n\
+         //- src/shop/a/Dockerfile\nFROM alpine\n//- src/shop/b/Dockerfile\nFROM alpine\n",
+    );
+    insta::assert_snapshot!(repo.run("plan --offline"), @r#"
+    exit 0
+    --- stdout
+    1 image, 1 external base image, network internal (--offline, nothing was probed)
+
+    images
+      cart  unknown     (no engine to ask)  context src/cart/src
+
+    prefetch  0 to do, 0 fine
+      skipped    alpine:latest  (no engine to ask)
+
+    alias  0 to do, 0 fine
+      skipped    alpine:latest  (no engine to ask)
+
+    build  1 to do, 0 fine
+      build      cart  (no engine to ask)
+
+    verify  1 to do, 0 fine
+      verify     cart  (asked for)
+
+    warning: src/shop: has no Dockerfile and several below it, so it is no service and nothing of it is built: src/shop/a/Dockerfile, src/shop/b/Dockerfile; `dockerfile = "a/Dockerfile"` in src/shop/service.toml picks one
+    "#);
+}

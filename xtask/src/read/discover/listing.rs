@@ -74,7 +74,7 @@ fn is_below_chart(path: &str, chart: &str) -> bool {
 }
 
 /// Folders in which nobody keeps templates, and which may be huge.
-fn is_skipped(name: &str) -> bool {
+pub(super) fn is_skipped(name: &str) -> bool {
     matches!(name, ".git" | "node_modules" | "target")
 }
 
@@ -85,27 +85,6 @@ pub(super) enum NonUtf8Name {
     Named,
     /// Nothing. Whether it matters is for those to say who read the folder as a build context.
     PassedOver,
-}
-
-/// How deep below a folder of services a Dockerfile is looked for that may have been forgotten.
-const NEAR: usize = 4;
-
-/// The first Dockerfile below a folder that has none itself, relative to the root: one in a folder that nobody knows,
-/// or one with a further name (`Dockerfile.prod`).
-pub(super) fn dockerfile_below(root: &Path, dir: &str, known: impl Fn(&str) -> bool) -> Option<String> {
-    let is_hidden = |name: &str| name.starts_with('.') || is_skipped(name);
-    let walk = WalkDir::new(root.join(dir)).min_depth(1).max_depth(NEAR).sort_by_file_name().into_iter();
-    let walk = walk.filter_entry(|entry| !entry.file_name().to_str().is_none_or(is_hidden));
-    let mut files = walk.flatten().filter(|entry| entry.file_type().is_file());
-    files.find_map(|entry| {
-        let path = entry.path().strip_prefix(root).ok()?.to_str()?;
-        let (folder, name) = path.rsplit_once('/')?;
-        let is_whole = matches!(name, "Dockerfile" | "Dockerfile.tpl" | "Containerfile");
-        let is_kept =
-            |end: &str| ["backup", "bak", "orig", "old", "dockerignore", "tpl.backup"].contains(&end);
-        let is_further = || name.strip_prefix("Dockerfile.").is_some_and(|end| !is_kept(end));
-        ((is_whole || is_further()) && (folder == dir || !known(folder))).then(|| path.to_owned())
-    })
 }
 
 /// The entries directly in a folder.

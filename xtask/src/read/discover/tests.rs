@@ -46,6 +46,7 @@ fn finds_what_a_foreign_tree_has() {
     assert_snapshot!(show(&found), @r#"
     service api in src/api: .dockerignore Dockerfile Dockerfile.dockerignore build-targets.conf
     service db in src/db: dependency.conf service.toml
+    service deep in src/deep: Dockerfile
     service redis in src/redis: 
       src/redis/dependency.conf.tpl -> src/redis/dependency.conf
     service web in src/web: build.conf
@@ -53,7 +54,6 @@ fn finds_what_a_foreign_tree_has() {
       src/web/templates/conf.d/a.conf.tpl -> src/web/conf.d/a.conf
     base alpine in docker/base-images/alpine: Dockerfile
     compose.yml.tpl -> compose.yml
-    warning: src/deep: has no Dockerfile, so it is no service and nothing of it is built; for src/deep/er/Dockerfile to be one, set `services = ["src/*", "src/deep/er"]` in .config/xtask.toml and `image = "deep"` in src/deep/er/service.toml
     "#);
     assert_eq!(found.root_ignore.as_deref(), Some("*.md\n"));
     let api = &found.services[0];
@@ -208,12 +208,17 @@ fn what_cannot_be_read_is_named_and_fails_one_service() {
 fn a_dockerfile_that_nobody_finds_is_worth_a_word() {
     for (fixture, said) in [
         (
-            "//- src/cart/src/Dockerfile\n",
-            "for src/cart/src/Dockerfile to be one, set `services = [\"src/*\", \"src/cart/src\"]`",
+            "//- src/cart/tests/Dockerfile\n",
+            "src/cart/tests/Dockerfile may be meant: `dockerfile = \"tests/Dockerfile\"` in src/cart/service.toml says so",
         ),
         (
-            "//- src/Cart/a/b/Dockerfile.tpl\n//- src/Cart/a/x\n",
-            "`image = \"cart\"` in src/Cart/a/b/service.toml",
+            "//- src/cart/b/a/Dockerfile\n//- src/cart/c/Dockerfile.tpl\n",
+            "src/cart: has no Dockerfile and several below it, so it is no service and nothing of it is built: \
+             src/cart/b/a/Dockerfile, src/cart/c/Dockerfile; `dockerfile = \"b/a/Dockerfile\"` in src/cart/service.toml picks one",
+        ),
+        (
+            "//- src/cart/a/Dockerfile\n//- src/cart/Dockerfile.dev\n",
+            "built: src/cart/a/Dockerfile, src/cart/Dockerfile.dev; ",
         ),
         (
             "//- src/shop/Dockerfile.prod\n",
@@ -231,6 +236,46 @@ fn a_dockerfile_that_nobody_finds_is_worth_a_word() {
         let told: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), usize::from(!said.is_empty()), "{fixture}: {told:?}");
         assert!(told.concat().contains(said), "{fixture}: {told:?}");
+    }
+}
+
+#[test]
+fn the_only_dockerfile_below_a_folder_is_its_own() {
+    for (fixture, expected) in [
+        (
+            "//- src/cart/src/Dockerfile\n//- src/cart/service.toml\n",
+            "cart in src/cart: src/cart/src/Dockerfile",
+        ),
+        ("//- src/Cart/a/b/Dockerfile.tpl\n//- src/Cart/a/x\n", "Cart in src/Cart: src/Cart/a/b/Dockerfile"),
+        ("//- src/a/b/Dockerfile\n//- src/a/b/Dockerfile.tpl\n", "a in src/a: src/a/b/Dockerfile"),
+        ("//- src/a/b/Dockerfile\n//- src/a/b/Dockerfile.dev\n", "a in src/a: src/a/b/Dockerfile"),
+        ("//- src/a/b/Dockerfile\n//- src/a/test/Dockerfile\n", "a in src/a: src/a/b/Dockerfile"),
+        ("//- src/a/b/c/d/e/Dockerfile\n", ""),
+        ("//- src/a/b/Dockerfile\n//- src/a/dependency.conf\nredis\n", "a in src/a: src/a/Dockerfile"),
+        // Somebody chose.
+        (
+            "//- src/a/b/Dockerfile\n//- src/a/c/Dockerfile\n//- src/a/service.toml\ndockerfile = 'c/Dockerfile'\n",
+            "a in src/a: src/a/c/Dockerfile",
+        ),
+        // Nobody has it twice.
+        (
+            "//- .config/xtask.toml\nservices = ['src/*', 'src/*/*']\n//- src/cart/src/x/Dockerfile\n",
+            "src in src/cart/src: src/cart/src/x/Dockerfile",
+        ),
+        (
+            "//- .config/xtask.toml\nservices = ['src/**']\n//- src/a/b/Dockerfile\n",
+            "b in src/a/b: src/a/b/Dockerfile",
+        ),
+        (
+            "//- .config/xtask.toml\nservices = ['*']\nbase_images = ['docker/base']\n//- docker/base/Dockerfile\n//- docker/api/Dockerfile\n",
+            "docker in docker: docker/api/Dockerfile",
+        ),
+    ] {
+        let found = discover(&config(&TestTree::new(fixture)));
+        let line =
+            |service: &ServiceSource| format!("{} in {}: {}", service.name, service.dir, service.dockerfile);
+        assert_eq!(found.services.iter().map(line).collect::<Vec<_>>().join("\n"), expected, "{fixture}");
+        assert_eq!(found.problems, [], "{fixture}");
     }
 }
 

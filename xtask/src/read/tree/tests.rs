@@ -178,6 +178,21 @@ fn service_toml_names_the_dockerfile() {
     ");
 }
 
+#[test]
+fn the_context_of_a_dockerfile_further_down_is_where_its_sources_are() {
+    let cases = [
+        ("COPY app.csproj /", "src/cart/src/app.csproj", "src/cart/src: app.csproj"),
+        ("COPY src/app.csproj /", "src/cart/src/app.csproj", "src/cart: src/app.csproj"),
+        ("COPY lib /", "lib/x", ".: lib lib/x"),
+        ("COPY common /", "src/common", "src: common"),
+        ("RUN make", "src/cart/src/x", "src/cart: "),
+    ];
+    for (instruction, file, expected) in cases {
+        let fixture = format!("//- src/cart/src/Dockerfile\nFROM scratch\n{instruction}\n//- {file}\n1\n");
+        assert_eq!(places(&fixture), format!("cart: src/cart/src/Dockerfile in {expected}"), "{instruction}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_base_image_decides_is_asked_of_it() {
     let text = "//- src/a/Dockerfile\nFROM base:1\nRUN --mount=type=tmpfs,target=. x\nVOLUME $V $W\n\
