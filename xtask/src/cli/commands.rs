@@ -143,6 +143,7 @@ pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<Exit
     let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
     let session =
         Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
+    session.refuse_builder(true)?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

@@ -424,14 +424,20 @@ impl Session {
         }
     }
 
-    /// Refuses to build elsewhere where nobody said that what is built may go to a registry.
-    pub fn refuse_builder(&self, push: bool) -> Result<(), Error> {
+    /// Refuses a builder elsewhere where nobody said in which registry its images are, or that they may go there.
+    pub fn refuse_builder(&self, may_push: bool) -> Result<(), Error> {
         if self.builder.is_none() {
             return Ok(());
         }
-        if !push || self.config.registry.is_none() {
+        let Some(registry) = self.config.registry.as_ref().filter(|_| may_push) else {
             let what = "a builder elsewhere puts what it builds into a registry";
-            return Err(Error::new(ErrorKind::Usage, what).hint("`--push --registry REGISTRY` says which"));
+            return Err(Error::new(ErrorKind::Usage, what)
+                .hint("`--push --registry REGISTRY` says which")
+                .hint("`--builder default` builds on the engine"));
+        };
+        if self.config.offline && !registry.is_on_this_machine() {
+            let what = format!("a builder elsewhere has its images in {registry}, and --offline asks nobody");
+            return Err(Error::new(ErrorKind::Usage, what).hint("`--builder default` builds on the engine"));
         }
         Ok(())
     }

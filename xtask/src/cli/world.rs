@@ -13,8 +13,8 @@ use crate::cli::error::{Error, ErrorKind};
 use crate::engine::elsewhere::Sought;
 use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
 use crate::model::{
-    AliasNames, BaseImage, BuildSecrets, Image, ImageName, ImageSource, NetworkVerdict, Observed, Originals,
-    Platform, Reference, SecretSource, Triggers, stand_in,
+    AliasNames, BaseImage, BuildSecrets, Image, ImageName, ImageSource, Network, NetworkVerdict, Observed,
+    Originals, Platform, Reference, RegistryPrefix, SecretSource, Triggers, stand_in,
 };
 use crate::plan::Facts;
 use crate::plan::build::prefetched;
@@ -155,8 +155,16 @@ impl Session {
                 is_ours: true,
             })
         });
-        // `localhost/…` names what an engine keeps.
-        let bases = self.bases(graph.images()).into_iter().filter(|(name, _)| name.domain() != "localhost");
+        let config = &self.config;
+        let internal = config.internal_registry.as_ref().map(RegistryPrefix::domain);
+        let is_cut_off = config.network == Some(Network::Internal);
+        let may_ask = |name: &Reference| match name.domain() {
+            // It names what an engine keeps.
+            "localhost" => false,
+            _ if name.is_on_this_machine() => true,
+            domain => !config.offline && (!is_cut_off || Some(domain) == internal),
+        };
+        let bases = self.bases(graph.images()).into_iter().filter(|(name, _)| may_ask(name));
         let bases = bases.map(|(reference, platform)| Sought {
             reference,
             platform,

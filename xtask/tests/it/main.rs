@@ -9,6 +9,7 @@
 
 mod affected;
 mod base_images;
+mod builders;
 mod bump;
 mod bundle;
 mod calls;
