@@ -8,7 +8,7 @@ use crate::cli::error::{Error, ErrorKind};
 use crate::model::suggest::did_you_mean;
 use crate::model::{Diagnostic, ImageName, Severity};
 use crate::plan::{Request, Subject, TagWord};
-use crate::read::tree;
+use crate::read::{discover, tree};
 
 impl World {
     /// The images that `--only`, `--skip` or names on the command line leave, with all that they build on.
@@ -73,7 +73,10 @@ impl World {
             ),
         };
         let told = Error::new(ErrorKind::NothingSelected, none)
-            .because(format!("no folder `{}` has a {files}", globs.join("`, `")))
+            .because(match globs.iter().any(|glob| discover::names_files(glob)) {
+                true => format!("`{}` names no Dockerfile, and no folder with a {files}", globs.join("`, `")),
+                false => format!("no folder `{}` has a {files}", globs.join("`, `")),
+            })
             .hint(format!("`{key}` in .config/xtask.toml says where they lie"));
         found.iter().fold(told, |told, found| told.because(format!("{}: {}", found.place(), found.message)))
     }

@@ -4,6 +4,7 @@
 //! the templates. It parses nothing and writes nothing. Whatever cannot be read is a finding that names the path;
 //! it fails the service that it belongs to, never the run.
 
+mod files;
 mod glob;
 mod listing;
 mod nested;
@@ -15,6 +16,7 @@ use std::path::Path;
 use globset::GlobSet;
 use rayon::prelude::*;
 
+pub use files::names_files;
 pub use listing::{EntryKind, ListEntry, Listing};
 use listing::{NonUtf8Name, join};
 use nested::Nested;
@@ -56,11 +58,27 @@ pub struct Discovered {
     pub problems: Vec<Diagnostic>,
 }
 
-/// One folder that images come from.
+/// How a service came to be one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FoundBy {
+    /// Its folder was named, and has what makes a service.
+    #[default]
+    Folder,
+    /// Its folder was named, and has a Dockerfile further down.
+    Nested,
+    /// Its Dockerfile was named.
+    File,
+    /// The same, and its folder has other services too, so that the small files there say nothing of it.
+    FileAmongOthers,
+}
+
+/// One folder, or one Dockerfile, that images come from.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceSource {
-    /// The folder's own name.
+    /// The folder's own name, or the own part of the Dockerfile's.
     pub name: String,
+    /// How it was found.
+    pub found_by: FoundBy,
     /// The folder, relative to the root, with `/`.
     pub dir: String,
     /// The Dockerfile, relative to the root: the folder's own, or another one that stands for it.
@@ -75,6 +93,40 @@ pub struct ServiceSource {
 }
 
 impl ServiceSource {
+    fn in_folder(dir: &str) -> Self {
+        let name = if dir == "." { files::ROOT } else { dir.rsplit('/').next().unwrap_or(dir) };
+        Self {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            dockerfile: join(dir, DOCKERFILE),
+            ..Self::default()
+        }
+    }
+
+    fn of_file(path: &str, found_by: FoundBy) -> Self {
+        let (name, wished) = files::service_name(path);
+        let dir = conf::folder_of(path).to_owned();
+        let mut service = Self { name, dir, found_by, dockerfile: path.to_owned(), ..Self::default() };
+        if service.name != wished {
+            let message = format!("no image can be named `{wished}`, so it is {}", service.name);
+            service.problems.push(Diagnostic::warning(path, 0, message));
+        }
+        service
+    }
+
+    /// What tells it from all others: its folder, or its Dockerfile where that was named.
+    pub fn place(&self) -> &str {
+        match self.found_by {
+            FoundBy::Folder | FoundBy::Nested => &self.dir,
+            FoundBy::File | FoundBy::FileAmongOthers => &self.dockerfile,
+        }
+    }
+
+    /// Whether a file of this name says something of it.
+    pub fn reads(&self, file: &str) -> bool {
+        self.found_by != FoundBy::FileAmongOthers || [DOCKERFILE, DOCKERFILE_IGNORE, IGNORE].contains(&file)
+    }
+
     /// The path of a file of the folder, relative to the root; [`DOCKERFILE`] is the one that it is built from, and
     /// its ignore file lies beside that.
     pub fn path(&self, file: &str) -> String {
@@ -100,6 +152,7 @@ impl ServiceSource {
     /// template could not be rendered has none, whatever an earlier run left on disk.
     pub fn text<'a>(&'a self, file: &str, rendered: &'a BTreeMap<String, Rendered>) -> Option<&'a str> {
         match (rendered.get(&self.path(file)), self.template_of(file)) {
+            _ if !self.reads(file) => None,
             (Some(output), _) => Some(&output.text),
             (None, Some(_)) => None,
             (None, None) => self.texts.get(file).map(String::as_str),
@@ -165,12 +218,20 @@ pub fn discover(config: &Config) -> Discovered {
         dirs
     };
     let base_dirs = dirs_of(&config.base_images);
-    let service_dirs: BTreeSet<String> = dirs_of(&config.services).difference(&base_dirs).cloned().collect();
+    let mut service_dirs: BTreeSet<String> =
+        dirs_of(&config.services).difference(&base_dirs).cloned().collect();
+    service_dirs.extend(config.services.iter().filter(|glob| *glob == ".").cloned());
     let wanted = Wanted::of(config, &mut found.problems);
+    let files = files::dockerfiles(config, &wanted, &mut found.problems);
     found.services = read_services(root, &service_dirs, &wanted);
     found.base_images = read_services(root, &base_dirs, &wanted);
-    let known = |dir: &str| service_dirs.contains(dir) || base_dirs.contains(dir);
-    read_nested(root, &service_dirs, &wanted, known, &mut found);
+    let of_files: BTreeSet<&str> = files.iter().map(|path| conf::folder_of(path)).collect();
+    let known = |dir: &str| service_dirs.contains(dir) || base_dirs.contains(dir) || of_files.contains(dir);
+    let read: BTreeSet<&str> = found.services.iter().map(|service| service.dir.as_str()).collect();
+    let is_read = |dir: &str| read.contains(dir) || of_files.contains(dir);
+    let rest: Vec<&String> = service_dirs.iter().filter(|dir| !is_read(dir)).collect();
+    read_nested(root, rest, &wanted, known, &mut found);
+    read_files(root, files, &wanted, &mut found);
     read_root(config, wanted, &mut found);
     found
 }
@@ -214,44 +275,60 @@ impl Wanted {
 
 fn read_services(root: &Path, dirs: &BTreeSet<String>, wanted: &Wanted) -> Vec<ServiceSource> {
     let mut services: Vec<ServiceSource> =
-        dirs.par_iter().filter_map(|dir| read_service(root, dir, wanted, None)).collect();
+        dirs.par_iter().filter_map(|dir| read_service(root, ServiceSource::in_folder(dir), wanted)).collect();
     sort(&mut services);
     services
 }
 
 fn sort(services: &mut [ServiceSource]) {
-    services.sort_by(|one, other| (&one.name, &one.dir).cmp(&(&other.name, &other.dir)));
+    services.sort_by(|one, other| (&one.name, one.place()).cmp(&(&other.name, other.place())));
 }
 
 /// Folders that turned out to have nothing of a service, each with the Dockerfile below it that may stand for it.
 fn read_nested(
     root: &Path,
-    dirs: &BTreeSet<String>,
+    dirs: Vec<&String>,
     wanted: &Wanted,
     known: impl Fn(&str) -> bool + Sync,
     found: &mut Discovered,
 ) {
-    let read: BTreeSet<&str> = found.services.iter().map(|service| service.dir.as_str()).collect();
-    let rest: Vec<&String> = dirs.iter().filter(|dir| !read.contains(dir.as_str())).collect();
     let look = |dir: &&String| match nested::look(root, dir, wanted, &known) {
-        Nested::Dockerfile(path) => (read_service(root, dir, wanted, Some(path)), None),
+        Nested::Dockerfile(dockerfile) => {
+            let service = ServiceSource::in_folder(dir);
+            let service = ServiceSource { dockerfile, found_by: FoundBy::Nested, ..service };
+            (read_service(root, service, wanted), None)
+        }
         Nested::Unclear(problem) => (None, Some(problem)),
         Nested::Nothing => (None, None),
     };
-    let (services, problems): (Vec<_>, Vec<_>) = rest.par_iter().map(look).unzip();
+    let (services, problems): (Vec<_>, Vec<_>) = dirs.par_iter().map(look).unzip();
     found.services.extend(services.into_iter().flatten());
     found.problems.extend(problems.into_iter().flatten());
     sort(&mut found.services);
 }
 
-/// Reads one folder, whose Dockerfile may lie `below` it; none when it is no service.
-fn read_service(root: &Path, dir: &str, wanted: &Wanted, below: Option<String>) -> Option<ServiceSource> {
-    let mut service = ServiceSource {
-        name: dir.rsplit('/').next().unwrap_or(dir).to_owned(),
-        dir: dir.to_owned(),
-        dockerfile: join(dir, DOCKERFILE),
-        ..ServiceSource::default()
+/// Dockerfiles that were named one by one, unless a folder has them already.
+fn read_files(root: &Path, mut paths: BTreeSet<String>, wanted: &Wanted, found: &mut Discovered) {
+    for service in found.folders() {
+        paths.remove(&service.dockerfile);
+    }
+    let folders: Vec<&str> = found.services.iter().map(|service| service.dir.as_str()).collect();
+    let read = |path: &String| {
+        let dir = conf::folder_of(path);
+        let among = folders.contains(&dir)
+            || paths.iter().any(|other| other != path && conf::folder_of(other) == dir);
+        let found_by = if among { FoundBy::FileAmongOthers } else { FoundBy::File };
+        read_service(root, ServiceSource::of_file(path, found_by), wanted)
     };
+    let services: Vec<ServiceSource> = paths.par_iter().filter_map(read).collect();
+    found.services.extend(services);
+    sort(&mut found.services);
+}
+
+/// Reads a service of which no more is known than how it was found; none when its folder is none.
+fn read_service(root: &Path, mut service: ServiceSource, wanted: &Wanted) -> Option<ServiceSource> {
+    let dir = service.dir.clone();
+    let dir = dir.as_str();
     let top = match listing::top(root, dir, NonUtf8Name::PassedOver, &mut service.problems) {
         Ok(top) => top,
         Err(problem) => {
@@ -269,11 +346,14 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted, below: Option<String>) 
             name == file
         })
     };
-    let named = holds(SERVICE_TOML).and_then(|entry| named_dockerfile(root, dir, &entry.path)).or(below);
-    if named.is_none() && holds(DOCKERFILE).is_none() && holds(DEPENDENCY).is_none() {
-        return None;
+    if matches!(service.found_by, FoundBy::Folder | FoundBy::Nested) {
+        let named = holds(SERVICE_TOML).and_then(|entry| named_dockerfile(root, dir, &entry.path));
+        let is_service = service.found_by == FoundBy::Nested || named.is_some();
+        if !is_service && holds(DOCKERFILE).is_none() && holds(DEPENDENCY).is_none() {
+            return None;
+        }
+        service.dockerfile = named.unwrap_or(service.dockerfile);
     }
-    service.dockerfile = named.unwrap_or(service.dockerfile);
     let has = |path: &str| match path.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')) {
         Some(name) if !name.contains('/') => {
             top.iter().any(|entry| entry.path == name && entry.kind != EntryKind::Directory)
@@ -282,7 +362,7 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted, below: Option<String>) 
     };
     for name in OWN_FILES {
         let path = service.path(name);
-        if !has(&path) {
+        if !service.reads(name) || !has(&path) {
             continue;
         }
         match read::required(root, &path) {
@@ -292,7 +372,12 @@ fn read_service(root: &Path, dir: &str, wanted: &Wanted, below: Option<String>) 
             Err(problem) => service.problems.push(problem),
         }
     }
-    service.listing = listing::below(root, dir, top, &mut service.problems);
+    // The root's own templates are found anyway, and what is below it is not all one service's.
+    service.listing = if dir == "." {
+        Listing { entries: top }
+    } else {
+        listing::below(root, dir, top, &mut service.problems)
+    };
     read_templates(root, wanted, &mut service);
     Some(service)
 }

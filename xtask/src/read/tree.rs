@@ -29,7 +29,7 @@ use crate::plan::build::Prepared;
 use crate::plan::render::{Existing, RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
 use crate::read::conf::UnknownKey;
-use crate::read::conf::{BUILD_CONF, SERVICE_TOML};
+use crate::read::conf::{BUILD_CONF, folder_of};
 use crate::read::discover::{Discovered, IGNORE, OWN_FILES, ServiceSource, discover};
 use crate::read::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
@@ -249,10 +249,16 @@ struct Merged {
     doubts: Vec<(String, (Reference, Diagnostic))>,
 }
 
+/// Who makes an image: a folder or a Dockerfile, and its `service.toml`.
+struct Owner {
+    place: String,
+    settings: Option<String>,
+}
+
 /// Puts folders together. Of images that share a name none can be built.
 fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
     let mut merged = Merged { images: Vec::new(), wanted: Vec::new(), doubts: Vec::new() };
-    let mut owners: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
+    let mut owners: BTreeMap<ImageName, Vec<Owner>> = BTreeMap::new();
     for service in services {
         let name = service.name;
         tree.findings.extend(
@@ -261,9 +267,9 @@ fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
         merged.doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
         merged.wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
         for (image, context) in service.images {
-            let dirs = owners.entry(image.name.clone()).or_default();
-            dirs.push(service.dir.clone());
-            if dirs.len() == 1 {
+            let places = owners.entry(image.name.clone()).or_default();
+            places.push(Owner { place: service.place.clone(), settings: service.settings.clone() });
+            if places.len() == 1 {
                 tree.contexts.insert(image.name.clone(), context);
                 merged.images.push(image);
             }
@@ -396,18 +402,26 @@ fn tell_notes(graph: &ImageGraph, notes: &[NameNote], tree: &mut Tree) {
 }
 
 /// Folders whose images have one name: none is built, and one line of settings cures it.
-fn double_finding(image: &Image, first: &str, others: &[String]) -> Finding {
-    let last = others.last().map_or("", String::as_str);
-    let cure = |folder: &String| {
-        let parts: Vec<&str> = folder.rsplitn(3, '/').take(2).collect();
-        let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
-        format!("`image = \"{apart}\"` in {folder}/{SERVICE_TOML}")
-    };
-    let cures: Vec<String> = others.iter().map(cure).collect();
-    let all = std::iter::once(first).chain(others.iter().map(String::as_str)).collect::<Vec<_>>();
+fn double_finding(image: &Image, first: &Owner, others: &[Owner]) -> Finding {
+    let last = others.last().map_or("", |owner| owner.place.as_str());
+    let (mut set, mut rename) = (Vec::new(), Vec::new());
+    for Owner { place, settings } in others {
+        match settings {
+            Some(file) => {
+                let parts: Vec<&str> = folder_of(file).rsplitn(3, '/').take(2).collect();
+                let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
+                set.push(format!("`image = \"{apart}\"` in {file}"));
+            }
+            None => rename.push(place.as_str()),
+        }
+    }
+    let set = (!set.is_empty()).then(|| format!("set {}", set.join(" and ")));
+    let rename = (!rename.is_empty()).then(|| format!("rename {}", rename.join(" and ")));
+    let cures: Vec<String> = set.into_iter().chain(rename).collect();
+    let places = std::iter::once(first).chain(others).map(|owner| owner.place.as_str());
     let message = format!(
-        "{} make one image, {}, so none of them is built: set {}",
-        all.join(" and "),
+        "{} make one image, {}, so none of them is built: {}",
+        places.collect::<Vec<_>>().join(" and "),
         image.name,
         cures.join(" and ")
     );

@@ -37,7 +37,7 @@ use crate::model::{
 pub struct Config {
     /// The tree's root, absolute.
     pub root: PathBuf,
-    /// Globs of service folders, relative to the root: `src/*`.
+    /// Globs of service folders, or of their Dockerfiles, relative to the root: `src/*`.
     pub services: Vec<String>,
     /// Globs of base-image folders: `docker/base-images/*`.
     pub base_images: Vec<String>,

@@ -92,7 +92,7 @@ fn is_options(text: &str) -> bool {
 /// All settings, in the order in which the docs show them.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    both("services", ["", "XTASK_SERVICES", ""], "`src/*`", |l, t| list(&mut l.services, t), "Globs of service folders, relative to the root"),
+    both("services", ["", "XTASK_SERVICES", ""], "`src/*`", |l, t| list(&mut l.services, t), "Globs of service folders, or of their Dockerfiles, relative to the root"),
     both("base_images", ["", "XTASK_BASE_IMAGES", ""], "`docker/base-images/*`", |l, t| list(&mut l.base_images, t), "Globs of base-image folders"),
     both("prefix", ["--prefix", "XTASK_PREFIX", ""], "empty", |l, t| put(&mut l.prefix, t), "What every image name begins with"),
     both("tag", ["--tag", "XTASK_TAG", "IMAGE_TAG"], "`latest`", |l, t| put(&mut l.tag, t), "The tag of what is built; `build-all v1` says it too"),

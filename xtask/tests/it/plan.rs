@@ -382,3 +382,28 @@ fn a_dockerfile_further_down_is_its_folders_and_of_several_somebody_chooses() {
     warning: src/shop: has no Dockerfile and several below it, so it is no service and nothing of it is built: src/shop/a/Dockerfile, src/shop/b/Dockerfile; `dockerfile = "a/Dockerfile"` in src/shop/service.toml picks one
     "#);
 }
+
+#[test]
+fn dockerfiles_of_one_folder_are_services_with_the_root_as_context() {
+    let repo = TestRepo::new(
+        "//- .config/xtask.toml\nservices = [\"docker/Dockerfile.*\"]\n\
+         //- docker/Dockerfile.api\nFROM python:3.12\nCOPY app app\nCOPY requirements.txt .\n\
+         //- docker/Dockerfile.worker\nFROM api\nCOPY app app\n//- app/x\n1\n//- requirements.txt\n1\n",
+    );
+    insta::assert_snapshot!(repo.run("plan --offline --format dot"), @r#"
+    exit 0
+    --- stdout
+    digraph images {
+      rankdir = LR;
+      node [fontname = "monospace"];
+      "python:3.12" [shape = ellipse, style = dashed];
+      "api" [shape = box, color = gray, label = "api\nunknown: no engine to ask"];
+      "python:3.12" -> "api";
+      "worker" [shape = box, color = gray, label = "worker\nunknown: no engine to ask"];
+      "api" -> "worker";
+    }
+    "#);
+    let targets = &repo.json("plan --offline --format bake")["target"];
+    assert_eq!(targets["worker"]["dockerfile"], "docker/Dockerfile.worker");
+    assert_eq!(targets["worker"]["context"], ".");
+}

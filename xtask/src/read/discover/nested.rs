@@ -15,7 +15,7 @@ const NEAR: usize = 4;
 /// Folders whose Dockerfiles are seldom what a service is made of; no such one is taken unasked.
 const ASIDE: [&str; 8] = ["e2e", "example", "examples", "test", "testdata", "tests", "third_party", "vendor"];
 /// Ends of names that somebody kept.
-const KEPT: [&str; 6] = ["backup", "bak", "orig", "old", "dockerignore", "tpl.backup"];
+pub(super) const KEPT: [&str; 6] = ["backup", "bak", "orig", "old", "dockerignore", "tpl.backup"];
 /// As many are named where somebody has to choose.
 const NAMED: usize = 4;
 
@@ -31,6 +31,13 @@ pub(super) enum Nested {
 
 /// Looks below a folder that has no Dockerfile, but not into folders that are `known` by themselves.
 pub(super) fn look(root: &Path, dir: &str, wanted: &Wanted, known: impl Fn(&str) -> bool) -> Nested {
+    if dir == "." {
+        return Nested::Unclear(Diagnostic::warning(
+            dir,
+            0,
+            format!("the root has no {DOCKERFILE}, so it is no service"),
+        ));
+    }
     let (mut whole, mut further) = (Vec::new(), Vec::new());
     for path in files_near(root, dir, known) {
         let (folder, name) = path.rsplit_once('/').unwrap_or((dir, &path));

@@ -280,6 +280,109 @@ fn the_only_dockerfile_below_a_folder_is_its_own() {
 }
 
 #[test]
+fn globs_may_name_dockerfiles_one_by_one() {
+    let shown = |globs: &str, files: &[&str]| {
+        let files: String = files.iter().map(|file| format!("//- {file}\nFROM a\n")).collect();
+        let tree = TestTree::new(&format!("//- .config/xtask.toml\nservices = [{globs}]\n{files}"));
+        let found = discover(&config(&tree));
+        let mut lines = Vec::new();
+        for service in &found.services {
+            let own: Vec<&str> = service.texts.keys().copied().collect();
+            lines.push(format!(
+                "{}: {} in {} ({})",
+                service.name,
+                service.dockerfile,
+                service.dir,
+                own.join(" ")
+            ));
+            lines.extend(service.problems.iter().map(ToString::to_string));
+        }
+        lines.extend(found.problems.iter().map(ToString::to_string));
+        lines.join("\n")
+    };
+    let docker = [
+        "docker/Dockerfile.api",
+        "docker/Dockerfile.api.dockerignore",
+        "docker/Dockerfile.Web UI",
+        "docker/Dockerfile.orig",
+        "docker/build.conf",
+        "docker/.dockerignore",
+    ];
+    let images =
+        ["images/a/x.Dockerfile", "images/a/service.toml", "images/b/x.Dockerfile", "images/b/README.md"];
+    let mixed = [
+        "src/api/Dockerfile",
+        "src/api/Dockerfile.worker",
+        "src/api/service.toml",
+        "src/cart/src/Dockerfile",
+    ];
+    let cases = [
+        ("'docker/Dockerfile.*'", docker.as_slice()),
+        ("'images/*/*.Dockerfile'", &images),
+        ("'src/*', '**/Dockerfile*'", &mixed),
+        ("'src/*', 'src/*/Dockerfile.*'", &mixed),
+        (
+            "'**/Dockerfile'",
+            &["Dockerfile", "a/Dockerfile", "b/c/Dockerfile", "service.toml", "x.tpl", "a/x.tpl"],
+        ),
+        (
+            "'docker/*.Dockerfile*'",
+            &["docker/api.Dockerfile.tpl", "docker/web.Dockerfile.j2", "docker/api.Dockerfile"],
+        ),
+        ("'src/*'", &["src/Dockerfile", "src/Dockerfile.api"]),
+        ("'dockerfiles/*', 'dockerfile-*'", &["dockerfiles/a/Dockerfile", "dockerfile-b/Dockerfile"]),
+        ("'.'", &["Dockerfile", "service.toml", "src/api/Dockerfile", "deep/er/x.tpl"]),
+        ("'.', 'src/*'", &["src/api/Dockerfile"]),
+        ("'src/*'", &["src/My.App/Dockerfile", "src/.hidden/Dockerfile"]),
+    ];
+    assert_snapshot!(cases.map(|(globs, files)| format!("{globs}\n{}", shown(globs, files))).join("\n\n"), @r"
+    'docker/Dockerfile.*'
+    api: docker/Dockerfile.api in docker (.dockerignore Dockerfile Dockerfile.dockerignore)
+    web-ui: docker/Dockerfile.Web UI in docker (.dockerignore Dockerfile)
+    warning: docker/Dockerfile.Web UI: no image can be named `Web UI`, so it is web-ui
+
+    'images/*/*.Dockerfile'
+    x: images/a/x.Dockerfile in images/a (Dockerfile service.toml)
+    x: images/b/x.Dockerfile in images/b (Dockerfile)
+
+    'src/*', '**/Dockerfile*'
+    api: src/api/Dockerfile in src/api (Dockerfile service.toml)
+    src: src/cart/src/Dockerfile in src/cart/src (Dockerfile)
+    worker: src/api/Dockerfile.worker in src/api (Dockerfile)
+
+    'src/*', 'src/*/Dockerfile.*'
+    api: src/api/Dockerfile in src/api (Dockerfile service.toml)
+    cart: src/cart/src/Dockerfile in src/cart (Dockerfile)
+    worker: src/api/Dockerfile.worker in src/api (Dockerfile)
+
+    '**/Dockerfile'
+    a: a/Dockerfile in a (Dockerfile)
+    c: b/c/Dockerfile in b/c (Dockerfile)
+    root: Dockerfile in . (Dockerfile service.toml)
+
+    'docker/*.Dockerfile*'
+    api: docker/api.Dockerfile in docker (Dockerfile)
+
+    'src/*'
+
+
+    'dockerfiles/*', 'dockerfile-*'
+    a: dockerfiles/a/Dockerfile in dockerfiles/a (Dockerfile)
+    dockerfile-b: dockerfile-b/Dockerfile in dockerfile-b (Dockerfile)
+
+    '.'
+    root: Dockerfile in . (Dockerfile service.toml)
+
+    '.', 'src/*'
+    api: src/api/Dockerfile in src/api (Dockerfile)
+    warning: .: the root has no Dockerfile, so it is no service
+
+    'src/*'
+    My.App: src/My.App/Dockerfile in src/My.App (Dockerfile)
+    ");
+}
+
+#[test]
 fn an_empty_tree_has_nothing() {
     let tree = TestTree::new("");
     assert_eq!(show(&discover(&config(&tree))), "");

@@ -16,7 +16,11 @@ impl Reader<'_> {
         let message = match conf::resolve_path(&service.dir, named.get_ref()) {
             None => format!("the Dockerfile `{}` lies outside the tree", named.get_ref()),
             Some(path) if path != service.dockerfile => {
-                "`dockerfile` is read before templates are rendered, so no variable can be in it".to_owned()
+                format!(
+                    "the Dockerfile is {} already: no variable can be in `dockerfile`, and nothing else where \
+                     `services` names files",
+                    service.dockerfile
+                )
             }
             Some(path) if !service.has(DOCKERFILE) && !is_broken() && !self.is_rendered(&path) => {
                 format!("there is no file {path}")

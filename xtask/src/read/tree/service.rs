@@ -26,8 +26,10 @@ use dockerfile::{Dockerfile, Options, Resolved};
 pub(super) struct ReadService {
     /// The folder's own name.
     pub name: String,
-    /// The folder, relative to the root.
-    pub dir: String,
+    /// The folder, or the Dockerfile if that was named, relative to the root.
+    pub place: String,
+    /// Its `service.toml`, there or not; none where that would be another service's too.
+    pub settings: Option<String>,
     /// Its images, each with its context.
     pub images: Vec<(Image, Prepared)>,
     /// `needs` of `service.toml`, each with the file that says so.
@@ -67,7 +69,8 @@ impl ReadService {
         diagnostics.extend(reader.input.said_of(reader.service));
         Self {
             name,
-            dir: reader.service.dir.clone(),
+            place: reader.service.place().to_owned(),
+            settings: reader.service.reads(SERVICE_TOML).then(|| reader.service.path(SERVICE_TOML)),
             images: Vec::new(),
             needs: Vec::new(),
             diagnostics,

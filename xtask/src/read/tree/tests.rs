@@ -159,7 +159,7 @@ fn service_toml_names_the_dockerfile() {
     error: src/D.tpl:1:6: `A` is not defined in .env or .env.example
 
     api: src/api/{{A}} in src/api: 
-    error: src/api/service.toml:1:14: `dockerfile` is read before templates are rendered, so no variable can be in it
+    error: src/api/service.toml:1:14: the Dockerfile is src/api/{{A}} already: no variable can be in `dockerfile`, and nothing else where `services` names files
 
     api: src/api/Dockerfile in src/api: 
     error: src/api/service.toml:2:14: the Dockerfile `../../../Dockerfile` lies outside the tree
@@ -191,6 +191,46 @@ fn the_context_of_a_dockerfile_further_down_is_where_its_sources_are() {
         let fixture = format!("//- src/cart/src/Dockerfile\nFROM scratch\n{instruction}\n//- {file}\n1\n");
         assert_eq!(places(&fixture), format!("cart: src/cart/src/Dockerfile in {expected}"), "{instruction}");
     }
+}
+
+#[test]
+fn dockerfiles_named_one_by_one_have_a_context_and_a_name_each() {
+    let named = |globs: &str| format!("//- .config/xtask.toml\nservices = [{globs}]\n");
+    let cases = [
+        named("'docker/Dockerfile.*'")
+            + "//- docker/Dockerfile.api\nFROM scratch\nCOPY app /\nCOPY api.sh /\n//- docker/Dockerfile.job\nFROM scratch\nCOPY job.sh /\n\
+               //- app/x\n1\n//- api.sh\n1\n//- docker/job.sh\n1\n//- docker/service.toml\nimage = 'no'\n",
+        named("'images/*/*.Dockerfile'")
+            + "//- images/a/x.Dockerfile\nFROM scratch\n//- images/b/x.Dockerfile\nFROM scratch\n",
+        named("'docker/*Dockerfile*'")
+            + "//- docker/api.Dockerfile\nFROM scratch\n//- docker/Dockerfile.api\nFROM scratch\n",
+        named("'docker/Dockerfile.*'")
+            + "//- docker/Dockerfile.api\nFROM scratch\n//- docker/service.toml\nimage = 'own'\ncontext = 'root'\n",
+        named("'docker/Dockerfile.*'")
+            + "//- docker/Dockerfile.api\nFROM scratch\n//- docker/service.toml\ndockerfile = 'x'\n",
+        named("'.'") + "//- Dockerfile\nFROM scratch\nCOPY . /\n//- .dockerignore\n*\n!x\n//- x\n1\n",
+        named("'.'")
+            + "//- service.toml\nimage = 'shop'\ndockerfile = 'docker/D'\n//- docker/D\nFROM scratch\nCOPY x /\n//- x\n1\n",
+    ];
+    insta::assert_snapshot!(cases.map(|case| places(&case)).join("\n\n"), @r#"
+    api: docker/Dockerfile.api in .: api.sh app app/x
+    job: docker/Dockerfile.job in docker: job.sh
+
+    x: images/a/x.Dockerfile in images/a: 
+    error: images/b/x.Dockerfile: images/a/x.Dockerfile and images/b/x.Dockerfile make one image, x, so none of them is built: set `image = "images-b"` in images/b/service.toml
+
+    api: docker/Dockerfile.api in docker: 
+    error: docker/api.Dockerfile: docker/Dockerfile.api and docker/api.Dockerfile make one image, api, so none of them is built: rename docker/api.Dockerfile
+
+    own: docker/Dockerfile.api in .: 
+
+    api: docker/Dockerfile.api in docker: 
+    error: docker/service.toml:1:14: the Dockerfile is docker/Dockerfile.api already: no variable can be in `dockerfile`, and nothing else where `services` names files
+
+    root: Dockerfile in .: x
+
+    shop: docker/D in .: x
+    "#);
 }
 
 #[tokio::test]
