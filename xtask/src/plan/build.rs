@@ -303,92 +303,132 @@ pub fn plan(
             _ => None,
         })
         .collect();
+    let builds = Builds { request, graph, contexts, observed, pulls, pulled };
     let mut planned: HashMap<&ImageName, StepId> = HashMap::new();
     let mut failing: BTreeSet<&ImageName> = BTreeSet::new();
     for (image, assessment) in graph.images().iter().zip(assessments) {
         if !request.selected.contains(&image.name) {
             continue;
         }
-        let subject = image.name.as_str();
-        let mut skip = |why: Reason| {
-            plan.skipped.push(Skipped { phase: Phase::Build, subject: subject.to_owned(), why });
-        };
-        // What is wrong with an image itself comes before what is wrong with others: on a cycle, one of them says so.
-        if matches!(assessment.reason, Reason::Broken | Reason::Invalid(_) | Reason::NeedFails(_)) {
-            failing.insert(&image.name);
-            skip(assessment.reason.clone());
-            continue;
-        }
-        if let Some(why) = externals(image).into_iter().find_map(|base| request.unfit.get(base)) {
-            failing.insert(&image.name);
-            skip(why.clone());
-            continue;
-        }
-        if let Some(need) = image.needs.iter().find(|need| failing.contains(need)) {
-            failing.insert(&image.name);
-            skip(Reason::NeedFails(need.clone()));
-            continue;
-        }
+        let subject = image.name.to_string();
         let forced = request.force || (request.skip_cache_check && assessment.parts.is_some());
-        if assessment.state == ImageState::UpToDate && !forced {
-            skip(assessment.reason.clone());
-            continue;
-        }
-        let bases = externals(image);
-        if let Some(base) = stand_ins::hidden(image, graph, observed, pulls) {
-            failing.insert(&image.name);
-            skip(Reason::UpstreamHidden(base.clone()));
-            continue;
-        }
-        let is_cut_off = request.cut_off && observed.capabilities.is_some();
-        let mut awaited = bases.iter().filter(|_| is_cut_off).filter(|base| !pulled.contains_key(**base));
-        if let Some(why) = awaited.find_map(|base| unavailable(image, base, graph, observed)) {
-            failing.insert(&image.name);
-            skip(why);
-            continue;
-        }
-        let awaited = contexts.get(&image.name).and_then(|c| c.awaits.as_ref());
         let is_renamed = !forced && matches!(assessment.reason, Reason::NameMissing(_));
+        let is_done = assessment.state == ImageState::UpToDate && !forced;
+        let obstacle = builds.fault(image, assessment, &failing);
+        let obstacle = obstacle.or_else(|| if is_done { None } else { builds.lack(image, is_renamed) });
+        let skipped = match obstacle {
+            Some(why) => {
+                failing.insert(&image.name);
+                Some(why)
+            }
+            None => is_done.then(|| assessment.reason.clone()),
+        };
+        if let Some(why) = skipped {
+            plan.skipped.push(Skipped { phase: Phase::Build, subject, why });
+            continue;
+        }
+        let (needs, after) = builds.order(image, is_renamed, &planned);
+        let why = if forced { Reason::Forced } else { assessment.reason.clone() };
+        let id = StepId::new(Phase::Build, &subject);
+        planned.insert(&image.name, id.clone());
+        let kind = builds.kind(image, assessment, &why, &planned);
+        plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
+    }
+    plan
+}
+
+/// What the steps of the phase are made from.
+struct Builds<'a> {
+    request: &'a BuildRequest,
+    graph: &'a ImageGraph,
+    contexts: &'a Contexts,
+    observed: &'a Observed,
+    pulls: &'a Plan,
+    /// Steps that pull, by what they pull.
+    pulled: HashMap<&'a Reference, &'a StepId>,
+}
+
+impl Builds<'_> {
+    /// What is wrong with an image whether it is up to date or not. What is wrong with itself comes before what is wrong
+    /// with others: on a cycle, one of them says so.
+    fn fault(
+        &self,
+        image: &Image,
+        assessment: &Assessment,
+        failing: &BTreeSet<&ImageName>,
+    ) -> Option<Reason> {
+        if matches!(assessment.reason, Reason::Broken | Reason::Invalid(_) | Reason::NeedFails(_)) {
+            return Some(assessment.reason.clone());
+        }
+        let unfit = externals(image).into_iter().find_map(|base| self.request.unfit.get(base));
+        let failed = || image.needs.iter().find(|need| failing.contains(need));
+        unfit.cloned().or_else(|| failed().map(|need| Reason::NeedFails(need.clone())))
+    }
+
+    /// What a build of it would lack.
+    fn lack(&self, image: &Image, is_renamed: bool) -> Option<Reason> {
+        let Self { graph, observed, .. } = *self;
+        if let Some(base) = stand_ins::hidden(image, graph, observed, self.pulls) {
+            return Some(Reason::UpstreamHidden(base.clone()));
+        }
+        let is_cut_off = self.request.cut_off && observed.capabilities.is_some();
+        let bases = externals(image).into_iter().filter(|_| is_cut_off);
+        let mut awaited = bases.filter(|base| !self.pulled.contains_key(*base));
+        if let Some(why) = awaited.find_map(|base| unavailable(image, base, graph, observed)) {
+            return Some(why);
+        }
         if let (ImageSource::Build(target), false) = (&image.source, is_renamed)
             && let Some(lacked) = &target.lacks
         {
-            failing.insert(&image.name);
-            skip(Reason::Invalid(lacked.clone()));
-            continue;
+            return Some(Reason::Invalid(lacked.clone()));
         }
-        let download = match awaited.filter(|_| !is_renamed) {
-            None => None,
-            Some(file) => {
-                let id = StepId::new(Phase::Download, file);
-                if pulls.steps.iter().all(|step| step.id != id) {
-                    failing.insert(&image.name);
-                    skip(Reason::ArtifactMissing(file.clone()));
-                    continue;
-                }
-                Some(id)
-            }
-        };
-        let mut needs: Vec<StepId> = image.needs.iter().filter_map(|n| planned.get(n).cloned()).collect();
-        needs.extend(download);
-        needs.extend(bases.iter().filter_map(|base| pulled.get(*base).map(|id| (*id).clone())));
-        let after: Vec<StepId> =
-            graph.foundations_before(image).iter().filter_map(|n| planned.get(n).cloned()).collect();
-        let why = if forced { Reason::Forced } else { assessment.reason.clone() };
-        let id = StepId::new(Phase::Build, subject);
-        planned.insert(&image.name, id.clone());
-        let mut kind = step_kind(request, image, assessment, contexts, observed, &why);
+        let (file, id) = self.download(image, is_renamed)?;
+        let is_planned = self.pulls.steps.iter().any(|step| step.id == id);
+        (!is_planned).then(|| Reason::ArtifactMissing(file.clone()))
+    }
+
+    /// The artifact that has to come first, and the step that gets it.
+    fn download(&self, image: &Image, is_renamed: bool) -> Option<(&String, StepId)> {
+        let file = self.contexts.get(&image.name)?.awaits.as_ref().filter(|_| !is_renamed)?;
+        Some((file, StepId::new(Phase::Download, file)))
+    }
+
+    /// The steps that it needs, and those that it only comes after.
+    fn order(
+        &self,
+        image: &Image,
+        is_renamed: bool,
+        planned: &HashMap<&ImageName, StepId>,
+    ) -> (Vec<StepId>, Vec<StepId>) {
+        let images = image.needs.iter().filter_map(|need| planned.get(need).cloned());
+        let download = self.download(image, is_renamed).map(|(_, id)| id);
+        let bases = externals(image).into_iter();
+        let pulls = bases.filter_map(|base| self.pulled.get(base).map(|id| (*id).clone()));
+        let foundations = self.graph.foundations_before(image);
+        let after = foundations.iter().filter_map(|name| planned.get(name).cloned()).collect();
+        (images.chain(download).chain(pulls).collect(), after)
+    }
+
+    /// What brings it up to date.
+    fn kind(
+        &self,
+        image: &Image,
+        assessment: &Assessment,
+        why: &Reason,
+        planned: &HashMap<&ImageName, StepId>,
+    ) -> StepKind {
+        let Self { graph, observed, .. } = *self;
+        let mut kind = step_kind(self.request, image, assessment, self.contexts, observed, why);
         if let (StepKind::Build(spec), ImageSource::Build(target)) = (&mut kind, &image.source) {
             spec.text = stand_ins::text(&target.text, image, target, graph, observed);
             if observed.is_registry() {
                 spec.tags = image.pushed_names().map(|(name, _)| name.clone()).collect();
-                spec.contexts = stand_ins::contexts(image, graph, observed, &planned);
+                spec.contexts = stand_ins::contexts(image, graph, observed, planned);
                 spec.output = Output::Push;
             }
         }
-        let subject = subject.to_owned();
-        plan.steps.push(Step { id, phase: Phase::Build, subject, kind, needs, after, why });
+        kind
     }
-    plan
 }
 
 /// The artifacts that builds of the selected images are going to read.
