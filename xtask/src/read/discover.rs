@@ -339,7 +339,7 @@ fn read_service(root: &Path, mut service: ServiceSource, wanted: &Wanted) -> Opt
     };
     let holds = |file: &str| {
         top.iter().filter(|entry| entry.kind != EntryKind::Directory).find(|entry| {
-            let name = match wanted.claim(&join(dir, &entry.path)) {
+            let name = match Syntax::of(&entry.path).and_then(|_| wanted.claim(&join(dir, &entry.path))) {
                 Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
                 None => &entry.path,
             };
