@@ -13,12 +13,9 @@ mod session;
 mod solve;
 mod trace;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-
-pub use failure::BuildError;
-
-use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -26,6 +23,13 @@ use crate::engine::builders::BuilderNode;
 use crate::engine::elsewhere::Elsewhere;
 use crate::engine::{AnyEngine, Containers, DockerEngine, EngineError, OnProgress, Progress, Store};
 use crate::model::{BuildSpec, Capabilities, ImageId, Keeps, Platform};
+
+pub use failure::BuildError;
+
+/// How long a builder may take to say what it is: programs that pass its connection on have to start first.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What a connection means that ends before anything was answered.
+const MUTE: &str = "no BuildKit listens there, or one that wants TLS, and to see a certificate (`?cacert=FILE&cert=FILE&key=FILE`)";
 
 /// Who builds images. Dropping a returned future cancels the work.
 pub trait Builder: Send + Sync {
@@ -75,8 +79,8 @@ pub async fn ask(builder: &str, nodes: &[BuilderNode]) -> Result<Capabilities, E
     Err(EngineError::NoBuilder { builder: builder.to_owned(), causes })
 }
 
-/// An error of the one endpoint that was asked.
-fn plainly(error: &EngineError) -> String {
+/// An error of the one endpoint that was asked, which need not be named.
+pub fn plainly(error: &EngineError) -> String {
     match error {
         EngineError::Unreachable { tried, .. } => tried.iter().map(|(_, cause)| cause.as_str()).collect(),
         other => other.to_string(),
@@ -107,12 +111,6 @@ pub async fn about(node: &BuilderNode) -> Result<(Option<String>, Vec<Worker>), 
     let slow = |_| EngineError::Gone(format!("no answer within {} s", PATIENCE.as_secs()));
     tokio::time::timeout(PATIENCE, asked).await.map_err(slow)?
 }
-
-/// What a connection means that ends before anything was answered.
-const MUTE: &str = "no BuildKit listens there, or one that wants TLS, and to see a certificate (`?cacert=FILE&cert=FILE&key=FILE`)";
-
-/// How long a builder may take to say what it is: programs that pass its connection on have to start first.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a run needs: a store, a builder and containers. An engine is all three.
 pub trait Machine: Store + Builder + Containers {}

@@ -9,7 +9,6 @@ use super::args::{self, BuilderCommand, Format};
 use super::session::{Session, Typed};
 use crate::build::{self, Worker};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::engine::EngineError;
 use crate::engine::builders::{self, BuilderNode};
 use crate::model::Platform;
 use crate::settings::Layer;
@@ -82,10 +81,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Builder) -> Result<ExitCo
 
 async fn node(node: &BuilderNode) -> ToldNode {
     let asked = build::about(node).await;
-    let error = asked.as_ref().err().map(|error| match error {
-        EngineError::Unreachable { tried, .. } => tried.iter().map(|(_, cause)| cause.as_str()).collect(),
-        other => other.to_string(),
-    });
+    let error = asked.as_ref().err().map(build::plainly);
     let (version, workers) = asked.unwrap_or_default();
     let mut platforms = node.platforms.clone();
     if platforms.is_empty() {

@@ -117,11 +117,23 @@ impl Elsewhere {
         platform: &Platform,
     ) -> Result<(Digest, SeenImage), RegistryError> {
         let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = self.registry.manifest_digest(reference, None).await?;
+        let digest = match self.registry.manifest_digest(reference, None).await {
+            // A front that does not know HEAD.
+            Err(RegistryError::Status { .. }) => self.registry.sent_digest(reference).await?,
+            found => found?,
+        };
         if let Some(known) = seen().find(&digest, platform) {
             return Ok((digest, known));
         }
-        let found = self.registry.image(&reference.pinned(&digest), platform).await?;
+        let (digest, found) = match self.registry.image(&reference.pinned(&digest), platform).await {
+            Ok(found) => (digest, found),
+            // One that says digests of its own knows nothing by them.
+            Err(RegistryError::NotFound(_) | RegistryError::DigestMismatch { .. }) => {
+                let found = self.registry.image(reference, platform).await?;
+                (found.digest.clone(), found)
+            }
+            Err(error) => return Err(error),
+        };
         let image = SeenImage {
             identity: found.config.identity(),
             platform: found.config.platform(),
@@ -325,5 +337,92 @@ impl Containers for Elsewhere {
 
     async fn containers(&self, _: &str) -> Result<Vec<ContainerId>, EngineError> {
         Ok(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::model::Keeps;
+    use crate::registry::tests::faulty_proxy::{FaultyProxy, Trouble};
+
+    const CONFIG: &str =
+        r#"{"os":"linux","architecture":"amd64","config":{"Labels":{"a":"b"}},"rootfs":{"diff_ids":[]}}"#;
+
+    fn digest(text: &str) -> Digest {
+        Digest::from_sha256(&Sha256::digest(text.as_bytes()).into())
+    }
+
+    fn manifest() -> String {
+        format!(r#"{{"schemaVersion":2,"config":{{"digest":"{}"}},"layers":[]}}"#, digest(CONFIG))
+    }
+
+    /// A registry with one image, `a:1`. `head` is what it answers to a question about it without a body.
+    async fn registry(head: u16) -> FaultyProxy {
+        let proxy = FaultyProxy::start(None).await;
+        let said = vec![("Docker-Content-Digest", digest(&manifest()).to_string())];
+        proxy.fault("HEAD /v2/a/manifests/1", usize::MAX, Trouble::Answer(head, said, String::new()));
+        for path in ["1", digest(&manifest()).as_str()] {
+            let path = format!("GET /v2/a/manifests/{path}");
+            proxy.fault(&path, usize::MAX, Trouble::Answer(200, Vec::new(), manifest()));
+        }
+        let path = format!("GET /v2/a/blobs/{}", digest(CONFIG));
+        proxy.fault(&path, usize::MAX, Trouble::Answer(200, Vec::new(), CONFIG.to_owned()));
+        proxy.fault("/v2/a/manifests/2", usize::MAX, Trouble::Answer(404, Vec::new(), String::new()));
+        proxy
+    }
+
+    fn elsewhere(root: &Path) -> Elsewhere {
+        let capabilities = Capabilities {
+            name: "buildkit".to_owned(),
+            version: "1".to_owned(),
+            api: (0, 0),
+            buildkit: true,
+            platform: Platform::new("linux", "amd64", None),
+            keeps: Keeps::Registry,
+        };
+        Elsewhere::new(Vec::new(), capabilities, Surroundings::default(), root)
+    }
+
+    fn sought(text: &str, is_ours: bool) -> Sought {
+        let also = vec!["plain:1".parse().expect("a name")];
+        let platform = Platform::new("linux", "amd64", None);
+        Sought { reference: text.parse().expect(text), platform, also, is_ours }
+    }
+
+    #[tokio::test]
+    async fn an_image_is_read_once_and_known_by_its_digest() {
+        for head in [200, 405] {
+            let (root, proxy) = (tempfile::tempdir().expect("folder"), registry(head).await);
+            let name = format!("{}/a:1", proxy.domain());
+            let mut asked = 0;
+            for questions in if head == 200 { [3, 1] } else { [4, 2] } {
+                let there = elsewhere(root.path());
+                let observed = there.look_for(vec![sought(&name, true)]).await.expect("answers");
+                let image = observed.find(&name.parse().expect("a name")).expect("is there");
+                assert_eq!((image.id.digest(), image.labels["a"].as_str()), (&digest(&manifest()), "b"));
+                assert!(observed.find(&"plain:1".parse().expect("a name")).is_some(), "under all its names");
+                assert!(observed.is_registry() && image.identity.is_some());
+                let so_far = proxy.seen("").len();
+                assert_eq!(so_far - asked, questions, "HEAD answers {head}");
+                asked = so_far;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_away_is_an_error_only_where_it_is_ours() {
+        let (root, proxy) = (tempfile::tempdir().expect("folder"), registry(200).await);
+        let there = elsewhere(root.path());
+        let missing = format!("{}/a:2", proxy.domain());
+        let nowhere = "127.0.0.1:1/a:1";
+        let look = async |name: &str, is_ours| {
+            there.look_for(vec![sought(name, is_ours)]).await.map(|found| found.images().len())
+        };
+        assert_eq!(look(&missing, true).await, Ok(0));
+        assert_eq!(look(nowhere, false).await, Ok(0));
+        assert!(matches!(look(nowhere, true).await, Err(EngineError::RegistryUnreachable(_))));
     }
 }

@@ -511,4 +511,4 @@ fn entry_for(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@ use crate::model::RunConfig;
 
 #[path = "../../tests/support/faulty_proxy.rs"]
 #[expect(dead_code, reason = "engine tests use the rest")]
-mod faulty_proxy;
+pub(crate) mod faulty_proxy;
 
 use faulty_proxy::{FaultyProxy, Trouble};
 
