@@ -20,10 +20,8 @@ use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::host::{Conversation, HostCommand};
-use crate::model::{SecretSource, SshSource};
+use crate::model::{MAX_SECRET, SecretSource, SshSource};
 
-/// The largest secret, as buildkit has it (`session/secrets/secretsprovider`, `MaxSecretSize`).
-const LARGEST: u64 = 500 * 1024;
 /// By which a builder says whose agent it wants (`session/sshforward/ssh.go`, `KeySSHID`).
 const SSH_ID: &str = "buildkit.ssh.id";
 /// Adds keys to the agent that it runs under, says where that listens, and stays until nobody needs it. By itself the agent
@@ -58,8 +56,8 @@ impl Secrets for SecretsService {
 
 async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let size = tokio::fs::metadata(path).await?.len();
-    if size > LARGEST {
-        let what = format!("its {size} bytes are more than the {LARGEST} that a secret can have");
+    if size > MAX_SECRET {
+        let what = format!("its {size} bytes are more than the {MAX_SECRET} that a secret can have");
         return Err(std::io::Error::other(what));
     }
     tokio::fs::read(path).await
@@ -189,7 +187,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("token"), b"hush\n\xff").expect("written");
-        std::fs::File::create(path("huge")).and_then(|file| file.set_len(LARGEST + 1)).expect("written");
+        std::fs::File::create(path("huge")).and_then(|file| file.set_len(MAX_SECRET + 1)).expect("written");
         let variable = SecretSource::Variable { name: "V".to_owned(), value: Hidden::new("word") };
         let file = |name: &str| (name.to_owned(), SecretSource::File(path(name)));
         let given = [file("token"), file("huge"), file("gone"), ("v".to_owned(), variable)];

@@ -33,9 +33,8 @@ fn build_layer(tag: Layer, building: &Building, pulling: &Pulling, naming: &Nami
 /// `build-all`
 pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tagged.layer(), &args.building, &args.pulling, &args.naming);
-    let session =
-        Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
-    session.refuse_builder(args.building.push)?;
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
+        .built_elsewhere(args.building.push)?;
     session.refuse_attestations().await?;
     let phases = further(&session, [&[Phase::Download], &Phase::BUILD_ALL[..]].concat(), &args.building);
     let request = Request {
@@ -54,9 +53,8 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
 /// `build`: the selected images, and whatever they need first.
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
     let layer = build_layer(tagged(args.tag), &args.building, &args.pulling, &args.naming);
-    let session =
-        Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
-    session.refuse_builder(args.building.push)?;
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
+        .built_elsewhere(args.building.push)?;
     session.refuse_attestations().await?;
     let phases = further(
         &session,
@@ -141,9 +139,8 @@ async fn files(session: Session, args: &args::Files, phase: Phase) -> Result<Exi
 /// `verify`
 pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
-    let session =
-        Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?.built_elsewhere();
-    session.refuse_builder(true)?;
+    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
+        .built_elsewhere(true)?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

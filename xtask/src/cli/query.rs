@@ -21,8 +21,7 @@ use dockerfile::Options;
 /// `plan`
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.pulling.over(args.building.over(args.tagged.layer())));
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere();
-    session.refuse_builder(true)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere(true)?;
     let phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     let phases = further(&session, phases, &args.building);
     let request = Request {
@@ -54,8 +53,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
 /// `status`
 pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere();
-    session.refuse_builder(true)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere(true)?;
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
     // To see how things stand, images are looked at as `verify` does; nothing is planned for them.

@@ -406,11 +406,6 @@ impl Session {
         Ok((lock, super::interruptible(looking).await?))
     }
 
-    /// For a command that can do with a builder that is no engine, where one is named.
-    pub fn built_elsewhere(self) -> Self {
-        Self { builder: self.config.builder.clone(), ..self }
-    }
-
     /// Where a builder elsewhere builds, nothing is pulled, named, kept or pushed by itself, and what is looked at afterwards
     /// is the registry that it pushed to.
     pub fn with_builder(&self, phases: &mut Vec<Phase>) {
@@ -424,11 +419,12 @@ impl Session {
         }
     }
 
-    /// Refuses a builder elsewhere where nobody said in which registry its images are, or that they may go there.
-    pub fn refuse_builder(&self, may_push: bool) -> Result<(), Error> {
-        if self.builder.is_none() {
-            return Ok(());
-        }
+    /// For a command that can do with a builder that is no engine, where one is named.
+    ///
+    /// # Errors
+    /// Nobody said in which registry its images are, or that they may go there (`may_push`).
+    pub fn built_elsewhere(self, may_push: bool) -> Result<Self, Error> {
+        let Some(builder) = self.config.builder.clone() else { return Ok(self) };
         let Some(registry) = self.config.registry.as_ref().filter(|_| may_push) else {
             let what = "a builder elsewhere puts what it builds into a registry";
             return Err(Error::new(ErrorKind::Usage, what)
@@ -439,7 +435,7 @@ impl Session {
             let what = format!("a builder elsewhere has its images in {registry}, and --offline asks nobody");
             return Err(Error::new(ErrorKind::Usage, what).hint("`--builder default` builds on the engine"));
         }
-        Ok(())
+        Ok(Self { builder: Some(builder), ..self })
     }
 
     /// Refuses what a build is to state about its images where their store would lose it: an engine that keeps images by

@@ -14,9 +14,7 @@ use crate::build::{BuildError, Builder as _};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Progress, Store as _};
 use crate::host::{CommandError, HostCommand};
-use crate::model::{
-    BuildSpec, BuildTarget, Image, ImageSource, ImageState, InlineCache, Phase, Reference, labels,
-};
+use crate::model::{BuildSpec, BuildTarget, Image, ImageSource, ImageState, Phase, Reference, labels};
 use crate::plan::Request;
 use crate::plan::rebuild::lineage::{Lineage, NAMESPACE};
 use crate::read::tree;
@@ -143,30 +141,17 @@ fn spec(
     let name = format!("{NAMESPACE}/shell:{}", std::process::id());
     let tag = name.parse().map_err(|error| Error::of(ErrorKind::Unexpected, &error))?;
     let is_here = |kept: &&Lineage| world.observed.find(&kept.reference).is_some();
+    let files = world.tree.contexts.get(&image.name).map(|context| context.files.clone()).unwrap_or_default();
     Ok(BuildSpec {
-        image: image.name.clone(),
         tags: vec![tag],
-        dockerfile: target.dockerfile.clone(),
-        text: target.text.clone(),
-        context: target.context.clone(),
-        files: world.tree.contexts.get(&image.name).map(|context| context.files.clone()).unwrap_or_default(),
         target: stage.map(str::to_owned).or_else(|| target.target.clone()),
-        platform: image.platform.clone(),
-        build_args: target.build_args.clone(),
         // By these `clean` knows one that a broken-off run left.
         labels: BTreeMap::from([
             (labels::TREE.to_owned(), tree::identity(&session.config.root)),
             (labels::LINEAGE.to_owned(), String::new()),
         ]),
-        network: target.network.clone(),
-        secrets: target.secrets.clone(),
-        contexts: Default::default(),
-        output: Default::default(),
-        attestations: Default::default(),
-        no_cache: false,
         cache_from: kept.iter().filter(is_here).map(|kept| kept.reference.clone()).collect(),
-        cache_to: None,
-        inline_cache: InlineCache::No,
+        ..BuildSpec::of(image, target, files)
     })
 }
 

@@ -12,8 +12,9 @@ use super::session::Session;
 use crate::cli::error::{Error, ErrorKind};
 use crate::engine::elsewhere::Sought;
 use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
+use crate::events::secrets::Secrets;
 use crate::model::{
-    AliasNames, BaseImage, BuildSecrets, Image, ImageName, ImageSource, Network, NetworkVerdict, Observed,
+    AliasNames, BaseImage, Image, ImageName, ImageSource, MAX_SECRET, Network, NetworkVerdict, Observed,
     Originals, Platform, Reference, RegistryPrefix, SecretSource, Triggers, stand_in,
 };
 use crate::plan::Facts;
@@ -29,6 +30,40 @@ use crate::settings::{Config, ConfigError};
 
 /// Shorter lines of a secret file hide nothing.
 const LEAST_LINE: usize = 8;
+
+/// What builds are told is nobody else's business, even where an instruction prints it.
+fn hide_secrets(secrets: &Secrets, tree: &Tree) {
+    let mut hidden = None;
+    for image in tree.graph.images() {
+        let ImageSource::Build(target) = &image.source else { continue };
+        // Most services may ask for the same.
+        if hidden.replace(&target.secrets) != Some(&target.secrets) {
+            target.secrets.secrets.iter().for_each(|(id, source)| hide_secret(secrets, id, source));
+        }
+    }
+}
+
+/// Each line, and in `key=value` the value alone.
+fn hide_secret(secrets: &Secrets, id: &str, source: &SecretSource) {
+    let text = match source {
+        SecretSource::Variable { value, .. } => Cow::Borrowed(value.reveal()),
+        SecretSource::File(path) => {
+            let is_secret = std::fs::metadata(path).is_ok_and(|found| found.len() <= MAX_SECRET);
+            // What is no text cannot be printed as such.
+            Cow::Owned(is_secret.then(|| std::fs::read_to_string(path).ok()).flatten().unwrap_or_default())
+        }
+    };
+    let name = format!("the secret `{id}`");
+    // Short lines of a file are its grammar.
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    for line in lines.filter(|line| line.len() >= LEAST_LINE || text.trim().len() == line.len()) {
+        secrets.add(&name, line);
+        let value = line.rsplit_once('=').or(line.rsplit_once(": ")).map(|(_, value)| value.trim());
+        if let Some(value) = value.filter(|value| value.len() >= LEAST_LINE) {
+            secrets.add(&name, value.trim_matches(['"', '\'']));
+        }
+    }
+}
 
 /// How much of a store was seen at a glance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,8 +331,12 @@ impl Session {
 
     /// Reads the tree off the async threads.
     async fn read_files(&self, engine_platform: Platform, external: &Triggers) -> Result<Reading, Error> {
-        let (config, external) = (self.config.clone(), external.clone());
-        let read = tokio::task::spawn_blocking(move || tree::look_upon(&config, engine_platform, &external));
+        let (config, external, secrets) = (self.config.clone(), external.clone(), self.secrets.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let reading = tree::look_upon(&config, engine_platform, &external)?;
+            hide_secrets(&secrets, &reading.tree);
+            Ok(reading)
+        });
         let read = read.await.map_err(|panic| Error::of(ErrorKind::Unexpected, &panic))?;
         let reading = read.map_err(ConfigError::Invalid)?;
         self.hide_build_args(&reading.tree);
@@ -311,12 +350,8 @@ impl Session {
     /// Build args that stand in the tree, in a `service.toml`, are hidden as those that are typed. Those of `.env` are
     /// variables, and what base images are built with is their version.
     fn hide_build_args(&self, tree: &Tree) {
-        let mut hidden = None;
         for image in tree.graph.images() {
             let ImageSource::Build(target) = &image.source else { continue };
-            if hidden.replace(&target.secrets) != Some(&target.secrets) {
-                self.hide_secrets(&target.secrets);
-            }
             for (name, value) in &target.build_args {
                 let mut variables = self.config.dotenv.iter();
                 let is_variable =
@@ -325,29 +360,6 @@ impl Session {
                     self.secrets.add_variable(name, value);
                 } else {
                     self.secrets.add_build_arg(name, value);
-                }
-            }
-        }
-    }
-
-    /// What a build is told is nobody else's business, even where an instruction prints it: each line, and in `key=value` the
-    /// value alone.
-    fn hide_secrets(&self, given: &BuildSecrets) {
-        for (id, source) in &given.secrets {
-            let name = format!("the secret `{id}`");
-            let text = match source {
-                SecretSource::Variable { value, .. } => Cow::Borrowed(value.reveal()),
-                // What is no text cannot be printed as such.
-                SecretSource::File(path) => Cow::Owned(std::fs::read_to_string(path).unwrap_or_default()),
-            };
-            // Short lines of a file are its grammar.
-            let lines = text.lines().map(str::trim);
-            let lines = lines.filter(|line| line.len() >= LEAST_LINE || text.trim().len() == line.len());
-            for line in lines.filter(|line| !line.is_empty()) {
-                self.secrets.add(&name, line);
-                let value = line.rsplit_once('=').or(line.rsplit_once(": ")).map(|(_, value)| value.trim());
-                if let Some(value) = value.filter(|value| value.len() >= LEAST_LINE) {
-                    self.secrets.add(&name, value.trim_matches(['"', '\'']));
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -57,8 +57,7 @@ impl std::fmt::Debug for Elsewhere {
 }
 
 impl Elsewhere {
-    /// A builder that has said what it can do.
-    /// `root` is where it is remembered what was seen in registries.
+    /// A builder that has said what it can do. `root` is where it is remembered what was seen in registries.
     pub fn new(
         nodes: Vec<BuilderNode>,
         capabilities: Capabilities,
@@ -80,14 +79,14 @@ impl Elsewhere {
     /// # Errors
     /// When a registry does not answer that is ours.
     pub async fn look_for(&self, names: Vec<Sought>) -> Result<Observed, EngineError> {
-        self.sought.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&names);
+        locked(&self.sought).clone_from(&names);
         let found: Vec<Result<Option<LocalImage>, EngineError>> = futures_util::stream::iter(names)
             .map(|sought| async move { self.find(&sought).await })
-            .buffer_unordered(QUESTIONS)
+            .buffered(QUESTIONS)
             .collect()
             .await;
         let found: Vec<Option<LocalImage>> = found.into_iter().collect::<Result<_, _>>()?;
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).save();
+        locked(&self.seen).save();
         Ok(Observed::new(self.capabilities.clone(), merged(found.into_iter().flatten())))
     }
 
@@ -116,13 +115,12 @@ impl Elsewhere {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<(Digest, SeenImage), RegistryError> {
-        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = match self.registry.manifest_digest(reference, None).await {
             // A front that does not know HEAD.
             Err(RegistryError::Status { .. }) => self.registry.sent_digest(reference).await?,
             found => found?,
         };
-        if let Some(known) = seen().find(&digest, platform) {
+        if let Some(known) = locked(&self.seen).find(&digest, platform) {
             return Ok((digest, known));
         }
         let (digest, found) = match self.registry.image(&reference.pinned(&digest), platform).await {
@@ -141,7 +139,7 @@ impl Elsewhere {
             // An image without layers of its own is there all the same.
             size: found.size.max(1),
         };
-        seen().put(digest.clone(), platform.clone(), image.clone());
+        locked(&self.seen).put(digest.clone(), platform.clone(), image.clone());
         Ok((digest, image))
     }
 
@@ -149,6 +147,10 @@ impl Elsewhere {
         let lacks = format!("is a builder and no engine: it {what}");
         EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks }
     }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was found in registries, by digest and what it was wanted for.
@@ -240,7 +242,7 @@ fn translated(error: &RegistryError) -> EngineError {
 
 impl Store for Elsewhere {
     async fn observe(&self) -> Result<Observed, EngineError> {
-        let names = self.sought.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let names = locked(&self.sought).clone();
         self.look_for(names).await
     }
 

@@ -1,4 +1,5 @@
-//! The wire: one HTTP/1.1 connection a request to an engine's endpoint, over a unix socket, TCP or TLS.
+//! The wire: one HTTP/1.1 connection a request to an engine's endpoint, over a unix socket, TCP, TLS or a program's pipes; to a
+//! builder that is no engine the bare connection (`dial`).
 //!
 //! In: requests whose paths carry the API version. Out: responses, lines of JSON, or an upgraded connection.
 //! It knows nothing of images. bollard runs over it too, so an endpoint is opened in one place only.

@@ -192,7 +192,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             domain: reference.domain().to_owned(),
             cause: "--offline forbids to ask it".to_owned(),
         })?;
-        let pushed = self.results.entries().pushed.get(reference).cloned();
+        let pushed = self.results.digest_of(reference);
         let pushed = pushed
             .ok_or_else(|| EngineError::NotFound(format!("what was pushed as {}", reference.familiar())))?;
         let policy = self.puller.policy();

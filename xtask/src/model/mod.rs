@@ -65,7 +65,7 @@ pub use plan::{
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;
-pub use secret::{BuildSecrets, Hidden, SecretSource, SshSource};
+pub use secret::{BuildSecrets, Hidden, MAX_SECRET, SecretSource, SshSource};
 pub use smoke::{
     Afterwards, Expected, HttpAnswer, HttpAsk, SmokeCheck, SmokeResult, SmokeSpec, SmokeVerdict, Stopped,
 };

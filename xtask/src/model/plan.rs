@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, BuildSecrets, BundleStep, ContainerId, ContextFiles, Digest, ImageId, ImageName,
-    LockedImage, Observed, Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
+    ArtifactSpec, BuildSecrets, BuildTarget, BundleStep, ContainerId, ContextFiles, Digest, Image, ImageId,
+    ImageName, LockedImage, Observed, Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -418,6 +418,33 @@ pub struct BuildSpec {
     pub cache_to: Option<Reference>,
     /// Whether the image can serve as cache itself, wherever it is.
     pub inline_cache: InlineCache,
+}
+
+impl BuildSpec {
+    /// What an image's own target says, under no name and with the builder's cache.
+    pub fn of(image: &Image, target: &BuildTarget, files: ContextFiles) -> Self {
+        Self {
+            image: image.name.clone(),
+            tags: Vec::new(),
+            dockerfile: target.dockerfile.clone(),
+            text: target.text.clone(),
+            context: target.context.clone(),
+            files,
+            target: target.target.clone(),
+            platform: image.platform.clone(),
+            build_args: target.build_args.clone(),
+            labels: BTreeMap::new(),
+            network: target.network.clone(),
+            secrets: target.secrets.clone(),
+            contexts: BTreeMap::new(),
+            output: Output::Store,
+            attestations: Attestations::default(),
+            no_cache: false,
+            cache_from: Vec::new(),
+            cache_to: None,
+            inline_cache: InlineCache::No,
+        }
+    }
 }
 
 /// Where what is built goes, under its names.

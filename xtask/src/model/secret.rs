@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use super::{SecretKind, SecretMount};
 
+/// Bytes of the largest secret, as buildkit has it (`session/secrets/secretsprovider`, `MaxSecretSize`).
+pub const MAX_SECRET: u64 = 500 * 1024;
+
 /// A text that no message shows, `{:?}` included.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(String);

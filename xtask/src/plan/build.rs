@@ -9,8 +9,8 @@ use super::cache;
 use super::{download, stand_ins};
 use crate::model::{
     ArtifactKind, Attestations, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest,
-    Image, ImageId, ImageName, ImageSource, ImageState, InlineCache, LocalImage, Observed, Output, Phase,
-    Plan, Platform, Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind, labels,
+    Image, ImageId, ImageName, ImageSource, ImageState, LocalImage, Observed, Output, Phase, Plan, Platform,
+    Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind, labels,
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
@@ -569,29 +569,14 @@ fn spec(
     let mut all = target.labels.clone();
     label(&mut all, image, request.labels.clone());
     label(&mut all, image, ours);
+    let kept = || request.kept.get(&image.name).cloned().unwrap_or_default();
     BuildSpec {
-        image: image.name.clone(),
         tags: image.names().cloned().collect(),
-        dockerfile: target.dockerfile.clone(),
-        text: target.text.clone(),
-        context: target.context.clone(),
-        files,
-        target: target.target.clone(),
-        platform: image.platform.clone(),
-        build_args: target.build_args.clone(),
-        network: target.network.clone(),
-        secrets: target.secrets.clone(),
-        contexts: Default::default(),
-        output: Default::default(),
         attestations: request.attestations,
         labels: all,
         no_cache: request.force,
-        cache_from: if request.force {
-            Vec::new()
-        } else {
-            request.kept.get(&image.name).cloned().unwrap_or_default()
-        },
+        cache_from: if request.force { Vec::new() } else { kept() },
         cache_to: request.cache_to.as_ref().and_then(|cache| cache::of_builder(cache, image)),
-        inline_cache: InlineCache::No,
+        ..BuildSpec::of(image, target, files)
     }
 }

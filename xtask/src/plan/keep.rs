@@ -113,37 +113,21 @@ fn spec(
     }
     let is_here = |other: &&Lineage| input.observed.find(&other.reference).is_some();
     let all_of_image = input.lineages.get(&image.name).into_iter().flatten();
+    let text = lineage.text.as_ref().unwrap_or(&target.text);
+    let files = input.contexts.get(&image.name).map(|context| context.files.clone()).unwrap_or_default();
     BuildSpec {
-        image: image.name.clone(),
         tags: vec![lineage.reference.clone()],
-        dockerfile: target.dockerfile.clone(),
-        text: stand_ins::text(
-            lineage.text.as_ref().unwrap_or(&target.text),
-            image,
-            target,
-            input.graph,
-            input.observed,
-        ),
-        context: target.context.clone(),
-        files: input.contexts.get(&image.name).map(|context| context.files.clone()).unwrap_or_default(),
+        text: stand_ins::text(text, image, target, input.graph, input.observed),
         target: target.target.clone().filter(|_| lineage.is_target),
-        platform: image.platform.clone(),
-        build_args: target.build_args.clone(),
-        network: target.network.clone(),
-        secrets: target.secrets.clone(),
-        contexts: Default::default(),
-        output: Default::default(),
-        attestations: Default::default(),
         labels: all,
-        no_cache: false,
         cache_from: all_of_image
             .filter(is_here)
             .map(|other| other.reference.clone())
             .chain(input.offers.get(&image.name).into_iter().flatten().cloned())
             .collect(),
         // Nobody runs it, and unpacking it again takes longer than the rest of this build.
-        cache_to: None,
         inline_cache: if input.observed.keeps_manifests() { InlineCache::Packed } else { InlineCache::Yes },
+        ..BuildSpec::of(image, target, files)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::model::suggest::did_you_mean;
-use crate::model::{ArtifactKind, Attestations, BuildSecrets, Diagnostic, SecretSource};
+use crate::model::{ArtifactKind, Attestations, BuildSecrets, Diagnostic};
 use crate::settings::dotenv::{self, Dotenv};
 use crate::settings::env::Env;
 use crate::settings::toml_words;
@@ -173,15 +173,17 @@ fn check_typed_secrets(
         name: name.to_owned(),
         why: format!("it is not set, and `{flag} {id}` takes it"),
     };
-    for (id, secret) in secrets {
-        match (config.secrets.secrets.get(&id), &secret) {
-            (None, Secret::Env(name)) => return Err(unset("--secret", &format!("id={id}"), name)),
-            (Some(SecretSource::File(path)), _) => {
-                let file = shown(&config.root, path);
-                fs::metadata(path).map_err(|source| ConfigError::Unreadable { file, source })?;
-            }
-            _ => {}
-        }
+    let is_missing = |(id, _): &(&String, &Secret)| !config.secrets.secrets.contains_key(*id);
+    if let Some((id, secret)) = secrets.iter().find(is_missing) {
+        let path = match secret {
+            Secret::Env(name) => return Err(unset("--secret", &format!("id={id}"), name)),
+            Secret::File(path) => config.root.join(path),
+            Secret::Named(id) => config.root.join(id),
+        };
+        let file = shown(&config.root, &path);
+        let not_a_file = || io::Error::other("it is no file");
+        let source = fs::metadata(&path).err().unwrap_or_else(not_a_file);
+        return Err(ConfigError::Unreadable { file, source });
     }
     match agents.keys().find(|id| !config.secrets.ssh.contains_key(*id)) {
         Some(id) => Err(unset("--ssh", id, AGENT)),
@@ -401,7 +403,8 @@ fn complete(
         globs.unwrap_or_default().into_iter().map(|glob| glob.0).collect()
     };
     let variable = |name: &str| super::variable(env, &values, name);
-    let resolved = |(id, secret): (String, Secret)| Some((id, secret.resolve(root, variable)?));
+    let resolved =
+        |(id, secret): (String, Secret)| Some((id, secret.resolve(root, variable, Path::is_file)?));
     let secrets = all.secrets.into_iter().filter_map(resolved).collect();
     let resolved = |(id, ssh): (String, Ssh)| Some((id, ssh.resolve(root, variable, is_socket)?));
     let ssh = all.ssh.into_iter().filter_map(resolved).collect();

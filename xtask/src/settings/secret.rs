@@ -32,17 +32,23 @@ impl Secret {
         }
     }
 
-    /// What it stands for: files are relative to `folder`, `variable` is what variables hold. None for a variable that is
-    /// not set.
-    pub fn resolve(&self, folder: &Path, variable: impl Fn(&str) -> Option<String>) -> Option<SecretSource> {
+    /// What it stands for: files are relative to `folder`, `variable` is what variables hold, `is_file` says what is there.
+    /// None for a variable that is not set and a file that is not there.
+    pub fn resolve(
+        &self,
+        folder: &Path,
+        variable: impl Fn(&str) -> Option<String>,
+        is_file: impl Fn(&Path) -> bool,
+    ) -> Option<SecretSource> {
+        let at = |path: &Path| Some(folder.join(path)).filter(|path| is_file(path)).map(SecretSource::File);
         let of = |name: &str| {
             let value = Hidden::new(variable(name)?);
             Some(SecretSource::Variable { name: name.to_owned(), value })
         };
         match self {
-            Self::File(path) => Some(SecretSource::File(folder.join(path))),
+            Self::File(path) => at(path),
             Self::Env(name) => of(name),
-            Self::Named(id) => of(id).or_else(|| Some(SecretSource::File(folder.join(id)))),
+            Self::Named(id) => of(id).or_else(|| at(Path::new(id))),
         }
     }
 }
@@ -204,8 +210,11 @@ mod tests {
     fn what_is_not_set_is_no_secret_and_what_is_shows_nothing() {
         let variable = |name: &str| (name == "SET").then(|| "hush".to_owned());
         let folder = Path::new("/t");
-        let of = |secret: Secret| format!("{:?}", secret.resolve(folder, variable));
+        let of = |secret: Secret| {
+            format!("{:?}", secret.resolve(folder, variable, |path| !path.ends_with("gone")))
+        };
         assert_eq!(of(Secret::File("a".into())), "Some(File(\"/t/a\"))");
+        assert_eq!(of(Secret::File("gone".into())), "None");
         assert_eq!(of(Secret::Env("UNSET".to_owned())), "None");
         assert_eq!(of(Secret::Named("id".to_owned())), "Some(File(\"/t/id\"))");
         assert_eq!(of(Secret::Named("SET".to_owned())), "Some(Variable { name: \"SET\", value: *** })");

@@ -4,11 +4,12 @@
 //! has an image, so that `status` can name it. Knows nothing of the other services.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::ReadInput;
 use crate::model::{
     BaseImage, BuildGroup, BuildSecrets, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,
-    InputKind, InputPattern, Platform, Reference, SecretKind, SecretMount, SecretSource, Severity, Triggers,
+    InputKind, InputPattern, Platform, Reference, SecretKind, SecretMount, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf::{self, TargetLine, UnknownKey};
@@ -351,12 +352,12 @@ impl Reader<'_> {
         let mut all = config.secrets.clone();
         let is_typed = |id: &String| config.typed_secrets.contains(id);
         for (id, secret) in settings.secrets.iter().filter(|(id, _)| !is_typed(id)) {
-            all.secrets.extend(secret.resolve(&folder, variable).map(|source| (id.clone(), source)));
+            let source = secret.resolve(&folder, variable, Path::is_file);
+            all.secrets.extend(source.map(|source| (id.clone(), source)));
         }
         for (id, ssh) in settings.ssh.iter().filter(|(id, _)| !is_typed(id)) {
             all.ssh.extend(ssh.resolve(&folder, variable, is_socket).map(|source| (id.clone(), source)));
         }
-        all.secrets.retain(|_, source| !matches!(source, SecretSource::File(path) if !path.is_file()));
         all
     }
 
