@@ -53,7 +53,7 @@ pub use inspect::{Inspection, inspect};
 pub use needs::{BaseImage, Brought, InputKind, InputPattern, SecretKind, SecretMount, Triggers};
 pub use platform::{ParsePlatformError, Platform};
 pub use reference::{ParseReferenceError, Reference, is_on_this_machine};
-pub use rename::rename;
+pub use rename::{OtherNames, rename};
 pub use resolve::{Base, Options, Resolved, ResolvedStage, resolve};
 pub use vertex::line_of_vertex;
 

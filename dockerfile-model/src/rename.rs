@@ -13,10 +13,13 @@ use super::scope::Globals;
 use super::stages::{Stages, parse_index};
 use super::words::split_line;
 use super::{Dockerfile, Instruction, parse};
-use crate::Reference;
+use crate::{Platform, Reference};
+
+/// Other names for images, some of them only where `FROM --platform` asks for this platform.
+pub type OtherNames = BTreeMap<(Reference, Option<Platform>), Reference>;
 
 /// `text` with `names` instead of the references that are keys there. What is no such reference stays as it is.
-pub fn rename(text: &str, options: &Options<'_>, names: &BTreeMap<Reference, Reference>) -> String {
+pub fn rename(text: &str, options: &Options<'_>, names: &OtherNames) -> String {
     if names.is_empty() {
         return text.to_owned();
     }
@@ -56,7 +59,7 @@ fn changed(
     stages: &Stages<'_>,
     at: usize,
     instruction: &Instruction,
-    names: &BTreeMap<Reference, Reference>,
+    names: &OtherNames,
 ) -> Option<String> {
     let text = instruction.text.trim();
     let split = split_line(text, file.escape);
@@ -64,13 +67,18 @@ fn changed(
     let other = |written: &str| {
         let is_stage = stages.by_name(written).is_some() || parse_index(written).is_some();
         let reference = written.parse::<Reference>().ok().filter(|_| !is_stage)?;
-        Some(names.get(&reference)?.familiar())
+        Some(names.get(&(reference, None))?.familiar())
     };
     match &instruction.command {
         Command::From(from) => {
             let stage = file.stages.iter().position(|stage| stage.from == at)?;
-            let Base::Image(reference) = &stages.nodes.get(stage)?.base else { return None };
-            let name = names.get(reference)?.familiar();
+            let node = stages.nodes.get(stage)?;
+            let Base::Image(reference) = &node.base else { return None };
+            let of_platform = node
+                .platform
+                .as_ref()
+                .and_then(|platform| names.get(&(reference.clone(), Some(platform.clone()))));
+            let name = of_platform.or_else(|| names.get(&(reference.clone(), None)))?.familiar();
             Some(format!("{head}{name}{}", rest.strip_prefix(&from.image)?))
         }
         Command::Onbuild(Ok(trigger))
@@ -114,7 +122,7 @@ fn with_other_sources(flags: &str, other: &dyn Fn(&str) -> Option<String>) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Platform, Triggers};
+    use crate::Triggers;
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
@@ -128,7 +136,7 @@ mod tests {
             triggers: &triggers,
         };
         let names = [("base", "base:v2"), ("localhost/x:1", "r.example.com/x:1")]
-            .map(|(from, to)| (from.parse().expect(from), to.parse().expect(to)));
+            .map(|(from, to)| ((from.parse().expect(from), None), to.parse().expect(to)));
         assert_eq!(rename(text, &options, &names.into()), expected, "{text}");
     }
 
@@ -155,6 +163,26 @@ mod tests {
             "FROM a\nRUN --mount=type=bind,FROM=base,source=/from=base,target=/b --mount=from=localhost/x:1,target=/c cp --from=base\n",
             "FROM a\nRUN --mount=type=bind,FROM=base:v2,source=/from=base,target=/b --mount=from=r.example.com/x:1,target=/c cp --from=base\n",
         );
+    }
+
+    #[test]
+    fn a_name_may_be_another_one_for_another_platform() {
+        let [arm, amd] = ["arm64", "amd64"].map(|arch| Platform::new("linux", arch, None));
+        let (build_args, triggers) = (BTreeMap::new(), Triggers::new());
+        let options = Options {
+            target: None,
+            build_args: &build_args,
+            platform: &arm,
+            build_platform: &amd,
+            triggers: &triggers,
+        };
+        let base: Reference = "base".parse().expect("a name");
+        let [own, other] = ["base:arm", "base:amd"].map(|name| name.parse().expect(name));
+        let names = OtherNames::from([((base.clone(), None), own), ((base, Some(amd.clone())), other)]);
+        let text = "FROM --platform=$BUILDPLATFORM base AS tools\nFROM base\nCOPY --from=tools a b\n";
+        let expected =
+            "FROM --platform=$BUILDPLATFORM base:amd AS tools\nFROM base:arm\nCOPY --from=tools a b\n";
+        assert_eq!(rename(text, &options, &names), expected);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::base_doubt::BaseDoubt;
-use super::command::did_you_mean;
+use super::command::{Command, did_you_mean};
 use super::evaluate::Evaluation;
 use super::front_end::{Reader, Use};
 use super::lex::Variables as _;
@@ -68,6 +68,9 @@ pub struct Resolved {
     pub diagnostics: Vec<Diagnostic>,
     /// What only some engines' front ends can read; [`super::judge`] says which. None where the file names its own.
     pub uses: Vec<Use>,
+    /// The platforms that its stages run programs on, each with the 1-based line of the first `RUN`: a builder needs such
+    /// a machine, or emulation.
+    pub runs: Vec<(Platform, u32)>,
     /// What the base images of its stages decide.
     pub base_doubts: Vec<BaseDoubt>,
     /// Images that a COPY or a mount names and that a stage's name is near to, each with what to say if nobody else
@@ -143,6 +146,7 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
     Resolved {
         target,
         uses,
+        runs: runs(file, options, &stages, &reachable),
         base_doubts,
         doubts,
         stages: reachable.iter().filter_map(|&at| stages.nodes.get(at)).filter_map(Node::to_stage).collect(),
@@ -160,6 +164,30 @@ pub fn resolve(file: &Dockerfile, options: &Options<'_>) -> Resolved {
         labels: target.and_then(|at| scopes.remove(&at)).map(|scope| scope.labels).unwrap_or_default(),
         diagnostics: found.into_diagnostics(&file.path),
     }
+}
+
+/// The first `RUN` on each platform. A stage that stands on another one runs where that one runs.
+fn runs(
+    file: &Dockerfile,
+    options: &Options<'_>,
+    stages: &Stages<'_>,
+    reachable: &[usize],
+) -> Vec<(Platform, u32)> {
+    let mut runs: Vec<(Platform, u32)> = Vec::new();
+    for &at in reachable {
+        let is_run = |instruction: &&Instruction| matches!(instruction.command, Command::Run(_));
+        let stage = file.stages.get(at);
+        let Some(run) = stage.and_then(|stage| file.body(stage).iter().find(is_run)) else { continue };
+        let mut root = stages.nodes.get(at);
+        while let Some(Node { base: Base::Stage(below), platform: None, .. }) = root {
+            root = stages.nodes.get(*below);
+        }
+        let platform = root.and_then(|node| node.platform.as_ref()).unwrap_or(options.platform);
+        if runs.iter().all(|(known, _)| known != platform) {
+            runs.push((platform.clone(), run.line));
+        }
+    }
+    runs
 }
 
 /// What external images bring. What nobody knows may read all of the context.

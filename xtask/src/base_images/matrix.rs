@@ -4,7 +4,9 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{FurtherTag, ImageName, ParseReferenceError, Platform, Reference, RegistryPrefix};
+use crate::model::{
+    FurtherTag, ImageName, Indexes, ParseReferenceError, Platform, Reference, RegistryPrefix, suffix,
+};
 
 /// What decides the names of base images.
 #[derive(Clone, Debug)]
@@ -17,8 +19,10 @@ pub struct Matrix<'a> {
     pub versions: Vec<String>,
     /// The default version, if anybody named one; only it gets `latest-OS`.
     pub default: Option<String>,
-    /// What they run on, at least one; the first has the plain names.
+    /// What they run on, at least one. Where one name keeps one platform the first has the plain names.
     pub platforms: Vec<Platform>,
+    /// Whether several platforms fit under one name.
+    pub indexes: Indexes,
 }
 
 /// One image to be.
@@ -39,6 +43,11 @@ pub struct Cell {
 }
 
 impl Matrix<'_> {
+    /// Whether its images are variants, with an index over those of one version.
+    pub fn is_indexed(&self) -> bool {
+        self.platforms.len() > 1 && self.indexes == Indexes::Kept
+    }
+
     /// The images of one system.
     ///
     /// # Errors
@@ -54,10 +63,10 @@ impl Matrix<'_> {
         platform_at: usize,
         (version, platform): (&String, &Platform),
     ) -> Result<Cell, ParseReferenceError> {
-        // A store holds one image under one name.
         let machine = match platform_at {
             0 => String::new(),
-            _ => format!("-{}", platform.to_string().trim_start_matches("linux/").replace('/', "-")),
+            _ if self.is_indexed() => String::new(),
+            _ => suffix(platform),
         };
         let named = |tag: String| {
             let plain = format!("{}:{tag}{machine}", self.name);
@@ -123,6 +132,7 @@ mod tests {
             versions: versions.iter().map(|v| (*v).to_owned()).collect(),
             default: Some("1.2.3".to_owned()),
             platforms: platforms.iter().map(|p| p.parse().unwrap()).collect(),
+            indexes: Indexes::NotKept,
         };
         let told = |cell: &Cell| {
             let mut names = vec![cell.reference.familiar()];

@@ -221,11 +221,20 @@ fn pull(reference: &Reference, platform: &Platform) -> StepKind {
 /// When a name makes no reference.
 pub fn publish(bases: &[BaseImage<'_>], rehearsed_at: u16) -> Result<Plan, ParseReferenceError> {
     let mut plan = Plan::default();
+    let mut named = BTreeSet::new();
     for base in bases {
-        let name = base.image.name.as_str();
-        let rehearsed = remote(*base, rehearsed_at)?.familiar();
-        let mut needs = vec![StepId::new(Phase::Test, name), StepId::new(Phase::Rehearse, &rehearsed)];
-        for (at, (reference, _)) in base.image.pushed_names().enumerate() {
+        let whole = base.image.name.image();
+        if !named.insert(whole.clone()) {
+            continue;
+        }
+        // What is made for several platforms is pushed as its index, once all of it has passed.
+        let mut needs = Vec::new();
+        for one in bases.iter().filter(|one| one.image.name.image() == whole) {
+            let rehearsed = remote(*one, rehearsed_at)?.familiar();
+            needs.push(StepId::new(Phase::Test, one.image.name.as_str()));
+            needs.push(StepId::new(Phase::Rehearse, &rehearsed));
+        }
+        for (at, (reference, _)) in base.image.known_names().enumerate() {
             let full = reference.familiar();
             let proof = if at == 0 { PushProof::PulledBack } else { PushProof::Word };
             let push = StepKind::Push { reference: reference.clone(), from: None, proof };
@@ -336,7 +345,9 @@ mod tests {
             group: None,
             needs: BTreeSet::new(),
             asks_for: BTreeMap::new(),
+            asks_for_on: BTreeMap::new(),
             dependency_at: None,
+            index: None,
             base_images: Vec::new(),
             companions: Vec::new(),
         }

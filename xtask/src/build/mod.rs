@@ -112,6 +112,69 @@ pub async fn about(node: &BuilderNode) -> Result<(Option<String>, Vec<Worker>), 
     tokio::time::timeout(PATIENCE, asked).await.map_err(slow)?
 }
 
+/// What each node of a builder runs: its own platform first, then what it runs in other ways. A node that does not answer
+/// runs nothing.
+///
+/// # Errors
+/// When an engine does not answer.
+pub async fn platforms(engine: &AnyEngine) -> Result<Vec<Vec<Platform>>, EngineError> {
+    match engine {
+        AnyEngine::Docker(engine) => {
+            let told = control::Control::open(engine).await?.about().await;
+            let (_, workers) = told.map_err(|status| solve::lost(&status))?;
+            Ok(vec![workers.into_iter().flat_map(|worker| worker.platforms).collect()])
+        }
+        AnyEngine::Elsewhere(there) => Ok(of_nodes(there).await.clone()),
+        AnyEngine::Fake(_) => Ok(vec![vec![Platform::local()]]),
+    }
+}
+
+/// What the nodes of a builder are, for each its own platform.
+pub async fn natives(there: &Elsewhere) -> Vec<Platform> {
+    let mut natives: Vec<Platform> = Vec::new();
+    for first in of_nodes(there).await.iter().filter_map(|all| all.first()) {
+        if !natives.contains(first) {
+            natives.push(first.clone());
+        }
+    }
+    natives
+}
+
+/// Asked once.
+async fn of_nodes(there: &Elsewhere) -> &Vec<Vec<Platform>> {
+    let ask = |node: &BuilderNode| {
+        let node = node.clone();
+        async move {
+            let workers = about(&node).await.map(|(_, workers)| workers).unwrap_or_default();
+            workers.into_iter().flat_map(|worker| worker.platforms).collect()
+        }
+    };
+    there.platforms.get_or_init(|| futures_util::future::join_all(there.nodes.iter().map(ask))).await
+}
+
+/// In which order nodes are asked to build for a platform: those that are such machines, those that run it in another way,
+/// the others. Among equals the image decides, so that it always goes to the same node, which has its cache.
+fn order(nodes: &[Vec<Platform>], platform: &Platform, share: impl Fn(usize) -> usize) -> Vec<usize> {
+    let rank = |at: &usize| {
+        let known = nodes.get(*at).map(Vec::as_slice).unwrap_or_default();
+        match known.iter().position(|of| of.serves(platform)) {
+            Some(0) => 0,
+            Some(_) => 1,
+            None => 2,
+        }
+    };
+    let mut all = Vec::with_capacity(nodes.len());
+    for wanted in 0..=2 {
+        let mut equal: Vec<usize> = (0..nodes.len()).filter(|at| rank(at) == wanted).collect();
+        if !equal.is_empty() {
+            let first = share(equal.len());
+            equal.rotate_left(first);
+        }
+        all.extend(equal);
+    }
+    all
+}
+
 /// What a run needs: a store, a builder and containers. An engine is all three.
 pub trait Machine: Store + Builder + Containers {}
 
@@ -136,11 +199,12 @@ impl Builder for Elsewhere {
         spec: &BuildSpec,
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
-        // The same image goes to the same node, which has its cache; if that is away, to the next.
-        let first = solve::share_of(spec, self.nodes.len());
-        let (before, after) = self.nodes.split_at(first);
+        let order = match self.nodes.as_slice() {
+            [_] => vec![0],
+            _ => order(of_nodes(self).await, &spec.platform, |nodes| solve::share_of(spec, nodes)),
+        };
         let mut away = None;
-        for node in after.iter().chain(before) {
+        for node in order.into_iter().filter_map(|at| self.nodes.get(at)) {
             match solve::build(&solve::Target::elsewhere(node, &self.surroundings), root, spec, progress)
                 .await
             {

@@ -348,6 +348,21 @@ fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
     let name = Some(name).filter(|(_, names)| !names.is_empty());
     match (pass.yields, spec.inline_cache) {
         (Yields::Cache, _) => ("", HashMap::new()),
+        (Yields::Image, _) if spec.output == Output::PushByDigest => {
+            let option = |name: &str| (name.to_owned(), "true".to_owned());
+            let repository = spec.tags.first().map(|name| ("name".to_owned(), name.repository()));
+            let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
+            let plain = is_plain.then(|| option("registry.insecure"));
+            let options = [
+                option("push"),
+                option("push-by-digest"),
+                option("name-canonical"),
+                option("oci-mediatypes"),
+            ];
+            // Variants share the repository, and a builder that keeps images would keep them under one name.
+            let stored = ("store".to_owned(), "false".to_owned());
+            ("image", repository.into_iter().chain(options).chain(plain).chain([stored]).collect())
+        }
         (Yields::Image, _) if spec.output == Output::Push => {
             let option = |name: &str| (name.to_owned(), "true".to_owned());
             // Engines take a registry on this machine without a certificate; a daemon has to be told.

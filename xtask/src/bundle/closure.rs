@@ -85,6 +85,14 @@ impl Search<'_> {
         let place = place(image);
         let platform = &image.platform;
         self.found.add(&image.reference, Role::Image, &place, platform, image.further_names().cloned());
+        if let Some(index) = image.index.as_deref() {
+            // Whoever keeps no indexes takes what this engine runs.
+            let of_index = self.found.0.get(&index.reference).map(|known| &known.platform);
+            if of_index.is_none_or(|known| !known.serves(self.input.platform)) {
+                self.found.0.remove(&index.reference);
+                self.found.add(&index.reference, Role::Image, &place, platform, index.names().cloned());
+            }
+        }
         match &image.source {
             ImageSource::External(source) => self.add_external(source, Role::Companion, &place, platform),
             ImageSource::Build(target) => {
@@ -142,17 +150,20 @@ impl Search<'_> {
                  will ask a registry for it there: name the tag alone, or start others with `docker compose up SERVICE`"
             ));
         }
-        let is_own = |image: &&Image| image.names().any(|name| name.repository() == reference.repository());
+        let is_own =
+            |image: &&Image| image.all_names().any(|name| name.repository() == reference.repository());
         match graph.images().iter().find(is_own) {
             None if service.builds && observed.find(reference).is_none() => warn(format!(
                 "compose builds {shown} of `{name}` itself, and it does not go along: `docker compose build {name}` first"
             )),
             None => self.add_external(reference, Role::Compose, place, platform),
             Some(image) if !selected.contains(&image.name) => {
-                warn(format!("`{name}` runs {}, which is not selected and does not go along", image.name));
+                let image = image.name.image();
+                warn(format!("`{name}` runs {image}, which is not selected and does not go along"));
             }
-            Some(image) if !image.names().any(|name| name == reference) => {
-                warn(format!("`{name}` runs {shown}, and {} is what goes along", image.reference.familiar()))
+            Some(image) if !image.all_names().any(|name| name == reference) => {
+                let along = image.known_reference().familiar();
+                warn(format!("`{name}` runs {shown}, and {along} is what goes along"))
             }
             Some(_) => {}
         }

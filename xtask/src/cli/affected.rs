@@ -70,7 +70,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Affected) -> Result<ExitC
 pub(super) async fn matrix(typed: &Typed<'_>, args: args::Matrix) -> Result<ExitCode, Error> {
     let session = Session::open(typed, Layer::default(), &[])?;
     let found = compare(typed, &session, &args.commits).await?;
-    let is_affected = |image: &&Image| found.affected.iter().any(|a| a.name == image.name);
+    let is_affected = |image: &&Image| found.affected.iter().any(|a| a.name == image.name.image());
     let images: Vec<&Image> = found.now.graph.images().iter().filter(is_affected).collect();
     let times = recorded_times(&session, &args.durations)?;
     let usual = median(times.values().copied().collect()).unwrap_or(UNKNOWN_TIME);

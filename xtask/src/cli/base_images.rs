@@ -11,7 +11,7 @@ use super::world::World;
 use crate::base_images::bump::{self, texts};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::model::FailFast;
-use crate::model::{self, BaseImageFacts, Image, ImageState, Phase, Platform};
+use crate::model::{self, BaseImageFacts, Image, ImageState, Phase};
 use crate::plan::build::Assessment;
 use crate::plan::{Renewal, Request, Subject};
 use crate::report::resolve::Table;
@@ -33,7 +33,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: BaseImages) -> Result<ExitCode,
 }
 
 async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Error> {
-    let mut opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)
+    let mut opened = open(typed, args.layer(), &args.making.build_arg)
         .map_err(|error| sinks::report_unopened(typed, args.reporting.junit.as_deref(), error))?;
     opened = opened.pulling(&args.pulling);
     opened.session = opened.session.reporting(args.reporting);
@@ -69,13 +69,8 @@ impl Opened {
     }
 }
 
-/// Reads the settings as base images have them: `BUILD_ARGS`, several platforms, two builds at a time.
-pub(super) fn open(
-    typed: &Typed<'_>,
-    layer: Layer,
-    build_args: &[String],
-    platforms: &[Platform],
-) -> Result<Opened, Error> {
+/// Reads the settings as base images have them: `BUILD_ARGS`, two builds at a time.
+pub(super) fn open(typed: &Typed<'_>, layer: Layer, build_args: &[String]) -> Result<Opened, Error> {
     let mut session = Session::open(typed, layer, build_args)?;
     let invalid = |why: String| {
         Error::new(ErrorKind::ConfigInvalid, "BUILD_ARGS cannot be taken").because(why).hint(
@@ -92,7 +87,6 @@ pub(super) fn open(
     }
     session.config.force |= docker.no_cache;
     session.config.jobs = Some(session.config.base_image.jobs);
-    session.config.base_image.platforms = platforms.to_vec();
     session.display.table = Table::Shown;
     let renew = if docker.pull { Renewal::Always } else { Renewal::No };
     session.config.base_image.docker = docker;
@@ -149,7 +143,7 @@ struct ListedImage {
 
 async fn list(typed: &Typed<'_>, args: BaseImagesList) -> Result<ExitCode, Error> {
     let layer = args.systems.over(args.making.over(Layer::default()));
-    let session = open(typed, layer, &args.making.build_arg, &args.making.platform)?.session;
+    let session = open(typed, layer, &args.making.build_arg)?.session;
     let world = session.look().await?;
     let request = request(&session, &[Phase::Verify]);
     let planned = pipeline::plan(&session, &world, &request).await?;
@@ -193,7 +187,7 @@ fn listed(world: &World, assessments: &[Assessment], is_wanted: impl Fn(&Image) 
             name: image.name.to_string(),
             version: facts.version.clone(),
             platform: image.platform.to_string(),
-            tags: image.pushed_names().map(|(name, _)| name.familiar()).collect(),
+            tags: image.known_names().map(|(name, _)| name.familiar()).collect(),
             state: assessment.state,
             reason: assessment.reason.to_string(),
             id: here.map(|image| image.id.to_string()),

@@ -70,13 +70,15 @@ struct Scope {
 async fn look(mut session: Session, args: &Lock) -> Result<(Session, Compared), Error> {
     let mut scope = Scope { uses: BTreeMap::new(), asked: BTreeSet::new() };
     let (services, references) = session.split_names(&args.names).await?;
-    let mut platforms = args.platform.iter().cloned().map(Some).collect::<Vec<_>>();
+    // One after the other: an engine keeps one platform under a name, and may be asked for several.
+    let asked = if args.platform.is_empty() { &session.config.platforms } else { &args.platform };
+    let mut platforms: Vec<Vec<Platform>> = asked.iter().map(|platform| vec![platform.clone()]).collect();
     if platforms.is_empty() {
-        platforms.push(session.config.platform.clone());
+        platforms.push(Vec::new());
     }
     let mut world = None;
     for platform in platforms {
-        session.config.platform = platform;
+        session.config.platforms = platform;
         let found = session.look().await?;
         sound(&found)?;
         let originals = found.tree.originals(session.config.alias_rules());

@@ -45,6 +45,7 @@ mod sinks;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod variants;
 mod world;
 
 use std::io::Write as _;

@@ -10,7 +10,7 @@ use super::world::World;
 use crate::cli::error::{Error, ErrorKind};
 use crate::host::retry::Policy;
 use crate::model::{
-    ImageName, LocalImage, LockedImage, Network, Observed, Originals, Platform, Reason, Reference,
+    ImageName, Indexes, LocalImage, LockedImage, Network, Observed, Originals, Platform, Reason, Reference,
 };
 use crate::plan::prefetch::places;
 use crate::plan::{Request, facts};
@@ -52,7 +52,7 @@ pub(super) async fn ask(
     let named = request.references.iter().map(|reference| (reference.clone(), platform.clone()));
     let mut here: BTreeMap<Reference, &LocalImage> = BTreeMap::new();
     let mut questions = Vec::new();
-    for (written, platform) in world.tree.wanted(selected).into_iter().chain(named) {
+    for (written, platform) in world.tree.wanted(selected, Indexes::NotKept).into_iter().chain(named) {
         let original = originals.original_of(&written);
         let image = present(world, &originals, &original, &written);
         let Some(image) = image.filter(|_| original.digest().is_none()) else { continue };

@@ -7,7 +7,7 @@ use super::run::{self, Run};
 use super::session::{Changes, Session};
 pub(super) use super::shown::{document, foreseeing, hidden, plan_text, steps_text};
 use super::world::{Glance, World};
-use super::{locked, moved, secret_args, sinks};
+use super::{locked, moved, secret_args, sinks, variants};
 use crate::cli::error::{Error, ExitCode};
 use crate::execute;
 use crate::execute::scheduler::is_success;
@@ -178,6 +178,7 @@ async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, E
         && let Ok(engine) = &world.engine
     {
         engine.fit_to_build()?;
+        variants::refuse(session, &world, &planned).await?;
     }
     Run::start(session, request, &world, &planned).go(&world, planned).await.code
 }

@@ -240,8 +240,9 @@ fn services_of(
     is_selective: bool,
 ) -> Vec<Vec<String>> {
     let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
-    let repositories: BTreeSet<String> =
-        images.flat_map(|image| image.names().map(|name| name.repository()).collect::<Vec<_>>()).collect();
+    let repositories: BTreeSet<String> = images
+        .flat_map(|image| image.all_names().map(|name| name.repository()).collect::<Vec<_>>())
+        .collect();
     let of = |project: &ComposeProject| {
         let runs = |service: &ComposeService| {
             service.image.as_ref().is_some_and(|image| repositories.contains(&image.repository()))

@@ -88,7 +88,8 @@ impl run::PlanAgain for Replanner<'_> {
         report: &RunReport,
         changed: bool,
     ) -> Result<(), Error> {
-        let names_images = matches!(stage.phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Keep);
+        let names_images =
+            matches!(stage.phase, Phase::Prefetch | Phase::Alias | Phase::Build | Phase::Index | Phase::Keep);
         if changed && names_images {
             self.is_fresh = false;
         }
@@ -185,9 +186,12 @@ impl Replanner<'_> {
             // Another stage may have looked already.
             let _ = self.store.set(self.observed.clone());
         }
+        let is_well = |id: &StepId| report.outcomes.get(id).is_none_or(|outcome| is_success(*outcome));
         plan.steps.retain(|step| {
             let build = StepId::new(Phase::Build, &step.subject);
-            step.phase != Phase::Verify || report.outcomes.get(&build).is_none_or(|o| is_success(*o))
+            // A registry has a variant by way of its index.
+            let index = StepId::new(Phase::Index, ImageName::new(step.subject.clone()).image().as_str());
+            step.phase != Phase::Verify || (is_well(&build) && is_well(&index))
         });
     }
 

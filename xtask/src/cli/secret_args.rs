@@ -69,7 +69,7 @@ fn looking_secret(target: &BuildTarget) -> Vec<(u32, String)> {
 fn is_to_leave(image: &Image, planned: &Planned) -> bool {
     planned.plan.steps.iter().any(|step| match &step.kind {
         StepKind::Build(spec) => spec.image == image.name,
-        StepKind::Push { reference, .. } => image.names().any(|name| name == reference),
+        StepKind::Push { reference, .. } => image.all_names().any(|name| name == reference),
         _ => false,
     })
 }

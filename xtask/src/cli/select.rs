@@ -30,7 +30,7 @@ impl World {
         if left.is_empty() {
             return Err(self.nothing_selected(request));
         }
-        let whole = graph.closure(&left);
+        let whole = self.with_all_variants(graph.closure(&left));
         if !request.no_needs {
             return Ok(whole);
         }
@@ -40,6 +40,22 @@ impl World {
             left.contains(*name) || (request.only.is_empty() && is_base() && !unwanted.contains(*name))
         };
         Ok(whole.iter().filter(is_wanted).cloned().collect())
+    }
+
+    /// An image that is needed for one of its platforms is made for all: no index is made of a part.
+    fn with_all_variants(&self, needed: BTreeSet<ImageName>) -> BTreeSet<ImageName> {
+        let graph = &self.tree.graph;
+        let of_several = |name: &&ImageName| graph.get(name).is_some_and(|image| image.index.is_some());
+        let whole: BTreeSet<ImageName> = needed.iter().filter(of_several).map(ImageName::image).collect();
+        let variants = graph.images().iter().filter(|image| {
+            image.index.as_ref().is_some_and(|index| whole.contains(&index.name))
+                && !needed.contains(&image.name)
+        });
+        let further: Vec<&ImageName> = variants.map(|image| &image.name).collect();
+        if further.is_empty() {
+            return needed;
+        }
+        self.with_all_variants(graph.closure(needed.iter().chain(further)))
     }
 
     /// No image of the kind that is asked for is there, and why.
@@ -163,7 +179,9 @@ impl World {
             if matching.is_empty() {
                 let known: BTreeSet<&str> =
                     self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
-                let names = || self.tree.graph.images().iter().map(|i| i.name.as_str());
+                let all: BTreeSet<ImageName> =
+                    self.tree.graph.images().iter().map(|i| i.name.image()).collect();
+                let names = || all.iter().map(ImageName::as_str);
                 // Without what stands before it in more than one.
                 let ending = format!("-{name}");
                 let meant = match names().find(|image| image.ends_with(&ending)) {

@@ -61,6 +61,13 @@ fn meant<'a>(world: &'a World, word: &str) -> Result<(&'a Image, Option<String>)
         Some((name, stage)) if whole.is_empty() => (world.names().find(name), Some(stage.to_owned())),
         _ => (whole, None),
     };
+    // Of an image of several platforms the one that runs here.
+    let own = &world.builds_with.platform;
+    let runs = |image: &&&Image| image.index.is_none() || image.platform.serves(own);
+    let found: Vec<&Image> = match found.iter().filter(runs).copied().collect::<Vec<_>>() {
+        none if none.is_empty() => found,
+        some => some,
+    };
     match found.as_slice() {
         [image] => Ok((image, stage)),
         [] => {

@@ -18,6 +18,7 @@ pub(super) fn document(session: &Session, world: &World, planned: &Planned, inpu
         &world.tree.graph,
         &world.tree.contexts,
         &planned.assessments,
+        &world.observed,
         inputs,
     );
     let mut diagnostics = world.tree.diagnostics(&planned.selected);
@@ -52,7 +53,10 @@ pub(super) fn retain_concerning(request: &Request, world: &World, document: &mut
 
 /// The document without secrets in what is free text in it: reasons and messages. Names, references and paths stay.
 pub(super) fn hidden(session: &Session, mut document: PlanDocument) -> PlanDocument {
-    let images = document.images.iter_mut().map(|image| &mut image.reason);
+    let images = document.images.iter_mut().flat_map(|image| {
+        let variants = image.variants.iter_mut().map(|variant| &mut variant.reason);
+        variants.chain([&mut image.reason])
+    });
     let steps = document.steps.iter_mut().map(|step| &mut step.why);
     let skipped = document.skipped.iter_mut().map(|skipped| &mut skipped.why);
     let diagnostics = document.diagnostics.iter_mut().map(|found| &mut found.message);

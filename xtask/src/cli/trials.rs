@@ -62,13 +62,13 @@ impl Purpose {
 
 /// `base-images test`
 pub(super) async fn test(typed: &Typed<'_>, args: BaseImagesTest) -> Result<ExitCode, Error> {
-    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let opened = open(typed, args.layer(), &args.making.build_arg)?;
     run(&opened, &[], Purpose::Test, args.trying, args.dry_run).await
 }
 
 /// `base-images e2e`
 pub(super) async fn e2e(typed: &Typed<'_>, args: BaseImagesE2e) -> Result<ExitCode, Error> {
-    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let opened = open(typed, args.layer(), &args.making.build_arg)?;
     let mut opened = opened.pulling(&args.pulling);
     // A registry of people's own has no part in it, and its names none in the store.
     opened.session.config.registry = None;
@@ -78,7 +78,7 @@ pub(super) async fn e2e(typed: &Typed<'_>, args: BaseImagesE2e) -> Result<ExitCo
 
 /// `base-images publish`
 pub(super) async fn publish(typed: &Typed<'_>, args: BaseImagesPublish) -> Result<ExitCode, Error> {
-    let opened = open(typed, args.layer(), &args.making.build_arg, &args.making.platform)?;
+    let opened = open(typed, args.layer(), &args.making.build_arg)?;
     let opened = opened.pulling(&args.pulling);
     let config = &opened.session.config;
     let Some(registry) = &config.registry else {
@@ -397,7 +397,7 @@ impl Trial<'_> {
             return Vec::new();
         }
         let confirmed = run.results().confirmed();
-        let names = self.bases.iter().flat_map(|base| base.image.pushed_names().map(|(name, _)| name));
+        let names = self.bases.iter().flat_map(|base| base.image.known_names().map(|(name, _)| name));
         let line = |name: &Reference| Some(format!("published {}@{}", name.familiar(), confirmed.get(name)?));
         names.filter_map(line).collect()
     }

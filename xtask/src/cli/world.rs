@@ -9,6 +9,8 @@ use super::foreign::{self, Asked};
 use super::locked;
 use super::names::Names;
 use super::session::Session;
+use super::variants;
+use crate::build;
 use crate::cli::error::{Error, ErrorKind};
 use crate::engine::elsewhere::Sought;
 use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
@@ -23,7 +25,7 @@ use crate::plan::prefetch::Bootstrap;
 use crate::plan::render::RenderPlan;
 use crate::plan::sync_config::SyncConfigPlan;
 use crate::read::graph::ImageGraph;
-use crate::read::tree::{self, Reading, Tree};
+use crate::read::tree::{self, EngineFacts, Reading, Tree};
 use crate::registry::Registry;
 use crate::registry::network::{self, NetworkInput};
 use crate::settings::{Config, ConfigError};
@@ -105,14 +107,15 @@ impl Session {
     /// Completes what was seen at a glance by a list of all that the store has. The tree is not read once more, unless
     /// what it stands on is another image than was thought.
     pub async fn look_further(&self, world: World) -> Result<World, Error> {
-        let World { sync, render, tree, external, engine, .. } = world;
+        let World { sync, render, tree, external, engine, builds_with, .. } = world;
         let store = async {
             let engine = engine?;
             let observed = patiently(engine.observe(), &|slow| self.warn(&slow)).await?;
             Ok((engine, observed))
         };
         let files = Reading { sync, render, tree, computed: BTreeMap::new() };
-        self.put_together(files, external, store.await, Remembered::load(&self.config.root)).await
+        let remembered = Remembered::load(&self.config.root);
+        self.put_together(files, external, store.await, (remembered, builds_with)).await
     }
 
     /// All that matches the patterns; without any, all that there is.
@@ -126,16 +129,20 @@ impl Session {
             };
             Ok((engine, observed))
         };
-        let guess = Platform::local();
+        let guess = EngineFacts::from(Platform::local());
         let external = remembered.guess();
-        let (files, store) = tokio::join!(self.read_files(guess.clone(), &external), store);
+        let (files, store) = tokio::join!(self.read_files(&guess, &external), store);
         let mut files = files?;
-        let platform = store.as_ref().ok().and_then(|(_, seen)| Some(&seen.capabilities.as_ref()?.platform));
-        if let Some(found) = platform.filter(|found| **found != guess) {
-            // Rare: an engine of another kind of machine. Platform args reach into every Dockerfile.
-            files = self.read_files(found.clone(), &external).await?;
+        let builds_with = match &store {
+            Ok((engine, observed)) => engine_facts(engine, observed, &files.tree).await?,
+            Err(_) => guess.clone(),
+        };
+        if builds_with != guess {
+            // Rare: an engine of another kind of machine, or one that keeps no index of what is made for several platforms.
+            // Platform args reach into every Dockerfile.
+            files = self.read_files(&builds_with, &external).await?;
         }
-        self.put_together(files, external, store, remembered).await
+        self.put_together(files, external, store, (remembered, builds_with)).await
     }
 
     /// Reads the files once more where what they stand on brings something else than `external`.
@@ -144,7 +151,7 @@ impl Session {
         mut files: Reading,
         mut external: Triggers,
         store: Result<(AnyEngine, Observed), EngineError>,
-        mut remembered: Remembered,
+        (mut remembered, builds_with): (Remembered, EngineFacts),
     ) -> Result<World, Error> {
         let (engine, mut observed) = match store {
             Ok((engine, observed)) => (Ok(engine), observed),
@@ -157,7 +164,7 @@ impl Session {
             let graph = &files.tree.graph;
             let now = self.know(graph, engine, &mut observed, &mut remembered).await;
             if brought::differs(&brought::stood_upon(graph), &external, &now) {
-                files = self.read_files(platform_of(&observed), &now).await?;
+                files = self.read_files(&builds_with, &now).await?;
                 // What they bring may name further images.
                 self.know(&files.tree.graph, engine, &mut observed, &mut remembered).await;
             }
@@ -175,18 +182,25 @@ impl Session {
             }
             let bases = self.bases(tree.graph.images());
             foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
+            observed = variants::look(engine, observed, &tree.graph, &bases, builds_with.indexes).await;
         }
         let (places, lock) = (self.places(), locked::read(&self.config));
-        Ok(World { places, sync, render, tree, external, engine, observed, lock })
+        Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock })
     }
 
     /// What registries are asked for in place of a store: the images of the tree, and what they stand on under each name.
     fn sought(&self, graph: &ImageGraph) -> Vec<Sought> {
         let own = graph.images().iter().flat_map(|image| {
-            image.pushed_names().map(|(name, alias)| Sought {
+            image.known_names().enumerate().map(|(at, (name, alias))| Sought {
                 reference: name.clone(),
                 platform: image.platform.clone(),
-                also: alias.cloned().into_iter().collect(),
+                // A variant is found by way of its index.
+                also: Some(&image.reference)
+                    .filter(|_| at == 0 && image.index.is_some())
+                    .into_iter()
+                    .chain(alias)
+                    .cloned()
+                    .collect(),
                 is_ours: true,
             })
         });
@@ -218,7 +232,8 @@ impl Session {
         let bases = self.bases(world.tree.graph.images());
         foreign::learn_platforms(engine, &mut observed, &bases, Asked::Foreign).await;
         self.know_bases(world, engine, &mut observed).await;
-        Ok(observed)
+        let indexes = world.builds_with.indexes;
+        Ok(variants::look(engine, observed, &world.tree.graph, &bases, indexes).await)
     }
 
     /// What images stand on, under all its names, each with the platform that it is wanted for.
@@ -239,12 +254,12 @@ impl Session {
 
     /// The same world with its files read again, after something came that they stand on.
     pub async fn look_again(&self, world: &World, external: Triggers) -> Result<World, Error> {
-        let Reading { sync, render, mut tree, .. } =
-            self.read_files(platform_of(&world.observed), &external).await?;
+        let builds_with = world.builds_with.clone();
+        let Reading { sync, render, mut tree, .. } = self.read_files(&builds_with, &external).await?;
         self.suit(&mut tree, &world.engine, &world.observed).await;
         let (places, lock) = (self.places(), world.lock.clone());
         let (engine, observed) = (world.engine.clone(), world.observed.clone());
-        Ok(World { places, sync, render, tree, external, engine, observed, lock })
+        Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock })
     }
 
     /// The same where base images that are here now bring something that was not known; none where they do not.
@@ -302,7 +317,7 @@ impl Session {
         // What is pinned may be here as pulled by its digest, by its tag alone, or as loaded.
         let forms = external
             .flat_map(|name| [Some(name.clone()), name.without_tag(), name.without_digest(), stand_in(name)]);
-        let own = graph.images().iter().flat_map(Image::names).cloned();
+        let own = graph.images().iter().flat_map(Image::all_names).cloned();
         forms.flatten().chain(own).map(|name| name.familiar()).collect()
     }
 
@@ -330,10 +345,11 @@ impl Session {
     }
 
     /// Reads the tree off the async threads.
-    async fn read_files(&self, engine_platform: Platform, external: &Triggers) -> Result<Reading, Error> {
+    async fn read_files(&self, builds_with: &EngineFacts, external: &Triggers) -> Result<Reading, Error> {
         let (config, external, secrets) = (self.config.clone(), external.clone(), self.secrets.clone());
+        let builds_with = builds_with.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let reading = tree::look_upon(&config, engine_platform, &external)?;
+            let reading = tree::look_upon(&config, builds_with, &external)?;
             hide_secrets(&secrets, &reading.tree);
             Ok(reading)
         });
@@ -374,8 +390,8 @@ impl Session {
         let mut names = vec![config.tag.clone()];
         names.extend(config.dotenv.iter().map(|(name, _)| name.clone()));
         for image in tree.graph.images() {
-            names.extend([image.service.clone(), image.name.to_string()]);
-            names.extend(image.names().map(Reference::familiar));
+            names.extend([image.service.clone(), image.name.image().to_string()]);
+            names.extend(image.all_names().map(Reference::familiar));
             names.extend(image.base_images.iter().map(|base| base.reference.familiar()));
             if let ImageSource::Build(target) = &image.source {
                 names.extend([target.dockerfile.clone(), target.context.clone()]);
@@ -427,14 +443,24 @@ impl Session {
 
     /// The images that a word means, of the tree as its files are.
     pub async fn find(&self, word: &str) -> Result<Vec<ImageName>, Error> {
-        let tree = self.read_files(Platform::local(), &Triggers::new()).await?.tree;
+        let tree = self.read_files(&Platform::local().into(), &Triggers::new()).await?.tree;
         Ok(self.places().names(&tree).find(word).into_iter().map(|image| image.name.clone()).collect())
     }
 }
 
-/// What the engine runs by default, or this machine where there is none.
-fn platform_of(observed: &Observed) -> Platform {
-    observed.capabilities.as_ref().map_or_else(Platform::local, |found| found.platform.clone())
+/// What decides how the tree is read. Only where something is made for several platforms more is asked than what the engine
+/// runs by default.
+async fn engine_facts(engine: &AnyEngine, observed: &Observed, tree: &Tree) -> Result<EngineFacts, Error> {
+    let own = observed.capabilities.as_ref().map_or_else(Platform::local, |found| found.platform.clone());
+    let is_foreign = tree.graph.images().iter().any(|image| image.platform != own);
+    let is_of_several = tree.graph.images().iter().any(|image| image.index.is_some());
+    let facts = EngineFacts::from(own);
+    let native = match engine {
+        AnyEngine::Elsewhere(there) if is_foreign => build::natives(there).await,
+        _ => facts.native,
+    };
+    let indexes = if is_of_several { engine.indexes().await? } else { facts.indexes };
+    Ok(EngineFacts { indexes, native, ..facts })
 }
 
 /// Where the folders of images are looked for: globs, relative to the root.
@@ -464,6 +490,8 @@ pub(super) struct World {
     pub external: Triggers,
     pub engine: Result<AnyEngine, EngineError>,
     pub observed: Observed,
+    /// Who builds, as the tree was read for.
+    pub builds_with: EngineFacts,
     pub lock: locked::Held,
 }
 
@@ -478,6 +506,7 @@ impl World {
             render: &self.render,
             lock: self.lock.as_ref().ok().and_then(Option::as_ref),
             observed,
+            indexes: self.builds_with.indexes,
             network: None,
             recall: &|_| None,
         }

@@ -7,12 +7,16 @@ use std::time::Duration;
 use super::bollard::DockerEngine;
 use super::elsewhere::Elsewhere;
 use super::fake::FakeEngine;
-use super::survey::{self, Survey};
+use super::indexes;
+use super::survey::{self, ImageStore, Survey};
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store};
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, LocalImage,
-    LogStream, Observed, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, IndexSpec,
+    Indexes, LocalImage, LogStream, Observed, Platform, Reference,
 };
+
+/// Since which API an engine tells the manifests of its images.
+const INDEXES_SINCE: (u32, u32) = (1, 48);
 
 /// Whichever engine there is. A clone speaks to the same store.
 #[derive(Clone, Debug)]
@@ -60,6 +64,32 @@ impl AnyEngine {
         match self {
             Self::Docker(engine) => survey::survey(engine).await,
             Self::Elsewhere(_) | Self::Fake(_) => Ok(Survey::default()),
+        }
+    }
+
+    /// Whether several platforms fit under one name where it keeps images.
+    ///
+    /// # Errors
+    /// When it does not answer, or not in a way that is understood.
+    pub async fn indexes(&self) -> Result<Indexes, EngineError> {
+        let is_kept = match self {
+            Self::Docker(engine) => {
+                engine.api >= INDEXES_SINCE && survey::survey(engine).await?.store == ImageStore::Containerd
+            }
+            Self::Elsewhere(_) => true,
+            Self::Fake(_) => false,
+        };
+        Ok(if is_kept { Indexes::Kept } else { Indexes::NotKept })
+    }
+
+    /// The images that an index consists of; none where the name means none, or no index.
+    ///
+    /// # Errors
+    /// When it does not answer, or not in a way that is understood.
+    pub async fn index_entries(&self, reference: &Reference) -> Result<Option<Vec<ImageId>>, EngineError> {
+        match self {
+            Self::Docker(engine) => indexes::entries(engine, reference).await,
+            Self::Elsewhere(_) | Self::Fake(_) => Ok(None),
         }
     }
 
@@ -144,6 +174,18 @@ impl Store for AnyEngine {
 
     async fn tag(&self, source: &Reference, target: &Reference) -> Result<(), EngineError> {
         either!(self.tag(source, target))
+    }
+
+    async fn inspect_on(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<LocalImage>, EngineError> {
+        either!(self.inspect_on(reference, platform))
+    }
+
+    async fn index(&self, spec: &IndexSpec) -> Result<ImageId, EngineError> {
+        either!(self.index(spec))
     }
 
     async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {

@@ -14,12 +14,13 @@ use tokio::sync::RwLock;
 use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::http::{Wire, WireError, chain};
+use super::indexes;
 use super::{
     ByteStream, Containers, EngineError, Loaded, OnProgress, Store, archive, container, observe, transfer,
 };
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, LocalImage,
-    LogStream, Observed, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, IndexSpec,
+    LocalImage, LogStream, Observed, Platform, Reference,
 };
 use crate::registry::credentials::Credentials;
 
@@ -152,6 +153,18 @@ impl Store for DockerEngine {
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
         container::inspect(self, reference).await
+    }
+
+    async fn inspect_on(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<LocalImage>, EngineError> {
+        container::inspect_on(self, reference, platform).await
+    }
+
+    async fn index(&self, spec: &IndexSpec) -> Result<ImageId, EngineError> {
+        indexes::make(self, spec).await
     }
 
     async fn pull(

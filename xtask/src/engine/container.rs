@@ -310,12 +310,15 @@ struct RootFs {
     layers: Option<Vec<Digest>>,
 }
 
+/// Since which API an engine tells of an image of one platform (docs.docker.com, "Engine API version history").
+const PLATFORMS_SINCE: (u32, u32) = (1, 49);
+
 /// What an image says about itself; none when the store lacks it.
 pub(super) async fn details(
     engine: &DockerEngine,
     reference: &Reference,
 ) -> Result<Option<ImageDetails>, EngineError> {
-    Ok(image(engine, reference).await?.map(described))
+    Ok(image(engine, reference, None).await?.map(described))
 }
 
 /// One image, with its platform where the store tells it; none when the store lacks it.
@@ -323,13 +326,33 @@ pub(super) async fn inspect(
     engine: &DockerEngine,
     reference: &Reference,
 ) -> Result<Option<LocalImage>, EngineError> {
-    Ok(image(engine, reference).await?.map(found))
+    Ok(image(engine, reference, None).await?.map(found))
 }
 
-async fn image(engine: &DockerEngine, reference: &Reference) -> Result<Option<Image>, EngineError> {
+/// The same of a platform. Engines that do not know the question have one image under a name.
+pub(super) async fn inspect_on(
+    engine: &DockerEngine,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<Option<LocalImage>, EngineError> {
+    let platform = Some(platform).filter(|_| engine.api >= PLATFORMS_SINCE);
+    Ok(image(engine, reference, platform).await?.map(found))
+}
+
+async fn image(
+    engine: &DockerEngine,
+    reference: &Reference,
+    platform: Option<&Platform>,
+) -> Result<Option<Image>, EngineError> {
     let name = reference.familiar();
     let path = format!("/images/{name}/json");
-    match absent_is_fine(ask(engine, Method::GET, &path, &[], None, &name).await)? {
+    let asked = |platform: &Platform| {
+        let Platform { os, arch, variant } = platform;
+        let json = serde_json::json!({ "os": os, "architecture": arch, "variant": variant });
+        ("platform", json.to_string())
+    };
+    let query: Vec<(&str, String)> = platform.map(asked).into_iter().collect();
+    match absent_is_fine(ask(engine, Method::GET, &path, &query, None, &name).await)? {
         Some(answer) => Ok(Some(read(answer).await?)),
         None => Ok(None),
     }
@@ -402,7 +425,7 @@ fn described(image: Image) -> ImageDetails {
     }
 }
 
-async fn ask(
+pub(super) async fn ask(
     engine: &DockerEngine,
     method: Method,
     path: &str,
@@ -421,14 +444,14 @@ async fn ask(
     engine.wire.call(request, about).await
 }
 
-async fn read<T: serde::de::DeserializeOwned>(answer: Answer) -> Result<T, EngineError> {
+pub(super) async fn read<T: serde::de::DeserializeOwned>(answer: Answer) -> Result<T, EngineError> {
     let bytes = answer.bytes(MAX_ANSWER).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         EngineError::Other(format!("the engine said something that is not understood: {error}"))
     })
 }
 
-fn absent_is_fine(answer: Result<Answer, EngineError>) -> Result<Option<Answer>, EngineError> {
+pub(super) fn absent_is_fine(answer: Result<Answer, EngineError>) -> Result<Option<Answer>, EngineError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(EngineError::NotFound(_)) => Ok(None),

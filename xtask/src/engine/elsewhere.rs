@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use super::builders::BuilderNode;
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store, Surroundings};
 use crate::host::inside::Folder;
 use crate::model::{
     Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Identity, ImageDetails,
-    ImageId, LocalImage, LogStream, Observed, Platform, Reference,
+    ImageId, IndexSpec, LocalImage, LogStream, Observed, Platform, Reference,
 };
 use crate::registry::{Registry, RegistryError};
 
@@ -48,6 +49,8 @@ pub struct Elsewhere {
     seen: Arc<Mutex<Seen>>,
     /// What was asked for last.
     sought: Arc<Mutex<Vec<Sought>>>,
+    /// What each node runs, once it was asked.
+    pub(crate) platforms: Arc<OnceCell<Vec<Vec<Platform>>>>,
 }
 
 impl std::fmt::Debug for Elsewhere {
@@ -66,7 +69,8 @@ impl Elsewhere {
     ) -> Self {
         let registry = Arc::new(Registry::with(surroundings.credentials.clone()));
         let (sought, seen) = (Arc::default(), Arc::new(Mutex::new(Seen::load(root))));
-        Self { nodes, surroundings: Arc::new(surroundings), capabilities, registry, seen, sought }
+        let (surroundings, platforms) = (Arc::new(surroundings), Arc::default());
+        Self { nodes, surroundings, capabilities, registry, seen, sought, platforms }
     }
 
     /// Where its first node is.
@@ -80,14 +84,22 @@ impl Elsewhere {
     /// When a registry does not answer that is ours.
     pub async fn look_for(&self, names: Vec<Sought>) -> Result<Observed, EngineError> {
         locked(&self.sought).clone_from(&names);
-        let found: Vec<Result<Option<LocalImage>, EngineError>> = futures_util::stream::iter(names)
+        let found: Vec<Result<Option<LocalImage>, EngineError>> = futures_util::stream::iter(names.clone())
             .map(|sought| async move { self.find(&sought).await })
             .buffered(QUESTIONS)
             .collect()
             .await;
         let found: Vec<Option<LocalImage>> = found.into_iter().collect::<Result<_, _>>()?;
         locked(&self.seen).save();
-        Ok(Observed::new(self.capabilities.clone(), merged(found.into_iter().flatten())))
+        let seen: Vec<(&Sought, LocalImage)> =
+            names.iter().zip(found).filter_map(|(sought, image)| Some((sought, image?))).collect();
+        let own = &self.capabilities.platform;
+        let others: BTreeSet<&Platform> =
+            names.iter().map(|sought| &sought.platform).filter(|platform| *platform != own).collect();
+        let observed =
+            |platform| Observed::new(self.capabilities.clone(), merged(of_platform(&names, &seen, platform)));
+        let all = others.into_iter();
+        Ok(all.fold(observed(own), |all, other| all.with_view(other.clone(), observed(other))))
     }
 
     async fn find(&self, sought: &Sought) -> Result<Option<LocalImage>, EngineError> {
@@ -149,6 +161,20 @@ impl Elsewhere {
     }
 }
 
+/// What was seen, as it is for a platform: a base image that somebody wants for this one is not another one's.
+fn of_platform<'a>(
+    names: &'a [Sought],
+    seen: &'a [(&'a Sought, LocalImage)],
+    platform: &'a Platform,
+) -> impl Iterator<Item = LocalImage> + 'a {
+    let here: BTreeSet<&Reference> =
+        names.iter().filter(|sought| sought.platform == *platform).map(|sought| &sought.reference).collect();
+    let is_its = move |sought: &Sought| {
+        sought.is_ours || sought.platform == *platform || !here.contains(&sought.reference)
+    };
+    seen.iter().filter(move |(sought, _)| is_its(sought)).map(|(_, image)| image.clone())
+}
+
 fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -206,11 +232,11 @@ impl Seen {
     }
 }
 
-/// One image for each manifest, under all its names.
+/// One image for each manifest, and each platform of an index, under all its names.
 fn merged(found: impl Iterator<Item = LocalImage>) -> Vec<LocalImage> {
-    let mut all: BTreeMap<ImageId, LocalImage> = BTreeMap::new();
+    let mut all: BTreeMap<(ImageId, Option<Platform>), LocalImage> = BTreeMap::new();
     for image in found {
-        match all.entry(image.id.clone()) {
+        match all.entry((image.id.clone(), image.platform.clone())) {
             std::collections::btree_map::Entry::Vacant(free) => {
                 free.insert(image);
             }
@@ -251,9 +277,7 @@ impl Store for Elsewhere {
     }
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
-        let platform = self.capabilities.platform.clone();
-        let sought = Sought { reference: reference.clone(), platform, also: Vec::new(), is_ours: true };
-        self.find(&sought).await
+        self.inspect_on(reference, &self.capabilities.platform).await
     }
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
@@ -279,6 +303,19 @@ impl Store for Elsewhere {
 
     async fn tag(&self, _: &Reference, _: &Reference) -> Result<(), EngineError> {
         Err(self.unfit("gives no names to images that it did not build"))
+    }
+
+    async fn inspect_on(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<LocalImage>, EngineError> {
+        let (reference, platform) = (reference.clone(), platform.clone());
+        self.find(&Sought { reference, platform, also: Vec::new(), is_ours: true }).await
+    }
+
+    async fn index(&self, spec: &IndexSpec) -> Result<ImageId, EngineError> {
+        self.registry.put_index(spec).await.map(ImageId::new).map_err(|error| translated(&error))
     }
 
     async fn push(&self, _: &Reference, _: OnProgress<'_>) -> Result<Digest, EngineError> {

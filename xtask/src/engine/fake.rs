@@ -18,7 +18,7 @@ use self::content::Content;
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Progress, Store};
 use crate::model::{
     BuildSpec, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId,
-    LocalImage, LogStream, Observed, Platform, Reference, Unit,
+    IndexSpec, LocalImage, LogStream, Observed, Platform, Reference, Unit,
 };
 
 pub use containers::FakeBehaviour;
@@ -58,6 +58,8 @@ pub enum Verb {
     Container,
     /// [`Containers::exec`]
     Exec,
+    /// [`Store::index`]
+    Index,
     /// [`Containers::logs`]
     Logs,
     /// [`Containers::stop`]
@@ -318,6 +320,20 @@ impl Store for FakeEngine {
         image.names = vec![target.clone()];
         state.store(image);
         Ok(())
+    }
+
+    async fn inspect_on(
+        &self,
+        reference: &Reference,
+        _: &Platform,
+    ) -> Result<Option<LocalImage>, EngineError> {
+        self.inspect(reference).await
+    }
+
+    async fn index(&self, spec: &IndexSpec) -> Result<ImageId, EngineError> {
+        let names: Vec<String> = spec.names.iter().map(Reference::familiar).collect();
+        self.enter(Verb::Index, names.join(" ")).await?;
+        Err(EngineError::Other("it keeps no indexes".to_owned()))
     }
 
     async fn push(&self, reference: &Reference, progress: OnProgress<'_>) -> Result<Digest, EngineError> {

@@ -16,6 +16,7 @@ mod endpoint;
 mod failure;
 mod fake;
 pub(crate) mod http;
+mod indexes;
 mod observe;
 mod patience;
 pub mod provision;

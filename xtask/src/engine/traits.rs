@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{ByteStream, EngineError, Loaded, OnProgress};
 use crate::model::{
-    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, LocalImage,
-    LogStream, Observed, Platform, Reference,
+    ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, IndexSpec,
+    LocalImage, LogStream, Observed, Platform, Reference,
 };
 
 /// Where images are: an engine's own. Dropping a returned future cancels the work.
@@ -30,6 +30,13 @@ pub trait Store: Send + Sync {
         reference: &Reference,
     ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
 
+    /// The same of a platform, where a name may mean several images.
+    fn inspect_on(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> impl Future<Output = Result<Option<LocalImage>, EngineError>> + Send;
+
     /// Pulls exactly this reference, once; retrying and choosing sources is the caller's.
     fn pull(
         &self,
@@ -44,6 +51,10 @@ pub trait Store: Send + Sync {
         source: &Reference,
         target: &Reference,
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Makes an image index over images that are there, and gives it its names; returns its digest. Only a store that
+    /// keeps indexes can.
+    fn index(&self, spec: &IndexSpec) -> impl Future<Output = Result<ImageId, EngineError>> + Send;
 
     /// Pushes to the registry in the name; returns the manifest's digest as the registry took it.
     fn push(

@@ -174,7 +174,14 @@ impl<M: MakeBase> Puller<M> {
             }
             PullSource::Recipe(_) => reference.clone(),
         };
-        let image = engine.inspect(&pulled_as).await?.ok_or_else(|| {
+        let image = match engine.inspect(&pulled_as).await? {
+            // A name may mean several images.
+            Some(first) if first.platform.as_ref().is_some_and(|found| !found.serves(platform)) => {
+                engine.inspect_on(&pulled_as, platform).await?.or(Some(first))
+            }
+            found => found,
+        };
+        let image = image.ok_or_else(|| {
             EngineError::Other(format!("the engine has no {pulled_as}, though the pull went well"))
         })?;
         if let Some(found) = image.platform.as_ref().filter(|found| !found.serves(platform)) {

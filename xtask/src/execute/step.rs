@@ -15,8 +15,8 @@ use crate::engine::{OnProgress, Progress, patiently};
 use crate::events::Emitter;
 use crate::host::inside::Folder;
 use crate::model::{
-    BuildSpec, EventKind, Expectation, Outcome, Output, PullSource, PushProof, Reference, RemoveFirst, Step,
-    StepId, StepKind, Unit,
+    BuildSpec, EventKind, Expectation, IndexSpec, Outcome, Output, PullSource, PushProof, Reference,
+    RemoveFirst, Step, StepId, StepKind, Unit,
 };
 
 /// Progress of one step is told at most this often.
@@ -85,6 +85,7 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
             Ok(Done::because("written"))
         }
         StepKind::Build(spec) => execution.build(spec, (&tell, &retrying)).await,
+        StepKind::Index(spec) => execution.index(spec, &retrying).await,
         StepKind::Verify(expectation) => execution.verify(expectation, &tell).await,
         StepKind::Push { reference, from, proof } => {
             execution.push(reference, from.as_ref(), *proof, (&tell, &retrying)).await
@@ -141,7 +142,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         let spec = &*self.with_pushed(spec);
         let build = retry::run(policy, || engine.build(self.root, spec, tell), retrying);
         let id = build.await.map_err(|error| StepError::Build(error, spec.dockerfile.clone()))?;
-        if spec.output == Output::Push {
+        if matches!(spec.output, Output::Push | Output::PushByDigest) {
             spec.tags.iter().for_each(|name| self.results.pushed(name, id.digest()));
         }
         // The size is for people; an image that was built stays built without it.
@@ -150,6 +151,18 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
             None => None,
         };
         Ok(Done { size, ..Done::because(id.as_str()) })
+    }
+
+    async fn index(&self, spec: &IndexSpec, retrying: OnRetry<'_>) -> Result<Done, StepError> {
+        let engine = self.engine()?;
+        self.results.giving(&spec.names);
+        let mut spec = spec.clone();
+        for variant in &mut spec.variants {
+            let pushed = self.results.digest_of(&variant.name);
+            variant.there = pushed.map(|digest| variant.name.pinned(&digest)).or(variant.there.take());
+        }
+        let made = retry::run(self.puller.policy(), || engine.index(&spec), retrying).await?;
+        Ok(Done::because(made.as_str()))
     }
 
     /// What was pushed in this run is built on by its digest, whatever its name stands for by now.

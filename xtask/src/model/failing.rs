@@ -12,6 +12,7 @@ impl Phase {
             Self::Download => ErrorKind::DownloadFailed,
             Self::Prefetch
             | Self::Alias
+            | Self::Index
             | Self::Push
             | Self::Cache
             | Self::Rehearse

@@ -7,8 +7,12 @@ use dockerfile::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, BaseImage, BuildSecrets, Diagnostic, Identity, ImageId, Platform, Reference, Triggers,
+    ArtifactSpec, BaseImage, BuildSecrets, Diagnostic, Identity, ImageId, ParseReferenceError, Platform,
+    Reference, Triggers,
 };
+
+/// What stands between an image's name and the platform of one of its variants.
+const PLATFORM_SIGN: char = '@';
 
 /// The name of an image of this tree, prefix included, without registry and tag: `ai-infra-backend`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +23,21 @@ impl ImageName {
     /// A name as it stands; whether it makes a valid reference is checked where the reference is made.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
+    }
+
+    /// The name of an image's variant for a platform: `shop-api@linux/arm64`.
+    #[must_use]
+    pub fn variant(&self, platform: &Platform) -> Self {
+        Self(format!("{self}{PLATFORM_SIGN}{platform}"))
+    }
+
+    /// The name of the image that it is a variant of; its own where it is none. No image's name has an `@`.
+    #[must_use]
+    pub fn image(&self) -> Self {
+        match self.0.split_once(PLATFORM_SIGN) {
+            Some((image, _)) => Self(image.to_owned()),
+            None => self.clone(),
+        }
     }
 
     /// The text.
@@ -33,7 +52,8 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// One image of this tree.
+/// One image of this tree: what is built, keyed and explained by itself. Where it is made for several platforms each of
+/// these is one, a variant, and an index has the name that people know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Unique in the tree.
@@ -43,12 +63,15 @@ pub struct Image {
     /// The service folder's name; several images share it when `build-targets.conf` lists several stages. Of a base
     /// image the name without its version.
     pub service: String,
-    /// What it is tagged, and pushed as when a registry is set.
+    /// What it is tagged, and pushed as when a registry is set. Of a variant a name of its own, `shop-api:v1-arm64`, which no
+    /// registry gets.
     pub reference: Reference,
     /// The plain name that stays beside a registry's name.
     pub local_alias: Option<Reference>,
     /// Further tags of the same image; a base image has `OS` and `latest-OS` beside `VERSION-OS`.
     pub tags: Vec<FurtherTag>,
+    /// The index that a variant is in.
+    pub index: Option<Box<ImageIndex>>,
     /// Where it comes from.
     pub source: ImageSource,
     /// What it runs on.
@@ -59,6 +82,8 @@ pub struct Image {
     pub needs: BTreeSet<ImageName>,
     /// By which names its Dockerfile asks for them.
     pub asks_for: BTreeMap<Reference, ImageName>,
+    /// The same of those that it asks for by `FROM --platform`, where that is another one than its own.
+    pub asks_for_on: BTreeMap<(Reference, Platform), ImageName>,
     /// External images to have here before it is built, in the order in which they are first named.
     pub base_images: Vec<BaseImage>,
     /// External images that are prefetched with it but are no part of it (`dependency.conf` beside a Dockerfile).
@@ -85,6 +110,41 @@ impl Image {
         std::iter::once((&self.reference, self.local_alias.as_ref())).chain(tags)
     }
 
+    /// The names that people know it by, each with the plain name that stands beside it: of a variant those of its index.
+    pub fn known_names(&self) -> impl Iterator<Item = (&Reference, Option<&Reference>)> {
+        let index = self.index.iter().flat_map(|index| index.pushed_names());
+        index.chain(self.pushed_names().filter(|_| self.index.is_none()))
+    }
+
+    /// The first of them.
+    pub fn known_reference(&self) -> &Reference {
+        self.index.as_ref().map_or(&self.reference, |index| &index.reference)
+    }
+
+    /// Every name that it or its index has in a store.
+    pub fn all_names(&self) -> impl Iterator<Item = &Reference> {
+        self.names().chain(self.index.iter().flat_map(|index| index.names()))
+    }
+
+    /// The same as one of several variants: its names become those of the index, and it gets one of its own.
+    ///
+    /// # Errors
+    /// When that name is too long for a tag.
+    pub fn into_variant(self) -> Result<Self, ParseReferenceError> {
+        let tag = self.reference.tag().unwrap_or("latest");
+        let reference = self.reference.with_tag(&format!("{tag}{}", suffix(&self.platform)))?;
+        let (name, local_alias) = (self.name.variant(&self.platform), self.local_alias);
+        let index = ImageIndex { name: self.name, reference: self.reference, local_alias, tags: self.tags };
+        Ok(Self {
+            name,
+            reference,
+            local_alias: None,
+            tags: Vec::new(),
+            index: Some(Box::new(index)),
+            ..self
+        })
+    }
+
     /// What makes it a base image, if it is one.
     pub fn base_image(&self) -> Option<&BaseImageFacts> {
         match &self.kind {
@@ -92,6 +152,37 @@ impl Image {
             ImageKind::BaseImage(facts) => Some(facts),
         }
     }
+}
+
+/// An image index (OCI image-spec, "Image Index"): what has the name of an image that is made for several platforms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageIndex {
+    /// The image's name: `shop-api`.
+    pub name: ImageName,
+    /// What it is tagged, and pushed as when a registry is set.
+    pub reference: Reference,
+    /// The plain name that stays beside a registry's name.
+    pub local_alias: Option<Reference>,
+    /// Further tags.
+    pub tags: Vec<FurtherTag>,
+}
+
+impl ImageIndex {
+    /// Every name that it has in a store that keeps it.
+    pub fn names(&self) -> impl Iterator<Item = &Reference> {
+        self.pushed_names().flat_map(|(name, alias)| std::iter::once(name).chain(alias))
+    }
+
+    /// The names that it is pushed as, each with the plain name that stands beside it.
+    pub fn pushed_names(&self) -> impl Iterator<Item = (&Reference, Option<&Reference>)> {
+        let tags = self.tags.iter().map(|tag| (&tag.name, tag.local_alias.as_ref()));
+        std::iter::once((&self.reference, self.local_alias.as_ref())).chain(tags)
+    }
+}
+
+/// What tells the names of a platform's images apart from others': `-arm64`, `-arm-v7`, `-windows-amd64`.
+pub fn suffix(platform: &Platform) -> String {
+    format!("-{}", platform.to_string().trim_start_matches("linux/").replace('/', "-"))
 }
 
 /// What an image is for.

@@ -19,6 +19,7 @@ mod identity;
 mod image;
 mod image_id;
 mod image_lock;
+mod index;
 pub mod labels;
 mod local_registry;
 mod observed;
@@ -51,13 +52,14 @@ pub use exit_code::ExitCode;
 pub use failure::Failure;
 pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck};
 pub use image::{
-    BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageKind, ImageName, ImageSource,
-    ImageState, LocalImage,
+    BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageIndex, ImageKind, ImageName,
+    ImageSource, ImageState, LocalImage, suffix,
 };
 pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};
+pub use index::{INDEX_TYPE, IndexSpec, IndexVariant};
 pub use local_registry::{Lifetime, RegistrySpec};
-pub use observed::{Capabilities, Keeps, Network, NetworkVerdict, Observed};
+pub use observed::{Capabilities, Indexes, Keeps, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
     Attestations, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan,

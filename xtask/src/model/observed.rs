@@ -1,6 +1,6 @@
 //! What the world looks like before anything is decided: the engine's store, its abilities, the network.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,10 @@ pub struct Observed {
     by_name: HashMap<Reference, usize>,
     /// What registries call the content of images, and what stands for that.
     by_digest: HashMap<Digest, usize>,
+    /// The store as it is for platforms for which some of its names mean other images.
+    views: BTreeMap<Platform, Self>,
+    /// What is in image indexes.
+    indexes: HashMap<ImageId, Vec<ImageId>>,
 }
 
 impl Observed {
@@ -36,7 +40,31 @@ impl Observed {
                 by_digest.entry(digest).or_insert(index);
             }
         }
-        Self { capabilities: Some(capabilities), images, is_partial: false, by_name, by_digest }
+        let (views, indexes) = (BTreeMap::new(), HashMap::new());
+        let capabilities = Some(capabilities);
+        Self { capabilities, images, is_partial: false, by_name, by_digest, views, indexes }
+    }
+
+    /// The same, with the store as it is for another platform.
+    #[must_use]
+    pub fn with_view(mut self, platform: Platform, view: Self) -> Self {
+        self.views.insert(platform, view);
+        self
+    }
+
+    /// The store as it is for a platform: where a name means several images, those of this one.
+    pub fn of_platform(&self, platform: &Platform) -> &Self {
+        self.views.get(platform).unwrap_or(self)
+    }
+
+    /// What an index consists of, for a listing does not say.
+    pub fn learn_index(&mut self, index: ImageId, entries: Vec<ImageId>) {
+        self.indexes.insert(index, entries);
+    }
+
+    /// The images that an index consists of; none where it is not known to be one.
+    pub fn entries_of(&self, index: &ImageId) -> Option<&[ImageId]> {
+        self.indexes.get(index).map(Vec::as_slice)
     }
 
     /// From a listing of some names only: what is not here may be in the store all the same.
@@ -150,6 +178,15 @@ pub enum Keeps {
     Engine,
     /// In a registry.
     Registry,
+}
+
+/// Whether a store keeps image indexes, so that several platforms fit under one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexes {
+    /// It does: containerd, registries.
+    Kept,
+    /// One platform a name.
+    NotKept,
 }
 
 impl Capabilities {

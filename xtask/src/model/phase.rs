@@ -27,6 +27,8 @@ pub enum Phase {
     Build,
     /// Keep the stages of images as images of their own, so that they can be rebuilt without a network.
     Keep,
+    /// Give images that are made for several platforms their names.
+    Index,
     /// Compare the store with the plan.
     Verify,
     /// Push what was built.
@@ -57,7 +59,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -66,6 +68,7 @@ impl Phase {
         Self::Render,
         Self::Build,
         Self::Keep,
+        Self::Index,
         Self::Verify,
         Self::Push,
         Self::Cache,
@@ -97,6 +100,7 @@ impl Phase {
             Self::Render => ["render", "Render", "rendered", "unchanged", "cannot render `{}`"],
             Self::Build => ["build", "Build", "built", "up to date", "cannot build image `{}`"],
             Self::Keep => ["keep", "Keep", "kept", "kept already", "cannot keep stage `{}`"],
+            Self::Index => ["index", "Index", "indexed", "in place", "cannot make the index `{}`"],
             Self::Verify => ["verify", "Verify", "verified", "up to date", "image `{}` is not as planned"],
             Self::Push => ["push", "Push", "pushed", "already there", "cannot push `{}`"],
             Self::Cache => ["cache", "Cache", "stored", "already there", "cannot store `{}`, so builds elsewhere do without it"],

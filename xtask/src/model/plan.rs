@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ArtifactSpec, BuildSecrets, BuildTarget, BundleStep, ContainerId, ContextFiles, Digest, Image, ImageId,
-    ImageName, LockedImage, Observed, Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec, labels,
+    ImageName, IndexSpec, LockedImage, Observed, Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec,
+    labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -206,6 +207,8 @@ pub enum StepKind {
     },
     /// Build an image.
     Build(Box<BuildSpec>),
+    /// Give an image that is made for several platforms its names.
+    Index(IndexSpec),
     /// Compare the store with what was planned.
     Verify(Expectation),
     /// Push an image to the registry in its name.
@@ -293,6 +296,7 @@ impl StepKind {
             Self::Tag { .. } => "tag",
             Self::WriteFile { .. } => "write-file",
             Self::Build(_) => "build",
+            Self::Index(_) => "index",
             Self::Verify(_) => "verify",
             Self::Push { .. } => "push",
             Self::StartRegistry(_) => "start-registry",
@@ -455,6 +459,8 @@ pub enum Output {
     Store,
     /// To the registries in the names.
     Push,
+    /// To the repository of the first name, by digest alone.
+    PushByDigest,
 }
 
 /// What a build states about its image, beside it in the index (in-toto attestations; docs.docker.com, "Build

@@ -4,7 +4,7 @@
 //! images whose keys differ, with the reasons. Whatever a key covers counts: files, templates, build args, and the
 //! images that an image builds on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -43,25 +43,31 @@ pub struct Affected {
 pub fn affected(then: Side<'_>, now: Side<'_>) -> Vec<Affected> {
     let old: HashMap<&ImageName, &Assessment> = then.assessments.iter().map(|a| (&a.name, a)).collect();
     let images = now.graph.images().iter().zip(now.assessments);
+    // An image of several platforms is one, and is affected if one of them is.
+    let mut named = BTreeSet::new();
     images
         .filter_map(|(image, assessment)| {
             let before = then.graph.get(&image.name).zip(old.get(&image.name).copied());
             let reason = why(image, assessment, before, then, now)?;
+            let needs: BTreeSet<ImageName> = image.needs.iter().map(ImageName::image).collect();
             Some(Affected {
-                name: image.name.clone(),
+                name: image.name.image(),
                 service: image.service.clone(),
-                reference: image.reference.familiar(),
-                needs: image.needs.iter().cloned().collect(),
+                reference: image.known_reference().familiar(),
+                needs: needs.into_iter().collect(),
                 reason,
             })
         })
+        .filter(|affected| named.insert(affected.name.clone()))
         .collect()
 }
 
 /// The images that `then` made and `now` does not have any more, in build order.
 pub fn removed(then: Side<'_>, now: Side<'_>) -> Vec<ImageName> {
-    let images = then.graph.images().iter().map(|image| &image.name);
-    images.filter(|name| now.graph.get(name).is_none()).cloned().collect()
+    let left: BTreeSet<ImageName> = now.graph.images().iter().map(|image| image.name.image()).collect();
+    let mut named = BTreeSet::new();
+    let images = then.graph.images().iter().map(|image| image.name.image());
+    images.filter(|name| !left.contains(name) && named.insert(name.clone())).collect()
 }
 
 fn why(

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::build::{Assessment, BuildRequest, build_spec};
 use crate::model::{
     BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix, SecretSource, SshSource,
-    relative,
+    labels, relative,
 };
 use crate::plan::build::Contexts;
 use crate::plan::cache::of_builder;
@@ -140,6 +140,13 @@ pub fn bake(input: &BakeInput<'_>) -> Bake {
             continue;
         }
         let name = &names[&image.name];
+        if let (Some(_), Some(whole)) = (&image.index, targets.get_mut(name)) {
+            // Bake builds all platforms of a target; only what is told of one of them is different.
+            whole.platforms.push(image.platform.to_string());
+            whole.labels.retain(|label, _| !of_one_platform(label));
+            made.insert(image.name.clone());
+            continue;
+        }
         let target = match &image.source {
             ImageSource::External(source) => Ok(external(image, source)),
             ImageSource::Build(_) if assessment.key.is_none() => Err(assessment.reason.to_string()),
@@ -186,6 +193,11 @@ pub fn bake(input: &BakeInput<'_>) -> Bake {
     baked
 }
 
+/// Labels that say something else on each platform.
+fn of_one_platform(label: &str) -> bool {
+    [labels::FINGERPRINT, labels::BUILD_HASH, labels::PARTS, labels::PLATFORM].contains(&label)
+}
+
 fn built(
     input: &BakeInput<'_>,
     image: &Image,
@@ -195,7 +207,9 @@ fn built(
 ) -> Result<Target, String> {
     let context =
         |(name, need): (&Reference, &ImageName)| (name.context_name(), format!("target:{}", names[need]));
-    let mut contexts: BTreeMap<String, String> = image.asks_for.iter().map(context).collect();
+    let on_others = image.asks_for_on.iter().map(|((name, _), need)| (name, need));
+    let mut contexts: BTreeMap<String, String> =
+        image.asks_for.iter().chain(on_others).map(context).collect();
     let in_tree =
         |path: &str| if spec.context == "." { path.to_owned() } else { format!("{}/{path}", spec.context) };
     let apart: Vec<(&str, ExtraFile)> = spec
@@ -229,7 +243,10 @@ fn built(
         target: spec.target,
         args: spec.build_args,
         labels: spec.labels.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
-        tags: spec.tags.iter().map(Reference::familiar).collect(),
+        tags: match image.index.as_deref() {
+            Some(index) => index.names().map(Reference::familiar).collect(),
+            None => spec.tags.iter().map(Reference::familiar).collect(),
+        },
         platforms: vec![spec.platform.to_string()],
         contexts,
         secret: spec.secrets.secrets.iter().map(|(id, source)| secret(id, source)).collect(),
@@ -322,15 +339,22 @@ fn literal(text: &str) -> String {
 fn target_names(graph: &ImageGraph) -> BTreeMap<ImageName, String> {
     let mut taken = BTreeSet::new();
     let mut names = BTreeMap::new();
+    let mut wholes: BTreeMap<ImageName, String> = BTreeMap::new();
     for image in graph.images() {
+        let whole = image.name.image();
+        if let Some(name) = wholes.get(&whole) {
+            names.insert(image.name.clone(), name.clone());
+            continue;
+        }
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let plain: String = image.name.as_str().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+        let plain: String = whole.as_str().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
         let mut name = plain.clone();
         let mut n = 2;
         while !taken.insert(name.clone()) {
             name = format!("{plain}-{n}");
             n += 1;
         }
+        wholes.insert(whole, name.clone());
         names.insert(image.name.clone(), name);
     }
     names

@@ -26,6 +26,8 @@ pub struct Prepared {
     pub digest: Option<Digest>,
     /// What of its Dockerfile not every engine's front end can read.
     pub uses: Vec<Use>,
+    /// The platforms, other than the builder's, that it runs programs on, each with the line of the first `RUN`.
+    pub runs: Vec<(Platform, u32)>,
     /// What of it its base images decide.
     pub base_doubts: Vec<BaseDoubt>,
     /// A file of it that is not on this machine yet (`1.2.3.zip`): nothing can be built before it is.
@@ -66,8 +68,11 @@ pub fn assess(
     let mut all = Vec::with_capacity(graph.images().len());
     let mut unkeyed = Unkeyed { graph, contexts, names: HashSet::new() };
     for image in graph.images() {
-        let base = |base: &Reference| graph.upstreams().find(base, observed).map(|(_, image)| image);
-        let identity = |name: &Reference| Some(observed.identity_of(base(name)?));
+        let base = |base: &BaseImage| {
+            let here = observed.of_platform(platform_for(base, image));
+            Some((here, graph.upstreams().find(&base.reference, here)?.1))
+        };
+        let identity = |named: &BaseImage| base(named).map(|(here, found)| here.identity_of(found));
         let parts = contexts.get(&image.name).and_then(|c| c.digest.as_ref()).and_then(|digest| {
             let known = image.needs.iter().all(|need| keys.contains_key(need) || is_external(graph, need));
             known
@@ -95,7 +100,7 @@ pub fn assess(
         let ids = image
             .base_images
             .iter()
-            .filter_map(|named| Some((named.reference.clone(), base(&named.reference)?.id.clone())));
+            .filter_map(|named| Some((named.reference.clone(), base(named)?.1.id.clone())));
         let base_ids = if parts.is_some() { ids.collect() } else { BTreeMap::new() };
         all.push(Assessment { name: image.name.clone(), state, reason, parts, key, base_ids });
     }
@@ -217,7 +222,9 @@ fn assess_built(
     if let Some(found) = platform_of(here).filter(|found| *found != image.platform) {
         return (ImageState::Invalid, Reason::WrongPlatform { found, wanted: image.platform.clone() });
     }
-    let is_absent = |base: &&BaseImage| graph.upstreams().find(&base.reference, observed).is_none();
+    let is_absent = |base: &&BaseImage| {
+        graph.upstreams().find(&base.reference, observed.of_platform(platform_for(base, image))).is_none()
+    };
     if let Some(base) = image.base_images.iter().find(is_absent) {
         return (ImageState::Stale, Reason::BaseMissing(base.reference.clone()));
     }
@@ -234,6 +241,11 @@ fn assess_built(
         }),
     };
     (ImageState::Stale, Reason::Changed(changes))
+}
+
+/// What a base image is wanted for.
+fn platform_for<'a>(base: &'a BaseImage, image: &'a Image) -> &'a Platform {
+    base.platform.as_ref().unwrap_or(&image.platform)
 }
 
 /// The platform of an image in the store: what the engine says, else what our label says.
@@ -295,14 +307,12 @@ pub fn plan(
     pulls: &Plan,
 ) -> Plan {
     let mut plan = Plan::default();
-    let pulled: HashMap<&Reference, &StepId> = pulls
-        .steps
-        .iter()
-        .filter_map(|step| match &step.kind {
-            StepKind::Pull { reference, .. } => Some((reference, &step.id)),
-            _ => None,
-        })
-        .collect();
+    let mut pulled: HashMap<&Reference, Vec<&StepId>> = HashMap::new();
+    for step in &pulls.steps {
+        if let StepKind::Pull { reference, .. } = &step.kind {
+            pulled.entry(reference).or_default().push(&step.id);
+        }
+    }
     let builds = Builds { request, graph, contexts, observed, pulls, pulled };
     let mut planned: HashMap<&ImageName, StepId> = HashMap::new();
     let mut failing: BTreeSet<&ImageName> = BTreeSet::new();
@@ -345,7 +355,7 @@ struct Builds<'a> {
     observed: &'a Observed,
     pulls: &'a Plan,
     /// Steps that pull, by what they pull.
-    pulled: HashMap<&'a Reference, &'a StepId>,
+    pulled: HashMap<&'a Reference, Vec<&'a StepId>>,
 }
 
 impl Builds<'_> {
@@ -403,7 +413,8 @@ impl Builds<'_> {
         let images = image.needs.iter().filter_map(|need| planned.get(need).cloned());
         let download = self.download(image, is_renamed).map(|(_, id)| id);
         let bases = externals(image).into_iter();
-        let pulls = bases.filter_map(|base| self.pulled.get(base).map(|id| (*id).clone()));
+        let pulls =
+            bases.flat_map(|base| self.pulled.get(base).into_iter().flatten().map(|id| (*id).clone()));
         let foundations = self.graph.foundations_before(image);
         let after = foundations.iter().filter_map(|name| planned.get(name).cloned()).collect();
         (images.chain(download).chain(pulls).collect(), after)
@@ -424,7 +435,8 @@ impl Builds<'_> {
             if observed.is_registry() {
                 spec.tags = image.pushed_names().map(|(name, _)| name.clone()).collect();
                 spec.contexts = stand_ins::contexts(image, graph, observed, planned);
-                spec.output = Output::Push;
+                // An index gives it its name.
+                spec.output = if image.index.is_some() { Output::PushByDigest } else { Output::Push };
             }
         }
         kind
@@ -470,11 +482,11 @@ fn externals(image: &Image) -> Vec<&Reference> {
 
 /// Why nothing can be built on an external image as it is in the store; none if it can.
 fn unavailable(image: &Image, base: &Reference, graph: &ImageGraph, observed: &Observed) -> Option<Reason> {
-    let Some((_, here)) = graph.upstreams().find(base, observed) else {
+    let named = image.base_images.iter().find(|b| b.reference == *base);
+    let wanted = named.map_or(&image.platform, |named| platform_for(named, image));
+    let Some((_, here)) = graph.upstreams().find(base, observed.of_platform(wanted)) else {
         return Some(Reason::BaseUnavailable(base.clone()));
     };
-    let named = image.base_images.iter().find(|b| b.reference == *base);
-    let wanted = named.and_then(|base| base.platform.as_ref()).unwrap_or(&image.platform);
     let found = here.platform.clone().filter(|found| !found.serves(wanted))?;
     Some(Reason::BaseOnlyFor { base: base.clone(), found, wanted: wanted.clone() })
 }
@@ -551,8 +563,8 @@ fn spec(
     }
     give(labels::PLATFORM, image.platform.to_string());
     give(labels::BUILD_REASON, why.to_string());
-    give(labels::IMAGE, image.name.to_string());
-    give(labels::TITLE, image.name.to_string());
+    give(labels::IMAGE, image.name.image().to_string());
+    give(labels::TITLE, image.name.image().to_string());
     match image.base_image() {
         Some(facts) => {
             give(labels::VERSION, facts.version.clone());
@@ -561,7 +573,7 @@ fn spec(
             }
         }
         None => {
-            if let Some(tag) = image.reference.tag() {
+            if let Some(tag) = image.known_reference().tag() {
                 give(labels::VERSION, tag.to_owned());
             }
         }

@@ -72,7 +72,7 @@ impl<'a> Surroundings<'a> {
 /// `harbor.example.com/ci/cache/golinks-api:bake-amd64`: where BuildKit itself keeps the cache of an image, as `docker buildx
 /// bake` of our own bake files does.
 pub fn of_builder(cache: &RegistryPrefix, image: &Image) -> Option<Reference> {
-    cache.join(&format!("{}:bake-{}", image.name, image.platform.arch)).ok()
+    cache.join(&format!("{}:bake-{}", image.name.image(), image.platform.arch)).ok()
 }
 
 /// `harbor.example.com/ci/cache/golinks-api:builder-amd64`: what a kept stage is called in a cache. The tag of the image

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::build::{Assessment, Contexts};
+use super::index;
 use crate::model::{
-    self, Diagnostic, Digest, Image, ImageId, ImageName, ImageSource, ImageState, Network, NetworkVerdict,
-    Phase, Plan, Reason, Reference, StepId, StepKind,
+    self, Diagnostic, Digest, Identity, Image, ImageId, ImageName, ImageSource, ImageState, Network,
+    NetworkVerdict, Observed, Phase, Plan, Platform, Reason, Reference, StepId, StepKind,
 };
 use crate::read::graph::ImageGraph;
 
@@ -51,22 +52,43 @@ pub struct ImageEntry {
     pub context: Option<String>,
     /// The stage.
     pub target: Option<String>,
-    /// The platform.
+    /// The platform; of several the first.
     pub platform: String,
+    /// All platforms.
+    pub platforms: Vec<String>,
+    /// What it is on each of them.
+    pub variants: Vec<VariantEntry>,
     /// Images of this tree that it waits for.
     pub needs: Vec<ImageName>,
     /// Normalised external references that it stands on.
     pub base_images: Vec<Reference>,
     /// Context files that it reads, relative to the context.
     pub inputs: Vec<String>,
+    /// The fingerprint that a build would give now; of several platforms one over those of all.
+    pub key: Option<Digest>,
+    /// How the store compares; of several platforms the one that is furthest from up to date.
+    pub state: ImageState,
+    /// Why that state.
+    pub reason: String,
+    /// Everything that differs from what it was built from; the reason names the first of it.
+    pub changes: Vec<String>,
+}
+
+/// An image on one platform.
+#[derive(Clone, Debug, Serialize)]
+pub struct VariantEntry {
+    /// The platform.
+    pub platform: String,
     /// The fingerprint that a build would give now.
     pub key: Option<Digest>,
     /// How the store compares.
     pub state: ImageState,
     /// Why that state.
     pub reason: String,
-    /// Everything that differs from what it was built from; the reason names the first of it.
-    pub changes: Vec<String>,
+    /// What is in the image that is there, where the store tells it.
+    pub identity: Option<Identity>,
+    /// The manifest's digest in the registry that it was pushed to or pulled from, or of the index that has it there.
+    pub digest: Option<Digest>,
 }
 
 /// One step of a plan.
@@ -114,16 +136,68 @@ pub fn image_entries(
     graph: &ImageGraph,
     contexts: &Contexts,
     assessments: &[Assessment],
+    observed: &Observed,
     inputs: Inputs,
 ) -> Vec<ImageEntry> {
+    let mut entries: Vec<ImageEntry> = Vec::new();
+    let mut variants_at: BTreeMap<ImageName, usize> = BTreeMap::new();
     let images = graph.images().iter().zip(assessments);
-    images
-        .filter(|(image, _)| selected.contains(&image.name))
-        .map(|(image, assessment)| image_entry(image, contexts, assessment, inputs))
-        .collect()
+    for (image, assessment) in images.filter(|(image, _)| selected.contains(&image.name)) {
+        let entry = image_entry(image, contexts, assessment, observed, inputs);
+        let at =
+            image.index.as_ref().map(|_| *variants_at.entry(image.name.image()).or_insert(entries.len()));
+        match at.and_then(|at| entries.get_mut(at)) {
+            Some(known) => known.add_variant(entry),
+            None => entries.push(entry),
+        }
+    }
+    entries
 }
 
-fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment, inputs: Inputs) -> ImageEntry {
+impl ImageEntry {
+    /// Takes in the same image on a further platform.
+    fn add_variant(&mut self, other: Self) {
+        fn merge<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+            for item in more {
+                if !all.contains(&item) {
+                    all.push(item);
+                }
+            }
+        }
+        let (before, after) = (self.distance(), other.distance());
+        if after > before {
+            (self.state, self.reason) = (other.state, other.reason);
+        }
+        self.platforms.extend(other.platforms);
+        self.variants.extend(other.variants);
+        merge(&mut self.needs, other.needs);
+        merge(&mut self.base_images, other.base_images);
+        merge(&mut self.inputs, other.inputs);
+        merge(&mut self.changes, other.changes);
+        let mut variants: Vec<&VariantEntry> = self.variants.iter().collect();
+        variants.sort_by_key(|variant| variant.platform.parse::<Platform>().ok());
+        self.key = index::key_of(variants.iter().map(|variant| variant.key.as_ref()));
+    }
+
+    /// How far it is from up to date.
+    fn distance(&self) -> u8 {
+        match self.state {
+            ImageState::UpToDate => 0,
+            ImageState::Unknown => 1,
+            ImageState::Stale => 2,
+            ImageState::Missing => 3,
+            ImageState::Invalid => 4,
+        }
+    }
+}
+
+fn image_entry(
+    image: &Image,
+    contexts: &Contexts,
+    assessment: &Assessment,
+    observed: &Observed,
+    inputs: Inputs,
+) -> ImageEntry {
     let target = match &image.source {
         ImageSource::Build(target) => Some(target),
         ImageSource::External(_) => None,
@@ -135,15 +209,29 @@ fn image_entry(image: &Image, contexts: &Contexts, assessment: &Assessment, inpu
     };
     let context = contexts.get(&image.name).filter(|_| lists_inputs);
     let inputs = context.map(|c| c.files.inputs().map(str::to_owned).collect());
+    let here = observed.find(&image.reference);
+    let pushed = here.and_then(|here| here.digests.iter().find_map(Reference::digest));
+    let variant = VariantEntry {
+        platform: image.platform.to_string(),
+        key: assessment.key.clone(),
+        state: assessment.state,
+        reason: assessment.reason.to_string(),
+        identity: here.and_then(|here| here.identity.clone()),
+        digest: pushed.cloned(),
+    };
+    let mut needs: Vec<ImageName> = image.needs.iter().map(ImageName::image).collect();
+    needs.dedup();
     ImageEntry {
-        name: image.name.clone(),
+        name: image.name.image(),
         service: image.service.clone(),
-        reference: image.reference.familiar(),
+        reference: image.known_reference().familiar(),
         dockerfile: target.map(|t| t.dockerfile.clone()),
         context: target.map(|t| t.context.clone()),
         target: target.and_then(|t| t.target.clone()),
         platform: image.platform.to_string(),
-        needs: image.needs.iter().cloned().collect(),
+        platforms: vec![image.platform.to_string()],
+        variants: vec![variant],
+        needs,
         base_images: once_each(super::build::prefetched(image)),
         inputs: inputs.unwrap_or_default(),
         key: assessment.key.clone(),

@@ -9,7 +9,8 @@ use super::request::Request;
 use super::sync_config::SyncConfigPlan;
 use crate::model::{
     AliasRules, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource, ImageState,
-    Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity, Skipped,
+    Indexes, Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity,
+    Skipped,
 };
 use crate::plan::image_lock::text::ReadLock;
 use crate::plan::rebuild::lineage::{self, Lineage, LineageInput};
@@ -59,6 +60,8 @@ pub struct Facts<'a> {
     pub lock: Option<&'a ReadLock>,
     /// The store.
     pub observed: &'a Observed,
+    /// Whether several platforms fit under one name there.
+    pub indexes: Indexes,
     /// Which network this is; none where it decides nothing.
     pub network: Option<&'a NetworkVerdict>,
     /// The lists of files behind digests that this machine remembers.
@@ -85,7 +88,7 @@ impl Facts<'_> {
 /// What images are for unless they say otherwise.
 pub fn platform(settings: &Config, observed: &Observed) -> Platform {
     let of_engine = || observed.capabilities.as_ref().map(|found| found.platform.clone());
-    settings.platform.clone().or_else(of_engine).unwrap_or_else(Platform::local)
+    settings.platforms.first().cloned().or_else(of_engine).unwrap_or_else(Platform::local)
 }
 
 impl Tree {
@@ -168,19 +171,26 @@ impl Tree {
 
     /// Every external reference that these images stand on, as written, once each.
     pub fn base_images(&self, selected: &BTreeSet<ImageName>) -> Vec<Reference> {
-        self.wanted(selected).into_iter().map(|(reference, _)| reference).collect()
+        self.wanted(selected, Indexes::NotKept).into_iter().map(|(reference, _)| reference).collect()
     }
 
-    /// The same with the platform that each is wanted for.
-    pub fn wanted(&self, selected: &BTreeSet<ImageName>) -> Vec<(Reference, Platform)> {
+    /// The same with the platforms that each is wanted for: the first one where a name keeps one.
+    pub fn wanted(&self, selected: &BTreeSet<ImageName>, indexes: Indexes) -> Vec<(Reference, Platform)> {
         let mut seen = BTreeSet::new();
         let mut wanted = Vec::new();
         for image in self.graph.images().iter().filter(|i| selected.contains(&i.name)) {
             for reference in prefetched(image) {
-                let own = image.base_images.iter().find(|b| b.reference == *reference);
-                let platform = own.and_then(|b| b.platform.clone()).unwrap_or_else(|| image.platform.clone());
-                if seen.insert(reference.clone()) {
-                    wanted.push((reference.clone(), platform));
+                let named = image.base_images.iter().filter(|b| b.reference == *reference);
+                let mut on: Vec<Platform> =
+                    named.map(|b| b.platform.clone().unwrap_or_else(|| image.platform.clone())).collect();
+                if on.is_empty() {
+                    on.push(image.platform.clone());
+                }
+                for platform in on {
+                    let key = (indexes == Indexes::Kept).then(|| platform.clone());
+                    if seen.insert((reference.clone(), key)) {
+                        wanted.push((reference.clone(), platform));
+                    }
                 }
             }
         }

@@ -15,6 +15,7 @@ pub mod download;
 pub mod explain;
 pub mod facts;
 pub mod image_lock;
+pub mod index;
 pub mod keep;
 pub mod locked;
 pub mod prefetch;
@@ -113,7 +114,7 @@ impl Planner<'_> {
         if request.has(Phase::Download) {
             plan.extend(self.downloads(&assessments));
         }
-        let mut wanted = tree.wanted(self.selected);
+        let mut wanted = tree.wanted(self.selected, facts.indexes);
         let platform = facts.platform();
         let named = request.references.iter().map(|r| (self.originals.original_of(r), platform.clone()));
         wanted.extend(named);
@@ -129,6 +130,8 @@ impl Planner<'_> {
         if request.has(Phase::Build) {
             let builds = self.builds(&assessments, &caches, &off_lock, &plan);
             plan.extend(builds);
+            let (graph, observed) = (&tree.graph, facts.observed);
+            plan.extend(index::plan(self.selected, graph, &assessments, observed, &plan));
             if request.is_of_all() {
                 plan.skipped.extend(tree.services_without_images());
             }
@@ -145,7 +148,9 @@ impl Planner<'_> {
         if request.has(Phase::Push) {
             plan.extend(self.pushes(&assessments));
         }
-        plan.stages = stages::of(request, facts.settings, &plan);
+        let is_indexed = |name: &ImageName| tree.graph.get(name).is_some_and(|image| image.index.is_some());
+        let has_indexes = self.selected.iter().any(is_indexed);
+        plan.stages = stages::of(request, facts.settings, &plan, has_indexes);
         let (selected, pins) = (self.selected.clone(), self.compared.pins);
         let network = facts.network.cloned();
         Planned { selected, assessments, plan, network, off_lock, pins }
@@ -182,11 +187,14 @@ impl Planner<'_> {
                 Renewal::IfMoved => Renew::IfMoved(&request.tags),
             },
             pins: &self.compared.pins,
+            indexes: self.facts.indexes,
         })
     }
 
     fn aliases(&self, wanted: &[(Reference, Platform)], pulls: &Plan) -> Plan {
-        let names: Vec<Reference> = wanted.iter().map(|(reference, _)| reference.clone()).collect();
+        let mut names: Vec<Reference> = Vec::with_capacity(wanted.len());
+        let mut seen = BTreeSet::new();
+        names.extend(wanted.iter().map(|(name, _)| name).filter(|name| seen.insert(*name)).cloned());
         alias::plan(&AliasInput {
             wanted: &names,
             originals: &self.originals,

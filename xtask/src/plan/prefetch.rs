@@ -4,11 +4,11 @@
 //! original, and a reason for each that is not pulled. The other names are alias's to make, so an image that
 //! is here under any of its names is not pulled again (SPEC, "Prefetch" and "Aliases").
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::{
-    LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe, Reference,
-    RegistryPrefix, RemoveFirst, Skipped, Step, StepKind,
+    Indexes, LockedImage, Network, Observed, Originals, Phase, Plan, Platform, PullSource, Reason, Recipe,
+    Reference, RegistryPrefix, RemoveFirst, Skipped, Step, StepKind,
 };
 
 use super::alias;
@@ -16,8 +16,8 @@ use super::alias;
 /// What decides the pulls.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefetchInput<'a> {
-    /// What the selected images stand on, as written, each with the platform that it is wanted for. Of a
-    /// reference that comes twice the first counts: a store holds one platform under one name.
+    /// What the selected images stand on, as written, each with the platform that it is wanted for. Of a reference that
+    /// comes twice the first counts where a store holds one platform under one name.
     pub wanted: &'a [(Reference, Platform)],
     /// Every original of the tree: what aliases stand for.
     pub originals: &'a Originals<'a>,
@@ -35,6 +35,8 @@ pub struct PrefetchInput<'a> {
     pub renew: Renew<'a>,
     /// What pulls are held to, by original.
     pub pins: &'a BTreeMap<Reference, Pin>,
+    /// Whether several platforms fit under one name.
+    pub indexes: Indexes,
 }
 
 /// What `--locked` says of one original.
@@ -80,8 +82,12 @@ pub enum Bootstrap {
 /// Plans the pulls. A skip whose reason counts as failed leaves its image missing.
 pub fn plan(input: &PrefetchInput<'_>) -> Plan {
     let mut plan = Plan::default();
+    let mut named_before = BTreeSet::new();
     for requested in requested_bases(input) {
-        let subject = requested.original.familiar();
+        let mut subject = requested.original.familiar();
+        if !named_before.insert(requested.original.clone()) {
+            subject = format!("{subject}@{}", requested.platform);
+        }
         match decide(input, &requested) {
             Ok((why, sources)) => {
                 let reference = named(input, requested.original);
@@ -114,10 +120,11 @@ pub type WhyNot = Box<Reason>;
 
 fn requested_bases(input: &PrefetchInput<'_>) -> Vec<RequestedBase> {
     let mut requested_bases: Vec<RequestedBase> = Vec::new();
-    let mut index_of: HashMap<Reference, usize> = HashMap::new();
+    let mut index_of: HashMap<(Reference, Option<&Platform>), usize> = HashMap::new();
     for (written, platform) in input.wanted {
         let original = input.originals.original_of(written);
-        let index = *index_of.entry(original).or_insert_with_key(|original| {
+        let key = (original, Some(platform).filter(|_| input.indexes == Indexes::Kept));
+        let index = *index_of.entry(key).or_insert_with_key(|(original, _)| {
             requested_bases.push(RequestedBase {
                 original: original.clone(),
                 written: Vec::new(),
@@ -197,7 +204,8 @@ fn nobody_asked(why: Reason) -> Reason {
 fn why_pull(input: &PrefetchInput<'_>, requested: &RequestedBase) -> Result<Reason, WhyNot> {
     let wanted = &requested.platform;
     let wrong = |found: &Platform| !found.serves(wanted);
-    if let Some(image) = input.originals.upstreams().at(&requested.original, input.observed) {
+    let observed = input.observed.of_platform(wanted);
+    if let Some(image) = input.originals.upstreams().at(&requested.original, observed) {
         return match image.platform.as_ref().filter(|found| wrong(found)) {
             Some(found) => Ok(Reason::WrongPlatform { found: found.clone(), wanted: wanted.clone() }),
             None => Err(Box::new(Reason::InStore)),
@@ -205,7 +213,7 @@ fn why_pull(input: &PrefetchInput<'_>, requested: &RequestedBase) -> Result<Reas
     }
     let (Reach::Nobody(network) | Reach::Registries(network)) = input.reach;
     let present =
-        alias::present_as(&requested.original, &requested.written, input.observed, input.originals, network);
+        alias::present_as(&requested.original, &requested.written, observed, input.originals, network);
     match present {
         None => Ok(Reason::NotInStore),
         Some((name, image)) => match image.platform.as_ref().filter(|found| wrong(found)) {

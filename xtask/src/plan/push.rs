@@ -28,19 +28,32 @@ pub fn plan(
     forbid: &dyn Fn(&Reference) -> Option<&'static str>,
 ) -> Plan {
     let mut plan = Plan::default();
+    let mut indexes: BTreeSet<ImageName> = BTreeSet::new();
     for image in graph.images().iter().filter(|image| selected.contains(&image.name)) {
+        let whole = image.name.image();
+        if image.index.is_some() && !indexes.insert(whole.clone()) {
+            continue;
+        }
         let mut first: Option<StepId> = None;
-        for (reference, plain) in image.pushed_names() {
-            let (name, full) = (image.name.as_str(), reference.familiar());
+        for (reference, plain) in image.known_names() {
+            let (name, full) = (whole.as_str(), reference.familiar());
             if let Some(why) = forbid(reference).map(|why| Reason::PushForbidden(why.to_owned())) {
                 plan.skipped.push(Skipped::new(Phase::Push, full, why));
                 continue;
             }
-            let mut needs = vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)];
+            let mut needs = match image.index {
+                // It is made only if all of its variants are there.
+                Some(_) => vec![StepId::new(Phase::Index, name)],
+                None => vec![StepId::new(Phase::Build, name), StepId::new(Phase::Verify, name)],
+            };
             let (mut from, mut why) = (None, Reason::Asked);
             if let Some(available) = available.filter(|available| available.observed.capabilities.is_some()) {
-                let Some(source) = source(image, reference, plain, available) else {
-                    let why = Reason::NothingToPush(image.name.clone());
+                let index =
+                    || [Some(reference), plain].into_iter().flatten().find(|name| is_here(name, available));
+                let source =
+                    if image.index.is_some() { index() } else { source(image, reference, plain, available) };
+                let Some(source) = source else {
+                    let why = Reason::NothingToPush(whole.clone());
                     plan.skipped.push(Skipped::new(Phase::Push, full, why));
                     continue;
                 };
@@ -62,6 +75,10 @@ pub fn plan(
         }
     }
     plan
+}
+
+fn is_here(name: &Reference, available: Available<'_>) -> bool {
+    available.observed.find(name).is_some()
 }
 
 /// A name of the image that is to be pushed: of the one that a build would give now; where none is, the plain one, which

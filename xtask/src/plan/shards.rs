@@ -57,6 +57,9 @@ pub fn share_out(images: &[&Image], time: impl Fn(&ImageName) -> u64, shards: us
                 made.estimate += group.time;
             }
             made.images.sort_by_key(|name| order.get(name).copied());
+            let mut named = BTreeSet::new();
+            made.images =
+                made.images.iter().map(ImageName::image).filter(|name| named.insert(name.clone())).collect();
             made
         })
         .filter(|shard| !shard.images.is_empty())
@@ -69,9 +72,12 @@ pub fn share_out(images: &[&Image], time: impl Fn(&ImageName) -> u64, shards: us
 fn groups(images: &[&Image], time: impl Fn(&ImageName) -> u64) -> Vec<Group> {
     let at: BTreeMap<&ImageName, usize> = images.iter().enumerate().map(|(at, i)| (&i.name, at)).collect();
     let mut leader: Vec<usize> = (0..images.len()).collect();
+    let mut wholes: BTreeMap<ImageName, usize> = BTreeMap::new();
     for (index, image) in images.iter().enumerate() {
-        for need in image.needs.iter().filter_map(|need| at.get(need)) {
-            let (one, other) = (find(&mut leader, index), find(&mut leader, *need));
+        // All platforms of an image, for whoever has these makes its index.
+        let whole = *wholes.entry(image.name.image()).or_insert(index);
+        for together in image.needs.iter().filter_map(|need| at.get(need)).chain([&whole]) {
+            let (one, other) = (find(&mut leader, index), find(&mut leader, *together));
             leader[one.max(other)] = one.min(other);
         }
     }
@@ -255,7 +261,9 @@ mod tests {
             base_images: bases.iter().map(base).collect(),
             companions: Vec::new(),
             asks_for: BTreeMap::new(),
+            asks_for_on: BTreeMap::new(),
             dependency_at: None,
+            index: None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::model::{FailFast, OnFailure, Outcome, Phase, Plan, Replan, Stage};
 use crate::settings::Config;
 
 /// The stages of a plan, in order. Phases without a stage are not shown: artifacts, where there is none to get.
-pub fn of(request: &Request, settings: &Config, plan: &Plan) -> Vec<Stage> {
+pub fn of(request: &Request, settings: &Config, plan: &Plan, has_indexes: bool) -> Vec<Stage> {
     let mut stages = Vec::new();
     for phase in request.phases.iter().copied().filter(|phase| is_shown(*phase, plan)) {
         let on_failure = on_failure(phase, request, settings);
@@ -17,7 +17,10 @@ pub fn of(request: &Request, settings: &Config, plan: &Plan) -> Vec<Stage> {
                 stages.push(stage(None));
                 stages.push(stage(Some(Replan::FurtherPulls)));
             }
-            Phase::Build => stages.push(stage(Some(Replan::Builds))),
+            Phase::Build => {
+                stages.push(stage(Some(Replan::Builds)));
+                stages.extend(has_indexes.then(|| Stage { phase: Phase::Index, ..stage(None) }));
+            }
             Phase::Keep => stages.push(stage(Some(Replan::Keeps))),
             Phase::Verify => stages.push(stage(Some(Replan::WhatWasBuilt))),
             Phase::Save => stages.push(stage(Some(Replan::Save))),

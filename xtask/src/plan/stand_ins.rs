@@ -6,8 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::model::{BuildTarget, Image, ImageName, Observed, Plan, Platform, Reference, StepId, StepKind};
+use crate::model::{
+    BaseImage, BuildTarget, Image, ImageName, Observed, Plan, Platform, Reference, StepId, StepKind,
+};
 use crate::read::graph::ImageGraph;
+use dockerfile::OtherNames;
 
 /// The text of a Dockerfile, or of its beginning, as the builder gets it.
 pub fn text(
@@ -32,7 +35,8 @@ pub fn contexts(
     built: &HashMap<&ImageName, StepId>,
 ) -> BTreeMap<Reference, Reference> {
     let seen = |name: &Reference| Some(name.pinned(observed.find(name)?.id.digest()));
-    let needs = image.asks_for.iter().filter_map(|(written, need)| {
+    let for_base = |base: &BaseImage| observed.of_platform(base.platform.as_ref().unwrap_or(&image.platform));
+    let needs = image.asks_for.iter().chain(on_other_platforms(image)).filter_map(|(written, need)| {
         let need = graph.get(need)?;
         let is_its_name = need.names().any(|name| name == written);
         let written = if is_its_name { written } else { &need.reference };
@@ -42,28 +46,39 @@ pub fn contexts(
     let named = stand_ins(image, graph, observed);
     let bases = image.base_images.iter().filter(|base| !image.asks_for.contains_key(&base.reference));
     let bases = bases.filter_map(|base| {
-        let name = named.get(&base.reference).unwrap_or(&base.reference);
-        Some((name.clone(), seen(name)?))
+        let written = (base.reference.clone(), base.platform.clone());
+        let name = named.get(&written).unwrap_or(&base.reference);
+        Some((name.clone(), name.pinned(for_base(base).find(name)?.id.digest())))
     });
     needs.chain(bases).collect()
 }
 
-fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<Reference, Reference> {
+/// What an image asks for on another platform than its own.
+fn on_other_platforms(image: &Image) -> impl Iterator<Item = (&Reference, &ImageName)> {
+    image.asks_for_on.iter().map(|((written, _), need)| (written, need))
+}
+
+fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> OtherNames {
     let upstreams = graph.upstreams();
-    let needs = image.asks_for.iter().filter_map(|(written, need)| {
+    let own = image.asks_for.iter().map(|(written, need)| ((written.clone(), None), need));
+    let others = image.asks_for_on.iter();
+    let others = others.map(|((written, on), need)| ((written.clone(), Some(on.clone())), need));
+    let needs = own.chain(others).filter_map(|(written, need)| {
         let need = graph.get(need)?;
-        let is_its_name = need.names().any(|name| name == written);
-        (!is_its_name).then(|| (written.clone(), need.reference.clone()))
+        let is_its_name = need.names().any(|name| *name == written.0);
+        (!is_its_name).then(|| (written, need.reference.clone()))
     });
     let bases = image.base_images.iter().filter_map(|base| {
+        let observed = observed.of_platform(base.platform.as_ref().unwrap_or(&image.platform));
+        let written = (base.reference.clone(), base.platform.clone());
         let base = &base.reference;
         let (found, _) = upstreams.find(base, observed)?;
         let name = upstreams.twin_of(base).filter(|_| upstreams.is_taken(base)).unwrap_or(found);
         // What is pinned by digest may be here under a name without one.
         let name = observed.name_here(name).unwrap_or_else(|| name.clone());
-        (name != *base).then(|| (base.clone(), name))
+        (name != *base).then_some((written, name))
     });
-    let left = left(image, graph).map(|(written, name)| (written.clone(), name.clone()));
+    let left = left(image, graph).map(|(written, name)| ((written.clone(), None), name.clone()));
     left.chain(needs).chain(bases).collect()
 }
 
@@ -73,7 +88,10 @@ pub fn left<'g>(
     image: &Image,
     graph: &'g ImageGraph,
 ) -> impl Iterator<Item = (&'g Reference, &'g Reference)> {
-    let plain = |need: &'g Image| need.local_alias.as_ref().unwrap_or(&need.reference);
+    let plain = |need: &'g Image| {
+        let (full, plain) = need.known_names().next().unwrap_or((&need.reference, None));
+        plain.unwrap_or(full)
+    };
     let named = graph.left_by(&image.name).map(move |(written, need)| (written, plain(need)));
     named.filter(|(written, name)| written != name)
 }

@@ -58,13 +58,23 @@ impl ImageGraph {
         for image in &mut images {
             for base in std::mem::take(&mut image.base_images) {
                 let about = match names.meaning(image, &base.reference) {
-                    Meaning::Own(owner) => {
+                    Meaning::Own(whole) => {
+                        let owner = whole;
                         // Without the prefix.
                         if base.reference.path().rsplit('/').next() != Some(owner.as_str()) {
                             notes.push(note(image, &base, About::Meant(owner.clone())));
                         }
+                        let platform = base.platform.as_ref().unwrap_or(&image.platform);
+                        let Some(owner) = names.variant(owner, platform) else {
+                            let about = About::NotFor(owner.clone(), platform.clone());
+                            notes.push(note(image, &base, about));
+                            continue;
+                        };
                         image.needs.insert(owner.clone());
-                        image.asks_for.insert(base.reference, owner.clone());
+                        match base.platform.filter(|_| names.variant(whole, &image.platform) != Some(owner)) {
+                            None => image.asks_for.insert(base.reference, owner.clone()),
+                            Some(on) => image.asks_for_on.insert((base.reference, on), owner.clone()),
+                        };
                         continue;
                     }
                     Meaning::Upstream => {
@@ -84,7 +94,7 @@ impl ImageGraph {
         notes.retain(|note| match &note.about {
             About::OtherTag(_) => !is_plain(note),
             About::Meant(owner) => selves.contains(&(owner.clone(), note.reference.repository())),
-            About::SharedName(_) | About::NoTwin => true,
+            About::SharedName(_) | About::NoTwin | About::NotFor(..) => true,
         });
         let after = images.iter().map(|i| (i.name.clone(), i.needs.clone())).collect();
         let is_foundation = |i: &&Image| i.group == Some(BuildGroup::Foundation);
@@ -250,7 +260,9 @@ mod tests {
             base_images,
             companions: Vec::new(),
             asks_for: BTreeMap::new(),
+            asks_for_on: BTreeMap::new(),
             dependency_at: None,
+            index: None,
         }
     }
 

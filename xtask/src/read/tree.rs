@@ -22,8 +22,8 @@ use rayon::prelude::*;
 
 use crate::host;
 use crate::model::{
-    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Platform, Reference, Severity, Step,
-    StepKind, Triggers,
+    AliasRules, Brought, Diagnostic, Image, ImageName, ImageSource, Indexes, Platform, Reference, Severity,
+    Step, StepKind, Triggers,
 };
 use crate::plan::build::Prepared;
 use crate::plan::render::{Existing, RenderPlan, plan_render};
@@ -63,12 +63,37 @@ pub fn identity(root: &Path) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What decides how a tree is read beyond its files: who builds, and where images go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// What it runs by default.
+    pub platform: Platform,
+    /// What its nodes are: `BUILDPLATFORM` of what is built there.
+    pub native: Vec<Platform>,
+    /// Whether several platforms fit under one name.
+    pub indexes: Indexes,
+}
+
+impl EngineFacts {
+    /// Where what is for `platform` is built: natively if there is such a node.
+    pub fn build_platform<'a>(&'a self, platform: &'a Platform) -> &'a Platform {
+        if self.native.contains(platform) { platform } else { &self.platform }
+    }
+}
+
+impl From<Platform> for EngineFacts {
+    /// One node, and whatever keeps its images.
+    fn from(platform: Platform) -> Self {
+        Self { native: vec![platform.clone()], platform, indexes: Indexes::Kept }
+    }
+}
+
 /// Reads everything. Blocking: call it off the async threads.
 ///
 /// # Errors
 /// A `.env` or `.env.example` that cannot be taken; whatever is wrong with services is in the tree's findings.
-pub fn look(config: &Config, engine_platform: Platform) -> Result<Reading, Diagnostic> {
-    look_upon(config, engine_platform, &Triggers::new())
+pub fn look(config: &Config, engine: impl Into<EngineFacts>) -> Result<Reading, Diagnostic> {
+    look_upon(config, engine, &Triggers::new())
 }
 
 /// The same, knowing what `external` images bring to those that stand on them. One that is not named brings nothing.
@@ -77,7 +102,7 @@ pub fn look(config: &Config, engine_platform: Platform) -> Result<Reading, Diagn
 /// As [`look`].
 pub fn look_upon(
     config: &Config,
-    engine_platform: Platform,
+    engine: impl Into<EngineFacts>,
     external: &Triggers,
 ) -> Result<Reading, Diagnostic> {
     let sync = plan_sync_config(&config.env_files)?;
@@ -96,7 +121,7 @@ pub fn look_upon(
         rendered: &render.outputs,
         render: &render,
         overlay,
-        engine_platform,
+        engine: engine.into(),
         external,
         inner: BTreeMap::new(),
     });
@@ -144,8 +169,8 @@ struct ReadInput<'a> {
     render: &'a RenderPlan,
     /// Files that are going to be written.
     overlay: Overlay,
-    /// What the engine runs by default.
-    engine_platform: Platform,
+    /// Who builds.
+    engine: EngineFacts,
     /// What external images bring.
     external: &'a Triggers,
     /// What images of this tree bring, by the image that stands on them and the name that it uses.
@@ -214,8 +239,8 @@ fn read(input: &ReadInput<'_>) -> Tree {
     if input.inner.is_empty() && !inner.is_empty() {
         // Told by the second reading if it cannot be.
         let _ = hashes.save();
-        let (overlay, engine_platform) = (input.overlay.clone(), input.engine_platform.clone());
-        return read(&ReadInput { inner, overlay, engine_platform, ..*input });
+        let (overlay, engine) = (input.overlay.clone(), input.engine.clone());
+        return read(&ReadInput { inner, overlay, engine, ..*input });
     }
     tell_notes(&graph, &notes, &mut tree);
     for cycle in cycles {
@@ -224,10 +249,10 @@ fn read(input: &ReadInput<'_>) -> Tree {
                 context.digest = None;
             }
         }
-        tree.findings.push(cycle_finding(&graph, &cycle, &input.engine_platform));
+        tree.findings.push(cycle_finding(&graph, &cycle, &input.engine));
     }
     for (service, (image, diagnostic)) in doubts {
-        if graph.images().iter().all(|known| known.names().all(|name| *name != image)) {
+        if graph.images().iter().all(|known| known.all_names().all(|name| *name != image)) {
             tree.findings.push(Finding { service: Some(service), diagnostic });
         }
     }
@@ -322,12 +347,12 @@ fn unread(input: &ReadInput<'_>, read: &[ReadService]) -> Vec<Finding> {
 fn cycle_finding(
     graph: &ImageGraph,
     cycle: &crate::read::graph::CycleError,
-    engine_platform: &Platform,
+    engine: &EngineFacts,
 ) -> Finding {
     let first = cycle.path.first().and_then(|name| graph.get(name));
     let second = cycle.path.get(1).or(cycle.path.first()).and_then(|name| graph.get(name));
     let (file, line) = match (first, second) {
-        (Some(first), Some(second)) => asked_at(first, second, engine_platform),
+        (Some(first), Some(second)) => asked_at(first, second, engine),
         _ => (String::new(), 0),
     };
     Finding {
@@ -337,10 +362,10 @@ fn cycle_finding(
 }
 
 /// Where one image asks for another: its Dockerfile, and the line if it is an instruction that does.
-fn asked_at(image: &Image, asked: &Image, engine_platform: &Platform) -> (String, u32) {
+fn asked_at(image: &Image, asked: &Image, engine: &EngineFacts) -> (String, u32) {
     let ImageSource::Build(target) = &image.source else { return (String::new(), 0) };
     let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
-    let options = target.options(&image.platform, engine_platform);
+    let options = target.options(&image.platform, engine.build_platform(&image.platform));
     let bases = dockerfile::resolve(&file, &options).base_images;
     let line = bases
         .iter()
@@ -392,6 +417,15 @@ fn tell_notes(graph: &ImageGraph, notes: &[NameNote], tree: &mut Tree) {
                     "{owner} is named {name}, as the image that it extends, and takes its every other name too: \
                      {cure}",
                     owner = image.name
+                );
+                (Severity::Error, message)
+            }
+            About::NotFor(owner, platform) => {
+                if let Some(context) = tree.contexts.get_mut(&image.name) {
+                    context.digest = None;
+                }
+                let message = format!(
+                    "{name} is {owner}, which is not made for {platform}: `platforms` in its service.toml says for what"
                 );
                 (Severity::Error, message)
             }
@@ -452,10 +486,13 @@ fn unknown_keys(read: &[ReadService]) -> Option<Finding> {
 fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: &mut Tree) {
     let names: Vec<(String, ImageName)> =
         images.iter().map(|i| (i.service.clone(), i.name.clone())).collect();
+    // What is made for several platforms waits for what is made for the same one.
+    let for_platform: BTreeMap<ImageName, Platform> =
+        images.iter().filter(|i| i.index.is_some()).map(|i| (i.name.clone(), i.platform.clone())).collect();
     for (service, (need, file)) in wanted {
         let targets: Vec<ImageName> = names
             .iter()
-            .filter(|(s, name)| s == need || name.as_str() == need)
+            .filter(|(s, name)| s == need || name.as_str() == need || name.image().as_str() == need)
             .map(|(_, name)| name.clone())
             .collect();
         if targets.is_empty() {
@@ -473,7 +510,11 @@ fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: 
             }
         }
         for image in images.iter_mut().filter(|i| i.service == *service) {
-            image.needs.extend(targets.iter().filter(|t| **t != image.name).cloned());
+            let fits =
+                |t: &&ImageName| for_platform.get(t).is_none_or(|platform| *platform == image.platform);
+            image
+                .needs
+                .extend(targets.iter().filter(|t| t.image() != image.name.image()).filter(fits).cloned());
         }
     }
 }

@@ -8,6 +8,7 @@
 mod auth;
 pub mod credentials;
 pub mod docker_config;
+pub mod index;
 pub mod local;
 pub mod loopback;
 pub mod network;
@@ -342,16 +343,27 @@ impl Registry {
         reference: &Reference,
         path: &str,
     ) -> Result<Response, RegistryError> {
+        self.ask_with(method, reference, path, accept_manifests(), None).await
+    }
+
+    /// The same with headers of its own, and perhaps a body.
+    async fn ask_with(
+        &self,
+        method: Method,
+        reference: &Reference,
+        path: &str,
+        mut headers: HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<Response, RegistryError> {
         let domain = reference.domain();
         let unreachable = |cause| RegistryError::Unreachable { domain: domain.to_owned(), cause };
-        let mut response =
-            self.send(method.clone(), domain, path, accept_manifests()).await.map_err(unreachable)?;
+        let asked = self.send_with(method.clone(), domain, path, headers.clone(), body);
+        let mut response = asked.await.map_err(unreachable)?;
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(authorization) = self.authorize(reference, response.headers()).await
         {
-            let mut headers = accept_manifests();
             headers.insert(header::AUTHORIZATION, authorization);
-            response = self.send(method, domain, path, headers).await.map_err(unreachable)?;
+            response = self.send_with(method, domain, path, headers, body).await.map_err(unreachable)?;
         }
         let domain = domain.to_owned();
         match response.status() {
@@ -377,9 +389,26 @@ impl Registry {
         path: &str,
         headers: HeaderMap,
     ) -> Result<Response, String> {
+        self.send_with(method, domain, path, headers, None).await
+    }
+
+    async fn send_with(
+        &self,
+        method: Method,
+        domain: &str,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<Response, String> {
         let host = api_host(domain);
         let client = self.client(domain)?;
-        let ask = |scheme| client.request(method.clone(), format!("{scheme}://{host}/v2/{path}"));
+        let ask = |scheme| {
+            let request = client.request(method.clone(), format!("{scheme}://{host}/v2/{path}"));
+            match body {
+                Some(body) => request.body(body.to_vec()),
+                None => request,
+            }
+        };
         if !is_loopback(domain) {
             return ask("https").headers(headers).send().await.map_err(|error| cause(&error));
         }

@@ -330,7 +330,7 @@ fn push_count(parts: &mut Vec<String>, count: usize, word: &str) {
 fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
     let phase = match phase {
         // What is not as planned is mended by building it.
-        Phase::Verify => Phase::Build,
+        Phase::Verify | Phase::Index => Phase::Build,
         Phase::Test => return Some("cargo xtask base-images test".to_owned()),
         Phase::CleanUp => return Some("cargo xtask base-images clean".to_owned()),
         Phase::Registry

@@ -3,10 +3,13 @@
 //! In: texts of settings files, single values from variables. Out: [`Layer`]s and their merge. Pure.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::Deserialize;
 
-use crate::model::{Modes, Network, Platform, Provenance, Recipe, Reference, RegistryPrefix};
+use crate::model::{
+    Modes, Network, ParsePlatformError, Platform, Provenance, Recipe, Reference, RegistryPrefix,
+};
 
 use super::{ContextChoice, Secret, SecretArgs, Ssh};
 
@@ -32,7 +35,7 @@ pub struct Layer {
     pub dollar_names: Option<Vec<String>>,
     pub context: Option<ContextChoice>,
     pub modes: Option<Modes>,
-    pub platform: Option<Platform>,
+    pub platform: Option<Platforms>,
     pub builder: Option<String>,
     pub provenance: Option<Provenance>,
     pub sbom: Option<bool>,
@@ -402,6 +405,51 @@ impl From<RawScalar> for Scalar {
             RawScalar::Whole(number) => number.to_string(),
             RawScalar::Real(number) => number.to_string(),
         })
+    }
+}
+
+/// Platforms, once each: `linux/amd64,linux/arm64`, or a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawPlatforms")]
+pub struct Platforms(pub Vec<Platform>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a platform such as `linux/amd64`, or a list of them")]
+enum RawPlatforms {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl TryFrom<RawPlatforms> for Platforms {
+    type Error = String;
+
+    fn try_from(raw: RawPlatforms) -> Result<Self, String> {
+        match raw {
+            RawPlatforms::Text(text) => text.parse(),
+            RawPlatforms::List(all) => all.join(",").parse(),
+        }
+    }
+}
+
+impl FromStr for Platforms {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let all = items.map(|item| item.parse().map_err(|error: ParsePlatformError| error.to_string()));
+        Ok(all.collect::<Result<Vec<Platform>, String>>()?.into_iter().collect())
+    }
+}
+
+impl FromIterator<Platform> for Platforms {
+    fn from_iter<I: IntoIterator<Item = Platform>>(all: I) -> Self {
+        let mut once: Vec<Platform> = Vec::new();
+        for platform in all {
+            if !once.contains(&platform) {
+                once.push(platform);
+            }
+        }
+        Self(once)
     }
 }
 

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 pub use docker_args::DockerArgs;
 pub use layer::{
-    ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Port, Positive,
-    Scalar, Tag, TreeGlob, Variable, Version, parse_bool,
+    ArtifactLayer, BaseImageLayer, ImageBaseName, Layer, NetworkChoice, OptionalRegistry, Platforms, Port,
+    Positive, Scalar, Tag, TreeGlob, Variable, Version, parse_bool,
 };
 pub use load::{ConfigError, EnvFiles, Root, built_in, find_root, is_socket, load, parse_build_arg};
 pub use secret::{Secret, SecretFlag, Ssh, SshFlag};
@@ -75,8 +75,8 @@ pub struct Config {
     pub context: ContextChoice,
     /// What of the context's permission bits counts.
     pub modes: Modes,
-    /// The platform to build for; none is the engine's own.
-    pub platform: Option<Platform>,
+    /// The platforms to build for; none is the engine's own, or what a service says.
+    pub platforms: Vec<Platform>,
     /// The builder that is used in place of the engine's own: an endpoint, or an instance of buildx.
     pub builder: Option<String>,
     /// What a build states about its image.
@@ -159,8 +159,6 @@ pub struct BaseImageSettings {
     pub version: Option<String>,
     /// The versions to build; empty is the default one.
     pub versions: Vec<String>,
-    /// What they run on; empty is [`Config::platform`].
-    pub platforms: Vec<Platform>,
     /// The systems that `base-images` is about; empty is all.
     pub only: Vec<String>,
     /// Who chose them: `--os`, `ONLY_OS in .env`, a file.

@@ -100,7 +100,7 @@ pub const SETTINGS: &[Setting] = &[
     both("internal_registry", ["--internal-registry", "XTASK_INTERNAL_REGISTRY", "INTERNAL_REGISTRY"], "none", |l, t| put(&mut l.internal_registry, t), "The one registry that answers inside the company network; empty means none"),
     both("network", ["--network", "XTASK_NETWORK", "AI_INFRA_NETWORK_ENV"], "`auto`", |l, t| put(&mut l.network, t), "`internal`, `external`, or `auto` to probe"),
     both("offline", ["--offline", "XTASK_OFFLINE", ""], "`false`", |l, t| flag(&mut l.offline, t), "Never touch a network"),
-    both("platform", ["--platform", "XTASK_PLATFORM", ""], "the engine's", |l, t| put(&mut l.platform, t), "What images run on, such as `linux/amd64`"),
+    both("platform", ["--platform", "XTASK_PLATFORM", ""], "the engine's", |l, t| put(&mut l.platform, t), "What images run on, such as `linux/amd64`; several make an index of each image"),
     both("builder", ["--builder", "XTASK_BUILDER", ""], "the engine's own", |l, t| put(&mut l.builder, t), "Where images are built: an endpoint, or an instance of buildx ([builders.md](builders.md)); `default` is the engine's own"),
     both("provenance", ["--provenance", "XTASK_PROVENANCE", ""], "none", |l, t| put(&mut l.provenance, t), "Each image states how it was built, in its index: `min`, or `max` with build args and the Dockerfile"),
     both("sbom", ["--sbom", "XTASK_SBOM", ""], "`false`", |l, t| flag(&mut l.sbom, t), "Each image states what is in it (`docker/buildkit-syft-scanner` makes the list)"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use xtask::engine::Store as _;
-use xtask::model::Platform;
+use xtask::model::{Indexes, Platform};
 
 use crate::testing::TestTree;
 use crate::world::{World, ended, found, quietly, real_world};
@@ -120,5 +120,54 @@ async fn a_builder_and_a_registry_are_enough() {
     let told =
         xtask(&world, &tree, &format!("build-all --push --registry {}/x --builder away", world.registry), 12);
     assert!(told.contains("no builder `away`") && told.contains("there: pair"), "{told}");
+    world.forget().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_platforms_make_an_index() {
+    let Some(world) = real_world("several_platforms_make_an_index").await else { return };
+    let Some(engine) = world.host.strip_prefix("unix://") else { return world.clean_up().await };
+    if world.engine.indexes().await.unwrap() == Indexes::NotKept {
+        // One that keeps one platform under a name refuses before it does anything.
+        let tree = TestTree::new("//- src/a/Dockerfile\nFROM scratch\nCOPY f /\n//- src/a/f\n1\n");
+        let told = world.xtask(&tree, "build-all --platform linux/amd64,linux/arm64", 12);
+        assert!(told.contains("keeps one platform under a name") && told.contains("--builder"), "{told}");
+        return world.clean_up().await;
+    }
+    let tree = TestTree::new(
+        "//- src/low/Dockerfile\nFROM scratch\nCOPY f /low\n//- src/low/f\nlow\n\
+         //- src/high/Dockerfile\nFROM --platform=$BUILDPLATFORM low AS tools\nFROM low\nARG TARGETARCH\n\
+         COPY --from=tools /low /again\nCOPY f /high-$TARGETARCH\n//- src/high/f\nhigh\n",
+    );
+    let socket = tree.root().join("bk.sock");
+    let bridge = bridge(&socket, Path::new(engine));
+    let on = "--platform linux/amd64,linux/arm64";
+    let flags = format!("--registry {}/x --builder unix://{} {on}", world.registry, socket.display());
+    let told = xtask(&world, &tree, &format!("build-all --push {flags}"), 0);
+    assert!(told.contains("4 built, 2 indexed, 4 verified"), "{told}");
+    let told = xtask(&world, &tree, &format!("build-all --push {flags}"), 0);
+    assert!(told.contains("4 verified, 6 up to date") && !told.contains("built"), "{told}");
+    // Both platforms answer to one name, each with its own content.
+    let registry = xtask::registry::Registry::default();
+    let high: xtask::model::Reference =
+        format!("{}/x/{}/high:latest", world.registry, world.prefix).parse().unwrap();
+    let [amd, arm] = ["amd64", "arm64"].map(|arch| Platform::new("linux", arch, None));
+    let amd = registry.manifest_digest(&high, Some(&amd)).await.unwrap();
+    assert_ne!(amd, registry.manifest_digest(&high, Some(&arm)).await.unwrap());
+    // One platform alone is stale: a change that only it reads.
+    tree.write("src/low/f", "other\n");
+    let told = xtask(&world, &tree, &format!("build-all --push {flags} --only low"), 0);
+    assert!(told.contains("2 built, 1 indexed"), "{told}");
+    bridge.abort();
+
+    // The same on the engine itself, which keeps the index and pushes it whole.
+    let told = world.xtask(&tree, &format!("build-all v1 {on}"), 0);
+    assert!(told.contains("4 built, 2 indexed, 4 verified"), "{told}");
+    let told = world.xtask(&tree, &format!("build-all v1 {on}"), 0);
+    assert!(told.contains("4 verified, 6 up to date") && !told.contains("built"), "{told}");
+    world.xtask(&tree, &format!("push-all v1 {on} --registry {}/e", world.registry), 0);
+    let pushed: xtask::model::Reference =
+        format!("{}/e/{}/high:v1", world.registry, world.prefix).parse().unwrap();
+    assert!(registry.manifest_digest(&pushed, Some(&arm)).await.is_ok());
     world.forget().await;
 }

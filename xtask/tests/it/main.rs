@@ -30,6 +30,7 @@ mod outside;
 mod page;
 mod pages;
 mod plan;
+mod platforms;
 mod repo;
 mod secrets;
 mod templates;

@@ -70,6 +70,8 @@ fn status_as_text_and_json() {
             "context",
             "target",
             "platform",
+            "platforms",
+            "variants",
             "needs",
             "base_images",
             "inputs",

@@ -112,6 +112,7 @@ impl TestRepo {
         let text = text.replace(&self.folder.path().display().to_string(), "TMP");
         [
             (r#""platform": "linux/[a-z0-9/]+""#, r#""platform": "linux/ARCH""#),
+            (r#""platforms": \[\s+"linux/[a-z0-9/]+"\s+\]"#, r#""platforms": ["linux/ARCH"]"#),
             (r"sha256:[0-9a-f]{12,64}", "sha256:DIGEST"),
             (r"runs/[0-9a-z]+", "runs/RUN"),
             (r"(?m)^\d\d:\d\d ", "00:00 "),

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::groups::Secrets;
+use super::groups::{Secrets, platforms};
 use super::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, Reporting, given,
     known_platform,
@@ -81,8 +81,8 @@ pub struct Making {
     /// The registry that answers inside the company network
     #[arg(long, value_name = "REGISTRY")]
     pub internal_registry: Option<OptionalRegistry>,
-    /// What the images run on, such as linux/amd64; repeat for more
-    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform)]
+    /// What the images run on, such as linux/amd64,linux/arm64
+    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform, value_delimiter = ',')]
     pub platform: Vec<Platform>,
     /// A build arg; repeat for more
     #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
@@ -184,7 +184,7 @@ impl Systems {
 }
 
 impl Making {
-    /// What these options set, over `layer`. Several platforms are no setting: they come by [`Self::platform`].
+    /// What these options set, over `layer`.
     pub fn over(&self, layer: Layer) -> Layer {
         let artifact = ArtifactLayer {
             sample: given(self.sample_artifact),
@@ -194,7 +194,7 @@ impl Making {
         let own = Layer {
             registry: self.registry.clone(),
             internal_registry: self.internal_registry.clone(),
-            platform: self.platform.first().cloned(),
+            platform: platforms(&self.platform),
             artifact,
             ..Layer::default()
         };

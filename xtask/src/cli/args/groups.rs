@@ -6,7 +6,7 @@ use super::given;
 use crate::model::suggest::did_you_mean;
 use crate::model::{ParsePlatformError, Platform, Provenance, RegistryPrefix};
 use crate::plan::Renewal;
-use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Positive, SecretFlag, SshFlag};
+use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Platforms, Positive, SecretFlag, SshFlag};
 
 /// Which images.
 #[derive(Clone, Debug, Default, Args)]
@@ -33,9 +33,9 @@ pub struct Naming {
     /// What every image name begins with
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
-    /// What the images run on, such as linux/amd64
-    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform)]
-    pub platform: Option<Platform>,
+    /// What the images run on, such as linux/amd64,linux/arm64
+    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform, value_delimiter = ',')]
+    pub platform: Vec<Platform>,
     /// A build arg; repeat for more
     #[arg(long, value_name = "NAME=VALUE", action = clap::ArgAction::Append)]
     pub build_arg: Vec<String>,
@@ -150,7 +150,7 @@ impl Naming {
             registry: self.registry.clone(),
             internal_registry: self.internal_registry.clone(),
             prefix: self.prefix.clone(),
-            platform: self.platform.clone(),
+            platform: platforms(&self.platform),
             artifact: ArtifactLayer { sample: given(self.sample_artifact), ..ArtifactLayer::default() },
             ..Layer::default()
         };
@@ -212,6 +212,11 @@ const PLATFORMS: [&str; 15] = [
     "windows/arm64",
     "freebsd/amd64",
 ];
+
+/// What is typed, once each; none where nothing is.
+pub(super) fn platforms(typed: &[Platform]) -> Option<Platforms> {
+    (!typed.is_empty()).then(|| typed.iter().cloned().collect())
+}
 
 /// A platform that somebody makes images for; `linux/x86_64` and the like are understood.
 pub(super) fn known_platform(text: &str) -> Result<Platform, String> {

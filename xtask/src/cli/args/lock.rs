@@ -18,8 +18,8 @@ pub struct Lock {
     /// How to answer
     #[arg(long, default_value = "human")]
     pub format: Format,
-    /// What the images run on, such as linux/amd64; repeat for more
-    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform)]
+    /// What the images run on, such as linux/amd64,linux/arm64
+    #[arg(long, value_name = "OS/ARCH", value_parser = known_platform, value_delimiter = ',')]
     pub platform: Vec<Platform>,
     /// The registry that answers inside the company network
     #[arg(long, value_name = "REGISTRY")]

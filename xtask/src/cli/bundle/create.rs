@@ -103,9 +103,10 @@ impl Bundling {
         let is_member =
             |reference: &Reference| closure.images.iter().any(|wanted| wanted.reference == *reference);
         let records = world.tree.graph.images().iter().filter(|image| is_member(&image.reference));
-        let services = records.filter_map(|image| {
+        let mut named = BTreeSet::new();
+        let services = records.filter(|image| named.insert(image.name.image())).filter_map(|image| {
             let ImageSource::Build(target) = &image.source else { return None };
-            let (name, reference) = (image.name.clone(), image.reference.clone());
+            let (name, reference) = (image.name.image(), image.known_reference().clone());
             Some(ServiceRecord { name, reference, dockerfile: target.dockerfile.clone() })
         });
         let spec = SaveSpec {

@@ -20,7 +20,7 @@ use crate::settings::Layer;
 
 /// `base-images clean`
 pub(in crate::cli) async fn run(typed: &Typed<'_>, args: BaseImagesClean) -> Result<ExitCode, Error> {
-    let opened = open(typed, args.systems.over(Layer::default()), &[], &[])?;
+    let opened = open(typed, args.systems.over(Layer::default()), &[])?;
     let session = &opened.session;
     let mut request = Request { dry_run: args.dry_run, ..request(session, &[Phase::CleanUp]) };
     let looking = async {

@@ -16,7 +16,7 @@ pub(super) fn names(session: &Session, world: &World) -> BTreeMap<Reference, Str
     let mut names: BTreeMap<Reference, String> = BTreeMap::new();
     for image in graph.images() {
         let what = if matches!(image.source, ImageSource::Build(_)) { "builds" } else { "names" };
-        for name in image.names() {
+        for name in image.all_names() {
             names.insert(name.clone(), format!("which this tree {what}"));
         }
     }

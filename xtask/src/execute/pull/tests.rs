@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::engine::{ByteStream, Loaded};
 use crate::model::Digest;
-use crate::model::{ImageDetails, LocalImage, Observed};
+use crate::model::{ImageDetails, IndexSpec, LocalImage, Observed};
 
 fn parse(text: &str) -> Reference {
     text.parse().expect(text)
@@ -57,6 +57,18 @@ impl Store for Double {
     }
 
     async fn observe_names(&self, _: &[String]) -> Result<Observed, EngineError> {
+        unused()
+    }
+
+    async fn inspect_on(
+        &self,
+        reference: &Reference,
+        _: &Platform,
+    ) -> Result<Option<LocalImage>, EngineError> {
+        self.inspect(reference).await
+    }
+
+    async fn index(&self, _: &IndexSpec) -> Result<ImageId, EngineError> {
         unused()
     }
 

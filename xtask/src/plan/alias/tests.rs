@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::*;
-use crate::model::{AliasRules, Capabilities, Platform, RegistryPrefix};
+use crate::model::{AliasRules, Capabilities, Indexes, Platform, RegistryPrefix};
 use crate::plan::prefetch::{self, Bootstrap, PrefetchInput, Reach};
 
 const O: &str = "redis:7-alpine";
@@ -101,6 +101,7 @@ impl World {
             bootstrap: Bootstrap::No,
             renew: prefetch::Renew::No,
             pins: &BTreeMap::new(),
+            indexes: Indexes::NotKept,
         })
     }
 
@@ -424,6 +425,7 @@ fn a_pull_for_the_right_platform_takes_its_names_along() {
         bootstrap: Bootstrap::No,
         renew: prefetch::Renew::No,
         pins: &BTreeMap::new(),
+        indexes: Indexes::NotKept,
     });
     assert_eq!(pulls.steps.len(), 1);
     let plan = world.names(&store, OnConflict::Report, &pulls);

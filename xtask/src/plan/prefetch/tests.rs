@@ -110,6 +110,7 @@ impl World {
             bootstrap: self.bootstrap,
             renew: self.tags.as_ref().map_or(Renew::No, Renew::IfMoved),
             pins: &self.pins,
+            indexes: Indexes::NotKept,
         });
         let steps = plan.steps.iter().map(|step| {
             let StepKind::Pull { reference, sources, .. } = &step.kind else { panic!("not a pull") };

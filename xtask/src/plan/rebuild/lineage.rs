@@ -185,9 +185,11 @@ fn head_of(text: &str, end: u32) -> String {
 
 /// `xtask-cache/golinks-api:v1.builder`; a digest stands for what no tag can be.
 fn kept_name(image: &Image, stage: &str) -> Option<Reference> {
-    let tag = format!("{}.{stage}", image.reference.tag().unwrap_or("latest"));
-    let named = format!("{NAMESPACE}/{}:{tag}", image.name).parse();
-    named.or_else(|_| format!("{NAMESPACE}/{}:{}", image.name, short(tag.as_bytes())).parse()).ok()
+    // Of a variant the tag names the platform.
+    let (name, tag) = (image.name.image(), image.reference.tag().unwrap_or("latest"));
+    let tag = format!("{tag}.{stage}");
+    let named = format!("{NAMESPACE}/{name}:{tag}").parse();
+    named.or_else(|_| format!("{NAMESPACE}/{name}:{}", short(tag.as_bytes())).parse()).ok()
 }
 
 /// Reads the instructions of one image.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    Change, ContextFile, ContextFileKind, Digest, Identity, Image, ImageName, ImageSource, Platform,
-    Reference, path_order,
+    BaseImage, Change, ContextFile, ContextFileKind, Digest, Identity, Image, ImageName, ImageSource,
+    Platform, Reference, path_order,
 };
 
 /// Raised whenever the meaning of a key changes; images of another format are rebuilt once.
@@ -47,13 +47,23 @@ pub struct Parts {
     pub modes: BTreeMap<String, u32>,
 }
 
+/// What a base is called in a key: with its platform where the same name is also used for another one.
+fn name_in_key(base: &BaseImage, image: &Image) -> String {
+    let name = base.reference.familiar();
+    let is_other = |other: &BaseImage| other.reference == base.reference && other.platform != base.platform;
+    match &base.platform {
+        Some(platform) if image.base_images.iter().any(is_other) => format!("{name} ({platform})"),
+        _ => name,
+    }
+}
+
 impl Parts {
     /// The parts of an image as it would be built now. `base` gives what is in an external base,
     /// `need_key` the key of an image of this tree.
     pub fn of(
         image: &Image,
         files: &Digest,
-        base: impl Fn(&Reference) -> Option<Identity>,
+        base: impl Fn(&BaseImage) -> Option<Identity>,
         need_key: impl Fn(&ImageName) -> Option<Digest>,
     ) -> Option<Self> {
         let ImageSource::Build(target) = &image.source else { return None };
@@ -74,12 +84,8 @@ impl Parts {
                         .map(|(name, value)| (format!("--label {name}"), short_digest(value))),
                 )
                 .collect(),
-            bases: image
-                .base_images
-                .iter()
-                .map(|named| (named.reference.familiar(), base(&named.reference)))
-                .collect(),
-            needs: image.needs.iter().filter_map(|name| Some((name.clone(), need_key(name)?))).collect(),
+            bases: image.base_images.iter().map(|named| (name_in_key(named, image), base(named))).collect(),
+            needs: image.needs.iter().filter_map(|name| Some((name.image(), need_key(name)?))).collect(),
             files: files.clone(),
             modes: BTreeMap::new(),
         })

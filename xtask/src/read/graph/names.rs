@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::{
-    AliasRules, Image, ImageName, ImageSource, Originals, Reference, RegistryPrefix, Upstreams,
+    AliasRules, Image, ImageName, ImageSource, Originals, Platform, Reference, RegistryPrefix, Upstreams,
 };
 
 /// How the images of a tree are named.
@@ -43,6 +43,8 @@ pub enum About {
     SharedName(Reference),
     /// The same, and every further name of the upstream image is taken too.
     NoTwin,
+    /// It is an image of this tree that is not made for the platform.
+    NotFor(ImageName, Platform),
     /// It is taken for an image of this tree that the prefix keeps apart from what it extends under this name.
     Meant(ImageName),
 }
@@ -64,24 +66,34 @@ pub(super) struct Names<'a> {
     owners: HashMap<Reference, ImageName>,
     /// Of services, whose tag is the one that is built.
     repositories: HashMap<String, ImageName>,
+    /// Of images that are made for several platforms, which of these each variant is for.
+    variants: HashMap<ImageName, Vec<(Platform, ImageName)>>,
     /// Dockerfiles with what they name that an image of theirs is called.
     selves: HashSet<(String, Reference)>,
 }
 
 impl<'a> Names<'a> {
     pub(super) fn of(images: &[Image], naming: Naming<'a>) -> Self {
-        let mut names =
-            Self { naming, owners: HashMap::new(), repositories: HashMap::new(), selves: HashSet::new() };
+        let (owners, repositories, selves) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let mut variants: HashMap<ImageName, Vec<(Platform, ImageName)>> = HashMap::new();
+        for image in images {
+            if let Some(index) = &image.index {
+                let known = variants.entry(index.name.clone()).or_default();
+                known.push((image.platform.clone(), image.name.clone()));
+            }
+        }
+        let mut names = Self { naming, owners, repositories, variants, selves };
         // The names that images have come before those that they only answer to.
         for image in images {
             let exact: Vec<Reference> =
-                image.pushed_names().flat_map(|(full, plain)| names.forms(full, plain)).collect();
+                image.known_names().flat_map(|(full, plain)| names.forms(full, plain)).collect();
             names.add(image, exact);
         }
         for image in images.iter().filter(|image| image.base_image().is_none()) {
-            let forms = names.forms(&image.reference, image.local_alias.as_ref());
+            let (full, plain) = image.known_names().next().unwrap_or((&image.reference, None));
+            let forms = names.forms(full, plain);
             for form in &forms {
-                names.repositories.entry(form.repository()).or_insert_with(|| image.name.clone());
+                names.repositories.entry(form.repository()).or_insert_with(|| image.name.image());
             }
             names.add(image, forms.iter().filter_map(|form| form.with_tag(LATEST).ok()).collect());
         }
@@ -92,7 +104,7 @@ impl<'a> Names<'a> {
         for image in images {
             let ImageSource::Build(target) = &image.source else { continue };
             for base in image.base_images.iter().map(|base| &base.reference) {
-                if names.owners.get(base) == Some(&image.name) {
+                if names.owners.get(base) == Some(&image.name.image()) {
                     names.selves.insert((target.dockerfile.clone(), base.clone()));
                 }
             }
@@ -109,10 +121,11 @@ impl<'a> Names<'a> {
 
     /// The names of an image as if there were no prefix, in the tag that is built and as `:latest`.
     fn without_prefix(&self, image: &Image) -> Vec<Reference> {
+        let whole = image.name.image();
         let short =
-            image.name.as_str().strip_prefix(self.naming.prefix).filter(|_| !self.naming.prefix.is_empty());
+            whole.as_str().strip_prefix(self.naming.prefix).filter(|_| !self.naming.prefix.is_empty());
         let Some(short) = short else { return Vec::new() };
-        let tags = [image.reference.tag().unwrap_or(LATEST), LATEST];
+        let tags = [image.known_reference().tag().unwrap_or(LATEST), LATEST];
         let plain = tags.into_iter().filter_map(|tag| format!("{short}:{tag}").parse::<Reference>().ok());
         plain
             .flat_map(|plain| {
@@ -126,9 +139,17 @@ impl<'a> Names<'a> {
         for name in names {
             // An image that is pulled under the very name that it gets is external after all.
             if !matches!(&image.source, ImageSource::External(source) if *source == name) {
-                self.owners.entry(name).or_insert_with(|| image.name.clone());
+                self.owners.entry(name).or_insert_with(|| image.name.image());
             }
         }
+    }
+
+    /// Which image an image's name means for a platform; none where it is not made for that.
+    pub(super) fn variant<'s>(&'s self, owner: &'s ImageName, platform: &Platform) -> Option<&'s ImageName> {
+        let Some(variants) = self.variants.get(owner) else { return Some(owner) };
+        let exact = variants.iter().find(|(known, _)| known == platform);
+        let fitting = || variants.iter().find(|(known, _)| known.serves(platform));
+        exact.or_else(fitting).map(|(_, name)| name)
     }
 
     /// What `reference` stands for in the Dockerfile of `image`.
@@ -139,7 +160,7 @@ impl<'a> Names<'a> {
             (Some(owner), _) => Meaning::Own(owner),
             (None, _) if reference.digest().is_some() => Meaning::External,
             (None, _) => match self.repositories.get(&reference.repository()) {
-                Some(owner) if *owner == image.name => Meaning::Upstream,
+                Some(owner) if *owner == image.name.image() => Meaning::Upstream,
                 Some(owner) => Meaning::OtherTag(owner),
                 None => Meaning::External,
             },
@@ -169,19 +190,19 @@ impl Shared {
     /// Takes in what `image` extends; says what people should know.
     pub(super) fn add(&mut self, image: &Image, base: &Reference, rules: AliasRules<'_>) -> Option<About> {
         let original = Originals::new(rules, []).original_of(base);
-        let is_own = |name: &Reference| image.names().any(|own| own.repository() == name.repository());
+        let is_own = |name: &Reference| image.all_names().any(|own| own.repository() == name.repository());
         if !is_own(&original) && !is_own(base) {
             // The prefix keeps them apart.
             return None;
         }
-        let is_taken = image.names().any(|own| *own == original || own == base);
+        let is_taken = image.all_names().any(|own| *own == original || own == base);
         let names = rules.names_of(&original);
         let twin = [names.localhost, names.internal].into_iter().flatten().find(|name| !is_own(name));
         let Some(twin) = twin else { return is_taken.then_some(About::NoTwin) };
         for name in [&original, base].into_iter().filter(|name| **name != twin) {
             self.twins.insert(name.clone(), twin.clone());
         }
-        self.taken.extend(image.names().cloned());
+        self.taken.extend(image.all_names().cloned());
         is_taken.then_some(About::SharedName(twin))
     }
 

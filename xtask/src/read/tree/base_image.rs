@@ -53,13 +53,14 @@ impl<'a> Systems<'a> {
             (true, None) => problem.or_else(|| Some(no_version(input))),
             (false, _) => problem,
         };
-        let platforms = match settings.platforms.as_slice() {
-            [] => vec![input.config.platform.clone().unwrap_or_else(|| input.engine_platform.clone())],
+        let platforms = match input.config.platforms.as_slice() {
+            [] => vec![input.engine.platform.clone()],
             some => some.to_vec(),
         };
+        let indexes = input.engine.indexes;
         let artifacts = versions.iter().map(|version| (version.clone(), OnceLock::new())).collect();
         let registry = input.config.registry.as_ref();
-        let matrix = Matrix { name: &settings.name, registry, versions, default, platforms };
+        let matrix = Matrix { name: &settings.name, registry, versions, default, platforms, indexes };
         Self { matrix, problem, artifacts }
     }
 }
@@ -152,7 +153,10 @@ impl Reader<'_> {
         self.refuse_platform(settings, &cell.platform, said);
         let target = docker.target.as_deref().or(settings.target.as_deref());
         let given = BTreeMap::from([(VERSION_ARG.to_owned(), cell.version.clone())]);
-        let triggers = self.input.triggers_of(&cell.image);
+        let triggers = match systems.matrix.is_indexed() {
+            true => self.input.triggers_of(&cell.image.variant(&cell.platform)),
+            false => self.input.triggers_of(&cell.image),
+        };
         let (resolved, build_args) =
             self.resolve(&system.file, target, settings, &cell.platform, &given, &triggers);
         let mut inputs = resolved.inputs;
@@ -181,6 +185,7 @@ impl Reader<'_> {
             digest,
             uses: resolved.uses,
             base_doubts: resolved.base_doubts,
+            runs: resolved.runs,
             awaits: missing.filter(|_| is_whole),
         };
 
@@ -203,6 +208,16 @@ impl Reader<'_> {
         let artifact = artifact.map(|artifact| Box::new(artifact.spec));
         let mut image = self.base_image(read, system, cell, target, artifact);
         image.base_images = resolved.base_images;
+        if systems.matrix.is_indexed() {
+            match image.into_variant() {
+                Ok(variant) => image = variant,
+                Err(error) => {
+                    let message = format!("its name makes no tag: {error}");
+                    read.diagnostics.push(Diagnostic::error(&self.service.dir, 0, message));
+                    return;
+                }
+            }
+        }
         read.images.push((image, prepared));
     }
 
@@ -250,7 +265,9 @@ impl Reader<'_> {
             group: None,
             needs: BTreeSet::new(),
             asks_for: BTreeMap::new(),
+            asks_for_on: BTreeMap::new(),
             dependency_at: None,
+            index: None,
             base_images: Vec::new(),
             companions: Vec::new(),
         }
@@ -282,7 +299,7 @@ impl Reader<'_> {
     /// A system that cannot be read still has an image, so that it is named and counted.
     fn stand_in_base(&self, read: &mut ReadService, systems: &Systems<'_>, system: &System<'_>) {
         let Ok(reference) = format!("{}:{}", systems.matrix.name, self.service.name).parse() else { return };
-        let platform = systems.matrix.platforms.first().unwrap_or(&self.input.engine_platform).clone();
+        let platform = systems.matrix.platforms.first().unwrap_or(&self.input.engine.platform).clone();
         let cell = Cell {
             image: ImageName::new(read.name.clone()),
             version: String::new(),

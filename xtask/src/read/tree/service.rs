@@ -9,7 +9,8 @@ use std::path::Path;
 use super::ReadInput;
 use crate::model::{
     BaseImage, BuildGroup, BuildSecrets, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,
-    InputKind, InputPattern, Platform, Reference, SecretKind, SecretMount, Severity, Triggers,
+    Indexes, InputKind, InputPattern, ParseReferenceError, Platform, Reference, SecretKind, SecretMount,
+    Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf::{self, TargetLine, UnknownKey};
@@ -58,7 +59,9 @@ pub(super) struct Reader<'a> {
 /// One image of a service before its context is read.
 struct Wanted<'a> {
     target: Option<&'a str>,
+    /// Without the platform.
     name: ImageName,
+    platform: &'a Platform,
     resolved: Resolved,
     build_args: BTreeMap<String, String>,
 }
@@ -103,7 +106,8 @@ impl Reader<'_> {
             .text(BUILD_TARGETS)
             .and_then(|text| keep(said, conf::parse_build_targets(&service.path(BUILD_TARGETS), text)))
             .unwrap_or_default();
-        let platform = self.platform(&settings, said);
+        let platforms = self.platforms(&settings, said);
+        let platform = &platforms[0];
         let lower = service.name.to_lowercase();
         let base = settings.image.as_deref().unwrap_or(&lower);
         if settings.image.is_none() && targets.is_empty() && lower != service.name {
@@ -121,13 +125,18 @@ impl Reader<'_> {
                     some => some.iter().map(|t| (Some(t.stage.as_str()), t.image.as_str())).collect(),
                 };
                 let companions = dependency.into_iter().collect();
-                let facts =
-                    ServiceFacts { dockerfile, settings: &settings, group, platform: &platform, companions };
+                let facts = ServiceFacts {
+                    dockerfile,
+                    settings: &settings,
+                    group,
+                    platforms: &platforms,
+                    companions,
+                };
                 self.read_dockerfile(&mut read, &names, &facts);
                 self.place_unknown_stages(&mut read.diagnostics, &targets);
             }
             (None, Some(source)) => {
-                self.add_image(&mut read, base, ImageSource::External(source), &platform, group);
+                self.add_image(&mut read, base, ImageSource::External(source), platform, group);
             }
             (None, None) => {}
         }
@@ -137,7 +146,7 @@ impl Reader<'_> {
         if read.is_broken() {
             // It still has an image, so that it is named and counted.
             let target = BuildTarget::without_text(service.path(DOCKERFILE), service.dir.clone());
-            self.add_image(&mut read, base, ImageSource::Build(Box::new(target)), &platform, group);
+            self.add_image(&mut read, base, ImageSource::Build(Box::new(target)), platform, group);
         }
         read
     }
@@ -189,11 +198,23 @@ impl Reader<'_> {
         }
     }
 
-    fn platform(&self, settings: &conf::ServiceSettings, said: &mut Vec<Diagnostic>) -> Platform {
-        let platform =
-            self.input.config.platform.clone().unwrap_or_else(|| self.input.engine_platform.clone());
-        self.refuse_platform(settings, &platform, said);
-        platform
+    /// What its images are made for, at least one: of what is asked for what `service.toml` has, and all of that where
+    /// nobody asks and several fit under one name.
+    fn platforms(&self, settings: &conf::ServiceSettings, said: &mut Vec<Diagnostic>) -> Vec<Platform> {
+        let (asked, declared) = (&self.input.config.platforms, &settings.platforms);
+        let engine = &self.input.engine;
+        let is_made = |platform: &&Platform| declared.is_empty() || declared.contains(platform);
+        let platforms: Vec<Platform> = match asked.as_slice() {
+            [] if declared.len() > 1 && engine.indexes == Indexes::Kept => declared.clone(),
+            [] => vec![engine.platform.clone()],
+            asked => asked.iter().filter(is_made).cloned().collect(),
+        };
+        if let Some(first) = asked.first().filter(|_| platforms.is_empty()) {
+            self.refuse_platform(settings, first, said);
+            return vec![first.clone()];
+        }
+        self.refuse_platform(settings, &platforms[0], said);
+        platforms
     }
 
     /// Says so where it is not made for a platform.
@@ -220,14 +241,18 @@ impl Reader<'_> {
         let settings = facts.settings;
         let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
         read.diagnostics.extend(parse_findings);
-        let wanted: Vec<Wanted<'_>> = names
-            .iter()
-            .map(|(target, name)| {
+        let each =
+            names.iter().flat_map(|named| facts.platforms.iter().map(move |platform| (named, platform)));
+        let wanted: Vec<Wanted<'_>> = each
+            .map(|((target, name), platform)| {
                 let name = self.image_name(name);
-                let triggers = self.input.triggers_of(&name);
+                let triggers = match facts.platforms {
+                    [_] => self.input.triggers_of(&name),
+                    _ => self.input.triggers_of(&name.variant(platform)),
+                };
                 let (resolved, build_args) =
-                    self.resolve(&file, *target, settings, facts.platform, &BTreeMap::new(), &triggers);
-                Wanted { target: *target, name, resolved, build_args }
+                    self.resolve(&file, *target, settings, platform, &BTreeMap::new(), &triggers);
+                Wanted { target: *target, name, platform, resolved, build_args }
             })
             .collect();
         let all_inputs: Vec<InputPattern> =
@@ -257,7 +282,7 @@ impl Reader<'_> {
         shared: &Shared,
     ) {
         let Shared { path, context, ignore, secrets, .. } = shared;
-        let Wanted { target, name, resolved, build_args } = wanted;
+        let Wanted { target, name, platform, resolved, build_args } = wanted;
         let mut inputs = resolved.inputs;
         inputs.extend(declared(facts.settings));
         let reading = Context {
@@ -298,12 +323,17 @@ impl Reader<'_> {
             own_labels: resolved.labels,
         };
         let source = ImageSource::Build(Box::new(target));
-        if let Some(mut image) = self.image(name.as_str(), source, facts.platform, facts.group, read) {
-            image.base_images = resolved.base_images;
-            image.companions.clone_from(&facts.companions);
-            let (uses, base_doubts) = (resolved.uses, resolved.base_doubts);
-            read.images.push((image, Prepared { files, digest, uses, base_doubts, awaits: None }));
+        let Some(mut image) = self.image(name.as_str(), source, platform, facts.group, read) else { return };
+        if facts.platforms.len() > 1 {
+            match image.into_variant() {
+                Ok(variant) => image = variant,
+                Err(error) => return self.refuse_name(&error, read),
+            }
         }
+        image.base_images = resolved.base_images;
+        image.companions.clone_from(&facts.companions);
+        let (uses, base_doubts, runs) = (resolved.uses, resolved.base_doubts, resolved.runs);
+        read.images.push((image, Prepared { files, digest, uses, base_doubts, runs, awaits: None }));
     }
 
     /// What a target of a Dockerfile needs, and the build args that matter to it. `given` beats all others.
@@ -322,7 +352,7 @@ impl Reader<'_> {
         args.extend(config.build_args.flags.clone());
         args.extend(given.clone());
         let look = |args: &BTreeMap<String, String>| {
-            let build_platform = &self.input.engine_platform;
+            let build_platform = self.input.engine.build_platform(platform);
             dockerfile::resolve(
                 file,
                 &Options { target, build_args: args, platform, build_platform, triggers },
@@ -418,19 +448,24 @@ impl Reader<'_> {
                 base_images: Vec::<BaseImage>::new(),
                 companions: Vec::new(),
                 asks_for: BTreeMap::new(),
+                asks_for_on: BTreeMap::new(),
                 dependency_at: None,
+                index: None,
             }),
             (Err(error), _) | (_, Err(error)) => {
-                let settings = self.service.path(SERVICE_TOML);
-                let message = format!(
-                    "its image name makes no reference: {error}; `image` in {settings} names another one"
-                );
-                let found = Diagnostic::error(&self.service.dir, 0, message);
-                if !read.diagnostics.contains(&found) {
-                    read.diagnostics.push(found);
-                }
+                self.refuse_name(&error, read);
                 None
             }
+        }
+    }
+
+    fn refuse_name(&self, error: &ParseReferenceError, read: &mut ReadService) {
+        let settings = self.service.path(SERVICE_TOML);
+        let message =
+            format!("its image name makes no reference: {error}; `image` in {settings} names another one");
+        let found = Diagnostic::error(&self.service.dir, 0, message);
+        if !read.diagnostics.contains(&found) {
+            read.diagnostics.push(found);
         }
     }
 }
@@ -440,7 +475,7 @@ struct ServiceFacts<'a> {
     dockerfile: &'a str,
     settings: &'a conf::ServiceSettings,
     group: Option<BuildGroup>,
-    platform: &'a Platform,
+    platforms: &'a [Platform],
     companions: Vec<Reference>,
 }
 

@@ -1,6 +1,6 @@
 //! What a page is made of, as [`read`](super::read) finds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,58 @@ pub struct PlannedImage {
     pub state: String,
     pub reason: String,
     pub changes: Vec<String>,
+    #[serde(skip_serializing)]
+    pub variants: Vec<PlannedVariant>,
+}
+
+/// An image on one of its platforms.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "docs/cli.md describes the fields of a plan")]
+pub struct PlannedVariant {
+    pub platform: String,
+    pub key: Option<String>,
+    pub state: String,
+    pub reason: String,
+}
+
+impl PlanRecord {
+    /// The same with an image for each platform, named as the steps of a run name it: that is what was built.
+    #[must_use]
+    pub fn by_platform(mut self) -> Self {
+        let several: BTreeSet<String> = self
+            .images
+            .iter()
+            .filter(|image| image.variants.len() > 1)
+            .map(|image| image.name.clone())
+            .collect();
+        if several.is_empty() {
+            return self;
+        }
+        let on = |name: &str, platform: &str| match several.contains(name) {
+            true => format!("{name}@{platform}"),
+            false => name.to_owned(),
+        };
+        let each = |image: PlannedImage| {
+            let variants = if image.variants.len() > 1 { image.variants.clone() } else { Vec::new() };
+            let made: Vec<PlannedImage> = variants
+                .into_iter()
+                .map(|variant| PlannedImage {
+                    name: on(&image.name, &variant.platform),
+                    needs: image.needs.iter().map(|need| on(need, &variant.platform)).collect(),
+                    platform: variant.platform,
+                    key: variant.key,
+                    state: variant.state,
+                    reason: variant.reason,
+                    variants: Vec::new(),
+                    ..image.clone()
+                })
+                .collect();
+            if made.is_empty() { vec![image] } else { made }
+        };
+        self.images = self.images.into_iter().flat_map(each).collect();
+        self
+    }
 }
 
 /// One step of the plan.

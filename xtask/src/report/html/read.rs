@@ -65,6 +65,7 @@ pub fn material(runs: &Path, id: &str) -> io::Result<Material> {
         bytes.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let plan = fs::read(folder.join(PLAN_FILE)).ok();
     let plan: PlanRecord = plan.and_then(|plan| serde_json::from_slice(&plan).ok()).unwrap_or_default();
+    let plan = plan.by_platform();
     let mut tails = BTreeMap::new();
     let mut built = BTreeSet::new();
     for event in &events {

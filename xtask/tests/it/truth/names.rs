@@ -1,7 +1,7 @@
 //! What a name in a Dockerfile stands for: an image of this tree, in every tag, or another one.
 
 use xtask::engine::Store as _;
-use xtask::model::{AliasRules, Network, Originals, Outcome, Platform, Reason, StepKind};
+use xtask::model::{AliasRules, Indexes, Network, Originals, Outcome, Platform, Reason, StepKind};
 use xtask::plan::alias::{self, AliasInput, OnConflict};
 use xtask::plan::bake::{BakeInput, bake};
 use xtask::plan::build::BuildRequest;
@@ -153,6 +153,7 @@ fn fetched(lab: &Lab, network: Network, internal: Option<&str>) -> String {
         bootstrap: Bootstrap::No,
         renew: Renew::No,
         pins: &Default::default(),
+        indexes: Indexes::NotKept,
     });
     let aliases = alias::plan(&AliasInput {
         wanted: &names,
