@@ -13,9 +13,9 @@ root=$(cd "$here/../.." && pwd)
 [ ! -e "$tree" ] || { echo "$tree is in the way" >&2; exit 1; }
 unset DOCKER_HOST DOCKER_CONTEXT NO_COLOR CI
 
-(cd "$root" && cargo build --quiet --package xtask)
-program=$root/target/debug/xtask
-[ -z "${CARGO_TARGET_DIR:-}" ] || program=$CARGO_TARGET_DIR/debug/xtask
+(cd "$root" && cargo build --quiet --package xtask-images)
+program=$root/target/debug/xtask-images
+[ -z "${CARGO_TARGET_DIR:-}" ] || program=$CARGO_TARGET_DIR/debug/xtask-images
 session=(tmux -L "xtask-pictures-$$" -f /dev/null)
 work=$(mktemp -d)
 

@@ -1,4 +1,4 @@
-//! What the parts of a run take: `cargo bench -p xtask`. Whole runs are measured by `cargo xtask bench`.
+//! What the parts of a run take: `cargo bench -p xtask-images`. Whole runs are measured by `cargo xtask bench`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,22 +10,22 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use dockerfile::Options;
 use dockerfile::ignorefile::IgnoreFile;
-use xtask::ci::bench_tree::{Links, Shape};
-use xtask::events::Sink as _;
-use xtask::host::Stamp;
-use xtask::model::{
+use xtask_images::ci::bench_tree::{Links, Shape};
+use xtask_images::events::Sink as _;
+use xtask_images::host::Stamp;
+use xtask_images::model::{
     Digest, Event, EventKind, ImageName, LogStream, Observed, Phase, Plan, Platform, StepId, Triggers,
 };
-use xtask::plan::build::{self, BuildRequest};
-use xtask::read::fingerprint::cache::HashCache;
-use xtask::read::fingerprint::canonical::Parts;
-use xtask::read::tree::{self, Tree};
-use xtask::report::canvas::Canvas;
-use xtask::report::frame::Size;
-use xtask::report::resolve::{Colour, Display, Forge, Mode, Table, Verbosity};
-use xtask::report::tty::{Terminal, Tty};
-use xtask::settings::env::Env;
-use xtask::settings::{Config, Layer};
+use xtask_images::plan::build::{self, BuildRequest};
+use xtask_images::read::fingerprint::cache::HashCache;
+use xtask_images::read::fingerprint::canonical::Parts;
+use xtask_images::read::tree::{self, Tree};
+use xtask_images::report::canvas::Canvas;
+use xtask_images::report::frame::Size;
+use xtask_images::report::resolve::{Colour, Display, Forge, Mode, Table, Verbosity};
+use xtask_images::report::tty::{Terminal, Tty};
+use xtask_images::settings::env::Env;
+use xtask_images::settings::{Config, Layer};
 
 const DOCKERFILE: &str = r#"# syntax=docker/dockerfile:1
 ARG RUST=1.95
@@ -120,7 +120,7 @@ impl World {
 fn config(root: &Path) -> Config {
     let nothing: [(&str, &str); 0] = [];
     let env: Env = nothing.into_iter().collect();
-    xtask::settings::load(root, Layer::default(), &env, None).expect("settings")
+    xtask_images::settings::load(root, Layer::default(), &env, None).expect("settings")
 }
 
 fn look(config: &Config) -> Tree {

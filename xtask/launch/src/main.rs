@@ -1,9 +1,9 @@
-//! What `cargo xtask` runs. `cargo run --package xtask` looks at each of some 200 packages before it starts anything,
+//! What `cargo xtask` runs. `cargo run --package xtask-images` looks at each of some 200 packages before it starts anything,
 //! which takes longer than a run that has nothing to do. So cargo runs this package, which has no dependencies, and it
 //! starts the built xtask at once when nothing that it was built from has changed since cargo last looked. Otherwise
 //! cargo looks, and builds what it finds.
 //!
-//! In: cargo's own list of sources (`xtask.d`, beside the binary), the manifests, a stamp of its own. Out: the running
+//! In: cargo's own list of sources (`xtask-images.d`, beside the binary), the manifests, a stamp of its own. Out: the running
 //! xtask. It decides nothing else, and whatever it does not understand is cargo's to decide.
 
 use std::ffi::OsString;
@@ -23,6 +23,8 @@ const MANIFESTS: [&str; 7] = [
     "rust-toolchain.toml",
     "rust-toolchain",
 ];
+/// The package that it starts, and its program.
+const PROGRAM: &str = "xtask-images";
 /// cargo's code for a build that failed.
 const BUILD_FAILED: u8 = 101;
 
@@ -61,7 +63,7 @@ struct Place {
 impl Place {
     fn find() -> Result<Self, String> {
         let launcher = std::env::current_exe().map_err(|error| error.to_string())?;
-        let program = launcher.with_file_name(format!("xtask{}", std::env::consts::EXE_SUFFIX));
+        let program = launcher.with_file_name(format!("{PROGRAM}{}", std::env::consts::EXE_SUFFIX));
         let package = variable("CARGO_MANIFEST_DIR").map(PathBuf::from).filter(|dir| dir.ends_with("launch"));
         let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
         let workspace = package.ancestors().nth(2).ok_or("the workspace is gone")?.to_owned();
@@ -143,7 +145,7 @@ fn parse_dep_info(text: &str) -> Option<Vec<PathBuf>> {
 fn build(place: &Place) -> Result<bool, String> {
     let cargo = variable("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = command(&cargo);
-    command.args(["build", "--package", "xtask", "--bin", "xtask"]).current_dir(&place.workspace);
+    command.args(["build", "--package", PROGRAM, "--bin", PROGRAM]).current_dir(&place.workspace);
     let profile = place.program.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     if let Some(profile) = profile.filter(|name| *name != "debug") {
         command.args(["--profile", profile]);
@@ -166,11 +168,13 @@ fn start(place: &Place) -> Result<ExitCode, String> {
 
 fn program(place: &Place) -> Command {
     let mut command = command(place.program.as_os_str());
-    // As `cargo run --package xtask` would: from here the program knows its tree.
+    // As `cargo run --package xtask-images` would: from here the program knows its tree.
     command.args(std::env::args_os().skip(1));
     if variable("CARGO_MANIFEST_DIR").is_some() {
         command.env("CARGO_MANIFEST_DIR", place.workspace.join("xtask"));
     }
+    // What its hints call it.
+    command.env("XTASK_CALLED_AS", "cargo xtask");
     command
 }
 

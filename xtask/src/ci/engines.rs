@@ -170,7 +170,7 @@ pub async fn test(checks: &mut Checks<'_>, root: &Path, folder: &Path, up: &[Up]
         let others: Vec<String> = others.map(|other| other.engine.endpoint()).collect();
         let found = folder.join(format!("findings-{}", version.name()));
         let command = HostCommand::new("cargo")
-            .args(["test", "--locked", "-p", "xtask", "--test", "engine", "--no-fail-fast", "--"])
+            .args(["test", "--locked", "-p", "xtask-images", "--test", "engine", "--no-fail-fast", "--"])
             .args(version.modules().iter().copied());
         let command = super::for_tests(command, root)
             .env("XTASK_TEST_DOCKER_HOST", engine.endpoint())

@@ -75,7 +75,7 @@ const CARGO_CHECKS: [CargoCheck; 6] = [
     // Compiled while folders of engines are made.
     CargoCheck {
         name: "test build of the engine tests",
-        args: &["test", "-p", "xtask", "--locked", "--test", "engine", "--no-run"],
+        args: &["test", "-p", "xtask-images", "--locked", "--test", "engine", "--no-run"],
     },
 ];
 

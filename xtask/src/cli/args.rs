@@ -11,6 +11,7 @@ mod bundle;
 mod clean;
 mod doctor;
 mod groups;
+mod init;
 mod lock;
 mod manual;
 mod rebuild;
@@ -37,6 +38,7 @@ pub use clean::Clean;
 pub use doctor::Doctor;
 use groups::known_platform;
 pub use groups::{Building, Elsewhere, Naming, Pulling, Selection};
+pub use init::Init;
 pub use lock::Lock;
 pub use manual::{Completions, Man, Shell};
 pub use rebuild::Rebuild;
@@ -165,6 +167,8 @@ pub enum Command {
     Lock(Lock),
     /// Remove images, records and caches that nothing needs, after showing them
     Clean(Clean),
+    /// Look at a tree, and write down what has to be said of it, after showing it
+    Init(Init),
     /// Past runs, with durations, sizes, reasons and outcomes
     History(History),
     /// A run as a page for the browser; prints where it is

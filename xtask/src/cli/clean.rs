@@ -12,7 +12,6 @@ use std::path::Path;
 
 use self::listing::{Listing, Section};
 use super::args::{self, Format};
-use super::interrupt;
 use super::pipeline;
 use super::run::Run;
 use super::session::{Changes, Session, Typed};
@@ -59,7 +58,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Clean) -> Result<ExitCode
         }
         false
     } else {
-        args.yes || asked().await?
+        args.yes || super::interrupt::agreed("Remove all this? [y/N] ", "nothing was removed").await?
     };
     if !is_wanted {
         if args.format == Format::Json {
@@ -80,26 +79,6 @@ async fn remove(session: &Session, world: &World, plan: Plan) -> Result<ExitCode
     let mut run = Run::start(session, &request, world, &planned);
     let result = run.phases(world, planned).await;
     run.finish(None, result).await.code
-}
-
-/// Whether the person at the terminal agrees. What is no answer means no.
-async fn asked() -> Result<bool, Error> {
-    super::ask("Remove all this? [y/N] ");
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map(|_| line)
-    });
-    let Some(answer) = interrupt::or_interrupted(answer).await else {
-        // The prompt of the shell goes below the question.
-        super::say("");
-        return Err(Error::told(ErrorKind::Interrupted));
-    };
-    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
-    let agrees = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
-    if !agrees {
-        super::say("nothing was removed");
-    }
-    Ok(agrees)
 }
 
 /// Everything that was asked for and can go.

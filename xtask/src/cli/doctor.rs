@@ -9,6 +9,7 @@ use super::session::{Session, Typed};
 use crate::cli::error::{Error, ExitCode};
 use crate::doctor::gather::{Inputs, gather};
 use crate::doctor::{Area, Report, Screen, judge, text};
+use crate::model::program;
 use crate::report::resolve::Colour;
 use crate::settings::Layer;
 
@@ -29,7 +30,10 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Doctor) -> Result<ExitCod
     let mut report = judge(&gather(&inputs).await);
     for check in &mut report.checks {
         session.secrets.redact_in(&mut check.evidence);
-        check.fix.iter_mut().for_each(|fix| session.secrets.redact_in(fix));
+        check.fix.iter_mut().for_each(|fix| {
+            session.secrets.redact_in(fix);
+            *fix = program::as_called(fix).into_owned();
+        });
     }
     let answer = match args.format {
         // Strings and numbers: serialising them cannot fail.

@@ -1,5 +1,6 @@
 //! Ctrl-C: once winds down, twice kills.
 
+use crate::cli::error::{Error, ErrorKind};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,29 @@ pub(super) async fn or_interrupted<T>(work: impl Future<Output = T>) -> Option<T
         result = work => Some(result),
         () = interrupts.next() => None,
     }
+}
+
+/// Whether the person at the terminal agrees. What is no answer means no, and `otherwise` is said.
+///
+/// # Errors
+/// On Ctrl-C.
+pub(super) async fn agreed(question: &str, otherwise: &str) -> Result<bool, Error> {
+    super::ask(question);
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let Some(answer) = or_interrupted(answer).await else {
+        // The prompt of the shell goes below the question.
+        super::say("");
+        return Err(Error::told(ErrorKind::Interrupted));
+    };
+    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
+    let agrees = matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !agrees {
+        super::say(otherwise);
+    }
+    Ok(agrees)
 }
 
 #[cfg(test)]

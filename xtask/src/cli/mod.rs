@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "what must be said before a run's report begins goes to stderr")]
 
 mod affected;
+pub mod app;
 pub mod args;
 mod bake;
 mod base_images;
@@ -20,6 +21,7 @@ mod doctor;
 mod engine;
 pub mod error;
 mod foreign;
+mod init;
 mod intent;
 mod interrupt;
 mod local_registry;
@@ -50,37 +52,19 @@ mod world;
 
 use std::io::Write as _;
 
-use clap::error::ErrorKind as Unparsed;
-use clap::{CommandFactory as _, Parser as _};
-
 use self::args::{Cli, Command};
 use self::session::Typed;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::events;
+use crate::model::program;
 use crate::report;
-use crate::report::bug::{RunNotes, guard};
+use crate::report::bug::RunNotes;
 use crate::report::resolve::{self, Colour, Forge, Mode};
 use crate::report::{github, markdown};
 use crate::settings::env::Env;
 
-/// The whole program: parses, does, tells what went wrong.
-pub fn main() -> std::process::ExitCode {
-    let notes = RunNotes::default();
-    guard(&notes, || run(&notes))
-}
-
-fn run(notes: &RunNotes) -> std::process::ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let words: Vec<String> = std::env::args().skip(1).collect();
-            let error = intent::with_tip(error, &Cli::command(), &words);
-            // clap knows which of its texts are errors; those go to stderr.
-            let _ = error.print();
-            let is_help = matches!(error.kind(), Unparsed::DisplayHelp | Unparsed::DisplayVersion);
-            return if is_help { ExitCode::Good } else { ExitCode::Usage }.into();
-        }
-    };
+/// Does what was typed, and tells what went wrong.
+fn run(cli: Cli, notes: &RunNotes) -> std::process::ExitCode {
     let style = Telling::of(&cli.global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -121,6 +105,7 @@ async fn answer(command: Command, typed: &Typed<'_>) -> Result<ExitCode, Error> 
         Command::Matrix(args) => interruptible(affected::matrix(typed, args)).await,
         Command::Lock(args) => lock::run(typed, args).await,
         Command::Clean(args) => clean::run(typed, args).await,
+        Command::Init(args) => init::run(typed, args).await,
         Command::History(args) => query::history(typed, &args).await,
         Command::Bundle(args) => bundle::run(typed, args.command).await,
         Command::Rebuild(args) => rebuild::run(typed, args).await,
@@ -172,7 +157,7 @@ fn ask(question: &str) {
 
 /// Says something to people before a run's report begins, or without one.
 fn say(text: &str) {
-    eprintln!("{text}");
+    eprintln!("{}", program::as_called(text));
 }
 
 /// How an error is told that no run's screen has told.

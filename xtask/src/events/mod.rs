@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 use crate::events::excerpt::Excerpt;
 use crate::events::harmless::neutralise;
 use crate::events::secrets::Secrets;
-use crate::model::{Event, EventKind, Failure, LogStream, Outcome, StepId};
+use crate::model::{Event, EventKind, Failure, LogStream, Outcome, StepId, program};
 
 /// The version of the wire format.
 pub const VERSION: u32 = 1;
@@ -217,9 +217,15 @@ fn stamp(clock: &dyn Clock, kind: EventKind) -> Event {
 /// Makes every free text of an event harmless, and hides secrets in it. The names of things (`run`, `step`, `subject`,
 /// `log`) stay: they are image names and paths that stand in the tree for everybody to read, and files are found by them.
 fn clean(secrets: &Secrets, kind: &mut EventKind) {
-    let hide = |text: &mut String| {
+    let hide_output = |text: &mut String| {
         neutralise_lines(text);
         secrets.redact_in(text);
+    };
+    let hide = |text: &mut String| {
+        hide_output(text);
+        if let Cow::Owned(called) = program::as_called(text) {
+            *text = called;
+        }
     };
     let hide_some = |text: &mut Option<String>| text.iter_mut().for_each(hide);
     match kind {
@@ -264,7 +270,7 @@ fn clean(secrets: &Secrets, kind: &mut EventKind) {
             failure,
         } => {
             hide(detail);
-            last_lines.iter_mut().for_each(hide);
+            last_lines.iter_mut().for_each(hide_output);
             failure.iter_mut().flat_map(Failure::texts).for_each(hide);
         }
         EventKind::CancelRequested { cause } => hide(cause),

@@ -23,7 +23,7 @@ impl Phase {
             Self::Registry | Self::CleanUp | Self::Save | Self::Load | Self::Stop | Self::Start => {
                 ErrorKind::EngineRefused
             }
-            Self::Bump | Self::SyncConfig | Self::Render => ErrorKind::File,
+            Self::Init | Self::Bump | Self::SyncConfig | Self::Render => ErrorKind::File,
         }
     }
 

@@ -25,6 +25,7 @@ mod local_registry;
 mod observed;
 mod phase;
 mod plan;
+pub mod program;
 mod reason;
 mod registry_prefix;
 mod secret;

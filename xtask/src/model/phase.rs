@@ -11,6 +11,8 @@ use super::RunStats;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
+    /// Write down what has to be said of a tree.
+    Init,
     /// Name another version of the base images everywhere.
     Bump,
     /// Get the artifacts that go into images.
@@ -59,7 +61,8 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
+        Self::Init,
         Self::Bump,
         Self::Download,
         Self::Prefetch,
@@ -92,6 +95,7 @@ impl Phase {
     #[rustfmt::skip]
     fn words(self) -> [&'static str; 5] {
         match self {
+            Self::Init => ["init", "Init", "written", "there already", "cannot write `{}`"],
             Self::Bump => ["bump", "Bump", "changed", "unchanged", "cannot write `{}`"],
             Self::Download => ["download", "Download", "downloaded", "already here", "cannot get artifact `{}`"],
             Self::Prefetch => ["prefetch", "Prefetch", "pulled", "already here", "cannot pull `{}`"],

@@ -146,7 +146,7 @@ impl Request {
 
     /// Whether anything can be done without an engine.
     pub fn needs_engine(&self) -> bool {
-        let needs = |p: &Phase| !matches!(p, Phase::Bump | Phase::SyncConfig | Phase::Render);
+        let needs = |p: &Phase| !matches!(p, Phase::Init | Phase::Bump | Phase::SyncConfig | Phase::Render);
         // No phase of the pipeline's own: what follows is about images.
         self.phases.is_empty() || self.phases.iter().any(needs)
     }

@@ -16,7 +16,7 @@ use std::path::Path;
 use globset::GlobSet;
 use rayon::prelude::*;
 
-pub use files::names_files;
+pub use files::{is_dockerfile, names_files, service_name};
 pub use listing::{EntryKind, ListEntry, Listing};
 use listing::{NonUtf8Name, join};
 use nested::Nested;
@@ -104,7 +104,7 @@ impl ServiceSource {
     }
 
     fn of_file(path: &str, found_by: FoundBy) -> Self {
-        let (name, wished) = files::service_name(path);
+        let (name, wished) = files::name_and_wish(path);
         let dir = conf::folder_of(path).to_owned();
         let mut service = Self { name, dir, found_by, dockerfile: path.to_owned(), ..Self::default() };
         if service.name != wished {

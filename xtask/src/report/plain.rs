@@ -142,7 +142,7 @@ impl<W: Write + Send> Plain<W> {
             Outcome::Done => {
                 let is_digest = first.starts_with("sha256:") && !subject.contains('@');
                 // What came of a file is that it is written, which the verb says.
-                let is_file = matches!(phase, Phase::SyncConfig | Phase::Render | Phase::Bump);
+                let is_file = matches!(phase, Phase::Init | Phase::SyncConfig | Phase::Render | Phase::Bump);
                 let fact = match (first.is_empty() || is_file, is_digest) {
                     (true, _) => format!("{} {subject}", phase.done()),
                     (_, true) => format!("{} {subject}@{}", phase.done(), shorten_digests(&first)),

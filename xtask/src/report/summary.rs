@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::missing;
 use super::notice::Notice;
 use super::table::ImageTable;
-use crate::model::{ErrorKind, Event, EventKind, Failure, Outcome, Phase, Reason, RunStats, Severity};
-
-/// What commands begin with.
-const PROGRAM: &str = "cargo xtask";
+use crate::model::{
+    ErrorKind, Event, EventKind, Failure, Outcome, Phase, Reason, RunStats, Severity, program,
+};
 
 /// What came of a run, as far as its events go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,7 +183,8 @@ impl Summary {
     /// What was typed, from the program's name on.
     pub fn full_command(&self) -> String {
         let words = self.command.as_deref().unwrap_or_default();
-        format!("{PROGRAM} {}", words.strip_prefix(PROGRAM).unwrap_or(words).trim()).trim_end().to_owned()
+        let words = words.strip_prefix(program::ALIAS).unwrap_or(words).trim();
+        format!("{} {words}", program::name()).trim_end().to_owned()
     }
 
     /// How the run ended, as a word.
@@ -214,7 +214,7 @@ impl Summary {
             Some((before, after)) if phase == Phase::Verify => format!("{before} build-all{after}"),
             _ => typed,
         };
-        let is_bare = typed.split_whitespace().count() <= PROGRAM.split_whitespace().count() + 1;
+        let is_bare = typed.split_whitespace().count() <= program::name().split_whitespace().count() + 1;
         // `push` knows the names of services.
         let own = if is_bare && phase != Phase::Push { command_for(phase, subjects) } else { None };
         own.or(Some(typed))
@@ -268,7 +268,8 @@ impl Summary {
         tellings.extend(self.ended_by.clone().map(|failure| Told { failure, steps: Vec::new() }));
         let mut seen = BTreeSet::new();
         for told in &mut tellings {
-            told.failure.hints.retain(|hint| seen.insert(hint.clone()));
+            let hints = told.failure.hints.iter().map(|hint| program::as_called(hint).into_owned());
+            told.failure.hints = hints.filter(|hint| seen.insert(hint.clone())).collect();
         }
         tellings
     }
@@ -343,6 +344,7 @@ fn command_for(phase: Phase, subjects: &[&str]) -> Option<String> {
         | Phase::Load
         | Phase::Stop
         | Phase::Start => return None,
+        Phase::Init => return Some("cargo xtask init".to_owned()),
         Phase::Download | Phase::Bump => return Some("cargo xtask base-images".to_owned()),
         Phase::Prefetch | Phase::Alias | Phase::SyncConfig | Phase::Render | Phase::Build | Phase::Push => {
             phase

@@ -55,6 +55,11 @@ impl Env {
         self.vars.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
+    /// What this program is called by what started it: `XTASK_CALLED_AS`.
+    pub fn called_as(&self) -> Option<&str> {
+        self.non_empty("XTASK_CALLED_AS")
+    }
+
     /// Whether a continuous-integration service runs us: `CI` (GitHub, GitLab, Travis, …) set to anything but no.
     pub fn is_ci(&self) -> bool {
         self.non_empty("CI").is_some_and(|value| !matches!(value, "0" | "false" | "no" | "off"))

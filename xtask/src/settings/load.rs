@@ -113,8 +113,9 @@ pub fn find_root(explicit: Option<&Path>, cwd: &Path, env: &Env) -> Result<Root,
     }
     // `cargo run` names the package's folder.
     let run_by_cargo = env.get_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let package = run_by_cargo.filter(|dir| dir.ends_with("xtask") && dir.is_dir());
-    if let Some(workspace) = package.as_deref().and_then(Path::parent) {
+    if let Some(workspace) = run_by_cargo.filter(|dir| is_of_this_program(dir)).and_then(|dir| tree_of(&dir))
+    {
+        let workspace = &workspace;
         let is_elsewhere = !cwd.starts_with(workspace);
         return found(workspace, is_elsewhere.then_some("the workspace that cargo runs xtask of"));
     }
@@ -122,6 +123,28 @@ pub fn find_root(explicit: Option<&Path>, cwd: &Path, env: &Env) -> Result<Root,
         Some(repository) => found(repository, Some("this git repository")),
         None => found(cwd, Some("the working directory")),
     }
+}
+
+/// Whether a package is a team's own xtask; cargo may run anything, and that may start this program.
+fn is_of_this_program(package: &Path) -> bool {
+    let manifest = fs::read_to_string(package.join("Cargo.toml")).unwrap_or_default();
+    (package.ends_with("xtask") && package.is_dir()) || manifest.contains(env!("CARGO_PKG_NAME"))
+}
+
+/// The tree that a package belongs to: its workspace; of a package that is none of one, the git repository around it, else
+/// the folder that it lies in.
+fn tree_of(package: &Path) -> Option<PathBuf> {
+    let repository = package.ancestors().find(|dir| dir.join(".git").exists());
+    if repository == Some(package) {
+        return Some(package.to_owned());
+    }
+    let is_workspace = |dir: &&Path| {
+        let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|line| line.trim_start().starts_with("[workspace]"))
+    };
+    let is_inside = |dir: &&Path| repository.is_none_or(|repository| dir.starts_with(repository));
+    let workspace = package.ancestors().skip(1).take_while(is_inside).find(is_workspace);
+    workspace.or(repository).or_else(|| package.parent()).map(Path::to_owned)
 }
 
 fn folder(path: &Path) -> Result<PathBuf, ConfigError> {

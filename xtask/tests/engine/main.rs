@@ -10,6 +10,8 @@
     reason = "tests say what they skip, panic where something is wrong, and start the programs that they need"
 )]
 
+extern crate xtask_images as xtask;
+
 mod broken_off;
 mod cache;
 mod carried;

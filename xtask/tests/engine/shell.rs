@@ -11,7 +11,7 @@ use crate::world::{World, real_world};
 
 /// Exit status, and all that was said.
 fn shell(world: &World, tree: &TestTree, words: &str) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask-images"))
         .args(words.split(' '))
         .env("DOCKER_HOST", &world.host)
         .env("HOME", tree.root())

@@ -132,10 +132,11 @@ impl World {
 
     /// The program on this engine and the tree at `root`; of this process's environment it sees nothing.
     pub fn program(&self, root: &Path) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask-images"));
         command
             .args(["--progress", "plain"])
             .env_clear()
+            .env("XTASK_CALLED_AS", "cargo xtask")
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", root)
             .env("DOCKER_HOST", &self.host)

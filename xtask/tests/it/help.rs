@@ -16,7 +16,7 @@ fn help_is_laid_out_in_sections_and_ends_with_notes() {
     let mut names: Vec<&str> =
         cli.get_subcommands().filter(with_notes).map(|command| command.get_name()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["clean", "completions", "man"]);
+    assert_eq!(names, ["clean", "completions", "init", "man"]);
     for name in ["build", "clean", "completions", "man"] {
         insta::assert_snapshot!(format!("help_{name}"), repo.run(&format!("{name} --help")));
     }

@@ -7,6 +7,8 @@
     reason = "tests panic where something is wrong, say what they skip, and start the program"
 )]
 
+extern crate xtask_images as xtask;
+
 mod affected;
 mod base_images;
 mod builders;

@@ -54,12 +54,13 @@ impl TestRepo {
 
     /// The program with these words, in a folder, ready to start.
     pub fn command_in(&self, folder: &Path, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask-images"));
         let nowhere = format!("unix://{}", self.folder.path().join("no-engine.sock").display());
         command
             .args(shell_words::split(words).unwrap())
             .current_dir(folder)
             .env_clear()
+            .env("XTASK_CALLED_AS", "cargo xtask")
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.home())
             .env("DOCKER_HOST", nowhere)

@@ -189,7 +189,7 @@ fn a_root_that_nobody_asked_for_is_named_first() {
 fn a_working_directory_that_is_gone_is_said_so() {
     let repo = TestRepo::new("//- src/a/Dockerfile\nFROM scratch\n");
     let run = |root: Option<&str>| {
-        let program = env!("CARGO_BIN_EXE_xtask");
+        let program = env!("CARGO_BIN_EXE_xtask-images");
         let script = format!(
             "mkdir gone && cd gone && rmdir ../gone && exec {program} history {}",
             root.unwrap_or_default()

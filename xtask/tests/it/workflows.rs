@@ -44,7 +44,7 @@ fn workflows() -> Vec<(String, Workflow)> {
 #[test]
 fn the_ready_ones_are_there() {
     let names: Vec<String> = workflows().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["base-images.yml", "checks.yml", "main.yml", "pull-request.yml"]);
+    assert_eq!(names, ["base-images.yml", "checks.yml", "main.yml", "pull-request.yml", "release.yml"]);
 }
 
 #[test]

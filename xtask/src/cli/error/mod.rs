@@ -12,7 +12,7 @@ pub mod worst;
 use crate::events::Emitter;
 use crate::events::secrets::Secrets;
 use crate::execute::{OutsideFailure, StepError};
-use crate::model::{Diagnostic, EventKind, Failure, Severity};
+use crate::model::{Diagnostic, EventKind, Failure, Severity, program};
 pub use crate::model::{ErrorKind, ExitCode};
 use crate::report::notice::Notice;
 
@@ -102,6 +102,8 @@ impl Error {
             .chain(&mut failure.last_lines)
             .chain(&mut failure.hints);
         texts.for_each(|text| secrets.redact_in(text));
+        let own = std::iter::once(&mut failure.what).chain(&mut failure.causes).chain(&mut failure.hints);
+        own.for_each(|text| *text = program::as_called(text).into_owned());
         Some(failure)
     }
 

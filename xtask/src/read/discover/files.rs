@@ -20,6 +20,16 @@ pub fn names_files(pattern: &str) -> bool {
     WORDS.iter().any(|word| last.contains(word))
 }
 
+/// Whether a path's name says that it is a Dockerfile, written and not to be rendered.
+pub fn is_dockerfile(path: &str) -> bool {
+    own_part(path).is_some() && Syntax::of(path).is_none()
+}
+
+/// What the service of a Dockerfile is called.
+pub fn service_name(path: &str) -> String {
+    name_and_wish(path).0
+}
+
 /// The Dockerfiles that globs name, written or to be rendered, relative to the root.
 pub(super) fn dockerfiles(
     config: &Config,
@@ -36,7 +46,7 @@ pub(super) fn dockerfiles(
 }
 
 /// What the service of a Dockerfile is called, and what it would be called if images could be.
-pub(super) fn service_name(path: &str) -> (String, String) {
+pub(super) fn name_and_wish(path: &str) -> (String, String) {
     let folder = folder_of(path);
     let wished = match own_part(path) {
         Some(part) if !part.is_empty() => part,
@@ -102,7 +112,7 @@ mod tests {
             ("images/-Api-/Dockerfile", "api"),
             ("Dockerfile", "root"),
         ] {
-            assert_eq!(service_name(path).0, name, "{path}");
+            assert_eq!(service_name(path), name, "{path}");
         }
     }
 

@@ -240,6 +240,15 @@ fn the_root_is_found() {
     assert_eq!(find(&cargo.root().join("src"), &by_cargo), (cargo.root(), None));
     let (path, guessed) = find(&there.join("repo"), &by_cargo);
     assert!(path == cargo.root() && guessed.is_some(), "{guessed:?}");
+    let named = TestTree::new(
+        "//- Cargo.toml\n[workspace]\nmembers = [\"tools/*\"]\n//- tools/images/Cargo.toml\nxtask-images = \"0.1\"\n//- src/x\n\
+         //- alone/.git/HEAD\n//- alone/tools/xtask/Cargo.toml\n[workspace]\n[dependencies]\nxtask-images = \"0.1\"\n//- alone/src/x\n",
+    );
+    for (package, tree) in [("tools/images", ""), ("alone/tools/xtask", "alone")] {
+        let by_cargo: Env = [("CARGO_MANIFEST_DIR", named.root().join(package))].into_iter().collect();
+        let tree = named.root().join(tree);
+        assert_eq!(find(&tree.join("src"), &by_cargo).0, tree.canonicalize().expect("a folder"), "{package}");
+    }
     let other: Env = [("CARGO_MANIFEST_DIR", there.join("bare"))].into_iter().collect();
     assert_eq!(find(&there.join("repo"), &other).0, there.join("repo"), "cargo runs something else");
     for bad in ["missing", ".config/xtask.toml"] {
