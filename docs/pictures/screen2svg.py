@@ -72,4 +72,5 @@ def main():
     print("</g></svg>")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -83,6 +83,10 @@ impl Story {
         self.tell(EventKind::StepWarning { step, message: message.to_owned() })
     }
 
+    pub fn announce(&mut self, message: &str) -> &mut Self {
+        self.tell(EventKind::Announced { message: message.to_owned() })
+    }
+
     pub fn retry(&mut self, phase: Phase, subject: &str, cause: &str) -> &mut Self {
         let step = StepId::new(phase, subject);
         self.tell(EventKind::StepRetrying { step, attempt: 1, delay: 2000, cause: cause.to_owned() })

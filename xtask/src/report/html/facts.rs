@@ -164,6 +164,10 @@ pub struct Facts {
     pub skips: Vec<Skip>,
     /// Everything odd.
     pub notes: Vec<Note>,
+    /// What was done to the machine: when, and what.
+    pub machine: Vec<(Span, String)>,
+    /// Since when nothing was said of anything else.
+    said: u64,
     /// The steps that decided how long it took, first to last.
     pub critical: Vec<Stop>,
     /// Milliseconds that it would take with a place for every step that could work.
@@ -200,6 +204,17 @@ impl Facts {
     }
 
     fn take(&mut self, event: &Event, running: &mut HashMap<StepId, usize>) {
+        self.take_kind(event, running);
+        let is_progress = matches!(
+            event.kind,
+            EventKind::StepProgress { .. } | EventKind::StepLog { .. } | EventKind::StepPart { .. }
+        );
+        if !is_progress {
+            self.said = event.elapsed;
+        }
+    }
+
+    fn take_kind(&mut self, event: &Event, running: &mut HashMap<StepId, usize>) {
         if self.at.is_empty() {
             self.at.clone_from(&event.at);
         }
@@ -237,7 +252,12 @@ impl Facts {
                 let text = crate::report::running::retry_text(*attempt, *delay, cause);
                 self.note(event.elapsed, "retry", Some(step), text);
             }
-            EventKind::Announced { message } => self.note(event.elapsed, "machine", None, message.clone()),
+            EventKind::Announced { message } => {
+                // It is said when it is done.
+                let span = Span { began: self.said.min(event.elapsed), ended: event.elapsed };
+                self.machine.push((span, message.clone()));
+                self.note(event.elapsed, "machine", None, message.clone());
+            }
             EventKind::CancelRequested { cause } => {
                 self.note(event.elapsed, "cancelled", None, what_cancelled(cause).to_owned());
             }

@@ -1,5 +1,8 @@
 //! What builds on what, as a picture: base images on the left, then images, each after what it needs. Pure.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::facts::State;
@@ -23,6 +26,8 @@ const HEIGHT: usize = 34;
 /// From one row to the next.
 const ROW: usize = 44;
 const MARGIN: usize = 12;
+/// So many images that stand alike become one node: nobody looks for a name in a wall of them.
+const ALIKE: usize = 8;
 /// Columns of fewer rows than this stand centred beside each other; longer ones begin at the top, for the middle would
 /// be out of sight.
 const CENTRED: usize = 14;
@@ -53,7 +58,7 @@ struct Line {
 
 #[derive(Clone, Debug, Serialize)]
 struct Node<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     /// As much of it as there is room for.
     short: String,
     anchor: &'a str,
@@ -68,8 +73,7 @@ struct Node<'a> {
 
 /// Where everything stands.
 pub fn graph<'a>(images: &'a [Image<'_>], bases: &'a [Base]) -> Graph<'a> {
-    let needs = needs(images, bases);
-    let mut nodes = nodes(images, bases);
+    let (mut nodes, needs) = folded(nodes(images, bases), &needs(images, bases));
     let beside = SIGN + if nodes.iter().any(|node| node.took.is_some()) { TIME } else { 0 };
     let longest = nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
     let width = ((longest as f64 * LETTER) as usize).saturating_add(beside).clamp(WIDTHS.0, WIDTHS.1);
@@ -82,7 +86,7 @@ pub fn graph<'a>(images: &'a [Image<'_>], bases: &'a [Base]) -> Graph<'a> {
     for (node, Place { column, row }) in nodes.iter_mut().zip(&places) {
         let offset = if tallest < CENTRED { (tallest - rows[*column]) * ROW / 2 } else { 0 };
         (node.x, node.y) = (MARGIN + column * (width + GAP), MARGIN + row * ROW + offset);
-        node.short = shorten(node.name, letters);
+        node.short = shorten(&node.name, letters);
     }
     let all: usize = needs.iter().map(Vec::len).sum();
     let drawn = if all > MOST_LINES { reduced(&needs) } else { needs };
@@ -104,6 +108,43 @@ pub fn graph<'a>(images: &'a [Image<'_>], bases: &'a [Base]) -> Graph<'a> {
     }
 }
 
+impl Graph<'_> {
+    /// How many lines are drawn.
+    pub fn lines(&self) -> usize {
+        self.lines.len()
+    }
+}
+
+/// With one node for many images that nothing is built on, that are built on the same and of which the same became. What
+/// failed is always shown by name.
+fn folded<'a>(nodes: Vec<Node<'a>>, needs: &[Vec<usize>]) -> (Vec<Node<'a>>, Vec<Vec<usize>>) {
+    let mut is_needed = vec![false; nodes.len()];
+    needs.iter().flatten().filter(|&&need| need < nodes.len()).for_each(|&need| is_needed[need] = true);
+    let mut alike: BTreeMap<(&[usize], State), Vec<usize>> = BTreeMap::new();
+    for (at, node) in nodes.iter().enumerate() {
+        if !is_needed[at] && !node.is_base && node.state != State::Failed {
+            alike.entry((&needs[at], node.state)).or_default().push(at);
+        }
+    }
+    let mut stands_for = vec![1_usize; nodes.len()];
+    for group in alike.into_values().filter(|group| group.len() > ALIKE) {
+        group.iter().for_each(|&at| stands_for[at] = 0);
+        stands_for[group[0]] = group.len();
+    }
+    let mut places = vec![None; nodes.len()];
+    let kept: Vec<usize> = (0..nodes.len()).filter(|&at| stands_for[at] > 0).collect();
+    kept.iter().enumerate().for_each(|(place, &at)| places[at] = Some(place));
+    let needs =
+        kept.iter().map(|&at| needs[at].iter().filter_map(|&need| *places.get(need)?).collect()).collect();
+    let shown = nodes.into_iter().zip(stands_for).filter(|(_, number)| *number > 0).map(|(node, number)| {
+        if number == 1 {
+            return node;
+        }
+        Node { name: Cow::Owned(format!("{number} images")), anchor: "images", took: None, ..node }
+    });
+    (shown.collect(), needs)
+}
+
 /// Of each node the numbers of those that it needs.
 fn needs(images: &[Image<'_>], bases: &[Base]) -> Vec<Vec<usize>> {
     let of_image = |image: &Image<'_>| {
@@ -116,7 +157,7 @@ fn needs(images: &[Image<'_>], bases: &[Base]) -> Vec<Vec<usize>> {
 fn nodes<'a>(images: &'a [Image<'_>], bases: &'a [Base]) -> Vec<Node<'a>> {
     let node = |name, anchor, state, phase, took| {
         let (short, is_base) = (String::new(), phase == Phase::Prefetch);
-        Node { name, short, anchor, state, phase, is_base, took, x: 0, y: 0 }
+        Node { name: Cow::Borrowed(name), short, anchor, state, phase, is_base, took, x: 0, y: 0 }
     };
     let bases =
         bases.iter().map(|b| node(b.name.as_str(), b.anchor.as_str(), b.state, Phase::Prefetch, b.took));
@@ -175,5 +216,39 @@ mod tests {
         ] {
             assert_eq!(reduced(&needs), expect);
         }
+    }
+
+    /// How many nodes are drawn of so many images on one base each, of which the first failed.
+    #[track_caller]
+    fn check_folded(images: usize, needed: &[(usize, usize)], expected: &[&str]) {
+        let node = |name: String, state, is_base| Node {
+            name: Cow::Owned(name),
+            short: String::new(),
+            anchor: "a",
+            state,
+            phase: Phase::Build,
+            is_base,
+            took: Some(1),
+            x: 0,
+            y: 0,
+        };
+        let state = |at| if at == 0 { State::Failed } else { State::Done };
+        let mut nodes = vec![node("base".to_owned(), State::Done, true)];
+        nodes.extend((0..images).map(|at| node(format!("i{at}"), state(at), false)));
+        let mut needs = vec![vec![]];
+        needs.extend((0..images).map(|_| vec![0]));
+        needed.iter().for_each(|&(image, need)| needs[image + 1].push(need + 1));
+        let (nodes, needs) = folded(nodes, &needs);
+        let names: Vec<&str> = nodes.iter().map(|node| &*node.name).collect();
+        assert_eq!(names, expected);
+        assert!(needs.iter().flatten().all(|&need| need < names.len()), "{needs:?}");
+    }
+
+    #[test]
+    fn images_that_stand_alike_are_one_node_and_what_failed_is_named() {
+        check_folded(60, &[], &["base", "i0", "59 images"]);
+        check_folded(4, &[], &["base", "i0", "i1", "i2", "i3"]);
+        // What others stand on, and what stands on others, is no part of a crowd.
+        check_folded(12, &[(11, 10)], &["base", "i0", "9 images", "i10", "i11"]);
     }
 }

@@ -17,6 +17,8 @@ pub struct Material {
     pub plan: PlanRecord,
     /// The ends of logs, by the path that the events name.
     pub tails: BTreeMap<String, Tail>,
+    /// What stands in the tree where something failed, by the place that the events name.
+    pub excerpts: BTreeMap<String, Excerpt>,
     /// Of each image that was built: when it was built before.
     pub earlier: BTreeMap<String, Earlier>,
     /// Of each image: its size the last time that a run before this one saw it.
@@ -30,6 +32,19 @@ pub struct Tail {
     pub lines: Vec<String>,
     /// Bytes before them.
     pub before: u64,
+}
+
+/// Some lines of a file of the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Excerpt {
+    /// The file, relative to the root.
+    pub file: String,
+    /// The number of the first line.
+    pub first: usize,
+    /// The lines.
+    pub lines: Vec<String>,
+    /// The number of the line that failed.
+    pub failed: usize,
 }
 
 /// A former run that built an image.

@@ -26,9 +26,10 @@ use sha2::{Digest as _, Sha256};
 use self::facts::{Facts, Note, Skip, State, Step, what_cancelled};
 use self::graph::Graph;
 use self::images::{Base, Image};
-use self::material::{Material, Tail};
+use self::material::{Excerpt, Material, Tail};
 use self::render::{MAX_TEXT, percent, percentage, time};
 use self::timeline::Timeline;
+use super::missing;
 use super::summary::Told;
 use crate::model::{Outcome, Phase, Severity};
 
@@ -40,6 +41,8 @@ const SCRIPT: &str = include_str!("templates/page.js");
 
 /// More notes than this are only counted.
 const MOST_NOTES: usize = 300;
+/// Places in the tree that are shown of one failure.
+const MOST_EXCERPTS: usize = 2;
 /// Logs beyond this many bytes in all are only linked.
 const ALL_LOGS: usize = 400_000;
 
@@ -111,6 +114,8 @@ struct Failed<'a> {
     state: State,
     what: String,
     causes: String,
+    /// What stands in the tree where it failed.
+    excerpts: Vec<&'a Excerpt>,
     /// Of the last lines.
     label: String,
     last_lines: Vec<String>,
@@ -144,7 +149,8 @@ pub fn page(material: &Material) -> Result<String, minijinja::Error> {
     let facts = Facts::of(material);
     let (images, bases) = images::images(&facts, material);
     let places = places(&images, &bases);
-    let told = facts.summary.told();
+    let told = grouped(facts.summary.told());
+    let graph = graph::graph(&images, &bases);
     let head = head(&facts);
     let notes = &facts.notes[..facts.notes.len().min(MOST_NOTES)];
     let table = |phase: Phase| PhaseTable {
@@ -160,11 +166,16 @@ pub fn page(material: &Material) -> Result<String, minijinja::Error> {
         run: &material.run,
         events: material.events.len(),
         head,
-        sections: sections(&facts, told.len(), images.len(), bases.len()),
+        sections: sections(
+            &facts,
+            told.iter().map(|told| told.steps.len().max(1)).sum(),
+            graph.lines(),
+            (images.len(), bases.len()),
+        ),
         places: &places,
-        failures: told.iter().map(failed).collect(),
+        failures: told.iter().map(|told| failed(told, material)).collect(),
         timeline: timeline::timeline(&facts, &places),
-        graph: graph::graph(&images, &bases),
+        graph,
         shares: shares(&images),
         has_moved: images.iter().any(Image::has_moved),
         list: list(&images, material),
@@ -176,6 +187,36 @@ pub fn page(material: &Material) -> Result<String, minijinja::Error> {
         notes_left_out: facts.notes.len() - notes.len(),
         notes,
     })
+}
+
+/// What is one mistake in several places is told once: the same output of the same instruction.
+fn grouped(told: Vec<Told<'_>>) -> Vec<Told<'_>> {
+    let without_place = |cause: &String| match cause.split_once(": ") {
+        Some((place, rest)) if !place.contains(' ') && place.contains(':') => rest.to_owned(),
+        _ => cause.clone(),
+    };
+    let mark = |told: &Told<'_>| {
+        let causes: Vec<String> = told.failure.causes.iter().map(without_place).collect();
+        (told.failure.severity, causes, told.failure.last_lines.clone())
+    };
+    let mut groups: Vec<Told<'_>> = Vec::new();
+    for one in told {
+        let is_alike =
+            |other: &&mut Told<'_>| !one.failure.last_lines.is_empty() && mark(other) == mark(&one);
+        let Some(group) = groups.iter_mut().find(is_alike) else {
+            groups.push(one);
+            continue;
+        };
+        group.steps.extend(one.steps);
+        let hints = one.failure.hints.into_iter();
+        let new: Vec<String> = hints.filter(|hint| !group.failure.hints.contains(hint)).collect();
+        group.failure.hints.extend(new);
+        let subjects: Vec<&str> = group.steps.iter().map(|step| step.subject.as_str()).collect();
+        if let Some(first) = group.steps.first() {
+            group.failure.what = first.phase.failure_of_all(missing::list(&subjects).trim_matches('`'));
+        }
+    }
+    groups
 }
 
 /// Only the page's own style and script, and nothing from anywhere.
@@ -198,12 +239,12 @@ fn places<'a>(images: &'a [Image<'_>], bases: &'a [Base]) -> Places<'a> {
     bases.chain(images.iter().rev().flat_map(names)).collect()
 }
 
-fn sections(facts: &Facts, failures: usize, images: usize, bases: usize) -> Vec<Section> {
+fn sections(facts: &Facts, failures: usize, lines: usize, (images, bases): (usize, usize)) -> Vec<Section> {
     let (steps, skips, notes) = (facts.steps.len(), facts.skips.len(), facts.notes.len());
     let all = [
         (failures, "failures", "What failed", Some(failures)),
         (steps, "timeline", "Timeline", None),
-        (images, "graph", "Graph", None),
+        (lines, "graph", "Graph", None),
         (images, "images", "Images", Some(images)),
         (bases, "base-images", "Base images", Some(bases)),
         (steps + skips, "steps", "Steps", None),
@@ -265,8 +306,11 @@ fn shares(images: &[Image<'_>]) -> Vec<Share> {
     counts.into_iter().map(share).collect()
 }
 
-fn failed<'a>(Told { failure, steps }: &Told<'a>) -> Failed<'a> {
+fn failed<'a>(Told { failure, steps }: &Told<'a>, material: &'a Material) -> Failed<'a> {
     let subjects: Vec<&str> = steps.iter().map(|step| step.subject.as_str()).collect();
+    let places = steps.iter().filter_map(|step| step.failure.place.as_ref());
+    let mut excerpts: Vec<&Excerpt> = places.filter_map(|place| material.excerpts.get(place)).collect();
+    excerpts.dedup();
     Failed {
         state: match failure.severity {
             Severity::Error => State::Failed,
@@ -274,6 +318,8 @@ fn failed<'a>(Told { failure, steps }: &Told<'a>) -> Failed<'a> {
         },
         what: failure.what.clone(),
         causes: failure.causes.join("\n"),
+        // One is enough to see what all of them have in common.
+        excerpts: excerpts.into_iter().take(MOST_EXCERPTS).collect(),
         label: format!("Last lines of {}", subjects.join(", ")),
         last_lines: failure.last_lines.clone(),
         // Logs are linked.

@@ -5,17 +5,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use super::material::{Earlier, FormerSize, Material, PlanRecord, Tail};
+use super::material::{Earlier, Excerpt, FormerSize, Material, PlanRecord, Tail};
 use super::render::log_address;
+use crate::events::secrets::Secrets;
 use crate::host::inside::Folder;
-use crate::model::{Event, EventKind, Outcome, Phase};
+use crate::model::{Event, EventKind, Failure, Outcome, Phase};
 use crate::report::record::{EVENTS_FILE, LATEST, PLAN_FILE, is_id};
 
 /// How much of a log is looked at, and how many lines of it are shown: of a step that failed, and of any other.
 const FAILED_TAIL: (u64, usize) = (64 * 1024, 120);
 const OTHER_TAIL: (u64, usize) = (8 * 1024, 16);
+
+/// How much of a file is shown before and after the line that failed.
+const AROUND: usize = 2;
+/// A larger file is none that somebody wrote.
+const LARGEST_SOURCE: u64 = 1 << 20;
+/// So many letters of a line are in the error that it ended in, as long as it was not changed since.
+const RECOGNISED: usize = 16;
 
 /// Makes the page of the run `id` in `runs`, in the run's own `folder`, and gives its path.
 ///
@@ -66,10 +74,18 @@ pub fn material(runs: &Path, id: &str) -> io::Result<Material> {
     let plan = fs::read(folder.join(PLAN_FILE)).ok();
     let plan: PlanRecord = plan.and_then(|plan| serde_json::from_slice(&plan).ok()).unwrap_or_default();
     let plan = plan.by_platform();
-    let mut tails = BTreeMap::new();
+    let (mut tails, mut excerpts) = (BTreeMap::new(), BTreeMap::new());
     let mut built = BTreeSet::new();
     for event in &events {
-        let EventKind::StepFinished { phase, subject, outcome, log, .. } = &event.kind else { continue };
+        let EventKind::StepFinished { phase, subject, outcome, log, failure, .. } = &event.kind else {
+            continue;
+        };
+        if let Some(failure) = failure
+            && let Some(place) = &failure.place
+            && let Some(excerpt) = excerpt(runs, failure, place)
+        {
+            excerpts.insert(place.clone(), excerpt);
+        }
         if *phase == Phase::Build {
             built.insert(subject.clone());
         }
@@ -85,7 +101,30 @@ pub fn material(runs: &Path, id: &str) -> io::Result<Material> {
     let mut sized = built.clone();
     sized.extend(plan.images.iter().map(|image| image.name.clone()));
     let (earlier, sizes) = before(runs, id, built, sized);
-    Ok(Material { run: id.to_owned(), events, plan, tails, earlier, sizes })
+    Ok(Material { run: id.to_owned(), events, plan, tails, excerpts, earlier, sizes })
+}
+
+/// What stands around a place of the tree, as long as it is still what failed.
+fn excerpt(runs: &Path, failure: &Failure, place: &str) -> Option<Excerpt> {
+    let (file, line) = place.rsplit_once(':')?;
+    let failed: usize = line.parse().ok()?;
+    let is_inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+    // `target/xtask/runs` of the tree.
+    let path = runs.ancestors().nth(3)?.join(file);
+    if !is_inside || failed == 0 || fs::metadata(&path).ok()?.len() > LARGEST_SOURCE {
+        return None;
+    }
+    let text = fs::read_to_string(&path).ok()?;
+    let shown = text.lines().nth(failed - 1)?.trim().trim_end_matches('\\').trim_end();
+    let beginning: String = shown.chars().take(RECOGNISED).collect();
+    if beginning.is_empty() || !failure.causes.iter().any(|cause| cause.contains(&beginning)) {
+        return None;
+    }
+    let first = failed.saturating_sub(AROUND).max(1);
+    let lines = text.lines().skip(first - 1).take(failed + AROUND + 1 - first);
+    let hidden = Secrets::default();
+    let lines = lines.map(|line| hidden.redact(line).into_owned()).collect();
+    Some(Excerpt { file: file.to_owned(), first, lines, failed })
 }
 
 fn tail(path: &Path, (bytes, lines): (u64, usize)) -> io::Result<Tail> {

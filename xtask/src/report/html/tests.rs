@@ -26,6 +26,13 @@ fn failing_material() -> Material {
         Material { run: "8d2".to_owned(), events: failing_story(), plan, ..Material::default() };
     let lines = ["#7 [4/9] RUN npm ci", "npm ERR! code ENOTFOUND"].map(str::to_owned).to_vec();
     material.tails.insert(LOG.to_owned(), Tail { lines, before: 4_000 });
+    let excerpt = Excerpt {
+        file: "src/frontend/Dockerfile".to_owned(),
+        first: 11,
+        lines: ["COPY package.json ./", "RUN npm ci", "COPY <all> ."].map(str::to_owned).to_vec(),
+        failed: 12,
+    };
+    material.excerpts.insert("src/frontend/Dockerfile:12".to_owned(), excerpt);
     let run = "8d1".to_owned();
     material.sizes.insert("api".to_owned(), FormerSize { run: run.clone(), bytes: 1_000_000_000 });
     material.earlier.insert("api".to_owned(), Earlier { run, took: 90_000 });
@@ -43,6 +50,35 @@ fn text_of(page: &str, from: &str, to: &str) -> String {
     let tags = regex::Regex::new("<[^>]*>").unwrap();
     let text = tags.replace_all(piece, "\n");
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn one_mistake_in_several_places_is_told_once() {
+    let step = |subject: &str, cause: &str| crate::report::summary::FailedStep {
+        phase: Phase::Build,
+        subject: subject.to_owned(),
+        failure: crate::model::Failure::of(
+            crate::model::ErrorKind::BuildFailed,
+            Phase::Build,
+            subject,
+            cause,
+        ),
+        reason: None,
+        last_lines: vec!["npm ERR! code ENOTFOUND".to_owned()],
+        log: None,
+    };
+    let steps = [
+        step("web", "src/web/Dockerfile:5: `RUN npm ci` exited with status 1"),
+        step("shop", "src/shop/Dockerfile:9: `RUN npm ci` exited with status 1"),
+        step("api", "src/api/Dockerfile:2: `RUN make` exited with status 2"),
+    ];
+    let told = steps.iter().map(|step| {
+        let notice = crate::report::notice::Notice::error(&step.failure.what);
+        let (causes, last_lines) = (step.failure.causes.clone(), step.last_lines.clone());
+        Told { failure: crate::report::notice::Notice { causes, last_lines, ..notice }, steps: vec![step] }
+    });
+    let what: Vec<String> = grouped(told.collect()).into_iter().map(|told| told.failure.what).collect();
+    assert_eq!(what, ["cannot build images `web` and `shop`", "cannot build image `api`"]);
 }
 
 #[test]
@@ -65,18 +101,6 @@ fn says_how_it_went_before_all_else() {
     built
     1
     up to date
-    Command
-    cargo xtask build-all
-    Engine
-    docker 27.3
-    Network
-    external
-    Exit code
-    3
-    Work
-    2m52s of steps in 93s
-    Instructions
-    3, 1 from the cache
     "#);
     insta::assert_snapshot!(text_of(&page, "<nav", "</nav>"), @r#"
     aria-label="Sections">
@@ -101,6 +125,13 @@ fn says_how_it_went_before_all_else() {
     RUN npm ci
     exited with status 1
     npm ERR! code ENOTFOUND
+    src/frontend/Dockerfile:12
+    11
+    COPY package.json ./
+    12
+    RUN npm ci
+    13
+    COPY &lt;all&gt; .
     cargo xtask build frontend
     tries again
     Whole log:

@@ -99,7 +99,7 @@ pub fn timeline<'a>(facts: &'a Facts, places: &Places<'_>) -> Timeline<'a> {
         left_out: critical.len() - told.len(),
         critical: told,
         ticks: moments(whole).into_iter().map(tick).collect(),
-        bands: bands.filter(|band| band.count > 0).collect(),
+        bands: machine(facts, whole).into_iter().chain(bands.filter(|band| band.count > 0)).collect(),
     }
 }
 
@@ -174,6 +174,36 @@ fn band(facts: &Facts, phase: Phase, whole: u64, places: &Places<'_>) -> Band {
         height: lanes.iter().max().map_or(0, |last| last + 1) * LANE + 5,
         bars: pieces.into_iter().enumerate().map(bar).collect(),
     }
+}
+
+/// What was done to the machine before there was anything to build with.
+fn machine(facts: &Facts, whole: u64) -> Option<Band> {
+    let spans: Vec<Span> = facts.machine.iter().map(|(span, _)| *span).collect();
+    let lanes = lanes(&spans);
+    let bar = |((span, text), lane): (&(Span, String), &usize)| {
+        let x = percent(span.began, whole).min(100.0 - THINNEST);
+        let width = percent(span.length(), whole).max(THINNEST).min(100.0 - x);
+        let letters = ((width - 1.0) / LETTER).max(0.0) as usize;
+        let name = (letters >= MANY_LETTERS).then(|| Name {
+            place: "inside",
+            x: percentage(0.0),
+            text: shorten(text, letters),
+        });
+        Bar {
+            state: State::Done,
+            critical: false,
+            address: Some("notes".to_owned()),
+            title: format!("{text}, from {} to {}", clock(span.began), clock(span.ended)),
+            x: percentage(x),
+            y: lane * LANE + 3,
+            width: percentage(width),
+            height: BAR,
+            name,
+        }
+    };
+    let bars: Vec<Bar> = facts.machine.iter().zip(&lanes).map(bar).collect();
+    let height = lanes.iter().max().map_or(0, |last| last + 1) * LANE + 5;
+    (!bars.is_empty()).then(|| Band { title: "Bootstrap", count: bars.len(), height, bars })
 }
 
 /// What becomes one bar: a step, or many short ones that went well at about the same time.
@@ -283,6 +313,25 @@ mod tests {
         }
         assert_eq!(moment(1_400, 2_000), "1.4s");
         assert_eq!(moment(102_000, 200_000), "01:42");
+    }
+
+    #[test]
+    fn what_is_done_to_the_machine_has_a_band_of_its_own() {
+        let mut story = Story::new();
+        story.begin(1, 1);
+        story.now += 30_000;
+        story.announce("started a private engine");
+        story.start(Phase::Build, "api", "not built yet");
+        story.now += 10_000;
+        story.finish(Phase::Build, "api", 10_000, None, "");
+        let facts = Facts::of(&Material { events: story.events, ..Material::default() });
+        let timeline = timeline(&facts, &Places::new());
+        let titles: Vec<&str> = timeline.bands.iter().map(|band| band.title).collect();
+        assert_eq!(titles, ["Bootstrap", "Build"]);
+        assert_eq!(
+            (timeline.bands[0].bars[0].x.as_str(), timeline.bands[0].bars[0].width.as_str()),
+            ("0%", "75%")
+        );
     }
 
     #[test]
