@@ -81,7 +81,7 @@ fn compose_files_are_read_as_compose_reads_them() {
 
 #[test]
 fn bake_files_are_read_as_bake_reads_them() {
-    check_cases(include_str!("bake-cases.json"), 26);
+    check_cases(include_str!("bake-cases.json"), 25);
 }
 
 #[track_caller]

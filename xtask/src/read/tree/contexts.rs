@@ -6,11 +6,13 @@
 //! with the context, below [`FOLDER`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::defined::is_named;
 use super::service::Reader;
 use crate::model::{
-    ContextFile, ContextFiles, Diagnostic, InputKind, InputPattern, Platform, Reference, Triggers,
+    ContextFile, ContextFileKind, ContextFiles, Diagnostic, InputKind, InputPattern, Platform, Reference,
+    Triggers,
 };
 use crate::read::conf::ServiceSettings;
 use crate::read::fingerprint::files::Context;
@@ -137,6 +139,9 @@ impl Reader<'_> {
             let ignore_path = format!("{folder}/.dockerignore");
             let ignore = rules.as_ref().map(|rules| (rules, ignore_path.as_str()));
             let reading = Context { ignore, ..self.context_at(folder, dockerfile) };
+            // The folders on the way are nowhere in the tree.
+            let on_the_way = [FOLDER.to_owned(), format!("{FOLDER}/{name}")];
+            all.extend(on_the_way.map(|path| (way_to(path, &root), false)));
             let whole = [InputPattern::new(".", 0, InputKind::Declared)];
             let (found, problems) = reading.select(&whole, self.hashes);
             said.extend(problems);
@@ -155,6 +160,12 @@ impl Reader<'_> {
         }
         ContextFiles::new(all)
     }
+}
+
+/// A folder of the sent context, with what stands for it.
+fn way_to(path: String, stands_for_it: &Path) -> ContextFile {
+    let kind = ContextFileKind::Directory;
+    ContextFile { path, mode: 0o755, kind, source: Some(stands_for_it.to_owned()) }
 }
 
 fn with_counts(files: &ContextFiles) -> Vec<(ContextFile, bool)> {
