@@ -167,7 +167,7 @@ impl SentTree {
                         stat.mod_time = time;
                     }
                     ContextFileKind::Symlink { target } => {
-                        let points_to = std::fs::read_link(self.folder.join(&file.path))
+                        let points_to = std::fs::read_link(self.place(file))
                             .map_err(|_| changed(&file.path, "is no symlink any more"))?;
                         if points_to.as_os_str() != target.as_str() {
                             let what = format!("points to {} now, not {target}", points_to.display());

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::world::World;
 use crate::cli::error::{Error, ErrorKind};
 use crate::host::inside::Folder;
-use crate::model::StepKind;
+use crate::model::{ImageSource, StepKind};
 use crate::plan::bake::{self, BakeInput, Content, ExtraFile};
 use crate::plan::{self, Facts, Planned};
 
@@ -17,7 +17,7 @@ const ASIDE: &str = "target/xtask/bake";
 
 /// The text of the file; says what is not in it.
 pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Result<String, Error> {
-    let pending: BTreeMap<String, String> = world
+    let mut pending: BTreeMap<String, String> = world
         .render
         .steps
         .iter()
@@ -27,6 +27,15 @@ pub(super) fn write(session: &Session, world: &World, planned: &Planned) -> Resu
         })
         .collect();
     let config = &session.config;
+    // A text that a definition has, or in which names stand for something else, is not what lies there.
+    for image in world.tree.graph.images() {
+        if let ImageSource::Build(target) = &image.source
+            && std::fs::read_to_string(config.root.join(&target.dockerfile)).ok().as_ref()
+                != Some(&target.text)
+        {
+            pending.entry(target.dockerfile.clone()).or_insert_with(|| target.text.clone());
+        }
+    }
     let network = planned.network.as_ref();
     let facts = Facts { network, ..world.facts(session, &world.observed) };
     let baked = bake::bake(&BakeInput {

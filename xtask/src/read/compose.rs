@@ -3,13 +3,18 @@
 //! and `extends`. `project/cases/` has trees with what `docker compose config` makes of them.
 
 mod file;
+mod merge;
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use self::file::{ComposeFile, Extends, Field, Include, Service, Variables};
+use self::file::{ComposeFile, Extends, Include, Variables};
 use crate::model::{Diagnostic, Reference};
+use crate::read::yaml::{Node, NodeTag, Value};
 use crate::settings::dotenv::Dotenv;
+
+pub use file::is_elsewhere;
+pub use merge::{as_build, as_mapping};
 
 /// Where compose looks for its file, the first one that exists counting.
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -74,6 +79,38 @@ pub fn found(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Stri
     }
 }
 
+/// Adds what compose would put over a file that it finds by itself, where nothing else is named.
+pub fn add_override(root: &Path, paths: &mut Vec<String>) {
+    let [only] = paths.as_slice() else { return };
+    let (folder, name) = only.rsplit_once('/').map_or(("", only.as_str()), |(folder, name)| (folder, name));
+    if !FILE_NAMES.contains(&name) {
+        return;
+    }
+    let beside = OVERRIDE_NAMES.iter().map(|name| match folder {
+        "" => (*name).to_owned(),
+        folder => format!("{folder}/{name}"),
+    });
+    let found: Vec<String> = beside.filter(|path| root.join(path).is_file()).take(1).collect();
+    paths.extend(found);
+}
+
+/// All that files say of services, put together.
+#[derive(Clone, Debug, Default)]
+pub struct ComposeModel {
+    /// What the project is called.
+    pub name: String,
+    /// The folder that paths are relative to.
+    pub folder: PathBuf,
+    /// All files that were read, relative to the root; the first one stands for all.
+    pub files: Vec<String>,
+    /// By name, with the keys that matter for images: `image`, `build` and `platform`. Paths are absolute.
+    pub services: BTreeMap<String, Node>,
+    /// Secrets of the project, by name.
+    pub secrets: BTreeMap<String, Node>,
+    /// What was not looked at.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// Reads the compose files of one project. `paths` are relative to the root, and `variable` knows the environment and
 /// the root's `.env`.
 ///
@@ -81,36 +118,45 @@ pub fn found(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Stri
 /// A file that cannot be read or is none of compose's, a variable that is asked for with `?` and missing, an image that
 /// is no reference, files that lead in a circle.
 pub fn read(root: &Path, paths: &[String], variable: &Variables<'_>) -> Result<ComposeProject, Diagnostic> {
-    let mut reader = Reader { root, project: ComposeProject::default(), trail: Vec::new() };
-    let files: Vec<PathBuf> = paths.iter().map(|path| clean(&root.join(path))).collect();
-    let folder = files.first().and_then(|file| file.parent()).unwrap_or(root).to_owned();
-    let beside =
-        if folder == root { Vec::new() } else { reader.variables(&folder.join(".env"), variable)? };
-    let variable = over(variable, &beside);
-    let name = vec![(PROJECT_NAME.to_owned(), project_name(&files, &folder, &variable))];
-    let variable = over(&variable, &name);
-    let services = reader.model(&files, &folder, &variable)?;
-    let mut project = reader.project;
-    for (name, service) in services {
-        let mut found = ComposeService {
-            name,
-            image: None,
-            place: String::new(),
-            builds: service.build == Field::Set(()),
-        };
-        if let Field::Set((text, place)) = service.image
-            && !text.is_empty()
-        {
-            found.image = Some(text.parse().map_err(|why| {
-                let (file, line) = place.rsplit_once(':').unwrap_or((&place, ""));
-                let message = format!("the image of `{}` gives `{text}`: {why}", found.name);
-                Diagnostic::error(file, line.parse().unwrap_or(0), message)
-            })?);
-            found.place = place;
+    let model = model(root, paths, variable)?;
+    let mut project =
+        ComposeProject { files: model.files, warnings: model.warnings, ..ComposeProject::default() };
+    for (name, service) in model.services {
+        let builds = service.get("build").is_some();
+        let mut found = ComposeService { name, image: None, place: String::new(), builds };
+        if let Some(image) = service.get("image") {
+            let told = |why: &str| image.error(format!("the image of `{}`{why}", found.name));
+            let text = image.text().map_err(|error| told(&format!(": {}", error.message)))?;
+            if !text.is_empty() {
+                found.image = Some(text.parse().map_err(|why| told(&format!(" gives `{text}`: {why}")))?);
+                found.place = format!("{}:{}", image.file, image.line);
+            }
         }
         project.services.push(found);
     }
     Ok(project)
+}
+
+/// What the compose files of one project say of its services; `paths` and `variable` as in [`read`].
+///
+/// # Errors
+/// A file that cannot be read or is none of compose's, files that lead in a circle. A variable that is missing is a
+/// node's own trouble.
+pub fn model(root: &Path, paths: &[String], variable: &Variables<'_>) -> Result<ComposeModel, Diagnostic> {
+    let files: Vec<PathBuf> = paths.iter().map(|path| clean(&root.join(path))).collect();
+    let folder = files.first().and_then(|file| file.parent()).unwrap_or(root).to_owned();
+    let mut reader = Reader { root, model: ComposeModel::default(), trail: Vec::new() };
+    let beside =
+        if folder == root { Vec::new() } else { reader.variables(&folder.join(".env"), variable)? };
+    let variable = over(variable, &beside);
+    let own_name = project_name(&files, &folder, &variable);
+    let name = vec![(PROJECT_NAME.to_owned(), own_name.clone())];
+    let variable = over(&variable, &name);
+    let services = reader.services(&files, &folder, &variable)?;
+    let is_there = |(_, service): &(String, Node)| service.tag != Some(NodeTag::Reset);
+    let services = services.into_iter().filter(is_there).collect();
+    let name = variable(PROJECT_NAME).unwrap_or(own_name);
+    Ok(ComposeModel { name, folder, services, ..reader.model })
 }
 
 /// What a project is called when its environment does not say it: the last `name` of its files, else its folder.
@@ -135,20 +181,20 @@ fn over<'a>(upper: &'a Variables<'_>, lower: &'a [(String, String)]) -> impl Fn(
 
 struct Reader<'a> {
     root: &'a Path,
-    project: ComposeProject,
+    model: ComposeModel,
     /// What is being included and extended, from the outside in.
     trail: Vec<String>,
 }
 
 impl Reader<'_> {
     /// The services of files that go over each other. Paths in them are relative to `folder`.
-    fn model(
+    fn services(
         &mut self,
         files: &[PathBuf],
         folder: &Path,
         variable: &Variables<'_>,
-    ) -> Result<BTreeMap<String, Service>, Diagnostic> {
-        let mut all: BTreeMap<String, Service> = BTreeMap::new();
+    ) -> Result<BTreeMap<String, Node>, Diagnostic> {
+        let mut all: BTreeMap<String, Node> = BTreeMap::new();
         for path in files {
             let shown = self.shown(path);
             let parsed = self.parse(path, variable)?;
@@ -158,16 +204,20 @@ impl Reader<'_> {
             }
             for include in &parsed.includes {
                 for (name, service) in self.included(&shown, include, folder, variable)? {
-                    if own.get(&name).is_some_and(|known| !known.is_as(&service)) {
+                    if own.get(&name).is_some_and(|known| !known.says(&service)) {
                         let message = format!("`{name}` is a service of a file that it includes too");
                         return Err(Diagnostic::error(shown, 0, message));
                     }
                     own.insert(name, service);
                 }
             }
+            for (name, mut secret) in parsed.secrets {
+                file::place_file(&mut secret, folder);
+                self.model.secrets.insert(name, secret);
+            }
             for (name, service) in own {
                 let lower = all.remove(&name);
-                all.extend(file::merge(lower, service).map(|service| (name, service)));
+                all.insert(name, merge::service(lower, service));
             }
         }
         Ok(all)
@@ -180,8 +230,8 @@ impl Reader<'_> {
                 self.trail.last().map(|trail| format!(", which {trail} names")).unwrap_or_default();
             Diagnostic::error(&shown, 0, format!("cannot be read{named_by}: {error}"))
         })?;
-        if !self.project.files.contains(&shown) {
-            self.project.files.push(shown.clone());
+        if !self.model.files.contains(&shown) {
+            self.model.files.push(shown.clone());
         }
         file::parse(&shown, &text, variable)
     }
@@ -194,34 +244,38 @@ impl Reader<'_> {
         folder: &Path,
         name: &str,
         variable: &Variables<'_>,
-    ) -> Result<Service, Diagnostic> {
+    ) -> Result<Node, Diagnostic> {
         let shown = self.shown(path);
-        let Some(service) = file.services.get(name).cloned() else {
+        let Some(mut service) = file.services.get(name).cloned() else {
             let named_by = self.trail.last().map(|trail| format!("; {trail} names it")).unwrap_or_default();
             return Err(Diagnostic::error(shown, 0, format!("there is no service `{name}`{named_by}")));
         };
-        let Some(Extends { file: other, service: base }) = service.extends.clone() else {
+        file::place_paths(&mut service, folder);
+        let Some(Extends { file: other, service: base, line }) = file::extends(name, &service)? else {
             return Ok(service);
         };
         let step = format!("`extends` of `{name}` in {shown}");
         self.enter(&shown, step)?;
         let lower = match other {
-            None => self.extended(file, path, folder, &base, variable)?,
+            None => Some(self.extended(file, path, folder, &base, variable)?),
             Some(other) if is_remote(&other) => {
-                self.skip(&shown, &format!("`extends` of `{name}`"), &other);
-                Service::default()
+                self.skip(&shown, line, &format!("`extends` of `{name}`"), &other);
+                None
             }
             Some(other) => {
                 let other = clean(&folder.join(other));
                 let parsed = self.parse(&other, variable)?;
                 let folder = other.parent().unwrap_or(folder).to_owned();
-                self.extended(&parsed, &other, &folder, &base, variable)?
+                Some(self.extended(&parsed, &other, &folder, &base, variable)?)
             }
         };
         self.trail.pop();
-        let tag = service.tag.clone();
-        let merged = file::merge(Some(lower), Service { tag: None, ..service }).unwrap_or_default();
-        Ok(Service { extends: None, tag, ..merged })
+        let tag = service.tag.take();
+        let mut merged = merge::service(lower, service);
+        if let Value::Map(entries) = &mut merged.value {
+            entries.retain(|(key, _)| key != "extends");
+        }
+        Ok(Node { tag, ..merged })
     }
 
     fn included(
@@ -230,9 +284,9 @@ impl Reader<'_> {
         include: &Include,
         folder: &Path,
         variable: &Variables<'_>,
-    ) -> Result<BTreeMap<String, Service>, Diagnostic> {
+    ) -> Result<BTreeMap<String, Node>, Diagnostic> {
         if let Some(remote) = include.paths.iter().find(|path| is_remote(path)) {
-            self.skip(shown, "`include`", remote);
+            self.skip(shown, 0, "`include`", remote);
             return Ok(BTreeMap::new());
         }
         let files: Vec<PathBuf> = include.paths.iter().map(|path| clean(&folder.join(path))).collect();
@@ -249,7 +303,7 @@ impl Reader<'_> {
             let read = self.variables(&clean(&folder.join(file)), &over(variable, &known))?;
             known.splice(0..0, read);
         }
-        let found = self.model(&files, &inner, &over(variable, &known));
+        let found = self.services(&files, &inner, &over(variable, &known));
         self.trail.pop();
         found
     }
@@ -274,9 +328,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn skip(&mut self, shown: &str, what: &str, remote: &str) {
+    fn skip(&mut self, shown: &str, line: u32, what: &str, remote: &str) {
         let message = format!("{what} is not followed to {remote}: what that starts is not looked at");
-        self.project.warnings.push(Diagnostic::warning(shown, 0, message));
+        self.model.warnings.push(Diagnostic::warning(shown, line, message));
     }
 
     fn shown(&self, path: &Path) -> String {

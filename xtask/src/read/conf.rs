@@ -87,7 +87,7 @@ pub fn parse_build_targets(file: &str, text: &str) -> Result<Vec<TargetLine>, Di
             [] => continue,
         };
         let image_at = line.text.rfind(image).unwrap_or_default();
-        check_image_name(image).map_err(|why| line.error(file, text, image_at, why))?;
+        check_target_name(image).map_err(|why| line.error(file, text, image_at, why))?;
         if let Some(first) = targets.iter().find(|target| target.image == image) {
             let message = format!("`{image}` is the image of line {} already", first.line);
             return Err(line.error(file, text, image_at, message));
@@ -186,6 +186,18 @@ pub struct ServiceSettings {
     /// Globs, relative to the context, of further files that count for the fingerprint: those that a build reads
     /// in ways that no COPY shows. Which files are sent does not change.
     pub inputs: Vec<String>,
+    /// What names in the Dockerfile stand for: `docker-image://REF`, `target:SERVICE`, or a folder, relative to the
+    /// service's.
+    pub contexts: BTreeMap<String, String>,
+    /// Whole names of the image, the first its own; a compose or bake file says them.
+    #[serde(skip)]
+    pub names: Vec<String>,
+    /// Labels, likewise.
+    #[serde(skip)]
+    pub labels: BTreeMap<String, String>,
+    /// The network of instructions, likewise.
+    #[serde(skip)]
+    pub network: Option<String>,
     /// Unknown keys.
     #[serde(skip)]
     pub warnings: Vec<Diagnostic>,
@@ -199,6 +211,8 @@ pub enum ServiceContext {
     Choice(ContextChoice),
     /// A folder, relative to the service's.
     Folder(String),
+    /// A folder, relative to the root.
+    InTree(String),
 }
 
 impl From<String> for ServiceContext {
@@ -215,7 +229,7 @@ impl From<String> for ServiceContext {
 /// # Errors
 /// Invalid TOML, a value of the wrong kind, an image name that no reference can have.
 pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Diagnostic> {
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 11] = [
         "dockerfile",
         "context",
         "target",
@@ -226,6 +240,7 @@ pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Dia
         "platforms",
         "needs",
         "inputs",
+        "contexts",
     ];
     let invalid = |error: &toml::de::Error| toml_words::finding(file, text, error);
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
@@ -267,7 +282,24 @@ pub fn resolve_path(base: &str, relative: &str) -> Option<String> {
     Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
 }
 
+/// Whether an image's name is a whole one, with a tag or with variables, and so stands as it is.
+pub fn is_whole_name(image: &str) -> bool {
+    image.contains('$')
+        || image.contains('@')
+        || image.rsplit('/').next().is_some_and(|end| end.contains(':'))
+}
+
 fn check_image_name(image: &str) -> Result<(), String> {
+    match image.parse::<Reference>() {
+        // What variables come to is known later.
+        _ if image.contains('$') => Ok(()),
+        Ok(_) if image.contains('@') => Err(format!("`{image}` has a digest, which nobody can choose")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn check_target_name(image: &str) -> Result<(), String> {
     match image.parse::<Reference>() {
         Ok(reference) if reference.tag() == Some("latest") && !image.contains([':', '@']) => Ok(()),
         Ok(_) => Err(format!("`{image}` carries a tag or a port: an image name has neither")),
@@ -402,15 +434,19 @@ mod tests {
         let warnings =
             parse_service_toml("service.toml", "need = []\nimage = 'a'\n").expect("valid").warnings;
         let mut said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        for bad in
-            ["image = 'A'\n", "image = 'a:1'\n", "\nplatforms = ['amd64']\n", "needs = 'x'\n", "target =\n"]
-        {
+        for bad in [
+            "image = 'A'\n",
+            "image = 'a@sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'\n",
+            "\nplatforms = ['amd64']\n",
+            "needs = 'x'\n",
+            "target =\n",
+        ] {
             said.push(parse_service_toml("service.toml", bad).expect_err(bad).to_string());
         }
         assert_snapshot!(said.join("\n"), @r#"
         warning: service.toml:1:1: unknown key `need`, did you mean `needs`?
         error: service.toml:1:9: `A` is not an image reference: a repository is lowercase letters and digits, separated by `/`, `.`, `_`, `__` or dashes
-        error: service.toml:1:9: `a:1` carries a tag or a port: an image name has neither
+        error: service.toml:1:9: `a@sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff` has a digest, which nobody can choose
         error: service.toml:2:13: `amd64` is not a platform: expected `os/arch` or `os/arch/variant`, for example `linux/amd64`
         error: service.toml:1:9: expected a list: `["..."]`, found "x"
         error: service.toml:1:9: string values must be quoted, expected literal string

@@ -4,6 +4,7 @@
 //! the templates. It parses nothing and writes nothing. Whatever cannot be read is a finding that names the path;
 //! it fails the service that it belongs to, never the run.
 
+mod defined;
 mod files;
 mod glob;
 mod listing;
@@ -12,6 +13,7 @@ mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use globset::GlobSet;
 use rayon::prelude::*;
@@ -23,6 +25,7 @@ use nested::Nested;
 
 use crate::model::Diagnostic;
 use crate::read::conf::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
+use crate::read::definitions::Definition;
 use crate::read::template::{Claim, Rendered, Syntax, TemplateSource, output_path};
 use crate::settings::Config;
 
@@ -70,6 +73,10 @@ pub enum FoundBy {
     File,
     /// The same, and its folder has other services too, so that the small files there say nothing of it.
     FileAmongOthers,
+    /// A compose or bake file defines it.
+    Definition,
+    /// The same, and the folder of its Dockerfile has others too.
+    DefinitionAmongOthers,
 }
 
 /// One folder, or one Dockerfile, that images come from.
@@ -83,6 +90,8 @@ pub struct ServiceSource {
     pub dir: String,
     /// The Dockerfile, relative to the root: the folder's own, or another one that stands for it.
     pub dockerfile: String,
+    /// What a compose or bake file says of it.
+    pub definition: Option<Arc<Definition>>,
     /// All templates below the folder.
     pub templates: Vec<TemplateSource>,
     /// What the folder holds.
@@ -119,12 +128,22 @@ impl ServiceSource {
         match self.found_by {
             FoundBy::Folder | FoundBy::Nested => &self.dir,
             FoundBy::File | FoundBy::FileAmongOthers => &self.dockerfile,
+            FoundBy::Definition | FoundBy::DefinitionAmongOthers => {
+                self.definition.as_ref().map_or(&self.dockerfile, |definition| &definition.place)
+            }
         }
     }
 
     /// Whether a file of this name says something of it.
     pub fn reads(&self, file: &str) -> bool {
-        self.found_by != FoundBy::FileAmongOthers || [DOCKERFILE, DOCKERFILE_IGNORE, IGNORE].contains(&file)
+        match self.found_by {
+            FoundBy::Folder | FoundBy::Nested | FoundBy::File => true,
+            // Which stages are built is defined already.
+            FoundBy::Definition => file != BUILD_TARGETS,
+            FoundBy::FileAmongOthers | FoundBy::DefinitionAmongOthers => {
+                [DOCKERFILE, DOCKERFILE_IGNORE, IGNORE].contains(&file)
+            }
+        }
     }
 
     /// The path of a file of the folder, relative to the root; [`DOCKERFILE`] is the one that it is built from, and
@@ -232,6 +251,7 @@ pub fn discover(config: &Config) -> Discovered {
     let rest: Vec<&String> = service_dirs.iter().filter(|dir| !is_read(dir)).collect();
     read_nested(root, rest, &wanted, known, &mut found);
     read_files(root, files, &wanted, &mut found);
+    defined::read(config, &wanted, &mut found);
     read_root(config, wanted, &mut found);
     found
 }
@@ -362,6 +382,11 @@ fn read_service(root: &Path, mut service: ServiceSource, wanted: &Wanted) -> Opt
     };
     for name in OWN_FILES {
         let path = service.path(name);
+        let inline = service.definition.as_ref().filter(|_| name == DOCKERFILE);
+        if let Some(text) = inline.and_then(|definition| definition.inline.clone()) {
+            service.texts.insert(name, text);
+            continue;
+        }
         if !service.reads(name) || !has(&path) {
             continue;
         }

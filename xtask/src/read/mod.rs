@@ -6,9 +6,11 @@
 
 pub mod compose;
 pub mod conf;
+pub mod definitions;
 pub mod discover;
 pub mod fingerprint;
 pub mod graph;
 pub mod revision;
 pub mod template;
 pub mod tree;
+pub mod yaml;

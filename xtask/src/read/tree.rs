@@ -7,6 +7,8 @@
 mod artifact;
 mod base_image;
 mod context;
+mod contexts;
+mod defined;
 mod memory;
 mod named_dockerfile;
 mod service;

@@ -454,6 +454,8 @@ fn complete(
             .collect(),
         overwrite: false,
         compose: all.compose.unwrap_or_default(),
+        definitions: all.definitions.unwrap_or_default(),
+        contexts: all.contexts,
         dollar_names: all.dollar_names.unwrap_or_default(),
         context: all.context.unwrap_or_default(),
         modes: all.modes.unwrap_or_default(),

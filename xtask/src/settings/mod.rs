@@ -69,6 +69,10 @@ pub struct Config {
     pub overwrite: bool,
     /// Compose files, relative to the root; empty is the one that compose finds there.
     pub compose: Vec<String>,
+    /// Compose and bake files that define images, relative to the root; of bake files `#` names groups and targets.
+    pub definitions: Vec<String>,
+    /// What names in every Dockerfile stand for: an image or a folder, relative to the root.
+    pub contexts: BTreeMap<String, String>,
     /// Names for which `${NAME}` is replaced too.
     pub dollar_names: Vec<String>,
     /// Where build contexts lie.

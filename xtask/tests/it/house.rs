@@ -28,13 +28,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "plan::facts",
         ],
     ),
-    ("read::compose", &["model", "settings::dotenv", "settings::interpolate"]),
+    ("read::compose", &["model", "settings::dotenv", "settings::interpolate", "read::yaml"]),
     ("read::conf", &["model", "settings"]),
+    ("read::definitions", &["model", "settings", "read::compose", "read::conf", "read::yaml"]),
     ("read::discover", &["model", "settings", "host::inside", "read"]),
     ("read::fingerprint", &["model", "dockerfile", "host::Stamp", "host::inside"]),
     ("read::graph", &["model", "settings", "dockerfile"]),
     ("read::revision", &["host"]),
     ("read::template", &["model"]),
+    ("read::yaml", &["model"]),
     (
         "plan",
         &[

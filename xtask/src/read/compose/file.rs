@@ -1,65 +1,30 @@
-//! Pure: what one compose file says of its services' images.
+//! Pure: what one compose file says of its services, as far as images and builds go.
 //!
 //! In: its text and the variables, which are replaced as compose does it. Out: services and what the file includes, as it
-//! stands; `project.rs` puts several files together.
+//! stands; `compose.rs` puts several files together.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_saphyr::{Spanned, Tagged};
-
+use super::merge;
 use crate::model::Diagnostic;
+use crate::read::yaml::{self, Node, NodeTag, Value};
 use crate::settings::interpolate::interpolate;
+
+/// What of a service counts here.
+const KEPT: [&str; 4] = ["image", "build", "extends", "platform"];
+/// Where a path is not one of this machine.
+const ELSEWHERE: [&str; 3] = ["git@", "github.com/", "service:"];
 
 /// One file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ComposeFile {
     /// By name.
-    pub services: BTreeMap<String, Service>,
+    pub services: BTreeMap<String, Node>,
+    /// By name.
+    pub secrets: BTreeMap<String, Node>,
     /// In order.
     pub includes: Vec<Include>,
-}
-
-/// What a file says of a field: nothing, that it is not to be what another file says, or a value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Field<T> {
-    #[default]
-    Unset,
-    /// `!reset`
-    Reset,
-    Set(T),
-}
-
-impl<T> Field<T> {
-    /// This one over what stands below it.
-    pub fn over(self, lower: Self) -> Self {
-        if matches!(self, Self::Unset) { lower } else { self }
-    }
-}
-
-/// A service, as far as images go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Service {
-    /// The text of its `image`, and where it stands: `compose.yaml:3`.
-    pub image: Field<(String, String)>,
-    /// Compose may build it itself.
-    pub build: Field<()>,
-    /// What it begins with.
-    pub extends: Option<Extends>,
-    /// `!reset`: there is no such service. `!override`: what other files say of it does not count.
-    pub tag: Option<String>,
-}
-
-impl Service {
-    /// Whether it runs what another does, wherever that is said.
-    pub fn is_as(&self, other: &Self) -> bool {
-        let text = |service: &Self| match &service.image {
-            Field::Set((text, _)) => Some(text.clone()),
-            Field::Unset | Field::Reset => None,
-        };
-        text(self) == text(other) && self.build == other.build
-    }
 }
 
 /// `extends`
@@ -68,6 +33,8 @@ pub(super) struct Extends {
     /// Without one, the same file.
     pub file: Option<String>,
     pub service: String,
+    /// Where it stands.
+    pub line: u32,
 }
 
 /// `include`
@@ -80,170 +47,154 @@ pub(super) struct Include {
     pub env_files: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct RawFile {
-    name: Option<String>,
-    services: Option<BTreeMap<String, Tagged<Option<RawService>>>>,
-    include: Option<Vec<RawInclude>>,
-}
-
-#[derive(Deserialize)]
-struct RawService {
-    #[serde(default = "nothing")]
-    image: Tagged<Option<Spanned<String>>>,
-    #[serde(default = "nothing")]
-    build: Tagged<Option<IgnoredAny>>,
-    extends: Option<RawExtends>,
-}
-
-fn nothing<T>() -> Tagged<Option<T>> {
-    Tagged(None, None)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawExtends {
-    Service(String),
-    Full { service: String, file: Option<String> },
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawInclude {
-    Path(String),
-    Full { path: Texts, project_directory: Option<String>, env_file: Option<Texts> },
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Texts {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Texts {
-    fn all(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
 /// Values of variables.
 pub(super) type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Reads a compose file; `path` is its name in messages.
+/// Reads a compose file; `path` is its name in messages. Of services only some keys are kept, with their variables
+/// replaced.
 ///
 /// # Errors
-/// Text that is no YAML of this form, a variable that is asked for with `?` and missing.
+/// Text that is no YAML of this form, a variable that an `include` asks for with `?` and that is missing.
 pub(super) fn parse(path: &str, text: &str, variable: &Variables<'_>) -> Result<ComposeFile, Diagnostic> {
-    let documents: Vec<RawFile> = serde_saphyr::from_multiple(text).map_err(|error| {
-        let line = error.location().map_or(0, |location| to_line(location.line()));
-        let message = error.to_string();
-        Diagnostic::error(path, line, message.lines().next().unwrap_or_default())
-    })?;
+    let replace = |text: &str| interpolate(text, variable);
     let mut file = ComposeFile::default();
-    for raw in documents {
-        for (name, Tagged(service, tag)) in raw.services.unwrap_or_default() {
-            let service = match service {
-                Some(service) => read_service(path, &name, service, variable)?,
-                None => Service::default(),
-            };
-            let service = Service { tag: tag.filter(|tag| is_ours(tag)), ..service };
-            // A tag is about other files, too.
-            let merged = match file.services.remove(&name) {
-                Some(lower) if service.tag.is_none() => merge(Some(lower), service),
-                _ => Some(service),
-            };
-            file.services.extend(merged.map(|service| (name, service)));
+    for document in yaml::parse(path, text)? {
+        if !matches!(document.value, Value::Map(_) | Value::Null) {
+            return Err(document.error("is no compose file: it is no mapping"));
         }
-        for include in raw.include.unwrap_or_default() {
-            file.includes.push(read_include(path, include, variable)?);
+        for (name, service) in section(&document, "services")? {
+            let mut service = kept(service)?;
+            service.replace(&replace);
+            // A tag is about other files, too.
+            let service = match file.services.remove(name) {
+                Some(lower) if service.tag.is_none() => merge::service(Some(lower), service),
+                _ => service,
+            };
+            file.services.insert(name.clone(), service);
+        }
+        for (name, secret) in section(&document, "secrets")? {
+            let mut secret = secret.clone();
+            secret.replace(&replace);
+            file.secrets.insert(name.clone(), secret);
+        }
+        for include in document.get("include").map(Node::items).unwrap_or_default() {
+            let mut include = include.clone();
+            include.replace(&|text| replace(text).map_err(|why| format!("`include`: {why}")));
+            file.includes.push(read_include(&include)?);
         }
     }
     Ok(file)
 }
 
-/// What a file calls the project. One that cannot be read says nothing here.
-pub(super) fn project_name(text: &str, variable: &Variables<'_>) -> Option<String> {
-    let documents: Vec<RawFile> = serde_saphyr::from_multiple(text).ok()?;
-    let name = documents.into_iter().rev().find_map(|document| document.name)?;
-    interpolate(&name, variable).ok().filter(|name| !name.is_empty())
+fn section<'d>(document: &'d Node, key: &str) -> Result<&'d [(String, Node)], Diagnostic> {
+    match document.get(key) {
+        None => Ok(&[]),
+        Some(node) if matches!(node.value, Value::Map(_)) => Ok(node.entries()),
+        Some(node) => Err(node.error(format!("`{key}` is a mapping"))),
+    }
 }
 
-/// A service of a later file over the same of an earlier one; none when it is taken away.
-pub(super) fn merge(lower: Option<Service>, upper: Service) -> Option<Service> {
-    match upper.tag.as_deref() {
-        Some("!reset") => None,
-        Some(_) => Some(Service { tag: None, ..upper }),
-        None => {
-            let lower = lower.unwrap_or_default();
-            Some(Service {
-                image: upper.image.over(lower.image),
-                build: upper.build.over(lower.build),
-                extends: upper.extends.or(lower.extends),
-                tag: lower.tag,
-            })
+fn kept(service: &Node) -> Result<Node, Diagnostic> {
+    match &service.value {
+        Value::Null => Ok(service.with(Value::Map(Vec::new()))),
+        Value::Map(entries) => {
+            let kept = entries.iter().filter(|(key, _)| KEPT.contains(&key.as_str())).cloned().collect();
+            Ok(service.with(Value::Map(kept)))
+        }
+        _ => Err(service.error("a service is a mapping")),
+    }
+}
+
+/// What a file calls the project. One that cannot be read says nothing here.
+pub(super) fn project_name(text: &str, variable: &Variables<'_>) -> Option<String> {
+    let documents = yaml::parse("", text).ok()?;
+    let name = documents.iter().rev().find_map(|document| document.get("name"))?;
+    interpolate(name.text().ok()?, variable).ok().filter(|name| !name.is_empty())
+}
+
+/// What a service begins with.
+///
+/// # Errors
+/// It is neither a name nor a mapping with one.
+pub(super) fn extends(name: &str, service: &Node) -> Result<Option<Extends>, Diagnostic> {
+    let Some(extends) = service.get("extends") else { return Ok(None) };
+    let told = |found: Diagnostic| Diagnostic {
+        message: format!("`extends` of `{name}`: {}", found.message),
+        ..found
+    };
+    let text = |node: &Node| node.text().map(str::to_owned).map_err(told);
+    let line = extends.line;
+    if !matches!(extends.value, Value::Map(_)) {
+        return Ok(Some(Extends { file: None, service: text(extends)?, line }));
+    }
+    let service = extends.get("service").ok_or_else(|| told(extends.error("names no service")))?;
+    let file = extends.get("file").map(text).transpose()?;
+    Ok(Some(Extends { file, service: text(service)?, line }))
+}
+
+fn read_include(include: &Node) -> Result<Include, Diagnostic> {
+    let text = |node: &Node| node.text().map(str::to_owned);
+    let texts = |node: &Node| match node.value {
+        Value::List(_) => node.items().iter().map(text).collect(),
+        _ => Ok(vec![text(node)?]),
+    };
+    if !matches!(include.value, Value::Map(_)) {
+        return Ok(Include { paths: texts(include)?, ..Include::default() });
+    }
+    let path = include.get("path").ok_or_else(|| include.error("`include` names no path"))?;
+    Ok(Include {
+        paths: texts(path)?,
+        project_directory: include.get("project_directory").map(text).transpose()?,
+        env_files: include.get("env_file").map(texts).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// Paths of a service's build as they are seen from anywhere: below `folder`, where they are relative.
+pub(super) fn place_paths(service: &mut Node, folder: &Path) {
+    let Value::Map(entries) = &mut service.value else { return };
+    for (_, build) in entries.iter_mut().filter(|(key, _)| key == "build") {
+        place(build, folder);
+        let Value::Map(entries) = &mut build.value else { continue };
+        for (key, node) in entries {
+            match (key.as_str(), &mut node.value) {
+                ("context", _) => place(node, folder),
+                ("additional_contexts", Value::Map(contexts)) => {
+                    contexts.iter_mut().for_each(|(_, node)| place(node, folder));
+                }
+                ("additional_contexts", Value::List(items)) => {
+                    for item in items {
+                        let Value::Text(text) = &item.value else { continue };
+                        let Some((name, value)) = text.split_once('=') else { continue };
+                        let mut value = item.with(Value::Text(value.to_owned()));
+                        place(&mut value, folder);
+                        if let Value::Text(value) = value.value {
+                            item.value = Value::Text(format!("{name}={value}"));
+                        }
+                    }
+                }
+                _ => {}
+            }
         }
     }
 }
 
-fn is_ours(tag: &str) -> bool {
-    matches!(tag, "!reset" | "!override")
+/// The same for the file of a secret.
+pub(super) fn place_file(secret: &mut Node, folder: &Path) {
+    let Value::Map(entries) = &mut secret.value else { return };
+    entries.iter_mut().filter(|(key, _)| key == "file").for_each(|(_, node)| place(node, folder));
 }
 
-fn read_service(
-    path: &str,
-    name: &str,
-    raw: RawService,
-    variable: &Variables<'_>,
-) -> Result<Service, Diagnostic> {
-    let is_reset = |tag: &Option<String>| tag.as_deref() == Some("!reset");
-    let image = match raw.image {
-        Tagged(_, tag) if is_reset(&tag) => Field::Reset,
-        Tagged(None, _) => Field::Unset,
-        Tagged(Some(written), _) => {
-            let line = to_line(written.referenced.line());
-            let text = interpolate(&written.value, variable)
-                .map_err(|why| Diagnostic::error(path, line, format!("the image of `{name}`: {why}")))?;
-            Field::Set((text, format!("{path}:{line}")))
-        }
-    };
-    let build = match raw.build {
-        Tagged(_, tag) if is_reset(&tag) => Field::Reset,
-        Tagged(None, _) => Field::Unset,
-        Tagged(Some(_), _) => Field::Set(()),
-    };
-    let replaced = |text: String| {
-        let what = format!("`extends` of `{name}`");
-        interpolate(&text, variable).map_err(|why| Diagnostic::error(path, 0, format!("{what}: {why}")))
-    };
-    let extends = match raw.extends {
-        None => None,
-        Some(RawExtends::Service(service)) => Some(Extends { file: None, service: replaced(service)? }),
-        Some(RawExtends::Full { service, file }) => {
-            Some(Extends { file: file.map(replaced).transpose()?, service: replaced(service)? })
-        }
-    };
-    Ok(Service { image, build, extends, tag: None })
+fn place(node: &mut Node, folder: &Path) {
+    if node.tag == Some(NodeTag::Reset) {
+        return;
+    }
+    let Value::Text(text) = &node.value else { return };
+    if !is_elsewhere(text) {
+        node.value = Value::Text(super::clean(&folder.join(text)).display().to_string());
+    }
 }
 
-fn read_include(path: &str, raw: RawInclude, variable: &Variables<'_>) -> Result<Include, Diagnostic> {
-    let replaced = |text: String| {
-        interpolate(&text, variable).map_err(|why| Diagnostic::error(path, 0, format!("`include`: {why}")))
-    };
-    let all = |texts: Vec<String>| texts.into_iter().map(replaced).collect::<Result<Vec<_>, _>>();
-    Ok(match raw {
-        RawInclude::Path(text) => Include { paths: all(vec![text])?, ..Include::default() },
-        RawInclude::Full { path, project_directory, env_file } => Include {
-            paths: all(path.all())?,
-            project_directory: project_directory.map(replaced).transpose()?,
-            env_files: all(env_file.map(Texts::all).unwrap_or_default())?,
-        },
-    })
-}
-
-fn to_line(line: u64) -> u32 {
-    u32::try_from(line).unwrap_or(0)
+/// Whether a context is none of this machine's folders.
+pub fn is_elsewhere(context: &str) -> bool {
+    context.contains("://") || ELSEWHERE.iter().any(|start| context.starts_with(start))
 }

@@ -44,6 +44,7 @@ impl Reader<'_> {
                     ContextChoice::Service
                 }
             },
+            Some(ServiceContext::InTree(folder)) => return folder.clone(),
             Some(ServiceContext::Choice(choice)) => *choice,
             None => self.input.config.context,
         };

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::ReadInput;
+use super::contexts::FOLDER;
 use crate::model::{
     BaseImage, BuildGroup, BuildSecrets, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,
     Indexes, InputKind, InputPattern, ParseReferenceError, Platform, Reference, SecretKind, SecretMount,
@@ -42,6 +43,8 @@ pub(super) struct ReadService {
     pub unknown_keys: Vec<UnknownKey>,
     /// What is odd with an external image, if no image of this tree has its name.
     pub doubts: Vec<(Reference, Diagnostic)>,
+    /// Whole names of its image, where somebody gives them.
+    pub names: Vec<String>,
 }
 
 /// Reads one folder.
@@ -80,6 +83,7 @@ impl ReadService {
             diagnostics,
             unknown_keys: Vec::new(),
             doubts: Vec::new(),
+            names: Vec::new(),
         }
     }
 
@@ -106,11 +110,18 @@ impl Reader<'_> {
             .text(BUILD_TARGETS)
             .and_then(|text| keep(said, conf::parse_build_targets(&service.path(BUILD_TARGETS), text)))
             .unwrap_or_default();
+        if !targets.is_empty() {
+            read.names.clear();
+        }
         let platforms = self.platforms(&settings, said);
         let platform = &platforms[0];
         let lower = service.name.to_lowercase();
         let base = settings.image.as_deref().unwrap_or(&lower);
-        if settings.image.is_none() && targets.is_empty() && lower != service.name {
+        if settings.image.is_none()
+            && settings.names.is_empty()
+            && targets.is_empty()
+            && lower != service.name
+        {
             let message = format!(
                 "image names have no capitals, so its image is named {lower}; `image` in {} names another one",
                 service.path(SERVICE_TOML)
@@ -138,7 +149,11 @@ impl Reader<'_> {
             (None, Some(source)) => {
                 self.add_image(&mut read, base, ImageSource::External(source), platform, group);
             }
-            (None, None) => {}
+            (None, None) if !is_sound(&read.diagnostics) => {}
+            (None, None) => read.diagnostics.extend(service.definition.as_ref().map(|definition| {
+                let message = format!("there is no file {} to build it from", definition.dockerfile);
+                Diagnostic::error(&*definition.file, definition.line, message)
+            })),
         }
         for (image, _) in &mut read.images {
             image.dependency_at.clone_from(&dependency_at);
@@ -159,10 +174,11 @@ impl Reader<'_> {
     pub(super) fn settings(&self, read: &mut ReadService) -> conf::ServiceSettings {
         let path = self.service.path(SERVICE_TOML);
         let parsed = self.text(SERVICE_TOML).map(|text| conf::parse_service_toml(&path, text));
-        let settings = parsed.and_then(|parsed| keep(&mut read.diagnostics, parsed)).unwrap_or_default();
+        let mut settings = parsed.and_then(|parsed| keep(&mut read.diagnostics, parsed)).unwrap_or_default();
         read.diagnostics.extend(settings.warnings.iter().cloned());
         read.diagnostics.extend(self.refuse_dockerfile(&settings));
         read.needs = settings.needs.iter().map(|need| (need.clone(), path.clone())).collect();
+        self.complete(&mut settings, read);
         settings
     }
 
@@ -213,6 +229,11 @@ impl Reader<'_> {
             self.refuse_platform(settings, first, said);
             return vec![first.clone()];
         }
+        if asked.is_empty()
+            && let Some(first) = self.defined_platform(&platforms[0], settings, said)
+        {
+            return vec![first];
+        }
         self.refuse_platform(settings, &platforms[0], said);
         platforms
     }
@@ -239,6 +260,11 @@ impl Reader<'_> {
     ) {
         let path = self.service.path(DOCKERFILE);
         let settings = facts.settings;
+        let known = read.diagnostics.len();
+        let written =
+            self.in_contexts(facts.dockerfile, &path, (settings, &facts.platforms[0]), &mut read.diagnostics);
+        let facts =
+            &ServiceFacts { dockerfile: &written.text, companions: facts.companions.clone(), ..*facts };
         let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
         read.diagnostics.extend(parse_findings);
         let each =
@@ -255,6 +281,10 @@ impl Reader<'_> {
                 Wanted { target: *target, name, platform, resolved, build_args }
             })
             .collect();
+        let mut wanted = wanted;
+        for wanted in &mut wanted {
+            wanted.resolved.inputs.retain(|input| !input.pattern.starts_with(FOLDER));
+        }
         let all_inputs: Vec<InputPattern> =
             wanted.iter().flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
         let context = self.context(settings, &path, &all_inputs, &mut read.diagnostics);
@@ -263,6 +293,7 @@ impl Reader<'_> {
             secrets: self.secrets(settings),
             is_sound: is_sound(&read.diagnostics),
             inputs: all_inputs,
+            folders: written.folders.clone(),
             path,
             context,
             ignore,
@@ -271,6 +302,10 @@ impl Reader<'_> {
         read.images.reserve_exact(wanted.len());
         for wanted in wanted {
             self.read_target(read, wanted, facts, &shared);
+        }
+        written.place(&shared.path, read.diagnostics.get_mut(known..).unwrap_or_default());
+        for base in read.images.iter_mut().flat_map(|(image, _)| &mut image.base_images) {
+            base.line = written.line(base.line);
         }
     }
 
@@ -290,6 +325,7 @@ impl Reader<'_> {
             ..self.context_at(context, path)
         };
         let (files, mut found) = reading.select(&inputs, self.hashes);
+        let files = self.with_folders(files, (&shared.folders, path), &mut found);
         let missing = |d: &&mut Diagnostic| {
             d.severity == Severity::Error && d.message.contains(" matches nothing in the context ")
         };
@@ -314,8 +350,8 @@ impl Reader<'_> {
             context: context.clone(),
             target: target.map(str::to_owned),
             build_args,
-            labels: BTreeMap::new(),
-            network: None,
+            labels: facts.settings.labels.clone(),
+            network: facts.settings.network.clone(),
             lacks: self.lacking(path, secrets, &resolved.secrets),
             secrets: secrets.clone(),
             triggers: resolved.triggers,
@@ -412,7 +448,7 @@ impl Reader<'_> {
     }
 
     /// The name of an image, with the prefix of all.
-    fn image_name(&self, base: &str) -> ImageName {
+    pub(super) fn image_name(&self, base: &str) -> ImageName {
         let prefix = &self.input.config.prefix;
         ImageName::new(if base.starts_with(prefix) { base.to_owned() } else { format!("{prefix}{base}") })
     }
@@ -426,20 +462,14 @@ impl Reader<'_> {
         group: Option<BuildGroup>,
         read: &mut ReadService,
     ) -> Option<Image> {
-        let config = self.input.config;
         let name = self.image_name(base);
-        let plain = format!("{name}:{}", config.tag);
-        let full = match &config.registry {
-            Some(registry) => registry.join(&plain),
-            None => plain.parse(),
-        };
-        match (full, plain.parse::<Reference>()) {
-            (Ok(reference), Ok(plain)) => Some(Image {
+        match self.names(name.as_str(), &read.names) {
+            Ok((reference, local_alias, tags)) => Some(Image {
                 name,
                 kind: ImageKind::Service,
                 service: self.service.name.clone(),
-                local_alias: (reference != plain).then_some(plain),
-                tags: Vec::new(),
+                local_alias,
+                tags,
                 reference,
                 source,
                 platform: platform.clone(),
@@ -452,7 +482,7 @@ impl Reader<'_> {
                 dependency_at: None,
                 index: None,
             }),
-            (Err(error), _) | (_, Err(error)) => {
+            Err(error) => {
                 self.refuse_name(&error, read);
                 None
             }
@@ -481,6 +511,8 @@ struct ServiceFacts<'a> {
 
 /// What the images of one Dockerfile share once its context is known.
 struct Shared {
+    /// Folders of named contexts, by name.
+    folders: Vec<(String, String)>,
     path: String,
     context: String,
     /// What all of them read.

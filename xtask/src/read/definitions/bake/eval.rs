@@ -1,0 +1,357 @@
+//! Pure: expressions to values (HCL's native syntax specification; the crate `hcl_edit` parses them).
+//!
+//! In: an expression, and a scope that knows names. Out: its value, or why it has none.
+
+use hcl_edit::expr::{
+    BinaryOp, BinaryOperator, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator,
+    UnaryOperator,
+};
+use hcl_edit::structure::Body;
+use hcl_edit::template::{Directive, Element, ForDirective, IfDirective, StringTemplate, Strip, Template};
+
+use super::functions;
+use super::value::Value;
+
+/// How deep expressions may stand in each other, functions and variables that they name included.
+const MAX_DEPTH: usize = 100;
+
+/// What knows the names that are no locals.
+pub(super) trait Names {
+    /// The value of a variable, or of an attribute at the top; none for a name that nobody knows.
+    fn variable(&self, name: &str, depth: usize) -> Result<Option<Value>, String>;
+
+    /// What a function of the file comes to; none for one that it does not have.
+    fn call(&self, name: &str, arguments: &[Value], depth: usize) -> Option<Result<Value, String>>;
+
+    /// An attribute of another block: `target.base.args`.
+    fn attribute(&self, path: &[&str], depth: usize) -> Option<Result<Value, String>>;
+}
+
+/// Names that hold here.
+#[derive(Clone)]
+pub(super) struct Scope<'a> {
+    names: &'a dyn Names,
+    locals: Vec<(String, Value)>,
+    depth: usize,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(names: &'a dyn Names, locals: Vec<(String, Value)>, depth: usize) -> Self {
+        Self { names, locals, depth }
+    }
+
+    fn with(&self, more: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let mut inner = self.clone();
+        inner.locals.extend(more);
+        inner
+    }
+
+    /// The value of an expression.
+    ///
+    /// # Errors
+    /// A name that nobody knows, a value of a kind that cannot be used so, a function that refuses.
+    pub(super) fn value(&self, expression: &Expression) -> Result<Value, String> {
+        if self.depth > MAX_DEPTH {
+            return Err("names itself, or stands deeper than anything that a person writes".to_owned());
+        }
+        let inner = Self { depth: self.depth + 1, ..self.clone() };
+        inner.value_of(expression)
+    }
+
+    fn value_of(&self, expression: &Expression) -> Result<Value, String> {
+        match expression {
+            Expression::Null(_) => Ok(Value::Null),
+            Expression::Bool(value) => Ok(Value::Bool(*value.value())),
+            Expression::Number(number) => {
+                number.as_f64().map(Value::Number).ok_or_else(|| "is no number".to_owned())
+            }
+            Expression::String(text) => Ok(Value::text(text.as_str())),
+            Expression::Array(items) => {
+                items.iter().map(|item| self.value(item)).collect::<Result<_, _>>().map(Value::List)
+            }
+            Expression::Object(entries) => {
+                let entry = |(key, value): (&ObjectKey, &hcl_edit::expr::ObjectValue)| {
+                    let key = match key {
+                        ObjectKey::Ident(name) => name.as_str().to_owned(),
+                        ObjectKey::Expression(Expression::Variable(name)) => name.as_str().to_owned(),
+                        ObjectKey::Expression(key) => self.value(key)?.to_text()?,
+                    };
+                    Ok((key, self.value(value.expr())?))
+                };
+                entries.iter().map(entry).collect::<Result<_, String>>().map(Value::Object)
+            }
+            Expression::StringTemplate(template) => self.string(template),
+            Expression::HeredocTemplate(heredoc) => self.template(&heredoc.template).map(Value::Text),
+            Expression::Parenthesis(inner) => self.value(inner.inner()),
+            Expression::Variable(name) => self.name(name.as_str()),
+            Expression::Conditional(conditional) => {
+                let branch = if self.value(&conditional.cond_expr)?.to_bool()? {
+                    &conditional.true_expr
+                } else {
+                    &conditional.false_expr
+                };
+                self.value(branch)
+            }
+            Expression::FuncCall(call) => self.call(call),
+            Expression::Traversal(traversal) => self.traversal(traversal),
+            Expression::UnaryOp(operation) => {
+                let value = self.value(&operation.expr)?;
+                match operation.operator.value() {
+                    UnaryOperator::Neg => Ok(Value::Number(-value.to_number()?)),
+                    UnaryOperator::Not => Ok(Value::Bool(!value.to_bool()?)),
+                }
+            }
+            Expression::BinaryOp(operation) => self.binary(operation),
+            Expression::ForExpr(expression) => self.for_each(expression),
+        }
+    }
+
+    fn name(&self, name: &str) -> Result<Value, String> {
+        if let Some((_, value)) = self.locals.iter().rev().find(|(local, _)| local == name) {
+            return Ok(value.clone());
+        }
+        let known = self.names.variable(name, self.depth)?;
+        known.ok_or_else(|| format!("there is no variable `{name}`"))
+    }
+
+    fn call(&self, call: &FuncCall) -> Result<Value, String> {
+        let name = call.name.name.as_str();
+        // These two look at what fails.
+        match name {
+            "try" => {
+                let mut last = Err("`try` takes something to try".to_owned());
+                for argument in call.args.iter() {
+                    last = self.value(argument);
+                    if last.is_ok() {
+                        break;
+                    }
+                }
+                return last;
+            }
+            "can" => {
+                return Ok(Value::Bool(call.args.iter().all(|argument| self.value(argument).is_ok())));
+            }
+            _ => {}
+        }
+        let mut arguments = call.args.iter().map(|one| self.value(one)).collect::<Result<Vec<_>, _>>()?;
+        if call.args.expand_final() {
+            let last = arguments.pop().unwrap_or_default();
+            arguments.extend(last.to_list()?);
+        }
+        if let Some(result) = self.names.call(name, &arguments, self.depth) {
+            return result.map_err(|why| format!("{name}(): {why}"));
+        }
+        match functions::call(name, &arguments) {
+            Some(result) => result.map_err(|why| format!("{name}(): {why}")),
+            None => Err(format!("there is no function `{name}`")),
+        }
+    }
+
+    fn traversal(&self, traversal: &Traversal) -> Result<Value, String> {
+        let mut operators = traversal.operators.as_slice();
+        let mut value = None;
+        if let Expression::Variable(root) = &traversal.expr {
+            let path = operators.iter().map_while(|operator| match operator.value() {
+                TraversalOperator::GetAttr(name) => Some(name.as_str()),
+                _ => None,
+            });
+            let path: Vec<&str> = std::iter::once(root.as_str()).chain(path).collect();
+            let is_local = self.locals.iter().any(|(local, _)| local == root.as_str());
+            if let ([_, _, _, ..], false) = (path.as_slice(), is_local)
+                && let Some(found) = self.names.attribute(&path[..3], self.depth)
+            {
+                value = Some(found?);
+                operators = &operators[2..];
+            }
+        }
+        let value = match value {
+            Some(value) => value,
+            None => self.value(&traversal.expr)?,
+        };
+        let operators: Vec<&TraversalOperator> = operators.iter().map(|operator| operator.value()).collect();
+        self.follow(value, &operators)
+    }
+
+    fn follow(&self, value: Value, operators: &[&TraversalOperator]) -> Result<Value, String> {
+        let Some((first, rest)) = operators.split_first() else { return Ok(value) };
+        let next = match first {
+            TraversalOperator::GetAttr(name) => value.at(&Value::text(name.as_str()))?,
+            TraversalOperator::Index(index) => value.at(&self.value(index)?)?,
+            TraversalOperator::LegacyIndex(index) => value.at(&Value::Number(*index.value() as f64))?,
+            TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
+                let items = match value {
+                    Value::Null => Vec::new(),
+                    Value::List(items) => items,
+                    single => vec![single],
+                };
+                let each = items.into_iter().map(|item| self.follow(item, rest));
+                return each.collect::<Result<_, _>>().map(Value::List);
+            }
+        };
+        self.follow(next, rest)
+    }
+
+    fn binary(&self, operation: &BinaryOp) -> Result<Value, String> {
+        let left = self.value(&operation.lhs_expr)?;
+        let right = self.value(&operation.rhs_expr)?;
+        let numbers = |of: fn(f64, f64) -> f64| Ok(Value::Number(of(left.to_number()?, right.to_number()?)));
+        let compared =
+            |of: fn(&f64, &f64) -> bool| Ok(Value::Bool(of(&left.to_number()?, &right.to_number()?)));
+        match operation.operator.value() {
+            BinaryOperator::Eq => Ok(Value::Bool(left.equals(&right))),
+            BinaryOperator::NotEq => Ok(Value::Bool(!left.equals(&right))),
+            BinaryOperator::And => Ok(Value::Bool(left.to_bool()? && right.to_bool()?)),
+            BinaryOperator::Or => Ok(Value::Bool(left.to_bool()? || right.to_bool()?)),
+            BinaryOperator::Plus => numbers(|a, b| a + b),
+            BinaryOperator::Minus => numbers(|a, b| a - b),
+            BinaryOperator::Mul => numbers(|a, b| a * b),
+            BinaryOperator::Div => numbers(|a, b| a / b),
+            BinaryOperator::Mod => numbers(|a, b| a % b),
+            BinaryOperator::Less => compared(f64::lt),
+            BinaryOperator::LessEq => compared(f64::le),
+            BinaryOperator::Greater => compared(f64::gt),
+            BinaryOperator::GreaterEq => compared(f64::ge),
+        }
+    }
+
+    fn for_each(&self, expression: &ForExpr) -> Result<Value, String> {
+        let intro = &expression.intro;
+        let collection = self.value(&intro.collection_expr)?;
+        let (mut list, mut object) = (Vec::new(), std::collections::BTreeMap::new());
+        for (key, value) in entries(collection)? {
+            let key_var = intro.key_var.as_ref().map(|name| (name.as_str().to_owned(), key));
+            let inner = self.with(key_var.into_iter().chain([(intro.value_var.as_str().to_owned(), value)]));
+            if let Some(condition) = &expression.cond
+                && !inner.value(&condition.expr)?.to_bool()?
+            {
+                continue;
+            }
+            let value = inner.value(&expression.value_expr)?;
+            match &expression.key_expr {
+                None => list.push(value),
+                Some(key) => {
+                    let key = inner.value(key)?.to_text()?;
+                    if expression.grouping {
+                        let group = object.entry(key).or_insert_with(|| Value::List(Vec::new()));
+                        if let Value::List(items) = group {
+                            items.push(value);
+                        }
+                    } else {
+                        object.insert(key, value);
+                    }
+                }
+            }
+        }
+        Ok(if expression.key_expr.is_some() { Value::Object(object) } else { Value::List(list) })
+    }
+
+    /// A template that is nothing but one expression has that one's value, whatever its kind.
+    fn string(&self, template: &StringTemplate) -> Result<Value, String> {
+        let elements: Vec<&Element> = template.iter().collect();
+        match elements.as_slice() {
+            [Element::Interpolation(only)] => self.value(&only.expr),
+            _ => self.elements(&elements).map(Value::Text),
+        }
+    }
+
+    fn template(&self, template: &Template) -> Result<String, String> {
+        self.elements(&template.iter().collect::<Vec<_>>())
+    }
+
+    fn elements(&self, elements: &[&Element]) -> Result<String, String> {
+        let mut out = String::new();
+        let mut strips_next = false;
+        for element in elements {
+            let (text, strip) = match element {
+                Element::Literal(text) => {
+                    out.push_str(if strips_next { text.trim_start() } else { text });
+                    strips_next = false;
+                    continue;
+                }
+                Element::Interpolation(inner) => (self.value(&inner.expr)?.to_text()?, inner.strip),
+                Element::Directive(directive) => match &**directive {
+                    Directive::If(choice) => (self.choice(choice)?, choice.if_expr.strip),
+                    Directive::For(each) => (self.repeated(each)?, each.for_expr.strip),
+                },
+            };
+            if matches!(strip, Strip::Start | Strip::Both) {
+                out.truncate(out.trim_end().len());
+            }
+            out.push_str(&text);
+            strips_next = matches!(strip, Strip::End | Strip::Both);
+        }
+        Ok(out)
+    }
+
+    fn choice(&self, choice: &IfDirective) -> Result<String, String> {
+        if self.value(&choice.if_expr.cond_expr)?.to_bool()? {
+            return self.template(&choice.if_expr.template);
+        }
+        choice.else_expr.as_ref().map_or_else(|| Ok(String::new()), |other| self.template(&other.template))
+    }
+
+    fn repeated(&self, each: &ForDirective) -> Result<String, String> {
+        let intro = &each.for_expr;
+        let mut out = String::new();
+        for (key, value) in entries(self.value(&intro.collection_expr)?)? {
+            let key_var = intro.key_var.as_ref().map(|name| (name.as_str().to_owned(), key));
+            let inner = self.with(key_var.into_iter().chain([(intro.value_var.as_str().to_owned(), value)]));
+            out.push_str(&inner.template(&intro.template)?);
+        }
+        Ok(out)
+    }
+}
+
+/// What `for` goes through.
+fn entries(collection: Value) -> Result<Vec<(Value, Value)>, String> {
+    match collection {
+        Value::List(items) => {
+            Ok(items.into_iter().enumerate().map(|(at, item)| (Value::count(at), item)).collect())
+        }
+        Value::Object(entries) => {
+            Ok(entries.into_iter().map(|(key, value)| (Value::Text(key), value)).collect())
+        }
+        other => Err(format!("`for` takes a list or an object, and this is {}", other.kind())),
+    }
+}
+
+/// A string of a JSON file, which is a template there.
+///
+/// # Errors
+/// It cannot be read as one.
+pub(super) fn json_string(text: &str) -> Result<Expression, String> {
+    if !text.contains("${") && !text.contains("%{") {
+        return Ok(Expression::from(text));
+    }
+    let quoted = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+    // Quotes stay within what is interpolated.
+    let mut literal = String::new();
+    let mut depth = 0_usize;
+    let mut rest = quoted.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '$' | '%' if rest.peek() == Some(&'{') => {
+                literal.push(c);
+                if literal.ends_with("$$") || literal.ends_with("%%") {
+                    continue;
+                }
+                depth += 1;
+                literal.extend(rest.next());
+            }
+            '{' if depth > 0 => {
+                depth += 1;
+                literal.push(c);
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                literal.push(c);
+            }
+            '"' if depth == 0 => literal.push_str("\\\""),
+            c => literal.push(c),
+        }
+    }
+    let body: Body = format!("x = \"{literal}\"\n")
+        .parse()
+        .map_err(|error: hcl_edit::parser::Error| error.message().to_owned())?;
+    body.get_attribute("x").map(|found| found.value.clone()).ok_or_else(|| "is no template".to_owned())
+}

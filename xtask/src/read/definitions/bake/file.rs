@@ -1,0 +1,190 @@
+//! Pure: one bake file, HCL or JSON, to blocks and attributes that know where they stand.
+
+use std::sync::Arc;
+
+use hcl_edit::Ident;
+use hcl_edit::Span as _;
+use hcl_edit::expr::{Array, Expression, Object, ObjectKey, ObjectValue};
+use hcl_edit::structure::{Attribute, Body, Structure};
+
+use super::eval::json_string;
+use crate::model::Diagnostic;
+use crate::read::yaml::{self, Node, Value as Yaml};
+
+/// `NAME = EXPRESSION`
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub name: String,
+    pub value: Expression,
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+/// `KIND "LABEL" { … }`
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub kind: String,
+    /// Empty where it has none.
+    pub label: String,
+    pub attributes: Vec<Named>,
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+impl Block {
+    pub(super) fn get(&self, name: &str) -> Option<&Named> {
+        self.attributes.iter().find(|attribute| attribute.name == name)
+    }
+
+    pub(super) fn error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&*self.file, self.line, message)
+    }
+}
+
+impl Named {
+    pub(super) fn error(&self, message: &str) -> Diagnostic {
+        Diagnostic::error(&*self.file, self.line, format!("`{}`: {message}", self.name))
+    }
+}
+
+/// What a file says, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BakeFile {
+    pub blocks: Vec<Block>,
+    /// At the top.
+    pub attributes: Vec<Named>,
+}
+
+/// Reads a file; `path` is its name in messages.
+///
+/// # Errors
+/// What is neither HCL nor JSON.
+pub(super) fn parse(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
+    if path.ends_with(".json") { parse_json(path, text) } else { parse_hcl(path, text) }
+}
+
+fn parse_hcl(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let body: Body = text.parse().map_err(|error: hcl_edit::parser::Error| {
+        let at = error.location();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Diagnostic {
+            column: count(at.column()),
+            ..Diagnostic::error(path, count(at.line()), error.message())
+        }
+    })?;
+    let lines = Lines::of(text);
+    let file: Arc<str> = path.into();
+    let mut parsed = BakeFile::default();
+    for structure in body.iter() {
+        match structure {
+            Structure::Attribute(attribute) => parsed.attributes.push(named(attribute, &file, &lines)),
+            Structure::Block(block) => parsed.blocks.push(Block {
+                kind: block.ident.as_str().to_owned(),
+                label: block.labels.first().map(|label| label.as_str().to_owned()).unwrap_or_default(),
+                attributes: block.body.attributes().map(|one| named(one, &file, &lines)).collect(),
+                file: file.clone(),
+                line: lines.line(block.span().map_or(0, |span| span.start)),
+            }),
+        }
+    }
+    Ok(parsed)
+}
+
+fn named(attribute: &Attribute, file: &Arc<str>, lines: &Lines) -> Named {
+    let span = attribute.key.span().or_else(|| attribute.span());
+    Named {
+        name: attribute.key.as_str().to_owned(),
+        value: attribute.value.clone(),
+        file: file.clone(),
+        line: lines.line(span.map_or(0, |span| span.start)),
+    }
+}
+
+/// Where lines begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    fn line(&self, offset: usize) -> u32 {
+        u32::try_from(self.0.partition_point(|newline| *newline < offset) + 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// JSON is YAML with fewer words (HCL's JSON syntax specification: strings are templates).
+fn parse_json(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
+    if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        let line = u32::try_from(error.line()).unwrap_or_default();
+        return Err(Diagnostic::error(path, line, error.to_string()));
+    }
+    let mut parsed = BakeFile::default();
+    let documents = yaml::parse(path, text)?;
+    for (kind, labelled) in documents.iter().flat_map(Node::entries) {
+        if !matches!(kind.as_str(), "target" | "group" | "variable" | "function") {
+            parsed.attributes.push(of_node(kind, labelled)?);
+            continue;
+        }
+        // One object, or a list of them.
+        let objects: Vec<&Node> = match &labelled.value {
+            Yaml::List(items) => items.iter().collect(),
+            _ => vec![labelled],
+        };
+        for (label, block) in objects.iter().flat_map(|object| object.entries()) {
+            let parts: Vec<&Node> = match &block.value {
+                Yaml::List(items) => items.iter().collect(),
+                _ => vec![block],
+            };
+            let attributes = parts.iter().flat_map(|part| part.entries());
+            parsed.blocks.push(Block {
+                kind: kind.clone(),
+                label: label.clone(),
+                attributes: attributes.map(|(name, node)| of_node(name, node)).collect::<Result<_, _>>()?,
+                file: block.file.clone(),
+                line: block.line,
+            });
+        }
+    }
+    Ok(parsed)
+}
+
+fn of_node(name: &str, node: &Node) -> Result<Named, Diagnostic> {
+    let value = expression(node)?;
+    Ok(Named { name: name.to_owned(), value, file: node.file.clone(), line: node.line })
+}
+
+/// Everything that is no list or object is a string here: what needs another kind is converted from it.
+fn expression(node: &Node) -> Result<Expression, Diagnostic> {
+    Ok(match &node.value {
+        Yaml::Null => Expression::null(),
+        Yaml::Text(text) | Yaml::Broken(text) => json_string(text).map_err(|why| node.error(why))?,
+        Yaml::List(items) => {
+            let mut array = Array::new();
+            for item in items {
+                array.push(expression(item)?);
+            }
+            Expression::Array(array)
+        }
+        Yaml::Map(entries) => {
+            let mut object = Object::new();
+            for (key, node) in entries {
+                let key = match Ident::try_new(key.as_str()) {
+                    Ok(ident) => ObjectKey::from(ident),
+                    Err(_) => ObjectKey::Expression(Expression::from(key.as_str())),
+                };
+                object.insert(key, ObjectValue::new(expression(node)?));
+            }
+            Expression::Object(object)
+        }
+    })
+}
+
+/// An expression that stands in a string, as `result` and `params` of functions do in JSON.
+pub(super) fn in_string(value: &Expression) -> Expression {
+    let Expression::String(text) = value else { return value.clone() };
+    let body: Result<Body, _> = format!("x = {}\n", text.as_str()).parse();
+    let found = body.ok().and_then(|body| body.get_attribute("x").map(|found| found.value.clone()));
+    found.unwrap_or_else(|| value.clone())
+}

@@ -1,0 +1,133 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::settings::env::Env;
+use crate::settings::{Layer, load};
+use crate::testing::TestTree;
+
+fn of(tree: &TestTree, files: &[String], env: &[(&str, &str)]) -> Definitions {
+    let env: Env = env.iter().copied().collect();
+    let config = load(&tree.root(), Layer::default(), &env, None).expect("settings");
+    read(&config, files)
+}
+
+/// What there is of a definition, in the form of the cases.
+fn told(image: &Definition) -> Value {
+    let keys = |keys: Vec<&String>| json!(keys);
+    let platforms: Vec<String> = image.platforms.iter().map(ToString::to_string).collect();
+    let all = json!({
+        "target": image.target,
+        "args": image.args,
+        "labels": image.labels,
+        "network": image.network,
+        "names": image.names,
+        "platforms": platforms,
+        "contexts": image.contexts,
+        "secrets": keys(image.secrets.keys().collect()),
+        "ssh": keys(image.ssh.keys().collect()),
+    });
+    let is_said = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(entries) => !entries.is_empty(),
+        _ => true,
+    };
+    let said = all.as_object().into_iter().flatten().filter(|(_, value)| is_said(value));
+    let mut said: serde_json::Map<String, Value> = said.map(|(k, v)| (k.clone(), v.clone())).collect();
+    said.insert("context".to_owned(), json!(image.context));
+    said.insert("inline".to_owned(), json!(image.inline));
+    let dockerfile = image.inline.is_none().then_some(&image.dockerfile);
+    said.insert("dockerfile".to_owned(), json!(dockerfile));
+    Value::Object(said)
+}
+
+/// Every case has what the tool itself made of its files: `docker compose --profile '*' config` of 2.40.3, `docker buildx
+/// bake --print` of 0.29.1. What they print escaped, for themselves to read, stands here as it is meant.
+#[track_caller]
+fn check_cases(text: &str, least: usize) {
+    let cases: Vec<Value> = serde_json::from_str(text).expect("cases");
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let tree = TestTree::new("");
+        for (path, text) in case["files"].as_object().expect("files") {
+            tree.write(path, text.as_str().expect("a text"));
+        }
+        let mut env = vec![("COMPOSE_PROJECT_NAME", "shop")];
+        env.extend(
+            case["env"]
+                .as_object()
+                .expect("env")
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str().expect("text"))),
+        );
+        let files: Vec<String> = serde_json::from_value(case["definitions"].clone()).expect("files");
+        let found = of(&tree, &files, &env);
+        let images: serde_json::Map<String, Value> =
+            found.images.iter().map(|image| (image.name.clone(), told(image))).collect();
+        if json!(images) != case["images"] {
+            let problems = found.images.iter().flat_map(|image| &image.problems).chain(&found.problems);
+            let problems: Vec<String> = problems.map(ToString::to_string).collect();
+            wrong.push(format!("{}: {} {problems:?}, not {}", case["name"], json!(images), case["images"]));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new(), "{}", wrong.join("\n"));
+    assert!(cases.len() >= least, "{}", cases.len());
+}
+
+#[test]
+fn compose_files_are_read_as_compose_reads_them() {
+    check_cases(include_str!("compose-cases.json"), 28);
+}
+
+#[test]
+fn bake_files_are_read_as_bake_reads_them() {
+    check_cases(include_str!("bake-cases.json"), 25);
+}
+
+#[track_caller]
+fn check(fixture: &str, file: &str, expected: &str) {
+    let found = of(&TestTree::new(fixture), &[file.to_owned()], &[]);
+    let names = found.images.iter().map(|image| image.name.clone());
+    let problems = found.images.iter().flat_map(|image| &image.problems).chain(&found.problems);
+    let told: Vec<String> = names.chain(problems.map(ToString::to_string)).collect();
+    assert_eq!(told.join("\n"), expected);
+}
+
+#[test]
+fn what_is_not_understood_is_told_with_its_place_and_the_rest_goes_on() {
+    check(
+        "//- compose.yaml\nservices:\n  a:\n    build: .\n  b:\n    build:\n      context: .\n      target: ${NO:?say it}\n  c:\n    build: https://git.example/x.git\n  d:\n    build: ../..\n  e:\n    build: none\n  f:\n    build: {context: ., shm_size: 1g, secrets: [s]}\n",
+        "compose.yaml",
+        "a\nb\nc\nd\ne\nf\n\
+         error: compose.yaml:7: the variable NO is not set: say it\n\
+         error: compose.yaml:8: the context `https://git.example/x.git` lies elsewhere: only folders of the tree are built\n\
+         error: compose.yaml:10: the context `/` lies outside the tree\n\
+         error: compose.yaml:12: there is no folder none to be its context\n\
+         warning: compose.yaml:15: `shm_size` is not taken over: builds go without it\n\
+         error: compose.yaml:15: there is no secret `s` in the project",
+    );
+    check(
+        "//- docker-bake.hcl\ngroup \"default\" { targets = [\"a\", \"b\", \"c\", \"no\"] }\ntarget \"a\" {}\ntarget \"b\" {\n  args = {\n    X = NOPE\n  }\n}\ntarget \"c\" {\n  inherits = [\"d\"]\n  tag = \"x\"\n}\n",
+        "docker-bake.hcl",
+        "a\nb\nc\n\
+         error: docker-bake.hcl:4: `args`: there is no variable `NOPE`\n\
+         error: docker-bake.hcl:8: there is no target `d` to inherit from\n\
+         error: docker-bake.hcl:10: `tag`: targets have no such attribute\n\
+         error: docker-bake.hcl:1: there is no target or group `no`",
+    );
+    check(
+        "//- docker-bake.hcl\ntarget \"a\" {\n  args = {\n    X = \n  }\n}\n",
+        "docker-bake.hcl",
+        "error: docker-bake.hcl:3:9: expected expression",
+    );
+    check(
+        "//- x\n",
+        "compose.yaml",
+        "error: compose.yaml: `definitions` names it, and it cannot be read: No such file or directory (os error 2)",
+    );
+    check(
+        "//- docker-bake.hcl\nvariable \"A\" { default = B }\nvariable \"B\" { default = A }\ntarget \"default\" {\n  tags = [A]\n}\n",
+        "docker-bake.hcl",
+        "default\nerror: docker-bake.hcl:4: `tags`: names itself, or stands deeper than anything that a person writes",
+    );
+}

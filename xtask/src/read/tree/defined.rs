@@ -1,0 +1,165 @@
+//! What a compose or bake file says of a service, below what its `service.toml` says, and what its images are called.
+//!
+//! In: the definition that discover found, the settings. Out: the service's settings, and names of images: by the tree's
+//! rules, or whole ones as the files have them.
+
+use super::service::{ReadService, Reader};
+use crate::model::{Diagnostic, FurtherTag, ParseReferenceError, Platform, Reference};
+use crate::read::conf::{self, SERVICE_TOML, ServiceContext, ServiceSettings};
+use crate::read::definitions::Definition;
+use crate::read::discover::ServiceSource;
+use crate::settings::Scalar;
+use crate::settings::interpolate::interpolate;
+
+/// What an image is called: its own name, the plain one beside a registry's, further ones.
+pub(super) type Names = (Reference, Option<Reference>, Vec<FurtherTag>);
+
+impl Reader<'_> {
+    /// Completes what `service.toml` says: variables, paths, and what a definition says below it.
+    pub(super) fn complete(&self, settings: &mut ServiceSettings, read: &mut ReadService) {
+        let config = self.input.config;
+        let file = self.service.path(SERVICE_TOML);
+        let replace = |text: &str| interpolate(text, &|name| config.variable(name));
+        let mut refuse = |what: &str, why: String| {
+            read.diagnostics.push(Diagnostic::error(&file, 0, format!("`{what}`: {why}")));
+        };
+        for (name, value) in &mut settings.args {
+            if value.0.contains("${") {
+                match replace(&value.0) {
+                    Ok(text) => value.0 = text,
+                    Err(why) => refuse(&format!("args.{name}"), why),
+                }
+            }
+        }
+        for (name, value) in &mut settings.contexts {
+            if !is_named(value) {
+                match conf::resolve_path(&self.service.dir, value) {
+                    Some(folder) => *value = folder,
+                    None => refuse(&format!("contexts.{name}"), format!("`{value}` lies outside the tree")),
+                }
+            }
+        }
+        if let Some(image) = settings.image.take_if(|image| conf::is_whole_name(image)) {
+            match replace(&image) {
+                Ok(name) => settings.names = vec![name],
+                Err(why) => refuse("image", why),
+            }
+        }
+        if let Some(definition) = &self.service.definition {
+            read.diagnostics.extend(definition.problems.iter().cloned());
+            lay_under(settings, definition);
+        }
+        for (name, value) in &config.contexts {
+            settings.contexts.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        read.names.clone_from(&settings.names);
+    }
+
+    /// What a definition's image is made for where nobody asks and it is not made for what the run is for: the first of its
+    /// own platforms, as its tool would have it.
+    pub(super) fn defined_platform(
+        &self,
+        wanted: &Platform,
+        settings: &ServiceSettings,
+        said: &mut Vec<Diagnostic>,
+    ) -> Option<Platform> {
+        let definition = self.service.definition.as_ref()?;
+        let first = settings.platforms.first().filter(|_| !settings.platforms.contains(wanted))?;
+        let message = format!("is made for {first}, not for {wanted}, which the engine runs");
+        said.push(Diagnostic::warning(&*definition.file, definition.line, message));
+        Some(first.clone())
+    }
+
+    /// The names of an image that is called `name` by the tree's rules, unless whole names say otherwise.
+    pub(super) fn names(&self, name: &str, whole: &[String]) -> Result<Names, ParseReferenceError> {
+        let Some((first, rest)) = whole.split_first() else {
+            let (reference, alias) = self.named(name)?;
+            return Ok((reference, alias, Vec::new()));
+        };
+        let (reference, alias) = self.named(first)?;
+        let further = rest.iter().map(|text| {
+            let (name, local_alias) = self.named(text)?;
+            Ok(FurtherTag { name, local_alias })
+        });
+        Ok((reference, alias, further.collect::<Result<_, ParseReferenceError>>()?))
+    }
+
+    /// A name without a tag gets the one that is built, one without a registry that of the settings.
+    fn named(&self, text: &str) -> Result<(Reference, Option<Reference>), ParseReferenceError> {
+        let config = self.input.config;
+        let end = text.rsplit('/').next().unwrap_or(text);
+        let is_tagged = end.contains(':') || text.contains('@');
+        let plain = if is_tagged { text.to_owned() } else { format!("{text}:{}", config.tag) };
+        let domain = text.split_once('/').map_or("", |(first, _)| first);
+        let has_registry = domain.contains(['.', ':']) || domain == "localhost";
+        let own: Reference = plain.parse()?;
+        match &config.registry {
+            Some(registry) if !has_registry => {
+                let full = registry.join(&plain)?;
+                let alias = (full != own).then_some(own);
+                Ok((full, alias))
+            }
+            _ => Ok((own, None)),
+        }
+    }
+
+    /// The name of another service's image.
+    pub(super) fn reference_of(&self, service: &str) -> Result<Reference, String> {
+        let all = &self.input.discovered.services;
+        let Some(found) = all.iter().find(|known| known.name == service) else {
+            let known = all.iter().map(|known| known.name.as_str());
+            let meant = crate::model::suggest::did_you_mean(service, known);
+            return Err(format!("there is no service `{service}`{meant}"));
+        };
+        let (base, whole) = self.called(found);
+        let base = if whole.is_empty() { self.image_name(&base).as_str().to_owned() } else { base };
+        self.names(&base, &whole).map(|(reference, ..)| reference).map_err(|error| error.to_string())
+    }
+
+    /// What `service.toml`, or a definition, calls a service's image.
+    fn called(&self, service: &ServiceSource) -> (String, Vec<String>) {
+        let base = service.name.to_lowercase();
+        let text = service.text(SERVICE_TOML, self.input.rendered);
+        let image = text.and_then(|text| conf::parse_service_toml("", text).ok()?.image);
+        match image {
+            Some(image) if conf::is_whole_name(&image) => {
+                let name = interpolate(&image, &|name| self.input.config.variable(name));
+                (base, name.into_iter().collect())
+            }
+            Some(image) => (image, Vec::new()),
+            None => (base, service.definition.as_ref().map(|one| one.names.clone()).unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether a context is none of the tree's folders.
+pub(super) fn is_named(context: &str) -> bool {
+    context.contains("://") || context.starts_with("target:") || context.starts_with("service:")
+}
+
+fn lay_under(settings: &mut ServiceSettings, definition: &Definition) {
+    if settings.context.is_none() {
+        settings.context = Some(ServiceContext::InTree(definition.context.clone()));
+    }
+    settings.target = settings.target.take().or_else(|| definition.target.clone());
+    if settings.image.is_none() && settings.names.is_empty() {
+        settings.names.clone_from(&definition.names);
+    }
+    for (name, value) in &definition.args {
+        settings.args.entry(name.clone()).or_insert_with(|| Scalar(value.clone()));
+    }
+    for (id, secret) in &definition.secrets {
+        settings.secrets.entry(id.clone()).or_insert_with(|| secret.clone());
+    }
+    for (id, agent) in &definition.ssh {
+        settings.ssh.entry(id.clone()).or_insert_with(|| agent.clone());
+    }
+    for (name, value) in &definition.contexts {
+        settings.contexts.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    if settings.platforms.is_empty() {
+        settings.platforms.clone_from(&definition.platforms);
+    }
+    settings.labels.clone_from(&definition.labels);
+    settings.network.clone_from(&definition.network);
+}

@@ -1,0 +1,472 @@
+//! Pure: YAML text to a tree that knows where each of its parts stands, scalars spelled as Go's YAML package
+//! (go.yaml.in/yaml/v3) gives them to compose: `1.10` is the number 1.1, `010` is 8, and both are quoted where they are not
+//! to be.
+//!
+//! Aliases and merge keys (`<<`) are resolved. Of tags only compose's `!reset` and `!override` mean something.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+use crate::model::Diagnostic;
+
+/// More nodes than that, aliases counted as what they stand for, are no file that a person wrote.
+const MAX_NODES: usize = 500_000;
+/// How deep nodes may stand in each other.
+const MAX_DEPTH: usize = 200;
+
+/// A part of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The file as messages name it.
+    pub file: Arc<str>,
+    /// 1-based.
+    pub line: u32,
+    /// What it does to the same part of files before it.
+    pub tag: Option<NodeTag>,
+    /// What stands there.
+    pub value: Value,
+}
+
+/// Compose's own tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeTag {
+    /// Takes the part away.
+    Reset,
+    /// Takes its place, whole.
+    Override,
+}
+
+/// What stands at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `null`, `~`, nothing.
+    Null,
+    /// A scalar of any kind.
+    Text(String),
+    /// A scalar whose variables cannot be replaced: why.
+    Broken(String),
+    /// In order.
+    List(Vec<Node>),
+    /// In order, each key once.
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// A finding about it.
+    pub fn error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(&*self.file, self.line, message)
+    }
+
+    /// The same, of less weight.
+    pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(&*self.file, self.line, message)
+    }
+
+    /// Another value that stands at the same place.
+    #[must_use]
+    pub fn with(&self, value: Value) -> Self {
+        Self { value, ..self.clone() }
+    }
+
+    /// A key's node, unless it says nothing: `null`, or taken away.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let (_, node) = self.entries().iter().find(|(name, _)| name == key)?;
+        (node.value != Value::Null && node.tag != Some(NodeTag::Reset)).then_some(node)
+    }
+
+    /// Keys with their nodes; none of what is no mapping.
+    pub fn entries(&self) -> &[(String, Self)] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The elements of a list; none of what is none.
+    pub fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// It is no scalar, or its variables cannot be replaced.
+    pub fn text(&self) -> Result<&str, Diagnostic> {
+        match &self.value {
+            Value::Text(text) => Ok(text),
+            Value::Null => Ok(""),
+            Value::Broken(why) => Err(self.error(why)),
+            Value::List(_) => Err(self.error("expected a text, found a list")),
+            Value::Map(_) => Err(self.error("expected a text, found a mapping")),
+        }
+    }
+
+    /// Whether it says the same, wherever it stands.
+    pub fn says(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::List(one), Value::List(two)) => {
+                one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.says(two))
+            }
+            (Value::Map(one), Value::Map(two)) => {
+                let same = |(key, node): &(String, Self)| {
+                    two.iter().any(|(name, other)| name == key && node.says(other))
+                };
+                one.len() == two.len() && one.iter().all(same)
+            }
+            (one, two) => one == two,
+        }
+    }
+
+    /// Replaces what its scalars hold; one that cannot be replaced is [`Value::Broken`]. Keys stay.
+    pub fn replace(&mut self, with: &dyn Fn(&str) -> Result<String, String>) {
+        match &mut self.value {
+            Value::Text(text) if text.contains('$') => {
+                self.value = with(text).map_or_else(Value::Broken, Value::Text);
+            }
+            Value::Text(_) | Value::Null | Value::Broken(_) => {}
+            Value::List(items) => items.iter_mut().for_each(|item| item.replace(with)),
+            Value::Map(entries) => entries.iter_mut().for_each(|(_, node)| node.replace(with)),
+        }
+    }
+}
+
+/// Reads all documents of a file; `file` is its name in messages.
+///
+/// # Errors
+/// Text that is no YAML, a key that stands twice in one mapping, aliases that grow without bound.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader {
+        file: file.into(),
+        events: Parser::new_from_str(text),
+        anchors: BTreeMap::new(),
+        nodes: 0,
+        documents: Vec::new(),
+    };
+    reader.documents()?;
+    Ok(reader.documents)
+}
+
+struct Reader<'t> {
+    file: Arc<str>,
+    events: Parser<'t, granit_parser::StrInput<'t>>,
+    anchors: BTreeMap<usize, (Node, usize)>,
+    nodes: usize,
+    documents: Vec<Node>,
+}
+
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Result<Option<(Event<'t>, u32)>, Diagnostic> {
+        loop {
+            match self.events.next() {
+                None => return Ok(None),
+                Some(Ok((event, span))) => {
+                    if !matches!(
+                        event,
+                        Event::Alias(_)
+                            | Event::Scalar(..)
+                            | Event::SequenceStart(..)
+                            | Event::SequenceEnd
+                            | Event::MappingStart(..)
+                            | Event::MappingEnd
+                            | Event::DocumentEnd
+                    ) {
+                        continue;
+                    }
+                    return Ok(Some((event, line(span.start.line()))));
+                }
+                Some(Err(error)) => {
+                    let at = error.marker();
+                    let column = line(at.col() + 1);
+                    let why = error.info();
+                    return Err(Diagnostic {
+                        column,
+                        ..Diagnostic::error(&*self.file, line(at.line()), why)
+                    });
+                }
+            }
+        }
+    }
+
+    fn documents(&mut self) -> Result<(), Diagnostic> {
+        while let Some((event, line)) = self.next()? {
+            if matches!(event, Event::DocumentEnd) {
+                self.anchors.clear();
+                continue;
+            }
+            let node = self.node(event, line, 0)?;
+            self.documents.push(node);
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, event: Event<'t>, line: u32, depth: usize) -> Result<Node, Diagnostic> {
+        let node = |tag: Option<&Tag>, value| Node { file: self.file.clone(), line, tag: ours(tag), value };
+        let refuse = |why: &str| Err(Diagnostic::error(&*self.file, line, why));
+        if depth > MAX_DEPTH {
+            return refuse("is nested deeper than anything that a person writes");
+        }
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return refuse("has more parts than anything that a person writes");
+        }
+        let before = self.nodes;
+        let (anchor, node) = match event {
+            Event::Alias(id) => {
+                let Some((known, size)) = self.anchors.get(&id) else {
+                    return refuse("an alias stands within what it stands for");
+                };
+                self.nodes += size;
+                return Ok(Node { line: known.line, ..known.clone() });
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let is_string = tag.as_ref().and_then(|tag| tag.core_suffix()) == Some("str");
+                let value = match style {
+                    ScalarStyle::Plain if !is_string => plain(&text),
+                    _ => Value::Text(text.into_owned()),
+                };
+                (anchor, node(tag.as_deref(), value))
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                let mut list = node(tag.as_deref(), Value::Null);
+                let mut items = Vec::new();
+                while let Some((event, line)) = self.next()? {
+                    if matches!(event, Event::SequenceEnd) {
+                        break;
+                    }
+                    items.push(self.node(event, line, depth + 1)?);
+                }
+                list.value = Value::List(items);
+                (anchor, list)
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let mut map = node(tag.as_deref(), Value::Null);
+                map.value = Value::Map(self.mapping(depth)?);
+                (anchor, map)
+            }
+            _ => return refuse("is no YAML that can be read"),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, (node.clone(), self.nodes - before + 1));
+        }
+        Ok(node)
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Vec<(String, Node)>, Diagnostic> {
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut merged: Vec<Node> = Vec::new();
+        while let Some((event, line)) = self.next()? {
+            if matches!(event, Event::MappingEnd) {
+                break;
+            }
+            let is_merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if &**text == "<<");
+            let key = self.node(event, line, depth + 1)?;
+            let key = match key.value {
+                Value::Text(text) => text,
+                Value::Null => "null".to_owned(),
+                _ => return Err(Diagnostic::error(&*self.file, line, "a key is a text here")),
+            };
+            let Some((event, value_line)) = self.next()? else { break };
+            let mut value = self.node(event, value_line, depth + 1)?;
+            // What is said of a mapping is said of where its key stands.
+            if matches!(value.value, Value::Map(_) | Value::List(_) | Value::Null) {
+                value.line = line;
+            }
+            if is_merge {
+                match value.value {
+                    Value::List(items) => merged.extend(items),
+                    _ => merged.push(value),
+                }
+            } else if entries.iter().any(|(name, _)| *name == key) {
+                let message = format!("the key `{key}` stands here for a second time");
+                return Err(Diagnostic::error(&*self.file, line, message));
+            } else {
+                entries.push((key, value));
+            }
+        }
+        for source in merged {
+            let Value::Map(more) = source.value else {
+                return Err(Diagnostic::error(&*self.file, source.line, "`<<` takes mappings only"));
+            };
+            for (key, value) in more {
+                if !entries.iter().any(|(name, _)| *name == key) {
+                    entries.push((key, value));
+                }
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn ours(tag: Option<&Tag>) -> Option<NodeTag> {
+    let tag = tag.filter(|tag| tag.handle() == "!")?;
+    match tag.suffix() {
+        "reset" => Some(NodeTag::Reset),
+        "override" => Some(NodeTag::Override),
+        _ => None,
+    }
+}
+
+fn line(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}
+
+/// A plain scalar, as Go prints the value that it stands for.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "True" | "TRUE" => return Value::Text("true".to_owned()),
+        "False" | "FALSE" => return Value::Text("false".to_owned()),
+        _ => {}
+    }
+    let number = if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+        integer(text).or_else(|| float(text))
+    } else {
+        None
+    };
+    Value::Text(number.unwrap_or_else(|| text.to_owned()))
+}
+
+/// As `strconv.ParseInt` of base 0 reads it.
+fn integer(text: &str) -> Option<String> {
+    let plain = text.replace('_', "");
+    let (sign, digits) = match plain.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let (radix, digits) = match digits.get(..2).map(str::to_ascii_lowercase).as_deref() {
+        Some("0x") => (16, &digits[2..]),
+        Some("0o") => (8, &digits[2..]),
+        Some("0b") => (2, &digits[2..]),
+        _ if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    // It takes one sign.
+    let value =
+        digits.starts_with(|c: char| c.is_ascii_hexdigit()).then(|| u64::from_str_radix(digits, radix));
+    let value = value?.ok()?;
+    Some(if value == 0 { "0".to_owned() } else { format!("{sign}{value}") })
+}
+
+fn float(text: &str) -> Option<String> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && unsigned.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'))
+        && unsigned.contains(|c: char| c.is_ascii_digit());
+    if !is_number {
+        return None;
+    }
+    let value: f64 = text.parse().ok()?;
+    Some(go_float(value))
+}
+
+/// `%v` of a float: with an exponent where it is below -4 or above 20.
+pub fn go_float(value: f64) -> String {
+    let size = value.abs();
+    if size == 0.0 || (1e-4..1e21).contains(&size) {
+        return format!("{value}");
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    format!("{digits}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(node: &Node) -> String {
+        let tag = match node.tag {
+            Some(NodeTag::Reset) => "!reset ",
+            Some(NodeTag::Override) => "!override ",
+            None => "",
+        };
+        let value = match &node.value {
+            Value::Null => "null".to_owned(),
+            Value::Text(text) | Value::Broken(text) => format!("{text:?}"),
+            Value::List(items) => {
+                format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
+            }
+            Value::Map(entries) => {
+                let entries =
+                    entries.iter().map(|(key, node)| format!("{key}@{}: {}", node.line, shown(node)));
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+            }
+        };
+        format!("{tag}{value}")
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let found = match parse("f", text) {
+            Ok(documents) => documents.iter().map(shown).collect::<Vec<_>>().join(" --- "),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn scalars_are_spelled_as_compose_sees_them() {
+        for (text, expected) in [
+            ("1.10", "1.1"),
+            ("010", "8"),
+            ("0x1F", "31"),
+            ("1_000", "1000"),
+            ("1e3", "1000"),
+            ("1e30", "1e+30"),
+            ("0.00001", "1e-05"),
+            ("-0", "0"),
+            ("1.2.3", "1.2.3"),
+            ("1.e", "1.e"),
+            ("'1.10'", "1.10"),
+            ("!!str 1.10", "1.10"),
+            ("TRUE", "true"),
+            ("yes", "yes"),
+            ("- ", "[null]"),
+        ] {
+            let quoted =
+                if expected.starts_with('[') { expected.to_owned() } else { format!("{expected:?}") };
+            check(text, &quoted);
+        }
+    }
+
+    #[test]
+    fn parts_know_where_they_stand() {
+        check("a:\n  b: x # c\n  c:\n    - y\n", "{a@1: {b@2: \"x\", c@3: [\"y\"]}}");
+        check("a: 1\n---\nb: 2\n", "{a@1: \"1\"} --- {b@3: \"2\"}");
+        check("a: !reset null\nb: !override [x]\n", "{a@1: !reset null, b@2: !override [\"x\"]}");
+    }
+
+    #[test]
+    fn aliases_and_merge_keys_are_resolved() {
+        check(
+            "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  <<: [*x, *y]\n  a: 5\n",
+            "{x@1: {a@1: \"1\", b@1: \"2\"}, y@2: {b@2: \"3\", c@2: \"4\"}, z@3: {a@5: \"5\", b@1: \"2\", c@2: \"4\"}}",
+        );
+        check("a: &a [*a]\n", "error: f:1: an alias stands within what it stands for");
+        check("a: *b\n", "error: f:1:4: while parsing node, found unknown anchor");
+        check("a: 1\na: 2\n", "error: f:2: the key `a` stands here for a second time");
+        let tab = parse("f", "a:\n\tb: 1\n").expect_err("a tab").place();
+        assert_eq!(tab, "f:2:2");
+    }
+
+    #[test]
+    fn no_aliases_fill_the_memory() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..12 {
+            let before = vec![format!("*a{}", n - 1); 10].join(", ");
+            text.push_str(&format!("a{n}: &a{n} [{before}]\n"));
+        }
+        let error = parse("f", &text).expect_err("too much").to_string();
+        assert!(error.contains("more parts"), "{error}");
+    }
+}
