@@ -350,7 +350,7 @@ fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
         (Yields::Cache, _) => ("", HashMap::new()),
         (Yields::Image, _) if spec.output == Output::PushByDigest => {
             let option = |name: &str| (name.to_owned(), "true".to_owned());
-            let repository = spec.tags.first().map(|name| ("name".to_owned(), name.repository()));
+            let repository = ("name".to_owned(), names(&spec.tags, Reference::repository));
             let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
             let plain = is_plain.then(|| option("registry.insecure"));
             let options = [
@@ -361,7 +361,7 @@ fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
             ];
             // Variants share the repository, and a builder that keeps images would keep them under one name.
             let stored = ("store".to_owned(), "false".to_owned());
-            ("image", repository.into_iter().chain(options).chain(plain).chain([stored]).collect())
+            ("image", [repository].into_iter().chain(options).chain(plain).chain([stored]).collect())
         }
         (Yields::Image, _) if spec.output == Output::Push => {
             let option = |name: &str| (name.to_owned(), "true".to_owned());

@@ -433,7 +433,7 @@ impl Builds<'_> {
         if let (StepKind::Build(spec), ImageSource::Build(target)) = (&mut kind, &image.source) {
             spec.text = stand_ins::text(&target.text, image, target, graph, observed);
             if observed.is_registry() {
-                spec.tags = image.pushed_names().map(|(name, _)| name.clone()).collect();
+                spec.tags = pushed_as(image);
                 spec.contexts = stand_ins::contexts(image, graph, observed, planned);
                 // An index gives it its name.
                 spec.output = if image.index.is_some() { Output::PushByDigest } else { Output::Push };
@@ -441,6 +441,20 @@ impl Builds<'_> {
         }
         kind
     }
+}
+
+/// The names that a builder pushes an image as; of a variant one in each repository of its index, of which only the
+/// repository counts.
+fn pushed_as(image: &Image) -> Vec<Reference> {
+    let Some(index) = image.index.as_deref() else {
+        return image.pushed_names().map(|(name, _)| name.clone()).collect();
+    };
+    let mut names = vec![image.reference.clone()];
+    for (name, _) in index.pushed_names() {
+        let own = name.with_tag(image.reference.tag().unwrap_or_default());
+        names.extend(own.ok().filter(|_| names.iter().all(|known| known.repository() != name.repository())));
+    }
+    names
 }
 
 /// The artifacts that builds of the selected images are going to read.
