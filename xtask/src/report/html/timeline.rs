@@ -203,7 +203,8 @@ fn machine(facts: &Facts, whole: u64) -> Option<Band> {
     };
     let bars: Vec<Bar> = facts.machine.iter().zip(&lanes).map(bar).collect();
     let height = lanes.iter().max().map_or(0, |last| last + 1) * LANE + 5;
-    (!bars.is_empty()).then(|| Band { title: "Bootstrap", count: bars.len(), height, bars })
+    let band = Band { title: "Bootstrap", count: bars.len(), height, bars };
+    (band.count > 0).then_some(band)
 }
 
 /// What becomes one bar: a step, or many short ones that went well at about the same time.
