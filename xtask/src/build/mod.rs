@@ -2,9 +2,13 @@
 //!
 //! In: a [`BuildSpec`] and the folder that its paths are relative to. Out: the image's ID, or a [`BuildError`]. `solve.rs` makes a
 //! build of a spec, `control.rs` is the connection that it runs on, `session.rs` what the builder may ask us meanwhile
-//! (`filesync.rs`: the planned files and no other; `secrets.rs`), `trace.rs` what it tells.
+//! (`filesync.rs`: the planned files and no other; `secrets.rs`; `content.rs`: images that it is lent; `delivery.rs`: what takes its
+//! result), `beside.rs` a build for an engine by another builder, `trace.rs` what it tells.
 
+mod beside;
+mod content;
 mod control;
+mod delivery;
 mod failure;
 mod fake;
 mod filesync;
@@ -15,10 +19,13 @@ mod trace;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::content::Lent;
+use self::delivery::{Delivery, Taker};
 use crate::engine::builders::BuilderNode;
 use crate::engine::elsewhere::Elsewhere;
 use crate::engine::{AnyEngine, Containers, DockerEngine, EngineError, OnProgress, Progress, Store};
@@ -125,7 +132,10 @@ impl Builder for DockerEngine {
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
         self.fit_to_build()?;
-        solve::build(&solve::Target::of(self), root, spec, progress).await
+        match &self.beside {
+            Some(beside) => beside::build(self, beside, root, spec, progress).await,
+            None => Ok(solve::build(&solve::Target::of(self), root, spec, progress).await?.id),
+        }
     }
 }
 
@@ -136,28 +146,42 @@ impl Builder for Elsewhere {
         spec: &BuildSpec,
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
-        // The same image goes to the same node, which has its cache; if that is away, to the next.
-        let first = solve::share_of(spec, self.nodes.len());
-        let (before, after) = self.nodes.split_at(first);
-        let mut away = None;
-        for node in after.iter().chain(before) {
-            match solve::build(&solve::Target::elsewhere(node, &self.surroundings), root, spec, progress)
-                .await
-            {
-                Err(BuildError::Engine(error @ (EngineError::Unreachable { .. } | EngineError::Gone(_))))
-                    if self.nodes.len() > 1 =>
-                {
-                    progress(Progress::Warning(format!(
-                        "the builder's node {} is left out: {error}",
-                        node.name
-                    )));
-                    away = Some(error);
+        let build = |node| async move {
+            let target = solve::Target::elsewhere(node, &self.surroundings);
+            let target = match &self.layout {
+                Some(layout) => {
+                    let taker = Taker::Layout(layout.clone(), spec.tags.clone());
+                    target.between(Arc::new(Lent::of_layout(layout, spec)), Delivery::to(taker))
                 }
-                done => return done,
-            }
-        }
-        Err(away.unwrap_or_else(|| EngineError::Gone("the builder has no nodes".to_owned())).into())
+                None => target,
+            };
+            solve::build(&target, root, spec, progress).await
+        };
+        Ok(on_some_node(&self.nodes, spec, progress, build).await?.id)
     }
+}
+
+/// The same image goes to the same node, which has its cache; if that is away, to the next.
+async fn on_some_node<'n, F: Future<Output = Result<solve::Made, BuildError>>>(
+    nodes: &'n [BuilderNode],
+    spec: &BuildSpec,
+    progress: OnProgress<'_>,
+    build: impl Fn(&'n BuilderNode) -> F,
+) -> Result<solve::Made, BuildError> {
+    let (before, after) = nodes.split_at(solve::share_of(spec, nodes.len()));
+    let mut away = None;
+    for node in after.iter().chain(before) {
+        match build(node).await {
+            Err(BuildError::Engine(error @ (EngineError::Unreachable { .. } | EngineError::Gone(_))))
+                if nodes.len() > 1 =>
+            {
+                progress(Progress::Warning(format!("the builder's node {} is left out: {error}", node.name)));
+                away = Some(error);
+            }
+            done => return done,
+        }
+    }
+    Err(away.unwrap_or_else(|| EngineError::Gone("the builder has no nodes".to_owned())).into())
 }
 
 impl Builder for AnyEngine {

@@ -35,6 +35,7 @@ mod provisioning;
 mod query;
 mod rebuild;
 mod replan;
+mod reproducible;
 mod run;
 mod secret_args;
 mod select;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Surroundings;
 use super::endpoint::address;
 use super::http::{Address, Wire};
+use super::provision::builder::PRIVATE;
 use super::ssh::Spec;
 use super::tls;
 use crate::host::HostCommand;
@@ -80,6 +81,9 @@ struct InstancePlatform {
 pub fn nodes(builder: &str, surroundings: &Surroundings) -> Result<Vec<BuilderNode>, String> {
     if builder.contains("://") {
         return Ok(vec![node(builder, builder, &BTreeMap::new(), surroundings)?]);
+    }
+    if let (PRIVATE, Some(endpoint)) = (builder, &surroundings.private_builder) {
+        return Ok(vec![node(builder, endpoint, &BTreeMap::new(), surroundings)?]);
     }
     let folder = surroundings.buildx_dir.as_ref().ok_or("there is no home folder to look for buildx's in")?;
     let file = folder.join("instances").join(builder);

@@ -5,6 +5,7 @@
 
 mod any;
 mod archive;
+pub(crate) mod beside;
 mod bollard;
 pub mod builders;
 pub(crate) mod classify;
@@ -16,6 +17,7 @@ mod endpoint;
 mod failure;
 mod fake;
 pub(crate) mod http;
+pub(crate) mod layout;
 mod observe;
 mod patience;
 pub mod provision;

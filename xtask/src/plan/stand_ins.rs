@@ -48,6 +48,14 @@ pub fn contexts(
     needs.chain(bases).collect()
 }
 
+/// The names in that text, all of which a builder without a store is lent of an engine's.
+pub fn lent(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<Reference, Reference> {
+    let named = stand_ins(image, graph, observed);
+    let written = image.asks_for.keys().chain(image.base_images.iter().map(|base| &base.reference));
+    let names = written.map(|written| named.get(written).unwrap_or(written).clone());
+    names.map(|name| (name.clone(), name)).collect()
+}
+
 fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<Reference, Reference> {
     let upstreams = graph.upstreams();
     let needs = image.asks_for.iter().filter_map(|(written, need)| {
