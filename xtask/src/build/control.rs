@@ -38,7 +38,7 @@ use crate::engine::http::{WireError, chain, empty, target};
 use crate::engine::{DockerEngine, EngineError};
 
 /// The largest message that is taken, as buildctl has it (buildkit, `util/grpcutil`: 16 MiB).
-const LARGEST_MESSAGE: usize = 16 << 20;
+pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
 /// Messages of the session that may wait for the network.
 const MESSAGES_AHEAD: usize = 16;
 /// A connection that is over says why soon.

@@ -2,9 +2,13 @@
 //!
 //! In: a [`BuildSpec`] and the folder that its paths are relative to. Out: the image's ID, or a [`BuildError`]. `solve.rs` makes a
 //! build of a spec, `control.rs` is the connection that it runs on, `session.rs` what the builder may ask us meanwhile
-//! (`filesync.rs`: the planned files and no other; `secrets.rs`), `trace.rs` what it tells.
+//! (`filesync.rs`: the planned files and no other; `secrets.rs`; `content.rs`: images that it is lent; `delivery.rs`: what takes its
+//! result), `beside.rs` a build for an engine by another builder, `trace.rs` what it tells.
 
+mod beside;
+mod content;
 mod control;
+mod delivery;
 mod failure;
 mod fake;
 mod filesync;
@@ -15,11 +19,14 @@ mod trace;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::engine::builders::BuilderNode;
+use self::content::Lent;
+use self::delivery::{Delivery, Taker};
+use crate::engine::builders::{BuilderNode, NodePlatforms};
 use crate::engine::elsewhere::Elsewhere;
 use crate::engine::{AnyEngine, Containers, DockerEngine, EngineError, OnProgress, Progress, Store};
 use crate::model::{BuildSpec, Capabilities, ImageId, Keeps, Platform};
@@ -120,28 +127,36 @@ pub async fn about(node: &BuilderNode) -> Result<(Option<String>, Vec<Worker>), 
 pub async fn platforms(engine: &AnyEngine) -> Result<Vec<Vec<Platform>>, EngineError> {
     match engine {
         AnyEngine::Docker(engine) => {
+            if let Some(beside) = &engine.beside {
+                return Ok(of_nodes(&beside.nodes, &beside.platforms).await.clone());
+            }
             let told = control::Control::open(engine).await?.about().await;
             let (_, workers) = told.map_err(|status| solve::lost(&status))?;
             Ok(vec![workers.into_iter().flat_map(|worker| worker.platforms).collect()])
         }
-        AnyEngine::Elsewhere(there) => Ok(of_nodes(there).await.clone()),
+        AnyEngine::Elsewhere(there) => Ok(of_nodes(&there.nodes, &there.platforms).await.clone()),
         AnyEngine::Fake(_) => Ok(vec![vec![Platform::local()]]),
     }
 }
 
-/// What the nodes of a builder are, for each its own platform.
-pub async fn natives(there: &Elsewhere) -> Vec<Platform> {
+/// What the nodes of a builder elsewhere are, for each its own platform; none of an engine's own builder.
+pub async fn natives(engine: &AnyEngine) -> Option<Vec<Platform>> {
+    let (nodes, platforms) = match engine {
+        AnyEngine::Elsewhere(there) => (&there.nodes, &there.platforms),
+        AnyEngine::Docker(engine) => engine.beside.as_ref().map(|beside| (&beside.nodes, &beside.platforms))?,
+        AnyEngine::Fake(_) => return None,
+    };
     let mut natives: Vec<Platform> = Vec::new();
-    for first in of_nodes(there).await.iter().filter_map(|all| all.first()) {
+    for first in of_nodes(nodes, platforms).await.iter().filter_map(|all| all.first()) {
         if !natives.contains(first) {
             natives.push(first.clone());
         }
     }
-    natives
+    Some(natives)
 }
 
 /// Asked once.
-async fn of_nodes(there: &Elsewhere) -> &Vec<Vec<Platform>> {
+async fn of_nodes<'n>(nodes: &[BuilderNode], platforms: &'n NodePlatforms) -> &'n Vec<Vec<Platform>> {
     let ask = |node: &BuilderNode| {
         let node = node.clone();
         async move {
@@ -149,7 +164,7 @@ async fn of_nodes(there: &Elsewhere) -> &Vec<Vec<Platform>> {
             workers.into_iter().flat_map(|worker| worker.platforms).collect()
         }
     };
-    there.platforms.get_or_init(|| futures_util::future::join_all(there.nodes.iter().map(ask))).await
+    platforms.get_or_init(|| futures_util::future::join_all(nodes.iter().map(ask))).await
 }
 
 /// In which order nodes are asked to build for a platform: those that are such machines, those that run it in another way,
@@ -188,7 +203,10 @@ impl Builder for DockerEngine {
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
         self.fit_to_build()?;
-        solve::build(&solve::Target::of(self), root, spec, progress).await
+        match &self.beside {
+            Some(beside) => beside::build(self, beside, root, spec, progress).await,
+            None => Ok(solve::build(&solve::Target::of(self), root, spec, progress).await?.id),
+        }
     }
 }
 
@@ -199,29 +217,45 @@ impl Builder for Elsewhere {
         spec: &BuildSpec,
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
-        let order = match self.nodes.as_slice() {
-            [_] => vec![0],
-            _ => order(of_nodes(self).await, &spec.platform, |nodes| solve::share_of(spec, nodes)),
-        };
-        let mut away = None;
-        for node in order.into_iter().filter_map(|at| self.nodes.get(at)) {
-            match solve::build(&solve::Target::elsewhere(node, &self.surroundings), root, spec, progress)
-                .await
-            {
-                Err(BuildError::Engine(error @ (EngineError::Unreachable { .. } | EngineError::Gone(_))))
-                    if self.nodes.len() > 1 =>
-                {
-                    progress(Progress::Warning(format!(
-                        "the builder's node {} is left out: {error}",
-                        node.name
-                    )));
-                    away = Some(error);
+        let build = |node| async move {
+            let target = solve::Target::elsewhere(node, &self.surroundings);
+            let target = match &self.layout {
+                Some(layout) => {
+                    let taker = Taker::Layout(layout.clone(), spec.tags.clone());
+                    target.between(Arc::new(Lent::of_layout(layout, spec)), Delivery::to(taker))
                 }
-                done => return done,
-            }
-        }
-        Err(away.unwrap_or_else(|| EngineError::Gone("the builder has no nodes".to_owned())).into())
+                None => target,
+            };
+            solve::build(&target, root, spec, progress).await
+        };
+        Ok(on_some_node((&self.nodes, &self.platforms), spec, progress, build).await?.id)
     }
+}
+
+/// The same image goes to the same node, which has its cache; if that is away, to the next.
+async fn on_some_node<'n, F: Future<Output = Result<solve::Made, BuildError>>>(
+    (nodes, platforms): (&'n [BuilderNode], &NodePlatforms),
+    spec: &BuildSpec,
+    progress: OnProgress<'_>,
+    build: impl Fn(&'n BuilderNode) -> F,
+) -> Result<solve::Made, BuildError> {
+    let order = match nodes {
+        [_] => vec![0],
+        _ => order(of_nodes(nodes, platforms).await, &spec.platform, |nodes| solve::share_of(spec, nodes)),
+    };
+    let mut away = None;
+    for node in order.into_iter().filter_map(|at| nodes.get(at)) {
+        match build(node).await {
+            Err(BuildError::Engine(error @ (EngineError::Unreachable { .. } | EngineError::Gone(_))))
+                if nodes.len() > 1 =>
+            {
+                progress(Progress::Warning(format!("the builder's node {} is left out: {error}", node.name)));
+                away = Some(error);
+            }
+            done => return done,
+        }
+    }
+    Err(away.unwrap_or_else(|| EngineError::Gone("the builder has no nodes".to_owned())).into())
 }
 
 impl Builder for AnyEngine {

@@ -13,6 +13,7 @@ use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::v1 as filesync;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::{Auth, AuthServer};
+use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSendServer;
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::{FileSync, FileSyncServer};
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use futures_util::Stream;
@@ -22,6 +23,9 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 
+use super::content::{Content, Lent};
+use super::control::LARGEST_MESSAGE;
+use super::delivery::Delivery;
 use super::filesync::{PACKETS_AHEAD, SentTree};
 use super::secrets::{Agents, SecretsService};
 use crate::model::BuildSecrets;
@@ -40,6 +44,10 @@ pub(super) struct Served {
     pub(super) credentials: Credentials,
     /// What is in no layer.
     pub(super) secrets: BuildSecrets,
+    /// Images that it may build on.
+    pub(super) lent: Arc<Lent>,
+    /// What takes the result; none where it does not come here.
+    pub(super) delivery: Option<Delivery>,
 }
 
 /// A session that a builder is offered.
@@ -71,6 +79,15 @@ impl BuildSession {
         if !self.served.secrets.ssh.is_empty() {
             methods.extend(["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"]);
         }
+        if !self.served.lent.names.is_empty() {
+            methods.extend([
+                "/containerd.services.content.v1.Content/Info",
+                "/containerd.services.content.v1.Content/Read",
+            ]);
+        }
+        if self.served.delivery.is_some() {
+            methods.push("/moby.filesync.v1.FileSend/DiffCopy");
+        }
         let methods = methods.into_iter().map(|method| ("x-docker-expose-session-grpc-method", method));
         let about = [
             ("x-docker-expose-session-uuid", self.id.as_str()),
@@ -89,7 +106,14 @@ impl BuildSession {
     pub(super) fn into_routes(mut self) -> Routes {
         let credentials = self.served.credentials.clone();
         let BuildSecrets { secrets, ssh } = std::mem::take(&mut self.served.secrets);
-        Routes::new(FileSyncServer::new(self.served))
+        let (lent, delivery) = (self.served.lent.clone(), self.served.delivery.take());
+        let delivered = |to| FileSendServer::new(to).max_decoding_message_size(LARGEST_MESSAGE);
+        let mut routes = Routes::new(FileSyncServer::new(self.served));
+        if let Some(delivery) = delivery {
+            routes = routes.add_service(delivered(delivery));
+        }
+        routes
+            .add_service(Content(lent))
             .add_service(AuthServer::new(Registries { credentials }))
             .add_service(SecretsServer::new(SecretsService(secrets)))
             .add_service(SshServer::new(Agents::new(ssh)))
@@ -280,6 +304,8 @@ mod tests {
             context: Arc::new(context),
             credentials: Credentials::default(),
             secrets: BuildSecrets::default(),
+            lent: Arc::default(),
+            delivery: None,
         };
         let session = BuildSession::new("key".to_owned(), served);
         let mut client = FileSyncClient::with_origin(

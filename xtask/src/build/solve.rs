@@ -21,15 +21,19 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use super::BuildError;
+use super::content::{Lent, STORE};
 use super::control::Control;
+use super::delivery::{Delivery, Taker};
 use super::filesync::SentTree;
 use super::session::{BuildSession, Served, random_id};
 use super::trace::{FailedVertex, Trace, exit_code, instruction};
 use crate::engine::builders::BuilderNode;
 use crate::engine::classify::{classify, says_disk_full, without_stations};
 use crate::engine::stall::Watch;
-use crate::engine::{DockerEngine, EngineError, OnProgress, Surroundings};
-use crate::model::{BuildSpec, Digest, ImageId, InlineCache, Output, Provenance, Reference};
+use crate::engine::{DockerEngine, EngineError, ImageStore, OnProgress, Surroundings};
+use crate::model::{
+    Attestations, BuildSpec, BuilderCache, Digest, ImageId, InlineCache, Output, Provenance, Reference,
+};
 use crate::registry::credentials::Credentials;
 
 /// A disk that is full ends an instruction soon: it is among so many last words.
@@ -39,6 +43,7 @@ const LAST: usize = 10;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// What the builder answers the image's ID by.
 const IMAGE_ID: &str = "containerimage.digest";
+const CONFIG_ID: &str = "containerimage.config.digest";
 
 /// The first API whose builder exports an inline cache on top of imported ones: that of Engine 23.0, with BuildKit 0.10.
 /// BuildKit before 0.9 (Engine 20.10 has 0.8) may recurse without end in it, and takes the engine down
@@ -53,6 +58,18 @@ pub(super) struct Target<'a> {
     credentials: &'a Credentials,
     stall: Duration,
     proxies: BTreeMap<String, String>,
+    /// What it may build on.
+    lent: Arc<Lent>,
+    /// What takes the result, where it comes here.
+    delivery: Option<Delivery>,
+}
+
+/// What came of a build, as the builder has it.
+pub(super) struct Made {
+    /// Of an image in a store that keeps manifests, and in registries.
+    pub(super) id: ImageId,
+    /// Of the same image in a store that does not.
+    pub(super) config: Option<ImageId>,
 }
 
 enum Door<'a> {
@@ -69,6 +86,8 @@ impl<'a> Target<'a> {
             credentials: &engine.credentials,
             stall: engine.stall,
             proxies: engine.proxies.clone(),
+            lent: Arc::default(),
+            delivery: None,
         }
     }
 
@@ -80,6 +99,26 @@ impl<'a> Target<'a> {
             credentials: &surroundings.credentials,
             stall: surroundings.stall,
             proxies: surroundings.build_proxies(node.endpoint()),
+            lent: Arc::default(),
+            delivery: None,
+        }
+    }
+
+    /// The same, lent some images, and with somebody who takes the result.
+    pub(super) fn between(self, lent: Arc<Lent>, delivery: Delivery) -> Self {
+        Self { lent, delivery: Some(delivery), ..self }
+    }
+
+    /// How layers travel into the engine. One that unpacks them is given them unpacked where they do not go far, and never in a
+    /// way that it may not know (zstd, before Engine 23). One that keeps them packed gets those that it lent as they were.
+    fn packing(&self) -> Vec<(&'static str, &'static str)> {
+        let is_near = matches!(self.door, Door::Daemon(node) if node.wire.is_local());
+        match self.delivery.as_ref().map(Delivery::taker) {
+            Some(Taker::Engine(_, ImageStore::Graph)) => {
+                let compression = if is_near { "uncompressed" } else { "gzip" };
+                vec![("compression", compression), ("force-compression", "true")]
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -107,13 +146,13 @@ pub(super) fn share_of(spec: &BuildSpec, nodes: usize) -> usize {
     usize::try_from(u64::from_be_bytes(*first) % nodes.max(1) as u64).unwrap_or_default()
 }
 
-/// Builds, and returns the image's ID.
+/// Builds, and returns what the builder calls the image.
 pub(super) async fn build(
     target: &Target<'_>,
     root: &Path,
     spec: &BuildSpec,
     progress: OnProgress<'_>,
-) -> Result<ImageId, BuildError> {
+) -> Result<Made, BuildError> {
     let mut image = None;
     for pass in passes(target.api, spec) {
         image = build_once(target, root, &pass, progress).await?;
@@ -127,7 +166,7 @@ async fn build_once(
     root: &Path,
     pass: &Pass<'_>,
     progress: OnProgress<'_>,
-) -> Result<Option<ImageId>, BuildError> {
+) -> Result<Option<Made>, BuildError> {
     let spec = &*pass.spec;
     let name = dockerfile_name(spec);
     let context = Arc::new(SentTree::of_context(root.join(&spec.context), spec)?);
@@ -136,9 +175,11 @@ async fn build_once(
         context: context.clone(),
         credentials: target.credentials.clone(),
         secrets: spec.secrets.clone(),
+        lent: target.lent.clone(),
+        delivery: target.delivery.clone(),
     };
     let session = BuildSession::new(shared_key(root, spec), served);
-    let request = request(pass, name, session.id(), &target.proxies);
+    let request = request(pass, name, session.id(), target);
     let (mut control, _session) = target.open(session).await?;
 
     let mut trace = Trace::default();
@@ -146,7 +187,8 @@ async fn build_once(
     let mut watch = Watch::new(target.stall, None);
     let solved = follow(control.solve(request), told, (&mut trace, &mut watch), progress).await;
     trace.finish(progress);
-    match (solved?, context.trouble()) {
+    let undelivered = || Some(target.delivery.as_ref()?.trouble()?.into());
+    match (solved?, context.trouble().or_else(undelivered)) {
         // The builder only says that its session went wrong.
         (Err(_), Some(trouble)) => Err(trouble),
         (Err(status), None) => Err(match refused(spec, trace.failure(), &status) {
@@ -155,7 +197,7 @@ async fn build_once(
             }
             other => other,
         }),
-        (Ok(answer), _) => image_id(&answer),
+        (Ok(answer), _) => made(&answer),
     }
 }
 
@@ -229,12 +271,14 @@ fn take(message: StatusResponse, trace: &mut Trace, watch: &mut Watch, progress:
 }
 
 /// None of a build that only fills the cache.
-fn image_id(answer: &SolveResponse) -> Result<Option<ImageId>, BuildError> {
+fn made(answer: &SolveResponse) -> Result<Option<Made>, BuildError> {
     let parse = |id: &String| {
         let odd = |_| EngineError::Other(format!("the builder calls the image `{id}`"));
         id.parse().map_err(odd)
     };
-    Ok(answer.exporter_response.get(IMAGE_ID).map(parse).transpose()?)
+    let id = |key: &str| answer.exporter_response.get(key).map(parse).transpose();
+    let config = id(CONFIG_ID)?;
+    Ok(id(IMAGE_ID)?.map(|id| Made { id, config }))
 }
 
 /// The Dockerfile's own name; the builder shows it.
@@ -260,24 +304,20 @@ fn shared_key(root: &Path, spec: &BuildSpec) -> String {
     Digest::from_sha256(&hasher.finalize().into()).hex().to_owned()
 }
 
-fn request(
-    pass: &Pass<'_>,
-    dockerfile: &str,
-    session: &str,
-    proxies: &BTreeMap<String, String>,
-) -> SolveRequest {
+fn request(pass: &Pass<'_>, dockerfile: &str, session: &str, target: &Target<'_>) -> SolveRequest {
     let spec = &*pass.spec;
-    let (exporter, exporter_attrs) = exporter(pass);
+    let (exporter, exporter_attrs) = exporter(pass, target);
     let inline = CacheOptionsEntry { r#type: "inline".to_owned(), attrs: HashMap::new() };
     let inline = (spec.inline_cache != InlineCache::No).then_some(inline);
     let to = spec.cache_to.iter().map(|to| registry_cache(to, &[("mode", "max")]));
-    let exports = inline.into_iter().chain(to).collect();
+    let own = spec.caches.to.iter().map(builders_cache);
+    let exports = inline.into_iter().chain(to).chain(own).collect();
     let is_host = spec.network.as_deref() == Some("host");
     SolveRequest {
         r#ref: random_id(),
         session: session.to_owned(),
         frontend: "dockerfile.v0".to_owned(),
-        frontend_attrs: front_end_attrs(spec, dockerfile, proxies),
+        frontend_attrs: front_end_attrs(spec, dockerfile, target),
         exporter_deprecated: exporter.to_owned(),
         exporter_attrs_deprecated: exporter_attrs,
         cache: Some(CacheOptions { exports, ..CacheOptions::default() }),
@@ -287,22 +327,21 @@ fn request(
 }
 
 /// What the Dockerfile front end is told (buildkit, `frontend/dockerui/config.go`).
-fn front_end_attrs(
-    spec: &BuildSpec,
-    dockerfile: &str,
-    proxies: &BTreeMap<String, String>,
-) -> HashMap<String, String> {
+fn front_end_attrs(spec: &BuildSpec, dockerfile: &str, target: &Target<'_>) -> HashMap<String, String> {
     let mut attrs: HashMap<String, String> =
         [("filename", dockerfile.to_owned()), ("platform", spec.platform.to_string())]
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-    attrs.extend(proxies.iter().chain(&spec.build_args).map(|(k, v)| (format!("build-arg:{k}"), v.clone())));
+    attrs.extend(
+        target.proxies.iter().chain(&spec.build_args).map(|(k, v)| (format!("build-arg:{k}"), v.clone())),
+    );
     attrs.extend(spec.labels.iter().map(|(k, v)| (format!("label:{k}"), v.clone())));
-    let contexts = spec.contexts.iter();
-    attrs.extend(contexts.map(|(name, there)| {
-        (format!("context:{}", name.context_name()), format!("docker-image://{there}"))
-    }));
+    let contexts = named_contexts(spec, &target.lent);
+    // What a front end that does not know them would do is build on whatever a registry has under the names. The builder's own
+    // stands in for it (buildkit, `frontend/gateway/gateway.go`).
+    let is_needed = (!contexts.is_empty()).then(|| "moby.buildkit.frontend.contexts+forward".to_owned());
+    attrs.extend(contexts);
     let provenance = spec.attestations.provenance.map(|mode| match mode {
         Provenance::Min => "mode=min".to_owned(),
         Provenance::Max => "mode=max".to_owned(),
@@ -315,21 +354,43 @@ fn front_end_attrs(
         .cache_from
         .iter()
         .map(|from| registry_cache(from, &[]))
+        .filter(|_| !is_engine || !spec.caches.from.is_empty())
+        .chain(spec.caches.from.iter().map(builders_cache))
         .map(|entry| serde_json::json!({ "Type": entry.r#type, "Attrs": entry.attrs }))
         .collect();
-    let imports = serde_json::Value::from(imports).to_string();
     let more = [
+        ("frontend.caps", is_needed),
         ("target", spec.target.clone()),
         ("no-cache", spec.no_cache.then(String::new)),
         // buildkit, `frontend/attestations/parse.go`.
         ("attest:provenance", provenance),
+        ("build-arg:SOURCE_DATE_EPOCH", spec.epoch.map(|seconds| seconds.to_string())),
         ("attest:sbom", spec.attestations.sbom.then(String::new)),
         ("force-network-mode", network),
-        ("cache-from", Some(cache).filter(|cache| is_engine && !cache.is_empty())),
-        ("cache-imports", Some(imports).filter(|_| !is_engine && !spec.cache_from.is_empty())),
+        ("cache-from", Some(cache).filter(|cache| imports.is_empty() && !cache.is_empty())),
+        ("cache-imports", (!imports.is_empty()).then(|| serde_json::Value::from(imports).to_string())),
     ];
     attrs.extend(more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     attrs
+}
+
+/// What names in the Dockerfile stand for (buildkit, `frontend/dockerui/namedcontext.go`). What an engine has and could not
+/// lend, the builder knows by its name if at all.
+fn named_contexts(spec: &BuildSpec, lent: &Lent) -> Vec<(String, String)> {
+    let there = |(name, there): (&Reference, &Reference)| {
+        let there = match lent.names.get(name) {
+            Some(digest) => format!("oci-layout://{STORE}@{digest}"),
+            None if spec.output == Output::Load => return None,
+            None => format!("docker-image://{there}"),
+        };
+        Some((format!("context:{}", name.context_name()), there))
+    };
+    spec.contexts.iter().filter_map(there).collect()
+}
+
+/// One of the builder's own caches, with what opens it.
+fn builders_cache(cache: &BuilderCache) -> CacheOptionsEntry {
+    CacheOptionsEntry { r#type: cache.kind.to_string(), attrs: cache.told().collect() }
 }
 
 /// A registry as a cache (docs.docker.com, "Registry cache").
@@ -342,7 +403,17 @@ fn registry_cache(name: &Reference, more: &[(&str, &str)]) -> CacheOptionsEntry 
 }
 
 /// Where the result goes.
-fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
+fn exporter(pass: &Pass<'_>, target: &Target<'_>) -> (&'static str, HashMap<String, String>) {
+    let spec = &*pass.spec;
+    let (kind, mut attrs) = exporter_of(pass, target);
+    if spec.epoch.is_some() && !kind.is_empty() {
+        // Files of layers too, and not only what the config says (buildkit v0.13, `exporter/util/epoch`).
+        attrs.insert("rewrite-timestamp".to_owned(), "true".to_owned());
+    }
+    (kind, attrs)
+}
+
+fn exporter_of(pass: &Pass<'_>, target: &Target<'_>) -> (&'static str, HashMap<String, String>) {
     let spec = &*pass.spec;
     let name = ("name".to_owned(), names(&spec.tags, ToString::to_string));
     let name = Some(name).filter(|(_, names)| !names.is_empty());
@@ -363,12 +434,23 @@ fn exporter(pass: &Pass<'_>) -> (&'static str, HashMap<String, String>) {
             let stored = ("store".to_owned(), "false".to_owned());
             ("image", [repository].into_iter().chain(options).chain(plain).chain([stored]).collect())
         }
+        (Yields::Image, _)
+            if matches!(target.delivery.as_ref().map(Delivery::taker), Some(Taker::Layout(..))) =>
+        {
+            ("oci", name.into_iter().collect())
+        }
         (Yields::Image, _) if spec.output == Output::Push => {
             let option = |name: &str| (name.to_owned(), "true".to_owned());
             // Engines take a registry on this machine without a certificate; a daemon has to be told.
             let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
             let plain = is_plain.then(|| option("registry.insecure"));
             ("image", name.into_iter().chain([option("push")]).chain(plain).collect())
+        }
+        (Yields::Image, _) if spec.output == Output::Load => {
+            // Only an index holds attestations, and only a layout holds an index.
+            let is_stated = spec.attestations != Attestations::default();
+            let packing = target.packing().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+            (if is_stated { "oci" } else { "docker" }, name.into_iter().chain(packing).collect())
         }
         // The engine's own exporter, `moby`, always unpacks (moby, `builder-next/exporter/wrapper.go`).
         (Yields::Image, InlineCache::Packed) => {
@@ -462,11 +544,20 @@ pub(super) mod tests {
             contexts: Default::default(),
             output: Default::default(),
             attestations: Default::default(),
+            epoch: None,
             no_cache: true,
             cache_from: vec!["api:0".parse().expect("tag")],
             cache_to: None,
+            caches: Default::default(),
             inline_cache: InlineCache::Yes,
         }
+    }
+
+    /// Of a daemon: what is asked of it stands in the spec.
+    fn target(proxies: BTreeMap<String, String>) -> Target<'static> {
+        let surroundings: &Surroundings = Box::leak(Box::default());
+        let nodes = crate::engine::builders::nodes("unix:///no.sock", surroundings).expect("a node");
+        Target { proxies, ..Target::elsewhere(&Box::leak(nodes.into_boxed_slice())[0], surroundings) }
     }
 
     #[test]
@@ -474,7 +565,7 @@ pub(super) mod tests {
         let proxies = [("http_proxy".to_owned(), "p".to_owned()), ("NO_PROXY".to_owned(), "n".to_owned())];
         let spec = spec();
         let [pass] = &passes(Some(EXPORTS_ON_IMPORTS), &spec)[..] else { panic!("one") };
-        let request = request(pass, "Dockerfile", "s", &proxies.into());
+        let request = request(pass, "Dockerfile", "s", &target(proxies.into()));
         let sorted = |attrs: &HashMap<String, String>| {
             let mut attrs: Vec<_> = attrs.iter().map(|(name, value)| format!("{name}={value}")).collect();
             attrs.sort();
@@ -513,7 +604,7 @@ pub(super) mod tests {
         ] {
             let spec = BuildSpec { network: network.map(str::to_owned), ..spec() };
             let [pass] = &passes(Some(EXPORTS_ON_IMPORTS), &spec)[..] else { panic!("one") };
-            let request = request(pass, "Dockerfile", "s", &BTreeMap::new());
+            let request = request(pass, "Dockerfile", "s", &target(BTreeMap::new()));
             let asked = request.frontend_attrs.get("force-network-mode").map(String::as_str);
             assert_eq!(asked, forced);
             assert_eq!(request.entitlements, entitlements);
@@ -527,7 +618,7 @@ pub(super) mod tests {
         let of = |api, spec: &BuildSpec| {
             let passes = passes(Some(api), spec);
             let told = passes.iter().map(|pass| {
-                let request = request(pass, "Dockerfile", "s", &BTreeMap::new());
+                let request = request(pass, "Dockerfile", "s", &target(BTreeMap::new()));
                 let imports = request.frontend_attrs.contains_key("cache-from");
                 let exports = !request.cache.unwrap_or_default().exports.is_empty();
                 (imports, exports, request.exporter_deprecated)

@@ -112,8 +112,8 @@ pub async fn fetch(
     references: &[Reference],
     progress: OnProgress<'_>,
 ) -> Result<Vec<StoredImage>, FetchError> {
-    let asked: Vec<Asked> = futures_util::stream::iter(references)
-        .map(|reference| ask(engine, reference))
+    let asked: Vec<Asked> = futures_util::stream::iter(references.to_vec())
+        .map(|reference| async move { ask(engine, &reference).await })
         .buffered(QUESTIONS)
         .try_collect()
         .await?;

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -150,6 +150,16 @@ impl BlobStore {
     pub(super) fn begin_blob(&self) -> io::Result<BlobWriter> {
         let file = self.new_file()?;
         Ok(BlobWriter { store: self.clone(), blob: StreamThread::begin(|pieces| written(file, pieces))? })
+    }
+
+    /// A blob, from this byte on.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open_at(&self, digest: &Digest, offset: u64) -> io::Result<impl Read + Send + use<>> {
+        let mut file = File::open(self.blob(digest))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(file)
     }
 
     /// Keeps a config under the digest of its bytes.

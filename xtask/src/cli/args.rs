@@ -37,7 +37,7 @@ pub use bundle::{Bundle, BundleCommand, Create};
 pub use clean::Clean;
 pub use doctor::Doctor;
 use groups::known_platform;
-pub use groups::{Building, Elsewhere, Naming, Pulling, Selection};
+pub use groups::{Building, Elsewhere, ImageOutput, Naming, Pulling, Selection};
 pub use init::Init;
 pub use lock::Lock;
 pub use manual::{Completions, Man, Shell};
@@ -463,6 +463,14 @@ pub enum BuilderCommand {
         /// How to answer
         #[arg(long, default_value = "human")]
         format: Format,
+    },
+    /// Start a private builder of this tree, or say that it runs: `--builder private`
+    Up,
+    /// End it; its cache stays unless --purge
+    Down {
+        /// Remove its cache too
+        #[arg(long)]
+        purge: bool,
     },
     /// Say what one builder is, and what it builds for
     Inspect {

@@ -42,6 +42,7 @@ async fn build(typed: &Typed<'_>, args: BaseImagesBuild) -> Result<ExitCode, Err
         phases.push(Phase::Push);
     }
     opened.session.with_cache(&mut phases);
+    opened.session.refuse_caches().await?;
     let request = Request {
         dry_run: args.dry_run,
         fail_fast: if args.fail_fast { FailFast::Yes } else { FailFast::No },

@@ -34,8 +34,11 @@ fn build_layer(tag: Layer, building: &Building, pulling: &Pulling, naming: &Nami
 pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
     let layer = build_layer(args.tagged.layer(), &args.building, &args.pulling, &args.naming);
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
-        .built_elsewhere(args.building.push)?;
+        .built_elsewhere(args.building.push, args.building.output.as_ref())?
+        .reproducibly()
+        .await?;
     session.refuse_attestations().await?;
+    session.refuse_caches().await?;
     let phases = further(&session, [&[Phase::Download], &Phase::BUILD_ALL[..]].concat(), &args.building);
     let request = Request {
         only: args.selection.only,
@@ -54,8 +57,11 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
     let layer = build_layer(tagged(args.tag), &args.building, &args.pulling, &args.naming);
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
-        .built_elsewhere(args.building.push)?;
+        .built_elsewhere(args.building.push, args.building.output.as_ref())?
+        .reproducibly()
+        .await?;
     session.refuse_attestations().await?;
+    session.refuse_caches().await?;
     let phases = further(
         &session,
         vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build],
@@ -140,7 +146,7 @@ async fn files(session: Session, args: &args::Files, phase: Phase) -> Result<Exi
 pub(super) async fn verify(typed: &Typed<'_>, args: args::Verify) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
     let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
-        .built_elsewhere(true)?;
+        .looked_at_elsewhere()?;
     let request = Request {
         only: args.selection.only,
         skip: args.selection.skip,

@@ -37,6 +37,7 @@ mod provisioning;
 mod query;
 mod rebuild;
 mod replan;
+mod reproducible;
 mod run;
 mod secret_args;
 mod select;

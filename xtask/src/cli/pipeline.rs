@@ -166,7 +166,7 @@ async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, E
         && (request.check || !session.bootstrap)
         && let Err(error) = &world.engine
     {
-        return Err(Error::from(error.clone()));
+        return Err(session.without_engine(error));
     }
     if request.check {
         session.tell_warnings();

@@ -7,7 +7,7 @@ use super::commands::further;
 use super::pipeline;
 use super::session::{Session, Typed, standpoint};
 use crate::cli::error::{Error, ErrorKind, ExitCode};
-use crate::model::{Network, Phase, Platform, Severity, Triggers};
+use crate::model::{Keeps, Network, Phase, Platform, Severity, Triggers};
 use crate::plan::Request;
 use crate::plan::alias;
 use crate::plan::explain::{self, Inputs};
@@ -21,7 +21,8 @@ use dockerfile::Options;
 /// `plan`
 pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.pulling.over(args.building.over(args.tagged.layer())));
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere(true)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?
+        .built_elsewhere(true, args.building.output.as_ref())?;
     let phases = [&[Phase::Download], &Phase::BUILD_ALL[..]].concat();
     let phases = further(&session, phases, &args.building);
     let request = Request {
@@ -53,7 +54,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
 /// `status`
 pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<ExitCode, Error> {
     let layer = args.naming.over(args.elsewhere.over(args.tagged.layer()));
-    let session = Session::open(typed, layer, &args.naming.build_arg)?.built_elsewhere(true)?;
+    let session = Session::open(typed, layer, &args.naming.build_arg)?.looked_at_elsewhere()?;
     let mut only = args.selection.only;
     only.extend(args.explain.clone());
     // To see how things stand, images are looked at as `verify` does; nothing is planned for them.
@@ -76,7 +77,7 @@ pub(super) async fn status(typed: &Typed<'_>, args: args::Status) -> Result<Exit
     }
     // Names are given to what an engine keeps.
     let wanted =
-        if session.builder.is_some() { Vec::new() } else { world.tree.base_images(&planned.selected) };
+        if session.keeps == Keeps::Registry { Vec::new() } else { world.tree.base_images(&planned.selected) };
     let originals = world.tree.originals(session.config.alias_rules());
     let network = session.config.network.unwrap_or(Network::External);
     let inputs = if args.format == Format::Json { Inputs::All } else { Inputs::None };

@@ -233,13 +233,16 @@ impl Replanner<'_> {
         }
         let root = &self.session.config.root;
         let (id, clock) = self.run;
-        let now = events::format_time(clock.now().at);
+        let epoch = self.session.epoch;
+        let at = events::format_time(epoch.map_or(clock.now().at, events::time_of));
         let mut all = BTreeMap::from([
-            (labels::TREE.to_owned(), tree::identity(root)),
-            (labels::BUILD_ID.to_owned(), id.to_owned()),
-            (labels::BUILD_TIMESTAMP.to_owned(), now.clone()),
-            (labels::CREATED.to_owned(), now),
+            (labels::BUILD_TIMESTAMP.to_owned(), at.clone()),
+            (labels::CREATED.to_owned(), at),
         ]);
+        if epoch.is_none() {
+            all.insert(labels::TREE.to_owned(), tree::identity(root));
+            all.insert(labels::BUILD_ID.to_owned(), id.to_owned());
+        }
         if let Some(revision) = git_revision(root).await {
             all.insert(labels::REVISION.to_owned(), revision);
         }
@@ -248,6 +251,11 @@ impl Replanner<'_> {
                 && let Some(image) = self.world().tree.graph.get(&spec.image)
             {
                 build::label(&mut spec.labels, image, all.clone());
+                if epoch.is_some() {
+                    // It tells of the run too: what was here before.
+                    spec.labels.remove(labels::BUILD_REASON);
+                    spec.epoch = epoch;
+                }
             }
         }
     }

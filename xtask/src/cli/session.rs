@@ -3,22 +3,23 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use super::args::{Global, Reporting};
+use super::args::{Global, ImageOutput, Reporting};
+use super::reproducible::is_too_old;
 use super::world::World;
 use crate::artifact::Fetcher;
 use crate::build;
 use crate::cli::error::{Error, ErrorKind};
 use crate::engine::ImageStore;
-use crate::engine::builders;
+use crate::engine::builders::{self, BuilderNode};
 use crate::engine::elsewhere::Elsewhere;
 use crate::engine::provision::Home;
+use crate::engine::provision::builder::BuilderHome;
 use crate::engine::{self, AnyEngine, EngineError, Surroundings};
 use crate::events;
 use crate::events::secrets::{self, Secrets};
 use crate::host::lock::{Holder, Lock};
 use crate::host::retry::Policy;
-use crate::model::Attestations;
-use crate::model::{EventKind, Phase};
+use crate::model::{Attestations, BuilderCache, CacheKind, Capabilities, EventKind, Keeps, Phase};
 use crate::registry::Registry;
 use crate::registry::credentials::Credentials;
 use crate::registry::network::Freshness;
@@ -27,6 +28,9 @@ use crate::report::bug::RunNotes;
 use crate::report::resolve::{ColourChoice, Display, DisplayInput, Forge, Mode, ProgressChoice, resolve};
 use crate::settings::env::Env;
 use crate::settings::{self, Config, Layer, Scalar, Variable, parse_build_arg};
+
+/// What `--builder` calls the engine's own builder.
+const ENGINES_OWN: &str = "default";
 
 /// What every command is given: the options that all of them take, what a panic would have to know, and what it was
 /// started with.
@@ -58,7 +62,13 @@ pub(super) struct Session {
     /// The engine to speak to, whatever the environment says.
     engine: Option<AnyEngine>,
     /// The builder that is used in place of the engine's own.
-    pub builder: Option<String>,
+    builder: Option<String>,
+    /// Where its images are.
+    pub keeps: Keeps,
+    /// The folder that has the images of a builder elsewhere, where no registry does.
+    layout: Option<PathBuf>,
+    /// Seconds since 1970 that stand for all times in images.
+    pub epoch: Option<i64>,
 }
 
 /// Whether a command is going to change something.
@@ -181,6 +191,10 @@ impl Session {
                 secrets.add_variable(name, value);
             }
         }
+        let caches = config.caches.from.iter().chain(&config.caches.to);
+        for (name, value) in caches.flat_map(BuilderCache::secrets) {
+            secrets.add(&format!("`{name}` of a cache"), value);
+        }
         for (name, url) in env.proxies() {
             secrets.add_url(&format!("`{name}`"), &url);
         }
@@ -201,6 +215,9 @@ impl Session {
             colour: global.color,
             engine: typed.engine.cloned(),
             builder: None,
+            keeps: Keeps::Engine,
+            layout: None,
+            epoch: None,
         }
     }
 
@@ -271,6 +288,9 @@ impl Session {
             colour: self.colour,
             engine: Some(engine),
             builder: None,
+            keeps: Keeps::Engine,
+            layout: None,
+            epoch: None,
         }
     }
 
@@ -279,7 +299,7 @@ impl Session {
         if let Some(engine) = &self.engine {
             return Ok(engine.clone());
         }
-        if let Some(builder) = &self.builder {
+        if let (Some(builder), Keeps::Registry) = (&self.builder, self.keeps) {
             return self.connect_elsewhere(builder).await;
         }
         let found = engine::find(&self.surroundings(), None).await;
@@ -292,21 +312,42 @@ impl Session {
         if let Some(caution) = engine.caution() {
             super::say(&format!("warning: {caution}"));
         }
-        Ok(engine)
+        let Some(builder) = &self.builder else { return Ok(engine) };
+        let (nodes, capabilities) = self.ask_builder(builder).await?;
+        engine.built_for_by(nodes, &capabilities, self.surroundings(), self.config.root.clone()).await
+    }
+
+    /// What to say where the engine is missing.
+    pub fn without_engine(&self, error: &EngineError) -> Error {
+        let told = Error::from(error.clone());
+        match (self.keeps, error) {
+            (Keeps::Beside, EngineError::Unreachable { .. }) => told.hint(
+                "`--push --registry REGISTRY` needs no engine: what the builder makes goes there, not into an engine",
+            ),
+            _ => told,
+        }
+    }
+
+    async fn ask_builder(&self, builder: &str) -> Result<(Vec<BuilderNode>, Capabilities), EngineError> {
+        let unknown = |why| EngineError::NoBuilder { builder: builder.to_owned(), causes: vec![why] };
+        let nodes = builders::nodes(builder, &self.surroundings()).map_err(unknown)?;
+        let capabilities = build::ask(builder, &nodes).await?;
+        if self.epoch.is_some() && is_too_old(&capabilities.version) {
+            let endpoint = nodes.first().map_or("", BuilderNode::endpoint).to_owned();
+            let lacks = format!("is BuildKit {}, and --reproducible needs 0.13", capabilities.version);
+            return Err(EngineError::Unfit { endpoint, lacks });
+        }
+        Ok((nodes, capabilities))
     }
 
     /// A builder that is no engine: what it makes goes to a registry, and what is there is asked of registries.
     async fn connect_elsewhere(&self, builder: &str) -> Result<AnyEngine, EngineError> {
-        let surroundings = self.surroundings();
-        let unknown = |why| EngineError::NoBuilder { builder: builder.to_owned(), causes: vec![why] };
-        let nodes = builders::nodes(builder, &surroundings).map_err(unknown)?;
-        let capabilities = build::ask(builder, &nodes).await?;
-        Ok(AnyEngine::Elsewhere(Box::new(Elsewhere::new(
-            nodes,
-            capabilities,
-            surroundings,
-            &self.config.root,
-        ))))
+        let (nodes, capabilities) = self.ask_builder(builder).await?;
+        let there = Elsewhere::new(nodes, capabilities, self.surroundings(), &self.config.root);
+        Ok(AnyEngine::Elsewhere(Box::new(match &self.layout {
+            Some(folder) => there.into_layout(folder.clone()),
+            None => there,
+        })))
     }
 
     /// What of the environment decides which engine is used.
@@ -314,13 +355,27 @@ impl Session {
         let private = Home::of_tree(&self.config.root)
             .recorded_endpoint()
             .and_then(|e| Some(PathBuf::from(e.strip_prefix("unix://")?)));
+        let private_builder = BuilderHome::of_tree(&self.config.root);
         let surroundings = Surroundings::new(&|name| self.env.get(name).map(str::to_owned), private);
         Surroundings {
             secrets: self.secrets.clone(),
             credentials: self.credentials.clone(),
             stall: self.config.stall,
+            private_builder: private_builder.socket().exists().then(|| private_builder.endpoint()),
             ..surroundings
         }
+    }
+
+    /// The builder that is to be used in place of the engine's own. Whoever says nothing to us may have told buildx
+    /// (`BUILDX_BUILDER`): an instance of its own counts, a docker context is an engine.
+    pub fn builder_named(&self) -> Option<String> {
+        let of_buildx = || {
+            let name = self.env.non_empty("BUILDX_BUILDER")?.to_owned();
+            let folder = self.surroundings().buildx_dir?;
+            builders::instances(&folder).contains(&name).then_some(name)
+        };
+        let named = self.config.builder.clone().or_else(of_buildx);
+        named.filter(|name| name != ENGINES_OWN)
     }
 
     /// A client of registries.
@@ -406,42 +461,67 @@ impl Session {
         Ok((lock, super::interruptible(looking).await?))
     }
 
-    /// Where a builder elsewhere builds, nothing is pulled, named, kept or pushed by itself, and what is looked at afterwards
-    /// is the registry that it pushed to.
+    /// A builder elsewhere has a cache of its own, and no stages are kept of what it builds. Where it has its images in a registry,
+    /// nothing is pulled, named or pushed by itself either, and what is looked at afterwards is the registry.
     pub fn with_builder(&self, phases: &mut Vec<Phase>) {
-        if self.builder.is_some() {
-            phases.retain(|phase| {
-                !matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Keep | Phase::Cache | Phase::Push)
-            });
-            if phases.contains(&Phase::Build) && !phases.contains(&Phase::Verify) {
-                phases.push(Phase::Verify);
+        let is_engines = |phase: &Phase| matches!(phase, Phase::Prefetch | Phase::Alias | Phase::Push);
+        let is_stages = |phase: &Phase| matches!(phase, Phase::Keep | Phase::Cache);
+        match self.keeps {
+            Keeps::Engine => {}
+            Keeps::Beside => phases.retain(|phase| !is_stages(phase)),
+            Keeps::Registry => {
+                phases.retain(|phase| !is_stages(phase) && !is_engines(phase));
+                if phases.contains(&Phase::Build) && !phases.contains(&Phase::Verify) {
+                    phases.push(Phase::Verify);
+                }
             }
         }
     }
 
-    /// For a command that can do with a builder that is no engine, where one is named.
+    /// For a command that builds, where a builder is named that is no engine. What it builds goes into the folder that is typed
+    /// (`output`), or the registry that is pushed to (`may_push`), else into the engine.
     ///
     /// # Errors
-    /// Nobody said in which registry its images are, or that they may go there (`may_push`).
-    pub fn built_elsewhere(self, may_push: bool) -> Result<Self, Error> {
-        let Some(builder) = self.config.builder.clone() else { return Ok(self) };
-        let Some(registry) = self.config.registry.as_ref().filter(|_| may_push) else {
-            let what = "a builder elsewhere puts what it builds into a registry";
-            return Err(Error::new(ErrorKind::Usage, what)
-                .hint("`--push --registry REGISTRY` says which")
-                .hint("`--builder default` builds on the engine"));
+    /// The registry may not be asked; a folder, and an engine that builds.
+    pub fn built_elsewhere(self, may_push: bool, output: Option<&ImageOutput>) -> Result<Self, Error> {
+        let builder = self.builder_named();
+        if let Some(ImageOutput(folder)) = output {
+            if builder.is_none() {
+                let what = "an engine keeps what it builds, and --output wants it in a folder";
+                return Err(Error::new(ErrorKind::Usage, what)
+                    .hint("`--builder BUILDER --output oci:DIR` builds elsewhere, into the folder")
+                    .hint("`cargo xtask bundle create -o DIR` writes what an engine has"));
+            }
+            return Ok(Self { builder, keeps: Keeps::Registry, layout: Some(folder.clone()), ..self });
+        }
+        if builder.is_none() || (may_push && self.config.registry.is_some()) {
+            return self.looked_at_elsewhere();
+        }
+        Ok(Self { builder, keeps: Keeps::Beside, ..self })
+    }
+
+    /// For a command that only looks: images of a builder that is no engine are in the registry, where one is named, else in
+    /// the engine as any others.
+    ///
+    /// # Errors
+    /// The registry may not be asked.
+    pub fn looked_at_elsewhere(self) -> Result<Self, Error> {
+        let (Some(builder), Some(registry)) = (self.builder_named(), self.config.registry.as_ref()) else {
+            return Ok(self);
         };
         if self.config.offline && !registry.is_on_this_machine() {
             let what = format!("a builder elsewhere has its images in {registry}, and --offline asks nobody");
-            return Err(Error::new(ErrorKind::Usage, what).hint("`--builder default` builds on the engine"));
+            return Err(Error::new(ErrorKind::Usage, what)
+                .hint("without --push and --registry they are loaded into the engine")
+                .hint("`--builder default` builds on the engine"));
         }
-        Ok(Self { builder: Some(builder), ..self })
+        Ok(Self { builder: Some(builder), keeps: Keeps::Registry, ..self })
     }
 
     /// Refuses what a build is to state about its images where their store would lose it: an engine that keeps images by
     /// itself, not in containerd, has no index. Only who asks for it has the engine asked.
     pub async fn refuse_attestations(&self) -> Result<(), Error> {
-        if self.builder.is_some() || self.config.attestations == Attestations::default() {
+        if self.keeps == Keeps::Registry || self.config.attestations == Attestations::default() {
             return Ok(());
         }
         let engine = self.connect().await?;
@@ -452,7 +532,28 @@ impl Session {
             format!("the engine at {} keeps no index, which --provenance and --sbom need", engine.endpoint());
         Err(Error::new(ErrorKind::EngineUnfit, what)
             .hint("`\"features\": {\"containerd-snapshotter\": true}` in /etc/docker/daemon.json has it keep images in containerd")
-            .hint("`--builder BUILDER --push` builds elsewhere, into a registry"))
+            .hint("`--builder BUILDER --push --registry REGISTRY` builds elsewhere, into a registry"))
+    }
+
+    /// Refuses caches of the builder's own where the engine's builder knows none: one that keeps images by itself only leaves
+    /// them in the image (moby, `builder/builder-next/controller.go`). Only who asks for one has the engine asked.
+    pub async fn refuse_caches(&self) -> Result<(), Error> {
+        let caches = &self.config.caches;
+        for cache in caches.from.iter().chain(&caches.to) {
+            if let Some(why) = cache.closed_because() {
+                self.warn(&format!("`{cache}` is left out: {why}"));
+            }
+        }
+        let foreign = caches.to.iter().find(|cache| cache.kind != CacheKind::Inline);
+        let Some(cache) = foreign.filter(|_| self.keeps == Keeps::Engine) else { return Ok(()) };
+        let engine = self.connect().await?;
+        if engine.survey().await?.store == ImageStore::Containerd {
+            return Ok(());
+        }
+        let what = format!("the builder of the engine at {} leaves no cache in `{cache}`", engine.endpoint());
+        Err(Error::new(ErrorKind::EngineUnfit, what)
+            .hint("`--cache-to REGISTRY/PATH` stores stages there, which any engine can")
+            .hint("`--builder BUILDER` builds elsewhere, where every kind of cache is known"))
     }
 
     /// Adds the phases that store a cache, where there is one to store in.

@@ -455,10 +455,8 @@ async fn engine_facts(engine: &AnyEngine, observed: &Observed, tree: &Tree) -> R
     let is_foreign = tree.graph.images().iter().any(|image| image.platform != own);
     let is_of_several = tree.graph.images().iter().any(|image| image.index.is_some());
     let facts = EngineFacts::from(own);
-    let native = match engine {
-        AnyEngine::Elsewhere(there) if is_foreign => build::natives(there).await,
-        _ => facts.native,
-    };
+    let native = if is_foreign { build::natives(engine).await } else { None };
+    let native = native.unwrap_or(facts.native);
     let indexes = if is_of_several { engine.indexes().await? } else { facts.indexes };
     Ok(EngineFacts { indexes, native, ..facts })
 }

@@ -259,9 +259,11 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
         contexts: Default::default(),
         output: Default::default(),
         attestations: Default::default(),
+        epoch: None,
         no_cache: false,
         cache_from: Vec::new(),
         cache_to: None,
+        caches: Default::default(),
         inline_cache: InlineCache::default(),
     };
     let began = Instant::now();

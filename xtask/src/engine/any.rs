@@ -76,7 +76,8 @@ impl AnyEngine {
             Self::Docker(engine) => {
                 engine.api >= INDEXES_SINCE && survey::survey(engine).await?.store == ImageStore::Containerd
             }
-            Self::Elsewhere(_) => true,
+            // A layout in a folder has one image under a name.
+            Self::Elsewhere(there) => there.layout.is_none(),
             Self::Fake(_) => false,
         };
         Ok(if is_kept { Indexes::Kept } else { Indexes::NotKept })

@@ -11,6 +11,7 @@ use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
 use bollard::{BollardRequest, ClientVersion, Docker};
 use tokio::sync::RwLock;
 
+use super::beside::Beside;
 use super::classify::classify;
 use super::connect::{Pong, Surroundings};
 use super::http::{Wire, WireError, chain};
@@ -47,6 +48,8 @@ pub struct DockerEngine {
     pub(crate) proxies: BTreeMap<String, String>,
     /// Held shared while a container is being made: whoever lists containers waits for those too.
     pub(super) making: Arc<RwLock<()>>,
+    /// Who builds in its place.
+    pub(crate) beside: Option<Arc<Beside>>,
 }
 
 impl std::fmt::Debug for DockerEngine {
@@ -85,6 +88,7 @@ impl DockerEngine {
             stall: surroundings.stall,
             proxies,
             making: Arc::default(),
+            beside: None,
         })
     }
 
@@ -130,7 +134,7 @@ impl DockerEngine {
 
     /// Builds need BuildKit as well; nothing else does.
     pub(crate) fn fit_to_build(&self) -> Result<(), EngineError> {
-        if !self.podman {
+        if !self.podman || self.beside.is_some() {
             return self.fit_to_ask();
         }
         let lacks =

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Surroundings;
 use super::endpoint::address;
 use super::http::{Address, Wire};
+use super::provision::builder::PRIVATE;
 use super::ssh::Spec;
 use super::tls;
 use crate::host::HostCommand;
@@ -20,6 +21,9 @@ use crate::model::Platform;
 const PORT: u16 = 1234;
 /// What passes a connection on to the daemon that it stands beside.
 const DIAL_STDIO: [&str; 2] = ["buildctl", "dial-stdio"];
+
+/// What each node of a builder runs, its own platform first, once it was asked.
+pub type NodePlatforms = tokio::sync::OnceCell<Vec<Vec<Platform>>>;
 
 /// One node of a builder.
 #[derive(Clone)]
@@ -80,6 +84,9 @@ struct InstancePlatform {
 pub fn nodes(builder: &str, surroundings: &Surroundings) -> Result<Vec<BuilderNode>, String> {
     if builder.contains("://") {
         return Ok(vec![node(builder, builder, &BTreeMap::new(), surroundings)?]);
+    }
+    if let (PRIVATE, Some(endpoint)) = (builder, &surroundings.private_builder) {
+        return Ok(vec![node(builder, endpoint, &BTreeMap::new(), surroundings)?]);
     }
     let folder = surroundings.buildx_dir.as_ref().ok_or("there is no home folder to look for buildx's in")?;
     let file = folder.join("instances").join(builder);

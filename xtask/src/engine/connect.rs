@@ -43,6 +43,8 @@ pub struct Surroundings {
     pub config_dir: Option<PathBuf>,
     /// `BUILDX_CONFIG`, else `buildx` in docker's folder.
     pub buildx_dir: Option<PathBuf>,
+    /// Where the tree's private builder listens, if it was started.
+    pub private_builder: Option<String>,
     /// `XDG_RUNTIME_DIR`
     pub runtime_dir: Option<PathBuf>,
     /// `HOME`
@@ -88,6 +90,7 @@ impl Surroundings {
                 .map(PathBuf::from)
                 .or_else(|| config_dir.as_ref().map(|folder| folder.join("buildx"))),
             config_dir,
+            private_builder: None,
             runtime_dir: get("XDG_RUNTIME_DIR").map(PathBuf::from),
             path: get("PATH"),
             home,

@@ -1,5 +1,5 @@
-//! A builder that is no engine, with a registry as its store: what is there is asked of the registry, what is built goes
-//! there. Containers it has none, and it keeps no image itself.
+//! A builder that is no engine, with a registry as its store, or a layout in a folder: what is there is asked of it, what is built
+//! goes there. Containers it has none, and it keeps no image itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
 
-use super::builders::BuilderNode;
+use super::builders::{BuilderNode, NodePlatforms};
+use super::layout::Layout;
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store, Surroundings};
 use crate::host::inside::Folder;
 use crate::model::{
@@ -45,12 +45,14 @@ pub struct Elsewhere {
     pub(crate) surroundings: Arc<Surroundings>,
     capabilities: Capabilities,
     registry: Arc<Registry>,
+    /// What has the images of the tree in place of a registry.
+    pub(crate) layout: Option<Arc<Layout>>,
     /// What manifests were found to be, for a digest always stands for the same.
     seen: Arc<Mutex<Seen>>,
     /// What was asked for last.
     sought: Arc<Mutex<Vec<Sought>>>,
     /// What each node runs, once it was asked.
-    pub(crate) platforms: Arc<OnceCell<Vec<Vec<Platform>>>>,
+    pub(crate) platforms: Arc<NodePlatforms>,
 }
 
 impl std::fmt::Debug for Elsewhere {
@@ -69,8 +71,21 @@ impl Elsewhere {
     ) -> Self {
         let registry = Arc::new(Registry::with(surroundings.credentials.clone()));
         let (sought, seen) = (Arc::default(), Arc::new(Mutex::new(Seen::load(root))));
-        let (surroundings, platforms) = (Arc::new(surroundings), Arc::default());
-        Self { nodes, surroundings, capabilities, registry, seen, sought, platforms }
+        Self {
+            nodes,
+            surroundings: Arc::new(surroundings),
+            capabilities,
+            registry,
+            layout: None,
+            seen,
+            sought,
+            platforms: Arc::default(),
+        }
+    }
+
+    /// The same with a layout in a folder in place of the registry.
+    pub fn into_layout(self, folder: PathBuf) -> Self {
+        Self { layout: Some(Arc::new(Layout::at(folder))), ..self }
     }
 
     /// Where its first node is.
@@ -104,6 +119,17 @@ impl Elsewhere {
 
     async fn find(&self, sought: &Sought) -> Result<Option<LocalImage>, EngineError> {
         let Sought { reference, platform, also, is_ours } = sought;
+        if let Some(layout) = self.layout.as_ref().filter(|_| *is_ours) {
+            return Ok(layout.find(reference, platform).map(|found| LocalImage {
+                names: std::iter::once(reference).chain(also).cloned().collect(),
+                digests: vec![reference.pinned(&found.named)],
+                identity: Some(found.config.identity()),
+                platform: Some(found.config.platform()),
+                labels: found.config.run_config().labels,
+                size: found.size.max(1),
+                id: ImageId::new(found.named),
+            }));
+        }
         let (digest, image) = match self.look_at(reference, platform).await {
             Ok(found) => found,
             Err(RegistryError::NotFound(_) | RegistryError::NoPlatform { .. }) => return Ok(None),
@@ -281,6 +307,13 @@ impl Store for Elsewhere {
     }
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {
+        let platform = &self.capabilities.platform;
+        if let Some(found) = self.layout.as_ref().and_then(|layout| layout.find(reference, platform)) {
+            let (platform, layers) = (found.config.platform(), found.config.rootfs.diff_ids.clone());
+            let details =
+                ImageDetails::of(ImageId::new(found.named), platform, layers, found.config.run_config());
+            return Ok(Some(ImageDetails { size: found.size, ..details }));
+        }
         match self.registry.image(reference, &self.capabilities.platform).await {
             Ok(image) => {
                 let (platform, layers) = (image.config.platform(), image.config.rootfs.diff_ids.clone());

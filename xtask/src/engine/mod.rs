@@ -5,6 +5,7 @@
 
 mod any;
 mod archive;
+pub(crate) mod beside;
 mod bollard;
 pub mod builders;
 pub(crate) mod classify;
@@ -17,6 +18,7 @@ mod failure;
 mod fake;
 pub(crate) mod http;
 mod indexes;
+pub(crate) mod layout;
 mod observe;
 mod patience;
 pub mod provision;

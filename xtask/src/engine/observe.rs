@@ -13,7 +13,7 @@ use bollard::query_parameters::ListImagesOptions;
 use super::EngineError;
 use super::bollard::DockerEngine;
 use super::connect::parse_version;
-use crate::model::{Capabilities, LocalImage, Observed, Platform, Reference};
+use crate::model::{Capabilities, Keeps, LocalImage, Observed, Platform, Reference};
 
 /// Since which API an engine offers BuildKit sessions on `/build`.
 const BUILDKIT_SINCE: (u32, u32) = (1, 39);
@@ -28,7 +28,8 @@ pub(super) async fn observe(
 ) -> Result<Observed, EngineError> {
     let (version, images) = tokio::try_join!(engine.docker.version(), list(engine, patterns))
         .map_err(|error| engine.error(error, "the list of images"))?;
-    let capabilities = capabilities(version, engine.podman);
+    let keeps = if engine.beside.is_some() { Keeps::Beside } else { Keeps::Engine };
+    let capabilities = Capabilities { keeps, ..capabilities(version, engine.podman) };
     let images = images.into_iter().filter_map(local_image).collect();
     Ok(match patterns {
         None => Observed::new(capabilities, images),

@@ -5,6 +5,7 @@
 
 mod alias_rules;
 mod artifact;
+mod builder_cache;
 pub mod bundle;
 mod catalogue;
 mod container;
@@ -38,6 +39,7 @@ mod upstreams;
 
 pub use alias_rules::{AliasNames, AliasRules, Originals};
 pub use artifact::{ArtifactKind, ArtifactSpec};
+pub use builder_cache::{BuilderCache, BuilderCaches, CacheKind, CacheWay, CacheWays};
 pub use bundle::BundleStep;
 pub use catalogue::KindEntry;
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};

@@ -104,6 +104,11 @@ impl Observed {
         self.capabilities.as_ref().is_some_and(|known| known.keeps == Keeps::Registry)
     }
 
+    /// Whether images are in an engine, and something else builds them.
+    pub fn is_beside(&self) -> bool {
+        self.capabilities.as_ref().is_some_and(|known| known.keeps == Keeps::Beside)
+    }
+
     /// Whether the store keeps manifests, and layers as they were packed: a manifest's digest is the image's ID there.
     pub fn keeps_manifests(&self) -> bool {
         let is_named =
@@ -178,6 +183,8 @@ pub enum Keeps {
     Engine,
     /// In a registry.
     Registry,
+    /// In an engine that it is no part of: bases are lent from there, and what is built is loaded into it.
+    Beside,
 }
 
 /// Whether a store keeps image indexes, so that several platforms fit under one name.

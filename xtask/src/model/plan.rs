@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, BuildSecrets, BuildTarget, BundleStep, ContainerId, ContextFiles, Digest, Image, ImageId,
-    ImageName, IndexSpec, LockedImage, Observed, Phase, Platform, Reason, Reference, RegistrySpec, SmokeSpec,
-    labels,
+    ArtifactSpec, BuildSecrets, BuildTarget, BuilderCaches, BundleStep, ContainerId, ContextFiles, Digest,
+    Image, ImageId, ImageName, IndexSpec, LockedImage, Observed, Phase, Platform, Reason, Reference,
+    RegistrySpec, SmokeSpec, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -408,18 +408,23 @@ pub struct BuildSpec {
     pub network: Option<String>,
     /// What it may ask for.
     pub secrets: BuildSecrets,
-    /// What names in the text stand for in registries, for a builder that has no store: pinned, or pushed by this very run.
+    /// What names in the text stand for, for a builder that has no store: in registries, pinned or pushed by this very run;
+    /// with [`Output::Load`], in the engine's store.
     pub contexts: BTreeMap<Reference, Reference>,
     /// Where the image goes.
     pub output: Output,
     /// What is stated about it.
     pub attestations: Attestations,
+    /// Seconds since 1970 that stand for all times in the image, those of its files included; none leaves them as they are.
+    pub epoch: Option<i64>,
     /// Ignore the builder's cache.
     pub no_cache: bool,
     /// Images that may serve as cache.
     pub cache_from: Vec<Reference>,
     /// What gets all that was built on the way, as cache; only a builder that is no engine knows of this.
     pub cache_to: Option<Reference>,
+    /// Caches of the builder's own.
+    pub caches: BuilderCaches,
     /// Whether the image can serve as cache itself, wherever it is.
     pub inline_cache: InlineCache,
 }
@@ -443,9 +448,11 @@ impl BuildSpec {
             contexts: BTreeMap::new(),
             output: Output::Store,
             attestations: Attestations::default(),
+            epoch: None,
             no_cache: false,
             cache_from: Vec::new(),
             cache_to: None,
+            caches: BuilderCaches::default(),
             inline_cache: InlineCache::No,
         }
     }
@@ -461,6 +468,8 @@ pub enum Output {
     Push,
     /// To the repository of the first name, by digest alone.
     PushByDigest,
+    /// Into the store of an engine, from a builder that is no part of it.
+    Load,
 }
 
 /// What a build states about its image, beside it in the index (in-toto attestations; docs.docker.com, "Build

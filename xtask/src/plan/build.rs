@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::cache;
 use super::{download, stand_ins};
 use crate::model::{
-    ArtifactKind, Attestations, BaseImage, BuildSpec, BuildTarget, Change, ContextFile, ContextFiles, Digest,
-    Image, ImageId, ImageName, ImageSource, ImageState, LocalImage, Observed, Output, Phase, Plan, Platform,
-    Reason, Reference, RegistryPrefix, Skipped, Step, StepId, StepKind, labels,
+    ArtifactKind, Attestations, BaseImage, BuildSpec, BuildTarget, BuilderCache, BuilderCaches, Change,
+    ContextFile, ContextFiles, Digest, Image, ImageId, ImageName, ImageSource, ImageState, LocalImage,
+    Observed, Output, Phase, Plan, Platform, Reason, Reference, RegistryPrefix, Skipped, Step, StepId,
+    StepKind, labels,
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
@@ -293,6 +294,8 @@ pub struct BuildRequest {
     pub kept: BTreeMap<ImageName, Vec<Reference>>,
     /// What a builder without a store leaves its cache in.
     pub cache_to: Option<RegistryPrefix>,
+    /// Caches of the builder's own.
+    pub caches: BuilderCaches,
     /// What is stated about each image.
     pub attestations: Attestations,
 }
@@ -437,6 +440,9 @@ impl Builds<'_> {
                 spec.contexts = stand_ins::contexts(image, graph, observed, planned);
                 // An index gives it its name.
                 spec.output = if image.index.is_some() { Output::PushByDigest } else { Output::Push };
+            } else if observed.is_beside() {
+                spec.contexts = stand_ins::lent(image, graph, observed);
+                spec.output = Output::Load;
             }
         }
         kind
@@ -603,6 +609,15 @@ fn spec(
         no_cache: request.force,
         cache_from: if request.force { Vec::new() } else { kept() },
         cache_to: request.cache_to.as_ref().and_then(|cache| cache::of_builder(cache, image)),
+        caches: caches_of(request, image),
         ..BuildSpec::of(image, target, files)
     }
+}
+
+fn caches_of(request: &BuildRequest, image: &Image) -> BuilderCaches {
+    let of_image = |caches: &[BuilderCache]| {
+        caches.iter().map(|cache| cache.of_image(&image.name, &image.platform)).collect()
+    };
+    let BuilderCaches { from, to } = &request.caches;
+    BuilderCaches { from: if request.force { Vec::new() } else { of_image(from) }, to: of_image(to) }
 }

@@ -9,7 +9,7 @@ use super::request::Request;
 use super::sync_config::SyncConfigPlan;
 use crate::model::{
     AliasRules, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource, ImageState,
-    Indexes, Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity,
+    Indexes, Keeps, Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity,
     Skipped,
 };
 use crate::plan::image_lock::text::ReadLock;
@@ -102,7 +102,8 @@ impl Tree {
     /// `bases` as they are: it would be said in the middle of a build, without a file, or be taken for something else.
     /// What is up to date is not read by anybody, unless it is built again in any case.
     pub fn suit(&mut self, observed: &Observed, bases: &BTreeMap<Reference, ImageDetails>, builds_all: bool) {
-        let engine = observed.capabilities.as_ref().filter(|engine| engine.buildkit);
+        let engine =
+            observed.capabilities.as_ref().filter(|engine| engine.buildkit && engine.keeps == Keeps::Engine);
         let version = engine.map(|engine| engine.version.as_str());
         let refused = self.graph.images().iter().zip(0..).filter_map(|(image, at)| {
             let ImageSource::Build(target) = &image.source else { return None };

@@ -33,8 +33,8 @@ pub mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Image, ImageName, Network, NetworkVerdict, Observed, Originals, Outcome, Phase, Plan, Platform, Reason,
-    Reference, RegistryPrefix, Skipped,
+    BuilderCache, BuilderCaches, CacheKind, Image, ImageName, Network, NetworkVerdict, Observed, Originals,
+    Outcome, Phase, Plan, Platform, Reason, Reference, RegistryPrefix, Skipped,
 };
 use crate::plan::rebuild::lineage::NAMESPACE;
 
@@ -85,8 +85,22 @@ pub fn build_request(selected: &BTreeSet<ImageName>, facts: &Facts<'_>) -> Build
         kept: BTreeMap::new(),
         unfit: BTreeMap::new(),
         cache_to: None,
+        caches: caches_within_reach(facts),
         attestations: settings.attestations,
     }
+}
+
+/// The builder's own caches that may be asked.
+fn caches_within_reach(facts: &Facts<'_>) -> BuilderCaches {
+    let around = Surroundings::of(facts.settings, facts.network);
+    let may_ask = |cache: &&BuilderCache| match (cache.kind, cache.registry()) {
+        _ if cache.closed_because().is_some() => false,
+        (CacheKind::Inline, _) => true,
+        (_, Some(registry)) => around.forbid(&registry).is_none(),
+        _ => !facts.settings.offline,
+    };
+    let of = |caches: &[BuilderCache]| caches.iter().filter(may_ask).cloned().collect();
+    BuilderCaches { from: of(&facts.settings.caches.from), to: of(&facts.settings.caches.to) }
 }
 
 /// One plan being made.
@@ -246,7 +260,7 @@ impl Planner<'_> {
         let is_asked = request.has(Phase::Keep)
             || (request.has(Phase::Build)
                 && (keeps_stages(facts.observed) || !facts.settings.cache_from.is_empty()));
-        let is_asked = is_asked && !facts.observed.is_registry();
+        let is_asked = is_asked && !builds_elsewhere(facts.observed);
         let lineages =
             if is_asked { facts.tree.lineages(facts.observed, assessments) } else { BTreeMap::new() };
         let platform = |image: &Image| (image.name.clone(), image.platform.clone());
@@ -273,7 +287,7 @@ impl Planner<'_> {
         let unfit = if facts.settings.locked { locked::unfit(off_lock) } else { BTreeMap::new() };
         let around = Surroundings::of(facts.settings, facts.network);
         let may_ask =
-            |cache: &&RegistryPrefix| facts.observed.is_registry() && around.forbid(cache).is_none();
+            |cache: &&RegistryPrefix| builds_elsewhere(facts.observed) && around.forbid(cache).is_none();
         for cache in facts.settings.cache_from.iter().filter(may_ask) {
             for image in facts.tree.graph.images() {
                 kept.entry(image.name.clone()).or_default().extend(cache::of_builder(cache, image));
@@ -319,6 +333,11 @@ impl Planner<'_> {
         let forbid = |name: &Reference| around.forbid_push(name);
         push::plan(self.selected, &facts.tree.graph, available, &forbid)
     }
+}
+
+/// Whether caches are the builder's own business: what an engine keeps of stages is none of it.
+fn builds_elsewhere(observed: &Observed) -> bool {
+    observed.is_registry() || observed.is_beside()
 }
 
 /// Whether stages of some image were kept here.

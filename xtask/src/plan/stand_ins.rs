@@ -58,6 +58,16 @@ fn on_other_platforms(image: &Image) -> impl Iterator<Item = (&Reference, &Image
     image.asks_for_on.iter().map(|((written, _), need)| (written, need))
 }
 
+/// The names in that text, all of which a builder without a store is lent of an engine's.
+pub fn lent(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<Reference, Reference> {
+    let named = stand_ins(image, graph, observed);
+    let own = image.asks_for.keys().map(|written| (written.clone(), None));
+    let others = image.asks_for_on.keys().map(|(written, on)| (written.clone(), Some(on.clone())));
+    let bases = image.base_images.iter().map(|base| (base.reference.clone(), base.platform.clone()));
+    let names = own.chain(others).chain(bases).map(|written| named.get(&written).unwrap_or(&written.0).clone());
+    names.map(|name| (name.clone(), name)).collect()
+}
+
 fn stand_ins(image: &Image, graph: &ImageGraph, observed: &Observed) -> OtherNames {
     let upstreams = graph.upstreams();
     let own = image.asks_for.iter().map(|(written, need)| ((written.clone(), None), need));

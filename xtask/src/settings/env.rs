@@ -135,6 +135,16 @@ impl Env {
         named.or_else(|| Some(self.home()?.join(".docker")))
     }
 
+    /// Seconds since 1970 that stand for all times in what is built: `SOURCE_DATE_EPOCH`
+    /// (reproducible-builds.org/specs/source-date-epoch).
+    ///
+    /// # Errors
+    /// The text, where it is no such number.
+    pub fn source_date_epoch(&self) -> Result<Option<i64>, String> {
+        let text = self.non_empty("SOURCE_DATE_EPOCH");
+        text.map(|text| text.parse().map_err(|_| text.to_owned())).transpose()
+    }
+
     /// The proxy variables that are set, as builds get them.
     pub fn proxies(&self) -> BTreeMap<String, String> {
         let set = |name: &&str| Some(((*name).to_owned(), self.non_empty(name)?.to_owned()));

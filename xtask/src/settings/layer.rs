@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use crate::model::{
-    Modes, Network, ParsePlatformError, Platform, Provenance, Recipe, Reference, RegistryPrefix,
+    CacheWays, Modes, Network, ParsePlatformError, Platform, Provenance, Recipe, Reference, RegistryPrefix,
 };
 
 use super::{ContextChoice, Secret, SecretArgs, Ssh};
@@ -41,6 +41,7 @@ pub struct Layer {
     pub builder: Option<String>,
     pub provenance: Option<Provenance>,
     pub sbom: Option<bool>,
+    pub reproducible: Option<bool>,
     pub build_args: BTreeMap<String, Scalar>,
     pub secret_args: Option<SecretArgs>,
     pub secrets: BTreeMap<String, Secret>,
@@ -52,8 +53,8 @@ pub struct Layer {
     pub strict_prefetch: Option<bool>,
     pub skip_prefetch: Option<bool>,
     pub locked: Option<bool>,
-    pub cache_from: Option<Vec<RegistryPrefix>>,
-    pub cache_to: Option<OptionalRegistry>,
+    pub cache_from: Option<CacheWays>,
+    pub cache_to: Option<CacheWays>,
     pub images_lock: Option<String>,
     pub force: Option<bool>,
     pub skip_cache_check: Option<bool>,
@@ -151,6 +152,7 @@ impl Layer {
             builder: self.builder.or(lower.builder),
             provenance: self.provenance.or(lower.provenance),
             sbom: self.sbom.or(lower.sbom),
+            reproducible: self.reproducible.or(lower.reproducible),
             build_args: merge(self.build_args, lower.build_args),
             jobs: self.jobs.or(lower.jobs),
             secret_args: self.secret_args.or(lower.secret_args),

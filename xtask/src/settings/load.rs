@@ -9,7 +9,10 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::model::suggest::did_you_mean;
-use crate::model::{ArtifactKind, Attestations, BuildSecrets, Diagnostic};
+use crate::model::{
+    ArtifactKind, Attestations, BuildSecrets, BuilderCache, BuilderCaches, CacheWay, CacheWays, Diagnostic,
+    RegistryPrefix,
+};
 use crate::settings::dotenv::{self, Dotenv};
 use crate::settings::env::Env;
 use crate::settings::toml_words;
@@ -390,6 +393,20 @@ fn read_dotenv(env: &Env, files: &EnvFiles, warnings: &mut Vec<String>) -> Resul
     Ok(ReadDotenv { values: synced.map(|synced| synced.values()).unwrap_or_default(), current, example })
 }
 
+/// Caches of our own way, and the builder's, with what opens these.
+fn apart(ways: Option<CacheWays>, env: &Env) -> (Vec<RegistryPrefix>, Vec<BuilderCache>) {
+    let (mut stages, mut builders) = (Vec::new(), Vec::new());
+    for way in ways.unwrap_or_default().0 {
+        match way {
+            CacheWay::Stages(registry) => stages.push(registry),
+            CacheWay::Builder(cache) => {
+                builders.push(cache.opened(&|name| env.get(name).map(str::to_owned)));
+            }
+        }
+    }
+    (stages, builders)
+}
+
 fn complete(
     root: &Path,
     env: &Env,
@@ -416,6 +433,9 @@ fn complete(
         Some(NetworkChoice::Fixed(network)) => Some(network),
         Some(NetworkChoice::Auto) | None => None,
     };
+    let (cache_from, from) = apart(all.cache_from, env);
+    let (mut cache_to, to) = apart(all.cache_to, env);
+    let caches = BuilderCaches { from, to };
     let tag = all.tag.map(|tag| tag.0).unwrap_or_default();
     let mut values = dotenv.values;
     // What beats `.env` as the tag of what is built beats it wherever that tag is named: `FROM base:${IMAGE_TAG}`.
@@ -460,8 +480,9 @@ fn complete(
         context: all.context.unwrap_or_default(),
         modes: all.modes.unwrap_or_default(),
         platforms: all.platform.map(|platforms| platforms.0).unwrap_or_default(),
-        builder: all.builder.filter(|name| !name.is_empty() && name != "default"),
+        builder: all.builder.filter(|name| !name.is_empty()),
         attestations: Attestations { provenance: all.provenance, sbom: all.sbom.unwrap_or_default() },
+        reproducible: all.reproducible.unwrap_or_default(),
         build_args: BuildArgs { flags: flag_args, settings: texts(all.build_args) },
         secret_args: all.secret_args.unwrap_or_default(),
         secrets,
@@ -474,8 +495,9 @@ fn complete(
         strict_prefetch: all.strict_prefetch.unwrap_or_default(),
         skip_prefetch: all.skip_prefetch.unwrap_or_default(),
         locked: all.locked.unwrap_or_default(),
-        cache_from: all.cache_from.unwrap_or_default(),
-        cache_to: all.cache_to.and_then(|registry| registry.0),
+        cache_from,
+        cache_to: cache_to.pop(),
+        caches,
         images_lock: all.images_lock.unwrap_or_default(),
         force: all.force.unwrap_or_default(),
         skip_cache_check: all.skip_cache_check.unwrap_or_default(),

@@ -28,8 +28,8 @@ pub use table::{SETTINGS, Setting, settings_table};
 
 use self::env::Env;
 use crate::model::{
-    AliasRules, ArtifactKind, Attestations, BuildSecrets, Modes, Network, Platform, Recipe, Reference,
-    RegistryPrefix,
+    AliasRules, ArtifactKind, Attestations, BuildSecrets, BuilderCaches, Modes, Network, Platform, Recipe,
+    Reference, RegistryPrefix,
 };
 
 /// Everything that decides what a run does. Built by [`load()`].
@@ -81,10 +81,13 @@ pub struct Config {
     pub modes: Modes,
     /// The platforms to build for; none is the engine's own, or what a service says.
     pub platforms: Vec<Platform>,
-    /// The builder that is used in place of the engine's own: an endpoint, or an instance of buildx.
+    /// The builder that is used in place of the engine's own: an endpoint, or an instance of buildx. `default` is
+    /// the engine's own, whatever buildx was told.
     pub builder: Option<String>,
     /// What a build states about its image.
     pub attestations: Attestations,
+    /// The same sources give the same image, bit by bit.
+    pub reproducible: bool,
     /// `--build-arg` and config's `build_args`, flags winning. `service.toml` stands between the two, so each
     /// keeps its origin.
     pub build_args: BuildArgs,
@@ -112,6 +115,8 @@ pub struct Config {
     pub cache_from: Vec<RegistryPrefix>,
     /// The registry that gets the stages of what was built.
     pub cache_to: Option<RegistryPrefix>,
+    /// Caches of the builder's own.
+    pub caches: BuilderCaches,
     /// Build on nothing but what the lock of images says.
     pub locked: bool,
     /// The lock of images, relative to the root.

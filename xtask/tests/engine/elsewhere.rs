@@ -8,7 +8,7 @@ use xtask::engine::Store as _;
 use xtask::model::{Indexes, Platform};
 
 use crate::testing::TestTree;
-use crate::world::{World, ended, found, quietly, real_world};
+use crate::world::{World, ended, found, other_hosts, quietly, real_world};
 
 /// What an engine's endpoint passes on once it was asked for its builder.
 async fn pass_on<S>(mut stream: S, engine: &Path) -> std::io::Result<()>
@@ -169,5 +169,96 @@ async fn several_platforms_make_an_index() {
     let pushed: xtask::model::Reference =
         format!("{}/e/{}/high:v1", world.registry, world.prefix).parse().unwrap();
     assert!(registry.manifest_digest(&pushed, Some(&arm)).await.is_ok());
+    world.forget().await;
+}
+
+/// What another engine's builder makes of a tree for this engine: everything that it builds on is lent, and all is loaded.
+async fn fills(world: &World, builder: &Path) {
+    let base = world.reference("base:1");
+    world.engine.import(&world.rootfs(), &base, &Platform::local(), &Default::default()).await.unwrap();
+    let tree = TestTree::new(&format!(
+        "//- src/low/Dockerfile\nFROM {0}\nRUN cat /etc/test > /low\n\
+         //- src/high/Dockerfile\nFROM {0} AS tools\nFROM {1}/low\nCOPY --from=tools /bin/busybox /again\nCOPY app /\n\
+         RUN test -s /low && test -s /again && test -s /app\nLABEL of=author\n//- src/high/app\n1\n",
+        base.familiar(),
+        world.prefix,
+    ));
+    let socket = tree.root().join("bk.sock");
+    let bridge = bridge(&socket, builder);
+    let flags = format!("build-all --builder unix://{}", socket.display());
+    let told = world.xtask(&tree, &flags, 0);
+    assert!(told.contains("2 built, 2 verified"), "{told}");
+    let high = world.reference("high:latest");
+    let found = world.engine.inspect(&high).await.unwrap().unwrap();
+    assert_eq!(found.labels["of"], "author");
+    // The key is the one that a build on the engine itself would give.
+    for flags in [&flags, "build-all"] {
+        let told = world.xtask(&tree, flags, 0);
+        assert!(told.contains("2 up to date") && !told.contains("built"), "{told}");
+    }
+    // What fails leaves the image as it was.
+    tree.write("src/low/Dockerfile", format!("FROM {}\nRUN exit 3\n", base.familiar()));
+    let told = world.xtask(&tree, &flags, 3);
+    assert!(told.contains("src/low/Dockerfile:2: `RUN exit 3` exited with status 3"), "{told}");
+    assert_eq!(world.engine.inspect(&high).await.unwrap().unwrap().id, found.id);
+    bridge.abort();
+    world.forget().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_builder_beside_an_engine_fills_it() {
+    let Some(world) = real_world("a_builder_beside_an_engine_fills_it").await else { return };
+    let Some(builder) = world.host.strip_prefix("unix://").map(Path::new) else { return };
+    if !world.engine.observe().await.unwrap().keeps_manifests() {
+        // Of the builders in engines, only those beside containerd give an image away.
+        found("its builder as a `--builder` for an engine", "no: it exports nothing");
+        return;
+    }
+    fills(&world, builder).await;
+    for host in other_hosts() {
+        fills(&world.on(&host).await, builder).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_enough_for_what_is_built_elsewhere() {
+    let Some(world) = real_world("a_folder_is_enough_for_what_is_built_elsewhere").await else { return };
+    let Some(engine) = world.host.strip_prefix("unix://").map(Path::new) else { return };
+    if !world.engine.observe().await.unwrap().keeps_manifests() {
+        // As above.
+        return world.clean_up().await;
+    }
+    let tree = TestTree::new(&format!(
+        "//- src/low/Dockerfile\nFROM scratch\nCOPY app /low\n//- src/low/app\n1\n\
+         //- src/high/Dockerfile\nFROM {}/low\nCOPY app /\n//- src/high/app\n1\n",
+        world.prefix,
+    ));
+    let socket = tree.root().join("bk.sock");
+    let bridge = bridge(&socket, engine);
+    let images = tree.root().join("images");
+    let words = format!("build-all --builder unix://{} --output oci:{}", socket.display(), images.display());
+    let told = xtask(&world, &tree, &words, 0);
+    assert!(told.contains("2 built, 2 verified"), "{told}");
+    let index = std::fs::read_to_string(images.join("index.json")).unwrap();
+    for name in ["low", "high"] {
+        assert!(index.contains(&format!("\"{}/{name}:latest\"", world.prefix)), "{index}");
+    }
+    let told = xtask(&world, &tree, &words, 0);
+    assert!(told.contains("2 up to date") && !told.contains("built"), "{told}");
+    // The same sources make the same image.
+    let index = || std::fs::read(images.join("index.json")).unwrap();
+    let again = |epoch: &str| {
+        let mut command = world.named_program(&tree);
+        command.env("DOCKER_HOST", "unix:///no/engine.sock").env("SOURCE_DATE_EPOCH", epoch);
+        let told = ended(command.args(words.split_whitespace()).args(["--force", "--reproducible"]), 0);
+        assert!(told.contains("2 built"), "{told}");
+    };
+    again("1700000000");
+    let first = index();
+    again("1700000000");
+    assert_eq!(index(), first);
+    again("1600000000");
+    assert_ne!(index(), first);
+    bridge.abort();
     world.forget().await;
 }

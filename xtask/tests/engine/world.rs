@@ -104,9 +104,11 @@ impl World {
             contexts: Default::default(),
             output: Default::default(),
             attestations: Default::default(),
+            epoch: None,
             no_cache: false,
             cache_from: Vec::new(),
             cache_to: None,
+            caches: Default::default(),
             inline_cache: Default::default(),
         }
     }

@@ -52,6 +52,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("registry", &["model", "settings", "host", "events::secrets"]),
     // An engine, for its door to its own builder.
     ("build", &["model", "dockerfile", "engine", "events::excerpt", "host", "registry::credentials"]),
+    // What a builder is lent of an engine's store is got as bundles get it.
+    ("build::beside", &["build", "bundle", "engine", "host::inside", "model"]),
+    ("build::content", &["build", "bundle", "engine::layout", "host::inside", "model"]),
     // It runs one in a container.
     ("registry::local", &["model", "engine", "host", "registry"]),
     (

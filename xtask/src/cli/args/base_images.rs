@@ -2,13 +2,13 @@
 
 use clap::{Args, Subcommand};
 
-use super::groups::{Secrets, platforms};
+use super::groups::{Secrets, all_of, platforms};
 use super::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, Format, Pulling, Reporting, given,
     known_platform,
 };
 use crate::model::suggest::did_you_mean;
-use crate::model::{Platform, RegistryPrefix};
+use crate::model::{CacheWays, Platform};
 use crate::settings::{ArtifactLayer, BaseImageLayer, Layer, OptionalRegistry, Positive, Version};
 
 /// `base-images`
@@ -126,12 +126,12 @@ pub struct BaseImagesBuild {
     /// Push what was built, and what is up to date
     #[arg(long, help_heading = "Builds")]
     pub push: bool,
-    /// Look for build caches in this registry and path; repeat for more
-    #[arg(long, help_heading = "Builds", value_name = "REF", value_delimiter = ',')]
-    pub cache_from: Vec<RegistryPrefix>,
-    /// Store the stages of what was built in this registry and path, as cache
-    #[arg(long, help_heading = "Builds", value_name = "REF")]
-    pub cache_to: Option<OptionalRegistry>,
+    /// Look for build caches below this REF, or in the builder's own type=…; repeat for more
+    #[arg(long, help_heading = "Builds", value_name = "CACHE")]
+    pub cache_from: Vec<CacheWays>,
+    /// Store the stages of what was built below this REF, or in the builder's own type=…
+    #[arg(long, help_heading = "Builds", value_name = "CACHE")]
+    pub cache_to: Vec<CacheWays>,
     #[command(flatten)]
     pub pulling: Pulling,
     #[command(flatten)]
@@ -209,8 +209,8 @@ impl BaseImagesBuild {
             BaseImageLayer { jobs: self.jobs, push: given(self.push), ..BaseImageLayer::default() };
         let own = Layer {
             force: given(self.force),
-            cache_from: (!self.cache_from.is_empty()).then(|| self.cache_from.clone()),
-            cache_to: self.cache_to.clone(),
+            cache_from: all_of(&self.cache_from),
+            cache_to: all_of(&self.cache_to),
             registry: self.only_registry.clone(),
             base_image,
             ..Layer::default()

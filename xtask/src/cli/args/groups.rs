@@ -1,10 +1,13 @@
 //! Groups of options that several commands take, and the settings that they stand for.
 
+use std::path::PathBuf;
+use std::str::FromStr;
+
 use clap::Args;
 
 use super::given;
 use crate::model::suggest::did_you_mean;
-use crate::model::{ParsePlatformError, Platform, Provenance, RegistryPrefix};
+use crate::model::{CacheWays, ParsePlatformError, Platform, Provenance};
 use crate::plan::Renewal;
 use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Platforms, Positive, SecretFlag, SshFlag};
 
@@ -105,6 +108,30 @@ pub struct Pulling {
     pub locked: bool,
 }
 
+/// A folder that takes what is built, as an OCI image layout: `oci:DIR` as skopeo has it, `type=oci,dest=DIR` as buildx.
+#[derive(Clone, Debug)]
+pub struct ImageOutput(pub PathBuf);
+
+impl FromStr for ImageOutput {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let attrs = text.strip_prefix("type=oci,").map(|attrs| attrs.split(','));
+        let folder = match attrs {
+            None => text.strip_prefix("oci:"),
+            Some(mut attrs) => match (attrs.next().and_then(|attr| attr.strip_prefix("dest=")), attrs.next())
+            {
+                (Some(folder), None | Some("tar=false")) => Some(folder),
+                _ => None,
+            },
+        };
+        match folder.filter(|folder| !folder.is_empty()) {
+            Some(folder) => std::path::absolute(folder).map(Self).map_err(|error| error.to_string()),
+            None => Err(format!("`{text}` names no folder: `oci:DIR`, or `type=oci,dest=DIR`")),
+        }
+    }
+}
+
 /// How builds are made.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Builds")]
@@ -127,20 +154,31 @@ pub struct Building {
     /// Push what was built, and what is up to date
     #[arg(long)]
     pub push: bool,
-    /// Look for build caches in this registry and path; repeat for more
-    #[arg(long, value_name = "REF", value_delimiter = ',')]
-    pub cache_from: Vec<RegistryPrefix>,
-    /// Store the stages of what was built in this registry and path, as cache
-    #[arg(long, value_name = "REF")]
-    pub cache_to: Option<OptionalRegistry>,
+    /// With --builder: put what is built into a folder, an OCI image layout
+    #[arg(long, value_name = "oci:DIR", conflicts_with = "push")]
+    pub output: Option<ImageOutput>,
+    /// Look for build caches below this REF, or in the builder's own type=…; repeat for more
+    #[arg(long, value_name = "CACHE")]
+    pub cache_from: Vec<CacheWays>,
+    /// Store the stages of what was built below this REF, or in the builder's own type=…
+    #[arg(long, value_name = "CACHE")]
+    pub cache_to: Vec<CacheWays>,
     /// State in its index how each image was built [default mode: min]
     #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "min")]
     pub provenance: Option<Provenance>,
     /// State in its index what is in each image
     #[arg(long)]
     pub sbom: bool,
+    /// Give the same image for the same sources: times are SOURCE_DATE_EPOCH's, or the commit's
+    #[arg(long)]
+    pub reproducible: bool,
     #[command(flatten)]
     pub elsewhere: Elsewhere,
+}
+
+/// What was typed of caches, if anything was.
+pub(super) fn all_of(typed: &[CacheWays]) -> Option<CacheWays> {
+    (!typed.is_empty()).then(|| typed.iter().cloned().collect())
 }
 
 impl Naming {
@@ -184,10 +222,11 @@ impl Building {
             force: given(self.force),
             skip_cache_check: given(self.skip_cache_check),
             jobs: self.jobs,
-            cache_from: (!self.cache_from.is_empty()).then(|| self.cache_from.clone()),
-            cache_to: self.cache_to.clone(),
+            cache_from: all_of(&self.cache_from),
+            cache_to: all_of(&self.cache_to),
             provenance: self.provenance,
             sbom: given(self.sbom),
+            reproducible: given(self.reproducible),
             ..Layer::default()
         };
         own.or(self.elsewhere.over(layer))

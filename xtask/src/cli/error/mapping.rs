@@ -53,7 +53,7 @@ impl From<EngineError> for Error {
             EngineError::NoBuilder { causes, .. } => causes
                 .iter()
                 .fold(told, |told, cause| told.because(cause.clone()))
-                .hint("`cargo xtask builder list` shows those that there are"),
+                .hint("`cargo xtask builder list` shows those that there are; `cargo xtask builder up` starts one"),
             EngineError::Unfit { .. } => engine_hints(told),
             EngineError::Transient { .. } => told.hint("run the same command again in a while"),
             EngineError::NotFound(_) => {

@@ -44,6 +44,17 @@ pub enum ProvisionError {
         /// Its log.
         log: PathBuf,
     },
+    /// A builder has no other program.
+    #[error("there is no `buildkitd` on this machine")]
+    NoBuildkitd,
+    /// The builder was started and does not answer.
+    #[error("the private builder did not start: {why}")]
+    BuilderStart {
+        /// The end of its log.
+        why: String,
+        /// Its log.
+        log: PathBuf,
+    },
     /// The registry was started and does not answer.
     #[error("the private registry did not start: {why}")]
     RegistryStart {
@@ -112,7 +123,12 @@ impl ProvisionError {
             Self::NotLinux { .. } => {
                 "start Docker Desktop, colima or podman machine, and run again".to_owned()
             }
-            Self::EngineStart { log, .. } | Self::RegistryStart { log, .. } => {
+            Self::NoBuildkitd => {
+                "https://github.com/moby/buildkit/releases has it; `docker buildx create` makes one in a container".to_owned()
+            }
+            Self::EngineStart { log, .. }
+            | Self::BuilderStart { log, .. }
+            | Self::RegistryStart { log, .. } => {
                 format!("its log is {}", log.display())
             }
             Self::Leftover { .. } => "`cargo xtask engine down` tries again".to_owned(),

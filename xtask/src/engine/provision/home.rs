@@ -11,7 +11,7 @@ use crate::host::ProcessId;
 use crate::host::inside::Folder;
 
 /// `sockaddr_un` holds 108 bytes on Linux and 104 on macOS, with a NUL.
-const LONGEST_SOCKET: usize = 100;
+pub(super) const LONGEST_SOCKET: usize = 100;
 /// What was made for the engine.
 const RECORD: &str = "state.json";
 

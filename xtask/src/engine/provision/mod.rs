@@ -11,6 +11,7 @@
 //! - containerd namespaces of its own, since a daemon shares a system-wide containerd when one runs.
 //! - a settings file of its own, since flags that `/etc/docker/daemon.json` has too are an error.
 
+pub mod builder;
 mod disposable;
 mod error;
 mod home;

@@ -161,7 +161,7 @@ async fn unmount(home: &Home, privilege: Privilege) -> Result<(), ProvisionError
     Ok(())
 }
 
-async fn remove_tree(folder: &Path, privilege: Privilege) -> Result<(), ProvisionError> {
+pub(super) async fn remove_tree(folder: &Path, privilege: Privilege) -> Result<(), ProvisionError> {
     HostCommand::new("rm")
         .args(["-rf", "--one-file-system", "--"])
         .path(folder)

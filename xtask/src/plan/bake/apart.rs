@@ -73,9 +73,11 @@ mod tests {
             contexts: Default::default(),
             output: Default::default(),
             attestations: Default::default(),
+            epoch: None,
             no_cache: false,
             cache_from: Vec::new(),
             cache_to: None,
+            caches: Default::default(),
             inline_cache: InlineCache::No,
         };
         assert_eq!(point_to_folder(&spec, apart), expected.map(str::to_owned), "{text}");

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::read::conf::ServiceSettings;
 use crate::read::fingerprint::files::Context;
-use dockerfile::Options;
+use dockerfile::{Options, OtherNames};
 use dockerfile::ignorefile::IgnoreFile;
 
 /// Where the folders lie in the context that is sent.

@@ -1,0 +1,313 @@
+//! A folder with an image layout (github.com/opencontainers/image-spec, `image-layout.md`) as the store of a builder that has
+//! none: what is built goes there under its names, and is found there again.
+//!
+//! In: archives of layouts, as builders send them. Out: blobs by digest, each written whole and only if it is what its name says,
+//! and an index that names images as they are typed, for skopeo and others (`org.opencontainers.image.ref.name`).
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::host::inside::Folder;
+use crate::model::{Digest, ImageConfig, Platform, Reference};
+
+/// The name of an image in an index (image-spec, `annotations.md`).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The same, as engines with containerd read it on `docker load`.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// An entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
+const ATTESTATION: &str = "vnd.docker.reference.type";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The largest manifest, index or config that is believed.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// An image of the layout.
+#[derive(Clone, Debug)]
+pub(crate) struct LaidOut {
+    /// What its name stands for: a manifest, or an index.
+    pub(crate) named: Digest,
+    /// The manifest for the platform that was asked for, with its text.
+    pub(crate) manifest: (Digest, Vec<u8>),
+    /// Its config and layers, with their sizes.
+    pub(crate) blobs: BTreeMap<Digest, u64>,
+    pub(crate) config: ImageConfig,
+    /// Bytes of its layers, as they are packed.
+    pub(crate) size: u64,
+}
+
+/// The folder. It need not be there before something is written.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    path: PathBuf,
+    /// One at a time changes the index.
+    writing: Mutex<()>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: Digest,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    platform: Option<EntryPlatform>,
+}
+
+#[derive(Deserialize)]
+struct EntryPlatform {
+    os: String,
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+impl Layout {
+    /// The layout in this folder.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, writing: Mutex::default() }
+    }
+
+    /// The image of this name, or of this digest; none where anything of it is missing or wrong, so that it is made again.
+    pub(crate) fn find(&self, reference: &Reference, platform: &Platform) -> Option<LaidOut> {
+        let named = match reference.digest() {
+            Some(digest) => digest.clone(),
+            None => {
+                let index: Index =
+                    serde_json::from_slice(&std::fs::read(self.path.join("index.json")).ok()?).ok()?;
+                let name = reference.familiar();
+                let is_it = |entry: &Descriptor| entry.annotations.get(REF_NAME) == Some(&name);
+                index.manifests.into_iter().find(is_it)?.digest
+            }
+        };
+        let text = self.text(&named)?;
+        let manifest = match serde_json::from_slice::<Index>(&text) {
+            Ok(index) => {
+                let mut images = index.manifests.into_iter().filter(|entry| entry.serves(platform));
+                let digest = images.next()?.digest;
+                let text = self.text(&digest)?;
+                (digest, text)
+            }
+            Err(_) => (named.clone(), text),
+        };
+        let Manifest { config, layers } = serde_json::from_slice(&manifest.1).ok()?;
+        let is_whole = |blob: &Descriptor| {
+            std::fs::metadata(self.blob(&blob.digest)).is_ok_and(|found| found.len() == blob.size)
+        };
+        if !layers.iter().all(is_whole) {
+            return None;
+        }
+        let read: ImageConfig = serde_json::from_slice(&self.text(&config.digest)?).ok()?;
+        let size = layers.iter().map(|layer| layer.size).sum();
+        let blobs = layers.into_iter().chain([config]).map(|blob| (blob.digest, blob.size)).collect();
+        Some(LaidOut { named, manifest, blobs, config: read, size })
+    }
+
+    /// Where a blob lies.
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.path.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// A blob of text, if it is what its name says.
+    fn text(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let path = self.blob(digest);
+        if std::fs::metadata(&path).ok()?.len() > MAX_TEXT {
+            return None;
+        }
+        let bytes = std::fs::read(path).ok()?;
+        (digest_of(&bytes) == *digest).then_some(bytes)
+    }
+
+    /// Takes an archive in, and gives its image these names. Nothing is named before all of it is here; blocks.
+    ///
+    /// # Errors
+    /// The archive is none, or breaks off, or a blob is not what its name says; the file system's.
+    pub(crate) fn take(&self, archive: impl Read, names: &[Reference]) -> io::Result<()> {
+        let folder = Folder::making(&self.path)?;
+        let mut image = None;
+        let mut archive = tar::Archive::new(archive);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let name = entry.path()?.to_string_lossy().into_owned();
+            let hex = name.strip_prefix("blobs/sha256/").unwrap_or_default();
+            match format!("sha256:{hex}").parse::<Digest>() {
+                Ok(digest) => self.keep(&folder, &digest, &mut entry)?,
+                Err(_) if name == "index.json" => {
+                    let mut text = Vec::new();
+                    entry.take(MAX_TEXT).read_to_end(&mut text)?;
+                    let index: Value = serde_json::from_slice(&text)?;
+                    image = index.pointer("/manifests/0").cloned();
+                }
+                Err(_) => {}
+            }
+        }
+        let image = image.ok_or_else(|| odd("it ended without an index".to_owned()))?;
+        self.name(&folder, &image, names)
+    }
+
+    fn keep(&self, folder: &Folder, digest: &Digest, content: &mut impl Read) -> io::Result<()> {
+        if self.blob(digest).exists() {
+            return io::copy(content, &mut io::sink()).map(drop);
+        }
+        let mut file = folder.new_file("blobs/sha256")?;
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; 256 << 10];
+        loop {
+            let read = content.read(&mut piece)?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&piece[..read]);
+            file.write_all(&piece[..read])?;
+        }
+        if Digest::from_sha256(&hash.finalize().into()) != *digest {
+            return Err(odd(format!("{digest} is not what its name says")));
+        }
+        file.set_mode(0o644)?;
+        file.keep(folder, Path::new("blobs/sha256").join(digest.hex())).map(drop)
+    }
+
+    fn name(&self, folder: &Folder, image: &Value, names: &[Reference]) -> io::Result<()> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut index: Value = match folder.read("index.json")? {
+            Some(text) => serde_json::from_slice(&text)?,
+            None => json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }),
+        };
+        let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
+        let entries = entries.ok_or_else(|| odd("its index names no images".to_owned()))?;
+        let is_ours = |entry: &Value| {
+            let name = entry.pointer(&format!("/annotations/{REF_NAME}")).and_then(Value::as_str);
+            names.iter().any(|own| name == Some(own.familiar().as_str()))
+        };
+        entries.retain(|entry| !is_ours(entry));
+        entries.extend(names.iter().map(|name| {
+            let mut entry = image.clone();
+            entry["annotations"] = json!({ REF_NAME: name.familiar(), CONTAINERD_NAME: name.to_string() });
+            entry
+        }));
+        // By name, so that the order in which builds end is nowhere.
+        entries.sort_by_key(|entry| entry["annotations"][REF_NAME].as_str().unwrap_or_default().to_owned());
+        folder.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, None)?;
+        folder.write("index.json", &serde_json::to_vec_pretty(&index)?, None)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Descriptor {
+    fn serves(&self, platform: &Platform) -> bool {
+        let found = |found: &EntryPlatform| {
+            Platform::new(&found.os, &found.architecture, found.variant.as_deref()).serves(platform)
+        };
+        !self.annotations.contains_key(ATTESTATION) && self.platform.as_ref().is_none_or(found)
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(&Sha256::digest(bytes).into())
+}
+
+fn odd(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the builder's archive cannot be used: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str =
+        r#"{"os":"linux","architecture":"amd64","config":{"Labels":{"a":"b"}},"rootfs":{"diff_ids":[]}}"#;
+
+    /// An archive of an image with one layer, as a builder sends it.
+    fn archive(layer: &str, spoil: bool, has_index: bool) -> Vec<u8> {
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"digest":"{}","size":{}}},"layers":[{{"digest":"{}","size":{}}}]}}"#,
+            digest_of(CONFIG.as_bytes()),
+            CONFIG.len(),
+            digest_of(layer.as_bytes()),
+            layer.len(),
+        );
+        let index = json!({ "schemaVersion": 2, "manifests": [{
+            "mediaType": "m", "digest": digest_of(manifest.as_bytes()), "size": manifest.len(),
+            "annotations": { "org.opencontainers.image.created": "now" },
+        }] });
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, bytes).expect("added");
+        };
+        let blob = |text: &str| format!("blobs/sha256/{}", digest_of(text.as_bytes()).hex());
+        add(&blob(layer), if spoil { b"other" } else { layer.as_bytes() });
+        add(&blob(CONFIG), CONFIG.as_bytes());
+        add(&blob(&manifest), manifest.as_bytes());
+        if has_index {
+            add("index.json", index.to_string().as_bytes());
+        }
+        tar.into_inner().expect("an archive")
+    }
+
+    fn name(text: &str) -> Reference {
+        text.parse().expect("a name")
+    }
+
+    #[test]
+    fn what_was_taken_is_found_under_its_names() {
+        let folder = tempfile::tempdir().expect("folder");
+        let layout = Layout::at(folder.path().join("images"));
+        let platform = Platform::new("linux", "amd64", None);
+        assert!(layout.find(&name("api:1"), &platform).is_none());
+        layout
+            .take(&archive("one", false, true)[..], &[name("api:1"), name("r.example/api:1")])
+            .expect("taken");
+        layout.take(&archive("two", false, true)[..], &[name("web:1")]).expect("taken");
+        let api = layout.find(&name("r.example/api:1"), &platform).expect("there");
+        assert_eq!((api.size, api.config.run_config().labels["a"].as_str()), (3, "b"));
+        assert_eq!(api.named, layout.find(&name("api:1"), &platform).expect("there").named);
+        assert!(layout.find(&name("api:1"), &Platform::new("linux", "arm64", None)).is_some(), "nobody said");
+        // One that is built again takes the name over.
+        layout.take(&archive("three", false, true)[..], &[name("api:1")]).expect("taken");
+        assert_ne!(layout.find(&name("api:1"), &platform).expect("there").named, api.named);
+        let index = std::fs::read_to_string(layout.path().join("index.json")).expect("an index");
+        assert_eq!(index.matches("\"api:1\"").count(), 1, "{index}");
+        // What lost a layer is made again.
+        std::fs::remove_file(layout.blob(&digest_of(b"two"))).expect("removed");
+        assert!(layout.find(&name("web:1"), &platform).is_none());
+    }
+
+    #[test]
+    fn an_archive_that_is_none_names_nothing() {
+        let folder = tempfile::tempdir().expect("folder");
+        let layout = Layout::at(folder.path().join("images"));
+        let whole = archive("one", false, true);
+        for (bytes, why) in [
+            (archive("one", true, true), "is not what its name says"),
+            (archive("one", false, false), "it ended without an index"),
+            (whole[..700].to_vec(), ""),
+        ] {
+            let error = layout.take(&bytes[..], &[name("api:1")]).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(!layout.path().join("index.json").exists());
+    }
+}
