@@ -12,6 +12,7 @@ mod defined;
 mod memory;
 mod named_dockerfile;
 mod service;
+mod stages;
 mod variables;
 
 use std::borrow::Cow;
@@ -291,6 +292,7 @@ fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
         tree.findings.extend(
             service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
         );
+        tree.checks.extend(service.checks);
         merged.doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
         merged.wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
         for (image, context) in service.images {

@@ -183,6 +183,7 @@ impl Reader<'_> {
         let prepared = Prepared {
             files,
             digest,
+            reads: inputs,
             uses: resolved.uses,
             base_doubts: resolved.base_doubts,
             runs: resolved.runs,

@@ -60,7 +60,7 @@ impl Reader<'_> {
         (settings, platform): (&ServiceSettings, &Platform),
         said: &mut Vec<Diagnostic>,
     ) -> InContexts {
-        let mut names: BTreeMap<Reference, Reference> = BTreeMap::new();
+        let mut names = BTreeMap::new();
         let mut done = InContexts { text: text.to_owned(), folders: Vec::new(), at: 0, count: 0 };
         let (file, _) = dockerfile::parse(path, text);
         for (name, value) in &settings.contexts {
@@ -75,7 +75,7 @@ impl Reader<'_> {
                 continue;
             }
             match (self.meaning(value), name.parse::<Reference>()) {
-                (Ok(Meaning::Image(image)), Ok(name)) => drop(names.insert(name, image)),
+                (Ok(Meaning::Image(image)), Ok(name)) => drop(names.insert((name, None), image)),
                 (Ok(Meaning::Folder(folder)), _) => done.folders.push((name.clone(), folder)),
                 (Err(why), _) => refuse(why),
                 (_, Err(error)) => refuse(error.to_string()),
