@@ -141,9 +141,11 @@ pub async fn platforms(engine: &AnyEngine) -> Result<Vec<Vec<Platform>>, EngineE
 
 /// What the nodes of a builder elsewhere are, for each its own platform; none of an engine's own builder.
 pub async fn natives(engine: &AnyEngine) -> Option<Vec<Platform>> {
-    let (nodes, platforms) = match engine {
+    let (nodes, platforms): (_, &NodePlatforms) = match engine {
         AnyEngine::Elsewhere(there) => (&there.nodes, &there.platforms),
-        AnyEngine::Docker(engine) => engine.beside.as_ref().map(|beside| (&beside.nodes, &beside.platforms))?,
+        AnyEngine::Docker(engine) => {
+            engine.beside.as_ref().map(|beside| (&beside.nodes, &beside.platforms))?
+        }
         AnyEngine::Fake(_) => return None,
     };
     let mut natives: Vec<Platform> = Vec::new();

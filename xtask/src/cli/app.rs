@@ -6,7 +6,7 @@ use clap::error::ErrorKind as Unparsed;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use super::args::Cli;
-use super::intent;
+use super::{intent, overview};
 use crate::cli::error::ExitCode;
 use crate::model::program;
 use crate::report::bug::{RunNotes, guard};
@@ -120,7 +120,9 @@ impl App {
                 return Parsed::Told(ExitCode::Usage);
             }
         };
-        let matches = match shape.clone().try_get_matches() {
+        let matches = match overview::with_overview(shape.clone())
+            .try_get_matches_from(intent::as_docker_has_it(std::env::args_os()))
+        {
             Ok(matches) => matches,
             Err(error) => {
                 let words: Vec<String> = std::env::args().skip(1).collect();

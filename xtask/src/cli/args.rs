@@ -16,9 +16,14 @@ mod lock;
 mod manual;
 mod rebuild;
 mod reporting;
+mod run;
 mod shell;
+mod size;
 mod tagged;
+mod test;
 mod trials;
+mod up;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -37,17 +42,22 @@ pub use bundle::{Bundle, BundleCommand, Create};
 pub use clean::Clean;
 pub use doctor::Doctor;
 use groups::known_platform;
-pub use groups::{Building, Elsewhere, ImageOutput, Naming, Pulling, Selection};
+pub use groups::{Building, Elsewhere, ImageOutput, Naming, Pulling, Selection, Starting, Waiting};
 pub use init::Init;
 pub use lock::Lock;
 pub use manual::{Completions, Man, Shell};
 pub use rebuild::Rebuild;
 pub use reporting::Reporting;
+pub use run::{Container, Logs, Run};
 pub use shell::OpenShell;
+pub use size::Size;
 pub use tagged::Tagged;
+pub use test::Test;
 pub use trials::{
     BaseImagesClean, BaseImagesE2e, BaseImagesPublish, BaseImagesTest, LocalRegistry, RegistryCommand, Trying,
 };
+pub use up::{Down, Up};
+pub use watch::Watch;
 
 /// Builds every container image of a monorepo, in order, once, and says why.
 #[derive(Debug, Parser)]
@@ -135,6 +145,20 @@ pub enum Command {
     /// Build what is stale, in dependency order, in parallel
     #[command(visible_alias = "build-service")]
     Build(Build),
+    /// Build again whenever something changes that a build reads; start services, or run a command
+    Watch(Box<Watch>),
+    /// Build what is stale, start the compose services that run it, and wait until they are healthy
+    Up(Box<Up>),
+    /// Stop compose services, and remove their containers
+    Down(Down),
+    /// Bring an image up to date and run it; ends with what the container ends with
+    Run(Box<Run>),
+    /// Show what the container of a service prints, one of `run` or of compose
+    Logs(Logs),
+    /// Run the tests that services name in their service.toml, those that have not passed yet
+    Test(Box<Test>),
+    /// Show how large images are, layer by layer, and what grew since the build before
+    Size(Size),
     /// Open a shell in an image, in one of its stages, or where its build fails
     Shell(Box<OpenShell>),
     /// Check that every image exists, with its tag, size, platform and fingerprint
@@ -216,6 +240,8 @@ pub struct BuildAll {
     pub pulling: Pulling,
     #[command(flatten)]
     pub naming: Naming,
+    #[command(flatten)]
+    pub starting: Starting,
     #[command(flatten)]
     pub reporting: Reporting,
 }
@@ -321,7 +347,7 @@ pub struct Render {
 }
 
 /// `build`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Build {
     /// Services or images, and what they build on [default: all]
     #[arg(value_name = "SERVICE")]
@@ -329,6 +355,9 @@ pub struct Build {
     /// The tag of what is built
     #[arg(short, long, value_name = "TAG")]
     pub tag: Option<Tag>,
+    /// Build this stage of theirs, as an image of its own: IMAGE.STAGE
+    #[arg(long, value_name = "STAGE")]
+    pub target: Option<String>,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,

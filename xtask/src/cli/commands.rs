@@ -2,12 +2,14 @@
 
 use super::args::{self, Building, Naming, Pulling};
 use super::pipeline;
+use super::serve::Serve;
 use super::session::{Session, Typed};
+use super::up;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::model::FailFast;
 use crate::model::{Phase, Reference};
-use crate::plan::Request;
-use crate::settings::{Layer, Tag};
+use crate::plan::{Request, Subject, Tests};
+use crate::settings::{Layer, Stages, Tag};
 
 fn tagged(tag: Option<Tag>) -> Layer {
     Layer { tag, ..Layer::default() }
@@ -50,29 +52,60 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
         renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
+    if args.starting.up {
+        return up::serving(&session, request, Serve::Start(args.starting.waiting.time())).await;
+    }
     pipeline::run(&session, &request).await
 }
 
 /// `build`: the selected images, and whatever they need first.
 pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCode, Error> {
-    let layer = build_layer(tagged(args.tag), &args.building, &args.pulling, &args.naming);
-    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
+    let (session, request) = building(typed, &args).await?;
+    pipeline::run(&session, &request).await
+}
+
+/// What a build is asked for, and with which settings.
+pub(super) async fn building(typed: &Typed<'_>, args: &args::Build) -> Result<(Session, Request), Error> {
+    let layer = build_layer(tagged(args.tag.clone()), &args.building, &args.pulling, &args.naming);
+    let mut session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting.clone())?
         .built_elsewhere(args.building.push, args.building.output.as_ref())?
         .reproducibly()
         .await?;
     session.refuse_attestations().await?;
     session.refuse_caches().await?;
+    session.config.stages = args.target.clone().map_or(Stages::No, Stages::Named);
     let phases = further(
         &session,
         vec![Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build],
         &args.building,
     );
     let request = Request {
-        only: [args.services, args.selection.only].concat(),
-        skip: args.selection.skip,
+        subject: if args.target.is_some() { Subject::Stages } else { Subject::Services },
+        only: [&args.services[..], &args.selection.only].concat(),
+        skip: args.selection.skip.clone(),
         dry_run: args.dry_run,
         fail_fast: fail_fast(&args.building),
         renew: args.pulling.renewal(),
+        ..Request::of(&phases)
+    };
+    Ok((session, request))
+}
+
+/// `test`: what services are tested by, and whatever that needs first.
+pub(super) async fn test(typed: &Typed<'_>, args: args::Test) -> Result<ExitCode, Error> {
+    let building = Building { jobs: args.jobs, fail_fast: args.fail_fast, ..Building::default() };
+    let layer = build_layer(tagged(args.tag.clone()), &building, &args.pulling, &args.naming);
+    let mut session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?;
+    session.config.stages = Stages::Tests;
+    let phases = [Phase::Download, Phase::Prefetch, Phase::Alias, Phase::Render, Phase::Build, Phase::Test];
+    let request = Request {
+        subject: Subject::Tests,
+        only: [args.services, args.selection.only].concat(),
+        skip: args.selection.skip,
+        dry_run: args.dry_run,
+        fail_fast: self::fail_fast(&building),
+        renew: args.pulling.renewal(),
+        tests: if args.force { Tests::Anew } else { Tests::IfChanged },
         ..Request::of(&phases)
     };
     pipeline::run(&session, &request).await

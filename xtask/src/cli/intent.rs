@@ -1,7 +1,30 @@
 //! Pure: what somebody means by a word of other tools'. Misspellings are caught by clap itself.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
+
+/// `run -v HERE:THERE` is what everybody types; our own `-v` stands alone. What is no text stays as it is.
+pub(super) fn as_docker_has_it(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut all: Vec<OsString> = Vec::new();
+    let (mut is_run, mut is_over) = (false, false);
+    for word in words {
+        is_over |= word == "--";
+        let text = word.to_str().filter(|_| is_run && !is_over);
+        if text.is_some_and(|text| text.contains(':')) && all.last().is_some_and(|last| last == "-v") {
+            all.pop();
+            all.push("--volume".into());
+        }
+        match text.and_then(|text| text.strip_prefix("-v")).filter(|rest| rest.contains(':')) {
+            Some(rest) => all.extend(["--volume".into(), rest.into()]),
+            None => all.push(word.clone()),
+        }
+        // Further on it may be somebody's word for something else, but then `-v` is followed by no path.
+        is_run |= word == "run";
+    }
+    all
+}
 
 /// Commands of other tools: the command that they stand under here, the word, and what there is.
 const COMMANDS: &[(&str, &[&str], &str)] = &[
@@ -17,30 +40,12 @@ const COMMANDS: &[(&str, &[&str], &str)] = &[
         &["exec", "sh", "bash", "attach", "debug"],
         "`shell IMAGE` opens a shell in an image, and `shell IMAGE.STAGE` in a kept stage",
     ),
+    ("", &["start", "compose"], "`up` starts compose's services; `engine up` and `registry up` start those"),
+    ("", &["stop", "kill"], "`down` stops compose's services; `engine down` and `registry down` stop those"),
     (
         "",
-        &["run"],
-        "`shell IMAGE` opens a shell in an image; `rebuild --up` starts compose's services, and `docker run` a single one",
-    ),
-    (
-        "",
-        &["up", "start", "compose"],
-        "`rebuild --up` starts compose's services from what is built; `engine up` and `registry up` start those",
-    ),
-    (
-        "",
-        &["down", "stop", "kill"],
-        "`rebuild --down` stops compose's services; `engine down` and `registry down` stop those",
-    ),
-    (
-        "",
-        &["logs", "log"],
-        "`report` shows what a run's builds said, and `history` the runs; containers' logs are compose's: `docker compose logs`",
-    ),
-    (
-        "",
-        &["test", "tests", "check", "validate"],
-        "`verify` checks the images that are built, `base-images test` the base images, and `ci` this whole repository",
+        &["tests", "check", "validate"],
+        "`test` runs the tests of services, `verify` checks the images that are built, and `base-images test` the base images",
     ),
     ("", &["lint"], "`plan` says what is wrong with Dockerfiles, and `inspect FILE` what one needs"),
     (
@@ -81,7 +86,11 @@ const COMMANDS: &[(&str, &[&str], &str)] = &[
         "`lock` writes down which base images are used, and `lock --check` says which have moved",
     ),
     ("", &["login", "logout"], "what `docker login REGISTRY` stores is used"),
-    ("", &["dev", "watch"], "there is no watching; `build NAME` again builds only what has changed"),
+    (
+        "",
+        &["dev", "develop"],
+        "`watch NAME` builds again whenever something changes, and `watch --up` starts it anew",
+    ),
     ("bundle", &["ls", "list", "show", "info"], "`bundle inspect FILE`"),
     ("bundle", &["save", "export", "new", "pack", "build"], "`bundle create`"),
     ("bundle", &["import", "install", "unpack", "extract", "open"], "`bundle load FILE`"),
@@ -227,13 +236,27 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_is_what_it_is_to_docker() {
+        for (typed, expected) in [
+            ("xtask run api -v a:b", "xtask run api --volume a:b"),
+            ("xtask -v run -va:b api -v", "xtask -v run --volume a:b api -v"),
+            ("xtask run api -- sh -v a:b", "xtask run api -- sh -v a:b"),
+            ("xtask build -v a:b", "xtask build -v a:b"),
+        ] {
+            let words = as_docker_has_it(typed.split(' ').map(OsString::from));
+            let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+            assert_eq!(words.join(" "), expected);
+        }
+    }
+
+    #[test]
     fn what_other_tools_call_it_is_understood() {
         for (line, part) in [
             ("pull", "tip: `prefetch` pulls"),
             ("ls", "tip: `status` lists"),
             ("Exec api sh", "tip: `shell IMAGE`"),
-            ("logs api", "tip: `report` shows"),
-            ("test", "tip: `verify` checks"),
+            ("start api", "tip: `up` starts"),
+            ("tests", "tip: `test` runs"),
             ("bundle ls", "tip: `bundle inspect FILE`"),
             ("build api --no-cache", "tip: there is `--force`: Rebuild everything"),
             ("build api --parallel 3", "tip: there is `--jobs`"),

@@ -44,20 +44,20 @@ fn is_echo(since_the_first: Duration) -> bool {
     since_the_first < ECHO
 }
 
-struct Interrupts {
+pub(super) struct Interrupts {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Interrupts {
-    fn listen() -> Option<Self> {
+    pub fn listen() -> Option<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt()).ok()?;
         let terminate = signal(SignalKind::terminate()).ok()?;
         Some(Self { interrupt, terminate })
     }
 
-    async fn next(&mut self) {
+    pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

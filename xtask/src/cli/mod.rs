@@ -17,6 +17,7 @@ mod caches;
 mod clean;
 mod commands;
 mod completions;
+mod containers;
 mod doctor;
 mod engine;
 pub mod error;
@@ -30,6 +31,7 @@ mod locked;
 mod man;
 mod moved;
 mod names;
+mod overview;
 mod page;
 mod pipeline;
 mod prove;
@@ -41,14 +43,18 @@ mod reproducible;
 mod run;
 mod secret_args;
 mod select;
+mod serve;
 mod session;
 mod shell;
 mod shown;
 mod sinks;
+mod size;
 #[cfg(test)]
 mod tests;
 mod trials;
+mod up;
 mod variants;
+mod watch;
 mod world;
 
 use std::io::Write as _;
@@ -94,6 +100,13 @@ async fn answer(command: Command, typed: &Typed<'_>) -> Result<ExitCode, Error> 
         Command::SyncConfig(args) => commands::sync_config(typed, args).await,
         Command::Render(args) => commands::render(typed, args).await,
         Command::Build(args) => commands::build(typed, args).await,
+        Command::Watch(args) => watch::run(typed, *args).await,
+        Command::Up(args) => up::up(typed, *args).await,
+        Command::Down(args) => up::down(typed, args).await,
+        Command::Run(args) => containers::run(typed, *args).await,
+        Command::Logs(args) => containers::logs(typed, args).await,
+        Command::Test(args) => commands::test(typed, *args).await,
+        Command::Size(args) => interruptible(size::run(typed, args)).await,
         Command::Shell(args) => shell::run(typed, *args).await,
         Command::Verify(args) => commands::verify(typed, args).await,
         Command::Push(args) => commands::push(typed, args).await,

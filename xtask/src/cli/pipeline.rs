@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::run::{self, Run};
+use super::run::{self, Ended, Run};
 use super::session::{Changes, Session};
 pub(super) use super::shown::{document, foreseeing, hidden, plan_text, steps_text};
 use super::world::{Glance, World};
@@ -142,45 +142,80 @@ pub(super) fn make_plan(
 }
 
 /// Whether a plan does nothing, and nothing is missing that it cannot do.
-fn is_satisfied(plan: &Plan) -> bool {
+pub(super) fn is_satisfied(plan: &Plan) -> bool {
     !execute::changes_anything(plan) && plan.skipped.iter().all(|skipped| is_success(skipped.why.outcome()))
 }
 
 /// Looks, plans and does.
 pub(super) async fn run(session: &Session, request: &Request) -> Result<ExitCode, Error> {
-    look_and_do(session, request).await.map_err(|error| match sinks::report_early(session, &error) {
+    run_with(session, request.clone(), |_, _, _| Ok(())).await
+}
+
+/// The same; `add` may add to what is planned, once it is known what there is.
+pub(super) async fn run_with(
+    session: &Session,
+    request: Request,
+    add: impl FnOnce(&World, &mut Request, &mut Planned) -> Result<(), Error>,
+) -> Result<ExitCode, Error> {
+    look_and_do(session, request, add).await.map_err(|error| match sinks::report_early(session, &error) {
         Ok(()) => error,
         Err(unwritten) => error.because(unwritten.to_string()),
     })
 }
 
-async fn look_and_do(session: &Session, request: &Request) -> Result<ExitCode, Error> {
+async fn look_and_do(
+    session: &Session,
+    mut request: Request,
+    add: impl FnOnce(&World, &mut Request, &mut Planned) -> Result<(), Error>,
+) -> Result<ExitCode, Error> {
     let changes = Changes::unless(request.dry_run || request.check);
-    let (_lock, (world, planned)) = session.prepare(changes, look(session, request)).await?;
+    let (_lock, (world, mut planned)) = session.prepare(changes, look(session, &request)).await?;
+    add(&world, &mut request, &mut planned)?;
+    let request = &request;
     if request.dry_run {
         session.tell_warnings();
         super::print(&plan_text(session, &world, &planned, request));
         return run::foreseen(session, &world, request, &planned);
     }
-    if request.needs_engine()
-        && (request.check || !session.bootstrap)
-        && let Err(error) = &world.engine
-    {
-        return Err(session.without_engine(error));
-    }
     if request.check {
+        has_engine(session, &world, request)?;
         session.tell_warnings();
         super::print(&plan_text(session, &world, &planned, request));
         return Ok(check(&world, &planned, request));
     }
-    refuse(session, &world, &planned, request)?;
+    let ended = perform(session, request, &world, planned).await?;
+    ended.report.answers.iter().for_each(|well| super::say(&format!("up: {well}")));
+    ended.code
+}
+
+fn has_engine(session: &Session, world: &World, request: &Request) -> Result<(), Error> {
+    match &world.engine {
+        Err(error) if request.needs_engine() && (request.check || !session.bootstrap) => {
+            Err(session.without_engine(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does what was planned.
+///
+/// # Errors
+/// What keeps it from being begun.
+pub(super) async fn perform(
+    session: &Session,
+    request: &Request,
+    world: &World,
+    planned: Planned,
+) -> Result<Ended, Error> {
+    has_engine(session, world, request)?;
+    refuse(session, world, &planned, request)?;
     if request.has(Phase::Build)
         && let Ok(engine) = &world.engine
     {
         engine.fit_to_build()?;
         variants::refuse(session, &world, &planned).await?;
     }
-    Run::start(session, request, &world, &planned).go(&world, planned).await.code
+    Ok(Run::start(session, request, world, &planned).go(world, planned).await)
 }
 
 /// What forbids all of a plan.

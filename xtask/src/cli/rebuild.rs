@@ -1,12 +1,12 @@
 //! `rebuild`: what has changed is built again with no network at all, from what is here. Says first what cannot be.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::args::{self, Format};
 use super::bundle::closure_of;
 use super::pipeline;
 use super::run::Run;
+use super::serve::{self, Serve, Whom};
 use super::session::{Changes, Session, Typed};
 use super::world::World;
 use crate::bundle::plan;
@@ -14,10 +14,10 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::AnyEngine;
 use crate::engine::compose::{self, ComposeError};
 use crate::model::bundle::WantedImage;
-use crate::model::{ComposeCall, Phase, Plan, Reason, Step, StepKind};
+use crate::model::{Phase, Plan};
 use crate::plan::rebuild::preview::{RebuildAction, RebuildPreview, preview};
 use crate::plan::{Planned, Request};
-use crate::read::compose::{self as files, ComposeProject, ComposeService};
+use crate::read::compose::{self as files, ComposeProject};
 use crate::settings::{Config, ConfigError, Layer};
 
 /// The phases: nothing is pulled, and stages are kept again, for the next change.
@@ -80,7 +80,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Rebuild) -> Result<ExitCo
     ended.code
 }
 
-/// What stops and starts the services of each project, one project after the other.
+/// What stops and starts the services that run what is rebuilt.
 fn serve(
     session: &Session,
     world: &World,
@@ -88,31 +88,10 @@ fn serve(
     engine: &AnyEngine,
     args: &args::Rebuild,
 ) -> Result<Plan, Error> {
-    let projects = compose_projects(session)?;
-    if projects.is_empty() {
-        return Err(Error::new(ErrorKind::Usage, "there is no compose file to stop or start")
-            .hint("`compose` in .config/xtask.toml says where it is"));
-    }
-    let services = services_of(world, planned, &projects, !args.services.is_empty());
-    let calls = projects.iter().zip(services).map(|(project, services)| {
-        let (files, tag) = (project.named.clone(), session.config.tag.clone());
-        (project.name(), ComposeCall { files, services, tag, variables: engine.variables() })
-    });
-    let (mut plan, wait) = (Plan::default(), Duration::from_secs(args.wait));
-    let mut add = |phase, subject: &str, kind| {
-        let before: Option<&Step> = plan.steps.iter().rev().find(|step| step.phase == phase);
-        let needs = before.map(|step| step.id.clone()).into_iter().collect();
-        plan.steps.push(Step { needs, ..Step::new(phase, subject, kind, Reason::Asked) });
-    };
-    for (name, call) in calls {
-        if args.down {
-            add(Phase::Stop, name, StepKind::ComposeDown(call.clone()));
-        }
-        if args.up {
-            add(Phase::Start, name, StepKind::ComposeUp { call, wait });
-        }
-    }
-    Ok(plan)
+    let start = args.up.then(|| Serve::Start(Duration::from_secs(args.wait)));
+    let what: Vec<Serve> = args.down.then_some(Serve::Stop).into_iter().chain(start).collect();
+    let whom = if args.services.is_empty() { Whom::All } else { Whom::Running(&planned.selected) };
+    serve::serve(session, world, engine, whom, &what)
 }
 
 /// `--prove`: from the images that are here.
@@ -230,25 +209,4 @@ fn compose_variable(session: &Session, name: &str) -> Option<String> {
     }
     let of_file = || dotenv.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     session.env.get(name).map(str::to_owned).or_else(of_file)
-}
-
-/// The services of each project that run what is selected; an empty list is all of them.
-fn services_of(
-    world: &World,
-    planned: &Planned,
-    projects: &[ComposeProject],
-    is_selective: bool,
-) -> Vec<Vec<String>> {
-    let images = world.tree.graph.images().iter().filter(|image| planned.selected.contains(&image.name));
-    let repositories: BTreeSet<String> = images
-        .flat_map(|image| image.all_names().map(|name| name.repository()).collect::<Vec<_>>())
-        .collect();
-    let of = |project: &ComposeProject| {
-        let runs = |service: &ComposeService| {
-            service.image.as_ref().is_some_and(|image| repositories.contains(&image.repository()))
-        };
-        let services = project.services.iter().filter(|service| is_selective && runs(service));
-        services.map(|service| service.name.clone()).collect()
-    };
-    projects.iter().map(of).collect()
 }

@@ -16,19 +16,19 @@ use super::session::Session;
 use super::world::World;
 use crate::cli::error::worst::Failures;
 use crate::cli::error::{Error, ExitCode};
-use crate::engine::{AnyEngine, patiently};
+use crate::engine::{AnyEngine, Store as _, patiently};
 use crate::events::{self, Clock as _, Emitter, SystemClock};
 use crate::execute::Proceed;
 use crate::execute::run::{self, RunReport};
 use crate::execute::scheduler::is_success;
-use crate::host::HostCommand;
+use crate::host::{HostCommand, ProcessId};
 use crate::model::{
-    EventKind, Image, ImageName, NetworkVerdict, Observed, Outcome, Phase, Plan, Replan, Stage, Step, StepId,
-    StepKind, labels,
+    EventKind, Image, ImageName, NetworkVerdict, Observed, Outcome, Passed, Phase, Plan, Replan, Stage, Step,
+    StepId, StepKind, TestCommand, labels,
 };
 use crate::plan::cache::Surroundings;
-use crate::plan::{Facts, Request, build};
-use crate::read::tree;
+use crate::plan::{Facts, Request, build, test};
+use crate::read::{passed, sizes, tree};
 
 /// What a run knows beyond its plan.
 pub(super) struct Replanner<'a> {
@@ -97,8 +97,14 @@ impl run::PlanAgain for Replanner<'_> {
             let external = self.world.external.clone();
             self.reread = Some(self.session.look_again(self.world, external).await?);
         }
-        if stage.phase == Phase::Build {
+        if matches!(stage.phase, Phase::Build | Phase::Test) {
             self.remember_built(plan, report);
+        }
+        if stage.phase == Phase::Build {
+            self.remember_sizes(plan, report).await;
+        }
+        if stage.phase == Phase::Test {
+            self.remember_passed(plan, report);
         }
         Ok(())
     }
@@ -228,6 +234,7 @@ impl Replanner<'_> {
 
     /// Labels that tell of this run. Only builds need them, and asking git costs a process.
     async fn give_labels(&self, plan: &mut Plan) {
+        self.label_containers(plan);
         if !plan.steps.iter().any(|step| matches!(step.kind, StepKind::Build(_))) {
             return;
         }
@@ -260,6 +267,22 @@ impl Replanner<'_> {
         }
     }
 
+    /// By these `clean` knows containers that a run left which was broken off.
+    fn label_containers(&self, plan: &mut Plan) {
+        let process = ProcessId::of(std::process::id());
+        let owner =
+            process.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
+        for step in &mut plan.steps {
+            if let StepKind::RunTest(spec) = &mut step.kind {
+                spec.labels.extend([
+                    (labels::TREE.to_owned(), tree::identity(&self.session.config.root)),
+                    (labels::RUN.to_owned(), self.run.0.to_owned()),
+                    (labels::OWNER.to_owned(), owner.clone()),
+                ]);
+            }
+        }
+    }
+
     fn remember_rendered(&self) {
         let remembered = tree::remember_rendered(&self.session.config.root, &self.world.render.outputs);
         if let Err(error) = remembered {
@@ -280,6 +303,58 @@ impl Replanner<'_> {
             self.warn(format!(
                 "cannot remember what images were built from, so `status` can say less: {error}"
             ));
+        }
+    }
+
+    /// Keeps how large what was built is, so that a later `size` can say what grew.
+    async fn remember_sizes(&self, plan: &Plan, report: &RunReport) {
+        let Some(engine) = self.engine else { return };
+        let built = plan.steps.iter().filter(|s| report.outcomes.get(&s.id) == Some(&Outcome::Done));
+        let specs = built.filter_map(|step| match &step.kind {
+            StepKind::Build(spec) => Some(spec),
+            _ => None,
+        });
+        let mut seen = Vec::new();
+        for spec in specs {
+            let Some(name) = spec.tags.first() else { continue };
+            // An image that was built stays built without it.
+            if let (Ok(Some(here)), Ok(Some(layers))) =
+                (engine.inspect(name).await, engine.history(name).await)
+            {
+                seen.push((spec.image.clone(), here.id, layers));
+            }
+        }
+        if seen.is_empty() {
+            return;
+        }
+        let root = &self.session.config.root;
+        let mut known = sizes::load(root);
+        sizes::follow(&mut known, seen);
+        if let Err(error) = sizes::save(root, &known) {
+            self.warn(format!(
+                "cannot remember how large images are, so `size` cannot say what grew: {error}"
+            ));
+        }
+    }
+
+    /// Keeps which tests passed, so that they are run again only when something has changed.
+    fn remember_passed(&self, plan: &Plan, report: &RunReport) {
+        let at = events::format_time(self.run.1.now().at);
+        let done = plan.steps.iter().filter(|step| report.outcomes.get(&step.id) == Some(&Outcome::Done));
+        let passed = done.filter_map(|step| match &step.kind {
+            StepKind::RunTest(spec) => {
+                Some((spec.image.clone(), Passed { key: spec.key.clone()?, at: at.clone() }))
+            }
+            StepKind::Build(spec) if step.phase == Phase::Test => {
+                let wanted = self.world().tree.checks.get(&spec.image)?.test.as_ref()?;
+                let key = spec.labels.get(labels::FINGERPRINT)?.parse().ok()?;
+                let is_all = *wanted == TestCommand::Instructions;
+                is_all.then(|| (spec.image.clone(), Passed { key: test::key(&key, wanted), at: at.clone() }))
+            }
+            _ => None,
+        });
+        if let Err(error) = passed::add(&self.session.config.root, passed.collect()) {
+            self.warn(format!("cannot remember which tests passed, so they will be run again: {error}"));
         }
     }
 

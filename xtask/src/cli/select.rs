@@ -6,7 +6,7 @@ use super::intent;
 use super::world::World;
 use crate::cli::error::{Error, ErrorKind};
 use crate::model::suggest::did_you_mean;
-use crate::model::{Diagnostic, ImageName, Severity};
+use crate::model::{Diagnostic, Image, ImageKind, ImageName, ImageSource, Severity};
 use crate::plan::{Request, Subject, TagWord};
 use crate::read::{discover, tree};
 
@@ -14,9 +14,14 @@ impl World {
     /// The images that `--only`, `--skip` or names on the command line leave, with all that they build on.
     pub fn select(&self, request: &Request) -> Result<BTreeSet<ImageName>, Error> {
         let graph = &self.tree.graph;
-        let all = || graph.images().iter().filter(|i| i.base_image().is_some() == request.is_of_bases());
+        let all = || graph.images().iter().filter(|image| self.is_about(image, request));
         let named = |names: &[String], source: Option<&str>| match request.subject {
             Subject::Services => self.named(names),
+            Subject::Stages | Subject::Tests => {
+                let is_meant =
+                    |name: &ImageName| graph.get(name).is_some_and(|image| self.is_about(image, request));
+                Ok(self.named(names)?.into_iter().filter(is_meant).collect())
+            }
             Subject::BaseImages => self.of_systems(names, source),
         };
         let unknown = self.unknown_skips(request);
@@ -58,6 +63,16 @@ impl World {
         self.with_all_variants(graph.closure(needed.iter().chain(further)))
     }
 
+    /// Whether an image is of the kind that a request is about.
+    fn is_about(&self, image: &Image, request: &Request) -> bool {
+        match request.subject {
+            Subject::Services => image.base_image().is_none(),
+            Subject::BaseImages => image.base_image().is_some(),
+            Subject::Stages => matches!(image.kind, ImageKind::Stage(_)),
+            Subject::Tests => self.tree.checks.get(&image.name).is_some_and(|wanted| wanted.test.is_some()),
+        }
+    }
+
     /// No image of the kind that is asked for is there, and why.
     fn nothing_there(&self, subject: Subject) -> Error {
         let others: BTreeSet<&str> = self.tree.graph.images().iter().map(|i| i.service.as_str()).collect();
@@ -75,7 +90,7 @@ impl World {
                     .because(format!("the base images are {}", listed.join(", ")))
                     .hint("`cargo xtask base-images` builds them, `cargo xtask base-images --dry-run` shows the plan");
             }
-            Subject::Services => (
+            Subject::Services | Subject::Stages | Subject::Tests => (
                 "there are no images in this tree",
                 &self.places.services,
                 "Dockerfile, Dockerfile.tpl or dependency.conf",
@@ -99,15 +114,24 @@ impl World {
 
     fn nothing_selected(&self, request: &Request) -> Error {
         let images = || self.tree.graph.images().iter();
-        if !images().any(|i| i.base_image().is_some() == request.is_of_bases()) {
+        match request.subject {
+            Subject::Stages => return self.no_such_stage(request),
+            Subject::Tests => {
+                return Error::new(ErrorKind::NothingSelected, "there is no test among what is selected").hint(
+                    "`test = \"STAGE\"`, or `test = [\"COMMAND\", \"ARG\"]`, in a service's service.toml is one",
+                );
+            }
+            Subject::Services | Subject::BaseImages => {}
+        }
+        if !images().any(|image| self.is_about(image, request)) {
             return self.nothing_there(request.subject);
         }
         let command = match request.subject {
-            Subject::Services => "status",
             Subject::BaseImages => "base-images list",
+            Subject::Services | Subject::Stages | Subject::Tests => "status",
         };
         let (only, skip) = match request.subject {
-            Subject::Services => ("--only", "--skip"),
+            Subject::Services | Subject::Stages | Subject::Tests => ("--only", "--skip"),
             Subject::BaseImages => ("--os", "--skip-os"),
         };
         let said = [
@@ -127,6 +151,23 @@ impl World {
         set_elsewhere
             .fold(told, |told, source| told.hint(format!("unset or change {source}")))
             .hint(format!("`cargo xtask {command}` lists all images"))
+    }
+
+    /// `--target` names a stage that no Dockerfile has of those that are meant.
+    fn no_such_stage(&self, request: &Request) -> Error {
+        let named = self.named(&request.only).unwrap_or_default();
+        let is_meant = |image: &&Image| {
+            image.base_image().is_none() && (named.is_empty() || named.contains(&image.name))
+        };
+        let stages = self.tree.graph.images().iter().filter(is_meant).filter_map(|image| {
+            let ImageSource::Build(target) = &image.source else { return None };
+            let (file, _) = dockerfile::parse(&target.dockerfile, &target.text);
+            let labels: Vec<String> =
+                file.stages.iter().enumerate().map(|(at, stage)| stage.label(at)).collect();
+            Some(format!("{} has the stages {}", target.dockerfile, labels.join(", ")))
+        });
+        let told = Error::new(ErrorKind::UnknownName, "nothing that is selected has this stage");
+        stages.fold(told, Error::because)
     }
 
     /// Systems that are left out by a variable or a setting, and that this tree does not have: those stay when a system

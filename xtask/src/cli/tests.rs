@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::args::Cli;
 use super::error::{Error, ExitCode};
 use super::session::Typed;
-use crate::engine::{AnyEngine, FakeBehaviour, FakeEngine, Store as _, fake_image};
+use crate::engine::{AnyEngine, Containers as _, FakeBehaviour, FakeEngine, Store as _, fake_image};
 use crate::model::Reference;
 use crate::report::bug::RunNotes;
 use crate::settings::env::Env;
@@ -231,4 +231,83 @@ async fn there_and_back() {
     let (served, _) = there.run("rebuild --down --up --dry-run").await;
     let served = steps_in(&served);
     assert_eq!((&*served[0], &*served[served.len() - 1]), ("stop:compose.yaml", "start:compose.yaml"));
+}
+
+#[test]
+fn watching_builds_what_changes_and_records_it() {
+    on_a_large_stack(watched);
+}
+
+async fn watched() {
+    let bench = Bench::new(SERVICES);
+    let latest = || std::fs::read_link(bench.tree.root().join("target/xtask/runs/latest")).ok();
+    let built = async |before: Option<std::path::PathBuf>| {
+        let events = bench.tree.root().join("target/xtask/runs/latest/events.ndjson");
+        let ended = || std::fs::read_to_string(&events).is_ok_and(|text| text.contains("\"run-finished\""));
+        while latest() == before || !ended() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let done = bench.done("watch").into_iter();
+        done.filter(|step| step.starts_with("build:")).collect::<BTreeSet<String>>()
+    };
+    let changing = async {
+        assert_eq!(built(None).await, ["build:desk", "build:shop"].map(str::to_owned).into());
+        let first = latest();
+        // Nothing reads it.
+        bench.tree.write("src/desk/notes.txt", "x\n");
+        // As an editor does it.
+        let root = bench.tree.root();
+        bench.tree.write("src/desk/4913", "other\n");
+        std::fs::rename(root.join("src/desk/4913"), root.join("src/desk/desk.txt")).expect("renamed");
+        assert_eq!(built(first.clone()).await, ["build:desk".to_owned()].into());
+        let second = latest();
+        // What is broken keeps nobody from watching, and settings are read anew.
+        bench.tree.write(".config/xtask.toml", "prefix = 3\n");
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+        bench.tree.write(".config/xtask.toml", "prefix = 'new-'\n");
+        assert_eq!(built(second).await, ["build:new-desk", "build:new-shop"].map(str::to_owned).into());
+    };
+    tokio::select! {
+        ended = bench.run("watch") => panic!("it ended: {:?}", ended.1),
+        () = changing => {}
+    }
+}
+
+#[test]
+fn tests_are_steps_that_are_done_once() {
+    on_a_large_stack(tested);
+}
+
+async fn tested() {
+    let bench = Bench::new(SERVICES);
+    // What comes first is the same for all.
+    let own = |steps: Vec<String>| -> Vec<String> {
+        let is_own = |step: &String| step.starts_with("build:") || step.starts_with("test:");
+        let own: BTreeSet<String> = steps.into_iter().filter(is_own).collect();
+        own.into_iter().collect()
+    };
+    assert_eq!(own(check(&bench, "build shop --target made").await), ["build:shop.made"]);
+    let (_, code) = bench.run("build --target nowhere").await;
+    assert_eq!(code.expect_err("there is none").code(), ExitCode::Usage);
+    let (_, code) = bench.run("test").await;
+    assert_eq!(code.expect_err("there is none").code(), ExitCode::NothingSelected);
+    bench.tree.write("src/shop/service.toml", "test = 'made'\nsize_budget = '1 B'\n");
+    bench.tree.write("src/desk/service.toml", "test = ['check', 'it']\n");
+    bench.engine.behave("desk", FakeBehaviour { exits: Some(3), ..FakeBehaviour::default() });
+    // What is a stage was built by `--target`, so it has passed.
+    let failing = check_ending(&bench, "test", ExitCode::VerifyFailed).await;
+    assert_eq!(own(failing), ["build:desk", "build:shop", "test:desk"]);
+    bench.engine.behave("desk", FakeBehaviour { exits: Some(0), ..FakeBehaviour::default() });
+    assert_eq!(own(check(&bench, "test").await), ["test:desk"]);
+    let (text, code) = bench.run("test --dry-run").await;
+    assert!(code == Ok(ExitCode::Good) && text.contains("test  0 to do, 2 fine"), "{text}");
+    assert_eq!(own(check(&bench, "test --force desk").await), ["test:desk"]);
+    bench.tree.write("src/shop/main.txt", "other\n");
+    assert_eq!(own(check(&bench, "test").await), ["build:desk", "build:shop", "test:desk", "test:shop.made"]);
+    let left = bench.engine.containers("").await.expect("the fake answers");
+    assert!(left.is_empty(), "{left:?}");
+    let (text, code) = bench.run("size shop").await;
+    assert!(code == Ok(ExitCode::Good) && text.contains("over its budget of 1 B"), "{text}");
+    let (_, code) = bench.run("size shop --check").await;
+    assert_eq!(code.expect_err("it is too large").code(), ExitCode::VerifyFailed);
 }

@@ -17,7 +17,7 @@ use crate::engine::{AnyEngine, EngineError, Store as _, patiently};
 use crate::events::secrets::Secrets;
 use crate::model::{
     AliasNames, BaseImage, Image, ImageName, ImageSource, MAX_SECRET, Network, NetworkVerdict, Observed,
-    Originals, Platform, Reference, RegistryPrefix, SecretSource, Triggers, stand_in,
+    Originals, Passed, Platform, Reference, RegistryPrefix, SecretSource, Triggers, stand_in,
 };
 use crate::plan::Facts;
 use crate::plan::build::prefetched;
@@ -25,6 +25,7 @@ use crate::plan::prefetch::Bootstrap;
 use crate::plan::render::RenderPlan;
 use crate::plan::sync_config::SyncConfigPlan;
 use crate::read::graph::ImageGraph;
+use crate::read::passed;
 use crate::read::tree::{self, EngineFacts, Reading, Tree};
 use crate::registry::Registry;
 use crate::registry::network::{self, NetworkInput};
@@ -185,7 +186,8 @@ impl Session {
             observed = variants::look(engine, observed, &tree.graph, &bases, builds_with.indexes).await;
         }
         let (places, lock) = (self.places(), locked::read(&self.config));
-        Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock })
+        let passed = passed::load(&self.config.root);
+        Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock, passed })
     }
 
     /// What registries are asked for in place of a store: the images of the tree, and what they stand on under each name.
@@ -259,7 +261,8 @@ impl Session {
         self.suit(&mut tree, &world.engine, &world.observed).await;
         let (places, lock) = (self.places(), world.lock.clone());
         let (engine, observed) = (world.engine.clone(), world.observed.clone());
-        Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock })
+        let passed = world.passed.clone();
+        Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock, passed })
     }
 
     /// The same where base images that are here now bring something that was not known; none where they do not.
@@ -491,6 +494,8 @@ pub(super) struct World {
     /// Who builds, as the tree was read for.
     pub builds_with: EngineFacts,
     pub lock: locked::Held,
+    /// The tests that passed.
+    pub passed: BTreeMap<ImageName, Passed>,
 }
 
 impl World {
@@ -503,6 +508,7 @@ impl World {
             sync: &self.sync,
             render: &self.render,
             lock: self.lock.as_ref().ok().and_then(Option::as_ref),
+            passed: &self.passed,
             observed,
             indexes: self.builds_with.indexes,
             network: None,

@@ -12,7 +12,7 @@ use super::survey::{self, ImageStore, Survey};
 use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store};
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, IndexSpec,
-    Indexes, LocalImage, LogStream, Observed, Platform, Reference,
+    Indexes, LayerSize, LocalImage, LogStream, Observed, Platform, Reference,
 };
 
 /// Since which API an engine tells the manifests of its images.
@@ -221,6 +221,10 @@ impl Store for AnyEngine {
 
     async fn layers(&self, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
         either!(self.layers(id))
+    }
+
+    async fn history(&self, reference: &Reference) -> Result<Option<Vec<LayerSize>>, EngineError> {
+        either!(self.history(reference))
     }
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {

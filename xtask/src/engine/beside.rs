@@ -53,7 +53,14 @@ impl AnyEngine {
             return Err(EngineError::Unfit { endpoint, lacks });
         }
         let store = survey::survey(&engine).await?.store;
-        let beside = Beside { nodes, platforms: NodePlatforms::new(), surroundings, root, store, lending: Mutex::default() };
+        let beside = Beside {
+            nodes,
+            platforms: NodePlatforms::new(),
+            surroundings,
+            root,
+            store,
+            lending: Mutex::default(),
+        };
         Ok(Self::Docker(Box::new(DockerEngine { beside: Some(Arc::new(beside)), ..*engine })))
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, IndexSpec,
-    LocalImage, LogStream, Observed, Platform, Reference,
+    LayerSize, LocalImage, LogStream, Observed, Platform, Reference,
 };
 use crate::registry::credentials::Credentials;
 
@@ -227,6 +227,10 @@ impl Store for DockerEngine {
 
     async fn layers(&self, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
         container::layers(self, id).await
+    }
+
+    async fn history(&self, reference: &Reference) -> Result<Option<Vec<LayerSize>>, EngineError> {
+        container::history(self, reference).await
     }
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {

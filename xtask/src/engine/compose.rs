@@ -186,6 +186,16 @@ impl Compose {
         if unwell.is_empty() { Ok(well) } else { Err(ComposeError::Unwell(unwell)) }
     }
 
+    /// Shows what the services print; `how` is compose's own options for it. Dropping the future ends that.
+    ///
+    /// # Errors
+    /// When compose fails.
+    pub async fn logs(&self, how: &[String]) -> Result<(), ComposeError> {
+        let command = self.command().arg("logs").args(how.iter().cloned());
+        let shown = command.args(self.call.services.iter().cloned()).pass_through().await;
+        shown.map_err(|cause| ComposeError::Command { doing: "show what the services print", cause })
+    }
+
     async fn containers(&self, engine: &impl Containers) -> Result<Vec<ContainerId>, ComposeError> {
         let services = self.call.services.iter().cloned();
         // Without `--all`, v2 is silent about one that has already failed; with it, both list what `run` left too.

@@ -18,7 +18,7 @@ use super::http::{Answer, empty, full, target};
 use super::observe::references;
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Health, Identity, ImageDetails, ImageId,
-    LocalImage, LogStream, Platform, Reference, RunConfig,
+    LayerSize, LocalImage, LogStream, Platform, Reference, RunConfig,
 };
 
 /// No more of what a command or a container printed is kept.
@@ -89,6 +89,7 @@ fn request_body(spec: &ContainerSpec) -> Value {
         "Image": spec.image.familiar(),
         "Healthcheck": interval.map(|interval| json!({ "Interval": interval })),
         "Env": env,
+        "Entrypoint": spec.entrypoint,
         "Cmd": command,
         "Labels": spec.labels,
         "ExposedPorts": exposed,
@@ -319,6 +320,27 @@ pub(super) async fn details(
     reference: &Reference,
 ) -> Result<Option<ImageDetails>, EngineError> {
     Ok(image(engine, reference, None).await?.map(described))
+}
+
+/// What each instruction added, the first one first; none when the store lacks the image.
+pub(super) async fn history(
+    engine: &DockerEngine,
+    reference: &Reference,
+) -> Result<Option<Vec<LayerSize>>, EngineError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Told {
+        #[serde(default)]
+        created_by: String,
+        #[serde(default)]
+        size: u64,
+    }
+    let name = reference.familiar();
+    let path = format!("/images/{name}/history");
+    let answer = absent_is_fine(ask(engine, Method::GET, &path, &[], None, &name).await)?;
+    let Some(answer) = answer else { return Ok(None) };
+    let told: Vec<Told> = read(answer).await?;
+    Ok(Some(told.iter().rev().map(|layer| LayerSize::told(&layer.created_by, layer.size)).collect()))
 }
 
 /// One image, with its platform where the store tells it; none when the store lacks it.

@@ -15,7 +15,7 @@ use super::{ByteStream, Containers, EngineError, Loaded, OnProgress, Store, Surr
 use crate::host::inside::Folder;
 use crate::model::{
     Capabilities, ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, Identity, ImageDetails,
-    ImageId, IndexSpec, LocalImage, LogStream, Observed, Platform, Reference,
+    ImageId, IndexSpec, LayerSize, LocalImage, LogStream, Observed, Platform, Reference,
 };
 use crate::registry::{Registry, RegistryError};
 
@@ -304,6 +304,11 @@ impl Store for Elsewhere {
 
     async fn inspect(&self, reference: &Reference) -> Result<Option<LocalImage>, EngineError> {
         self.inspect_on(reference, &self.capabilities.platform).await
+    }
+
+    async fn history(&self, _: &Reference) -> Result<Option<Vec<LayerSize>>, EngineError> {
+        // A registry has layers as they are packed.
+        Ok(None)
     }
 
     async fn details(&self, reference: &Reference) -> Result<Option<ImageDetails>, EngineError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{ByteStream, EngineError, Loaded, OnProgress};
 use crate::model::{
     ContainerId, ContainerSpec, ContainerState, Digest, ExecOutput, ImageDetails, ImageId, IndexSpec,
-    LocalImage, LogStream, Observed, Platform, Reference,
+    LayerSize, LocalImage, LogStream, Observed, Platform, Reference,
 };
 
 /// Where images are: an engine's own. Dropping a returned future cancels the work.
@@ -102,6 +102,12 @@ pub trait Store: Send + Sync {
 
     /// The digests of an image's layers, uncompressed, lowest first; none when the store lacks it.
     fn layers(&self, id: &ImageId) -> impl Future<Output = Result<Option<Vec<Digest>>, EngineError>> + Send;
+
+    /// What each instruction added to an image, the first one first; none when the store lacks it, or does not tell.
+    fn history(
+        &self,
+        reference: &Reference,
+    ) -> impl Future<Output = Result<Option<Vec<LayerSize>>, EngineError>> + Send;
 
     /// What an image says about itself; none when the store lacks it.
     fn details(

@@ -8,6 +8,7 @@ pub mod run;
 pub mod scheduler;
 mod services;
 mod step;
+mod test;
 mod trial;
 
 use std::path::Path;

@@ -93,6 +93,7 @@ pub(super) async fn run_step<E: Machine, M: MakeBase, C: ExecuteBundle<E>>(
         StepKind::StartRegistry(spec) => execution.start_registry(spec).await,
         StepKind::StopRegistry { home } => execution.stop_registry(home, &tell).await,
         StepKind::Smoke(spec) => execution.try_out(spec, &tell).await,
+        StepKind::RunTest(spec) => execution.run_test(spec, &tell).await,
         StepKind::Confirm { reference } => execution.confirm(reference, &tell, &retrying).await,
         StepKind::Untag { reference } => {
             engine()?.remove(reference).await?;

@@ -14,6 +14,7 @@ mod process;
 pub mod retry;
 mod stamp;
 mod tether;
+pub mod watch;
 
 use std::collections::VecDeque;
 use std::fmt;

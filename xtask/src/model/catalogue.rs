@@ -109,6 +109,7 @@ impl ErrorKind {
                     "the program in the image fails at its start",
                     "an image does not keep the contract of the base images",
                     "compose started a service that did not become healthy",
+                    "the test of a service failed",
                 ],
                 "The message has the last lines that it printed; `base-images e2e --keep` leaves the container running to look at",
             ),

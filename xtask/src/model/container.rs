@@ -42,6 +42,8 @@ pub struct ContainerSpec {
     pub name: Option<String>,
     /// Variables beyond the image's.
     pub env: BTreeMap<String, String>,
+    /// Instead of the image's `ENTRYPOINT`; none keeps it.
+    pub entrypoint: Option<Vec<String>>,
     /// Instead of the image's `CMD`; empty keeps it.
     pub command: Vec<String>,
     /// Ports to reach from this machine, all on 127.0.0.1.
@@ -59,6 +61,7 @@ impl ContainerSpec {
             image,
             name: None,
             env: BTreeMap::new(),
+            entrypoint: None,
             command: Vec::new(),
             ports: Vec::new(),
             labels: BTreeMap::new(),

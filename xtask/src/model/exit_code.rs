@@ -7,38 +7,39 @@ use std::fmt;
 
 /// The exit codes of this program, for scripts to rely on. 101 is cargo's, never ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum ExitCode {
     /// 0
-    Good = 0,
+    Good,
     /// 1
-    Unexpected = 1,
+    Unexpected,
     /// 2
-    Usage = 2,
+    Usage,
     /// 3
-    BuildFailed = 3,
+    BuildFailed,
     /// 4
-    VerifyFailed = 4,
+    VerifyFailed,
     /// 5
-    NothingSelected = 5,
+    NothingSelected,
     /// 10
-    ConfigInvalid = 10,
+    ConfigInvalid,
     /// 11
-    SourceInvalid = 11,
+    SourceInvalid,
     /// 12
-    EngineUnfit = 12,
+    EngineUnfit,
     /// 13
-    PullFailed = 13,
+    PullFailed,
     /// 14
-    DigestMismatch = 14,
+    DigestMismatch,
     /// 15
-    Drift = 15,
+    Drift,
     /// 130
-    Interrupted = 130,
+    Interrupted,
+    /// What a container that `run` ran ended with, whatever that means there.
+    OfContainer(u8),
 }
 
 impl ExitCode {
-    /// All of them, ascending.
+    /// All of them that are ours, ascending.
     pub const ALL: [Self; 13] = [
         Self::Good,
         Self::Unexpected,
@@ -57,7 +58,22 @@ impl ExitCode {
 
     /// What the shell sees.
     pub fn number(self) -> u8 {
-        self as u8
+        match self {
+            Self::Good => 0,
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::BuildFailed => 3,
+            Self::VerifyFailed => 4,
+            Self::NothingSelected => 5,
+            Self::ConfigInvalid => 10,
+            Self::SourceInvalid => 11,
+            Self::EngineUnfit => 12,
+            Self::PullFailed => 13,
+            Self::DigestMismatch => 14,
+            Self::Drift => 15,
+            Self::Interrupted => 130,
+            Self::OfContainer(code) => code,
+        }
     }
 
     /// What it means, in a few words.
@@ -75,6 +91,7 @@ impl ExitCode {
             Self::PullFailed => "pull or push failed, or missing while offline",
             Self::DigestMismatch => "artifact or bundle digest mismatch",
             Self::Drift => "drift found by --check, or refused by --locked",
+            Self::OfContainer(_) => "what the container ended with",
             Self::Interrupted => "interrupted",
         }
     }

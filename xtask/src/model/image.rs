@@ -148,7 +148,7 @@ impl Image {
     /// What makes it a base image, if it is one.
     pub fn base_image(&self) -> Option<&BaseImageFacts> {
         match &self.kind {
-            ImageKind::Service => None,
+            ImageKind::Service | ImageKind::Stage(_) => None,
             ImageKind::BaseImage(facts) => Some(facts),
         }
     }
@@ -192,6 +192,8 @@ pub enum ImageKind {
     Service,
     /// What services build on, made here too.
     BaseImage(BaseImageFacts),
+    /// A stage of a service's image, as an image of its own: of which one.
+    Stage(ImageName),
 }
 
 /// What a base image has beyond a service.

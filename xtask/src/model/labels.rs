@@ -23,6 +23,8 @@ pub const ARTIFACT: &str = "dev.xtask.artifact";
 pub const RUN: &str = "dev.xtask.run";
 /// On containers of ours: the process of that run, as `PID@STARTED`.
 pub const OWNER: &str = "dev.xtask.owner";
+/// On containers that `run` started: of which image.
+pub const RUN_OF: &str = "dev.xtask.run-of";
 /// On containers of ours that were to stay (`base-images e2e --keep`).
 pub const KEPT: &str = "dev.xtask.kept";
 

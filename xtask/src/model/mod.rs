@@ -8,6 +8,7 @@ mod artifact;
 mod builder_cache;
 pub mod bundle;
 mod catalogue;
+mod checks;
 mod container;
 mod context;
 mod details;
@@ -22,6 +23,7 @@ mod image_id;
 mod image_lock;
 mod index;
 pub mod labels;
+mod layers;
 mod local_registry;
 mod observed;
 mod phase;
@@ -42,6 +44,7 @@ pub use artifact::{ArtifactKind, ArtifactSpec};
 pub use builder_cache::{BuilderCache, BuilderCaches, CacheKind, CacheWay, CacheWays};
 pub use bundle::BundleStep;
 pub use catalogue::KindEntry;
+pub use checks::{Checks, Passed, TestCommand};
 pub use container::{ContainerId, ContainerSpec, ContainerState, ExecOutput, Health, PublishedPort};
 pub use context::{ContextFile, ContextFileKind, ContextFiles, Modes, path_order, relative};
 pub use details::{Healthcheck, ImageDetails};
@@ -61,12 +64,14 @@ pub use image::{
 pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};
 pub use index::{INDEX_TYPE, IndexSpec, IndexVariant};
+pub use layers::LayerSize;
 pub use local_registry::{Lifetime, RegistrySpec};
 pub use observed::{Capabilities, Indexes, Keeps, Network, NetworkVerdict, Observed};
 pub use phase::Phase;
 pub use plan::{
     Attestations, BuildSpec, ComposeCall, Expectation, FailFast, InlineCache, OnFailure, Output, Plan,
     Provenance, PullSource, PushProof, Recipe, RemoveFirst, Replan, Skipped, Stage, Step, StepId, StepKind,
+    TestSpec,
 };
 pub use reason::{Change, Reason};
 pub use registry_prefix::RegistryPrefix;

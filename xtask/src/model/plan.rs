@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ArtifactSpec, BuildSecrets, BuildTarget, BuilderCaches, BundleStep, ContainerId, ContextFiles, Digest,
     Image, ImageId, ImageName, IndexSpec, LockedImage, Observed, Phase, Platform, Reason, Reference,
-    RegistrySpec, SmokeSpec, labels,
+    RegistrySpec, SmokeSpec, TestCommand, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -229,6 +229,8 @@ pub enum StepKind {
     },
     /// Run an image and look at it.
     Smoke(Box<SmokeSpec>),
+    /// Run the test of an image, to its end.
+    RunTest(Box<TestSpec>),
     /// Compare what a registry has under a name with what was pushed, and pull it back by its digest.
     Confirm {
         /// What was pushed.
@@ -302,6 +304,7 @@ impl StepKind {
             Self::StartRegistry(_) => "start-registry",
             Self::StopRegistry { .. } => "stop-registry",
             Self::Smoke(_) => "smoke",
+            Self::RunTest(_) => "run-test",
             Self::Confirm { .. } => "confirm",
             Self::Untag { .. } => "untag",
             Self::GiveBack { .. } => "give-back",
@@ -316,8 +319,23 @@ impl StepKind {
 
     /// Whether it puts back what it has done before it ends when it is interrupted, so that it is waited for.
     pub fn puts_back(&self) -> bool {
-        matches!(self, Self::Bundle(BundleStep::Load { .. }))
+        matches!(self, Self::Bundle(BundleStep::Load { .. }) | Self::RunTest(_))
     }
+}
+
+/// A test that is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestSpec {
+    /// Which image of the tree it is of.
+    pub image: ImageName,
+    /// The name by which it is run.
+    pub reference: Reference,
+    /// What is run in it.
+    pub command: TestCommand,
+    /// What is on its container.
+    pub labels: BTreeMap<String, String>,
+    /// What it is known by once it has passed.
+    pub key: Option<Digest>,
 }
 
 /// Whether a pull begins with nothing. What only prepares a step, or proves what it did, is a part of it and no step of its

@@ -165,6 +165,13 @@ pub enum Reason {
     BaseMissing(Reference),
     /// `--force`.
     Forced,
+    /// Its test has not passed yet, as things are now.
+    NotPassed,
+    /// Its test has passed, and nothing has changed since.
+    TestPassed {
+        /// When.
+        at: String,
+    },
     /// A base image is missing and nobody may be asked for it.
     BaseUnavailable(Reference),
     /// An image of this tree has the name of the base image that it extends, and that is here under no other name.
@@ -350,6 +357,8 @@ impl Reason {
             | Self::Changed(_)
             | Self::BaseMissing(_)
             | Self::Forced
+            | Self::NotPassed
+            | Self::TestPassed { .. }
             | Self::UpToDate { .. }
             | Self::NameMissing(_)
             | Self::NotPushed
@@ -510,6 +519,8 @@ impl fmt::Display for Reason {
             Self::ArtifactMissing(file) => write!(f, "artifact {file} is not here"),
             Self::NeedFails(name) => write!(f, "needs {name}, which cannot be built"),
             Self::Forced => f.write_str("--force"),
+            Self::NotPassed => f.write_str("not passed yet"),
+            Self::TestPassed { at } => write!(f, "up to date: passed at {at}"),
             Self::UpToDate { inputs: 1 } => f.write_str("up to date: 1 input unchanged"),
             Self::UpToDate { inputs } => write!(f, "up to date: {inputs} inputs unchanged"),
             Self::Broken => f.write_str("cannot be planned, see the diagnostics"),

@@ -9,9 +9,9 @@ use super::cache;
 use super::{download, stand_ins};
 use crate::model::{
     ArtifactKind, Attestations, BaseImage, BuildSpec, BuildTarget, BuilderCache, BuilderCaches, Change,
-    ContextFile, ContextFiles, Digest, Image, ImageId, ImageName, ImageSource, ImageState, LocalImage,
-    Observed, Output, Phase, Plan, Platform, Reason, Reference, RegistryPrefix, Skipped, Step, StepId,
-    StepKind, labels,
+    ContextFile, ContextFiles, Digest, Image, ImageId, ImageName, ImageSource, ImageState, InputPattern,
+    LocalImage, Observed, Output, Phase, Plan, Platform, Reason, Reference, RegistryPrefix, Skipped, Step,
+    StepId, StepKind, labels,
 };
 use crate::read::fingerprint::canonical::{Parts, differing_files};
 use crate::read::graph::ImageGraph;
@@ -25,6 +25,8 @@ pub struct Prepared {
     /// Digest over what counts; none when the context or the Dockerfile has an error, or when nobody has seen yet what
     /// it awaits.
     pub digest: Option<Digest>,
+    /// What of the context its instructions and its settings read, whatever is there now.
+    pub reads: Vec<InputPattern>,
     /// What of its Dockerfile not every engine's front end can read.
     pub uses: Vec<Use>,
     /// The platforms, other than the builder's, that it runs programs on, each with the line of the first `RUN`.

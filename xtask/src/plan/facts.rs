@@ -8,9 +8,9 @@ use super::render::RenderPlan;
 use super::request::Request;
 use super::sync_config::SyncConfigPlan;
 use crate::model::{
-    AliasRules, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource, ImageState,
-    Indexes, Keeps, Network, NetworkVerdict, Observed, Originals, Phase, Platform, Reason, Reference, Severity,
-    Skipped,
+    AliasRules, Checks, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource,
+    ImageState, Indexes, Keeps, Network, NetworkVerdict, Observed, Originals, Passed, Phase, Platform,
+    Reason, Reference, Severity, Skipped,
 };
 use crate::plan::image_lock::text::ReadLock;
 use crate::plan::rebuild::lineage::{self, Lineage, LineageInput};
@@ -30,6 +30,8 @@ pub struct Tree {
     pub findings: Vec<Finding>,
     /// The default version of the base images, if there are any and somebody names one.
     pub default_version: Option<String>,
+    /// What is wanted of images, of those that have something to pass.
+    pub checks: BTreeMap<ImageName, Checks>,
     /// How many files had to be read to hash them; an earlier run knew the others.
     pub hashed: usize,
 }
@@ -58,6 +60,8 @@ pub struct Facts<'a> {
     pub render: &'a RenderPlan,
     /// The lock file, where there is one that can be read.
     pub lock: Option<&'a ReadLock>,
+    /// The tests that passed.
+    pub passed: &'a BTreeMap<ImageName, Passed>,
     /// The store.
     pub observed: &'a Observed,
     /// Whether several platforms fit under one name there.

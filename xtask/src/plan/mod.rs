@@ -28,6 +28,7 @@ pub mod stages;
 pub mod stand_ins;
 pub mod status;
 pub mod sync_config;
+pub mod test;
 pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +46,7 @@ pub use self::facts::{Facts, Finding, Tree};
 use self::keep::KeepInput;
 use self::locked::{LockComparison, LockFinding};
 use self::prefetch::{Pin, PrefetchInput, Reach, Renew};
-pub use self::request::{Renewal, Request, Subject, TagWord};
+pub use self::request::{Renewal, Request, Subject, TagWord, Tests};
 
 /// A plan with what it was made from.
 pub struct Planned {
@@ -149,6 +150,10 @@ impl Planner<'_> {
             if request.is_of_all() {
                 plan.skipped.extend(tree.services_without_images());
             }
+        }
+        // Base images are tried by a command of their own, which plans that itself.
+        if request.subject == Subject::Tests {
+            test::plan(self.selected, tree, &assessments, facts.passed, request.tests, &mut plan);
         }
         if request.has(Phase::Keep) {
             let keeps = self.keeps(&caches, &plan);

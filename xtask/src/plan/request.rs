@@ -11,6 +11,10 @@ pub enum Subject {
     Services,
     /// Base images, by system.
     BaseImages,
+    /// Stages of services, each as an image of its own, by the service's name.
+    Stages,
+    /// What services are tested by, by the service's name.
+    Tests,
 }
 
 /// A tag that was typed as the first word of a command.
@@ -31,6 +35,15 @@ pub enum Renewal {
     IfMoved,
     /// In any case (`--pull` of `BUILD_ARGS`).
     Always,
+}
+
+/// Which tests are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tests {
+    /// Those that have not passed as things are now.
+    IfChanged,
+    /// All.
+    Anew,
 }
 
 /// What a command wants of the pipeline.
@@ -72,6 +85,8 @@ pub struct Request {
     pub renew: Renewal,
     /// What registries said of those, where they were asked.
     pub tags: BTreeMap<Reference, Reason>,
+    /// Which tests are run.
+    pub tests: Tests,
     /// What the command planned itself.
     pub prepared: Plan,
 }
@@ -98,6 +113,7 @@ impl Request {
             no_needs: false,
             renew: Renewal::No,
             tags: BTreeMap::new(),
+            tests: Tests::IfChanged,
             prepared: Plan::default(),
         }
     }

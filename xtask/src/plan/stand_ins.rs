@@ -64,7 +64,8 @@ pub fn lent(image: &Image, graph: &ImageGraph, observed: &Observed) -> BTreeMap<
     let own = image.asks_for.keys().map(|written| (written.clone(), None));
     let others = image.asks_for_on.keys().map(|(written, on)| (written.clone(), Some(on.clone())));
     let bases = image.base_images.iter().map(|base| (base.reference.clone(), base.platform.clone()));
-    let names = own.chain(others).chain(bases).map(|written| named.get(&written).unwrap_or(&written.0).clone());
+    let names =
+        own.chain(others).chain(bases).map(|written| named.get(&written).unwrap_or(&written.0).clone());
     names.map(|name| (name.clone(), name)).collect()
 }
 

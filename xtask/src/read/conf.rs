@@ -3,6 +3,8 @@
 //! In: their texts, rendered. Out: what they say, or the first line that cannot be taken, with its place. What it
 //! means for images is the graph's business.
 
+mod checks;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -160,6 +162,8 @@ pub fn parse_build_conf(file: &str, text: &str) -> Result<BuildConf, Diagnostic>
     Ok(conf)
 }
 
+pub use checks::{ByteSize, ServiceTest};
+
 /// `service.toml`: what a service wants otherwise than by default. Every key is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -198,6 +202,10 @@ pub struct ServiceSettings {
     /// The network of instructions, likewise.
     #[serde(skip)]
     pub network: Option<String>,
+    /// How large its images may be.
+    pub size_budget: Option<ByteSize>,
+    /// Its test.
+    pub test: Option<ServiceTest>,
     /// Unknown keys.
     #[serde(skip)]
     pub warnings: Vec<Diagnostic>,
@@ -229,7 +237,7 @@ impl From<String> for ServiceContext {
 /// # Errors
 /// Invalid TOML, a value of the wrong kind, an image name that no reference can have.
 pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Diagnostic> {
-    const KEYS: [&str; 11] = [
+    const KEYS: [&str; 13] = [
         "dockerfile",
         "context",
         "target",
@@ -241,6 +249,8 @@ pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Dia
         "needs",
         "inputs",
         "contexts",
+        "size_budget",
+        "test",
     ];
     let invalid = |error: &toml::de::Error| toml_words::finding(file, text, error);
     let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;

@@ -12,6 +12,7 @@ mod defined;
 mod memory;
 mod named_dockerfile;
 mod service;
+mod stages;
 mod variables;
 
 use std::borrow::Cow;
@@ -80,6 +81,14 @@ impl EngineFacts {
     /// Where what is for `platform` is built: natively if there is such a node.
     pub fn build_platform<'a>(&'a self, platform: &'a Platform) -> &'a Platform {
         if self.native.contains(platform) { platform } else { &self.platform }
+    }
+}
+
+impl EngineFacts {
+    /// What runs on other platforms than the builder's own.
+    fn foreign(&self, mut runs: Vec<(Platform, u32)>) -> Vec<(Platform, u32)> {
+        runs.retain(|(on, _)| !self.platform.serves(on) && !self.native.contains(on));
+        runs
     }
 }
 
@@ -291,6 +300,7 @@ fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
         tree.findings.extend(
             service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
         );
+        tree.checks.extend(service.checks);
         merged.doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
         merged.wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
         for (image, context) in service.images {

@@ -23,6 +23,7 @@ pub mod plain;
 pub mod record;
 pub mod resolve;
 pub mod running;
+pub mod sizes;
 pub mod summary;
 pub mod table;
 pub mod text;

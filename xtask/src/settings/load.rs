@@ -473,6 +473,7 @@ fn complete(
             .map(|(name, variable)| (name, of_environment(variable, env)))
             .collect(),
         overwrite: false,
+        stages: super::Stages::default(),
         compose: all.compose.unwrap_or_default(),
         definitions: all.definitions.unwrap_or_default(),
         contexts: all.contexts,

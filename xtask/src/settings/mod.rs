@@ -32,6 +32,18 @@ use crate::model::{
     Reference, RegistryPrefix,
 };
 
+/// Which stages of services are images of their own, beside what the services are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stages {
+    /// None.
+    #[default]
+    No,
+    /// Those of this name (`build --target`).
+    Named(String),
+    /// Those that are tests.
+    Tests,
+}
+
 /// Everything that decides what a run does. Built by [`load()`].
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -67,6 +79,8 @@ pub struct Config {
     pub variables: BTreeMap<String, Variable>,
     /// `render --force`: files that somebody else committed are written too.
     pub overwrite: bool,
+    /// Which stages are images of their own.
+    pub stages: Stages,
     /// Compose files, relative to the root; empty is the one that compose finds there.
     pub compose: Vec<String>,
     /// Compose and bake files that define images, relative to the root; of bake files `#` names groups and targets.

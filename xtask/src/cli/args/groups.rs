@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -84,6 +85,33 @@ impl Elsewhere {
     /// What these options set, over `layer`.
     pub fn over(&self, layer: Layer) -> Layer {
         Layer { builder: self.builder.clone(), ..Layer::default() }.or(layer)
+    }
+}
+
+/// What is started of what was built.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Services")]
+pub struct Starting {
+    /// Start the compose services of what was built, and wait until they are healthy
+    #[arg(long)]
+    pub up: bool,
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// For how long services are waited for.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Services")]
+pub struct Waiting {
+    /// How long to wait for compose services, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub wait: u64,
+}
+
+impl Waiting {
+    /// The same as a time.
+    pub fn time(&self) -> Duration {
+        Duration::from_secs(self.wait)
     }
 }
 

@@ -70,7 +70,8 @@ fn severity(kind: ErrorKind) -> u8 {
         | ExitCode::NothingSelected
         | ExitCode::EngineUnfit
         | ExitCode::Drift
-        | ExitCode::Interrupted => 7,
+        | ExitCode::Interrupted
+        | ExitCode::OfContainer(_) => 7,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::engine::{ByteStream, Loaded};
 use crate::model::Digest;
-use crate::model::{ImageDetails, IndexSpec, LocalImage, Observed};
+use crate::model::{ImageDetails, IndexSpec, LayerSize, LocalImage, Observed};
 
 fn parse(text: &str) -> Reference {
     text.parse().expect(text)
@@ -141,6 +141,10 @@ impl Store for Double {
     }
 
     async fn layers(&self, _: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {
+        unused()
+    }
+
+    async fn history(&self, _: &Reference) -> Result<Option<Vec<LayerSize>>, EngineError> {
         unused()
     }
 

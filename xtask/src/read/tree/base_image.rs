@@ -183,9 +183,10 @@ impl Reader<'_> {
         let prepared = Prepared {
             files,
             digest,
+            reads: inputs,
             uses: resolved.uses,
             base_doubts: resolved.base_doubts,
-            runs: resolved.runs,
+            runs: self.input.engine.foreign(resolved.runs),
             awaits: missing.filter(|_| is_whole),
         };
 

@@ -16,8 +16,8 @@ use crate::model::{
 };
 use crate::read::conf::ServiceSettings;
 use crate::read::fingerprint::files::Context;
-use dockerfile::{Options, OtherNames};
 use dockerfile::ignorefile::IgnoreFile;
+use dockerfile::{Options, OtherNames};
 
 /// Where the folders lie in the context that is sent.
 pub(super) const FOLDER: &str = ".xtask-contexts";

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use super::ReadInput;
 use super::contexts::FOLDER;
+use super::stages::StageImage;
 use crate::model::{
-    BaseImage, BuildGroup, BuildSecrets, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,
-    Indexes, InputKind, InputPattern, ParseReferenceError, Platform, Reference, SecretKind, SecretMount,
-    Severity, Triggers,
+    BaseImage, BuildGroup, BuildSecrets, BuildTarget, Checks, Diagnostic, Image, ImageKind, ImageName,
+    ImageSource, Indexes, InputKind, InputPattern, ParseReferenceError, Platform, Reference, SecretKind,
+    SecretMount, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf::{self, TargetLine, UnknownKey};
@@ -41,6 +42,8 @@ pub(super) struct ReadService {
     pub diagnostics: Vec<Diagnostic>,
     /// Keys of `build.conf` that mean nothing here.
     pub unknown_keys: Vec<UnknownKey>,
+    /// What is wanted of its images.
+    pub checks: Vec<(ImageName, Checks)>,
     /// What is odd with an external image, if no image of this tree has its name.
     pub doubts: Vec<(Reference, Diagnostic)>,
     /// Whole names of its image, where somebody gives them.
@@ -82,6 +85,7 @@ impl ReadService {
             needs: Vec::new(),
             diagnostics,
             unknown_keys: Vec::new(),
+            checks: Vec::new(),
             doubts: Vec::new(),
             names: Vec::new(),
         }
@@ -143,7 +147,9 @@ impl Reader<'_> {
                     platforms: &platforms,
                     companions,
                 };
-                self.read_dockerfile(&mut read, &names, &facts);
+                let stages = self.stages(base, &facts);
+                self.read_dockerfile(&mut read, &names, &stages, &facts);
+                self.check(&mut read, &stages, &facts);
                 self.place_unknown_stages(&mut read.diagnostics, &targets);
             }
             (None, Some(source)) => {
@@ -256,6 +262,7 @@ impl Reader<'_> {
         &self,
         read: &mut ReadService,
         names: &[(Option<&str>, &str)],
+        stages: &[StageImage],
         facts: &ServiceFacts<'_>,
     ) {
         let path = self.service.path(DOCKERFILE);
@@ -267,8 +274,9 @@ impl Reader<'_> {
             &ServiceFacts { dockerfile: &written.text, companions: facts.companions.clone(), ..*facts };
         let (file, parse_findings) = dockerfile::parse(&path, facts.dockerfile);
         read.diagnostics.extend(parse_findings);
-        let each =
-            names.iter().flat_map(|named| facts.platforms.iter().map(move |platform| (named, platform)));
+        let of_stages = stages.iter().map(|stage| (Some(stage.label.as_str()), stage.name.as_str()));
+        let all = names.iter().copied().chain(of_stages);
+        let each = all.flat_map(|named| facts.platforms.iter().map(move |platform| (named, platform)));
         let wanted: Vec<Wanted<'_>> = each
             .map(|((target, name), platform)| {
                 let name = self.image_name(name);
@@ -277,16 +285,18 @@ impl Reader<'_> {
                     _ => self.input.triggers_of(&name.variant(platform)),
                 };
                 let (resolved, build_args) =
-                    self.resolve(&file, *target, settings, platform, &BTreeMap::new(), &triggers);
-                Wanted { target: *target, name, platform, resolved, build_args }
+                    self.resolve(&file, target, settings, platform, &BTreeMap::new(), &triggers);
+                Wanted { target, name, platform, resolved, build_args }
             })
             .collect();
         let mut wanted = wanted;
         for wanted in &mut wanted {
             wanted.resolved.inputs.retain(|input| !input.pattern.starts_with(FOLDER));
         }
+        // Where the context lies is for the service to say, whatever else is built of it.
+        let of_service = wanted.iter().take(names.len() * facts.platforms.len());
         let all_inputs: Vec<InputPattern> =
-            wanted.iter().flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
+            of_service.flat_map(|w| w.resolved.inputs.iter().cloned()).collect();
         let context = self.context(settings, &path, &all_inputs, &mut read.diagnostics);
         let ignore = self.ignore_rules(&context, &mut read.diagnostics);
         let shared = Shared {
@@ -300,7 +310,12 @@ impl Reader<'_> {
         };
         // One is the rule; room for more, times thousands of services, is most of what reading would need.
         read.images.reserve_exact(wanted.len());
-        for wanted in wanted {
+        let of_service = names.len() * facts.platforms.len();
+        for (at, wanted) in wanted.into_iter().enumerate() {
+            if at == of_service {
+                // Whole names are the service's, and a stage is called after it.
+                read.names.clear();
+            }
             self.read_target(read, wanted, facts, &shared);
         }
         written.place(&shared.path, read.diagnostics.get_mut(known..).unwrap_or_default());
@@ -368,8 +383,10 @@ impl Reader<'_> {
         }
         image.base_images = resolved.base_images;
         image.companions.clone_from(&facts.companions);
-        let (uses, base_doubts, runs) = (resolved.uses, resolved.base_doubts, resolved.runs);
-        read.images.push((image, Prepared { files, digest, uses, base_doubts, runs, awaits: None }));
+        let (uses, base_doubts) = (resolved.uses, resolved.base_doubts);
+        let runs = self.input.engine.foreign(resolved.runs);
+        read.images
+            .push((image, Prepared { files, digest, reads: inputs, uses, base_doubts, runs, awaits: None }));
     }
 
     /// What a target of a Dockerfile needs, and the build args that matter to it. `given` beats all others.
@@ -501,9 +518,9 @@ impl Reader<'_> {
 }
 
 /// What a Dockerfile's images share.
-struct ServiceFacts<'a> {
-    dockerfile: &'a str,
-    settings: &'a conf::ServiceSettings,
+pub(super) struct ServiceFacts<'a> {
+    pub(super) dockerfile: &'a str,
+    pub(super) settings: &'a conf::ServiceSettings,
     group: Option<BuildGroup>,
     platforms: &'a [Platform],
     companions: Vec<Reference>,
