@@ -125,7 +125,8 @@ fn definitions(found: &Found, wanted: &Wanted) -> Vec<String> {
         return Vec::new();
     }
     let compose = found.compose.iter().filter(|_| !found.composed.builds.is_empty());
-    compose.chain(&found.bake).cloned().collect()
+    // Each brings its override.
+    compose.chain(&found.bake).filter(|file| !file.contains(".override.")).cloned().collect()
 }
 
 /// Whether the definitions build as much as there is: what its owners leave out is no image of this tree.

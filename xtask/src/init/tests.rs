@@ -64,6 +64,26 @@ fn a_registry_that_dockerfiles_name_the_trees_own_images_by_is_written() {
     check(&["src/nginx/Dockerfile: nginx:1", "src/b/Dockerfile: nginx"], "");
 }
 
+/// The settings of a tree of two folders whose compose files build these services.
+fn composed(builds: &[&str]) -> String {
+    let mut found = Found::default();
+    for path in ["vote/Dockerfile", "worker/Dockerfile"] {
+        found.dockerfiles.insert(path.to_owned(), Dockerfile::default());
+    }
+    found.compose = vec!["compose.yaml".to_owned(), "compose.override.yaml".to_owned()];
+    found.composed.builds = builds.iter().map(|&name| name.to_owned()).collect();
+    let wanted = Wanted { definitions: true, ..Wanted::default() };
+    texts(&found, &wanted).remove(SETTINGS).expect("settings")
+}
+
+#[test]
+fn what_compose_builds_need_not_be_said_again() {
+    let text = composed(&["vote", "worker"]);
+    assert!(text.contains("definitions = [\"compose.yaml\"]\n") && text.contains("services = []"), "{text}");
+    let text = composed(&[]);
+    assert!(!text.contains("definitions") && text.contains(r#"services = ["vote", "worker"]"#), "{text}");
+}
+
 #[test]
 fn lines_for_git_are_added_once() {
     let first = settings::gitignore(Some("*.log\n/target/"));
