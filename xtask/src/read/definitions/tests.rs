@@ -118,7 +118,7 @@ fn what_is_not_understood_is_told_with_its_place_and_the_rest_goes_on() {
     check(
         "//- docker-bake.hcl\ntarget \"a\" {\n  args = {\n    X = \n  }\n}\n",
         "docker-bake.hcl",
-        "error: docker-bake.hcl:3:9: expected expression",
+        "error: docker-bake.hcl:3:9: invalid expression; expected `\"`, `[`, `{`, `-`, `!`, `(`, `_`, `<`, letter or digit",
     );
     check(
         "//- x\n",
