@@ -28,7 +28,8 @@ pub(super) async fn build(
     let lent = Arc::new(lend(engine, beside, spec, progress).await?);
     let build = |node| {
         let target = Target::elsewhere(node, &beside.surroundings);
-        let target = target.between(lent.clone(), Delivery::to(Taker::Engine(engine.clone(), beside.store)));
+        let target =
+            target.between(lent.clone(), Delivery::to(Taker::Engine(Box::new(engine.clone()), beside.store)));
         async move { solve::build(&target, root, spec, progress).await }
     };
     let made = super::on_some_node((&beside.nodes, &beside.platforms), spec, progress, build).await?;

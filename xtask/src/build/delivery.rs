@@ -31,7 +31,7 @@ pub(super) struct Delivery {
 #[derive(Clone, Debug)]
 pub(super) enum Taker {
     /// An engine, which keeps images so.
-    Engine(DockerEngine, ImageStore),
+    Engine(Box<DockerEngine>, ImageStore),
     /// A folder, under these names.
     Layout(Arc<Layout>, Vec<Reference>),
 }

@@ -213,7 +213,7 @@ pub(super) async fn perform(
         && let Ok(engine) = &world.engine
     {
         engine.fit_to_build()?;
-        variants::refuse(session, &world, &planned).await?;
+        variants::refuse(session, world, &planned).await?;
     }
     Ok(Run::start(session, request, world, &planned).go(world, planned).await)
 }

@@ -199,8 +199,9 @@ fn set_product(arguments: Arguments<'_>) -> Result<Value, String> {
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for list in arguments.0 {
         let items = list.to_list()?;
-        let longer =
-            rows.iter().flat_map(|row| items.iter().map(|item| [row.as_slice(), &[item.clone()]].concat()));
+        let longer = rows
+            .iter()
+            .flat_map(|row| items.iter().map(|item| [row.as_slice(), std::slice::from_ref(item)].concat()));
         rows = longer.take(100_000).collect();
     }
     Ok(Value::List(rows.into_iter().map(Value::List).collect()))
