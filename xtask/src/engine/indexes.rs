@@ -96,7 +96,10 @@ async fn of_variant(engine: &DockerEngine, variant: &IndexVariant) -> Result<Vec
     let image = image.ok_or_else(|| EngineError::NotFound(variant.name.familiar()))?;
     let whole = image.descriptor.ok_or_else(|| odd("has no manifest here"))?;
     let manifests: Vec<Value> = match whole["mediaType"] == INDEX_TYPE {
-        true => image.manifests.into_iter().map(|manifest| manifest.descriptor).collect(),
+        true => {
+            let all: Vec<Value> = image.manifests.into_iter().map(|manifest| manifest.descriptor).collect();
+            variant.among(&all).ok_or_else(|| odd(&format!("has nothing for {}", variant.platform)))?
+        }
         false => vec![whole],
     };
     let entry = |descriptor: Value| {

@@ -67,6 +67,13 @@ pub fn tell(found: &Found, choice: &Choice, wanted: &Wanted, said: &mut Vec<Stri
         said.push(format!("{images} on {domain}: `internal_registry = \"{domain}/…\"` if it keeps what public registries have"));
     }
     tell_definitions(found, wanted, said);
+    let left_out = uncovered(found, choice);
+    if covers(found, choice, wanted) && found.bake.is_empty() && !left_out.is_empty() {
+        let places = list(&left_out);
+        said.push(format!(
+            "left out: {places} (the compose files do not build it); `services` takes it along"
+        ));
+    }
     if !found.env_files.is_empty() {
         said.push(format!("{}: their values reach build args and templates", list(&found.env_files)));
     }
@@ -129,11 +136,18 @@ fn definitions(found: &Found, wanted: &Wanted) -> Vec<String> {
     compose.chain(&found.bake).filter(|file| !file.contains(".override.")).cloned().collect()
 }
 
-/// Whether the definitions build as much as there is: what its owners leave out is no image of this tree.
+/// Whether the definitions build most of what there is: what its owners leave out is no image of this tree.
 fn covers(found: &Found, choice: &Choice, wanted: &Wanted) -> bool {
-    let defined = definitions(found, wanted);
-    !defined.is_empty()
-        && (found.composed.builds.len() * 2 >= choice.services.len() || !found.bake.is_empty())
+    let left_out = uncovered(found, choice).len();
+    !definitions(found, wanted).is_empty()
+        && (left_out == 0 || left_out < found.composed.builds.len() || !found.bake.is_empty())
+}
+
+/// Services that compose files do not build, by their names.
+fn uncovered<'a>(found: &Found, choice: &'a Choice) -> Vec<&'a str> {
+    let is_built = |name: &str| found.composed.builds.iter().any(|built| built.eq_ignore_ascii_case(name));
+    let services = choice.services.iter().filter(|(_, name)| !is_built(name));
+    services.map(|(place, _)| place.as_str()).collect()
 }
 
 /// The registry that Dockerfiles of this tree name its own images by.

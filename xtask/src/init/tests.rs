@@ -80,6 +80,9 @@ fn composed(builds: &[&str]) -> String {
 fn what_compose_builds_need_not_be_said_again() {
     let text = composed(&["vote", "worker"]);
     assert!(text.contains("definitions = [\"compose.yaml\"]\n") && text.contains("services = []"), "{text}");
+    // What they do not build stays a service.
+    let text = composed(&["vote"]);
+    assert!(text.contains("definitions") && text.contains(r#"services = ["vote", "worker"]"#), "{text}");
     let text = composed(&[]);
     assert!(!text.contains("definitions") && text.contains(r#"services = ["vote", "worker"]"#), "{text}");
 }

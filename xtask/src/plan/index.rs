@@ -46,7 +46,7 @@ pub fn plan(
                 plan.skipped.push(Skipped::new(Phase::Index, subject, Reason::InStore));
                 continue;
             }
-            (true, Some(why)) => why,
+            (true, Some(why)) | (false, Some(why @ Reason::NotBuilt)) => why,
             (false, _) => Reason::Built,
         };
         let spec = spec(index, &variants, observed, &needs);
@@ -97,7 +97,9 @@ fn lacking(index: &ImageIndex, variants: &[Variant<'_>], observed: &Observed) ->
         // There each was found by way of the index.
         true => found.iter().all(|id| *id == Some(first)),
         false => observed.entries_of(first).is_some_and(|entries| {
-            entries.len() == found.len() && found.iter().flatten().all(|id| entries.contains(id))
+            // A bundle may bring what is the index under the name of one of its images too.
+            let is_in = |id: &ImageId| id == first || entries.contains(id);
+            entries.len() == found.len() && found.iter().all(|id| id.is_some_and(is_in))
         }),
     };
     (!is_over).then(|| Reason::NameMissing(index.reference.clone()))
