@@ -99,12 +99,15 @@ impl Elsewhere {
     /// When a registry does not answer that is ours.
     pub async fn look_for(&self, names: Vec<Sought>) -> Result<Observed, EngineError> {
         locked(&self.sought).clone_from(&names);
-        let found: Vec<Result<Option<LocalImage>, EngineError>> = futures_util::stream::iter(names.clone())
+        // What a name stands for is asked once, for however many platforms it is wanted.
+        let by_name: Vec<Vec<Sought>> =
+            names.chunk_by(|one, next| one.reference == next.reference).map(<[Sought]>::to_vec).collect();
+        let found: Vec<Vec<Result<Option<LocalImage>, EngineError>>> = futures_util::stream::iter(by_name)
             .map(|sought| async move { self.find(&sought).await })
             .buffered(QUESTIONS)
             .collect()
             .await;
-        let found: Vec<Option<LocalImage>> = found.into_iter().collect::<Result<_, _>>()?;
+        let found: Vec<Option<LocalImage>> = found.into_iter().flatten().collect::<Result<_, _>>()?;
         locked(&self.seen).save();
         let seen: Vec<(&Sought, LocalImage)> =
             names.iter().zip(found).filter_map(|(sought, image)| Some((sought, image?))).collect();
@@ -117,25 +120,32 @@ impl Elsewhere {
         Ok(all.fold(observed(own), |all, other| all.with_view(other.clone(), observed(other))))
     }
 
-    async fn find(&self, sought: &Sought) -> Result<Option<LocalImage>, EngineError> {
-        let Sought { reference, platform, also, is_ours } = sought;
-        if let Some(layout) = self.layout.as_ref().filter(|_| *is_ours) {
-            return Ok(layout.find(reference, platform).map(|found| LocalImage {
-                names: std::iter::once(reference).chain(also).cloned().collect(),
-                digests: vec![reference.pinned(&found.named)],
-                identity: Some(found.config.identity()),
-                platform: Some(found.config.platform()),
-                labels: found.config.run_config().labels,
-                size: found.size.max(1),
-                id: ImageId::new(found.named),
-            }));
+    /// What one name stands for, on each of the platforms that it is sought for.
+    async fn find(&self, sought: &[Sought]) -> Vec<Result<Option<LocalImage>, EngineError>> {
+        let Some(first) = sought.first() else { return Vec::new() };
+        if let Some(layout) = self.layout.as_ref().filter(|_| first.is_ours) {
+            return sought.iter().map(|sought| Ok(of_layout(layout, sought))).collect();
         }
-        let (digest, image) = match self.look_at(reference, platform).await {
+        let digest = match self.registry.manifest_digest(&first.reference, None).await {
+            // A front that does not know HEAD.
+            Err(RegistryError::Status { .. }) => self.registry.sent_digest(&first.reference).await,
+            found => found,
+        };
+        let mut found = Vec::with_capacity(sought.len());
+        for sought in sought {
+            found.push(match &digest {
+                Ok(digest) => self.find_by(digest, sought).await,
+                Err(error) => absent(sought, error),
+            });
+        }
+        found
+    }
+
+    async fn find_by(&self, digest: &Digest, sought: &Sought) -> Result<Option<LocalImage>, EngineError> {
+        let Sought { reference, platform, also, .. } = sought;
+        let (digest, image) = match self.look_at(digest, reference, platform).await {
             Ok(found) => found,
-            Err(RegistryError::NotFound(_) | RegistryError::NoPlatform { .. }) => return Ok(None),
-            Err(error) if *is_ours => return Err(translated(&error)),
-            // The builder may reach what we do not.
-            Err(_) => return Ok(None),
+            Err(error) => return absent(sought, &error),
         };
         Ok(Some(LocalImage {
             names: std::iter::once(reference).chain(also).cloned().collect(),
@@ -150,19 +160,15 @@ impl Elsewhere {
 
     async fn look_at(
         &self,
+        digest: &Digest,
         reference: &Reference,
         platform: &Platform,
     ) -> Result<(Digest, SeenImage), RegistryError> {
-        let digest = match self.registry.manifest_digest(reference, None).await {
-            // A front that does not know HEAD.
-            Err(RegistryError::Status { .. }) => self.registry.sent_digest(reference).await?,
-            found => found?,
-        };
-        if let Some(known) = locked(&self.seen).find(&digest, platform) {
-            return Ok((digest, known));
+        if let Some(known) = locked(&self.seen).find(digest, platform) {
+            return Ok((digest.clone(), known));
         }
-        let (digest, found) = match self.registry.image(&reference.pinned(&digest), platform).await {
-            Ok(found) => (digest, found),
+        let (digest, found) = match self.registry.image(&reference.pinned(digest), platform).await {
+            Ok(found) => (digest.clone(), found),
             // One that says digests of its own knows nothing by them.
             Err(RegistryError::NotFound(_) | RegistryError::DigestMismatch { .. }) => {
                 let found = self.registry.image(reference, platform).await?;
@@ -184,6 +190,29 @@ impl Elsewhere {
     fn unfit(&self, what: &str) -> EngineError {
         let lacks = format!("is a builder and no engine: it {what}");
         EngineError::Unfit { endpoint: self.endpoint().to_owned(), lacks }
+    }
+}
+
+fn of_layout(layout: &Layout, sought: &Sought) -> Option<LocalImage> {
+    let Sought { reference, platform, also, .. } = sought;
+    layout.find(reference, platform).map(|found| LocalImage {
+        names: std::iter::once(reference).chain(also).cloned().collect(),
+        digests: vec![reference.pinned(&found.named)],
+        identity: Some(found.config.identity()),
+        platform: Some(found.config.platform()),
+        labels: found.config.run_config().labels,
+        size: found.size.max(1),
+        id: ImageId::new(found.named),
+    })
+}
+
+/// What it means that an image was not found.
+fn absent(sought: &Sought, error: &RegistryError) -> Result<Option<LocalImage>, EngineError> {
+    match error {
+        RegistryError::NotFound(_) | RegistryError::NoPlatform { .. } => Ok(None),
+        error if sought.is_ours => Err(translated(error)),
+        // The builder may reach what we do not.
+        _ => Ok(None),
     }
 }
 
@@ -349,7 +378,8 @@ impl Store for Elsewhere {
         platform: &Platform,
     ) -> Result<Option<LocalImage>, EngineError> {
         let (reference, platform) = (reference.clone(), platform.clone());
-        self.find(&Sought { reference, platform, also: Vec::new(), is_ours: true }).await
+        let sought = Sought { reference, platform, also: Vec::new(), is_ours: true };
+        self.find(&[sought]).await.pop().unwrap_or(Ok(None))
     }
 
     async fn index(&self, spec: &IndexSpec) -> Result<ImageId, EngineError> {

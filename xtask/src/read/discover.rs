@@ -8,6 +8,7 @@ mod defined;
 mod files;
 mod glob;
 mod listing;
+mod naming;
 mod nested;
 mod read;
 
@@ -251,6 +252,12 @@ pub fn discover(config: &Config) -> Discovered {
     let rest: Vec<&String> = service_dirs.iter().filter(|dir| !is_read(dir)).collect();
     read_nested(root, rest, &wanted, known, &mut found);
     read_files(root, files, &wanted, &mut found);
+    for service in &mut found.services {
+        if let Some(name) = naming::name_of(service, &config.name, &config.services) {
+            service.name = name;
+        }
+    }
+    sort(&mut found.services);
     defined::read(config, &wanted, &mut found);
     read_root(config, wanted, &mut found);
     found

@@ -11,7 +11,7 @@ use crate::model::{
     CacheWays, Modes, Network, ParsePlatformError, Platform, Provenance, Recipe, Reference, RegistryPrefix,
 };
 
-use super::{ContextChoice, Secret, SecretArgs, Ssh};
+use super::{ContextChoice, Secret, SecretArgs, ServiceNames, Ssh};
 
 /// What one source sets. Field names are the keys of the settings files; [`super::Config`] says what they mean.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -35,6 +35,7 @@ pub struct Layer {
     pub definitions: Option<Vec<String>>,
     pub contexts: BTreeMap<String, String>,
     pub dollar_names: Option<Vec<String>>,
+    pub name: Option<ServiceNames>,
     pub context: Option<ContextChoice>,
     pub modes: Option<Modes>,
     pub platform: Option<Platforms>,
@@ -146,6 +147,7 @@ impl Layer {
             definitions: self.definitions.or(lower.definitions),
             contexts: merge(self.contexts, lower.contexts),
             dollar_names: self.dollar_names.or(lower.dollar_names),
+            name: self.name.or(lower.name),
             context: self.context.or(lower.context),
             modes: self.modes.or(lower.modes),
             platform: self.platform.or(lower.platform),

@@ -478,6 +478,7 @@ fn complete(
         definitions: all.definitions.unwrap_or_default(),
         contexts: all.contexts,
         dollar_names: all.dollar_names.unwrap_or_default(),
+        name: all.name.unwrap_or_default(),
         context: all.context.unwrap_or_default(),
         modes: all.modes.unwrap_or_default(),
         platforms: all.platform.map(|platforms| platforms.0).unwrap_or_default(),

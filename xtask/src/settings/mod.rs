@@ -89,6 +89,8 @@ pub struct Config {
     pub contexts: BTreeMap<String, String>,
     /// Names for which `${NAME}` is replaced too.
     pub dollar_names: Vec<String>,
+    /// How services are called that say nothing of it themselves.
+    pub name: ServiceNames,
     /// Where build contexts lie.
     pub context: ContextChoice,
     /// What of the context's permission bits counts.
@@ -260,6 +262,52 @@ impl std::str::FromStr for SecretArgs {
             "refuse" => Ok(Self::Refuse),
             _ => Err(format!("`{text}` is neither `warn` nor `refuse`")),
         }
+    }
+}
+
+/// How services are called that say nothing of it themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum ServiceNames {
+    /// By their folder, or by the own part of their Dockerfile's name.
+    #[default]
+    Folder,
+    /// By all folders on the way to them, from where a glob begins to name any: `8.0-alpine-amd64`.
+    Path,
+    /// By a text with `{path}`, `{folder}` and `{parent}` in it.
+    Template(String),
+}
+
+impl std::str::FromStr for ServiceNames {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let template = text.strip_prefix("template ").map(str::trim);
+        match (text, template) {
+            ("folder", _) => Ok(Self::Folder),
+            ("path", _) => Ok(Self::Path),
+            (_, Some(template)) => {
+                let bare = ["{path}", "{folder}", "{parent}"]
+                    .iter()
+                    .fold(template.to_owned(), |left, word| left.replace(word, ""));
+                if bare.contains(['{', '}']) || bare == template {
+                    let why = "takes `{path}`, `{folder}` and `{parent}`, at least one of them";
+                    return Err(format!("`{template}`: a template {why}"));
+                }
+                Ok(Self::Template(template.to_owned()))
+            }
+            _ => {
+                Err(format!("`{text}` is no way to name services: expected `folder`, `path` or `template …`"))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for ServiceNames {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

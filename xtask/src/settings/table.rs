@@ -94,6 +94,7 @@ fn is_options(text: &str) -> bool {
 pub const SETTINGS: &[Setting] = &[
     both("services", ["", "XTASK_SERVICES", ""], "`src/*`", |l, t| list(&mut l.services, t), "Globs of service folders, or of their Dockerfiles, relative to the root"),
     both("base_images", ["", "XTASK_BASE_IMAGES", ""], "`docker/base-images/*`", |l, t| list(&mut l.base_images, t), "Globs of base-image folders"),
+    both("name", ["", "XTASK_NAME", ""], "`folder`", |l, t| put(&mut l.name, t), "How services are called that say nothing of it: `folder`, `path` (all folders from where a glob begins), or `template {parent}-{folder}`, also with `{path}`"),
     both("prefix", ["--prefix", "XTASK_PREFIX", ""], "empty", |l, t| put(&mut l.prefix, t), "What every image name begins with"),
     both("tag", ["--tag", "XTASK_TAG", "IMAGE_TAG"], "`latest`", |l, t| put(&mut l.tag, t), "The tag of what is built; `build-all v1` says it too"),
     both("registry", ["--registry", "XTASK_REGISTRY", ""], "none", |l, t| put(&mut l.registry, t), "Images are named after this registry; the plain name stays as a local alias"),

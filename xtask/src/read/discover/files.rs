@@ -57,7 +57,7 @@ pub(super) fn name_and_wish(path: &str) -> (String, String) {
 }
 
 /// `api` of `api.Dockerfile` and of `Dockerfile.api`, nothing of `Dockerfile`; none of what is no Dockerfile.
-fn own_part(path: &str) -> Option<&str> {
+pub(super) fn own_part(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let lower = name.to_ascii_lowercase();
     let is_separator = |c: char| matches!(c, '.' | '-' | '_');
@@ -74,7 +74,7 @@ fn own_part(path: &str) -> Option<&str> {
 }
 
 /// Lower-case letters and digits with separators between them, as image names have them.
-fn legal_name(wished: &str) -> String {
+pub(super) fn legal_name(wished: &str) -> String {
     let mut name = String::new();
     let mut separator = String::new();
     for c in wished.to_ascii_lowercase().chars() {
