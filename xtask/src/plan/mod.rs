@@ -34,8 +34,8 @@ pub mod verify;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    BuilderCache, BuilderCaches, CacheKind, Image, ImageName, Network, NetworkVerdict, Observed, Originals,
-    Outcome, Phase, Plan, Platform, Reason, Reference, RegistryPrefix, Skipped,
+    BuilderCache, BuilderCaches, CacheKind, Image, ImageKind, ImageName, Network, NetworkVerdict, Observed,
+    Originals, Outcome, Phase, Plan, Platform, Reason, Reference, RegistryPrefix, Skipped,
 };
 use crate::plan::rebuild::lineage::NAMESPACE;
 
@@ -146,7 +146,7 @@ impl Planner<'_> {
             let builds = self.builds(&assessments, &caches, &off_lock, &plan);
             plan.extend(builds);
             let (graph, observed) = (&tree.graph, facts.observed);
-            plan.extend(index::plan(self.selected, graph, &assessments, observed, &plan));
+            plan.extend(index::plan(&self.indexed(), graph, &assessments, observed, &plan));
             if request.is_of_all() {
                 plan.skipped.extend(tree.services_without_images());
             }
@@ -173,6 +173,16 @@ impl Planner<'_> {
         let (selected, pins) = (self.selected.clone(), self.compared.pins);
         let network = facts.network.cloned();
         Planned { selected, assessments, plan, network, off_lock, pins }
+    }
+
+    /// What gets an index, where it is made for several platforms. A stage that is a test needs no name.
+    fn indexed(&self) -> BTreeSet<ImageName> {
+        let is_named = |name: &&ImageName| {
+            let image = self.facts.tree.graph.get(name);
+            self.request.subject == Subject::Stages
+                || image.is_some_and(|image| !matches!(image.kind, ImageKind::Stage(_)))
+        };
+        self.selected.iter().filter(is_named).cloned().collect()
     }
 
     fn downloads(&self, assessments: &[Assessment]) -> Plan {

@@ -121,3 +121,15 @@ fn base_images_of_several_platforms_have_one_name_too() {
         "{told}"
     );
 }
+
+#[test]
+fn a_stage_that_is_a_test_gets_no_name_of_its_own() {
+    let repo = TestRepo::new(
+        "//- src/a/Dockerfile\nFROM scratch AS t\nCOPY f /\nFROM scratch\n//- src/a/f\n1\n//- src/a/service.toml\ntest = 't'\n",
+    );
+    let on = "--platform linux/amd64,linux/arm64 --network external --dry-run";
+    let told = repo.run(&format!("test {on}"));
+    assert!(told.contains("a.t@linux/arm64") && !told.contains("index      a.t"), "{told}");
+    let told = repo.run(&format!("build --target t {on}"));
+    assert!(told.contains("a.t@linux/arm64") && told.contains("index      a.t"), "{told}");
+}
