@@ -15,7 +15,7 @@ use super::source::Shown;
 use super::{ArtifactError, Found};
 use crate::host::Stamp;
 use crate::host::inside::{Folder, NewFile};
-use crate::model::Digest;
+use crate::model::{Digest, sha256};
 
 /// What is read at a time.
 const BUFFER: usize = 1 << 18;
@@ -114,7 +114,7 @@ impl Cache {
 
     /// Takes over a small content that is made here.
     pub(super) fn put(&self, bytes: &[u8], origin: &Shown) -> Result<Found, ArtifactError> {
-        let digest = Digest::from_sha256(&Sha256::digest(bytes).into());
+        let digest = sha256(bytes);
         if let Some(found) = self.get(&digest)? {
             return Ok(found);
         }

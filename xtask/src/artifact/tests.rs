@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use self::server::{Asked, Reply, Server};
 use super::check::tests::zip_of;
 use super::*;
 use crate::engine::Progress;
 use crate::host::retry::Policy;
+use crate::model::sha256;
 
 /// A cache, a tree and what people are told.
 struct Lab {
@@ -95,7 +94,7 @@ impl Lab {
 }
 
 fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(&Sha256::digest(bytes).into())
+    sha256(bytes)
 }
 
 /// A release of some hundred KiB that does not compress.

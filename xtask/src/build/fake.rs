@@ -4,12 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{BuildError, Builder};
 use crate::engine::{FakeEngine, OnProgress, Progress};
-use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest, ImageId, LogStream, Unit};
+use crate::model::{BuildSpec, ContextFile, ContextFileKind, ImageId, LogStream, Unit, sha256};
 
 impl Builder for FakeEngine {
     async fn build(
@@ -43,7 +42,7 @@ fn read(folder: &Path, file: &ContextFile) -> Result<(), String> {
             if content.len() as u64 != *size {
                 return Err(format!("size {size} became {}", content.len()));
             }
-            let found = Digest::from_sha256(&Sha256::digest(&content).into());
+            let found = sha256(&content);
             if found != *digest {
                 return Err(format!("content {} became {}", digest.short(), found.short()));
             }

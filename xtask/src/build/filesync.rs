@@ -24,7 +24,7 @@ use tonic::Status;
 
 use super::BuildError;
 use crate::engine::EngineError;
-use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest};
+use crate::model::{BuildSpec, ContextFile, ContextFileKind, Digest, sha256};
 
 /// How much of a file is in one packet.
 const CHUNK: usize = 64 * 1024;
@@ -69,7 +69,7 @@ impl SentTree {
     /// The Dockerfile alone. There is no ignore file: what is ignored is not in the list of files.
     pub(super) fn of_dockerfile(name: &str, text: &str) -> Self {
         let bytes: Arc<[u8]> = text.as_bytes().into();
-        let digest = Digest::from_sha256(&Sha256::digest(&bytes).into());
+        let digest = sha256(&bytes);
         let kind = ContextFileKind::File { size: bytes.len() as u64, digest };
         let file = ContextFile { path: name.to_owned(), mode: 0o644, kind, source: None };
         let entries = vec![Entry { file, content: Content::Memory(bytes) }];
@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, content: &str) -> ContextFile {
-        let digest = Digest::from_sha256(&Sha256::digest(content.as_bytes()).into());
+        let digest = sha256(content.as_bytes());
         let kind = ContextFileKind::File { size: content.len() as u64, digest };
         ContextFile { path: path.to_owned(), mode: 0o644, kind, source: None }
     }
@@ -412,7 +412,7 @@ mod tests {
     }
 
     fn digest_of(content: &str) -> Digest {
-        Digest::from_sha256(&Sha256::digest(content.as_bytes()).into())
+        sha256(content.as_bytes())
     }
 
     #[test]

@@ -420,19 +420,11 @@ fn exporter_of(pass: &Pass<'_>, target: &Target<'_>) -> (&'static str, HashMap<S
     match (pass.yields, spec.inline_cache) {
         (Yields::Cache, _) => ("", HashMap::new()),
         (Yields::Image, _) if spec.output == Output::PushByDigest => {
-            let option = |name: &str| (name.to_owned(), "true".to_owned());
             let repository = ("name".to_owned(), names(&spec.tags, Reference::repository));
-            let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
-            let plain = is_plain.then(|| option("registry.insecure"));
-            let options = [
-                option("push"),
-                option("push-by-digest"),
-                option("name-canonical"),
-                option("oci-mediatypes"),
-            ];
             // Variants share the repository, and a builder that keeps images would keep them under one name.
             let stored = ("store".to_owned(), "false".to_owned());
-            ("image", [repository].into_iter().chain(options).chain(plain).chain([stored]).collect())
+            let options = pushing(spec, &["push", "push-by-digest", "name-canonical", "oci-mediatypes"]);
+            ("image", options.chain([repository, stored]).collect())
         }
         (Yields::Image, _)
             if matches!(target.delivery.as_ref().map(Delivery::taker), Some(Taker::Layout(..))) =>
@@ -440,11 +432,7 @@ fn exporter_of(pass: &Pass<'_>, target: &Target<'_>) -> (&'static str, HashMap<S
             ("oci", name.into_iter().collect())
         }
         (Yields::Image, _) if spec.output == Output::Push => {
-            let option = |name: &str| (name.to_owned(), "true".to_owned());
-            // Engines take a registry on this machine without a certificate; a daemon has to be told.
-            let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
-            let plain = is_plain.then(|| option("registry.insecure"));
-            ("image", name.into_iter().chain([option("push")]).chain(plain).collect())
+            ("image", pushing(spec, &["push"]).chain(name).collect())
         }
         (Yields::Image, _) if spec.output == Output::Load => {
             // Only an index holds attestations, and only a layout holds an index.
@@ -459,6 +447,14 @@ fn exporter_of(pass: &Pass<'_>, target: &Target<'_>) -> (&'static str, HashMap<S
         }
         (Yields::Image, _) => ("moby", name.into_iter().collect()),
     }
+}
+
+/// The options of an exporter that are on where it pushes, these and what the registry needs.
+fn pushing(spec: &BuildSpec, options: &[&'static str]) -> impl Iterator<Item = (String, String)> {
+    // Engines take a registry on this machine without a certificate; a daemon has to be told.
+    let is_plain = spec.tags.iter().any(Reference::is_on_this_machine);
+    let plain = is_plain.then_some("registry.insecure");
+    options.iter().copied().chain(plain).map(|option| (option.to_owned(), "true".to_owned()))
 }
 
 fn names(references: &[Reference], name: impl Fn(&Reference) -> String) -> String {

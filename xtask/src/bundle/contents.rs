@@ -12,13 +12,12 @@ use std::io::Read as _;
 use std::path::{Component, Path};
 
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 
 use super::finding::{BundleError, BundleFinding};
 use super::layout::{self, EntryName, ImageManifest, SmallBlob};
 use super::manifest::{self, BundleManifest, Descriptor, Member, StoredImage, StoredIndex, StoredLayer};
 use super::open::Bundle;
-use crate::model::{Digest, ImageConfig};
+use crate::model::{Digest, ImageConfig, LAYOUT_VERSION, sha256};
 
 /// The longest index, image manifest or config that is read.
 const LARGEST_JSON: u64 = 16 << 20;
@@ -114,7 +113,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn read(&mut self) -> Result<(BundleManifest, Images, LargeBlobs), Stop> {
         let layout = self.file(&EntryName::Layout, LARGEST_JSON)?;
-        if layout != layout::LAYOUT_VERSION {
+        if layout != LAYOUT_VERSION {
             return Err(BundleFinding::new("oci-layout is not of version 1.0.0").into());
         }
         let index = self.file(&EntryName::Index, LARGEST_JSON)?;
@@ -329,7 +328,7 @@ impl Reading<'_> {
             return Err(of(format!("it has {found} bytes, and should have {size}")));
         }
         let bytes = self.file(&name, LARGEST_JSON).map_err(|finding| of(finding.what))?;
-        if Digest::from_sha256(&Sha256::digest(&bytes).into()) != *digest {
+        if sha256(&bytes) != *digest {
             return Err(of("its content is another one: the digest differs".to_owned()));
         }
         Ok(bytes)

@@ -6,11 +6,9 @@
 
 use std::fmt::Write as _;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::engine::{AnyEngine, EngineError, Store as _};
 use crate::host::{ProcessId, host_name};
-use crate::model::{Digest, Identity, Observed, Reference};
+use crate::model::{Identity, Observed, Reference, sha256};
 
 /// Begins all of them.
 const BEFORE: &str = "xtask-load-before";
@@ -123,7 +121,7 @@ fn owner(pid: u32) -> Option<String> {
 }
 
 fn mark(text: &str) -> String {
-    Digest::from_sha256(&Sha256::digest(text.as_bytes()).into()).hex()[..MARK].to_owned()
+    sha256(text.as_bytes()).hex()[..MARK].to_owned()
 }
 
 /// A domain as a part of a path: what may not stand there is `__` and its number in hex.
@@ -152,7 +150,7 @@ fn unescaped(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ImageId;
+    use crate::model::{Digest, ImageId};
 
     fn identity(byte: u8) -> Identity {
         Identity::of_stored(&ImageId::new(Digest::from_sha256(&[byte; 32])))

@@ -14,7 +14,7 @@ use super::open::BlobSource;
 use super::packed::unpacked;
 use super::pipe::{self, StreamError};
 use super::tarball;
-use crate::model::{Digest, Reference};
+use crate::model::{Digest, Reference, sha256};
 
 /// Bytes that are unpacked at a time.
 const BUFFER: usize = 256 << 10;
@@ -87,7 +87,7 @@ impl<B: BlobSource> Archive<B> {
         let blob = self.blobs.open_blob(&self.image.config.digest).map_err(StreamError::Blob)?;
         let most = self.image.config.size.saturating_add(1);
         blob.take(most).read_to_end(&mut bytes).map_err(StreamError::Blob)?;
-        if Digest::from_sha256(&Sha256::digest(&bytes).into()) == self.image.image_id {
+        if sha256(&bytes) == self.image.image_id {
             return Ok(bytes);
         }
         Err(StreamError::blob(&self.image.image_id, "is another config"))

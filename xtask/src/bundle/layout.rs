@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{BundleManifest, Descriptor, Member, StoredImage, StoredLayer};
 pub use super::manifest::{SmallBlob, describe};
-use crate::model::{Digest, Identity, Reference};
+use crate::model::{CONTAINERD_NAME, Digest, INDEX_TYPE, Identity, LAYOUT_VERSION, REF_NAME, Reference};
 
 /// Layers: a tar, compressed with zstd.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -23,7 +23,7 @@ pub const MANIFESTS: [&str; 2] = [IMAGE_MANIFEST, "application/vnd.docker.distri
 /// What configs of images are called.
 pub const CONFIGS: [&str; 2] = [CONFIG, "application/vnd.docker.container.image.v1+json"];
 /// What indexes are called.
-pub const INDEXES: [&str; 2] = [INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"];
+pub const INDEXES: [&str; 2] = [INDEX_TYPE, "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// What layers are called, packed and not. Foreign ones, which are nowhere but at their makers', are not taken.
 pub const LAYERS: [&str; 6] = [
     LAYER,
@@ -39,17 +39,8 @@ const BUNDLE_MANIFEST: &str = "application/vnd.dev.xtask.bundle.v1+json+zstd";
 /// Artifacts and files of the tree.
 pub const BYTES: &str = "application/octet-stream";
 
-/// An index: of the layout, or of an image.
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The annotation of the index that names our own manifest.
 const OURS: &str = "dev.xtask.bundle";
-/// Tools find an image of a layout by this (OCI image-spec, annotations.md).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// containerd, and engines that keep their images in it, name an image after this.
-pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
-
-/// The content of `oci-layout`.
-pub const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// What a file of the layout is; the order is that of their paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,7 +183,7 @@ pub fn index(manifest: &BundleManifest, ours: &Digest) -> Vec<u8> {
     }
     json(&Index {
         schema_version: 2,
-        media_type: INDEX.to_owned(),
+        media_type: INDEX_TYPE.to_owned(),
         manifests: entries.into_values().collect(),
         annotations: BTreeMap::from([(OURS.to_owned(), ours.to_string())]),
     })

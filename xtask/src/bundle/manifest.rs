@@ -5,10 +5,9 @@
 //! the same bytes.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::model::bundle::{Role, ServiceRecord};
-use crate::model::{Digest, Identity, ImageName, Platform, Reference};
+use crate::model::{Digest, Identity, ImageName, Platform, Reference, sha256};
 
 /// The version of the manifest that this program writes, and the newest that it reads.
 pub const VERSION: u32 = 2;
@@ -27,11 +26,7 @@ pub struct Descriptor {
 
 /// The descriptor of some bytes.
 pub fn describe(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::from_sha256(&Sha256::digest(bytes).into()),
-        size: bytes.len() as u64,
-    }
+    Descriptor { media_type: media_type.to_owned(), digest: sha256(bytes), size: bytes.len() as u64 }
 }
 
 /// A blob that is held in memory: a manifest or an index.
@@ -264,7 +259,7 @@ pub fn chain_ids<'a>(diff_ids: impl IntoIterator<Item = &'a Digest>) -> Vec<Dige
             None => diff_id.clone(),
             Some(below) => {
                 let text = format!("{below} {diff_id}");
-                Digest::from_sha256(&Sha256::digest(text.as_bytes()).into())
+                sha256(text.as_bytes())
             }
         };
         chains.push(chain);
@@ -280,7 +275,7 @@ mod tests {
     fn chains_are_hashed_as_the_specification_says() {
         let digest = |byte: u8| Digest::from_sha256(&[byte; 32]);
         let chains = chain_ids(&[digest(1), digest(2), digest(3)]);
-        let of = |text: String| Digest::from_sha256(&Sha256::digest(text.as_bytes()).into());
+        let of = |text: String| sha256(text.as_bytes());
         let second = of(format!("{} {}", digest(1), digest(2)));
         let third = of(format!("{second} {}", digest(3)));
         assert_eq!(chains, [digest(1), second, third]);

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::layout::{CONTAINERD_NAME, EntryName, INDEX, LAYOUT_VERSION};
+use super::layout::EntryName;
 use super::manifest::{Descriptor, NamedImage, SmallBlob};
 use super::open::BlobSource;
 use super::pipe::{self, StreamError};
 use super::tarball;
-use crate::model::{Digest, Reference};
+use crate::model::{CONTAINERD_NAME, Digest, INDEX_TYPE, LAYOUT_VERSION, Reference};
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 256 << 10;
@@ -68,7 +68,7 @@ fn index(named_images: &[NamedImage]) -> serde_json::Value {
             json!({ "mediaType": media_type, "digest": digest, "size": size, "annotations": { CONTAINERD_NAME: name } })
         }));
     }
-    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries })
+    json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries })
 }
 
 /// Whether content of this digest may bear the name.

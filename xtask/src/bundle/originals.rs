@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::layout::{IMAGE_MANIFEST, INDEX, ImageManifest};
+use super::layout::{IMAGE_MANIFEST, ImageManifest};
 use super::manifest::{Descriptor, SmallBlob, StoredImage, StoredIndex, StoredLayer};
 use super::store::BlobStore;
-use crate::model::{Digest, ImageConfig, Platform, Reference};
+use crate::model::{Digest, INDEX_TYPE, ImageConfig, Platform, Reference};
 
 /// The annotation of an entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
 const ATTESTATION: &str = "vnd.docker.reference.type";
@@ -73,7 +73,7 @@ pub(super) fn original(
     })?;
     let attestations = index.manifests.iter().filter(|entry| entry.is_attestation());
     let attached = attestations.flat_map(|entry| attached(store, entry)).collect();
-    let media_type = if index.media_type.is_empty() { INDEX } else { &index.media_type };
+    let media_type = if index.media_type.is_empty() { INDEX_TYPE } else { &index.media_type };
     let blob = SmallBlob::new(media_type, top);
     image.index = Some(StoredIndex { blob, attached });
     Some(image)

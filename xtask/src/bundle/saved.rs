@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::manifest::Descriptor;
 use super::pipe::Pieces;
-use super::store::{BlobStore, MAX_CONFIG, digest_of};
-use crate::model::Digest;
+use super::store::{BlobStore, MAX_CONFIG};
+use crate::model::{Digest, sha256};
 
 const BLOCK: usize = 512;
 /// Longest path, or PAX record, that is read. Engines write 80 bytes.
@@ -100,7 +100,7 @@ pub(super) fn take(
                     return Err(odd(format!("the config {} has {} bytes", entry.name, entry.size)));
                 }
                 let bytes = tar.read(entry.size)?;
-                if digest_of(&bytes) != id {
+                if sha256(&bytes) != id {
                     return Err(misnamed());
                 }
                 store.put_config(&bytes)?;

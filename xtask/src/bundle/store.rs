@@ -28,7 +28,7 @@ use super::proven::ProvenFile;
 use super::stream_thread::{Pieces, StreamThread};
 use crate::host::Stamp;
 use crate::host::inside::{Folder, NewFile};
-use crate::model::Digest;
+use crate::model::{Digest, sha256};
 
 /// Bytes that the store may keep when nobody says otherwise.
 pub(super) const BUDGET: u64 = 20 << 30;
@@ -125,7 +125,7 @@ impl BlobStore {
         }
         let bytes = fs::read(&path).ok()?;
         self.touch(&path);
-        (digest_of(&bytes) == *digest).then_some(bytes)
+        (sha256(&bytes) == *digest).then_some(bytes)
     }
 
     /// Whether a blob of this digest and size is here; asking counts as use.
@@ -167,7 +167,7 @@ impl BlobStore {
     /// # Errors
     /// The file system's.
     pub fn put_config(&self, bytes: &[u8]) -> io::Result<Digest> {
-        let digest = digest_of(bytes);
+        let digest = sha256(bytes);
         let mut file = self.new_file()?;
         file.write_all(bytes)?;
         file.keep(&self.folder, self.blob(&digest))?;
@@ -421,9 +421,4 @@ fn files(folder: &Path) -> io::Result<Vec<Kept>> {
         found.push(Kept { path: entry.path(), size: metadata.len(), age });
     }
     Ok(found)
-}
-
-/// SHA-256 of some bytes.
-pub(super) fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(&Sha256::digest(bytes).into())
 }

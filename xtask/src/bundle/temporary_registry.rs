@@ -28,8 +28,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::pipe::{self, Pieces as _};
 use super::saved::{self, WantedBlobs};
-use super::store::{BlobStore, MAX_CONFIG, digest_of};
-use crate::model::Digest;
+use super::store::{BlobStore, MAX_CONFIG};
+use crate::model::{Digest, sha256};
 
 /// How long the connection of an upload that was answered early is kept: the engine has to read the answer before it
 /// is closed, or it takes the upload for failed.
@@ -235,7 +235,7 @@ impl Pushes {
         };
         let body = body.to_bytes();
         match expected {
-            Expected::Layers(_) => created(Some(digest_of(&body).as_str())),
+            Expected::Layers(_) => created(Some(sha256(&body).as_str())),
             Expected::Originals => match self.store.put_config(&body) {
                 Ok(digest) => created(Some(digest.as_str())),
                 Err(error) => refused(&error),
@@ -302,7 +302,7 @@ fn keep(mut upload: impl Read, store: &BlobStore, wanted: &WantedBlobs) -> io::R
     if start != GZIP {
         let mut config = Vec::new();
         upload.take(MAX_CONFIG).read_to_end(&mut config)?;
-        if wanted.configs.contains(&digest_of(&config)) {
+        if wanted.configs.contains(&sha256(&config)) {
             store.put_config(&config)?;
         }
         return Ok(());

@@ -1,6 +1,6 @@
 //! The commands that do things, as requests to the pipeline.
 
-use super::args::{self, Building, Naming, Pulling};
+use super::args::{self, Building, Naming, Pulling, Reporting};
 use super::pipeline;
 use super::serve::Serve;
 use super::session::{Session, Typed};
@@ -32,15 +32,27 @@ fn build_layer(tag: Layer, building: &Building, pulling: &Pulling, naming: &Nami
     naming.over(pulling.over(building.over(tag)))
 }
 
-/// `build-all`
-pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
-    let layer = build_layer(args.tagged.layer(), &args.building, &args.pulling, &args.naming);
-    let session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting)?
-        .built_elsewhere(args.building.push, args.building.output.as_ref())?
+/// A session of a command that builds, once it is sure that what it builds with can do what is asked.
+async fn opened(
+    typed: &Typed<'_>,
+    layer: Layer,
+    naming: &Naming,
+    reporting: Reporting,
+    building: &Building,
+) -> Result<Session, Error> {
+    let session = Session::open_reporting(typed, layer, &naming.build_arg, reporting)?
+        .built_elsewhere(building.push, building.output.as_ref())?
         .reproducibly()
         .await?;
     session.refuse_attestations().await?;
     session.refuse_caches().await?;
+    Ok(session)
+}
+
+/// `build-all`
+pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result<ExitCode, Error> {
+    let layer = build_layer(args.tagged.layer(), &args.building, &args.pulling, &args.naming);
+    let session = opened(typed, layer, &args.naming, args.reporting, &args.building).await?;
     let phases = further(&session, [&[Phase::Download], &Phase::BUILD_ALL[..]].concat(), &args.building);
     let request = Request {
         only: args.selection.only,
@@ -67,12 +79,7 @@ pub(super) async fn build(typed: &Typed<'_>, args: args::Build) -> Result<ExitCo
 /// What a build is asked for, and with which settings.
 pub(super) async fn building(typed: &Typed<'_>, args: &args::Build) -> Result<(Session, Request), Error> {
     let layer = build_layer(tagged(args.tag.clone()), &args.building, &args.pulling, &args.naming);
-    let mut session = Session::open_reporting(typed, layer, &args.naming.build_arg, args.reporting.clone())?
-        .built_elsewhere(args.building.push, args.building.output.as_ref())?
-        .reproducibly()
-        .await?;
-    session.refuse_attestations().await?;
-    session.refuse_caches().await?;
+    let mut session = opened(typed, layer, &args.naming, args.reporting.clone(), &args.building).await?;
     session.config.stages = args.target.clone().map_or(Stages::No, Stages::Named);
     let phases = further(
         &session,

@@ -13,13 +13,11 @@ use super::interrupt::{self, Interrupts};
 use super::pipeline;
 use super::serve::{self, Whom};
 use super::session::{Changes, Session, Typed};
-use super::world::World;
 use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::compose::Compose;
 use crate::engine::{AnyEngine, Containers as _};
 use crate::host::{CommandError, HostCommand, ProcessId};
 use crate::model::{ContainerId, Image, ImageName, Phase, StepKind, labels};
-use crate::plan::Request;
 use crate::read::tree;
 use crate::settings::Layer;
 
@@ -39,7 +37,7 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Run) -> Result<ExitCode, 
     let looking = pipeline::look(&session, &request);
     let (lock, (world, planned)) = session.prepare(Changes::unless(args.no_build), looking).await?;
     let engine = world.engine.clone()?;
-    let image = only(&world, &args.name)?.clone();
+    let image = world.the_image(&args.name)?.clone();
     if args.no_build {
         if world.observed.find(&image.reference).is_none() {
             let what = format!("{} is not here", image.reference.familiar());
@@ -58,21 +56,6 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::Run) -> Result<ExitCode, 
     start(&session, &engine, &image, &args).await
 }
 
-/// The one image that a word means.
-fn only<'a>(world: &'a World, word: &str) -> Result<&'a Image, Error> {
-    match world.names().find(word).as_slice() {
-        [image] => Ok(image),
-        [] => {
-            world.select(&Request { only: vec![word.to_owned()], ..Request::of(&[]) })?;
-            Err(Error::new(ErrorKind::UnknownName, format!("there is no image `{word}`")))
-        }
-        several => {
-            let names = several.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ");
-            Err(Error::new(ErrorKind::Usage, format!("`{word}` means several images: {names}")))
-        }
-    }
-}
-
 /// By what a container of ours is found again.
 fn of_image(image: &ImageName) -> String {
     format!("{}={image}", labels::RUN_OF)
@@ -88,7 +71,7 @@ async fn start(
         vec![of_image(&image.name), format!("{}={}", labels::TREE, tree::identity(&session.config.root))];
     let mine = ProcessId::of(std::process::id()).filter(|_| !args.container.detach);
     // One that stays is nobody's leftover.
-    let owner = mine.map(|process| format!("{}={}@{}", labels::OWNER, process.pid, process.started));
+    let owner = mine.map(|process| format!("{}={process}", labels::OWNER));
     if let Some(owner) = &owner {
         all.extend([owner.clone(), format!("{}=run-{}", labels::RUN, std::process::id())]);
     }
@@ -171,7 +154,7 @@ pub(super) async fn logs(typed: &Typed<'_>, args: args::Logs) -> Result<ExitCode
     let looking = async {
         let world = session.look().await?;
         let engine = world.engine.clone()?;
-        let image = only(&world, &args.name)?.clone();
+        let image = world.the_image(&args.name)?.clone();
         let newest = newest(&session, &engine, &image.name).await?;
         Ok((world, engine, image, newest))
     };

@@ -36,8 +36,9 @@ impl<'a> Names<'a> {
     /// The images of the one service whose name ends with a dash and this word.
     fn shortened(&self, word: &str) -> Vec<&'a Image> {
         let is_end = |name: &str| name.strip_suffix(word).is_some_and(|rest| rest.ends_with('-'));
-        let is_meant =
-            |image: &&Image| image.base_image().is_none() && (is_end(&image.service) || is_end(plain(image)));
+        let is_meant = |image: &&Image| {
+            image.base_image().is_none() && (is_end(&image.service) || is_end(image.name.plain()))
+        };
         let found: Vec<&Image> = self.images.iter().filter(is_meant).collect();
         match found.split_first() {
             Some((first, others)) if others.iter().all(|other| other.service == first.service) => found,
@@ -51,7 +52,7 @@ impl<'a> Names<'a> {
         let is_called = |image: &&Image| {
             let is_reference =
                 whole.as_ref().is_some_and(|whole| image.all_names().any(|name| name == whole));
-            let is_name = image.name.as_str() == word || plain(image) == word;
+            let is_name = image.name.as_str() == word || image.name.plain() == word;
             image.service == word || is_name || is_reference
         };
         let found: Vec<&Image> = self.images.iter().filter(is_called).collect();
@@ -62,7 +63,7 @@ impl<'a> Names<'a> {
     }
 
     fn short(&self, image: &'a Image) -> &'a str {
-        let name = plain(image);
+        let name = image.name.plain();
         name.strip_prefix(self.prefix).unwrap_or(name)
     }
 
@@ -99,7 +100,7 @@ impl<'a> Names<'a> {
         };
         let glob = glob.compile_matcher();
         self.services_first(|image| {
-            let names = [image.service.as_str(), plain(image), self.short(image)];
+            let names = [image.service.as_str(), image.name.plain(), self.short(image)];
             names.iter().any(|name| glob.is_match(name)) || glob.is_match(folder_of(image))
         })
     }
@@ -111,11 +112,6 @@ impl<'a> Names<'a> {
             found.iter().copied().filter(|image| image.base_image().is_none()).collect();
         if services.is_empty() { found } else { services }
     }
-}
-
-/// The name of the image, whichever platform this is for.
-fn plain(image: &Image) -> &str {
-    image.index.as_ref().map_or(&image.name, |index| &index.name).as_str()
 }
 
 /// Where an image's Dockerfile or `dependency.conf` lies, relative to the root.

@@ -270,8 +270,7 @@ impl Replanner<'_> {
     /// By these `clean` knows containers that a run left which was broken off.
     fn label_containers(&self, plan: &mut Plan) {
         let process = ProcessId::of(std::process::id());
-        let owner =
-            process.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
+        let owner = process.as_ref().map_or_else(String::new, ToString::to_string);
         for step in &mut plan.steps {
             if let StepKind::RunTest(spec) = &mut step.kind {
                 spec.labels.extend([

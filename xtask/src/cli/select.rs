@@ -47,6 +47,28 @@ impl World {
         Ok(whole.iter().filter(is_wanted).cloned().collect())
     }
 
+    /// The one image that a word means: of an image of several platforms the one that runs here.
+    ///
+    /// # Errors
+    /// When it means none or several.
+    pub fn the_image(&self, word: &str) -> Result<&Image, Error> {
+        let found = self.names().find(word);
+        let own = &self.builds_with.platform;
+        let runs = |image: &&Image| image.index.is_none() || image.platform.serves(own);
+        let running: Vec<&Image> = found.iter().copied().filter(runs).collect();
+        match if running.is_empty() { found } else { running }.as_slice() {
+            [image] => Ok(image),
+            [] => {
+                self.select(&Request { only: vec![word.to_owned()], ..Request::of(&[]) })?;
+                Err(Error::new(ErrorKind::UnknownName, format!("there is no image `{word}`")))
+            }
+            several => {
+                let names = several.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ");
+                Err(Error::new(ErrorKind::Usage, format!("`{word}` means several images: {names}")))
+            }
+        }
+    }
+
     /// An image that is needed for one of its platforms is made for all: no index is made of a part.
     fn with_all_variants(&self, needed: BTreeSet<ImageName>) -> BTreeSet<ImageName> {
         let graph = &self.tree.graph;

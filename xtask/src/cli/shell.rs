@@ -56,29 +56,12 @@ pub(super) async fn run(typed: &Typed<'_>, args: args::OpenShell) -> Result<Exit
 
 /// The image and the stage that a word names: `api`, `api.builder`.
 fn meant<'a>(world: &'a World, word: &str) -> Result<(&'a Image, Option<String>), Error> {
-    let whole = world.names().find(word);
-    let (found, stage) = match word.rsplit_once('.') {
-        Some((name, stage)) if whole.is_empty() => (world.names().find(name), Some(stage.to_owned())),
-        _ => (whole, None),
-    };
-    // Of an image of several platforms the one that runs here.
-    let own = &world.builds_with.platform;
-    let runs = |image: &&&Image| image.index.is_none() || image.platform.serves(own);
-    let found: Vec<&Image> = match found.iter().filter(runs).copied().collect::<Vec<_>>() {
-        none if none.is_empty() => found,
-        some => some,
-    };
-    match found.as_slice() {
-        [image] => Ok((image, stage)),
-        [] => {
-            let request = Request { only: vec![word.to_owned()], ..Request::of(&[]) };
-            world.select(&request)?;
-            Err(Error::new(ErrorKind::UnknownName, format!("there is no image `{word}`")))
+    let names = world.names();
+    match word.rsplit_once('.') {
+        Some((name, stage)) if names.find(word).is_empty() && !names.find(name).is_empty() => {
+            Ok((world.the_image(name)?, Some(stage.to_owned())))
         }
-        several => {
-            let names = several.iter().map(|image| image.name.as_str()).collect::<Vec<_>>().join(", ");
-            Err(Error::new(ErrorKind::Usage, format!("`{word}` means several images: {names}")))
-        }
+        _ => Ok((world.the_image(word)?, None)),
     }
 }
 

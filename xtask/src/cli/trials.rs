@@ -157,7 +157,7 @@ pub(super) fn is_on_this_machine(engine: &AnyEngine) -> Result<(), Error> {
 
 fn owner(session: &Session, run: &str) -> TrialOwner {
     let process = ProcessId::of(std::process::id());
-    let process = process.map_or_else(String::new, |process| format!("{}@{}", process.pid, process.started));
+    let process = process.as_ref().map_or_else(String::new, ToString::to_string);
     TrialOwner { run: run.to_owned(), process, tree: tree::identity(&session.config.root) }
 }
 

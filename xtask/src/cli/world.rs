@@ -29,7 +29,7 @@ use crate::read::passed;
 use crate::read::tree::{self, EngineFacts, Reading, Tree};
 use crate::registry::Registry;
 use crate::registry::network::{self, NetworkInput};
-use crate::settings::{Config, ConfigError};
+use crate::settings::{Config, ConfigError, Stages};
 
 /// Shorter lines of a secret file hide nothing.
 const LEAST_LINE: usize = 8;
@@ -186,7 +186,11 @@ impl Session {
             observed = variants::look(engine, observed, &tree.graph, &bases, builds_with.indexes).await;
         }
         let (places, lock) = (self.places(), locked::read(&self.config));
-        let passed = passed::load(&self.config.root);
+        // No other command asks.
+        let passed = match self.config.stages {
+            Stages::Tests => passed::load(&self.config.root),
+            Stages::No | Stages::Named(_) => BTreeMap::new(),
+        };
         Ok(World { places, sync, render, tree, external, engine, observed, builds_with, lock, passed })
     }
 

@@ -449,17 +449,15 @@ impl Containers for Elsewhere {
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
-    use crate::model::Keeps;
+    use crate::model::{Keeps, sha256};
     use crate::registry::tests::faulty_proxy::{FaultyProxy, Trouble};
 
     const CONFIG: &str =
         r#"{"os":"linux","architecture":"amd64","config":{"Labels":{"a":"b"}},"rootfs":{"diff_ids":[]}}"#;
 
     fn digest(text: &str) -> Digest {
-        Digest::from_sha256(&Sha256::digest(text.as_bytes()).into())
+        sha256(text.as_bytes())
     }
 
     fn manifest() -> String {

@@ -11,16 +11,14 @@ use futures_util::stream;
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::Digest as _;
 
 use super::EngineError;
 use super::archive;
 use super::bollard::DockerEngine;
 use super::container::{absent_is_fine, ask, read};
-use crate::model::{Digest, INDEX_TYPE, ImageId, IndexSpec, IndexVariant, Reference};
-
-/// What containerd calls the name of an image in an archive.
-const NAME: &str = "io.containerd.image.name";
+use crate::model::{
+    CONTAINERD_NAME, INDEX_TYPE, ImageId, IndexSpec, IndexVariant, LAYOUT_VERSION, Reference, sha256,
+};
 
 /// What an engine tells of an image's manifests, since API 1.48.
 #[derive(Deserialize)]
@@ -68,19 +66,19 @@ pub(super) async fn make(engine: &DockerEngine, spec: &IndexSpec) -> Result<Imag
         manifests.extend(of_variant(engine, variant).await?);
     }
     let index = spec.manifest(manifests);
-    let digest = Digest::from_sha256(&sha2::Sha256::digest(&index).into());
+    let digest = sha256(&index);
     let named = |name: &Reference| {
         json!({
             "mediaType": INDEX_TYPE,
             "digest": digest.as_str(),
             "size": index.len(),
-            "annotations": { NAME: name.to_string() },
+            "annotations": { CONTAINERD_NAME: name.to_string() },
         })
     };
     let names: Vec<Value> = spec.names.iter().map(named).collect();
     let layout = json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": names });
     let files = BTreeMap::from([
-        ("oci-layout".to_owned(), json!({ "imageLayoutVersion": "1.0.0" }).to_string().into_bytes()),
+        ("oci-layout".to_owned(), LAYOUT_VERSION.to_vec()),
         ("index.json".to_owned(), layout.to_string().into_bytes()),
         (format!("blobs/sha256/{}", digest.hex()), index),
     ]);

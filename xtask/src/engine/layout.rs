@@ -14,15 +14,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::host::inside::Folder;
-use crate::model::{Digest, ImageConfig, Platform, Reference};
+use crate::model::{
+    CONTAINERD_NAME, Digest, INDEX_TYPE, ImageConfig, LAYOUT_VERSION, Platform, REF_NAME, Reference, sha256,
+};
 
-/// The name of an image in an index (image-spec, `annotations.md`).
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The same, as engines with containerd read it on `docker load`.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// An entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
 const ATTESTATION: &str = "vnd.docker.reference.type";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The largest manifest, index or config that is believed.
 const MAX_TEXT: u64 = 16 << 20;
 
@@ -131,7 +128,7 @@ impl Layout {
             return None;
         }
         let bytes = std::fs::read(path).ok()?;
-        (digest_of(&bytes) == *digest).then_some(bytes)
+        (sha256(&bytes) == *digest).then_some(bytes)
     }
 
     /// Takes an archive in, and gives its image these names. Nothing is named before all of it is here; blocks.
@@ -187,7 +184,7 @@ impl Layout {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut index: Value = match folder.read("index.json")? {
             Some(text) => serde_json::from_slice(&text)?,
-            None => json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }),
+            None => json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [] }),
         };
         let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
         let entries = entries.ok_or_else(|| odd("its index names no images".to_owned()))?;
@@ -203,7 +200,7 @@ impl Layout {
         }));
         // By name, so that the order in which builds end is nowhere.
         entries.sort_by_key(|entry| entry["annotations"][REF_NAME].as_str().unwrap_or_default().to_owned());
-        folder.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, None)?;
+        folder.write("oci-layout", LAYOUT_VERSION, None)?;
         folder.write("index.json", &serde_json::to_vec_pretty(&index)?, None)
     }
 
@@ -222,10 +219,6 @@ impl Descriptor {
     }
 }
 
-fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(&Sha256::digest(bytes).into())
-}
-
 fn odd(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the builder's archive cannot be used: {what}"))
 }
@@ -241,13 +234,13 @@ mod tests {
     fn archive(layer: &str, spoil: bool, has_index: bool) -> Vec<u8> {
         let manifest = format!(
             r#"{{"schemaVersion":2,"config":{{"digest":"{}","size":{}}},"layers":[{{"digest":"{}","size":{}}}]}}"#,
-            digest_of(CONFIG.as_bytes()),
+            sha256(CONFIG.as_bytes()),
             CONFIG.len(),
-            digest_of(layer.as_bytes()),
+            sha256(layer.as_bytes()),
             layer.len(),
         );
         let index = json!({ "schemaVersion": 2, "manifests": [{
-            "mediaType": "m", "digest": digest_of(manifest.as_bytes()), "size": manifest.len(),
+            "mediaType": "m", "digest": sha256(manifest.as_bytes()), "size": manifest.len(),
             "annotations": { "org.opencontainers.image.created": "now" },
         }] });
         let mut tar = tar::Builder::new(Vec::new());
@@ -257,7 +250,7 @@ mod tests {
             header.set_mode(0o644);
             tar.append_data(&mut header, name, bytes).expect("added");
         };
-        let blob = |text: &str| format!("blobs/sha256/{}", digest_of(text.as_bytes()).hex());
+        let blob = |text: &str| format!("blobs/sha256/{}", sha256(text.as_bytes()).hex());
         add(&blob(layer), if spoil { b"other" } else { layer.as_bytes() });
         add(&blob(CONFIG), CONFIG.as_bytes());
         add(&blob(&manifest), manifest.as_bytes());
@@ -291,7 +284,7 @@ mod tests {
         let index = std::fs::read_to_string(layout.path().join("index.json")).expect("an index");
         assert_eq!(index.matches("\"api:1\"").count(), 1, "{index}");
         // What lost a layer is made again.
-        std::fs::remove_file(layout.blob(&digest_of(b"two"))).expect("removed");
+        std::fs::remove_file(layout.blob(&sha256(b"two"))).expect("removed");
         assert!(layout.find(&name("web:1"), &platform).is_none());
     }
 

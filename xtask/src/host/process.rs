@@ -1,5 +1,7 @@
 //! Processes by an identity that outlives their number: alive, signalled, stopped, found.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -71,6 +73,22 @@ impl ProcessId {
             }
         };
         tokio::time::timeout(grace, wait).await.is_ok()
+    }
+}
+
+/// `PID@START`, from which it can be read again.
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.pid, self.started)
+    }
+}
+
+impl FromStr for ProcessId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (pid, started) = text.split_once('@').ok_or(())?;
+        Ok(Self { pid: pid.parse().map_err(|_| ())?, started: started.to_owned() })
     }
 }
 

@@ -188,6 +188,11 @@ impl fmt::Display for Identity {
     }
 }
 
+/// The SHA-256 of some bytes.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(&Sha256::digest(bytes).into())
+}
+
 /// Each field with its length before it, so that no two configs read as the same bytes.
 struct Fields(Sha256);
 

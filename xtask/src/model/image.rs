@@ -34,10 +34,13 @@ impl ImageName {
     /// The name of the image that it is a variant of; its own where it is none. No image's name has an `@`.
     #[must_use]
     pub fn image(&self) -> Self {
-        match self.0.split_once(PLATFORM_SIGN) {
-            Some((image, _)) => Self(image.to_owned()),
-            None => self.clone(),
-        }
+        Self(self.plain().to_owned())
+    }
+
+    /// The text of that name.
+    #[must_use]
+    pub fn plain(&self) -> &str {
+        self.0.split_once(PLATFORM_SIGN).map_or(&self.0, |(image, _)| image)
     }
 
     /// The text.

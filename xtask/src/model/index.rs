@@ -11,6 +11,12 @@ const ABOUT: &str = "vnd.docker.reference.digest";
 
 /// The media type of an index.
 pub const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// The annotation by which tools find an image of a layout (OCI image-spec, `annotations.md`).
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The annotation after which containerd, and engines that keep their images in it, name an image.
+pub const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// The content of `oci-layout` (OCI image-spec, `image-layout.md`).
+pub const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An image index that is to be made (OCI image-spec, "Image Index").
 #[derive(Clone, Debug, PartialEq, Eq)]

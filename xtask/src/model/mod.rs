@@ -56,14 +56,14 @@ pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use exit_code::ExitCode;
 pub use failure::Failure;
-pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck};
+pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck, sha256};
 pub use image::{
     BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageIndex, ImageKind, ImageName,
     ImageSource, ImageState, LocalImage, suffix,
 };
 pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};
-pub use index::{INDEX_TYPE, IndexSpec, IndexVariant};
+pub use index::{CONTAINERD_NAME, INDEX_TYPE, IndexSpec, IndexVariant, LAYOUT_VERSION, REF_NAME};
 pub use layers::LayerSize;
 pub use local_registry::{Lifetime, RegistrySpec};
 pub use observed::{Capabilities, Indexes, Keeps, Network, NetworkVerdict, Observed};

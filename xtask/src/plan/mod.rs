@@ -177,12 +177,14 @@ impl Planner<'_> {
 
     /// What gets an index, where it is made for several platforms. A stage that is a test needs no name.
     fn indexed(&self) -> BTreeSet<ImageName> {
-        let is_named = |name: &&ImageName| {
-            let image = self.facts.tree.graph.get(name);
-            self.request.subject == Subject::Stages
-                || image.is_some_and(|image| !matches!(image.kind, ImageKind::Stage(_)))
+        let is_meant = |image: &Image| {
+            self.request.subject == Subject::Stages || !matches!(image.kind, ImageKind::Stage(_))
         };
-        self.selected.iter().filter(is_named).cloned().collect()
+        let is_indexed = |name: &&ImageName| {
+            let image = self.facts.tree.graph.get(name).filter(|image| image.index.is_some());
+            image.is_some_and(is_meant)
+        };
+        self.selected.iter().filter(is_indexed).cloned().collect()
     }
 
     fn downloads(&self, assessments: &[Assessment]) -> Plan {

@@ -504,7 +504,7 @@ fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: 
     for (service, (need, file)) in wanted {
         let targets: Vec<ImageName> = names
             .iter()
-            .filter(|(s, name)| s == need || name.as_str() == need || name.image().as_str() == need)
+            .filter(|(s, name)| s == need || name.as_str() == need || name.plain() == need)
             .map(|(_, name)| name.clone())
             .collect();
         if targets.is_empty() {
@@ -526,7 +526,7 @@ fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: 
                 |t: &&ImageName| for_platform.get(t).is_none_or(|platform| *platform == image.platform);
             image
                 .needs
-                .extend(targets.iter().filter(|t| t.image() != image.name.image()).filter(fits).cloned());
+                .extend(targets.iter().filter(|t| t.plain() != image.name.plain()).filter(fits).cloned());
         }
     }
 }

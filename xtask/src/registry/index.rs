@@ -5,8 +5,8 @@ use reqwest::Method;
 use reqwest::header::{self, HeaderValue};
 use serde_json::Value;
 
-use super::{Registry, RegistryError, accept_manifests, agree, digest_of, manifest_path, read_small};
-use crate::model::{Digest, INDEX_TYPE, IndexSpec, IndexVariant};
+use super::{Registry, RegistryError, accept_manifests, agree, manifest_path, read_small};
+use crate::model::{Digest, INDEX_TYPE, IndexSpec, IndexVariant, sha256};
 
 impl Registry {
     /// Makes an index over images of one repository, which are there, and gives it its names. What is stated about these
@@ -20,7 +20,7 @@ impl Registry {
             manifests.extend(self.entries(variant).await?);
         }
         let body = spec.manifest(manifests);
-        let digest = digest_of(&body);
+        let digest = sha256(&body);
         for name in &spec.names {
             let mut headers = accept_manifests();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(INDEX_TYPE));
@@ -38,7 +38,7 @@ impl Registry {
         let said = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let said = said.map(str::to_owned);
         let body = read_small(response, there, "manifest").await?;
-        let digest = agree(there, there.digest(), digest_of(&body))?;
+        let digest = agree(there, there.digest(), sha256(&body))?;
         let malformed = |why: String| RegistryError::Malformed { reference: there.familiar(), why };
         let manifest: Value = serde_json::from_slice(&body)
             .map_err(|error| malformed(format!("its manifest is not one: {error}")))?;

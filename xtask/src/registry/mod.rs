@@ -21,12 +21,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, Response, StatusCode, header};
-use sha2::Digest as _;
 
 use self::credentials::Credentials;
 use self::web::{cause, is_loopback, retry_after};
 use crate::host::retry::Retriable;
-use crate::model::{Digest, ErrorKind, Identity, ImageConfig, Platform, Reference};
+use crate::model::{Digest, ErrorKind, Identity, ImageConfig, Platform, Reference, sha256};
 
 pub use auth::LoginAnswer;
 
@@ -311,7 +310,7 @@ impl Registry {
         let path = format!("{}/blobs/{blob}", reference.path());
         let response = self.ask(Method::GET, reference, &path).await?;
         let config = read_small(response, reference, "config").await?;
-        agree(reference, Some(&blob), digest_of(&config))?;
+        agree(reference, Some(&blob), sha256(&config))?;
         let config: ImageConfig =
             serde_json::from_slice(&config).map_err(|error| malformed("config", error))?;
         // Where there is no index the registry gives what it has, whoever asks.
@@ -328,7 +327,7 @@ impl Registry {
         let response = self.manifest(Method::GET, reference).await?;
         let said = promised(response.headers());
         let body = read_small(response, reference, "manifest").await?;
-        let digest = agree(reference, said.as_ref(), digest_of(&body))?;
+        let digest = agree(reference, said.as_ref(), sha256(&body))?;
         Ok((agree(reference, reference.digest(), digest)?, body))
     }
 
@@ -470,10 +469,6 @@ fn agree(reference: &Reference, promised: Option<&Digest>, found: Digest) -> Res
         }
         _ => Ok(found),
     }
-}
-
-fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(&sha2::Sha256::digest(bytes).into())
 }
 
 /// All of an answer that is no layer.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::RunConfig;
+use crate::model::{RunConfig, sha256};
 
 #[path = "../../tests/support/faulty_proxy.rs"]
 #[expect(dead_code, reason = "engine tests use the rest")]
@@ -13,7 +13,7 @@ const INDEX: &str = r#"{"schemaVersion":2,"manifests":[
 {"digest":"sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc","platform":{"os":"unknown","architecture":"unknown"}}]}"#;
 
 fn body_digest() -> Digest {
-    Digest::from_sha256(&sha2::Sha256::digest(INDEX.as_bytes()).into())
+    sha256(INDEX.as_bytes())
 }
 
 fn reference(proxy: &FaultyProxy, rest: &str) -> Reference {
@@ -141,9 +141,9 @@ async fn an_image_is_known_by_what_its_config_says() {
     let config = format!(
         r#"{{"os":"linux","architecture":"amd64","created":"2001-01-01T00:00:00Z","config":{{"User":"1"}},"rootfs":{{"diff_ids":["{layer}"]}}}}"#
     );
-    let blob = digest_of(config.as_bytes());
+    let blob = sha256(config.as_bytes());
     let manifest = format!(r#"{{"schemaVersion":2,"config":{{"digest":"{blob}"}},"layers":[]}}"#);
-    let digest = digest_of(manifest.as_bytes());
+    let digest = sha256(manifest.as_bytes());
     let index = format!(
         r#"{{"manifests":[{{"digest":"{digest}","platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#
     );
@@ -175,7 +175,7 @@ async fn an_image_is_known_by_what_its_config_says() {
     }
     // Something that is packed as images are, and is none.
     let chart = r#"{"name":"chart"}"#;
-    let blob = digest_of(chart.as_bytes());
+    let blob = sha256(chart.as_bytes());
     let manifest = format!(r#"{{"config":{{"digest":"{blob}"}}}}"#);
     proxy.fault("/v2/c/manifests/1", 1, answer(200, &[], &manifest));
     proxy.fault(&format!("/v2/c/blobs/{blob}"), 1, answer(200, &[], chart));

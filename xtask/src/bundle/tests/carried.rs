@@ -16,11 +16,11 @@ use crate::bundle::layout::made_here;
 use crate::bundle::manifest::{NamedImage, StoredImage, chain_ids};
 use crate::bundle::open::BlobSource as _;
 use crate::bundle::saved::{self, WantedBlobs};
-use crate::bundle::store::{BlobStore, digest_of};
+use crate::bundle::store::BlobStore;
 use crate::bundle::temporary_registry::{Expected, TemporaryRegistry};
 use crate::engine::{AnyEngine, EngineError, FakeEngine, Fault, Store as _, Verb, fake_image};
 use crate::host::inside::Folder;
-use crate::model::{Digest, Identity, ImageConfig, Reference};
+use crate::model::{Digest, Identity, ImageConfig, Reference, sha256};
 
 fn store() -> (TempDir, BlobStore) {
     let folder = tempfile::tempdir().unwrap();
@@ -379,8 +379,8 @@ fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn wants(configs: &[&[u8]], layers: &[&[u8]]) -> WantedBlobs {
     WantedBlobs {
-        configs: configs.iter().map(|bytes| digest_of(bytes)).collect(),
-        layers: layers.iter().map(|bytes| digest_of(bytes)).collect(),
+        configs: configs.iter().map(|bytes| sha256(bytes)).collect(),
+        layers: layers.iter().map(|bytes| sha256(bytes)).collect(),
         ..WantedBlobs::default()
     }
 }
@@ -400,7 +400,7 @@ fn check(entries: &[(&str, &[u8])], wanted: &WantedBlobs, expect: Result<(), &st
 fn archives_of_all_kinds_are_read_by_content() {
     let (config, one, two): (&[u8], &[u8], &[u8]) = (b"{}", b"one", &[7; 1_000_000]);
     let wanted = wants(&[config], &[one, two]);
-    let hex = |bytes: &[u8]| digest_of(bytes).hex().to_owned();
+    let hex = |bytes: &[u8]| sha256(bytes).hex().to_owned();
     let (config_name, one_blob) = (format!("{}.json", hex(config)), format!("blobs/sha256/{}", hex(one)));
     let two_blob = format!("blobs/sha256/{}", hex(two));
     // Before Engine 25: folders by a name of old, links for layers that come twice, even links in a circle.
@@ -450,7 +450,7 @@ fn what_is_cut_off_or_damaged_is_refused_and_never_kept() {
         let (_folder, store) = store();
         let error = saved::take(&whole[..end], &store, &wanted, &|_| {}).unwrap_err();
         assert!(error.to_string().contains("it ends at byte"), "{end}: {error}");
-        assert!(store.layer(&digest_of(&content)).is_none());
+        assert!(store.layer(&sha256(&content)).is_none());
     }
     let (_folder, store) = store();
     let error = saved::take([1; 4096].as_slice(), &store, &wanted, &|_| {}).unwrap_err();
@@ -472,10 +472,10 @@ fn a_layer_that_only_begins_as_a_known_one_is_found_missing() {
     wanted.known.insert(diff_id);
     let bytes = archive(&[("a/layer.tar", &known), ("b/layer.tar", &alike)]);
     saved::take(bytes.as_slice(), &store, &wanted, &|_| {}).unwrap();
-    assert!(store.layer(&digest_of(&alike)).is_none());
+    assert!(store.layer(&sha256(&alike)).is_none());
     wanted.known.clear();
     saved::take(bytes.as_slice(), &store, &wanted, &|_| {}).unwrap();
-    assert!(store.layer(&digest_of(&alike)).is_some());
+    assert!(store.layer(&sha256(&alike)).is_some());
 }
 
 proptest! {
@@ -586,10 +586,10 @@ async fn a_push_leaves_what_is_new_and_is_told_early_what_is_not() {
     assert_eq!(*sent.lock().unwrap(), [("config", true), ("new", true), ("known", false)]);
     assert_eq!(client.head(format!("{base}/blobs/sha256:other")).send().await.unwrap().status(), 404);
     let manifest = client.put(format!("{base}/manifests/1")).body("{}").send().await.unwrap();
-    assert_eq!(manifest.headers()["docker-content-digest"].to_str().unwrap(), digest_of(b"{}").as_str());
+    assert_eq!(manifest.headers()["docker-content-digest"].to_str().unwrap(), sha256(b"{}").as_str());
     let elsewhere = client.post(format!("{base}-else/blobs/uploads/")).send().await.unwrap();
     assert_eq!(elsewhere.status(), 404);
-    assert!(store.layer(&digest_of(&new)).is_some() && store.config(&digest_of(&config)).is_some());
+    assert!(store.layer(&sha256(&new)).is_some() && store.config(&sha256(&config)).is_some());
 }
 
 #[tokio::test]

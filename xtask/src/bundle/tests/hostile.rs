@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tar::EntryType;
 
 use super::*;
+use crate::model::LAYOUT_VERSION;
 
 /// A bundle as its entries, to be changed and written again.
 struct Raw(Vec<(tar::Header, Vec<u8>)>);
@@ -391,7 +392,7 @@ fn what_is_no_bundle_at_all() {
     assert!(both.contains("name one"), "{both}");
     // An image layout of somebody else.
     std::fs::create_dir_all(at("other/blobs/sha256")).unwrap();
-    std::fs::write(at("other/oci-layout"), layout::LAYOUT_VERSION).unwrap();
+    std::fs::write(at("other/oci-layout"), LAYOUT_VERSION).unwrap();
     std::fs::write(at("other/index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
     assert!(told(&at("other")).contains("this is an image layout, but not a bundle"));
 }

@@ -23,7 +23,7 @@ use super::manifest::{
 use super::open::{BlobSource, Bundle};
 use super::verify::{Verified, verify};
 use crate::model::bundle::{BundleOutput, Role, Unpack};
-use crate::model::{Digest, Platform};
+use crate::model::{Digest, Platform, sha256};
 
 /// Blobs in memory.
 #[derive(Clone, Default)]
@@ -38,7 +38,7 @@ impl Blobs {
 
     pub fn add_layer(&mut self, content: &[u8]) -> StoredLayer {
         let blob = self.add(layout::LAYER, zstd::bulk::compress(content, 3).unwrap());
-        StoredLayer { diff_id: Digest::from_sha256(&Sha256::digest(content).into()), blob }
+        StoredLayer { diff_id: sha256(content), blob }
     }
 
     pub fn add_image(&mut self, name: &str, layers: &[&StoredLayer]) -> StoredImage {

@@ -11,7 +11,7 @@ use crate::bundle::store::BlobStore;
 use crate::bundle::temporary_registry::{Expected, TemporaryRegistry};
 use crate::bundle::{oci_archive, pipe, saved, tarball};
 use crate::host::inside::Folder;
-use crate::model::Reference;
+use crate::model::{INDEX_TYPE, Reference};
 
 const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -57,10 +57,8 @@ impl Saved {
         let mut attested = entry(&attestation, "unknown");
         attested["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
         let entries = [entry(&absent, "arm64"), entry(&manifest, "amd64"), attested];
-        let index = json(
-            layout::INDEX,
-            json!({ "schemaVersion": 2, "mediaType": layout::INDEX, "manifests": entries }),
-        );
+        let index =
+            json(INDEX_TYPE, json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries }));
         Self { index: index.digest, manifest: manifest.digest, blobs }
     }
 

@@ -90,7 +90,5 @@ pub(super) async fn names(
 
 /// Whether the process that made a container is no more; one that nobody in particular owns is for its own command.
 fn is_over(owner: &str) -> bool {
-    let Some((pid, started)) = owner.split_once('@') else { return false };
-    let Ok(pid) = pid.parse() else { return false };
-    !ProcessId { pid, started: started.to_owned() }.is_alive()
+    owner.parse::<ProcessId>().is_ok_and(|process| !process.is_alive())
 }

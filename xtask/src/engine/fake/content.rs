@@ -9,11 +9,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::{State, digest_of, identity};
 use crate::engine::{ByteStream, EngineError, Loaded};
-use crate::model::{BuildSpec, Digest, ImageId, LocalImage, Platform, Reference};
+use crate::model::{BuildSpec, Digest, ImageId, LocalImage, Platform, Reference, sha256};
 
 /// The pieces in which a saved archive comes.
 const PIECE: usize = 4096;
@@ -216,8 +215,4 @@ fn unpack(archive: &[u8]) -> io::Result<HashMap<String, Bytes>> {
         files.insert(entry.path()?.to_string_lossy().into_owned(), bytes.into());
     }
     Ok(files)
-}
-
-fn sha256(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(&Sha256::digest(bytes).into())
 }

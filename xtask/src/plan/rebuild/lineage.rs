@@ -9,12 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::network::{Need, need_of};
 use crate::model::{
     BuildTarget, ContextFile, ContextFileKind, ContextFiles, Digest, Identity, Image, ImageName, ImageSource,
-    Platform, Reference,
+    Platform, Reference, sha256,
 };
 use crate::read::fingerprint::canonical::digest_files;
 use crate::read::graph::ImageGraph;
@@ -277,5 +276,5 @@ impl Reader<'_> {
 const SHORT: usize = 12;
 
 fn short(bytes: &[u8]) -> String {
-    Digest::from_sha256(&Sha256::digest(bytes).into()).hex()[..SHORT].to_owned()
+    sha256(bytes).hex()[..SHORT].to_owned()
 }

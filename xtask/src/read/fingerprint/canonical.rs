@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{
     BaseImage, Change, ContextFile, ContextFileKind, Digest, Identity, Image, ImageName, ImageSource,
-    Platform, Reference, path_order,
+    Platform, Reference, path_order, sha256,
 };
 
 /// Raised whenever the meaning of a key changes; images of another format are rebuilt once.
@@ -253,6 +253,6 @@ fn differing<'a, K: Ord, V: PartialEq>(
 
 /// The first 32 hex digits of a text's SHA-256: enough against accidents, short enough for a label.
 fn short_digest(text: &str) -> String {
-    let digest = Digest::from_sha256(&Sha256::digest(text.as_bytes()).into());
+    let digest = sha256(text.as_bytes());
     digest.hex()[..32].to_owned()
 }

@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::cache::{HashCache, Sha};
 use super::listing::{Entry, EntryKind, Folder, GivenFile, Listings, join};
 use super::sources::Trail;
-use crate::model::{ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern};
+use crate::model::{
+    ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern, sha256,
+};
 use dockerfile::ignorefile::IgnoreFile;
 use dockerfile::inputs::Selector;
 
@@ -148,10 +150,9 @@ impl Context<'_> {
         let kind = match &entry.kind {
             EntryKind::Directory => ContextFileKind::Directory,
             EntryKind::Symlink(target) => ContextFileKind::Symlink { target: target.clone() },
-            EntryKind::Pending(text) => ContextFileKind::File {
-                size: text.len() as u64,
-                digest: Digest::from_sha256(&Sha256::digest(text.as_bytes()).into()),
-            },
+            EntryKind::Pending(text) => {
+                ContextFileKind::File { size: text.len() as u64, digest: sha256(text.as_bytes()) }
+            }
             EntryKind::Broken(why) => return Err(Some(why.as_ref().clone())),
             EntryKind::Given(given) => {
                 // Whoever gives a file that nobody has seen yet makes no key of it.

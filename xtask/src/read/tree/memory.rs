@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::host::inside::Folder;
-use crate::model::{ContextFile, Digest};
+use crate::model::{ContextFile, Digest, sha256};
 use crate::plan::build::Prepared;
 use crate::read::template::Rendered;
 
@@ -30,7 +28,7 @@ pub(super) fn rendered(root: &Path) -> BTreeMap<String, Digest> {
 
 /// The digest of a rendered text.
 pub(super) fn digest_of(text: &str) -> Digest {
-    Digest::from_sha256(&Sha256::digest(text.as_bytes()).into())
+    sha256(text.as_bytes())
 }
 
 /// Remembers what templates are rendered to. To be called before that is written: what is not written after all
