@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::BuildError;
+use super::checks;
 use super::content::Lent;
 use super::delivery::{Delivery, Taker};
 use super::solve::{self, Target};
@@ -15,7 +16,7 @@ use crate::bundle::store::BlobStore;
 use crate::engine::beside::Beside;
 use crate::engine::{AnyEngine, DockerEngine, EngineError, OnProgress, Store as _};
 use crate::host::inside::Folder;
-use crate::model::{BuildSpec, ImageId, Reference};
+use crate::model::{BuildSpec, Diagnostic, ImageId, Reference};
 
 /// Builds, and returns what the engine calls the image.
 pub(super) async fn build(
@@ -27,9 +28,8 @@ pub(super) async fn build(
 ) -> Result<ImageId, BuildError> {
     let lent = Arc::new(lend(engine, beside, spec, progress).await?);
     let build = |node| {
-        let target = Target::elsewhere(node, &beside.surroundings);
-        let target =
-            target.between(lent.clone(), Delivery::to(Taker::Engine(Box::new(engine.clone()), beside.store)));
+        let delivery = Delivery::to(Taker::Engine(Box::new(engine.clone()), beside.store));
+        let target = Target::elsewhere(node, &beside.surroundings).lent(lent.clone()).delivering(delivery);
         async move { solve::build(&target, root, spec, progress).await }
     };
     let made = super::on_some_node((&beside.nodes, &beside.platforms), spec, progress, build).await?;
@@ -43,6 +43,21 @@ pub(super) async fn build(
             Err(EngineError::Other(what).into())
         }
     }
+}
+
+/// What the front end of the builder finds; none if it has no checks.
+pub(super) async fn check(
+    engine: &DockerEngine,
+    beside: &Beside,
+    root: &Path,
+    spec: &BuildSpec,
+) -> Result<Option<Vec<Diagnostic>>, BuildError> {
+    let lent = Arc::new(lend(engine, beside, spec, &|_| {}).await?);
+    let check = |node| {
+        let target = Target::elsewhere(node, &beside.surroundings).lent(lent.clone());
+        async move { checks::check(&target, root, spec).await }
+    };
+    super::on_some_node((&beside.nodes, &beside.platforms), spec, &|_| {}, check).await
 }
 
 /// Copies of what the engine has of what the build stands on. What it lacks the builder may have, or pull.

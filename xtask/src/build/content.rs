@@ -20,6 +20,8 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService, UnaryService};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use super::control::LARGEST_MESSAGE;
+use super::local_cache::{LocalCache, LocalCaches};
 use crate::bundle::manifest::StoredImage;
 use crate::bundle::store::BlobStore;
 use crate::engine::layout::Layout;
@@ -82,12 +84,47 @@ impl Lent {
         lent
     }
 
+    fn size(&self, digest: &Digest) -> Option<u64> {
+        let manifest = self.manifests.get(digest).map(|bytes| bytes.len() as u64);
+        manifest.or_else(|| self.blobs.get(digest).copied())
+    }
+
+    /// A blob from `offset` on.
+    fn open(&self, digest: &Digest, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match (self.manifests.get(digest), &self.store) {
+            (Some(bytes), _) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                Box::new(&bytes[start..])
+            }
+            (None, Blobs::Store(store)) => Box::new(store.open_at(digest, offset)?),
+            (None, Blobs::Layout(layout)) => Box::new(open_in(layout, digest, offset)?),
+            (None, Blobs::Nowhere) => return Err(io::ErrorKind::NotFound.into()),
+        })
+    }
+}
+
+fn open_in(layout: &Layout, digest: &Digest, offset: u64) -> io::Result<File> {
+    let mut file = File::open(layout.blob(digest))?;
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(file)
+}
+
+/// What a builder may read under one name.
+#[derive(Clone)]
+enum Readable {
+    Lent(Arc<Lent>),
+    Cache(LocalCache),
+}
+
+impl Readable {
     fn size(&self, digest: &str) -> Result<(Digest, u64), Status> {
-        let unknown = || Status::not_found(format!("{digest} was never lent"));
+        let unknown = || Status::not_found(format!("{digest} is not here"));
         let known: Digest = digest.parse().map_err(|_| unknown())?;
-        let manifest = self.manifests.get(&known).map(|bytes| bytes.len() as u64);
-        let size = manifest.or_else(|| self.blobs.get(&known).copied()).ok_or_else(unknown)?;
-        Ok((known, size))
+        let size = match self {
+            Self::Lent(lent) => lent.size(&known),
+            Self::Cache(cache) => cache.layout.size(&known),
+        };
+        Ok((known, size.ok_or_else(unknown)?))
     }
 
     /// Hands on a part of a blob, piece by piece; blocks.
@@ -98,18 +135,9 @@ impl Lent {
         tell: &mut dyn FnMut(ReadResponse) -> bool,
     ) -> io::Result<()> {
         let (mut offset, mut left) = part;
-        let mut source: Box<dyn Read> = match (self.manifests.get(digest), &self.store) {
-            (Some(bytes), _) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                Box::new(&bytes[start..])
-            }
-            (None, Blobs::Store(store)) => Box::new(store.open_at(digest, offset)?),
-            (None, Blobs::Layout(layout)) => {
-                let mut file = File::open(layout.blob(digest))?;
-                file.seek(SeekFrom::Start(offset))?;
-                Box::new(file)
-            }
-            (None, Blobs::Nowhere) => return Err(io::ErrorKind::NotFound.into()),
+        let mut source: Box<dyn Read + '_> = match self {
+            Self::Lent(lent) => lent.open(digest, offset)?,
+            Self::Cache(cache) => Box::new(open_in(&cache.layout, digest, offset)?),
         };
         while left > 0 {
             let mut data = Vec::new();
@@ -171,9 +199,22 @@ struct ReadResponse {
     data: Vec<u8>,
 }
 
-/// Serves what is lent.
+/// Serves what is lent, and caches in folders.
 #[derive(Clone)]
-pub(super) struct Content(pub(super) Arc<Lent>);
+pub(super) struct Content {
+    pub(super) lent: Arc<Lent>,
+    pub(super) caches: Arc<LocalCaches>,
+}
+
+impl Content {
+    /// What the builder calls so.
+    fn named(&self, store: &str) -> Option<Readable> {
+        match self.caches.get(store) {
+            Some(cache) => Some(Readable::Cache(cache.clone())),
+            None => (store == format!("oci:{STORE}")).then(|| Readable::Lent(self.lent.clone())),
+        }
+    }
+}
 
 impl NamedService for Content {
     const NAME: &'static str = "containerd.services.content.v1.Content";
@@ -189,27 +230,33 @@ impl Service<http::Request<Body>> for Content {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let lent = self.clone();
+        let store = request.headers().get(STORE_KEY).and_then(|name| name.to_str().ok());
+        let store = store.and_then(|name| self.named(name));
         Box::pin(async move {
-            let store = request.headers().get(STORE_KEY).and_then(|name| name.to_str().ok());
-            let is_ours = store == Some(&format!("oci:{STORE}"));
+            let Some(store) = store else {
+                return Ok(Status::not_found("no such store of content").into_http());
+            };
             let method = request.uri().path().rsplit('/').next().map(str::to_owned).unwrap_or_default();
-            Ok(match method.as_str() {
-                _ if !is_ours => Status::not_found("no such store of content").into_http(),
-                "Info" => Grpc::new(ProstCodec::default()).unary(lent, request).await,
-                "Read" => Grpc::new(ProstCodec::default()).server_streaming(lent, request).await,
+            Ok(match (method.as_str(), store) {
+                ("Info", store) => Grpc::new(ProstCodec::default()).unary(store, request).await,
+                ("Read", store) => Grpc::new(ProstCodec::default()).server_streaming(store, request).await,
+                ("Write", Readable::Cache(cache)) => {
+                    let mut grpc = Grpc::new(ProstCodec::default());
+                    grpc = grpc.max_decoding_message_size(LARGEST_MESSAGE);
+                    grpc.streaming(cache, request).await
+                }
                 _ => Status::unimplemented("what is lent is only read").into_http(),
             })
         })
     }
 }
 
-impl UnaryService<InfoRequest> for Content {
+impl UnaryService<InfoRequest> for Readable {
     type Response = InfoResponse;
     type Future = BoxFuture<Response<InfoResponse>, Status>;
 
     fn call(&mut self, request: Request<InfoRequest>) -> Self::Future {
-        let found = self.0.size(&request.into_inner().digest).map(|(digest, size)| {
+        let found = self.size(&request.into_inner().digest).map(|(digest, size)| {
             let size = i64::try_from(size).unwrap_or(i64::MAX);
             Response::new(InfoResponse { info: Some(Info { digest: digest.to_string(), size }) })
         });
@@ -217,16 +264,16 @@ impl UnaryService<InfoRequest> for Content {
     }
 }
 
-impl ServerStreamingService<ReadRequest> for Content {
+impl ServerStreamingService<ReadRequest> for Readable {
     type Response = ReadResponse;
     type ResponseStream = Pin<Box<ReceiverStream<Result<ReadResponse, Status>>>>;
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<ReadRequest>) -> Self::Future {
         let ReadRequest { digest, offset, size: wanted } = request.into_inner();
-        let lent = self.0.clone();
+        let store = self.clone();
         Box::pin(async move {
-            let (digest, size) = lent.size(&digest)?;
+            let (digest, size) = store.size(&digest)?;
             let offset = u64::try_from(offset).ok().filter(|offset| *offset <= size);
             let offset = offset.ok_or_else(|| Status::out_of_range(format!("{digest} has {size} bytes")))?;
             let left = size - offset;
@@ -235,7 +282,7 @@ impl ServerStreamingService<ReadRequest> for Content {
             let (pieces, to_send) = mpsc::channel(CHUNKS_AHEAD);
             tokio::task::spawn_blocking(move || {
                 let mut tell = |piece| pieces.blocking_send(Ok(piece)).is_ok();
-                if let Err(error) = lent.send(&digest, (offset, wanted), &mut tell) {
+                if let Err(error) = store.send(&digest, (offset, wanted), &mut tell) {
                     // Whoever asked may be gone.
                     let _ = pieces.blocking_send(Err(Status::internal(format!("{digest}: {error}"))));
                 }
@@ -272,7 +319,7 @@ mod tests {
         digest: &Digest,
         offset: i64,
     ) -> Result<(i64, Vec<u8>), Status> {
-        let routes = Routes::new(Content(lent.clone())).prepare();
+        let routes = Routes::new(Content { lent: lent.clone(), caches: Arc::default() }).prepare();
         let origin = http::Uri::from_static("http://localhost");
         let mut client = Client::with_origin(connected(routes).await, origin);
         let ready = |_| Status::unavailable("gone");

@@ -16,6 +16,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use bollard_buildkit_proto::pb::Platform;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -28,8 +29,10 @@ use tokio_util::io::StreamReader;
 use tokio_util::sync::PollSender;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
+use tonic::client::Grpc;
 use tonic::codegen::Service;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+use tonic_prost::ProstCodec;
 
 use super::Worker;
 use super::session::BuildSession;
@@ -49,6 +52,8 @@ const ORIGIN: &str = "http://localhost";
 /// A connection.
 pub(super) struct Control {
     client: ControlClient<Channel>,
+    /// What `client` speaks on.
+    channel: Channel,
     /// Ends with what went wrong, if anything did.
     connection: AbortOnDropHandle<Option<String>>,
 }
@@ -87,9 +92,10 @@ impl Control {
             .map_err(|error| EngineError::Gone(chain(&error)))?;
         let connection = tokio::spawn(async move { connection.await.err().map(|error| chain(&error)) });
         let connection = AbortOnDropHandle::new(connection);
-        let client = ControlClient::with_origin(Channel(sender), Uri::from_static(ORIGIN))
+        let channel = Channel(sender);
+        let client = ControlClient::with_origin(channel.clone(), Uri::from_static(ORIGIN))
             .max_decoding_message_size(LARGEST_MESSAGE);
-        Ok(Self { client, connection })
+        Ok(Self { client, channel, connection })
     }
 
     /// Why the connection ended: whoever waited for an answer only hears that it did.
@@ -141,6 +147,23 @@ impl Control {
     /// Builds; comes back when it is over.
     pub(super) async fn solve(&self, request: SolveRequest) -> Result<SolveResponse, Status> {
         Ok(self.client.clone().solve(request).await?.into_inner())
+    }
+
+    /// Asks within a build that was opened without a front end, by that build's name (buildkit, `client/buildid`).
+    pub(super) async fn ask_gateway<Q, A>(&self, build: &str, verb: &str, question: Q) -> Result<A, Status>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let mut client = Grpc::with_origin(self.channel.clone(), Uri::from_static(ORIGIN))
+            .max_decoding_message_size(LARGEST_MESSAGE);
+        let path = format!("/moby.buildkit.v1.frontend.LLBBridge/{verb}");
+        let path = PathAndQuery::try_from(path).map_err(|error| Status::internal(error.to_string()))?;
+        let mut request = tonic::Request::new(question);
+        let name = build.parse().map_err(|_| Status::internal("a build's name is no ASCII"))?;
+        request.metadata_mut().insert("buildkit-controlapi-buildid", name);
+        client.ready().await.map_err(|error| Status::unknown(chain(&error)))?;
+        Ok(client.unary(request, path, ProstCodec::<Q, A>::default()).await?.into_inner())
     }
 
     /// What a build tells, until it is over. It may be asked for before the build begins.

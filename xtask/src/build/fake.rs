@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{BuildError, Builder};
 use crate::engine::{FakeEngine, OnProgress, Progress};
-use crate::model::{BuildSpec, ContextFile, ContextFileKind, ImageId, LogStream, Unit, sha256};
+use crate::model::{BuildSpec, ContextFile, ContextFileKind, Diagnostic, ImageId, LogStream, Unit, sha256};
 
 impl Builder for FakeEngine {
     async fn build(
@@ -21,6 +21,18 @@ impl Builder for FakeEngine {
         read_context(&root.join(&spec.context), spec)?;
         run(spec, &|base| self.has_base(base), progress).await?;
         Ok(self.end_build(index, spec))
+    }
+
+    /// Finds fault with lines that say so: `# check: what is odd`, `# refused: what is wrong`.
+    async fn check(&self, _: &Path, spec: &BuildSpec) -> Result<Option<Vec<Diagnostic>>, BuildError> {
+        let lines = spec.text.lines().zip(1..);
+        let found = lines.filter_map(|(line, at)| {
+            let odd =
+                line.strip_prefix("# check: ").map(|odd| Diagnostic::warning(&spec.dockerfile, at, odd));
+            let refused = || Some(Diagnostic::error(&spec.dockerfile, at, line.strip_prefix("# refused: ")?));
+            odd.or_else(refused)
+        });
+        Ok(Some(found.collect()))
     }
 }
 

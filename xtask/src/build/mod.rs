@@ -2,16 +2,19 @@
 //!
 //! In: a [`BuildSpec`] and the folder that its paths are relative to. Out: the image's ID, or a [`BuildError`]. `solve.rs` makes a
 //! build of a spec, `control.rs` is the connection that it runs on, `session.rs` what the builder may ask us meanwhile
-//! (`filesync.rs`: the planned files and no other; `secrets.rs`; `content.rs`: images that it is lent; `delivery.rs`: what takes its
-//! result), `beside.rs` a build for an engine by another builder, `trace.rs` what it tells.
+//! (`filesync.rs`: the planned files and no other; `secrets.rs`; `content.rs`: images that it is lent; `local_cache.rs`: caches in folders; `delivery.rs`: what takes its
+//! result), `beside.rs` a build for an engine by another builder, `checks.rs` what a
+//! front end finds without a build, `trace.rs` what it tells.
 
 mod beside;
+mod checks;
 mod content;
 mod control;
 mod delivery;
 mod failure;
 mod fake;
 mod filesync;
+mod local_cache;
 mod secrets;
 mod session;
 mod solve;
@@ -29,7 +32,7 @@ use self::delivery::{Delivery, Taker};
 use crate::engine::builders::{BuilderNode, NodePlatforms};
 use crate::engine::elsewhere::Elsewhere;
 use crate::engine::{AnyEngine, Containers, DockerEngine, EngineError, OnProgress, Progress, Store};
-use crate::model::{BuildSpec, Capabilities, ImageId, Keeps, Platform};
+use crate::model::{BuildSpec, Capabilities, Diagnostic, ImageId, Keeps, Platform};
 
 pub use failure::BuildError;
 
@@ -47,6 +50,13 @@ pub trait Builder: Send + Sync {
         spec: &BuildSpec,
         progress: OnProgress<'_>,
     ) -> impl Future<Output = Result<ImageId, BuildError>> + Send;
+
+    /// What the builder's own checks find in the Dockerfile of a build that is not made. None if its front end has none.
+    fn check(
+        &self,
+        root: &Path,
+        spec: &BuildSpec,
+    ) -> impl Future<Output = Result<Option<Vec<Diagnostic>>, BuildError>> + Send;
 }
 
 /// What a daemon builds with.
@@ -210,6 +220,14 @@ impl Builder for DockerEngine {
             None => Ok(solve::build(&solve::Target::of(self), root, spec, progress).await?.id),
         }
     }
+
+    async fn check(&self, root: &Path, spec: &BuildSpec) -> Result<Option<Vec<Diagnostic>>, BuildError> {
+        self.fit_to_build()?;
+        match &self.beside {
+            Some(beside) => beside::check(self, beside, root, spec).await,
+            None => checks::check(&solve::Target::of(self), root, spec).await,
+        }
+    }
 }
 
 impl Builder for Elsewhere {
@@ -220,11 +238,10 @@ impl Builder for Elsewhere {
         progress: OnProgress<'_>,
     ) -> Result<ImageId, BuildError> {
         let build = |node| async move {
-            let target = solve::Target::elsewhere(node, &self.surroundings);
+            let target = self.target(node, spec);
             let target = match &self.layout {
                 Some(layout) => {
-                    let taker = Taker::Layout(layout.clone(), spec.tags.clone());
-                    target.between(Arc::new(Lent::of_layout(layout, spec)), Delivery::to(taker))
+                    target.delivering(Delivery::to(Taker::Layout(layout.clone(), spec.tags.clone())))
                 }
                 None => target,
             };
@@ -232,22 +249,38 @@ impl Builder for Elsewhere {
         };
         Ok(on_some_node((&self.nodes, &self.platforms), spec, progress, build).await?.id)
     }
+
+    async fn check(&self, root: &Path, spec: &BuildSpec) -> Result<Option<Vec<Diagnostic>>, BuildError> {
+        let check = |node| async move { checks::check(&self.target(node, spec), root, spec).await };
+        on_some_node((&self.nodes, &self.platforms), spec, &|_| {}, check).await
+    }
+}
+
+impl Elsewhere {
+    /// A node, lent what a folder has of what is built on.
+    fn target<'a>(&'a self, node: &'a BuilderNode, spec: &BuildSpec) -> solve::Target<'a> {
+        let target = solve::Target::elsewhere(node, &self.surroundings);
+        match &self.layout {
+            Some(layout) => target.lent(Arc::new(Lent::of_layout(layout, spec))),
+            None => target,
+        }
+    }
 }
 
 /// The same image goes to the same node, which has its cache; if that is away, to the next.
-async fn on_some_node<'n, F: Future<Output = Result<solve::Made, BuildError>>>(
+async fn on_some_node<'n, T, F: Future<Output = Result<T, BuildError>>>(
     (nodes, platforms): (&'n [BuilderNode], &NodePlatforms),
     spec: &BuildSpec,
     progress: OnProgress<'_>,
-    build: impl Fn(&'n BuilderNode) -> F,
-) -> Result<solve::Made, BuildError> {
+    ask: impl Fn(&'n BuilderNode) -> F,
+) -> Result<T, BuildError> {
     let order = match nodes {
         [_] => vec![0],
         _ => order(of_nodes(nodes, platforms).await, &spec.platform, |nodes| solve::share_of(spec, nodes)),
     };
     let mut away = None;
     for node in order.into_iter().filter_map(|at| nodes.get(at)) {
-        match build(node).await {
+        match ask(node).await {
             Err(BuildError::Engine(error @ (EngineError::Unreachable { .. } | EngineError::Gone(_))))
                 if nodes.len() > 1 =>
             {
@@ -271,6 +304,14 @@ impl Builder for AnyEngine {
             Self::Docker(engine) => engine.build(root, spec, progress).await,
             Self::Elsewhere(there) => there.build(root, spec, progress).await,
             Self::Fake(engine) => engine.build(root, spec, progress).await,
+        }
+    }
+
+    async fn check(&self, root: &Path, spec: &BuildSpec) -> Result<Option<Vec<Diagnostic>>, BuildError> {
+        match self {
+            Self::Docker(engine) => engine.check(root, spec).await,
+            Self::Elsewhere(there) => there.check(root, spec).await,
+            Self::Fake(engine) => engine.check(root, spec).await,
         }
     }
 }

@@ -27,6 +27,7 @@ use super::content::{Content, Lent};
 use super::control::LARGEST_MESSAGE;
 use super::delivery::Delivery;
 use super::filesync::{PACKETS_AHEAD, SentTree};
+use super::local_cache::LocalCaches;
 use super::secrets::{Agents, SecretsService};
 use crate::model::BuildSecrets;
 use crate::registry::credentials::Credentials;
@@ -46,6 +47,8 @@ pub(super) struct Served {
     pub(super) secrets: BuildSecrets,
     /// Images that it may build on.
     pub(super) lent: Arc<Lent>,
+    /// Caches in folders.
+    pub(super) caches: Arc<LocalCaches>,
     /// What takes the result; none where it does not come here.
     pub(super) delivery: Option<Delivery>,
 }
@@ -106,14 +109,15 @@ impl BuildSession {
     pub(super) fn into_routes(mut self) -> Routes {
         let credentials = self.served.credentials.clone();
         let BuildSecrets { secrets, ssh } = std::mem::take(&mut self.served.secrets);
-        let (lent, delivery) = (self.served.lent.clone(), self.served.delivery.take());
+        let content = Content { lent: self.served.lent.clone(), caches: self.served.caches.clone() };
+        let delivery = self.served.delivery.take();
         let delivered = |to| FileSendServer::new(to).max_decoding_message_size(LARGEST_MESSAGE);
         let mut routes = Routes::new(FileSyncServer::new(self.served));
         if let Some(delivery) = delivery {
             routes = routes.add_service(delivered(delivery));
         }
         routes
-            .add_service(Content(lent))
+            .add_service(content)
             .add_service(AuthServer::new(Registries { credentials }))
             .add_service(SecretsServer::new(SecretsService(secrets)))
             .add_service(SshServer::new(Agents::new(ssh)))
@@ -305,6 +309,7 @@ mod tests {
             credentials: Credentials::default(),
             secrets: BuildSecrets::default(),
             lent: Arc::default(),
+            caches: Arc::default(),
             delivery: None,
         };
         let session = BuildSession::new("key".to_owned(), served);

@@ -25,6 +25,7 @@ use super::content::{Lent, STORE};
 use super::control::Control;
 use super::delivery::{Delivery, Taker};
 use super::filesync::SentTree;
+use super::local_cache::{self, LocalCaches};
 use super::session::{BuildSession, Served, random_id};
 use super::trace::{FailedVertex, Trace, exit_code, instruction};
 use crate::engine::builders::BuilderNode;
@@ -104,9 +105,14 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The same, lent some images, and with somebody who takes the result.
-    pub(super) fn between(self, lent: Arc<Lent>, delivery: Delivery) -> Self {
-        Self { lent, delivery: Some(delivery), ..self }
+    /// The same, lent some images.
+    pub(super) fn lent(self, lent: Arc<Lent>) -> Self {
+        Self { lent, ..self }
+    }
+
+    /// The same, with somebody who takes the result.
+    pub(super) fn delivering(self, delivery: Delivery) -> Self {
+        Self { delivery: Some(delivery), ..self }
     }
 
     /// How layers travel into the engine. One that unpacks them is given them unpacked where they do not go far, and never in a
@@ -123,7 +129,10 @@ impl<'a> Target<'a> {
     }
 
     /// A connection, and what answers on it for as long as it is kept.
-    async fn open(&self, session: BuildSession) -> Result<(Control, AbortOnDropHandle<()>), EngineError> {
+    pub(super) async fn open(
+        &self,
+        session: BuildSession,
+    ) -> Result<(Control, AbortOnDropHandle<()>), EngineError> {
         match self.door {
             Door::Engine(engine) => {
                 let served = Control::serve_beside(engine, session);
@@ -160,6 +169,25 @@ pub(super) async fn build(
     image.ok_or_else(|| EngineError::Gone("the build ended without an image".to_owned()).into())
 }
 
+/// What the builder may ask of us, and the context among it.
+pub(super) fn offer(
+    target: &Target<'_>,
+    root: &Path,
+    spec: &BuildSpec,
+) -> Result<(BuildSession, Arc<SentTree>), BuildError> {
+    let context = Arc::new(SentTree::of_context(root.join(&spec.context), spec)?);
+    let served = Served {
+        dockerfile: Arc::new(SentTree::of_dockerfile(dockerfile_name(spec), &spec.text)),
+        context: context.clone(),
+        credentials: target.credentials.clone(),
+        secrets: spec.secrets.clone(),
+        lent: target.lent.clone(),
+        caches: Arc::new(LocalCaches::of(spec)),
+        delivery: target.delivery.clone(),
+    };
+    Ok((BuildSession::new(shared_key(root, spec), served), context))
+}
+
 /// One build; none of its image if it only fills the builder's cache.
 async fn build_once(
     target: &Target<'_>,
@@ -168,18 +196,8 @@ async fn build_once(
     progress: OnProgress<'_>,
 ) -> Result<Option<Made>, BuildError> {
     let spec = &*pass.spec;
-    let name = dockerfile_name(spec);
-    let context = Arc::new(SentTree::of_context(root.join(&spec.context), spec)?);
-    let served = Served {
-        dockerfile: Arc::new(SentTree::of_dockerfile(name, &spec.text)),
-        context: context.clone(),
-        credentials: target.credentials.clone(),
-        secrets: spec.secrets.clone(),
-        lent: target.lent.clone(),
-        delivery: target.delivery.clone(),
-    };
-    let session = BuildSession::new(shared_key(root, spec), served);
-    let request = request(pass, name, session.id(), target);
+    let (session, context) = offer(target, root, spec)?;
+    let request = request(pass, dockerfile_name(spec), session.id(), target);
     let (mut control, _session) = target.open(session).await?;
 
     let mut trace = Trace::default();
@@ -197,7 +215,11 @@ async fn build_once(
             }
             other => other,
         }),
-        (Ok(answer), _) => made(&answer),
+        (Ok(answer), _) => {
+            let made = made(&answer)?;
+            name_caches(spec, answer).await?;
+            Ok(made)
+        }
     }
 }
 
@@ -270,6 +292,18 @@ fn take(message: StatusResponse, trace: &mut Trace, watch: &mut Watch, progress:
     watch.from = trace.waits_for();
 }
 
+/// What was left in folders has a name there from now on.
+async fn name_caches(spec: &BuildSpec, answer: SolveResponse) -> Result<(), EngineError> {
+    let caches = spec.caches.to.clone();
+    let named = move || {
+        let answer = answer.exporter_response.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        local_cache::name(&caches, &answer.collect())
+    };
+    let named = tokio::task::spawn_blocking(named).await.map_err(|error| error.to_string());
+    let named = named.and_then(|named| named.map_err(|error| error.to_string()));
+    named.map_err(|error| EngineError::Other(format!("the cache cannot be kept: {error}")))
+}
+
 /// None of a build that only fills the cache.
 fn made(answer: &SolveResponse) -> Result<Option<Made>, BuildError> {
     let parse = |id: &String| {
@@ -282,7 +316,7 @@ fn made(answer: &SolveResponse) -> Result<Option<Made>, BuildError> {
 }
 
 /// The Dockerfile's own name; the builder shows it.
-fn dockerfile_name(spec: &BuildSpec) -> &str {
+pub(super) fn dockerfile_name(spec: &BuildSpec) -> &str {
     spec.dockerfile.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("Dockerfile")
 }
 
@@ -310,7 +344,7 @@ fn request(pass: &Pass<'_>, dockerfile: &str, session: &str, target: &Target<'_>
     let inline = CacheOptionsEntry { r#type: "inline".to_owned(), attrs: HashMap::new() };
     let inline = (spec.inline_cache != InlineCache::No).then_some(inline);
     let to = spec.cache_to.iter().map(|to| registry_cache(to, &[("mode", "max")]));
-    let own = spec.caches.to.iter().map(builders_cache);
+    let own = spec.caches.to.iter().map(|cache| entry(cache, cache.told()));
     let exports = inline.into_iter().chain(to).chain(own).collect();
     let is_host = spec.network.as_deref() == Some("host");
     SolveRequest {
@@ -327,7 +361,11 @@ fn request(pass: &Pass<'_>, dockerfile: &str, session: &str, target: &Target<'_>
 }
 
 /// What the Dockerfile front end is told (buildkit, `frontend/dockerui/config.go`).
-fn front_end_attrs(spec: &BuildSpec, dockerfile: &str, target: &Target<'_>) -> HashMap<String, String> {
+pub(super) fn front_end_attrs(
+    spec: &BuildSpec,
+    dockerfile: &str,
+    target: &Target<'_>,
+) -> HashMap<String, String> {
     let mut attrs: HashMap<String, String> =
         [("filename", dockerfile.to_owned()), ("platform", spec.platform.to_string())]
             .into_iter()
@@ -355,7 +393,7 @@ fn front_end_attrs(spec: &BuildSpec, dockerfile: &str, target: &Target<'_>) -> H
         .iter()
         .map(|from| registry_cache(from, &[]))
         .filter(|_| !is_engine || !spec.caches.from.is_empty())
-        .chain(spec.caches.from.iter().map(builders_cache))
+        .chain(spec.caches.from.iter().filter_map(|cache| Some(entry(cache, local_cache::told_of(cache)?))))
         .map(|entry| serde_json::json!({ "Type": entry.r#type, "Attrs": entry.attrs }))
         .collect();
     let more = [
@@ -389,8 +427,8 @@ fn named_contexts(spec: &BuildSpec, lent: &Lent) -> Vec<(String, String)> {
 }
 
 /// One of the builder's own caches, with what opens it.
-fn builders_cache(cache: &BuilderCache) -> CacheOptionsEntry {
-    CacheOptionsEntry { r#type: cache.kind.to_string(), attrs: cache.told().collect() }
+fn entry(cache: &BuilderCache, told: impl IntoIterator<Item = (String, String)>) -> CacheOptionsEntry {
+    CacheOptionsEntry { r#type: cache.kind.to_string(), attrs: told.into_iter().collect() }
 }
 
 /// A registry as a cache (docs.docker.com, "Registry cache").
@@ -474,7 +512,7 @@ pub(super) fn lost(status: &Status) -> EngineError {
 }
 
 /// What the end of a build means that the builder does not call a good one.
-fn refused(spec: &BuildSpec, failed: Option<FailedVertex>, status: &Status) -> BuildError {
+pub(super) fn refused(spec: &BuildSpec, failed: Option<FailedVertex>, status: &Status) -> BuildError {
     // An error of ours below gRPC: the connection is gone.
     match std::error::Error::source(status) {
         None if matches!(lost(status), EngineError::Other(_)) => {

@@ -61,6 +61,7 @@ pub(super) async fn build_all(typed: &Typed<'_>, args: args::BuildAll) -> Result
         dry_run: args.dry_run,
         fix: args.fix,
         fail_fast: fail_fast(&args.building),
+        lint: args.building.lint(),
         renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };
@@ -92,6 +93,7 @@ pub(super) async fn building(typed: &Typed<'_>, args: &args::Build) -> Result<(S
         skip: args.selection.skip.clone(),
         dry_run: args.dry_run,
         fail_fast: fail_fast(&args.building),
+        lint: args.building.lint(),
         renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };

@@ -14,6 +14,7 @@ mod builder;
 mod bump;
 mod bundle;
 mod caches;
+mod checked;
 mod clean;
 mod commands;
 mod completions;

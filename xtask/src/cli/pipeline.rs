@@ -7,7 +7,7 @@ use super::run::{self, Ended, Run};
 use super::session::{Changes, Session};
 pub(super) use super::shown::{document, foreseeing, hidden, plan_text, steps_text};
 use super::world::{Glance, World};
-use super::{locked, moved, secret_args, sinks, variants};
+use super::{checked, locked, moved, secret_args, sinks, variants};
 use crate::cli::error::{Error, ExitCode};
 use crate::execute;
 use crate::execute::scheduler::is_success;
@@ -17,6 +17,11 @@ use crate::read::tree;
 
 /// Looks, and plans without doing anything. What is seen at a glance is enough where nothing is to be done.
 pub(super) async fn look(session: &Session, request: &Request) -> Result<(World, Planned), Error> {
+    let seen = look_as_far_as_needed(session, request).await?;
+    checked::add(session, request, seen).await
+}
+
+async fn look_as_far_as_needed(session: &Session, request: &Request) -> Result<(World, Planned), Error> {
     let glance = if may_be_settled(session, request) { session.glance().await? } else { None };
     let Some((world, seen)) = glance else { return look_at_all(session, request).await };
     if seen == Glance::AllNamed

@@ -29,6 +29,7 @@ pub(super) async fn plan(typed: &Typed<'_>, args: args::PlanArgs) -> Result<Exit
         only: args.selection.only,
         skip: args.selection.skip,
         tag_of: args.tagged.word_of("plan"),
+        lint: args.building.lint(),
         renew: args.pulling.renewal(),
         ..Request::of(&phases)
     };

@@ -311,3 +311,28 @@ async fn tested() {
     let (_, code) = bench.run("size shop --check").await;
     assert_eq!(code.expect_err("it is too large").code(), ExitCode::VerifyFailed);
 }
+
+#[test]
+fn dockerfiles_are_checked_before_anything_is_built() {
+    on_a_large_stack(checked);
+}
+
+async fn checked() {
+    let bench = Bench::new(
+        "//- src/fine/Dockerfile\nFROM 127.0.0.1:1/base:1\n\
+         //- src/odd/Dockerfile\nFROM 127.0.0.1:1/base:1\n# check: that is odd\n\
+         //- src/bad/Dockerfile\nFROM 127.0.0.1:1/base:1\n# refused: that is bad\n",
+    );
+    let (text, code) = bench.run("plan").await;
+    assert!(!text.contains("that is") && code == Ok(ExitCode::Good), "nobody asked: {text}");
+    assert_eq!(bench.run("prefetch").await.1, Ok(ExitCode::Good));
+    let (text, code) = bench.run("plan --check-dockerfiles").await;
+    assert!(text.contains("warning: src/odd/Dockerfile:2: that is odd"), "{text}");
+    assert!(text.contains("error: src/bad/Dockerfile:2: that is bad"), "{text}");
+    assert_eq!(code, Ok(ExitCode::SourceInvalid), "{text}");
+    let (_, code) = bench.run("build-all --check-dockerfiles").await;
+    assert_eq!(code, Ok(ExitCode::SourceInvalid));
+    let built = bench.names().await;
+    let is_built = |name: &str| built.iter().any(|known| known.familiar() == format!("{name}:latest"));
+    assert!(is_built("fine") && is_built("odd") && !is_built("bad"), "{built:?}");
+}

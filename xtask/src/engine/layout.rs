@@ -5,21 +5,24 @@
 //! and an index that names images as they are typed, for skopeo and others (`org.opencontainers.image.ref.name`).
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::host::inside::Folder;
+use crate::host::inside::{Folder, NewFile};
 use crate::model::{
     CONTAINERD_NAME, Digest, INDEX_TYPE, ImageConfig, LAYOUT_VERSION, Platform, REF_NAME, Reference, sha256,
 };
 
 /// An entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
 const ATTESTATION: &str = "vnd.docker.reference.type";
+/// Where blobs are, and what names them.
+const BLOBS: &str = "blobs/sha256";
+const INDEX: &str = "index.json";
 /// The largest manifest, index or config that is believed.
 const MAX_TEXT: u64 = 16 << 20;
 
@@ -41,8 +44,41 @@ pub(crate) struct LaidOut {
 #[derive(Debug)]
 pub(crate) struct Layout {
     path: PathBuf,
-    /// One at a time changes the index.
-    writing: Mutex<()>,
+}
+
+/// A blob on its way into a layout.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    folder: Folder,
+    file: NewFile,
+    hash: Sha256,
+    /// How many bytes have come.
+    pub(crate) size: u64,
+}
+
+impl Incoming {
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+
+    /// What has come so far.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::from_sha256(&self.hash.clone().finalize().into())
+    }
+
+    /// Puts it into its place.
+    ///
+    /// # Errors
+    /// It is another one than `digest`; the file system's.
+    pub(crate) fn keep(self, digest: &Digest) -> io::Result<()> {
+        if self.digest() != *digest {
+            return Err(odd(format!("{digest} is not what its name says")));
+        }
+        self.file.set_mode(0o644)?;
+        self.file.keep(&self.folder, Path::new(BLOBS).join(digest.hex())).map(drop)
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,20 +114,14 @@ struct Manifest {
 impl Layout {
     /// The layout in this folder.
     pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path, writing: Mutex::default() }
+        Self { path }
     }
 
     /// The image of this name, or of this digest; none where anything of it is missing or wrong, so that it is made again.
     pub(crate) fn find(&self, reference: &Reference, platform: &Platform) -> Option<LaidOut> {
         let named = match reference.digest() {
             Some(digest) => digest.clone(),
-            None => {
-                let index: Index =
-                    serde_json::from_slice(&std::fs::read(self.path.join("index.json")).ok()?).ok()?;
-                let name = reference.familiar();
-                let is_it = |entry: &Descriptor| entry.annotations.get(REF_NAME) == Some(&name);
-                index.manifests.into_iter().find(is_it)?.digest
-            }
+            None => self.named(&reference.familiar())?,
         };
         let text = self.text(&named)?;
         let manifest = match serde_json::from_slice::<Index>(&text) {
@@ -116,9 +146,32 @@ impl Layout {
         Some(LaidOut { named, manifest, blobs, config: read, size })
     }
 
+    /// What the index calls so.
+    pub(crate) fn named(&self, name: &str) -> Option<Digest> {
+        let index = std::fs::read(self.path.join(INDEX)).ok()?;
+        let index: Index = serde_json::from_slice(&index).ok()?;
+        let is_it = |entry: &Descriptor| entry.annotations.get(REF_NAME).is_some_and(|known| known == name);
+        Some(index.manifests.into_iter().find(is_it)?.digest)
+    }
+
     /// Where a blob lies.
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
-        self.path.join("blobs/sha256").join(digest.hex())
+        self.path.join(BLOBS).join(digest.hex())
+    }
+
+    /// How large a blob is that is here.
+    pub(crate) fn size(&self, digest: &Digest) -> Option<u64> {
+        std::fs::metadata(self.blob(digest)).ok().map(|found| found.len())
+    }
+
+    /// A blob that is going to be here; blocks.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn begin(&self) -> io::Result<Incoming> {
+        let folder = Folder::making(&self.path)?;
+        let file = folder.new_file(BLOBS)?;
+        Ok(Incoming { folder, file, hash: Sha256::new(), size: 0 })
     }
 
     /// A blob of text, if it is what its name says.
@@ -136,7 +189,6 @@ impl Layout {
     /// # Errors
     /// The archive is none, or breaks off, or a blob is not what its name says; the file system's.
     pub(crate) fn take(&self, archive: impl Read, names: &[Reference]) -> io::Result<()> {
-        let folder = Folder::making(&self.path)?;
         let mut image = None;
         let mut archive = tar::Archive::new(archive);
         for entry in archive.entries()? {
@@ -144,8 +196,8 @@ impl Layout {
             let name = entry.path()?.to_string_lossy().into_owned();
             let hex = name.strip_prefix("blobs/sha256/").unwrap_or_default();
             match format!("sha256:{hex}").parse::<Digest>() {
-                Ok(digest) => self.keep(&folder, &digest, &mut entry)?,
-                Err(_) if name == "index.json" => {
+                Ok(digest) => self.keep(&digest, &mut entry)?,
+                Err(_) if name == INDEX => {
                     let mut text = Vec::new();
                     entry.take(MAX_TEXT).read_to_end(&mut text)?;
                     let index: Value = serde_json::from_slice(&text)?;
@@ -155,53 +207,58 @@ impl Layout {
             }
         }
         let image = image.ok_or_else(|| odd("it ended without an index".to_owned()))?;
-        self.name(&folder, &image, names)
+        let annotations =
+            |name: &Reference| json!({ REF_NAME: name.familiar(), CONTAINERD_NAME: name.to_string() });
+        self.name(&image, &names.iter().map(annotations).collect::<Vec<_>>())
     }
 
-    fn keep(&self, folder: &Folder, digest: &Digest, content: &mut impl Read) -> io::Result<()> {
+    fn keep(&self, digest: &Digest, content: &mut impl Read) -> io::Result<()> {
         if self.blob(digest).exists() {
             return io::copy(content, &mut io::sink()).map(drop);
         }
-        let mut file = folder.new_file("blobs/sha256")?;
-        let mut hash = Sha256::new();
+        let mut incoming = self.begin()?;
         let mut piece = vec![0; 256 << 10];
         loop {
-            let read = content.read(&mut piece)?;
-            if read == 0 {
-                break;
+            match content.read(&mut piece)? {
+                0 => return incoming.keep(digest),
+                read => incoming.take(&piece[..read])?,
             }
-            hash.update(&piece[..read]);
-            file.write_all(&piece[..read])?;
         }
-        if Digest::from_sha256(&hash.finalize().into()) != *digest {
-            return Err(odd(format!("{digest} is not what its name says")));
-        }
-        file.set_mode(0o644)?;
-        file.keep(folder, Path::new("blobs/sha256").join(digest.hex())).map(drop)
     }
 
-    fn name(&self, folder: &Folder, image: &Value, names: &[Reference]) -> io::Result<()> {
-        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut index: Value = match folder.read("index.json")? {
+    /// Calls what a descriptor stands for so; nothing else is called so any more. Blocks.
+    ///
+    /// # Errors
+    /// The index is none; the file system's.
+    pub(crate) fn call(&self, descriptor: &Value, name: &str) -> io::Result<()> {
+        self.name(descriptor, &[json!({ REF_NAME: name })])
+    }
+
+    /// An entry for each of the annotations. One at a time changes the index, of all who write to the folder.
+    fn name(&self, image: &Value, annotations: &[Value]) -> io::Result<()> {
+        let folder = Folder::making(&self.path)?;
+        let alone = File::open(&self.path)?;
+        alone.lock()?;
+        let mut index: Value = match folder.read(INDEX)? {
             Some(text) => serde_json::from_slice(&text)?,
             None => json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [] }),
         };
         let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
         let entries = entries.ok_or_else(|| odd("its index names no images".to_owned()))?;
         let is_ours = |entry: &Value| {
-            let name = entry.pointer(&format!("/annotations/{REF_NAME}")).and_then(Value::as_str);
-            names.iter().any(|own| name == Some(own.familiar().as_str()))
+            let name = entry.pointer(&format!("/annotations/{REF_NAME}"));
+            annotations.iter().any(|own| name == own.get(REF_NAME))
         };
         entries.retain(|entry| !is_ours(entry));
-        entries.extend(names.iter().map(|name| {
+        entries.extend(annotations.iter().map(|annotations| {
             let mut entry = image.clone();
-            entry["annotations"] = json!({ REF_NAME: name.familiar(), CONTAINERD_NAME: name.to_string() });
+            entry["annotations"] = annotations.clone();
             entry
         }));
         // By name, so that the order in which builds end is nowhere.
         entries.sort_by_key(|entry| entry["annotations"][REF_NAME].as_str().unwrap_or_default().to_owned());
         folder.write("oci-layout", LAYOUT_VERSION, None)?;
-        folder.write("index.json", &serde_json::to_vec_pretty(&index)?, None)
+        folder.write(INDEX, &serde_json::to_vec_pretty(&index)?, None)
     }
 
     /// Where it is.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -88,6 +89,8 @@ pub enum CacheKind {
     S3,
     /// In Azure's store of blobs.
     Azblob,
+    /// In a folder on this machine.
+    Local,
 }
 
 /// One cache of the builder's own.
@@ -109,17 +112,17 @@ impl BuilderCache {
             "gha" => (CacheKind::Gha, &[]),
             "s3" => (CacheKind::S3, &["bucket", "region"]),
             "azblob" => (CacheKind::Azblob, &["account_url"]),
-            "local" => {
-                return Err("`type=local` lies on the builder's client, which keeps none: `type=registry` with a registry on \
-                            this machine does (`cargo xtask base-images registry up`)"
-                    .to_owned());
-            }
+            "local" => (CacheKind::Local, &[]),
             other => {
                 return Err(format!(
-                    "`type={other}` is no cache: there are registry, inline, gha, s3 and azblob"
+                    "`type={other}` is no cache: there are registry, local, inline, gha, s3 and azblob"
                 ));
             }
         };
+        // buildx calls the folder by where it stands: one for both does as well.
+        if kind == CacheKind::Local && !attrs.contains_key("src") && !attrs.contains_key("dest") {
+            return Err("`type=local` needs `src=FOLDER` to look in, `dest=FOLDER` to leave in".to_owned());
+        }
         let lacking = wanted.iter().find(|name| !attrs.contains_key(**name));
         if let Some(name) = lacking {
             return Err(format!("`type={kind}` needs `{name}=…`"));
@@ -137,8 +140,13 @@ impl BuilderCache {
         Ok(Self { kind, attrs, hidden: BTreeMap::new() })
     }
 
-    /// The same with what opens it, which `variable` has.
-    pub fn opened(mut self, variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    /// The same with what opens it, which `variable` has, and where it is: folders are relative to `root`.
+    pub fn opened(mut self, variable: &dyn Fn(&str) -> Option<String>, root: &Path) -> Self {
+        for key in ["src", "dest"] {
+            if let Some(folder) = self.attrs.get_mut(key).filter(|_| self.kind == CacheKind::Local) {
+                *folder = root.join(&*folder).to_string_lossy().into_owned();
+            }
+        }
         // As buildx takes them (buildx, `util/buildflags/cache.go`; docs.docker.com, "Amazon S3 cache").
         let names: &[(&str, &str)] = match self.kind {
             CacheKind::Gha => &[
@@ -152,7 +160,7 @@ impl BuilderCache {
                 ("session_token", "AWS_SESSION_TOKEN"),
             ],
             CacheKind::Azblob => &[("secret_access_key", "BUILDKIT_AZURE_STORAGE_SECRET")],
-            CacheKind::Registry | CacheKind::Inline => &[],
+            CacheKind::Registry | CacheKind::Inline | CacheKind::Local => &[],
         };
         for (key, name) in names {
             if let Some(value) =
@@ -189,6 +197,18 @@ impl BuilderCache {
         name.domain().parse().ok()
     }
 
+    /// The folder that it is in, if it is in one; `key` is what buildx calls it, `src` or `dest`.
+    pub fn folder(&self, key: &str) -> Option<&Path> {
+        let other = if key == "src" { "dest" } else { "src" };
+        let folder = self.attrs.get(key).or_else(|| self.attrs.get(other))?;
+        (self.kind == CacheKind::Local).then(|| Path::new(folder))
+    }
+
+    /// What an image's part of it is called.
+    pub fn tag(&self) -> &str {
+        self.attrs.get("tag").map_or("latest", String::as_str)
+    }
+
     /// The same for one of several images: one would overwrite what the other left. A `ref` that names a tag is meant as it is.
     pub fn of_image(&self, image: &ImageName, platform: &Platform) -> Self {
         let mut own = self.clone();
@@ -199,6 +219,7 @@ impl BuilderCache {
         match self.kind {
             CacheKind::Gha => begin("scope", format!("{image}-{}", platform.arch)),
             CacheKind::S3 | CacheKind::Azblob => begin("name", format!("{image}-{}", platform.arch)),
+            CacheKind::Local => begin("tag", format!("{image}-{}", platform.arch)),
             CacheKind::Inline => {}
             CacheKind::Registry => {
                 if let Some(text) = own.attrs.get_mut("ref")
@@ -217,7 +238,10 @@ impl BuilderCache {
         let is_plain_http = self.registry().is_some_and(|registry| registry.is_on_this_machine());
         let insecure = is_plain_http.then(|| ("registry.insecure".to_owned(), "true".to_owned()));
         let hidden = self.hidden.iter().map(|(key, value)| ((*key).to_owned(), value.reveal().to_owned()));
-        plain.chain(insecure).chain(hidden)
+        // The same folder stands where the builder looks for it, whichever way it is used.
+        let folder = |key: &str| Some((key.to_owned(), self.folder(key)?.to_str()?.to_owned()));
+        let folders = ["src", "dest"].into_iter().filter_map(folder);
+        plain.chain(insecure).chain(folders).chain(hidden)
     }
 }
 
@@ -229,6 +253,7 @@ impl fmt::Display for CacheKind {
             Self::Gha => "gha",
             Self::S3 => "s3",
             Self::Azblob => "azblob",
+            Self::Local => "local",
         })
     }
 }
@@ -286,7 +311,7 @@ mod tests {
             ("type=disk", "`type=disk` is no cache"),
             ("type=registry", "`type=registry` needs `ref=…`"),
             ("type=s3,bucket=b", "needs `region=…`"),
-            ("type=local,dest=x", "`type=local` lies on the builder's client"),
+            ("type=local,mode=max", "`type=local` needs `src=FOLDER`"),
             ("type=gha,token=abc", "`token` is a secret"),
             ("scope=x", "scope=x"),
         ] {
@@ -305,6 +330,8 @@ mod tests {
             ("type=gha", "type=gha,scope=api-amd64"),
             ("type=gha,scope=main", "type=gha,scope=main-api-amd64"),
             ("type=s3,bucket=b,region=r", "type=s3,bucket=b,name=api-amd64,region=r"),
+            ("type=local,dest=c", "type=local,dest=c,tag=api-amd64"),
+            ("type=local,src=c,tag=main", "type=local,src=c,tag=main-api-amd64"),
             ("type=inline", "type=inline"),
         ] {
             let ways: CacheWays = text.parse().expect(text);
@@ -319,10 +346,26 @@ mod tests {
         let [CacheWay::Builder(cache)] = &ways.0[..] else { panic!("one") };
         assert!(cache.closed_because().is_some());
         let variable = |name: &str| (name == "ACTIONS_RUNTIME_TOKEN").then(|| "t0ken".to_owned());
-        let opened = cache.clone().opened(&variable);
+        let opened = cache.clone().opened(&variable, Path::new("/tree"));
         assert!(opened.closed_because().is_none());
         assert!(opened.told().any(|(key, value)| (key.as_str(), value.as_str()) == ("token", "t0ken")));
         assert!(!format!("{opened:?} {opened}").contains("t0ken"));
         assert_eq!(opened.secrets().collect::<Vec<_>>(), [("token", "t0ken")]);
+    }
+
+    #[test]
+    fn the_folder_of_a_cache_is_relative_to_the_root() {
+        for (text, folder) in [
+            ("type=local,src=a/b", Some("/tree/a/b")),
+            ("type=local,dest=/c", Some("/c")),
+            ("type=registry,ref=r.example/c", None),
+        ] {
+            let ways: CacheWays = text.parse().expect(text);
+            let [CacheWay::Builder(cache)] = &ways.0[..] else { panic!("{text}") };
+            let opened = cache.clone().opened(&|_| None, Path::new("/tree"));
+            for key in ["src", "dest"] {
+                assert_eq!(opened.folder(key), folder.map(Path::new), "{text}");
+            }
+        }
     }
 }

@@ -243,10 +243,7 @@ fn built(
         target: spec.target,
         args: spec.build_args,
         labels: spec.labels.into_iter().map(|(name, value)| (name, literal(&value))).collect(),
-        tags: match image.index.as_deref() {
-            Some(index) => index.names().map(Reference::familiar).collect(),
-            None => spec.tags.iter().map(Reference::familiar).collect(),
-        },
+        tags: tags(image),
         platforms: vec![spec.platform.to_string()],
         contexts,
         secret: spec.secrets.secrets.iter().map(|(id, source)| secret(id, source)).collect(),
@@ -255,6 +252,12 @@ fn built(
         cache_to: Vec::new(),
         no_cache: spec.no_cache,
     })
+}
+
+/// What it is pushed as. The plain name beside that of a registry is an engine's own affair: `bake --push` would push it too,
+/// to docker.io, and `build-all` gives it without a build.
+fn tags(image: &Image) -> Vec<String> {
+    image.known_names().map(|(name, _)| name.familiar()).collect()
 }
 
 /// Where it is, as `--secret` has it.
@@ -318,7 +321,7 @@ fn external(image: &Image, source: &Reference) -> Target {
         target: None,
         args: BTreeMap::new(),
         labels: BTreeMap::new(),
-        tags: image.names().map(Reference::familiar).collect(),
+        tags: tags(image),
         platforms: vec![image.platform.to_string()],
         contexts: BTreeMap::new(),
         secret: Vec::new(),

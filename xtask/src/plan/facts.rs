@@ -128,17 +128,22 @@ impl Tree {
         }
         let states = assess(&self.graph, &self.contexts, observed, &|_| None);
         for (at, found) in refused {
-            let image = &self.graph.images()[at];
-            if states[at].state == ImageState::UpToDate && !builds_all {
-                continue;
+            if states[at].state != ImageState::UpToDate || builds_all {
+                let image = self.graph.images()[at].name.clone();
+                self.add_findings(&image, found);
             }
-            if let Some(context) = self.contexts.get_mut(&image.name) {
-                context.digest = None;
-            }
-            let service = Some(image.service.clone());
-            let found = found.into_iter();
-            self.findings.extend(found.map(|diagnostic| Finding { service: service.clone(), diagnostic }));
         }
+    }
+
+    /// Adds what was found in what an image is made of. Where something of it is an error, it cannot be built.
+    pub fn add_findings(&mut self, image: &ImageName, found: Vec<Diagnostic>) {
+        let is_refused = found.iter().any(|found| found.severity == Severity::Error);
+        if let Some(context) = self.contexts.get_mut(image).filter(|_| is_refused) {
+            context.digest = None;
+        }
+        let service = self.graph.get(image).map(|image| image.service.clone());
+        self.findings
+            .extend(found.into_iter().map(|diagnostic| Finding { service: service.clone(), diagnostic }));
     }
 
     /// The diagnostics that concern these images; where they are those of all services, also what concerns the whole tree

@@ -46,7 +46,7 @@ pub use self::facts::{Facts, Finding, Tree};
 use self::keep::KeepInput;
 use self::locked::{LockComparison, LockFinding};
 use self::prefetch::{Pin, PrefetchInput, Reach, Renew};
-pub use self::request::{Renewal, Request, Subject, TagWord, Tests};
+pub use self::request::{Lint, Renewal, Request, Subject, TagWord, Tests};
 
 /// A plan with what it was made from.
 pub struct Planned {
@@ -96,7 +96,7 @@ fn caches_within_reach(facts: &Facts<'_>) -> BuilderCaches {
     let around = Surroundings::of(facts.settings, facts.network);
     let may_ask = |cache: &&BuilderCache| match (cache.kind, cache.registry()) {
         _ if cache.closed_because().is_some() => false,
-        (CacheKind::Inline, _) => true,
+        (CacheKind::Inline | CacheKind::Local, _) => true,
         (_, Some(registry)) => around.forbid(&registry).is_none(),
         _ => !facts.settings.offline,
     };

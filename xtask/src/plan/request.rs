@@ -37,6 +37,15 @@ pub enum Renewal {
     Always,
 }
 
+/// Whether the builder checks Dockerfiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lint {
+    /// It does not.
+    No,
+    /// It does, before anything is built.
+    Yes,
+}
+
 /// Which tests are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tests {
@@ -87,6 +96,8 @@ pub struct Request {
     pub tags: BTreeMap<Reference, Reason>,
     /// Which tests are run.
     pub tests: Tests,
+    /// Whether the builder checks Dockerfiles.
+    pub lint: Lint,
     /// What the command planned itself.
     pub prepared: Plan,
 }
@@ -114,6 +125,7 @@ impl Request {
             renew: Renewal::No,
             tags: BTreeMap::new(),
             tests: Tests::IfChanged,
+            lint: Lint::No,
             prepared: Plan::default(),
         }
     }

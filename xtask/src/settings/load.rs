@@ -394,13 +394,13 @@ fn read_dotenv(env: &Env, files: &EnvFiles, warnings: &mut Vec<String>) -> Resul
 }
 
 /// Caches of our own way, and the builder's, with what opens these.
-fn apart(ways: Option<CacheWays>, env: &Env) -> (Vec<RegistryPrefix>, Vec<BuilderCache>) {
+fn apart(ways: Option<CacheWays>, env: &Env, root: &Path) -> (Vec<RegistryPrefix>, Vec<BuilderCache>) {
     let (mut stages, mut builders) = (Vec::new(), Vec::new());
     for way in ways.unwrap_or_default().0 {
         match way {
             CacheWay::Stages(registry) => stages.push(registry),
             CacheWay::Builder(cache) => {
-                builders.push(cache.opened(&|name| env.get(name).map(str::to_owned)));
+                builders.push(cache.opened(&|name| env.get(name).map(str::to_owned), root));
             }
         }
     }
@@ -433,8 +433,8 @@ fn complete(
         Some(NetworkChoice::Fixed(network)) => Some(network),
         Some(NetworkChoice::Auto) | None => None,
     };
-    let (cache_from, from) = apart(all.cache_from, env);
-    let (mut cache_to, to) = apart(all.cache_to, env);
+    let (cache_from, from) = apart(all.cache_from, env, root);
+    let (mut cache_to, to) = apart(all.cache_to, env, root);
     let caches = BuilderCaches { from, to };
     let tag = all.tag.map(|tag| tag.0).unwrap_or_default();
     let mut values = dotenv.values;

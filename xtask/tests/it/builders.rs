@@ -83,7 +83,7 @@ fn options_that_cannot_be_had_are_refused_before_anything_runs() {
         ),
         ("build-all --output docker:x", "`docker:x` names no folder: `oci:DIR`, or `type=oci,dest=DIR`"),
         ("build-all --output oci:x --push", "cannot be used with"),
-        ("build-all --cache-to type=local,dest=x", "`type=local` lies on the builder's client"),
+        ("build-all --cache-to type=local,mode=max", "`type=local` needs `src=FOLDER`"),
         ("build-all --cache-to type=gha,token=abc", "`token` is a secret"),
         ("build-all --reproducible", "--reproducible knows no time"),
     ] {

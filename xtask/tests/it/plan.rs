@@ -267,6 +267,16 @@ FORM x
     assert_eq!(of("api-v1", "labels")["dev.xtask.fingerprint"], key);
 }
 
+/// `bake --push` pushes every name, and the plain ones would go to docker.io.
+#[test]
+fn bake_files_name_what_is_pushed() {
+    let repo = TestRepo::new("//- src/api/Dockerfile\nFROM scratch\n");
+    for (words, tag) in [("", "api:v1"), ("--registry r.example.com/shop", "r.example.com/shop/api:v1")] {
+        let file = repo.json(&format!("plan v1 --format bake --offline {words}"));
+        assert_eq!(file["target"]["api"]["tags"], serde_json::json!([tag]), "{words}");
+    }
+}
+
 #[test]
 fn bake_files_need_nothing_to_be_rendered_or_downloaded_before() {
     let repo = TestRepo::new(

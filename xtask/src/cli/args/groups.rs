@@ -9,7 +9,7 @@ use clap::Args;
 use super::given;
 use crate::model::suggest::did_you_mean;
 use crate::model::{CacheWays, ParsePlatformError, Platform, Provenance};
-use crate::plan::Renewal;
+use crate::plan::{Lint, Renewal};
 use crate::settings::{ArtifactLayer, Layer, OptionalRegistry, Platforms, Positive, SecretFlag, SshFlag};
 
 /// Which images.
@@ -200,6 +200,9 @@ pub struct Building {
     /// Give the same image for the same sources: times are SOURCE_DATE_EPOCH's, or the commit's
     #[arg(long)]
     pub reproducible: bool,
+    /// Have the builder check the Dockerfiles first (docs.docker.com, "Build checks")
+    #[arg(long)]
+    pub check_dockerfiles: bool,
     #[command(flatten)]
     pub elsewhere: Elsewhere,
 }
@@ -258,6 +261,11 @@ impl Building {
             ..Layer::default()
         };
         own.or(self.elsewhere.over(layer))
+    }
+
+    /// Whether Dockerfiles are checked.
+    pub fn lint(&self) -> Lint {
+        if self.check_dockerfiles { Lint::Yes } else { Lint::No }
     }
 }
 

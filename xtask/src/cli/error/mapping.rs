@@ -50,10 +50,17 @@ impl From<EngineError> for Error {
                     None => engine_hints(told),
                 }
             }
-            EngineError::NoBuilder { causes, .. } => causes
-                .iter()
-                .fold(told, |told, cause| told.because(cause.clone()))
-                .hint("`cargo xtask builder list` shows those that there are; `cargo xtask builder up` starts one"),
+            EngineError::NoBuilder { causes, .. } => {
+                // TLS's words for what one side shows and the other does not take.
+                let is_of_tls = |cause: &String| cause.to_lowercase().contains("certificate");
+                let hint = if causes.iter().any(is_of_tls) {
+                    "`cacert` has to vouch for what the builder shows, `cert` is shown to it: `openssl x509 -noout -dates \
+                     -issuer -in FILE` says of each from when to when, and by whom"
+                } else {
+                    "`cargo xtask builder list` shows those that there are; `cargo xtask builder up` starts one"
+                };
+                causes.iter().fold(told, |told, cause| told.because(cause.clone())).hint(hint)
+            }
             EngineError::Unfit { .. } => engine_hints(told),
             EngineError::Transient { .. } => told.hint("run the same command again in a while"),
             EngineError::NotFound(_) => {
