@@ -80,6 +80,7 @@ impl EngineVersion {
             Self::Installed => &[],
             Self::Trixie | Self::Sid => &[
                 "carried::",
+                "checks::",
                 "clean::",
                 "commands::",
                 "contract::",

@@ -245,6 +245,13 @@ async fn a_folder_is_enough_for_what_is_built_elsewhere() {
     }
     let told = xtask(&world, &tree, &words, 0);
     assert!(told.contains("2 up to date") && !told.contains("built"), "{told}");
+    // What instructions leave is kept in a folder, and looked for there, each image's by itself.
+    let cached = format!("{words} --skip-cache-check --cache-from type=local,src=cache");
+    xtask(&world, &tree, &format!("{cached} --cache-to type=local,dest=cache,mode=max"), 0);
+    let kept = std::fs::read_to_string(tree.root().join("cache/index.json")).unwrap();
+    assert_eq!(kept.matches(&format!("-{}\"", Platform::local().arch)).count(), 2, "{kept}");
+    let told = xtask(&world, &tree, &cached, 0);
+    assert!(told.contains("2 built"), "{told}");
     // The same sources make the same image.
     let index = || std::fs::read(images.join("index.json")).unwrap();
     let again = |epoch: &str| {

@@ -15,6 +15,7 @@ extern crate xtask_images as xtask;
 mod broken_off;
 mod cache;
 mod carried;
+mod checks;
 mod clean;
 mod commands;
 mod contract;

@@ -20,7 +20,7 @@ const UNTRIED: &str = "—";
 const PAGE: &str = "docs/engines.md";
 
 /// Each command, and the tests that say whether it works: all of them have to pass.
-const COMMANDS: [(&str, &[&str]); 23] = [
+const COMMANDS: [(&str, &[&str]); 24] = [
     ("`push`, `push-all`", &["push::images_are_counted_and_not_their_names"]),
     ("`prefetch` (pull)", &["lock::pull_follows_a_tag_that_moved_and_no_other"]),
     (
@@ -34,6 +34,7 @@ const COMMANDS: [(&str, &[&str]); 23] = [
     ("`--secret`, `--ssh`", &["secrets::they_are_there_while_an_instruction_runs_and_nowhere_afterwards"]),
     ("its builder as a `--builder`", &["elsewhere::a_builder_and_a_registry_are_enough"]),
     ("its builder as a `--builder` for an engine", &["elsewhere::a_builder_beside_an_engine_fills_it"]),
+    ("`--check-dockerfiles`", &["checks::dockerfiles_are_checked_where_the_front_end_can"]),
     ("`verify`", &["commands::one_tree_through_all_commands"]),
     ("`history`", &["commands::one_tree_through_all_commands"]),
     (
