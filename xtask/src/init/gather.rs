@@ -15,7 +15,7 @@ use crate::settings::Config;
 const FOREIGN: [&str; 8] =
     ["node_modules", "vendor", "third_party", "target", "dist", "bower_components", "venv", "__pycache__"];
 /// Folders of Dockerfiles that nobody ships. A part of the path with one of these names is enough.
-const ASIDE: [&str; 13] = [
+const ASIDE: [&str; 14] = [
     "test",
     "tests",
     "testdata",
@@ -27,6 +27,7 @@ const ASIDE: [&str; 13] = [
     "samples",
     "docs",
     "doc",
+    "documentation",
     "templates",
     // Where mybinder.org looks.
     "binder",
@@ -123,15 +124,17 @@ fn read(root: &Path, path: &str) -> Option<Dockerfile> {
             triggers: &Triggers::new(),
         },
     );
-    let bases: BTreeSet<_> = resolved
-        .stages
-        .into_iter()
-        .filter_map(|stage| match stage.base {
-            Base::Image(reference) => Some(reference),
-            Base::Scratch | Base::Stage(_) | Base::Unresolved(_) => None,
-        })
-        .collect();
-    (!parsed.stages.is_empty()).then(|| Dockerfile { bases: bases.into_iter().collect() })
+    let mut found = Dockerfile::default();
+    let mut bases = BTreeSet::new();
+    for stage in resolved.stages {
+        match stage.base {
+            Base::Image(reference) => drop(bases.insert(reference)),
+            Base::Unresolved(_) => found.is_open = true,
+            Base::Scratch | Base::Stage(_) => {}
+        }
+    }
+    found.bases = bases.into_iter().collect();
+    (!parsed.stages.is_empty()).then_some(found)
 }
 
 fn compose_files(config: &Config, found: &mut Found) {

@@ -59,6 +59,8 @@ pub struct Found {
 pub struct Dockerfile {
     /// What it is built on.
     pub bases: Vec<Reference>,
+    /// Whether it is built on something else each time, which a build arg says.
+    pub is_open: bool,
 }
 
 /// What compose files say.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use globset::GlobBuilder;
 
 use super::Found;
-use crate::read::discover::service_name;
+use crate::read::discover::{path_name, service_name};
 
 /// The built-in value of `services`.
 const DEFAULT: &str = "src/*";
@@ -17,6 +17,8 @@ const DEFAULT: &str = "src/*";
 const OWN: &str = "Dockerfile";
 /// From so many globs in folders beside each other on, one names them all.
 const MANY: usize = 3;
+/// Of more than so many that lie differently deep one names every Dockerfile.
+const TOO_MANY: usize = 8;
 /// What a Dockerfile's own part says when it is the same service in another form.
 const FORMS: [&str; 13] = [
     "dev",
@@ -41,6 +43,8 @@ pub struct Choice {
     pub globs: Vec<String>,
     /// The service of each folder or Dockerfile that they name.
     pub services: BTreeMap<String, String>,
+    /// Whether services are called by their paths, since folders are called the same over and over.
+    pub by_path: bool,
     /// Dockerfiles that are no services of their own, and why.
     pub left: Vec<(String, &'static str)>,
 }
@@ -49,6 +53,19 @@ impl Choice {
     /// Whether nothing has to be said.
     pub fn is_default(&self) -> bool {
         self.globs.is_empty() || self.globs == [DEFAULT]
+    }
+
+    /// Calls services by their paths where that keeps more of them apart.
+    fn name(&mut self) {
+        let is_nameless = |place: &String| place.is_empty();
+        let by_path = self.services.iter().map(|(place, name)| match is_nameless(place) {
+            true => (place.clone(), name.clone()),
+            false => (place.clone(), path_name(place, &self.globs)),
+        });
+        let other = Self { services: by_path.collect(), by_path: true, ..Self::default() };
+        if other.clashes().len() < self.clashes().len() {
+            (self.services, self.by_path) = (other.services, true);
+        }
     }
 
     /// Names that several folders have.
@@ -85,8 +102,11 @@ pub fn choose(found: &Found) -> Choice {
             } else if own.contains(dir) || is_form(path) {
                 choice.left.push((
                     (*path).to_owned(),
-                    "a variant: `dockerfile = \"…\"` in the folder's service.toml takes it",
+                    "a variant: in the folder's service.toml `dockerfile = \"…\"` takes it, and an `[[image]]` with \
+                     `file = \"…\"` for each makes images of both",
                 ));
+            } else if found.dockerfiles.get(*path).is_some_and(|file| file.is_open) {
+                choice.left.push(((*path).to_owned(), "a tool: build args say what it is built on"));
             } else {
                 files.insert((*path).to_owned());
             }
@@ -97,6 +117,7 @@ pub fn choose(found: &Found) -> Choice {
     choice.services.extend(files.iter().map(|path| (path.clone(), service_name(path))));
     choice.globs = folder_globs(&folders, found);
     choice.globs.extend(file_globs(&files));
+    choice.name();
     choice
 }
 
@@ -141,18 +162,63 @@ fn folder_globs(folders: &BTreeSet<String>, found: &Found) -> Vec<String> {
         if is_clean(&all) && (parents[parent] > enough || is_usual) { all } else { spelled(dir) }
     };
     let globs: BTreeSet<String> = folders.iter().map(glob_of).collect();
-    // `*/*` for `a/*`, `b/*`, `c/*`.
-    let above = count(
-        globs.iter().filter(|glob| glob.ends_with("/*")).map(|glob| folder_of(folder_of(glob)).to_owned()),
-    );
-    let mut wide: BTreeSet<String> =
-        above.iter().filter(|(_, number)| **number >= MANY).map(|(dir, _)| join(dir, "*/*")).collect();
-    wide.retain(|glob| is_clean(glob));
-    let rest = globs.into_iter().filter(|glob| !wide.iter().any(|wide| matches(wide, glob)));
-    let mut all: Vec<String> = rest.collect();
-    all.extend(wide);
-    all.sort();
-    all
+    widen(globs, folders, found).into_iter().collect()
+}
+
+/// One glob for many, from the highest folder on that has them: `a/*/*` where they lie equally deep, else `a/**/Dockerfile`.
+fn widen(mut globs: BTreeSet<String>, folders: &BTreeSet<String>, found: &Found) -> BTreeSet<String> {
+    let mut tops: Vec<&str> = folders.iter().flat_map(|dir| ancestors(dir)).chain([""]).collect();
+    tops.sort_by_key(|dir| (depth(dir), *dir));
+    tops.dedup();
+    for top in tops {
+        let below: Vec<&String> = globs.iter().filter(|glob| is_below(glob, top)).collect();
+        let mut by_depth: BTreeMap<usize, Vec<&String>> = BTreeMap::new();
+        below.iter().for_each(|glob| by_depth.entry(depth(glob)).or_default().push(glob));
+        let is_of_many = |globs: &[&String]| globs.iter().filter(|glob| glob.ends_with("/*")).count() >= MANY;
+        let deep = by_depth.iter().filter(|(at, globs)| **at >= depth(top) + 2 && is_of_many(globs));
+        let stars = deep.map(|(at, globs)| (join(top, &vec!["*"; at - depth(top)].join("/")), globs.clone()));
+        let every = (by_depth.len() > 1 && below.len() > TOO_MANY)
+            .then(|| (join(top, &format!("**/{OWN}")), below.clone()));
+        let candidates = every.into_iter().chain(stars);
+        let wide = candidates
+            .filter(|(_, globs)| is_highest(top, globs))
+            .find(|(wide, _)| names_no_other(wide, folders, found));
+        if let Some((wide, covered)) = wide {
+            let covered: BTreeSet<String> = covered.into_iter().cloned().collect();
+            globs = globs.difference(&covered).cloned().collect();
+            globs.insert(wide);
+        }
+    }
+    globs
+}
+
+/// Whether no folder further down has all of them.
+fn is_highest(top: &str, globs: &[&String]) -> bool {
+    let next = |glob: &&String| {
+        folder_of(glob)[top.len()..].trim_start_matches('/').split('/').next().map(str::to_owned)
+    };
+    let mut firsts = globs.iter().map(next);
+    let first = firsts.next().flatten();
+    first.as_deref() == Some("") || firsts.any(|other| other != first)
+}
+
+/// Whether a wide glob names these folders alone: others with a Dockerfile in them or further down would be services too.
+fn names_no_other(glob: &str, folders: &BTreeSet<String>, found: &Found) -> bool {
+    let others = |path: &String| {
+        let of_file = matches(glob, path).then(|| folder_of(path));
+        let above = std::iter::once(folder_of(path)).chain(ancestors(folder_of(path)));
+        let mut named = above.filter(|dir| matches(glob, dir)).chain(of_file);
+        named.any(|dir| !folders.contains(dir))
+    };
+    !found.dockerfiles.keys().chain(&found.aside).any(others)
+}
+
+fn is_below(path: &str, dir: &str) -> bool {
+    dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn depth(path: &str) -> usize {
+    path.split('/').filter(|part| !part.is_empty()).count()
 }
 
 fn file_globs(files: &BTreeSet<String>) -> Vec<String> {

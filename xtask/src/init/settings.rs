@@ -49,7 +49,7 @@ pub fn tell(found: &Found, choice: &Choice, wanted: &Wanted, said: &mut Vec<Stri
     }
     for (name, places) in choice.clashes() {
         said.push(format!(
-            "{} would all be `{name}`: `image = \"…\"` in a service.toml tells them apart",
+            "{} would all be `{name}`: `image = \"…\"`, or `name` of an `[[image]]`, in a service.toml tells them apart",
             list(&places)
         ));
     }
@@ -119,6 +119,9 @@ pub fn text(found: &Found, choice: &Choice, wanted: &Wanted) -> String {
         let _ = writeln!(text, "# Everything that is built stands in the definitions.\nservices = []");
     } else if !choice.is_default() {
         let _ = writeln!(text, "services = {}", array(&choice.globs));
+    }
+    if choice.by_path && !covers(found, choice, wanted) {
+        let _ = writeln!(text, "# Folders are called the same over and over: `a/b` is a-b.\nname = \"path\"");
     }
     if let Some(registry) = own_registry(found, choice) {
         let _ = writeln!(text, "registry = \"{registry}\"");

@@ -1,13 +1,17 @@
 use super::*;
 
-/// A tree of Dockerfiles (`path: BASE BASE`), and the settings that come of it.
+/// A tree of Dockerfiles (`path: BASE BASE`, `$` where a build arg says on what), and the settings that come of it.
 #[track_caller]
 fn check(dockerfiles: &[&str], expected: &str) {
     let mut found = Found::default();
     for line in dockerfiles {
         let (path, bases) = line.split_once(": ").unwrap_or((line, ""));
-        let bases = bases.split_whitespace().map(|base| base.parse().expect("a reference")).collect();
-        found.dockerfiles.insert(path.to_owned(), Dockerfile { bases });
+        let bases = bases
+            .split_whitespace()
+            .filter(|base| *base != "$")
+            .map(|base| base.parse().expect("a reference"))
+            .collect();
+        found.dockerfiles.insert(path.to_owned(), Dockerfile { bases, is_open: line.contains('$') });
     }
     let proposal = propose(&found, &Wanted::default());
     let Some(StepKind::WriteFile { contents, .. }) = proposal.plan.steps.first().map(|step| &step.kind)
@@ -43,7 +47,7 @@ fn only_what_is_not_the_default_is_written() {
             "c/x/Dockerfile",
             "c/z/Dockerfile",
         ],
-        r#"services = ["*/*"]"#,
+        "services = [\"*/*\"]\nname = \"path\"",
     );
     check(&["docker/Dockerfile.api", "docker/Dockerfile.web"], r#"services = ["docker/Dockerfile.*"]"#);
     check(&["images/api.Dockerfile", "images/web.Dockerfile"], r#"services = ["images/*.Dockerfile"]"#);
@@ -52,6 +56,46 @@ fn only_what_is_not_the_default_is_written() {
         r#"services = ["src/*", "src/app/android.Dockerfile"]"#,
     );
     check(&["src/a/Dockerfile", "src/a/Dockerfile.cypress"], "");
+    check(&["src/a/Dockerfile: $", "tools/Dockerfile.sbom: $"], "");
+}
+
+/// A Dockerfile in each of these folders.
+fn in_folders(folders: &[String]) -> Vec<String> {
+    folders.iter().map(|folder| format!("{folder}/Dockerfile")).collect()
+}
+
+#[test]
+fn one_glob_and_one_rule_for_names_do_for_hundreds_of_folders() {
+    let by_path = "name = \"path\"";
+    let check = |places: &[String], expected: &str| {
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        check(&places, expected);
+    };
+    let each = |form: fn(&str, &str) -> String| -> Vec<String> {
+        ["8", "11", "17"].iter().flat_map(|v| ["jdk", "jre"].map(|kind| form(v, kind))).collect()
+    };
+    // Equally deep: as many stars.
+    let deep =
+        in_folders(&[each(|v, k| format!("{v}/{k}/alpine")), each(|v, k| format!("{v}/{k}/ubi"))].concat());
+    check(&deep, &format!("services = [\"*/*/*\"]\n{by_path}"));
+    let below =
+        in_folders(&[each(|v, k| format!("src/{v}/{k}/a")), each(|v, k| format!("src/{v}/{k}/b"))].concat());
+    check(&below, &format!("services = [\"src/*/*/*\"]\n{by_path}"));
+    // Not so deep all of them.
+    let mut mixed = in_folders(&each(|v, k| format!("src/{v}/{k}/a")));
+    for form in [|v: &str, k: &str| format!("src/{v}/{k}/b/c"), |v: &str, k: &str| format!("src/{v}/{k}/b/d")]
+    {
+        mixed.extend(in_folders(&each(form)));
+    }
+    mixed.extend(in_folders(&["src/x/y".to_owned(), "tools/z".to_owned()]));
+    check(&mixed, &format!("services = [\"**/Dockerfile\"]\n{by_path}"));
+    // A few are spelled out, and so is what lies beside something else.
+    check(
+        &in_folders(&["apps/x", "tools/z", "libs/q"].map(str::to_owned)),
+        r#"services = ["apps/x", "libs/q", "tools/z"]"#,
+    );
+    let same = ["a/web/Dockerfile", "b/web/Dockerfile"].map(str::to_owned);
+    check(&same, &format!("services = [\"a/web\", \"b/web\"]\n{by_path}"));
 }
 
 #[test]

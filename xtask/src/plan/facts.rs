@@ -8,9 +8,9 @@ use super::render::RenderPlan;
 use super::request::Request;
 use super::sync_config::SyncConfigPlan;
 use crate::model::{
-    AliasRules, Checks, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageName, ImageSource,
-    ImageState, Indexes, Keeps, Network, NetworkVerdict, Observed, Originals, Passed, Phase, Platform,
-    Reason, Reference, Severity, Skipped,
+    AliasRules, Checks, Diagnostic, Digest, ErrorKind, Image, ImageDetails, ImageKind, ImageName,
+    ImageSource, ImageState, Indexes, Keeps, Network, NetworkVerdict, Observed, Originals, Passed, Phase,
+    Platform, Reason, Reference, Severity, Skipped,
 };
 use crate::plan::image_lock::text::ReadLock;
 use crate::plan::rebuild::lineage::{self, Lineage, LineageInput};
@@ -41,8 +41,35 @@ pub struct Tree {
 pub struct Finding {
     /// The service; none for what concerns the whole tree.
     pub service: Option<String>,
+    /// The one of its images that it is about; none for all of them.
+    pub image: Option<ImageName>,
     /// What is wrong.
     pub diagnostic: Diagnostic,
+}
+
+impl Finding {
+    /// About one image, and the stages that are images of its own.
+    pub fn of(image: &Image, diagnostic: Diagnostic) -> Self {
+        Self { service: Some(image.service.clone()), image: Some(main(image)), diagnostic }
+    }
+
+    /// About a service, or the whole tree.
+    pub fn about(service: Option<String>, diagnostic: Diagnostic) -> Self {
+        Self { service, image: None, diagnostic }
+    }
+
+    fn is_about(&self, image: &Image) -> bool {
+        self.service.as_deref() == Some(image.service.as_str())
+            && self.image.as_ref().is_none_or(|name| *name == main(image))
+    }
+}
+
+/// The image of which an image is a stage or a variant; else itself.
+fn main(image: &Image) -> ImageName {
+    match &image.kind {
+        ImageKind::Stage(main) => main.clone(),
+        ImageKind::Service | ImageKind::BaseImage(_) => image.name.image(),
+    }
 }
 
 /// All that a plan is made from. Nothing of it changes while the plan is made.
@@ -141,21 +168,15 @@ impl Tree {
         if let Some(context) = self.contexts.get_mut(image).filter(|_| is_refused) {
             context.digest = None;
         }
-        let service = self.graph.get(image).map(|image| image.service.clone());
-        self.findings
-            .extend(found.into_iter().map(|diagnostic| Finding { service: service.clone(), diagnostic }));
+        if let Some(image) = self.graph.get(image) {
+            self.findings.extend(found.into_iter().map(|diagnostic| Finding::of(image, diagnostic)));
+        }
     }
 
     /// The diagnostics that concern these images; where they are those of all services, also what concerns the whole tree
     /// and services that are not even images.
     pub fn diagnostics(&self, selected: &BTreeSet<ImageName>) -> Vec<Diagnostic> {
-        let services: BTreeSet<&str> = self
-            .graph
-            .images()
-            .iter()
-            .filter(|image| selected.contains(&image.name))
-            .map(|image| image.service.as_str())
-            .collect();
+        let services = self.by_service(selected);
         let known: BTreeSet<&str> = self.graph.images().iter().map(|i| i.service.as_str()).collect();
         let mut of_services = self.graph.images().iter().filter(|image| image.base_image().is_none());
         let is_all = of_services.all(|image| selected.contains(&image.name));
@@ -166,12 +187,21 @@ impl Tree {
             .filter(|finding| {
                 let service = finding.service.as_deref();
                 let is_nobodys = service.is_none_or(|service| !known.contains(service));
-                if is_nobodys { is_all } else { service.is_some_and(|service| services.contains(service)) }
+                if is_nobodys { is_all } else { concerns(finding, &services) }
             })
             .map(|finding| &finding.diagnostic)
             .filter(|diagnostic| seen.insert(*diagnostic))
             .cloned()
             .collect()
+    }
+
+    /// The selected images of each service.
+    fn by_service(&self, selected: &BTreeSet<ImageName>) -> BTreeMap<&str, Vec<&Image>> {
+        let mut found: BTreeMap<&str, Vec<&Image>> = BTreeMap::new();
+        for image in self.graph.images().iter().filter(|image| selected.contains(&image.name)) {
+            found.entry(image.service.as_str()).or_default().push(image);
+        }
+        found
     }
 
     /// Every image.
@@ -236,8 +266,7 @@ impl Tree {
 
     /// The first thing that is wrong with an image's service.
     pub fn problem_of(&self, image: &Image) -> Option<&Diagnostic> {
-        let is_its = |f: &&Finding| f.service.as_ref() == Some(&image.service);
-        let found = self.findings.iter().filter(is_its).map(|f| &f.diagnostic);
+        let found = self.findings.iter().filter(|finding| finding.is_about(image)).map(|f| &f.diagnostic);
         found.filter(|d| d.severity == Severity::Error).min_by_key(|d| !is_about_settings(d))
     }
 
@@ -265,19 +294,18 @@ impl Tree {
         render: &RenderPlan,
     ) -> Option<ErrorKind> {
         let found = if request.needs_images() {
-            let images = self.graph.images().iter().filter(|i| selected.contains(&i.name));
-            let services: BTreeSet<&str> = images.map(|i| i.service.as_str()).collect();
+            let services = self.by_service(selected);
             // Who names what is wanted does not want to hear of the rest.
             let is_all = request.is_of_all();
             let is_of_bases = |service: &str| {
                 let mut images = self.graph.images().iter();
                 images.any(|image| image.base_image().is_some() && image.service == service)
             };
-            let concerns = |f: &&Finding| match f.service.as_deref() {
-                Some(service) => services.contains(service) || (is_all && !is_of_bases(service)),
+            let counts = |f: &&Finding| match f.service.as_deref() {
+                Some(service) => concerns(f, &services) || (is_all && !is_of_bases(service)),
                 None => is_all,
             };
-            self.findings.iter().filter(concerns).map(|f| f.diagnostic.clone()).collect()
+            self.findings.iter().filter(counts).map(|f| f.diagnostic.clone()).collect()
         } else if request.has(Phase::Render) {
             render.problems().cloned().collect()
         } else {
@@ -287,6 +315,12 @@ impl Tree {
         errors.peek()?;
         Some(if errors.any(is_about_settings) { ErrorKind::ConfigInvalid } else { ErrorKind::SourceInvalid })
     }
+}
+
+/// Whether a finding is about one of these images.
+fn concerns(finding: &Finding, services: &BTreeMap<&str, Vec<&Image>>) -> bool {
+    let images = finding.service.as_deref().and_then(|service| services.get(service));
+    images.is_some_and(|images| images.iter().any(|image| finding.is_about(image)))
 }
 
 /// The small files beside a Dockerfile are settings, with or without `.tpl`; so is the lock file of artifacts.

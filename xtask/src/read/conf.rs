@@ -4,17 +4,14 @@
 //! means for images is the graph's business.
 
 mod checks;
-
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use toml::Spanned;
+mod service;
 
 use crate::model::suggest::did_you_mean;
-use crate::model::{BuildGroup, Diagnostic, Platform, Reference};
+use crate::model::{BuildGroup, Diagnostic, Reference};
 use crate::settings::dotenv::Dotenv;
-use crate::settings::toml_words;
-use crate::settings::{ContextChoice, Scalar, Secret, Ssh};
+
+pub use checks::{ByteSize, ServiceTest};
+pub use service::{ImageEntry, ServiceContext, ServiceFile, ServiceSettings, parse_service_toml};
 
 /// An external image: the service itself, or one more to prefetch.
 pub const DEPENDENCY: &str = "dependency.conf";
@@ -162,113 +159,6 @@ pub fn parse_build_conf(file: &str, text: &str) -> Result<BuildConf, Diagnostic>
     Ok(conf)
 }
 
-pub use checks::{ByteSize, ServiceTest};
-
-/// `service.toml`: what a service wants otherwise than by default. Every key is optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct ServiceSettings {
-    /// The Dockerfile, relative to the service's folder; discover takes it from here.
-    pub dockerfile: Option<Spanned<String>>,
-    /// The build context: `auto`, `service`, `root`, or a folder, relative to the service's own as in a compose
-    /// file (`../shared`).
-    pub context: Option<ServiceContext>,
-    /// The stage to build; without it the last one.
-    pub target: Option<String>,
-    /// The image's name, without prefix, registry and tag; without it the folder's name.
-    pub image: Option<String>,
-    /// Build args; only `--build-arg` beats them.
-    pub args: BTreeMap<String, Scalar>,
-    /// Secrets that its build may ask for, by ID; files are relative to the service's folder.
-    pub secrets: BTreeMap<String, Secret>,
-    /// Ssh agents, likewise.
-    pub ssh: BTreeMap<String, Ssh>,
-    /// What the image can run on; without it everything. A platform that is asked for must be among them.
-    pub platforms: Vec<Platform>,
-    /// Images or services of this tree that have to be built first, beyond those that the Dockerfile names.
-    pub needs: Vec<String>,
-    /// Globs, relative to the context, of further files that count for the fingerprint: those that a build reads
-    /// in ways that no COPY shows. Which files are sent does not change.
-    pub inputs: Vec<String>,
-    /// What names in the Dockerfile stand for: `docker-image://REF`, `target:SERVICE`, or a folder, relative to the
-    /// service's.
-    pub contexts: BTreeMap<String, String>,
-    /// Whole names of the image, the first its own; a compose or bake file says them.
-    #[serde(skip)]
-    pub names: Vec<String>,
-    /// Labels, likewise.
-    #[serde(skip)]
-    pub labels: BTreeMap<String, String>,
-    /// The network of instructions, likewise.
-    #[serde(skip)]
-    pub network: Option<String>,
-    /// How large its images may be.
-    pub size_budget: Option<ByteSize>,
-    /// Its test.
-    pub test: Option<ServiceTest>,
-    /// Unknown keys.
-    #[serde(skip)]
-    pub warnings: Vec<Diagnostic>,
-}
-
-/// Where a service's build context lies.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
-pub enum ServiceContext {
-    /// By rule.
-    Choice(ContextChoice),
-    /// A folder, relative to the service's.
-    Folder(String),
-    /// A folder, relative to the root.
-    InTree(String),
-}
-
-impl From<String> for ServiceContext {
-    fn from(text: String) -> Self {
-        match text.parse() {
-            Ok(choice) => Self::Choice(choice),
-            Err(_) => Self::Folder(text),
-        }
-    }
-}
-
-/// Reads `service.toml`.
-///
-/// # Errors
-/// Invalid TOML, a value of the wrong kind, an image name that no reference can have.
-pub fn parse_service_toml(file: &str, text: &str) -> Result<ServiceSettings, Diagnostic> {
-    const KEYS: [&str; 13] = [
-        "dockerfile",
-        "context",
-        "target",
-        "image",
-        "args",
-        "secrets",
-        "ssh",
-        "platforms",
-        "needs",
-        "inputs",
-        "contexts",
-        "size_budget",
-        "test",
-    ];
-    let invalid = |error: &toml::de::Error| toml_words::finding(file, text, error);
-    let table = toml::de::DeTable::parse(text).map_err(|error| invalid(&error))?;
-    let mut settings: ServiceSettings = toml::from_str(text).map_err(|error| invalid(&error))?;
-    for (key, value) in table.get_ref() {
-        let name: &str = key.get_ref();
-        if !KEYS.contains(&name) {
-            let message = format!("unknown key `{name}`{}", did_you_mean(name, KEYS));
-            settings.warnings.push(Diagnostic::warning(file, 0, message).at_offset(text, key.span().start));
-        }
-        if let (true, Some(image)) = (name == "image", &settings.image) {
-            check_image_name(image)
-                .map_err(|why| Diagnostic::error(file, 0, why).at_offset(text, value.span().start))?;
-        }
-    }
-    Ok(settings)
-}
-
 /// The folder in which a file stands, both relative to the root; `.` is the root.
 pub fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(folder, _)| folder)
@@ -301,8 +191,8 @@ pub fn is_whole_name(image: &str) -> bool {
 
 fn check_image_name(image: &str) -> Result<(), String> {
     match image.parse::<Reference>() {
-        // What variables come to is known later.
-        _ if image.contains('$') => Ok(()),
+        // What variables come to, and templates, is known later.
+        _ if image.contains('$') || image.contains("{{") => Ok(()),
         Ok(_) if image.contains('@') => Err(format!("`{image}` has a digest, which nobody can choose")),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
@@ -426,41 +316,6 @@ mod tests {
         error: build.conf:2:2: `later` is not a build phase (`foundation` or `dependent`)
         error: build.conf:1:13: expected `=` after `BUILD_PHASE`; a comment begins with `#`
         ");
-    }
-
-    #[test]
-    fn service_toml_says_what_differs() {
-        let text = "context = 'root'\ntarget = 'prod'\nimage = 'ai-api'\nplatforms = ['linux/x86_64']\nneeds = ['base']\ninputs = ['*.lock']\n[args]\nA = 'x'\nB = 2\nC = true\n";
-        let settings = parse_service_toml("s", text).expect("valid");
-        assert_eq!(settings.context, Some(ServiceContext::Choice(ContextChoice::Root)));
-        assert_eq!(settings.platforms, [Platform::new("linux", "amd64", None)]);
-        let args: Vec<_> =
-            settings.args.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
-        assert_eq!(args, [("A", "x"), ("B", "2"), ("C", "true")]);
-        assert_eq!(settings.warnings, []);
-        let folder = parse_service_toml("s", "context = '../shared'").expect("valid").context;
-        assert_eq!(folder, Some(ServiceContext::Folder("../shared".to_owned())));
-
-        let warnings =
-            parse_service_toml("service.toml", "need = []\nimage = 'a'\n").expect("valid").warnings;
-        let mut said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-        for bad in [
-            "image = 'A'\n",
-            "image = 'a@sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff'\n",
-            "\nplatforms = ['amd64']\n",
-            "needs = 'x'\n",
-            "target =\n",
-        ] {
-            said.push(parse_service_toml("service.toml", bad).expect_err(bad).to_string());
-        }
-        assert_snapshot!(said.join("\n"), @r#"
-        warning: service.toml:1:1: unknown key `need`, did you mean `needs`?
-        error: service.toml:1:9: `A` is not an image reference: a repository is lowercase letters and digits, separated by `/`, `.`, `_`, `__` or dashes
-        error: service.toml:1:9: `a@sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff` has a digest, which nobody can choose
-        error: service.toml:2:13: `amd64` is not a platform: expected `os/arch` or `os/arch/variant`, for example `linux/amd64`
-        error: service.toml:1:9: expected a list: `["..."]`, found "x"
-        error: service.toml:1:9: string values must be quoted, expected literal string
-        "#);
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! it fails the service that it belongs to, never the run.
 
 mod defined;
+mod entries;
 mod files;
 mod glob;
 mod listing;
 mod naming;
 mod nested;
 mod read;
+mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,13 +21,16 @@ use std::sync::Arc;
 use globset::GlobSet;
 use rayon::prelude::*;
 
+pub use entries::Entry;
 pub use files::{is_dockerfile, names_files, service_name};
 pub use listing::{EntryKind, ListEntry, Listing};
 use listing::{NonUtf8Name, join};
+pub use naming::path_name;
 use nested::Nested;
+use service::read_service;
 
 use crate::model::Diagnostic;
-use crate::read::conf::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, SERVICE_TOML};
+use crate::read::conf::{self, BUILD_CONF, BUILD_TARGETS, DEPENDENCY, ImageEntry, SERVICE_TOML};
 use crate::read::definitions::Definition;
 use crate::read::template::{Claim, Rendered, Syntax, TemplateSource, output_path};
 use crate::settings::Config;
@@ -74,6 +79,8 @@ pub enum FoundBy {
     File,
     /// The same, and its folder has other services too, so that the small files there say nothing of it.
     FileAmongOthers,
+    /// An `[[image]]` of its folder's `service.toml`.
+    Entry,
     /// A compose or bake file defines it.
     Definition,
     /// The same, and the folder of its Dockerfile has others too.
@@ -93,6 +100,8 @@ pub struct ServiceSource {
     pub dockerfile: String,
     /// What a compose or bake file says of it.
     pub definition: Option<Arc<Definition>>,
+    /// Which of several images that its folder's `service.toml` has it is.
+    pub entry: Option<Entry>,
     /// All templates below the folder.
     pub templates: Vec<TemplateSource>,
     /// What the folder holds.
@@ -100,6 +109,8 @@ pub struct ServiceSource {
     /// What could not be read; the service cannot be built while an error is among them.
     pub problems: Vec<Diagnostic>,
     texts: BTreeMap<&'static str, String>,
+    /// All images that its folder's `service.toml` has.
+    images: Vec<ImageEntry>,
 }
 
 impl ServiceSource {
@@ -124,10 +135,28 @@ impl ServiceSource {
         service
     }
 
+    /// The service that its images are of: itself, unless it is one of several of a folder.
+    pub fn service(&self) -> &str {
+        match &self.entry {
+            Some(entry) if self.found_by == FoundBy::Entry => &entry.service,
+            _ => &self.name,
+        }
+    }
+
+    /// The line on which the part of `service.toml` begins that is about it; 0 where that is all of the file.
+    pub fn settings_line(&self) -> u32 {
+        self.entry.as_ref().map_or(0, |entry| entry.line)
+    }
+
+    /// Whether its folder's `service.toml` has `[[image]]` tables.
+    pub fn has_several(&self) -> bool {
+        !self.images.is_empty()
+    }
+
     /// What tells it from all others: its folder, or its Dockerfile where that was named.
     pub fn place(&self) -> &str {
         match self.found_by {
-            FoundBy::Folder | FoundBy::Nested => &self.dir,
+            FoundBy::Folder | FoundBy::Nested | FoundBy::Entry => &self.dir,
             FoundBy::File | FoundBy::FileAmongOthers => &self.dockerfile,
             FoundBy::Definition | FoundBy::DefinitionAmongOthers => {
                 self.definition.as_ref().map_or(&self.dockerfile, |definition| &definition.place)
@@ -140,7 +169,8 @@ impl ServiceSource {
         match self.found_by {
             FoundBy::Folder | FoundBy::Nested | FoundBy::File => true,
             // Which stages are built is defined already.
-            FoundBy::Definition => file != BUILD_TARGETS,
+            FoundBy::Definition | FoundBy::Entry => file != BUILD_TARGETS,
+            FoundBy::DefinitionAmongOthers if file == SERVICE_TOML => true,
             FoundBy::FileAmongOthers | FoundBy::DefinitionAmongOthers => {
                 [DOCKERFILE, DOCKERFILE_IGNORE, IGNORE].contains(&file)
             }
@@ -245,6 +275,13 @@ pub fn discover(config: &Config) -> Discovered {
     let files = files::dockerfiles(config, &wanted, &mut found.problems);
     found.services = read_services(root, &service_dirs, &wanted);
     found.base_images = read_services(root, &base_dirs, &wanted);
+    for folder in &mut found.base_images {
+        folder.problems.extend(folder.images.first().map(|image| {
+            let message =
+                "`[[image]]` means nothing here: the images of a base image's folder are its versions";
+            Diagnostic::warning(folder.path(SERVICE_TOML), image.line, message)
+        }));
+    }
     let of_files: BTreeSet<&str> = files.iter().map(|path| conf::folder_of(path)).collect();
     let known = |dir: &str| service_dirs.contains(dir) || base_dirs.contains(dir) || of_files.contains(dir);
     let read: BTreeSet<&str> = found.services.iter().map(|service| service.dir.as_str()).collect();
@@ -257,7 +294,7 @@ pub fn discover(config: &Config) -> Discovered {
             service.name = name;
         }
     }
-    sort(&mut found.services);
+    entries::split(config, &wanted, &mut found);
     defined::read(config, &wanted, &mut found);
     read_root(config, wanted, &mut found);
     found
@@ -350,101 +387,6 @@ fn read_files(root: &Path, mut paths: BTreeSet<String>, wanted: &Wanted, found: 
     let services: Vec<ServiceSource> = paths.par_iter().filter_map(read).collect();
     found.services.extend(services);
     sort(&mut found.services);
-}
-
-/// Reads a service of which no more is known than how it was found; none when its folder is none.
-fn read_service(root: &Path, mut service: ServiceSource, wanted: &Wanted) -> Option<ServiceSource> {
-    let dir = service.dir.clone();
-    let dir = dir.as_str();
-    let top = match listing::top(root, dir, NonUtf8Name::PassedOver, &mut service.problems) {
-        Ok(top) => top,
-        Err(problem) => {
-            // Nobody can tell whether it is a service; to leave it out in silence would be worse.
-            service.problems.push(problem);
-            return Some(service);
-        }
-    };
-    let holds = |file: &str| {
-        top.iter().filter(|entry| entry.kind != EntryKind::Directory).find(|entry| {
-            let name = match Syntax::of(&entry.path).and_then(|_| wanted.claim(&join(dir, &entry.path))) {
-                Some(_) => entry.path.rsplit_once('.').map_or("", |(output, _)| output),
-                None => &entry.path,
-            };
-            name == file
-        })
-    };
-    if matches!(service.found_by, FoundBy::Folder | FoundBy::Nested) {
-        let named = holds(SERVICE_TOML).and_then(|entry| named_dockerfile(root, dir, &entry.path));
-        let is_service = service.found_by == FoundBy::Nested || named.is_some();
-        if !is_service && holds(DOCKERFILE).is_none() && holds(DEPENDENCY).is_none() {
-            return None;
-        }
-        service.dockerfile = named.unwrap_or(service.dockerfile);
-    }
-    let has = |path: &str| match path.strip_prefix(dir).and_then(|rest| rest.strip_prefix('/')) {
-        Some(name) if !name.contains('/') => {
-            top.iter().any(|entry| entry.path == name && entry.kind != EntryKind::Directory)
-        }
-        _ => root.join(path).symlink_metadata().is_ok(),
-    };
-    for name in OWN_FILES {
-        let path = service.path(name);
-        let inline = service.definition.as_ref().filter(|_| name == DOCKERFILE);
-        if let Some(text) = inline.and_then(|definition| definition.inline.clone()) {
-            service.texts.insert(name, text);
-            continue;
-        }
-        if !service.reads(name) || !has(&path) {
-            continue;
-        }
-        match read::required(root, &path) {
-            Ok(text) => {
-                service.texts.insert(name, text);
-            }
-            Err(problem) => service.problems.push(problem),
-        }
-    }
-    // The root's own templates are found anyway, and what is below it is not all one service's.
-    service.listing = if dir == "." {
-        Listing { entries: top }
-    } else {
-        listing::below(root, dir, top, &mut service.problems)
-    };
-    read_templates(root, wanted, &mut service);
-    Some(service)
-}
-
-/// The Dockerfile that `service.toml`, or what it is rendered from, names. Whatever is wrong with that is said where
-/// all of the file is read (`read/tree/named_dockerfile.rs`).
-fn named_dockerfile(root: &Path, dir: &str, file: &str) -> Option<String> {
-    let text = read::optional(root, &join(dir, file)).ok()??;
-    let own = || join(dir, DOCKERFILE);
-    match conf::parse_service_toml(file, &text) {
-        Ok(settings) => {
-            let named = settings.dockerfile?;
-            Some(conf::resolve_path(dir, named.get_ref()).unwrap_or_else(own))
-        }
-        Err(_) => text.contains("dockerfile").then(own),
-    }
-}
-
-fn read_templates(root: &Path, wanted: &Wanted, service: &mut ServiceSource) {
-    let claimed = |path: &str| {
-        let path = service.path(path);
-        Some((wanted.claim(&path)?, path))
-    };
-    let paths: Vec<(Claim, String)> = service.listing.templates().filter_map(claimed).collect();
-    for (claim, path) in paths {
-        let Some(output) = output_path(&service.dir, &path) else { continue };
-        let claim = match claim {
-            Claim::Content if output == service.dockerfile => Claim::Name,
-            claim => claim,
-        };
-        match read::template(root, path, output, claim) {
-            Ok(template) => service.templates.extend(template),
-            Err(problem) => service.problems.push(problem),
-        }
-    }
 }
 
 /// The root's own templates and ignore file, and what the `templates` globs name.

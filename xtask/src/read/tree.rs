@@ -6,11 +6,13 @@
 
 mod artifact;
 mod base_image;
+mod built;
 mod context;
 mod contexts;
 mod defined;
 mod memory;
 mod named_dockerfile;
+mod owner;
 mod service;
 mod stages;
 mod variables;
@@ -31,8 +33,8 @@ use crate::model::{
 use crate::plan::build::Prepared;
 use crate::plan::render::{Existing, RenderPlan, plan_render};
 use crate::plan::sync_config::{SyncConfigPlan, plan_sync_config};
+use crate::read::conf::BUILD_CONF;
 use crate::read::conf::UnknownKey;
-use crate::read::conf::{BUILD_CONF, folder_of};
 use crate::read::discover::{Discovered, IGNORE, OWN_FILES, ServiceSource, discover};
 use crate::read::fingerprint::cache::{CACHE_FILE, HashCache};
 use crate::read::fingerprint::listing::{Listings, Overlay, Pending};
@@ -42,6 +44,7 @@ use crate::settings::Config;
 
 pub use crate::plan::facts::{Finding, Tree};
 pub use memory::{LISTS, list_of, recall, remember, remember_rendered};
+use owner::Owner;
 use service::{ReadService, Reader, is_below};
 
 /// All that a command starts from.
@@ -264,7 +267,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
     }
     for (service, (image, diagnostic)) in doubts {
         if graph.images().iter().all(|known| known.all_names().all(|name| *name != image)) {
-            tree.findings.push(Finding { service: Some(service), diagnostic });
+            tree.findings.push(Finding::about(Some(service), diagnostic));
         }
     }
     tree.graph = graph;
@@ -272,7 +275,7 @@ fn read(input: &ReadInput<'_>) -> Tree {
     if let Err(error) = hashes.save() {
         let message = format!("cannot remember file hashes, so the next run hashes again: {error}");
         let diagnostic = Diagnostic::warning(CACHE_FILE, 0, message);
-        tree.findings.push(Finding { service: None, diagnostic });
+        tree.findings.push(Finding::about(None, diagnostic));
     }
     tree
 }
@@ -280,15 +283,17 @@ fn read(input: &ReadInput<'_>) -> Tree {
 /// What all folders came to, besides findings and contexts.
 struct Merged {
     images: Vec<Image>,
-    /// What services need, each with the file that says so.
-    wanted: Vec<(String, (String, String))>,
+    wanted: Vec<Need>,
     doubts: Vec<(String, (Reference, Diagnostic))>,
 }
 
-/// Who makes an image: a folder or a Dockerfile, and its `service.toml`.
-struct Owner {
-    place: String,
-    settings: Option<String>,
+/// What images need beyond what their Dockerfile names.
+struct Need {
+    images: BTreeSet<ImageName>,
+    /// A service or an image.
+    needed: String,
+    /// What is said where there is none, but for the words.
+    finding: Finding,
 }
 
 /// Puts folders together. Of images that share a name none can be built.
@@ -296,16 +301,25 @@ fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
     let mut merged = Merged { images: Vec::new(), wanted: Vec::new(), doubts: Vec::new() };
     let mut owners: BTreeMap<ImageName, Vec<Owner>> = BTreeMap::new();
     for service in services {
-        let name = service.name;
-        tree.findings.extend(
-            service.diagnostics.into_iter().map(|d| Finding { service: Some(name.clone()), diagnostic: d }),
-        );
+        let ReadService { name, owner, .. } = service;
+        let first = service.images.first().map(|(image, _)| image);
+        let of_one = first.filter(|_| owner.is_one_of_several());
+        let finding = |found: Diagnostic| match of_one {
+            Some(image) => Finding::of(image, found),
+            None => Finding::about(Some(name.clone()), found),
+        };
+        tree.findings.extend(service.diagnostics.into_iter().map(finding));
         tree.checks.extend(service.checks);
         merged.doubts.extend(service.doubts.into_iter().map(|doubt| (name.clone(), doubt)));
-        merged.wanted.extend(service.needs.into_iter().map(|need| (name.clone(), need)));
+        let names: BTreeSet<ImageName> = service.images.iter().map(|(image, _)| image.name.clone()).collect();
+        merged.wanted.extend(service.needs.into_iter().map(|(needed, file, line)| Need {
+            images: names.clone(),
+            needed,
+            finding: finding(Diagnostic::error(file, line, "")),
+        }));
         for (image, context) in service.images {
             let places = owners.entry(image.name.clone()).or_default();
-            places.push(Owner { place: service.place.clone(), settings: service.settings.clone() });
+            places.push(owner.clone());
             if places.len() == 1 {
                 tree.contexts.insert(image.name.clone(), context);
                 merged.images.push(image);
@@ -318,8 +332,12 @@ fn merge(services: Vec<ReadService>, tree: &mut Tree) -> Merged {
         {
             // Whichever was built would be taken for the others.
             tree.contexts.insert(image.name.clone(), Prepared::default());
-            tree.findings.push(double_finding(image, first, others));
+            tree.findings.push(owner::double_finding(image, first, others));
         }
+    }
+    for (name, finding) in owner::double_references(&merged.images, &owners) {
+        tree.contexts.insert(name, Prepared::default());
+        tree.findings.push(finding);
     }
     merged
 }
@@ -352,7 +370,7 @@ fn unread(input: &ReadInput<'_>, read: &[ReadService]) -> Vec<Finding> {
     let broken = input.render.broken.values().filter(|why| !is_told(why)).flatten();
     let broken = broken.map(|found| Diagnostic { severity: Severity::Warning, ..found.clone() });
     let all = input.discovered.problems.iter().chain(odd).cloned().chain(broken);
-    all.map(|diagnostic| Finding { service: None, diagnostic }).collect()
+    all.map(|diagnostic| Finding::about(None, diagnostic)).collect()
 }
 
 /// Told at the instruction by which the cycle's first image asks for the second one.
@@ -367,10 +385,8 @@ fn cycle_finding(
         (Some(first), Some(second)) => asked_at(first, second, engine),
         _ => (String::new(), 0),
     };
-    Finding {
-        service: first.map(|image| image.service.clone()),
-        diagnostic: Diagnostic::error(file, line, format!("{cycle}; build one of them on something else")),
-    }
+    let diagnostic = Diagnostic::error(file, line, format!("{cycle}; build one of them on something else"));
+    Finding::about(first.map(|image| image.service.clone()), diagnostic)
 }
 
 /// Where one image asks for another: its Dockerfile, and the line if it is an instruction that does.
@@ -443,35 +459,8 @@ fn tell_notes(graph: &ImageGraph, notes: &[NameNote], tree: &mut Tree) {
             }
         };
         let diagnostic = Diagnostic { severity, ..Diagnostic::error(&target.dockerfile, note.line, message) };
-        tree.findings.push(Finding { service: Some(image.service.clone()), diagnostic });
+        tree.findings.push(Finding::of(image, diagnostic));
     }
-}
-
-/// Folders whose images have one name: none is built, and one line of settings cures it.
-fn double_finding(image: &Image, first: &Owner, others: &[Owner]) -> Finding {
-    let last = others.last().map_or("", |owner| owner.place.as_str());
-    let (mut set, mut rename) = (Vec::new(), Vec::new());
-    for Owner { place, settings } in others {
-        match settings {
-            Some(file) => {
-                let parts: Vec<&str> = folder_of(file).rsplitn(3, '/').take(2).collect();
-                let apart = parts.into_iter().rev().collect::<Vec<_>>().join("-").to_lowercase();
-                set.push(format!("`image = \"{apart}\"` in {file}"));
-            }
-            None => rename.push(place.as_str()),
-        }
-    }
-    let set = (!set.is_empty()).then(|| format!("set {}", set.join(" and ")));
-    let rename = (!rename.is_empty()).then(|| format!("rename {}", rename.join(" and ")));
-    let cures: Vec<String> = set.into_iter().chain(rename).collect();
-    let places = std::iter::once(first).chain(others).map(|owner| owner.place.as_str());
-    let message = format!(
-        "{} make one image, {}, so none of them is built: {}",
-        places.collect::<Vec<_>>().join(" and "),
-        image.name,
-        cures.join(" and ")
-    );
-    Finding { service: Some(image.service.clone()), diagnostic: Diagnostic::error(last, 0, message) }
 }
 
 /// Keys of `build.conf` that mean nothing here, told once for the whole tree.
@@ -491,37 +480,37 @@ fn unknown_keys(read: &[ReadService]) -> Option<Finding> {
         if keys.len() == 1 { "key" } else { "keys" },
         keys.join(", ")
     );
-    Some(Finding { service: None, diagnostic: Diagnostic::warning(&first.file, first.line, message) })
+    Some(Finding::about(None, Diagnostic::warning(&first.file, first.line, message)))
 }
 
 /// `needs` of `service.toml`: names of services or images.
-fn add_needs(images: &mut [Image], wanted: &[(String, (String, String))], tree: &mut Tree) {
+fn add_needs(images: &mut [Image], wanted: &[Need], tree: &mut Tree) {
     let names: Vec<(String, ImageName)> =
         images.iter().map(|i| (i.service.clone(), i.name.clone())).collect();
     // What is made for several platforms waits for what is made for the same one.
     let for_platform: BTreeMap<ImageName, Platform> =
         images.iter().filter(|i| i.index.is_some()).map(|i| (i.name.clone(), i.platform.clone())).collect();
-    for (service, (need, file)) in wanted {
+    for Need { images: needing, needed, finding } in wanted {
         let targets: Vec<ImageName> = names
             .iter()
-            .filter(|(s, name)| s == need || name.as_str() == need || name.plain() == need)
+            .filter(|(s, name)| s == needed || name.as_str() == needed || name.plain() == needed)
             .map(|(_, name)| name.clone())
             .collect();
         if targets.is_empty() {
             let known = names.iter().map(|(s, _)| s.as_str());
             let message = format!(
-                "needs `{need}`, which is no service or image of this tree{}",
-                crate::model::suggest::did_you_mean(need, known)
+                "needs `{needed}`, which is no service or image of this tree{}",
+                crate::model::suggest::did_you_mean(needed, known)
             );
-            let diagnostic = Diagnostic::error(file.as_str(), 0, message);
-            tree.findings.push(Finding { service: Some(service.clone()), diagnostic });
-            for (_, name) in names.iter().filter(|(s, _)| s == service) {
+            let diagnostic = Diagnostic { message, ..finding.diagnostic.clone() };
+            tree.findings.push(Finding { diagnostic, ..finding.clone() });
+            for name in needing {
                 if let Some(context) = tree.contexts.get_mut(name) {
                     context.digest = None;
                 }
             }
         }
-        for image in images.iter_mut().filter(|i| i.service == *service) {
+        for image in images.iter_mut().filter(|image| needing.contains(&image.name)) {
             let fits =
                 |t: &&ImageName| for_platform.get(t).is_none_or(|platform| *platform == image.platform);
             image

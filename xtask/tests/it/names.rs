@@ -106,6 +106,68 @@ fn a_prefix_in_the_folders_names_may_be_left_out() {
     check(&repo, "", "pi", "exit Some(2)");
 }
 
+/// A folder with three images, of which one is broken, and a service that builds on one of them.
+const SEVERAL: &str = "\
+//- src/shop/service.toml
+platforms = [\"linux/amd64\", \"linux/arm64\"]
+[[image]]
+name = \"api\"
+file = \"api.Dockerfile\"
+size_budget = \"1 MB\"
+test = [\"true\"]
+[[image]]
+name = \"job\"
+file = \"job.Dockerfile\"
+needs = [\"api\"]
+[[image]]
+name = \"broken\"
+file = \"gone\"
+//- src/shop/api.Dockerfile
+FROM scratch
+COPY a /
+//- src/shop/job.Dockerfile
+FROM scratch
+COPY b /
+//- src/shop/a
+//- src/shop/b
+//- src/web/Dockerfile
+FROM api
+";
+
+#[test]
+fn an_image_of_several_is_meant_by_its_name_and_all_by_the_services() {
+    let repo = TestRepo::new(SEVERAL);
+    for (folder, name, expected) in [
+        ("", "api", "api"),
+        ("", "job", "api job"),
+        ("", "web", "api web"),
+        ("", "shop", "exit Some(10)"),
+        ("", "broken", "exit Some(10)"),
+        ("src/shop", ".", "exit Some(10)"),
+    ] {
+        check(&repo, folder, name, expected);
+    }
+    repo.write("src/shop/gone", "FROM scratch\n");
+    for (folder, name, expected) in [
+        ("", "shop", "api broken job"),
+        ("", "src/shop", "api broken job"),
+        ("src/shop", ".", "api broken job"),
+    ] {
+        check(&repo, folder, name, expected);
+    }
+    let image = |words: &str, name: &str, key: &str| {
+        let document = repo.json(words);
+        let images = document["images"].as_array().unwrap().iter();
+        images.filter(|image| image["name"] == name).map(|image| image[key].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(image("plan --offline --format json", "api", "service"), ["shop"]);
+    assert_eq!(image("plan --offline --format json", "job", "dockerfile"), ["src/shop/job.Dockerfile"]);
+    let baked = repo.run("plan --offline --format bake");
+    assert!(baked.contains("\"job\""), "{baked}");
+    let tests = repo.run("test --dry-run --offline shop");
+    assert!(tests.contains("api") && !tests.contains("broken"), "{tests}");
+}
+
 #[test]
 fn a_service_is_no_tag() {
     let repo = TestRepo::new(TREE);

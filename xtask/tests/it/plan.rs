@@ -391,7 +391,7 @@ fn a_dockerfile_further_down_is_its_folders_and_of_several_somebody_chooses() {
     verify  1 to do, 0 fine
       verify     cart  (asked for)
 
-    warning: src/shop: has no Dockerfile and several below it, so it is no service and nothing of it is built: src/shop/a/Dockerfile, src/shop/b/Dockerfile; `dockerfile = "a/Dockerfile"` in src/shop/service.toml picks one
+    warning: src/shop: has no Dockerfile and several below it, so it is no service and nothing of it is built: src/shop/a/Dockerfile, src/shop/b/Dockerfile; `dockerfile = "a/Dockerfile"` in src/shop/service.toml picks one, `[[image]]` with a `file` each takes several
     "#);
 }
 

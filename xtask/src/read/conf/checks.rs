@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_test_is_a_stage_or_a_command() {
-        let read = |text: &str| parse_service_toml("src/a/service.toml", text);
+        let read = |text: &str| parse_service_toml("src/a/service.toml", text).map(|read| read.settings);
         let test = |stage: Option<&str>, command: &[&str]| {
             let command = command.iter().map(ToString::to_string).collect();
             Some(ServiceTest { stage: stage.map(str::to_owned), command })

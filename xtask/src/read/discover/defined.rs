@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Discovered, FoundBy, ServiceSource, Wanted, glob, read_service, sort};
+use super::{Discovered, FoundBy, ServiceSource, Wanted, entries, glob, read_service, sort};
 use crate::model::Diagnostic;
 use crate::read::conf::{SERVICE_TOML, folder_of};
 use crate::read::definitions::{self, Definition};
@@ -32,7 +32,8 @@ pub(super) fn read(config: &Config, wanted: &Wanted, found: &mut Discovered) {
     let mut merged: BTreeMap<Arc<str>, BTreeSet<String>> = BTreeMap::new();
     found.services.retain(|service| {
         let by = defined.images.iter().find(|definition| stands_for(definition, service));
-        if let Some(definition) = by {
+        // Who writes an `[[image]]` by the name of a definition means that one.
+        if let Some(definition) = by.filter(|_| service.entry.is_none()) {
             merged.entry(definition.file.clone()).or_default().insert(service.name.clone());
         }
         by.is_none()
@@ -56,6 +57,7 @@ pub(super) fn read(config: &Config, wanted: &Wanted, found: &mut Discovered) {
         read_service(&config.root, service, wanted)
     };
     let services: Vec<ServiceSource> = defined.images.par_iter().filter_map(read).collect();
+    add_entries(config, wanted, &services, found);
     found.services.extend(services);
     sort(&mut found.services);
 }
@@ -68,8 +70,27 @@ fn dir_of(definition: &Definition) -> &str {
     }
 }
 
-/// They have one Dockerfile, or one name and one folder.
+/// `[[image]]` tables beside these definitions that none of them has the name of, where nobody found them yet.
+fn add_entries(config: &Config, wanted: &Wanted, defined: &[ServiceSource], found: &mut Discovered) {
+    let mut known: BTreeSet<String> = found.services.iter().map(|service| service.dir.clone()).collect();
+    for service in defined.iter().filter(|service| !service.images.is_empty()) {
+        if !known.insert(service.dir.clone()) {
+            continue;
+        }
+        let is_made = |name: &str| {
+            let mut of_folder = defined.iter().filter(|other| other.dir == service.dir);
+            of_folder.any(|other| other.name.eq_ignore_ascii_case(name))
+        };
+        let folder = entries::folder_like(config, service);
+        found.services.extend(entries::read(&config.root, &folder, wanted, &is_made));
+    }
+}
+
+/// They have one Dockerfile, or one name and one folder. An image of several that a `service.toml` has is told by its name.
 fn stands_for(definition: &Definition, service: &ServiceSource) -> bool {
+    if service.entry.is_some() {
+        return definition.name.eq_ignore_ascii_case(&service.name) && dir_of(definition) == service.dir;
+    }
     let is_same_file = definition.inline.is_none() && definition.dockerfile == service.dockerfile;
     let is_same_name = definition.name.eq_ignore_ascii_case(&service.name);
     is_same_file || (is_same_name && definition.context == service.dir)

@@ -1,18 +1,15 @@
 //! Pure: names of services by where they lie, for trees whose folders have the same names over and over.
 
-use super::files::{legal_name, own_part};
+use super::files::{is_dockerfile, legal_name, own_part};
 use super::{FoundBy, ServiceSource};
+use crate::read::conf::folder_of;
 use crate::settings::ServiceNames;
 
 /// What the settings have a service called, where that is not its folder.
 pub(super) fn name_of(service: &ServiceSource, names: &ServiceNames, globs: &[String]) -> Option<String> {
-    let mut parts: Vec<&str> = service.dir.split('/').filter(|part| *part != ".").collect();
-    let begins = globs.iter().map(|glob| literal(glob)).filter(|begin| is_begun_by(&service.dir, begin));
-    let longest = begins.map(|begin| begin.split('/').filter(|part| !part.is_empty()).count()).max();
-    parts.drain(..longest.unwrap_or_default().min(parts.len()));
-    if matches!(service.found_by, FoundBy::File | FoundBy::FileAmongOthers) {
-        parts.extend(own_part(&service.dockerfile).filter(|part| !part.is_empty()));
-    }
+    let is_file = matches!(service.found_by, FoundBy::File | FoundBy::FileAmongOthers);
+    let own = is_file.then(|| own_part(&service.dockerfile)).flatten();
+    let parts = parts(&service.dir, own, globs);
     let folder = *parts.last()?;
     let parent = parts.len().checked_sub(2).and_then(|at| parts.get(at)).copied().unwrap_or_default();
     let wished = match names {
@@ -24,6 +21,22 @@ pub(super) fn name_of(service: &ServiceSource, names: &ServiceNames, globs: &[St
             .replace("{parent}", parent),
     };
     Some(legal_name(&wished))
+}
+
+/// What `name = "path"` has the service of a folder called, or that of a Dockerfile.
+pub fn path_name(place: &str, globs: &[String]) -> String {
+    let (dir, own) = if is_dockerfile(place) { (folder_of(place), own_part(place)) } else { (place, None) };
+    legal_name(&parts(dir, own, globs).join("-"))
+}
+
+/// The folders from where a glob begins, and what a Dockerfile's name says beyond that.
+fn parts<'a>(dir: &'a str, own: Option<&'a str>, globs: &[String]) -> Vec<&'a str> {
+    let mut parts: Vec<&str> = dir.split('/').filter(|part| *part != ".").collect();
+    let begins = globs.iter().map(|glob| literal(glob)).filter(|begin| is_begun_by(dir, begin));
+    let longest = begins.map(|begin| begin.split('/').filter(|part| !part.is_empty()).count()).max();
+    parts.drain(..longest.unwrap_or_default().min(parts.len()));
+    parts.extend(own.filter(|part| !part.is_empty()));
+    parts
 }
 
 /// What of a glob names one folder alone.

@@ -102,7 +102,7 @@ fn several(dir: &str, paths: &[String]) -> Diagnostic {
     let first = relative(dir, paths.first().map_or(dir, String::as_str));
     let message = format!(
         "has no {DOCKERFILE} and several below it, so it is no service and nothing of it is built: {}{more}; \
-         `dockerfile = \"{first}\"` in {dir}/{SERVICE_TOML} picks one",
+         `dockerfile = \"{first}\"` in {dir}/{SERVICE_TOML} picks one, `[[image]]` with a `file` each takes several",
         named.join(", ")
     );
     Diagnostic::warning(dir, 0, message)

@@ -214,7 +214,7 @@ fn a_dockerfile_that_nobody_finds_is_worth_a_word() {
         (
             "//- src/cart/b/a/Dockerfile\n//- src/cart/c/Dockerfile.tpl\n",
             "src/cart: has no Dockerfile and several below it, so it is no service and nothing of it is built: \
-             src/cart/b/a/Dockerfile, src/cart/c/Dockerfile; `dockerfile = \"b/a/Dockerfile\"` in src/cart/service.toml picks one",
+             src/cart/b/a/Dockerfile, src/cart/c/Dockerfile; `dockerfile = \"b/a/Dockerfile\"` in src/cart/service.toml picks one, `[[image]]` with a `file` each takes several",
         ),
         (
             "//- src/cart/a/Dockerfile\n//- src/cart/Dockerfile.dev\n",

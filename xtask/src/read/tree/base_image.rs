@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::ReadInput;
 use super::artifact::{self, Artifact};
-use super::service::{ReadService, Reader, declared, is_sound, keep};
+use super::built::declared;
+use super::service::{ReadService, Reader, is_sound, keep};
 use crate::base_images::matrix::{Cell, Matrix};
 use crate::model::{
     ArtifactSpec, BaseImageFacts, BuildTarget, Diagnostic, Image, ImageKind, ImageName, ImageSource,

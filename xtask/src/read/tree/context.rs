@@ -40,7 +40,8 @@ impl Reader<'_> {
                 Some(found) => return found,
                 None => {
                     let message = format!("the context `{relative}` lies outside the tree");
-                    said.push(Diagnostic::error(self.service.path(SERVICE_TOML), 0, message));
+                    let (file, line) = (self.service.path(SERVICE_TOML), self.service.settings_line());
+                    said.push(Diagnostic::error(file, line, message));
                     ContextChoice::Service
                 }
             },

@@ -21,7 +21,8 @@ impl Reader<'_> {
         let file = self.service.path(SERVICE_TOML);
         let replace = |text: &str| interpolate(text, &|name| config.variable(name));
         let mut refuse = |what: &str, why: String| {
-            read.diagnostics.push(Diagnostic::error(&file, 0, format!("`{what}`: {why}")));
+            let line = self.service.settings_line();
+            read.diagnostics.push(Diagnostic::error(&file, line, format!("`{what}`: {why}")));
         };
         for (name, value) in &mut settings.args {
             if value.0.contains("${") {
@@ -39,9 +40,15 @@ impl Reader<'_> {
                 }
             }
         }
-        if let Some(image) = settings.image.take_if(|image| conf::is_whole_name(image)) {
-            match replace(&image) {
-                Ok(name) => settings.names = vec![name],
+        // What an image of several is called here is its `name`, and `image` is what it is tagged; likewise beside `tags`.
+        let is_tag = self.service.entry.is_some() || !settings.names.is_empty();
+        if let Some(image) = settings.image.take_if(|image| is_tag || conf::is_whole_name(image)) {
+            let whole = conf::is_whole_name(&image);
+            settings.names.insert(0, if whole { image } else { self.image_name(&image).as_str().to_owned() });
+        }
+        for name in &mut settings.names {
+            match replace(name) {
+                Ok(text) => *name = text,
                 Err(why) => refuse("image", why),
             }
         }
@@ -103,29 +110,43 @@ impl Reader<'_> {
         }
     }
 
-    /// The name of another service's image.
-    pub(super) fn reference_of(&self, service: &str) -> Result<Reference, String> {
+    /// The name of another service's image, or of one of its images.
+    pub(super) fn reference_of(&self, word: &str) -> Result<Reference, String> {
         let all = &self.input.discovered.services;
-        let Some(found) = all.iter().find(|known| known.name == service) else {
-            let known = all.iter().map(|known| known.name.as_str());
-            let meant = crate::model::suggest::did_you_mean(service, known);
-            return Err(format!("there is no service `{service}`{meant}"));
-        };
-        let (base, whole) = self.called(found);
-        let base = if whole.is_empty() { self.image_name(&base).as_str().to_owned() } else { base };
-        self.names(&base, &whole).map(|(reference, ..)| reference).map_err(|error| error.to_string())
+        let named: Vec<&ServiceSource> = all.iter().filter(|known| known.name == word).collect();
+        let of_service = || all.iter().filter(|known| known.service() == word).collect();
+        match if named.is_empty() { of_service() } else { named }.as_slice() {
+            [] => {
+                let known = all.iter().map(|known| known.name.as_str());
+                let meant = crate::model::suggest::did_you_mean(word, known);
+                Err(format!("there is no service `{word}`{meant}"))
+            }
+            [one, others @ ..] if others.is_empty() || one.name == word => {
+                let (base, whole) = self.called(one);
+                let base = if whole.is_empty() { self.image_name(&base).as_str().to_owned() } else { base };
+                self.names(&base, &whole).map(|(reference, ..)| reference).map_err(|error| error.to_string())
+            }
+            several => {
+                let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
+                Err(format!("`{word}` has several images: say which of {}", names.join(", ")))
+            }
+        }
     }
 
     /// What `service.toml`, or a definition, calls a service's image.
     fn called(&self, service: &ServiceSource) -> (String, Vec<String>) {
         let base = service.name.to_lowercase();
         let text = service.text(SERVICE_TOML, self.input.rendered);
-        let image = text.and_then(|text| conf::parse_service_toml("", text).ok()?.image);
-        match image {
+        let at = service.entry.as_ref().map(|entry| entry.at);
+        let settings = text.and_then(|text| conf::parse_service_toml("", text).ok()?.of(at));
+        let ServiceSettings { image, names, .. } = settings.unwrap_or_default();
+        let is_tag = service.entry.is_some() || !names.is_empty();
+        match image.or_else(|| names.into_iter().next()) {
             Some(image) if conf::is_whole_name(&image) => {
                 let name = interpolate(&image, &|name| self.input.config.variable(name));
                 (base, name.into_iter().collect())
             }
+            Some(image) if is_tag => (base, vec![self.image_name(&image).as_str().to_owned()]),
             Some(image) => (image, Vec::new()),
             None => (base, service.definition.as_ref().map(|one| one.names.clone()).unwrap_or_default()),
         }
@@ -160,6 +181,8 @@ fn lay_under(settings: &mut ServiceSettings, definition: &Definition) {
     if settings.platforms.is_empty() {
         settings.platforms.clone_from(&definition.platforms);
     }
-    settings.labels.clone_from(&definition.labels);
+    for (name, value) in &definition.labels {
+        settings.labels.entry(name.clone()).or_insert_with(|| value.clone());
+    }
     settings.network.clone_from(&definition.network);
 }

@@ -1,13 +1,39 @@
-//! Whether the Dockerfile that `service.toml` names can be taken.
+//! Which part of `service.toml` is about an image, and whether the Dockerfile that it names can be taken.
 //!
-//! In: what discover found. Out: a finding at the line that names it.
+//! In: what discover found. Out: what is said, or a finding at the line that says it.
 
 use super::service::Reader;
 use crate::model::Diagnostic;
-use crate::read::conf::{self, SERVICE_TOML, ServiceSettings};
+use crate::read::conf::{self, SERVICE_TOML, ServiceFile, ServiceSettings};
 use crate::read::discover::DOCKERFILE;
 
 impl Reader<'_> {
+    /// What the file says of this image. Which images there are was read before templates were rendered.
+    pub(super) fn of_entry(&self, file: ServiceFile) -> Result<ServiceSettings, Diagnostic> {
+        let service = self.service;
+        let first = file.images.first().map(|image| image.line);
+        let entry = service.entry.as_ref();
+        let is_new = first.is_some() && !service.has_several();
+        file.of(entry.map(|entry| entry.at)).filter(|_| !is_new).ok_or_else(|| {
+            let message = "its `[[image]]` tables are not those of its template, which has to be right as it stands: no \
+                           variable can be in a `name`, or decide how many there are";
+            let line = first.or(entry.map(|entry| entry.line)).unwrap_or_default();
+            Diagnostic::error(service.path(SERVICE_TOML), line, message)
+        })
+    }
+
+    /// What is wrong where there is neither a Dockerfile nor an image to pull.
+    pub(super) fn nothing_to_build(&self) -> Option<Diagnostic> {
+        let service = self.service;
+        let message = format!("there is no file {} to build it from", service.dockerfile);
+        if let Some(definition) = &service.definition {
+            return Some(Diagnostic::error(&*definition.file, definition.line, message));
+        }
+        let entry = service.entry.as_ref()?;
+        let message = format!("{message}: `file = \"…\"` names another one");
+        Some(Diagnostic::error(service.path(SERVICE_TOML), entry.line, message))
+    }
+
     /// What is wrong with `dockerfile`, where it is set.
     pub(super) fn refuse_dockerfile(&self, settings: &ServiceSettings) -> Option<Diagnostic> {
         let service = self.service;

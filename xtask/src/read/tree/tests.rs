@@ -233,6 +233,200 @@ fn dockerfiles_named_one_by_one_have_a_context_and_a_name_each() {
     "#);
 }
 
+/// The same with what each image is called, of which service it is, and what is handed to its build.
+fn told(fixture: &str) -> String {
+    let tree = read_fixture(fixture);
+    let images = tree.graph.images().iter().map(|image| {
+        let ImageSource::Build(target) = &image.source else { return image.name.to_string() };
+        let args: Vec<String> =
+            target.build_args.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels = target.labels.iter().map(|(name, value)| format!(" {name}={value}"));
+        let names: Vec<String> = image.all_names().map(Reference::familiar).collect();
+        let is_whole = if tree.contexts[&image.name].digest.is_some() { "" } else { " broken" };
+        format!(
+            "{} of {}: {} {} [{}]{} in {} as {}{is_whole}",
+            image.name,
+            image.service,
+            target.dockerfile,
+            target.target.as_deref().unwrap_or("-"),
+            args.join(" "),
+            labels.collect::<String>(),
+            target.context,
+            names.join(" "),
+        )
+    });
+    let needs = tree.graph.images().iter().filter(|image| !image.needs.is_empty()).map(|image| {
+        let needs: Vec<&str> = image.needs.iter().map(ImageName::as_str).collect();
+        format!("{} needs {}", image.name, needs.join(" "))
+    });
+    let found = tree.findings.iter().map(|Finding { image, diagnostic, .. }| match image {
+        Some(image) => format!("{image}: {diagnostic}"),
+        None => diagnostic.to_string(),
+    });
+    images.chain(needs).chain(found).collect::<Vec<_>>().join("\n")
+}
+
+const STAGES: &str = "FROM scratch AS x\nARG A B\nFROM scratch\nARG A B\n";
+
+#[test]
+fn one_folder_makes_several_images() {
+    let shop = |toml: &str| format!("//- src/shop/service.toml\n{toml}");
+    let file = |path: &str| format!("//- src/shop/{path}\n{STAGES}");
+    let several = |globs: &str, toml: &str, files: &[&str]| {
+        let files: String = files.iter().map(|path| format!("//- {path}\n{STAGES}")).collect();
+        format!("//- .config/xtask.toml\n{globs}\n{}{files}", shop(toml))
+    };
+    let cases = [
+        shop(
+            "args = { A = '1', B = '2' }\nlabels = { l = 'm' }\nfile = 'D'\n[[image]]\nname = 'api'\nargs = { B = '${TAG:-3}' }\n\
+             [[image]]\nname = 'Job'\nfile = 'docker/job'\ntarget = 'x'\nneeds = ['api']\nimage = 'team/job'\n\
+             [[image]]\nname = 'web'\nimage = 'r.example/web:${TAG:-3}'\ntags = ['web:old']\ncontext = '..'\n",
+        ) + &file("D")
+            + &file("docker/job")
+            + &file("build-targets.conf"),
+        // Names that nobody gave.
+        shop("[[image]]\n[[image]]\ntarget = 'x'\n[[image]]\nfile = 'api.Dockerfile'\n")
+            + &file("Dockerfile")
+            + &file("api.Dockerfile"),
+        shop("[[image]]\ntarget = 'x'\n") + &file("Dockerfile"),
+        // Further down, and elsewhere.
+        shop("[[image]]\nname = 'a'\n[[image]]\nname = 'b'\ntarget = 'x'\n") + &file("src/Dockerfile"),
+        several(
+            "services = ['docker/Dockerfile.*', 'src/*']",
+            "[[image]]\nfile = '../../docker/D'\n",
+            &["docker/D"],
+        ),
+        // Dockerfiles that globs name: those that an image has are its own.
+        several(
+            "services = ['src/shop/Dockerfile.*']\nprefix = 'p-'",
+            "args = { A = 1 }\n[[image]]\nfile = 'Dockerfile.a'\nname = 'p-own'\n",
+            &["src/shop/Dockerfile.a", "src/shop/Dockerfile.b"],
+        ),
+        several(
+            "name = 'template x-{folder}'",
+            "[[image]]\ntarget = 'x'\n[[image]]\n",
+            &["src/shop/Dockerfile"],
+        ),
+        // What is wrong is one image's.
+        shop(
+            "[[image]]\nname = 'a'\n[[image]]\nname = 'b'\nfile = 'gone'\n[[image]]\nname = 'c'\ntarget = 'y'\nneeds = ['no']\n\
+             [[image]]\nname = 'd'\nnam = 1\ncontexts = { b = 'target:shop', c = 'target:a' }\n",
+        ) + "//- src/shop/Dockerfile\nFROM scratch AS x\nFROM scratch\nCOPY --from=b / /\nCOPY --from=c / /\n",
+        shop("\n[[image]]\nname = 'a'\n[[image]]\nname = 'b'\n") + "//- src/a/Dockerfile\nFROM scratch\n",
+        shop(
+            "[[image]]\nname = 'a'\nimage = 'x'\n[[image]]\nname = 'b'\nimage = 'x'\n[[image]]\nname = 'c'\n[[image]]\nname = 'c'\n",
+        ) + &file("Dockerfile"),
+        shop("[[image]]\nname = 3\n") + &file("Dockerfile"),
+        "//- src/shop/service.toml.tpl\n[[image]]\nname = '{{A}}'\n//- .env\nA=a\n".to_owned()
+            + &file("Dockerfile"),
+        "//- src/shop/service.toml.tpl\n[[image]]\nname = 'a'\nimage = '{{A}}'\n//- .env\nA=x/a\n".to_owned()
+            + &file("Dockerfile"),
+    ];
+    insta::assert_snapshot!(cases.map(|case| told(&case)).join("\n\n"), @r#"
+    api of shop: src/shop/D - [A=1 B=3] l=m in src/shop as api:latest
+    job of shop: src/shop/docker/job x [A=1 B=2] l=m in src/shop as team/job:latest
+    web of shop: src/shop/D - [A=1 B=2] l=m in src as r.example/web:3 web:old
+    job needs api
+    warning: src/shop/build-targets.conf: says nothing here: the images of src/shop are those of its service.toml
+
+    shop of shop: src/shop/Dockerfile - [] in src/shop as shop:latest
+    shop-api of shop: src/shop/api.Dockerfile - [] in src/shop as shop-api:latest
+    shop-x of shop: src/shop/Dockerfile x [] in src/shop as shop-x:latest
+
+    shop of shop: src/shop/Dockerfile x [] in src/shop as shop:latest
+
+    a of shop: src/shop/src/Dockerfile - [] in src/shop as a:latest
+    b of shop: src/shop/src/Dockerfile x [] in src/shop as b:latest
+
+    shop of shop: docker/D - [] in src/shop as shop:latest
+
+    p-b of b: src/shop/Dockerfile.b - [] in src/shop as p-b:latest
+    p-own of shop: src/shop/Dockerfile.a - [A=1] in src/shop as p-own:latest
+
+    x-shop of x-shop: src/shop/Dockerfile - [] in src/shop as x-shop:latest
+    x-shop-x of x-shop: src/shop/Dockerfile x [] in src/shop as x-shop-x:latest
+
+    b of shop: src/shop/gone - [] in src/shop as b:latest broken
+    c of shop: src/shop/Dockerfile y [] in src/shop as c:latest broken
+    a of shop: src/shop/Dockerfile - [] in src/shop as a:latest
+    d of shop: src/shop/Dockerfile - [] in src/shop as d:latest broken
+    a needs b c
+    d needs a b
+    b: error: src/shop/service.toml:5:8: there is no file src/shop/gone
+    c: error: src/shop/Dockerfile: there is no stage `y` to build (stages: x), asked for at src/shop/service.toml:6
+    d: warning: src/shop/service.toml:12:1: unknown key `nam`, did you mean `name`?
+    d: error: src/shop/Dockerfile: the context `b`: `shop` has several images: say which of a, b, c, d
+    c: error: src/shop/service.toml:6: needs `no`, which is no service or image of this tree
+
+    a of a: src/a/Dockerfile - [] in src/a as a:latest broken
+    b of shop: src/shop/Dockerfile - [] in src/shop as b:latest broken
+    a: error: src/shop/service.toml:2: there is no file src/shop/Dockerfile to build it from: `file = "…"` names another one
+    b: error: src/shop/service.toml:4: there is no file src/shop/Dockerfile to build it from: `file = "…"` names another one
+    a: error: src/shop/service.toml:2: src/a and src/shop/service.toml:2 make one image, a, so none of them is built: set another `name` at src/shop/service.toml:2
+
+    a of shop: src/shop/Dockerfile - [] in src/shop as x:latest broken
+    b of shop: src/shop/Dockerfile - [] in src/shop as x:latest broken
+    c of shop: src/shop/Dockerfile - [] in src/shop as c:latest broken
+    c: error: src/shop/service.toml:9: src/shop/service.toml:7 and src/shop/service.toml:9 make one image, c, so none of them is built: set another `name` at src/shop/service.toml:9
+    a: error: src/shop/service.toml:4: src/shop/service.toml:1 and src/shop/service.toml:4 give their images one name, x:latest, so neither is built: set another `image` or `tags`
+    b: error: src/shop/service.toml:4: src/shop/service.toml:1 and src/shop/service.toml:4 give their images one name, x:latest, so neither is built: set another `image` or `tags`
+
+    shop of shop: src/shop/Dockerfile - [] in src/shop as shop:latest broken
+    error: src/shop/service.toml:2:8: expected a text in quotes
+
+    shop of shop: src/shop/Dockerfile - [A=a] in src/shop as shop:latest broken
+    error: src/shop/service.toml:1: its `[[image]]` tables are not those of its template, which has to be right as it stands: no variable can be in a `name`, or decide how many there are
+
+    a of shop: src/shop/Dockerfile - [A=x/a] in src/shop as x/a:latest
+    "#);
+}
+
+#[test]
+fn service_toml_counts_beside_several_definitions() {
+    let compose = "//- .config/xtask.toml\ndefinitions = ['compose.yaml']\nservices = [SERVICES]\n//- compose.yaml\nname: p\nservices:\n\
+        \x20 api:\n    build: {context: app, args: {A: c, B: c}, labels: {l: c}}\n\
+        \x20 Job:\n    image: own/job:1\n    build: {context: ., dockerfile: app/job.Dockerfile, target: x}\n";
+    let app = |services: &str, toml: &str| {
+        let files = ["Dockerfile", "job.Dockerfile", "api.Dockerfile"]
+            .map(|file| format!("//- app/{file}\n{STAGES}"));
+        let compose = compose.replace("SERVICES", services);
+        format!("{compose}//- app/service.toml\n{toml}{}", files.concat())
+    };
+    let cases = [
+        app("", ""),
+        app("", "args = { A = 't' }\nlabels = { l = 't', m = 't' }\n"),
+        app(
+            "",
+            "args = { A = 't' }\n[[image]]\nname = 'api'\nfile = 'api.Dockerfile'\nargs = { A = 'e' }\nimage = 'shop-api'\n\
+             [[image]]\nname = 'job'\ntags = ['x:1']\ntarget = 'no'\n[[image]]\nname = 'tool'\ntarget = 'x'\n",
+        ),
+        app("'*'", "[[image]]\nname = 'api'\n[[image]]\nname = 'tool'\ntarget = 'x'\n"),
+        app("'*'", "[[image]]\nname = 'tol'\nnaem = 1\nfile = 'gone'\n"),
+    ];
+    insta::assert_snapshot!(cases.map(|case| told(&case)).join("\n\n"), @r#"
+    api of api: app/Dockerfile - [A=c B=c] l=c in app as p-api:latest
+    job of Job: app/job.Dockerfile x [] in . as own/job:1
+
+    api of api: app/Dockerfile - [A=t B=c] l=t m=t in app as p-api:latest
+    job of Job: app/job.Dockerfile x [A=t] l=t m=t in . as own/job:1
+
+    api of api: app/api.Dockerfile - [A=e B=c] l=c in app as shop-api:latest
+    job of Job: app/job.Dockerfile no [] in . as x:1 broken
+    tool of app: app/Dockerfile x [A=t] in app as tool:latest
+    error: app/job.Dockerfile: there is no stage `no` to build (stages: x), asked for at app/service.toml:7
+
+    api of api: app/Dockerfile - [A=c B=c] l=c in app as p-api:latest
+    job of Job: app/job.Dockerfile x [] in . as own/job:1
+    tool of app: app/Dockerfile x [] in app as tool:latest
+
+    api of api: app/Dockerfile - [A=c B=c] l=c in app as p-api:latest
+    job of Job: app/job.Dockerfile x [] in . as own/job:1
+    tol of app: app/gone - [] in app as tol:latest broken
+    tol: warning: app/service.toml:3:1: unknown key `naem`, did you mean `name`?
+    tol: error: app/service.toml:4:8: there is no file app/gone
+    "#);
+}
+
 #[tokio::test]
 async fn what_a_base_image_decides_is_asked_of_it() {
     let text = "//- src/a/Dockerfile\nFROM base:1\nRUN --mount=type=tmpfs,target=. x\nVOLUME $V $W\n\
