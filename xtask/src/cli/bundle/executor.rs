@@ -36,7 +36,7 @@ use crate::cli::error::{Error, ErrorKind};
 use crate::cli::prove;
 use crate::cli::provisioning::announcer;
 use crate::cli::session::Session;
-use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
+use crate::engine::{AnyEngine, EngineError, OnProgress, Progress};
 use crate::events::Emitter;
 use crate::execute::{Done, ExecuteBundle, StepError};
 use crate::host::inside::Folder;
