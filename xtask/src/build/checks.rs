@@ -16,7 +16,7 @@ use tonic::Status;
 use super::BuildError;
 use super::solve::{Target, dockerfile_name, front_end_attrs, offer, refused};
 use crate::engine::EngineError;
-use crate::model::{BuildSpec, Diagnostic};
+use crate::model::{BuildSpec, Diagnostic, or_default};
 
 /// What the front end is asked for.
 const LINT: &str = "frontend.lint";
@@ -89,8 +89,8 @@ fn diagnostics(found: Document, dockerfile: &str) -> Vec<Diagnostic> {
     let is_violation = |error: &&Unbuildable| error.message.starts_with(VIOLATION);
     let is_strict = found.error.as_ref().filter(is_violation).is_some();
     let of = if is_strict { Diagnostic::error } else { Diagnostic::warning };
-    let warnings = found.warnings.unwrap_or_default();
-    let mut all: Vec<Diagnostic> = warnings
+    let mut all: Vec<Diagnostic> = found
+        .warnings
         .into_iter()
         .map(|warning| {
             let detail = warning.detail.trim().trim_end_matches('.');
@@ -109,10 +109,10 @@ fn diagnostics(found: Document, dockerfile: &str) -> Vec<Diagnostic> {
 }
 
 /// What the checks found (buildkit, `frontend/subrequests/lint/lint.go`).
-/// Lists of nothing are `null`, as Go writes them.
 #[derive(Deserialize)]
 struct Document {
-    warnings: Option<Vec<Warning>>,
+    #[serde(default, deserialize_with = "or_default")]
+    warnings: Vec<Warning>,
     #[serde(rename = "buildError")]
     error: Option<Unbuildable>,
 }
@@ -138,7 +138,8 @@ struct Unbuildable {
 
 #[derive(Default, Deserialize)]
 struct Location {
-    ranges: Option<Vec<Range>>,
+    #[serde(default, deserialize_with = "or_default")]
+    ranges: Vec<Range>,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +155,7 @@ struct Position {
 impl Location {
     /// 0 where it is the whole file.
     fn line(&self) -> u32 {
-        self.ranges.iter().flatten().next().map_or(0, |range| range.start.line)
+        self.ranges.first().map_or(0, |range| range.start.line)
     }
 }
 

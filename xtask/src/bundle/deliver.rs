@@ -24,13 +24,15 @@ use super::oci_archive;
 use super::open::BlobSource;
 use super::pipe::{self, StreamError};
 use crate::engine::{AnyEngine, ByteStream, EngineError, ImageStore, OnProgress, Progress, Store as _};
-use crate::model::{Digest, Identity, Reference, stand_in};
+use crate::model::{Digest, Identity, ImageId, Reference, stand_in};
 
 /// What an engine has already.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
     /// What is in its images, with the names that they have.
     pub images: BTreeMap<Identity, BTreeSet<Reference>>,
+    /// Images without a name.
+    pub unnamed: BTreeSet<ImageId>,
     /// Chain IDs of layers.
     pub layers: BTreeSet<Digest>,
 }
@@ -226,13 +228,27 @@ impl<B: BlobSource + Clone + Send + 'static> Delivery<'_, B> {
         for (name, before) in std::mem::take(&mut self.given) {
             let undone = match &before {
                 Some(displaced) => displaced.give_back(self.engine).await,
-                // An image goes with its last name.
-                None => self.engine.remove(&name).await,
+                None => self.take_away(&name).await,
             };
             if let Err(error) = undone {
                 progress(Progress::Warning(format!("{} stays as it is now: {error}", name.familiar())));
             }
         }
+    }
+
+    /// Takes away a name that nobody had. An image goes with its last name, unless it was here without any: then another
+    /// image takes the name for a moment, which is how an engine leaves one without.
+    async fn take_away(&self, name: &Reference) -> Result<(), EngineError> {
+        let image = self.engine.inspect(name).await?;
+        if image.is_some_and(|image| self.present.unnamed.contains(&image.id)) {
+            let observed = self.engine.observe().await?;
+            let others = observed.images().iter().filter(|other| !other.names.contains(name));
+            let other = others.flat_map(|other| &other.names).next();
+            let alone =
+                || EngineError::Other("its image had no name before, and no other image is here".to_owned());
+            self.engine.tag(other.ok_or_else(alone)?, name).await?;
+        }
+        self.engine.remove(name).await
     }
 
     /// Holds what the engine made of an image to what is in it.

@@ -18,7 +18,7 @@ use super::inspect::Inspection;
 use super::manifest::{BundleManifest, Member, StoredImage, chain_ids};
 use super::open::Bundle;
 use crate::engine::{AnyEngine, EngineError, Store as _};
-use crate::model::{Digest, Identity, ImageDetails, ImageId, Reference};
+use crate::model::{Digest, Identity, ImageDetails, ImageId, LocalImage, Reference};
 
 /// The version of the file. Version 1 had image IDs, which mean nothing to another kind of store.
 pub const VERSION: u32 = 2;
@@ -40,6 +40,9 @@ pub struct Inventory {
     /// The IDs that its store gives them: bundles of version 1 require images by these.
     #[serde(skip)]
     pub ids: BTreeMap<Digest, Identity>,
+    /// Images without a name in the store. They are of no use to a bundle, and stay where they are.
+    #[serde(skip)]
+    pub unnamed: BTreeSet<ImageId>,
     /// Chain IDs of the layers of these images.
     pub layers: BTreeSet<Digest>,
     /// Digests of artifacts.
@@ -53,6 +56,8 @@ pub struct Inventory {
 /// The engine's.
 pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inventory, EngineError> {
     let observed = engine.observe().await?;
+    let is_unnamed = |image: &&LocalImage| image.names.is_empty();
+    let unnamed = observed.images().iter().filter(is_unnamed).map(|image| image.id.clone()).collect();
     let named: Vec<(ImageId, Vec<Reference>)> = observed
         .images()
         .iter()
@@ -72,6 +77,7 @@ pub async fn take(engine: &AnyEngine, artifacts: BTreeSet<Digest>) -> Result<Inv
         version: VERSION,
         engine: observed.capabilities.map(|c| format!("{} {}", c.name, c.version)),
         artifacts,
+        unnamed,
         ..Inventory::default()
     };
     for (names, details) in details {

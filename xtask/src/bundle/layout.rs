@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{BundleManifest, Descriptor, Member, StoredImage, StoredLayer};
 pub use super::manifest::{SmallBlob, describe};
-use crate::model::{CONTAINERD_NAME, Digest, INDEX_TYPE, Identity, LAYOUT_VERSION, REF_NAME, Reference};
+use crate::model::{
+    CONTAINERD_NAME, Digest, INDEX_TYPE, Identity, LAYOUT_VERSION, REF_NAME, Reference, or_default,
+};
 
 /// Layers: a tar, compressed with zstd.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -96,6 +98,7 @@ pub struct ImageManifest {
     /// The image's config.
     pub config: Descriptor,
     /// From the bottom up.
+    #[serde(default, deserialize_with = "or_default")]
     pub layers: Vec<Descriptor>,
 }
 

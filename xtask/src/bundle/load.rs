@@ -115,6 +115,6 @@ impl LoadPlan {
 /// What an engine has, as [`super::deliver::deliver`] wants to know it.
 impl From<Inventory> for Present {
     fn from(inventory: Inventory) -> Self {
-        Self { images: inventory.images, layers: inventory.layers }
+        Self { images: inventory.images, unnamed: inventory.unnamed, layers: inventory.layers }
     }
 }

@@ -30,25 +30,36 @@ pub enum EngineVersion {
     /// Debian sid's, images in containerd
     #[value(name = "28.5")]
     Sid,
+    /// The same, images in overlay2
+    #[value(name = "28.5-overlay2")]
+    SidGraph,
 }
 
 impl EngineVersion {
     /// All, oldest first.
-    pub const ALL: [Self; 3] = [Self::Installed, Self::Trixie, Self::Sid];
+    pub const ALL: [Self; 4] = [Self::Installed, Self::Trixie, Self::Sid, Self::SidGraph];
+
+    /// `26.1`; what is chosen by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SidGraph => "28.5-overlay2",
+            other => other.version(),
+        }
+    }
 
     /// `26.1`
-    pub const fn name(self) -> &'static str {
+    pub const fn version(self) -> &'static str {
         match self {
             Self::Installed => "20.10",
             Self::Trixie => "26.1",
-            Self::Sid => "28.5",
+            Self::Sid | Self::SidGraph => "28.5",
         }
     }
 
     /// Where it keeps images.
     pub const fn store(self) -> &'static str {
         match self {
-            Self::Installed | Self::Trixie => "overlay2",
+            Self::Installed | Self::Trixie | Self::SidGraph => "overlay2",
             Self::Sid => "containerd",
         }
     }
@@ -58,7 +69,7 @@ impl EngineVersion {
         match self {
             Self::Installed => None,
             Self::Trixie => Some("trixie"),
-            Self::Sid => Some("sid"),
+            Self::Sid | Self::SidGraph => Some("sid"),
         }
     }
 
@@ -66,9 +77,10 @@ impl EngineVersion {
         let plain = EngineSettings { root_folder, ..EngineSettings::default() };
         match self {
             Self::Installed | Self::Trixie => plain,
-            // As every fresh engine from 29 on.
-            Self::Sid => {
-                EngineSettings { images: Some(ImageStore::Containerd), oldest_api: Some("1.44"), ..plain }
+            // Like every engine from 29 on, of which a fresh one has containerd.
+            Self::Sid | Self::SidGraph => {
+                let images = if self == Self::Sid { ImageStore::Containerd } else { ImageStore::Graph };
+                EngineSettings { images: Some(images), oldest_api: Some("1.44"), ..plain }
             }
         }
     }
@@ -91,7 +103,15 @@ impl EngineVersion {
                 "shell::",
                 "trials::",
             ],
+            // What the store decides; the rest the same version has shown with the other one.
+            Self::SidGraph => &["carried::", "contract::", "push::"],
         }
+    }
+
+    /// Whether images are carried from this engine to that one: between the two stores of one version, and between
+    /// versions.
+    fn trades_with(self, other: Self) -> bool {
+        self != other && (self.version() == other.version() || ![self, other].contains(&Self::SidGraph))
     }
 }
 
@@ -109,7 +129,9 @@ pub async fn folders(
                 Err("this user has no cache folder (neither XDG_CACHE_HOME nor HOME)".to_owned())
             }
             (Some(suite), Some(cache)) => {
-                folder::ready(&cache.join("xtask/engines"), version.name(), suite, announce).await.map(Some)
+                folder::ready(&cache.join("xtask/engines"), version.version(), suite, announce)
+                    .await
+                    .map(Some)
             }
         };
         found.insert(version, place);
@@ -167,7 +189,7 @@ pub async fn start(
 pub async fn test(checks: &mut Checks<'_>, root: &Path, folder: &Path, up: &[Up]) {
     let mut results = BTreeMap::new();
     for Up { version, engine } in up {
-        let others = up.iter().filter(|other| other.version != *version);
+        let others = up.iter().filter(|other| version.trades_with(other.version));
         let others: Vec<String> = others.map(|other| other.engine.endpoint()).collect();
         let found = folder.join(format!("findings-{}", version.name()));
         let command = HostCommand::new("cargo")
@@ -191,7 +213,7 @@ pub async fn test(checks: &mut Checks<'_>, root: &Path, folder: &Path, up: &[Up]
         };
         checks.check(&format!("engine tests on {} ({})", version.name(), version.store()), run).await;
         let is = engine.version().await.unwrap_or_default();
-        if is.starts_with(&format!("{}.", version.name())) {
+        if is.starts_with(&format!("{}.", version.version())) {
             let findings = std::fs::read_to_string(&found).unwrap_or_default();
             results.insert(*version, Results { outcomes, findings });
         } else {

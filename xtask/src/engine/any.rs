@@ -113,15 +113,6 @@ impl AnyEngine {
         }
     }
 
-    /// Whether a server on 127.0.0.1 here may be one that it can reach; asks nobody. A socket can be that of a virtual
-    /// machine all the same, so it may turn out otherwise.
-    pub fn may_share_loopback(&self) -> bool {
-        match self {
-            Self::Docker(engine) => engine.may_share_loopback(),
-            Self::Elsewhere(_) | Self::Fake(_) => false,
-        }
-    }
-
     /// Whether it can build at all; asks nobody.
     ///
     /// # Errors
@@ -152,6 +143,13 @@ macro_rules! either {
 }
 
 impl Store for AnyEngine {
+    fn may_share_loopback(&self) -> bool {
+        match self {
+            Self::Docker(engine) => engine.may_share_loopback(),
+            Self::Elsewhere(_) | Self::Fake(_) => false,
+        }
+    }
+
     async fn observe(&self) -> Result<Observed, EngineError> {
         either!(self.observe())
     }

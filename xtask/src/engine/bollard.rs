@@ -97,11 +97,6 @@ impl DockerEngine {
         self.wire.shown()
     }
 
-    /// Podman pushes what it has compressed to a file first, so there is nothing to gain with it.
-    pub(super) fn may_share_loopback(&self) -> bool {
-        !self.podman && self.wire.is_local()
-    }
-
     /// What bollard's errors mean to us.
     pub(super) fn error(&self, error: BollardError, about: &str) -> EngineError {
         match error {
@@ -223,6 +218,11 @@ impl Store for DockerEngine {
 
     async fn remove_unnamed(&self, id: &ImageId) -> Result<(), EngineError> {
         container::remove_unnamed(self, id).await
+    }
+
+    /// Podman pushes what it has compressed to a file first, so there is nothing to gain with it.
+    fn may_share_loopback(&self) -> bool {
+        !self.podman && self.wire.is_local()
     }
 
     async fn layers(&self, id: &ImageId) -> Result<Option<Vec<Digest>>, EngineError> {

@@ -126,11 +126,7 @@ impl Elsewhere {
         if let Some(layout) = self.layout.as_ref().filter(|_| first.is_ours) {
             return sought.iter().map(|sought| Ok(of_layout(layout, sought))).collect();
         }
-        let digest = match self.registry.manifest_digest(&first.reference, None).await {
-            // A front that does not know HEAD.
-            Err(RegistryError::Status { .. }) => self.registry.sent_digest(&first.reference).await,
-            found => found,
-        };
+        let digest = self.registry.named_digest(&first.reference).await;
         let mut found = Vec::with_capacity(sought.len());
         for sought in sought {
             found.push(match &digest {

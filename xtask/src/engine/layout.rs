@@ -15,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::host::inside::{Folder, NewFile};
 use crate::model::{
-    CONTAINERD_NAME, Digest, INDEX_TYPE, ImageConfig, LAYOUT_VERSION, Platform, REF_NAME, Reference, sha256,
+    CONTAINERD_NAME, Digest, INDEX_TYPE, ImageConfig, LAYOUT_VERSION, Platform, REF_NAME, Reference,
+    or_default, sha256,
 };
 
 /// An entry that is no image but speaks of one (moby/buildkit, `docs/attestations/attestation-storage.md`).
@@ -108,6 +109,7 @@ struct Index {
 #[derive(Deserialize)]
 struct Manifest {
     config: Descriptor,
+    #[serde(default, deserialize_with = "or_default")]
     layers: Vec<Descriptor>,
 }
 

@@ -197,7 +197,7 @@ fn explain(spec: &Spec, ended: &Ended) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EngineError, Surroundings, connect};
+    use super::super::{EngineError, Store as _, Surroundings, connect};
     use super::*;
 
     #[track_caller]

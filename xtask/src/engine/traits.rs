@@ -83,22 +83,37 @@ pub trait Store: Send + Sync {
     fn remove(&self, reference: &Reference) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// Gives a name back to an image that is called `from` meanwhile, which ends with that. Whatever has the name goes, if
-    /// it has no other.
+    /// it has no other and no container uses it. Two may do this at the same time: `from` is taken before anything is
+    /// removed, and where it is gone, the other one was quicker.
     fn give_back(
         &self,
         name: &Reference,
         from: &Reference,
     ) -> impl Future<Output = Result<(), EngineError>> + Send {
         async {
-            self.remove(name).await?;
-            self.tag(from, name).await?;
-            self.remove(from).await
+            let before = self.inspect(name).await?.map(|image| image.id);
+            match self.tag(from, name).await {
+                Err(EngineError::NotFound(_)) => return Ok(()),
+                tagged => tagged?,
+            }
+            self.remove(from).await?;
+            if let Some(before) = before {
+                // It is in use, or has a name: that of `from`, too.
+                let _ = self.remove_unnamed(&before).await;
+            }
+            Ok(())
         }
     }
 
     /// Removes an image that has no name; one that has got a name, or that a container uses, is an error. Absent is
     /// fine.
     fn remove_unnamed(&self, id: &ImageId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Whether a server on 127.0.0.1 here may be one that it can reach; asks nobody. A socket can be that of a virtual
+    /// machine all the same, so it may turn out otherwise.
+    fn may_share_loopback(&self) -> bool {
+        false
+    }
 
     /// The digests of an image's layers, uncompressed, lowest first; none when the store lacks it.
     fn layers(&self, id: &ImageId) -> impl Future<Output = Result<Option<Vec<Digest>>, EngineError>> + Send;

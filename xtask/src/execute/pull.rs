@@ -13,8 +13,11 @@ use tokio::time::Instant;
 
 use super::retry::{self, LONGEST_RETRY_AFTER, OnRetry, Policy};
 use crate::engine::{EngineError, OnProgress, Progress, Store};
-use crate::model::{ErrorKind, ImageId, Phase, Platform, PullSource, Recipe, Reference};
+use crate::model::{ErrorKind, ImageId, LocalImage, Phase, Platform, PullSource, Recipe, Reference};
 use crate::registry::Registry;
+
+/// Pieces of an archive that may wait for the engine.
+const PIECES: usize = 16;
 
 /// Makes a base image on this machine, when no registry gives it.
 pub trait MakeBase: Send + Sync {
@@ -184,6 +187,7 @@ impl<M: MakeBase> Puller<M> {
         let image = image.ok_or_else(|| {
             EngineError::Other(format!("the engine has no {pulled_as}, though the pull went well"))
         })?;
+        let image = self.complete(engine, &pulled_as, image, platform, progress).await?;
         if let Some(found) = image.platform.as_ref().filter(|found| !found.serves(platform)) {
             return Err(EngineError::Other(format!(
                 "{pulled_as} is there for {found} only, and {platform} is wanted"
@@ -214,6 +218,46 @@ impl<M: MakeBase> Puller<M> {
             digest: digest.cloned(),
             source: source.clone(),
         })
+    }
+
+    /// The image with all its layers. An engine that keeps manifests fetches no layer of a pull that it has unpacked already
+    /// of an image which was packed otherwise (containerd, `core/unpack/unpacker.go`). What it has then runs, and it can
+    /// neither tell of it nor save nor push it. So it is handed what it left out.
+    async fn complete<E: Store>(
+        &self,
+        engine: &E,
+        name: &Reference,
+        image: LocalImage,
+        platform: &Platform,
+        progress: OnProgress<'_>,
+    ) -> Result<LocalImage, EngineError> {
+        let id = image.id.digest();
+        let keeps_manifests = image.digests.iter().any(|known| known.digest() == Some(id));
+        let Some(registry) = self.registry.as_ref().filter(|_| keeps_manifests && image.platform.is_none())
+        else {
+            return Ok(image);
+        };
+        let (sender, receiver) = tokio::sync::mpsc::channel(PIECES);
+        let archive = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            Some((Ok(receiver.recv().await?), receiver))
+        });
+        let pinned = name.pinned(id);
+        let sent = async {
+            let sent = registry.send_image(&pinned, name, platform, sender).await;
+            sent.map_err(|error| EngineError::Other(error.to_string()))
+        };
+        match tokio::try_join!(sent, engine.load(Box::pin(archive))) {
+            Ok(_) => Ok(engine.inspect(name).await?.unwrap_or(image)),
+            // As long as nobody carries it further, it does no harm.
+            Err(error) => {
+                progress(Progress::Warning(format!(
+                    "{} is here without layers that the engine has of another image, so it cannot be saved or \
+                     pushed ({error})",
+                    name.familiar()
+                )));
+                Ok(image)
+            }
+        }
     }
 
     fn queue(&self, domain: &str) -> Arc<Queue> {

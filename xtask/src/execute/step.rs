@@ -133,7 +133,7 @@ async fn blocking<E: Send + 'static>(
 }
 
 /// Takes progress, and failed tries that are followed by another.
-type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
+pub(super) type Listeners<'a> = (OnProgress<'a>, OnRetry<'a>);
 
 impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     async fn build(&self, spec: &BuildSpec, (tell, retrying): Listeners<'_>) -> Result<Done, StepError> {
@@ -216,7 +216,7 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         let policy = self.puller.policy();
         let pushed = retry::run(policy, || self.push_once(engine, reference, tell), retrying).await;
         let digest = pushed.map_err(|error| StepError::Push(error, reference.clone()))?;
-        self.arrived(reference, &digest).await?;
+        self.arrived(reference, &digest, (tell, retrying)).await?;
         self.results.pushed(reference, &digest);
         match proof {
             PushProof::PulledBack => self.confirm(reference, tell, retrying).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::failure::StepError;
 use super::pull::MakeBase;
-use super::step::Done;
+use super::step::{Done, Listeners};
 use super::{ExecuteBundle, Execution, retry};
 use crate::base_images::{checks, smoke};
 use crate::build::Machine;
@@ -133,17 +133,43 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         }
     }
 
-    /// Asks the registry what it has under a name that was pushed. Another digest, or nothing, is an error; one that
-    /// does not let itself be asked is not.
-    pub(super) async fn arrived(&self, reference: &Reference, pushed: &Digest) -> Result<(), StepError> {
+    /// Asks the registry what it has under a name that was pushed. Another digest, or nothing, is an error; of one that
+    /// does not let itself be asked there is only the engine's word, which is told.
+    pub(super) async fn arrived(
+        &self,
+        reference: &Reference,
+        pushed: &Digest,
+        (tell, retrying): Listeners<'_>,
+    ) -> Result<(), StepError> {
         let Some(registry) = self.puller.registry() else { return Ok(()) };
-        let answer = registry.manifest_digest(reference, None).await;
-        match instead(reference, pushed, answer) {
-            None => Ok(()),
-            Some(found) => {
-                Err(StepError::Differs { reference: reference.clone(), found, expected: pushed.to_string() })
+        let ask = || async {
+            match registry.named_digest(reference).await {
+                // Some fronts answer so to HEAD, whatever is there.
+                Err(RegistryError::NotFound(_)) => registry.sent_digest(reference).await,
+                found => found,
             }
+        };
+        let answer = retry::run(self.puller.policy(), ask, retrying).await;
+        // At such an address an engine on another machine has another registry than this one.
+        let is_elsewhere = web::is_loopback(reference.domain())
+            && !self.engine.is_some_and(|engine| engine.may_share_loopback());
+        match arrival(pushed, answer) {
+            Arrival::There => Ok(()),
+            Arrival::Missing | Arrival::Unknown(_) if is_elsewhere => Ok(()),
+            Arrival::Unknown(cause) => {
+                let domain = reference.domain();
+                tell(Progress::Warning(format!(
+                    "{domain} does not say whether it has it, and the engine says so: {cause}"
+                )));
+                Ok(())
+            }
+            Arrival::Missing => self.differs(reference, "has nothing by that name".to_owned(), pushed),
+            Arrival::Other(found) => self.differs(reference, format!("has {found}"), pushed),
         }
+    }
+
+    fn differs<T>(&self, reference: &Reference, found: String, pushed: &Digest) -> Result<T, StepError> {
+        Err(StepError::Differs { reference: reference.clone(), found, expected: pushed.to_string() })
     }
 
     pub(super) async fn stop_registry(&self, home: &str, tell: OnProgress<'_>) -> Result<Done, StepError> {
@@ -238,15 +264,28 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
     }
 }
 
-/// What a registry has in place of what was pushed, if it says so.
-fn instead(reference: &Reference, pushed: &Digest, answer: Result<Digest, RegistryError>) -> Option<String> {
+/// What a registry says of something that was pushed.
+#[derive(Debug, PartialEq, Eq)]
+enum Arrival {
+    /// It has it.
+    There,
+    /// It has nothing by that name.
+    Missing,
+    /// It has something else, or says one thing and sends another.
+    Other(String),
+    /// It does not say.
+    Unknown(String),
+}
+
+fn arrival(pushed: &Digest, answer: Result<Digest, RegistryError>) -> Arrival {
     match answer {
-        Ok(found) => (found != *pushed).then(|| format!("has {found}")),
-        // At such an address an engine on another machine has another registry than this one.
-        Err(RegistryError::NotFound(_)) => {
-            (!web::is_loopback(reference.domain())).then(|| "has nothing by that name".to_owned())
+        Ok(found) if found == *pushed => Arrival::There,
+        Ok(found) => Arrival::Other(found.to_string()),
+        Err(RegistryError::NotFound(_)) => Arrival::Missing,
+        Err(RegistryError::DigestMismatch { promised, found, .. }) => {
+            Arrival::Other(format!("{promised} by its own word and sends {found}"))
         }
-        Err(_) => None,
+        Err(error) => Arrival::Unknown(error.to_string()),
     }
 }
 
@@ -255,18 +294,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_pushed_is_there_unless_the_registry_says_otherwise() {
+    fn what_was_pushed_is_there_when_the_registry_says_so() {
         let [pushed, other] = [[1; 32], [2; 32]].map(|bytes| Digest::from_sha256(&bytes));
-        let gone = || Err(RegistryError::NotFound("x".to_owned()));
-        let forbidden = Err(RegistryError::Status { domain: "r.example".to_owned(), status: 405 });
-        for (name, answer, has) in [
-            ("r.example/a:1", Ok(pushed.clone()), None),
-            ("r.example/a:1", Ok(other.clone()), Some(format!("has {other}"))),
-            ("r.example/a:1", gone(), Some("has nothing by that name".to_owned())),
-            ("127.0.0.1:5000/a:1", gone(), None),
-            ("r.example/a:1", forbidden, None),
+        let forbidden = RegistryError::Status { domain: "r.example".to_owned(), status: 405 };
+        let lie = RegistryError::DigestMismatch {
+            reference: "a:1".to_owned(),
+            promised: other.clone(),
+            found: pushed.clone(),
+        };
+        for (answer, expected) in [
+            (Ok(pushed.clone()), Arrival::There),
+            (Ok(other.clone()), Arrival::Other(other.to_string())),
+            (Err(RegistryError::NotFound("x".to_owned())), Arrival::Missing),
+            (Err(lie), Arrival::Other(format!("{other} by its own word and sends {pushed}"))),
+            (Err(forbidden.clone()), Arrival::Unknown(forbidden.to_string())),
         ] {
-            assert_eq!(instead(&name.parse().expect(name), &pushed, answer), has, "{name}");
+            assert_eq!(arrival(&pushed, answer), expected);
         }
     }
 }

@@ -105,7 +105,7 @@ impl ImageConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct RootFs {
     /// SHA-256 of each uncompressed layer, from the bottom up.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub diff_ids: Vec<Digest>,
 }
 
@@ -210,7 +210,11 @@ impl Fields {
     }
 }
 
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+/// A field that may be written as `null`: Go programs write so what is empty.
+///
+/// # Errors
+/// The format's.
+pub fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 

@@ -10,7 +10,7 @@ pub const PLATFORM: &str = "dev.xtask.platform";
 pub const LINEAGE: &str = "dev.xtask.lineage";
 /// Which generation of builders made a kept stage: another one runs its instructions again.
 pub const BUILDER: &str = "dev.xtask.builder";
-/// On a kept stage: the ID of the image that it was built beside.
+/// On a kept stage: which build of its image it was kept beside.
 pub const KEPT_BESIDE: &str = "dev.xtask.kept-beside";
 /// Which tree an image or a container was made for, as `tree::identity` tells trees apart. Images of other trees are
 /// never cleaned away.

@@ -56,7 +56,7 @@ pub use error_kind::ErrorKind;
 pub use event::{Event, EventKind, LogStream, Outcome, RunStats, Unit};
 pub use exit_code::ExitCode;
 pub use failure::Failure;
-pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck, sha256};
+pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck, or_default, sha256};
 pub use image::{
     BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageIndex, ImageKind, ImageName,
     ImageSource, ImageState, LocalImage, suffix,

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::build::Contexts;
 use super::stand_ins;
 use crate::model::{
-    BuildSpec, BuildTarget, Image, ImageId, ImageName, ImageSource, InlineCache, Observed, Phase, Plan,
-    Reason, Reference, Skipped, Step, StepId, StepKind, labels,
+    BuildSpec, BuildTarget, Digest, Image, ImageName, ImageSource, InlineCache, LocalImage, Observed, Phase,
+    Plan, Reason, Reference, Skipped, Step, StepId, StepKind, labels, sha256,
 };
 use crate::plan::rebuild::lineage::Lineage;
 use crate::read::graph::ImageGraph;
@@ -41,7 +41,7 @@ pub fn plan(input: &KeepInput<'_>) -> Plan {
         let ImageSource::Build(target) = &image.source else { continue };
         let build = StepId::new(Phase::Build, image.name.as_str());
         let is_built = input.builds.steps.iter().any(|step| step.id == build);
-        let here = input.observed.find(&image.reference).map(|found| found.id.clone());
+        let here = input.observed.find(&image.reference);
         let awaits = input.contexts.get(&image.name).is_some_and(|context| context.awaits.is_some());
         if (here.is_none() || awaits) && !is_built {
             // It cannot be built; where it has to be, the build phase says so.
@@ -56,16 +56,18 @@ pub fn plan(input: &KeepInput<'_>) -> Plan {
                 None => Reason::NotInStore,
                 Some(kept) => {
                     let beside = kept.labels.get(labels::KEPT_BESIDE);
-                    let is_of = |id: &ImageId| beside.is_some_and(|beside| beside == id.as_str());
+                    let is_beside = |image: &&LocalImage| {
+                        beside.is_some_and(|said| *said == mark(image).as_str() || *said == image.id.as_str())
+                    };
                     let is_same = kept.labels.get(labels::LINEAGE) == Some(&lineage.record());
-                    if is_same && !is_built && sharers(input, lineage).iter().any(is_of) {
+                    if is_same && !is_built && sharers(input, lineage).iter().any(is_beside) {
                         plan.skipped.push(Skipped::new(Phase::Keep, subject, Reason::InStore));
                         continue;
                     }
                     Reason::ImageBuiltSince(image.name.clone())
                 }
             };
-            let spec = spec(input, image, target, lineage, here.as_ref());
+            let spec = spec(input, image, target, lineage, here);
             let needs = is_built.then(|| build.clone()).into_iter().collect();
             let step = Step::new(Phase::Keep, subject, StepKind::Build(Box::new(spec)), why);
             plan.steps.push(Step { needs, ..step });
@@ -85,13 +87,18 @@ pub fn kept(
     lineages.iter().map(|(image, all)| (image.clone(), names(all))).collect()
 }
 
-/// The IDs of the images that share a stage.
-fn sharers(input: &KeepInput<'_>, lineage: &Lineage) -> Vec<ImageId> {
+/// The images that share a stage.
+fn sharers<'a>(input: &KeepInput<'a>, lineage: &Lineage) -> Vec<&'a LocalImage> {
     let shares = |all: &Vec<Lineage>| all.iter().any(|other| other.reference == lineage.reference);
     let names = input.lineages.iter().filter(|(_, all)| shares(all)).map(|(name, _)| name);
-    names
-        .filter_map(|name| Some(input.observed.find(&input.graph.get(name)?.reference)?.id.clone()))
-        .collect()
+    names.filter_map(|name| input.observed.find(&input.graph.get(name)?.reference)).collect()
+}
+
+/// Tells one build of an image from the next, in every store alike: a build says in its labels when it was. Earlier
+/// releases wrote the image's ID down, which holds for one kind of store only.
+fn mark(image: &LocalImage) -> Digest {
+    let fields = image.labels.iter().flat_map(|(name, value)| [name, "\0", value, "\0"]);
+    sha256(fields.collect::<String>().as_bytes())
 }
 
 fn spec(
@@ -99,7 +106,7 @@ fn spec(
     image: &Image,
     target: &BuildTarget,
     lineage: &Lineage,
-    beside: Option<&ImageId>,
+    beside: Option<&LocalImage>,
 ) -> BuildSpec {
     let mut all = BTreeMap::from([
         (labels::LINEAGE.to_owned(), lineage.record()),
@@ -108,8 +115,8 @@ fn spec(
     if let Some(capabilities) = &input.observed.capabilities {
         all.insert(labels::BUILDER.to_owned(), capabilities.builder().to_owned());
     }
-    if let Some(id) = beside {
-        all.insert(labels::KEPT_BESIDE.to_owned(), id.to_string());
+    if let Some(beside) = beside {
+        all.insert(labels::KEPT_BESIDE.to_owned(), mark(beside).to_string());
     }
     let is_here = |other: &&Lineage| input.observed.find(&other.reference).is_some();
     let all_of_image = input.lineages.get(&image.name).into_iter().flatten();
@@ -234,6 +241,17 @@ COPY --from=builder /a /a
         let third = look(&fixture, &engine).await;
         assert_eq!(third.keeps(), Vec::<String>::new());
         assert_eq!(third.keeps.skipped.len(), 2);
+
+        // Another kind of store calls the same image otherwise; another build of it says when it was.
+        let name: Reference = "api:latest".parse().unwrap();
+        let image = engine.observe().await.unwrap().find(&name).unwrap().clone();
+        let elsewhere = LocalImage { id: fake_image("elsewhere", &[]).id, ..image.clone() };
+        let mut anew = elsewhere.clone();
+        anew.labels.insert(labels::BUILD_TIMESTAMP.to_owned(), "2026-01-02T03:04:05Z".to_owned());
+        for (image, is_kept) in [(elsewhere, true), (anew, false), (image, true)] {
+            engine.store(image);
+            assert_eq!(look(&fixture, &engine).await.keeps().is_empty(), is_kept);
+        }
 
         fixture.write("src/api/a", "2\n");
         let fourth = look(&fixture, &engine).await;

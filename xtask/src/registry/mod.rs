@@ -6,6 +6,7 @@
 //! sent to nobody but the registry and the token server that it names, and appear in no message.
 
 mod auth;
+mod certificates;
 pub mod credentials;
 pub mod docker_config;
 pub mod index;
@@ -14,18 +15,20 @@ pub mod loopback;
 pub mod network;
 pub mod resolve;
 pub mod web;
+mod whole;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName};
-use reqwest::{Client, Method, Response, StatusCode, header};
+use reqwest::{Certificate, Client, Method, Response, StatusCode, header};
 
+use self::certificates::Certificates;
 use self::credentials::Credentials;
 use self::web::{cause, is_loopback, retry_after};
 use crate::host::retry::Retriable;
-use crate::model::{Digest, ErrorKind, Identity, ImageConfig, Platform, Reference, sha256};
+use crate::model::{Digest, ErrorKind, Identity, ImageConfig, Platform, Reference, or_default, sha256};
 
 pub use auth::LoginAnswer;
 
@@ -37,6 +40,8 @@ const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-diges
 const MAX_SMALL: usize = 4 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// A layer takes its time, as long as something comes.
+const BLOB_TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 /// A question whose answer is only good to know.
 const HINT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -173,11 +178,30 @@ pub struct RegistryImage {
     pub size: u64,
 }
 
+/// What leads to the blobs of an image.
+struct Manifests {
+    /// What the name stands for, and the manifest of the platform where that is an index.
+    texts: Vec<(Digest, Vec<u8>)>,
+    config: Blob,
+    layers: Vec<Blob>,
+}
+
+#[derive(serde::Deserialize)]
+struct Blob {
+    digest: Digest,
+    #[serde(default)]
+    size: u64,
+}
+
 /// Asks registries. Connections are made on the first question, so holding one costs nothing.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// HTTPS with the machine's certificates and proxies.
+    /// HTTPS with the machine's certificates and proxies; the same for all registries.
     secure: OnceLock<Result<Client, String>>,
+    /// The same for registries that have certificates of their own.
+    private: Mutex<HashMap<String, Client>>,
+    /// Where these lie.
+    certificates: Certificates,
     /// For this machine's own registries: no proxy, any certificate, as Docker treats 127.0.0.0/8.
     loopback: OnceLock<Result<Client, String>>,
     /// Registries that did not answer a question that was only good to ask.
@@ -255,6 +279,19 @@ impl Registry {
         }
     }
 
+    /// What a name stands for, of registries too whose front refuses HEAD and answers GET.
+    ///
+    /// # Errors
+    /// As [`Self::manifest_digest`].
+    pub async fn named_digest(&self, reference: &Reference) -> Result<Digest, RegistryError> {
+        match self.manifest_digest(reference, None).await {
+            Err(RegistryError::Denied { .. } | RegistryError::Status { .. }) => {
+                self.sent_digest(reference).await
+            }
+            found => found,
+        }
+    }
+
     /// The digest of the manifest that the registry really sends for a reference; no header is believed.
     ///
     /// # Errors
@@ -284,42 +321,43 @@ impl Registry {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<RegistryImage, RegistryError> {
-        #[derive(serde::Deserialize)]
-        struct Manifest {
-            config: Blob,
-            #[serde(default)]
-            layers: Vec<Blob>,
-        }
-        #[derive(serde::Deserialize)]
-        struct Blob {
-            digest: Digest,
-            #[serde(default)]
-            size: u64,
-        }
-        let (digest, mut body) = self.verified_manifest(reference).await?;
-        if let Some(entry) = entry_for(reference, &body, platform)? {
-            (_, body) = self.verified_manifest(&reference.pinned(&entry)).await?;
-        }
-        let malformed = |what: &str, error: serde_json::Error| RegistryError::Malformed {
-            reference: reference.familiar(),
-            why: format!("its {what} is not that of an image: {error}"),
-        };
-        let manifest: Manifest =
-            serde_json::from_slice(&body).map_err(|error| malformed("manifest", error))?;
-        let blob = manifest.config.digest;
+        let Manifests { texts, config: Blob { digest: blob, .. }, layers } =
+            self.manifests(reference, platform).await?;
         let path = format!("{}/blobs/{blob}", reference.path());
         let response = self.ask(Method::GET, reference, &path).await?;
         let config = read_small(response, reference, "config").await?;
         agree(reference, Some(&blob), sha256(&config))?;
         let config: ImageConfig =
-            serde_json::from_slice(&config).map_err(|error| malformed("config", error))?;
+            serde_json::from_slice(&config).map_err(|error| no_image(reference, "config", &error))?;
         // Where there is no index the registry gives what it has, whoever asks.
         if config.is_foreign_to(platform) {
             let (reference, platform) = (reference.familiar(), platform.clone());
             return Err(RegistryError::NoPlatform { reference, platform });
         }
-        let size = manifest.layers.iter().map(|layer| layer.size).sum();
-        Ok(RegistryImage { digest, config, size })
+        let size = layers.iter().map(|layer| layer.size).sum();
+        Ok(RegistryImage { digest: texts[0].0.clone(), config, size })
+    }
+
+    /// What leads to the blobs of an image.
+    async fn manifests(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Manifests, RegistryError> {
+        #[derive(serde::Deserialize)]
+        struct Manifest {
+            config: Blob,
+            #[serde(default, deserialize_with = "or_default")]
+            layers: Vec<Blob>,
+        }
+        let mut texts = vec![self.verified_manifest(reference).await?];
+        if let Some(entry) = entry_for(reference, &texts[0].1, platform)? {
+            texts.push(self.verified_manifest(&reference.pinned(&entry)).await?);
+        }
+        let text = texts.last().map_or(&[][..], |(_, text)| text);
+        let Manifest { config, layers } =
+            serde_json::from_slice(text).map_err(|error| no_image(reference, "manifest", &error))?;
+        Ok(Manifests { texts, config, layers })
     }
 
     /// A manifest, held to what the registry says that it is, and to the digest of the reference if it has one.
@@ -403,6 +441,7 @@ impl Registry {
         let client = self.client(domain)?;
         let ask = |scheme| {
             let request = client.request(method.clone(), format!("{scheme}://{host}/v2/{path}"));
+            let request = if path.contains("/blobs/") { request.timeout(BLOB_TIMEOUT) } else { request };
             match body {
                 Some(body) => request.body(body.to_vec()),
                 None => request,
@@ -423,17 +462,31 @@ impl Registry {
         plain.map_err(|error| cause(&error))
     }
 
-    fn client(&self, domain: &str) -> Result<&Client, String> {
-        let cell = if is_loopback(domain) { &self.loopback } else { &self.secure };
-        cell.get_or_init(|| client(domain)).as_ref().map_err(Clone::clone)
+    fn client(&self, domain: &str) -> Result<Client, String> {
+        if is_loopback(domain) {
+            return self.loopback.get_or_init(|| client(domain, Vec::new())).clone();
+        }
+        let trusted = self.certificates.of(domain);
+        if trusted.is_empty() {
+            return self.secure.get_or_init(|| client(domain, trusted)).clone();
+        }
+        let mut private = self.private.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = private.get(domain) {
+            return Ok(client.clone());
+        }
+        let client = client(domain, trusted)?;
+        private.insert(domain.to_owned(), client.clone());
+        Ok(client)
     }
 }
 
-fn client(domain: &str) -> Result<Client, String> {
-    let builder = web::client().connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT);
+/// `trusted` vouch for it beside those whom the machine trusts.
+fn client(domain: &str, trusted: Vec<Certificate>) -> Result<Client, String> {
+    let builder =
+        web::client().connect_timeout(CONNECT_TIMEOUT).read_timeout(REQUEST_TIMEOUT).timeout(REQUEST_TIMEOUT);
     let builder =
         if is_loopback(domain) { builder.no_proxy().tls_danger_accept_invalid_certs(true) } else { builder };
-    web::build(builder)
+    web::build(if trusted.is_empty() { builder } else { builder.tls_certs_merge(trusted) })
 }
 
 /// Where the API of a domain is served.
@@ -451,6 +504,11 @@ fn manifest_path(reference: &Reference) -> String {
 
 fn accept_manifests() -> HeaderMap {
     HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(MANIFEST_TYPES))])
+}
+
+fn no_image(reference: &Reference, what: &str, error: &serde_json::Error) -> RegistryError {
+    let why = format!("its {what} is not that of an image: {error}");
+    RegistryError::Malformed { reference: reference.familiar(), why }
 }
 
 fn promised(headers: &HeaderMap) -> Option<Digest> {

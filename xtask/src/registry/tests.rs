@@ -263,3 +263,99 @@ fn knows_where_apis_are() {
         assert_eq!(is_loopback(domain), loopback, "{domain}");
     }
 }
+
+#[tokio::test]
+async fn an_image_goes_through_with_all_that_it_is_made_of() {
+    let proxy = FaultyProxy::start(None).await;
+    let (config, layer) = (r#"{"os":"linux"}"#, "a layer");
+    let blob = |text: &str| format!(r#"{{"digest":"{}","size":{}}}"#, sha256(text.as_bytes()), text.len());
+    let manifest = format!(r#"{{"config":{},"layers":[{}]}}"#, blob(config), blob(layer));
+    let digest = sha256(manifest.as_bytes());
+    let index = format!(
+        r#"{{"manifests":[{{"digest":"{digest}","platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#
+    );
+    let top = sha256(index.as_bytes());
+    for (of, text) in [(&top, index.as_str()), (&digest, &manifest)] {
+        proxy.fault(&format!("/manifests/{of}"), 9, answer(200, &[], text));
+    }
+    proxy.fault(&format!("/blobs/{}", sha256(config.as_bytes())), 9, answer(200, &[], config));
+    let layer_blob = format!("/blobs/{}", sha256(layer.as_bytes()));
+    proxy.fault(&layer_blob, 1, answer(200, &[], layer));
+    proxy.fault(&layer_blob, 1, answer(200, &[], "a la"));
+    let (name, pinned) = (reference(&proxy, "a:1"), reference(&proxy, &format!("a@{top}")));
+    let (registry, amd64) = (Registry::default(), platform("linux/amd64"));
+    for is_whole in [true, false] {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+        let received = async {
+            let mut bytes = Vec::new();
+            while let Some(piece) = receiver.recv().await {
+                bytes.extend(piece);
+            }
+            bytes
+        };
+        let (sent, bytes) = tokio::join!(registry.send_image(&pinned, &name, &amd64, sender), received);
+        assert_eq!(sent.is_ok(), is_whole, "{sent:?}");
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().unwrap().map_while(Result::ok);
+        let names: Vec<String> = entries.map(|entry| entry.path().unwrap().display().to_string()).collect();
+        let blobs = [&top, &digest, &sha256(layer.as_bytes()), &sha256(config.as_bytes())];
+        let blobs = blobs.map(|digest| format!("blobs/sha256/{}", digest.hex()));
+        let expected = ["oci-layout".to_owned(), "index.json".to_owned()].into_iter().chain(blobs);
+        let expected: Vec<String> = expected.take(if is_whole { 6 } else { 5 }).collect();
+        assert_eq!(names, expected);
+    }
+}
+
+/// A server whose certificate nobody has heard of, and who signed it. Its address is this machine's, and none for which TLS is
+/// left alone.
+async fn private_registry() -> (String, String, tokio::task::JoinHandle<()>) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let key = KeyPair::generate().expect("a key");
+    let params = || CertificateParams::new(["0.0.0.0".to_owned()]).expect("a name");
+    let mut ca = params();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = ca.self_signed(&key).expect("a CA").pem();
+    let own = params().signed_by(&key, &Issuer::new(ca, &key)).expect("a certificate");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], private)
+        .expect("a server");
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+                .await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (format!("0.0.0.0:{port}"), authority, server)
+}
+
+#[tokio::test]
+async fn whoever_vouches_for_a_registry_to_an_engine_does_so_to_us() {
+    let (domain, authority, server) = private_registry().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let registry =
+        || Registry { certificates: Certificates(folder.path().to_owned()), ..Registry::default() };
+    let error = registry().probe(&domain).await.expect_err("nobody vouches for it");
+    assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+    let place = folder.path().join(&domain);
+    std::fs::create_dir(&place).expect("a folder");
+    std::fs::write(place.join("ca.crt"), authority).expect("written");
+    std::fs::write(place.join("other.crt"), "no certificate").expect("written");
+    let registry = registry();
+    for _ in 0..2 {
+        assert_eq!(registry.probe(&domain).await.map(|answer| answer.status), Ok(200));
+    }
+    server.abort();
+}

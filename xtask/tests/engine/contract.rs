@@ -297,8 +297,7 @@ async fn images_come_out_and_go_in(world: &World) {
     // The child goes, and comes back without the layer that is there.
     let details = world.engine.details(&base).await.unwrap().expect("there");
     world.engine.remove(&child).await.unwrap();
-    let present =
-        Present { images: Default::default(), layers: chain_ids(&details.layers).into_iter().collect() };
+    let present = Present { layers: chain_ids(&details.layers).into_iter().collect(), ..Present::default() };
     let named = NamedImage { image: images[1].clone(), names: vec![child.clone()] };
     let own: usize = images[1].layers.len() - images[0].layers.len();
     assert_eq!(lacking(&named.image, &present.layers).len(), own);

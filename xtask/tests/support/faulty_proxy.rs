@@ -59,6 +59,8 @@ struct State {
 struct Fault {
     /// Which requests: those whose `METHOD /path` contains this.
     about: String,
+    /// Of whom: those whose head contains this.
+    of: &'static str,
     left: usize,
     trouble: Trouble,
 }
@@ -91,7 +93,12 @@ impl FaultyProxy {
     /// The next `times` requests whose `METHOD /path` contains `about` get into trouble. Faults that were set
     /// first come first.
     pub fn fault(&self, about: &str, times: usize, trouble: Trouble) {
-        lock(&self.state.faults).push(Fault { about: about.to_owned(), left: times, trouble });
+        self.fault_of("", about, times, trouble);
+    }
+
+    /// The same of requests whose head contains `of`, such as a client's name.
+    pub fn fault_of(&self, of: &'static str, about: &str, times: usize, trouble: Trouble) {
+        lock(&self.state.faults).push(Fault { about: about.to_owned(), of, left: times, trouble });
     }
 
     /// A status with an empty body, for the next `times` requests that contain `about`.
@@ -117,9 +124,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
-    fn trouble_for(&self, request: &str) -> Option<Trouble> {
+    fn trouble_for(&self, request: &str, head: &str) -> Option<Trouble> {
         let mut faults = lock(&self.faults);
-        let fault = faults.iter_mut().find(|fault| fault.left > 0 && request.contains(&fault.about))?;
+        let is_about =
+            |fault: &&mut Fault| fault.left > 0 && request.contains(&fault.about) && head.contains(fault.of);
+        let fault = faults.iter_mut().find(is_about)?;
         fault.left -= 1;
         Some(fault.trouble.clone())
     }
@@ -143,7 +152,7 @@ async fn serve(mut client: TcpStream, state: &State) -> std::io::Result<()> {
         seen.len() - 1
     };
     let mut limit = usize::MAX;
-    match state.trouble_for(&request) {
+    match state.trouble_for(&request, &head) {
         Some(Trouble::Closed) => return Ok(()),
         Some(Trouble::Silent) => return std::future::pending().await,
         Some(Trouble::Answer(status, headers, body)) => {

@@ -44,7 +44,11 @@ fn engine_with(names: &[&str]) -> (FakeEngine, Vec<Reference>) {
 async fn present(engine: &AnyEngine) -> Present {
     let mut present = Present::default();
     for image in engine.observe().await.unwrap().images() {
-        let details = engine.details(&image.names[0]).await.unwrap().unwrap();
+        let Some(name) = image.names.first() else {
+            present.unnamed.insert(image.id.clone());
+            continue;
+        };
+        let details = engine.details(name).await.unwrap().unwrap();
         present.layers.extend(chain_ids(&details.layers));
         present.images.insert(details.identity, image.names.iter().cloned().collect());
     }
@@ -199,6 +203,41 @@ async fn a_load_that_fails_gives_names_back() {
     bring(&to, &store, &named_images(&images)).await.unwrap();
     let names = named(to.observe().await.unwrap()).into_iter().flat_map(|(_, names)| names);
     assert_eq!(names.map(|name| name.familiar()).collect::<Vec<_>>(), ["a:1", "b:1"]);
+}
+
+#[tokio::test]
+async fn an_image_that_was_here_without_a_name_stays_when_a_load_is_undone() {
+    let (fake, names) = engine_with(&["a:1", "b:1"]);
+    let (_folder, store) = store();
+    let images = fetch(&fake.into(), &store, &names, &|_| {}).await.unwrap();
+    let other = FakeEngine::new();
+    let to: AnyEngine = other.clone().into();
+    bring(&to, &store, &named_images(&images[..1])).await.unwrap();
+    // Its name goes to an image that has another one too.
+    other.store(fake_image("somebody's", &[&reference("x:1"), &names[0]]));
+    to.remove(&names[0]).await.unwrap();
+    let before = to.observe().await.unwrap();
+    assert!(before.images().iter().any(|image| image.names.is_empty()), "{:?}", before.images());
+    other.script(Verb::Load, "", 3, Fault::Fails(EngineError::DiskFull("/var/lib".to_owned())));
+    bring(&to, &store, &named_images(&images)).await.unwrap_err();
+    assert_eq!(other.count(Verb::Load), 3);
+    assert_eq!(to.observe().await.unwrap().images(), before.images());
+}
+
+#[tokio::test]
+async fn two_may_put_the_same_killed_load_right() {
+    let name = reference("a:1");
+    let fake = FakeEngine::new();
+    let old = fake_image("old", &[&name]);
+    fake.store(old.clone());
+    let engine: AnyEngine = fake.clone().into();
+    let displaced = DisplacedName::new(&name, &Identity::of_stored(&old.id)).unwrap();
+    engine.tag(&name, &displaced.under).await.unwrap();
+    fake.store(fake_image("of the bundle", &[&name]));
+    for _ in 0..2 {
+        displaced.give_back(&engine).await.unwrap();
+        assert_eq!(engine.observe().await.unwrap().images(), std::slice::from_ref(&old));
+    }
 }
 
 #[tokio::test]

@@ -103,6 +103,21 @@ fn an_image_is_found_by_its_index_or_its_manifest() {
 }
 
 #[test]
+fn what_has_no_layers_may_have_null_of_them() {
+    for nothing in [json!([]), Value::Null] {
+        let mut blobs = Blobs::default();
+        let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": nothing } });
+        let config = blobs.add(layout::CONFIG, config.to_string().into_bytes());
+        let manifest = json!({ "schemaVersion": 2, "config": config, "layers": nothing });
+        let index = blobs.add(layout::IMAGE_MANIFEST, manifest.to_string().into_bytes()).digest;
+        let saved = Saved { blobs, manifest: index.clone(), index };
+        let (_folder, store) = taken(&saved.archive()).unwrap();
+        let image = find(&store, &saved.index, "linux/amd64");
+        assert_eq!(image.map(|image| image.layers), Some(Vec::new()), "{nothing}");
+    }
+}
+
+#[test]
 fn a_blob_that_is_not_what_its_name_says_is_refused() {
     let mut saved = Saved::new();
     saved.blobs.0.get_mut(&saved.manifest).unwrap().push(b' ');

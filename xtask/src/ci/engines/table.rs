@@ -86,7 +86,7 @@ fn rows(page: &str) -> Vec<&str> {
 
 /// The table; of an engine that is not up it has what the page says.
 fn table(present: &[&str], results: &BTreeMap<EngineVersion, Results>) -> String {
-    let engines = EngineVersion::ALL.map(|version| format!(" {} {} |", version.name(), version.store()));
+    let engines = EngineVersion::ALL.map(|version| format!(" {} {} |", version.version(), version.store()));
     let mut lines =
         vec![format!("| command |{}", engines.concat()), format!("|---|{}", "---|".repeat(engines.len()))];
     for (command, tests) in COMMANDS {
@@ -178,7 +178,9 @@ mod tests {
                 let (module, name) = test.split_once("::").expect("a module");
                 let text = std::fs::read_to_string(folder.join(format!("{module}.rs"))).expect(module);
                 assert!(text.contains(&format!("async fn {name}()")), "{command}: {test}");
-                for version in EngineVersion::ALL {
+                let of_each_version =
+                    EngineVersion::ALL.into_iter().filter(|engine| *engine != EngineVersion::SidGraph);
+                for version in of_each_version {
                     let modules = version.modules();
                     let runs = modules.is_empty() || modules.contains(&format!("{module}::").as_str());
                     assert!(runs, "{command}: {test} does not run on {}", version.name());

@@ -36,12 +36,12 @@ use crate::cli::error::{Error, ErrorKind};
 use crate::cli::prove;
 use crate::cli::provisioning::announcer;
 use crate::cli::session::Session;
-use crate::engine::{AnyEngine, EngineError, OnProgress, Progress, Store as _};
+use crate::engine::{AnyEngine, EngineError, OnProgress, Progress};
 use crate::events::Emitter;
 use crate::execute::{Done, ExecuteBundle, StepError};
 use crate::host::inside::Folder;
 use crate::model::bundle::{ProvenFrom, SaveSpec, Unpack, WantedImage};
-use crate::model::{ArtifactSpec, BundleStep, Digest, ImageName, Reference, Unit};
+use crate::model::{ArtifactSpec, BundleStep, Digest, ImageName, Reference, Unit, stand_in};
 use crate::report::text::size;
 
 /// What an artifact is, to readers that do not know of it.
@@ -89,7 +89,7 @@ impl ExecuteBundle<AnyEngine> for BundleExecutor<'_> {
         let done = async {
             match step {
                 BundleStep::Fetch { images } => self.fetch(engine()?, images, tell).await,
-                BundleStep::Prove { images, from } => self.prove(engine()?, images, from).await,
+                BundleStep::Prove { images, from } => self.prove(engine()?, images, from, tell).await,
                 BundleStep::Save(spec) => self.save(spec, tell).await,
                 BundleStep::Verify { file, unpack } => self.verify(file, unpack, tell).await,
                 BundleStep::Load { file } => {
@@ -132,13 +132,11 @@ impl BundleExecutor<'_> {
         engine: &AnyEngine,
         images: &BTreeSet<ImageName>,
         from: &ProvenFrom,
+        tell: OnProgress<'_>,
     ) -> Result<Done, Error> {
         let world = self.session.look().await?;
         let (disposable, closed) = prove::closed_engine(self.session, &announcer(&self.emitter)).await?;
-        match from {
-            ProvenFrom::Fetched => self.give_fetched(&closed).await?,
-            ProvenFrom::Store(names) => drop(closed.load(engine.save(names).await?).await?),
-        }
+        self.give(&closed, self.proven_from(engine, from, tell).await?).await?;
         // A proof is a run, whose steps are done as this one is: without a box its type would have no end.
         let proving: Pin<Box<dyn Future<Output = _> + '_>> =
             Box::pin(prove::prove(self.session, &world, closed, images));
@@ -158,18 +156,36 @@ impl BundleExecutor<'_> {
         })
     }
 
-    async fn give_fetched(&self, closed: &AnyEngine) -> Result<(), Error> {
-        let fetched = self.made().fetched.clone();
+    /// Images by the blobs that they are made of: what one engine saves, another one need not be able to load.
+    async fn proven_from(
+        &self,
+        engine: &AnyEngine,
+        from: &ProvenFrom,
+        tell: OnProgress<'_>,
+    ) -> Result<Vec<NamedImage>, Error> {
+        let named_as = |image: StoredImage, names: Vec<Reference>| NamedImage { image, names };
+        match from {
+            ProvenFrom::Fetched => {
+                let fetched = self.made().fetched.clone().into_iter();
+                Ok(fetched
+                    .map(|(wanted, image)| named_as(image, wanted.names().cloned().collect()))
+                    .collect())
+            }
+            ProvenFrom::Store(names) => {
+                let fetched = fetch(engine, &store(self.session)?, names, tell).await?.into_iter();
+                // An engine that keeps no manifests gives no name with a digest.
+                let all = |name: &Reference| [name.clone()].into_iter().chain(stand_in(name)).collect();
+                Ok(fetched.zip(names).map(|(image, name)| named_as(image, all(name))).collect())
+            }
+        }
+    }
+
+    async fn give(&self, closed: &AnyEngine, named_images: Vec<NamedImage>) -> Result<(), Error> {
         let store = store(self.session)?;
-        let layers = fetched.iter().flat_map(|(_, image)| &image.layers);
+        let layers = named_images.iter().flat_map(|named| &named.image.layers);
         let sizes: BTreeMap<Digest, u64> = layers
             .filter_map(|layer| Some((layer.diff_id.clone(), store.layer(&layer.diff_id)?.raw)))
             .collect();
-        let named = |(wanted, image): (WantedImage, StoredImage)| NamedImage {
-            image,
-            names: wanted.names().cloned().collect(),
-        };
-        let named_images: Vec<NamedImage> = fetched.into_iter().map(named).collect();
         let never = CancellationToken::new();
         let given = deliver(closed, &store, &named_images, Present::default(), &sizes, &never, &|_| {}).await;
         given.map(drop).map_err(|error| Error::of(ErrorKind::EngineUnfit, &error))
