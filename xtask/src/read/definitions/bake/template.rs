@@ -51,6 +51,10 @@ impl Reader {
     ) -> Vec<Part<'t>> {
         let mut parts = Vec::new();
         for element in elements {
+            // Nothing is left of what stands before a tag on its line where that is the indent.
+            if is_top && self.indent > 0 && !matches!(element, Element::Literal(_)) && begins_line(&parts) {
+                parts.push(Part::Text(" ".repeat(self.indent)));
+            }
             match element {
                 Element::Literal(text) => self.text(&mut parts, text, is_top, std::mem::take(&mut strips)),
                 Element::Interpolation(inner) => {
@@ -98,6 +102,14 @@ impl Reader {
             parts.push(Part::Text(whole));
             begins = true;
         }
+    }
+}
+
+fn begins_line(parts: &[Part<'_>]) -> bool {
+    match parts.last() {
+        None => true,
+        Some(Part::Text(text)) => text.ends_with('\n'),
+        Some(_) => false,
     }
 }
 
