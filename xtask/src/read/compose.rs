@@ -220,6 +220,7 @@ impl Reader<'_> {
                 all.insert(name, merge::service(lower, service));
             }
         }
+        all.values_mut().for_each(|service| file::default_context(service, folder));
         Ok(all)
     }
 
@@ -294,13 +295,18 @@ impl Reader<'_> {
         let inner =
             include.project_directory.as_ref().map_or(beside.to_owned(), |dir| clean(&folder.join(dir)));
         let step = format!("`include` of {} in {shown}", include.paths.join(", "));
-        self.enter(shown, step)?;
+        self.enter(shown, step.clone())?;
         let mut known = Vec::new();
         if include.env_files.is_empty() {
             known = self.variables(&inner.join(".env"), variable)?;
         }
-        for file in &include.env_files {
-            let read = self.variables(&clean(&folder.join(file)), &over(variable, &known))?;
+        for file in include.env_files.iter().filter(|file| *file != "/dev/null") {
+            let path = clean(&folder.join(file));
+            if !path.is_file() {
+                let message = format!("there is no file {}, which {step} reads", self.shown(&path));
+                return Err(Diagnostic::error(shown, 0, message));
+            }
+            let read = self.variables(&path, &over(variable, &known))?;
             known.splice(0..0, read);
         }
         let found = self.services(&files, &inner, &over(variable, &known));

@@ -264,7 +264,9 @@ impl Definition {
             if text == "local" {
                 continue;
             }
-            match text.parse() {
+            // A processor alone is one that Linux runs on.
+            let whole = if is_processor(&text) { format!("linux/{text}") } else { text };
+            match whole.parse() {
                 Ok(platform) => self.platforms.push(platform),
                 Err(error) => self.problems.push(self.error(format!("{error}"))),
             }
@@ -293,6 +295,15 @@ impl Definition {
             }
         }
     }
+}
+
+/// The words for processors that containerd takes for a whole platform (github.com/containerd/platforms).
+fn is_processor(text: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "386", "i386", "amd64", "x86_64", "x86-64", "arm", "armhf", "armel", "arm64", "aarch64", "riscv64",
+        "s390x",
+    ];
+    NAMES.contains(&text) || matches!(text, "ppc64le" | "ppc64" | "loong64" | "mips64le" | "mips64")
 }
 
 /// A path, absolute or seen from a folder of the tree, relative to the root; none outside.

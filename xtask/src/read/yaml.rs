@@ -140,8 +140,21 @@ impl Node {
 /// # Errors
 /// Text that is no YAML, a key that stands twice in one mapping, aliases that grow without bound.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
+    read(file, text, false)
+}
+
+/// The same of JSON, in which a key may stand twice and whoever reads it says what that means.
+///
+/// # Errors
+/// Text that is none.
+pub fn parse_json(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
+    read(file, text, true)
+}
+
+fn read(file: &str, text: &str, keeps_doubles: bool) -> Result<Vec<Node>, Diagnostic> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader {
+        keeps_doubles,
         file: file.into(),
         events: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
@@ -153,6 +166,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
 }
 
 struct Reader<'t> {
+    keeps_doubles: bool,
     file: Arc<str>,
     events: Parser<'t, granit_parser::StrInput<'t>>,
     anchors: BTreeMap<usize, (Node, usize)>,
@@ -282,7 +296,7 @@ impl<'t> Reader<'t> {
                     Value::List(items) => merged.extend(items),
                     _ => merged.push(value),
                 }
-            } else if entries.iter().any(|(name, _)| *name == key) {
+            } else if !self.keeps_doubles && entries.iter().any(|(name, _)| *name == key) {
                 let message = format!("the key `{key}` stands here for a second time");
                 return Err(Diagnostic::error(&*self.file, line, message));
             } else {
@@ -322,6 +336,9 @@ fn plain(text: &str) -> Value {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "True" | "TRUE" => return Value::Text("true".to_owned()),
         "False" | "FALSE" => return Value::Text("false".to_owned()),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Value::Text("+Inf".to_owned()),
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Text("-Inf".to_owned()),
+        ".nan" | ".NaN" | ".NAN" => return Value::Text("NaN".to_owned()),
         _ => {}
     }
     let number = if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
@@ -365,14 +382,19 @@ fn float(text: &str) -> Option<String> {
     Some(go_float(value))
 }
 
-/// `%v` of a float: with an exponent where it is below -4 or above 20.
-pub fn go_float(value: f64) -> String {
+/// A float as compose writes it: with an exponent where it is below -4 or above 5.
+fn go_float(value: f64) -> String {
     let size = value.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) {
-        return format!("{value}");
+    if size == 0.0 || (1e-4..1e6).contains(&size) {
+        format!("{value}")
+    } else {
+        go_exponent(&format!("{value:e}"))
     }
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+}
+
+/// `1e5` as Go writes it: with a sign and two digits.
+pub fn go_exponent(text: &str) -> String {
+    let (digits, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let (sign, exponent) = match exponent.strip_prefix('-') {
         Some(exponent) => ('-', exponent),
         None => ('+', exponent),
@@ -430,6 +452,8 @@ mod tests {
             ("'1.10'", "1.10"),
             ("!!str 1.10", "1.10"),
             ("TRUE", "true"),
+            ("1000000.0", "1e+06"),
+            ("-.inf", "-Inf"),
             ("yes", "yes"),
             ("- ", "[null]"),
         ] {

@@ -178,6 +178,19 @@ pub(super) fn place_paths(service: &mut Node, folder: &Path) {
     }
 }
 
+/// A build that names no context has the folder of its project, which is another one for files that are included.
+pub(super) fn default_context(service: &mut Node, folder: &Path) {
+    let Value::Map(entries) = &mut service.value else { return };
+    for (_, build) in entries.iter_mut().filter(|(key, _)| key == "build") {
+        let context = build.with(Value::Text(folder.display().to_string()));
+        if let Value::Map(entries) = &mut build.value
+            && !entries.iter().any(|(key, _)| key == "context")
+        {
+            entries.push(("context".to_owned(), Node { tag: None, ..context }));
+        }
+    }
+}
+
 /// The same for the file of a secret.
 pub(super) fn place_file(secret: &mut Node, folder: &Path) {
     let Value::Map(entries) = &mut secret.value else { return };

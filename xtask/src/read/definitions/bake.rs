@@ -4,17 +4,21 @@
 //! In: files, each over the ones before, and the environment, which overrides variables. Out: the targets that the default
 //! group reaches, or those that were named, with what they inherit.
 
+mod csv;
 mod eval;
 mod file;
 mod functions;
+mod globals;
 mod target;
+mod template;
+mod types;
 mod value;
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use eval::{Names, Scope};
+use eval::Scope;
 use file::{BakeFile, Block, Named};
+use globals::Globals;
 pub(super) use target::Target;
 use value::Value;
 
@@ -22,9 +26,6 @@ use crate::model::Diagnostic;
 
 /// What is built when nothing is named.
 const DEFAULT: &str = "default";
-/// What a file can use without anybody setting it.
-const BUILT_IN: [(&str, &str); 2] = [("BAKE_CMD_CONTEXT", "cwd://"), ("BAKE_LOCAL_PLATFORM", "linux/amd64")];
-
 /// What files came to.
 #[derive(Debug, Default)]
 pub(super) struct Baked {
@@ -51,114 +52,17 @@ pub(super) fn bake(
             Err(problem) => baked.problems.push(problem),
         }
     }
-    let globals = Globals { file: &all, environment, known: RefCell::default() };
+    let globals = Globals::of(&all, environment);
+    globals.validate(&mut baked.problems);
     let project = Project::of(&globals, &mut baked.problems);
     let wanted = project.wanted(picks, &all, &mut baked.problems);
     for name in wanted {
-        let mut resolved = project.resolve(&name, &mut BTreeSet::new());
-        resolved.finish();
-        baked.targets.push(resolved);
+        if let Some(mut resolved) = project.resolve(&name, &mut BTreeMap::new()) {
+            resolved.finish();
+            baked.targets.push(resolved);
+        }
     }
     baked
-}
-
-/// Variables, functions and blocks by name.
-struct Globals<'a> {
-    file: &'a BakeFile,
-    environment: &'a dyn Fn(&str) -> Option<String>,
-    known: RefCell<BTreeMap<String, Value>>,
-}
-
-impl Globals<'_> {
-    fn last<'f>(&'f self, kind: &str, label: &str) -> Option<&'f Block> {
-        self.file.blocks.iter().rev().find(|block| block.kind == kind && block.label == label)
-    }
-
-    fn evaluate(&self, expression: &hcl_edit::expr::Expression, depth: usize) -> Result<Value, String> {
-        Scope::new(self, Vec::new(), depth).value(expression)
-    }
-
-    /// A variable block: the environment, as the kind that its default has, else that default.
-    fn declared(&self, name: &str, block: &Block, depth: usize) -> Result<Value, String> {
-        let default = block.get("default").map(|default| self.evaluate(&default.value, depth)).transpose()?;
-        let Some(text) = (self.environment)(name) else {
-            return Ok(default.unwrap_or_else(|| Value::text("")));
-        };
-        let told = |why: String| format!("the variable {name} of the environment: {why}");
-        let value = Value::text(text.clone());
-        match default {
-            Some(Value::Bool(_)) => value.to_bool().map(Value::Bool).map_err(told),
-            Some(Value::Number(_)) => value.to_number().map(Value::Number).map_err(told),
-            Some(Value::List(_)) => match serde_json::from_str(&text) {
-                Ok(json @ serde_json::Value::Array(_)) => Ok(Value::of_json(&json)),
-                _ => Ok(Value::List(text.split(',').map(Value::text).collect())),
-            },
-            Some(Value::Object(_)) => {
-                let json: serde_json::Value =
-                    serde_json::from_str(&text).map_err(|error| told(error.to_string()))?;
-                Ok(Value::of_json(&json))
-            }
-            Some(Value::Text(_) | Value::Null) | None => Ok(value),
-        }
-    }
-}
-
-impl Names for Globals<'_> {
-    fn variable(&self, name: &str, depth: usize) -> Result<Option<Value>, String> {
-        if let Some(known) = self.known.borrow().get(name) {
-            return Ok(Some(known.clone()));
-        }
-        let attribute = self.file.attributes.iter().rev().find(|attribute| attribute.name == name);
-        let value = match (attribute, self.last("variable", name)) {
-            (_, Some(block)) => self.declared(name, block, depth)?,
-            (Some(attribute), None) => self.evaluate(&attribute.value, depth)?,
-            (None, None) => {
-                let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
-                return Ok(built_in.map(|(_, value)| Value::text(*value)));
-            }
-        };
-        self.known.borrow_mut().insert(name.to_owned(), value.clone());
-        Ok(Some(value))
-    }
-
-    fn call(&self, name: &str, arguments: &[Value], depth: usize) -> Option<Result<Value, String>> {
-        let block = self.last("function", name)?;
-        let names = |key: &str| -> Vec<String> {
-            let found = block.get(key).map(|named| file::in_string(&named.value));
-            match found {
-                Some(hcl_edit::expr::Expression::Array(items)) => {
-                    items.iter().filter_map(param_name).collect()
-                }
-                Some(other) => param_name(&other).into_iter().collect(),
-                None => Vec::new(),
-            }
-        };
-        let params = names("params");
-        let result = block.get("result")?;
-        if arguments.len() < params.len() {
-            return Some(Err(format!("takes {} arguments, and has {}", params.len(), arguments.len())));
-        }
-        let rest = arguments.get(params.len()..).unwrap_or_default().to_vec();
-        let variadic = names("variadic_params").into_iter().map(|name| (name, Value::List(rest.clone())));
-        let locals = params.into_iter().zip(arguments.iter().cloned()).chain(variadic).collect();
-        Some(Scope::new(self, locals, depth).value(&file::in_string(&result.value)))
-    }
-
-    fn attribute(&self, path: &[&str], depth: usize) -> Option<Result<Value, String>> {
-        let [kind @ ("target" | "group" | "variable"), label, name] = path else { return None };
-        let blocks = self.file.blocks.iter().rev();
-        let mut blocks = blocks.filter(|block| block.kind == *kind && block.label == *label);
-        let found = blocks.find_map(|block| block.get(name))?;
-        Some(self.evaluate(&found.value, depth))
-    }
-}
-
-fn param_name(expression: &hcl_edit::expr::Expression) -> Option<String> {
-    match expression {
-        hcl_edit::expr::Expression::Variable(name) => Some(name.as_str().to_owned()),
-        hcl_edit::expr::Expression::String(name) => Some(name.as_str().to_owned()),
-        _ => None,
-    }
 }
 
 /// Targets and groups by name, matrices taken apart, before anything is inherited.
@@ -168,6 +72,8 @@ struct Project {
     names: Vec<String>,
     targets: BTreeMap<String, Target>,
     groups: BTreeMap<String, Vec<String>>,
+    /// What is made of a label.
+    renamed: BTreeMap<String, Vec<String>>,
 }
 
 impl Project {
@@ -179,9 +85,15 @@ impl Project {
                 "target" => project.add_target(globals, block, problems),
                 "variable" | "function" => {}
                 other => {
-                    let message = format!("there are no blocks `{other}` in bake files");
-                    problems.push(block.error(message));
+                    let message = format!("bake files have no blocks `{other}`: it says nothing");
+                    problems.push(block.warning(message));
                 }
+            }
+        }
+        // What a matrix, or a name of its own, makes of a target is a group under the target's label.
+        for (label, names) in std::mem::take(&mut project.renamed) {
+            if names != [label.as_str()] {
+                project.groups.entry(label).or_insert(names);
             }
         }
         project
@@ -189,41 +101,37 @@ impl Project {
 
     fn add_group(&mut self, globals: &Globals<'_>, block: &Block, problems: &mut Vec<Diagnostic>) {
         let Some(targets) = block.get("targets") else { return };
-        match globals.evaluate(&targets.value, 0).and_then(|value| value.to_texts()) {
-            Ok(names) => drop(self.groups.insert(block.label.clone(), names)),
+        let names = globals.evaluate(&targets.value, 0).and_then(|value| match value {
+            Value::Null => Ok(Vec::new()),
+            value => value.to_texts(),
+        });
+        match names {
+            Ok(names) => drop(self.groups.insert(block.label().to_owned(), names)),
             Err(why) => problems.push(targets.error(&why)),
         }
     }
 
     /// A target, or one for each row of its matrix.
     fn add_target(&mut self, globals: &Globals<'_>, block: &Block, problems: &mut Vec<Diagnostic>) {
-        let rows = match block.get("matrix").map(|matrix| (matrix, rows(globals, matrix))) {
-            None => vec![Vec::new()],
-            Some((_, Ok(rows))) => rows,
-            Some((matrix, Err(why))) => return problems.push(matrix.error(&why)),
+        let rows = match globals.rows(block) {
+            Ok(rows) => rows,
+            Err(problem) => return problems.push(problem),
         };
-        let name_of = |locals: &[(String, Value)]| match block.get("name") {
-            None if block.get("matrix").is_some() => {
-                Err(block.error(format!("the target `{}` has a matrix and no `name`", block.label)))
-            }
-            None => Ok(block.label.clone()),
-            Some(name) => {
-                let value = Scope::new(globals, locals.to_vec(), 0).value(&name.value);
-                value.and_then(|value| value.to_text()).map_err(|why| name.error(&why))
-            }
-        };
-        for locals in rows {
-            let name = match name_of(&locals) {
-                Ok(name) => name,
-                Err(problem) => return problems.push(problem),
-            };
-            let scope = Scope::new(globals, locals, 0);
-            let upper = Target::of(&name, block, &scope);
-            if block.label != name {
-                let group = self.groups.entry(block.label.clone()).or_default();
-                if !group.contains(&name) {
-                    group.push(name.clone());
-                }
+        let names: BTreeSet<&String> = rows.iter().map(|(name, _)| name).collect();
+        if names.len() < rows.len() {
+            let message = format!("several rows of the matrix of `{}` have the same `name`", block.label());
+            return problems.push(block.error(message));
+        }
+        let is_odd = |name: &&String| name.is_empty() || name.contains(|c: char| !is_of_name(c));
+        if let Some(odd) = rows.iter().map(|(name, _)| name).find(is_odd) {
+            let message = format!("`{odd}` is no name of a target: it takes letters, digits, `_` and `-`");
+            return problems.push(block.error(message));
+        }
+        for (name, locals) in rows {
+            let upper = Target::of(&name, block, &Scope::new(globals, locals, 0));
+            let renamed = self.renamed.entry(block.label().to_owned()).or_default();
+            if !renamed.contains(&name) {
+                renamed.push(name.clone());
             }
             match self.targets.get_mut(&name) {
                 Some(known) => known.merge(upper),
@@ -235,24 +143,38 @@ impl Project {
         }
     }
 
-    /// A target with what it inherits below it.
-    fn resolve(&self, name: &str, trail: &mut BTreeSet<String>) -> Target {
-        let Some(own) = self.targets.get(name) else { return Target::default() };
-        let mut all = Target::default();
-        if !trail.insert(name.to_owned()) {
-            all.problems.push(own.error("`inherits` leads back to itself"));
-            return all;
+    /// A target with what it inherits below it; none for one that is being looked at, as one that inherits from itself.
+    /// `seen` has those that were looked at: however often one is inherited, that is done once.
+    fn resolve(&self, name: &str, seen: &mut BTreeMap<String, Option<Target>>) -> Option<Target> {
+        if let Some(known) = seen.get(name) {
+            return known.clone();
         }
+        let own = self.targets.get(name)?;
+        seen.insert(name.to_owned(), None);
+        let mut all = Target::default();
         for parent in &own.inherits {
-            if self.targets.contains_key(parent) {
-                all.merge(self.resolve(parent, trail));
-            } else {
-                all.problems.push(own.error(&format!("there is no target `{parent}` to inherit from")));
+            match self.resolve(parent, seen) {
+                Some(resolved) => all.merge(resolved),
+                None if self.targets.contains_key(parent) => {}
+                None => {
+                    all.problems.push(own.error(&format!("there is no target `{parent}` to inherit from")));
+                }
             }
         }
-        trail.remove(name);
         all.merge(own.clone());
-        all
+        all.inherits.clear();
+        seen.insert(name.to_owned(), Some(all.clone()));
+        Some(all)
+    }
+
+    /// The groups and targets that somebody names: a pattern stands for all that fit it, a dot for `_`.
+    fn picked(&self, pick: &str) -> Vec<String> {
+        let pick = pick.replace('.', "_");
+        let pattern = globset::Glob::new(&pick).ok().filter(|_| pick.contains(['*', '?', '[']));
+        let Some(pattern) = pattern.map(|pattern| pattern.compile_matcher()) else { return vec![pick] };
+        let all = self.groups.keys().chain(&self.names);
+        let found: Vec<String> = all.filter(|name| pattern.is_match(name)).cloned().collect();
+        if found.is_empty() { vec![pick] } else { found }
     }
 
     /// The targets that are built, each once, those that others build on included.
@@ -268,7 +190,7 @@ impl Project {
                 let is_own = |name: &&String| !name.starts_with('_') && !inherited.contains(name);
                 self.names.iter().filter(is_own).cloned().collect()
             }
-            picks => picks.to_vec(),
+            picks => picks.iter().flat_map(|pick| self.picked(pick)).collect(),
         };
         let mut found: Vec<String> = Vec::new();
         let mut seen = BTreeSet::new();
@@ -286,8 +208,8 @@ impl Project {
                     }
                 }
                 None if self.targets.contains_key(&name) => {
-                    let linked = self.resolve(&name, &mut BTreeSet::new()).linked();
-                    queue.extend(linked);
+                    let resolved = self.resolve(&name, &mut BTreeMap::new());
+                    queue.extend(resolved.iter().flat_map(Target::linked));
                     found.push(name);
                 }
                 None => problems.push(unknown(&name, file)),
@@ -295,6 +217,11 @@ impl Project {
         }
         found
     }
+}
+
+/// What names of targets are made of.
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 
 fn unknown(name: &str, file: &BakeFile) -> Diagnostic {
@@ -305,7 +232,8 @@ fn unknown(name: &str, file: &BakeFile) -> Diagnostic {
         })
     });
     let labels = file.blocks.iter().filter(|block| matches!(block.kind.as_str(), "target" | "group"));
-    let meant = crate::model::suggest::did_you_mean(name, labels.map(|block| block.label.as_str()));
+    let meant =
+        crate::model::suggest::did_you_mean(name, labels.map(Block::label).filter(|label| *label != name));
     let message = format!("there is no target or group `{name}`{meant}");
     match by.or(file.blocks.first()) {
         Some(block) => block.error(message),
@@ -320,25 +248,4 @@ impl std::fmt::Display for DisplayOf<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(&self.0.value, f)
     }
-}
-
-/// The rows of a matrix: every combination of its values, the first name's values slowest.
-fn rows(globals: &Globals<'_>, matrix: &Named) -> Result<Vec<Vec<(String, Value)>>, String> {
-    let axes = globals.evaluate(&matrix.value, 0)?.to_object()?;
-    let mut rows: Vec<Vec<(String, Value)>> = vec![Vec::new()];
-    for (name, values) in axes {
-        let values = values.to_list()?;
-        let longer = rows.iter().flat_map(|row| {
-            values.iter().map(|value| {
-                let mut longer = row.clone();
-                longer.push((name.clone(), value.clone()));
-                longer
-            })
-        });
-        rows = longer.collect();
-        if rows.len() > 10_000 {
-            return Err("has more rows than anything that a person writes".to_owned());
-        }
-    }
-    Ok(rows)
 }

@@ -7,9 +7,11 @@ use hcl_edit::expr::{
     UnaryOperator,
 };
 use hcl_edit::structure::Body;
-use hcl_edit::template::{Directive, Element, ForDirective, IfDirective, StringTemplate, Strip, Template};
+use hcl_edit::template::ForTemplateExpr;
 
 use super::functions;
+use super::template::{self, Part};
+use super::types::Type;
 use super::value::Value;
 
 /// How deep expressions may stand in each other, functions and variables that they name included.
@@ -80,8 +82,14 @@ impl<'a> Scope<'a> {
                 };
                 entries.iter().map(entry).collect::<Result<_, String>>().map(Value::Object)
             }
-            Expression::StringTemplate(template) => self.string(template),
-            Expression::HeredocTemplate(heredoc) => self.template(&heredoc.template).map(Value::Text),
+            // A string that is nothing but one expression has that one's value, whatever its kind.
+            Expression::StringTemplate(string) => match template::of_string(string).as_slice() {
+                [Part::Value(only)] => self.value(only),
+                parts => self.rendered(parts).map(Value::Text),
+            },
+            Expression::HeredocTemplate(heredoc) => {
+                self.rendered(&template::of_heredoc(heredoc)).map(Value::Text)
+            }
             Expression::Parenthesis(inner) => self.value(inner.inner()),
             Expression::Variable(name) => self.name(name.as_str()),
             Expression::Conditional(conditional) => {
@@ -116,7 +124,7 @@ impl<'a> Scope<'a> {
 
     fn call(&self, call: &FuncCall) -> Result<Value, String> {
         let name = call.name.name.as_str();
-        // These two look at what fails.
+        // These look at what fails, or at what has no value.
         match name {
             "try" => {
                 let mut last = Err("`try` takes something to try".to_owned());
@@ -131,6 +139,13 @@ impl<'a> Scope<'a> {
             "can" => {
                 return Ok(Value::Bool(call.args.iter().all(|argument| self.value(argument).is_ok())));
             }
+            "convert" => {
+                let mut arguments = call.args.iter();
+                let (Some(value), Some(kind)) = (arguments.next(), arguments.next()) else {
+                    return Err("`convert` takes a value and a type".to_owned());
+                };
+                return Type::of(kind)?.convert(self.value(value)?);
+            }
             _ => {}
         }
         let mut arguments = call.args.iter().map(|one| self.value(one)).collect::<Result<Vec<_>, _>>()?;
@@ -138,13 +153,10 @@ impl<'a> Scope<'a> {
             let last = arguments.pop().unwrap_or_default();
             arguments.extend(last.to_list()?);
         }
-        if let Some(result) = self.names.call(name, &arguments, self.depth) {
-            return result.map_err(|why| format!("{name}(): {why}"));
-        }
-        match functions::call(name, &arguments) {
-            Some(result) => result.map_err(|why| format!("{name}(): {why}")),
-            None => Err(format!("there is no function `{name}`")),
-        }
+        let result =
+            functions::call(name, &arguments).or_else(|| self.names.call(name, &arguments, self.depth));
+        let result = result.ok_or_else(|| format!("there is no function `{name}`"))?;
+        result.map_err(|why| format!("{name}(): {why}"))
     }
 
     fn traversal(&self, traversal: &Traversal) -> Result<Value, String> {
@@ -198,8 +210,8 @@ impl<'a> Scope<'a> {
         let compared =
             |of: fn(&f64, &f64) -> bool| Ok(Value::Bool(of(&left.to_number()?, &right.to_number()?)));
         match operation.operator.value() {
-            BinaryOperator::Eq => Ok(Value::Bool(left.equals(&right))),
-            BinaryOperator::NotEq => Ok(Value::Bool(!left.equals(&right))),
+            BinaryOperator::Eq => Ok(Value::Bool(left == right)),
+            BinaryOperator::NotEq => Ok(Value::Bool(left != right)),
             BinaryOperator::And => Ok(Value::Bool(left.to_bool()? && right.to_bool()?)),
             BinaryOperator::Or => Ok(Value::Bool(left.to_bool()? || right.to_bool()?)),
             BinaryOperator::Plus => numbers(|a, b| a + b),
@@ -236,6 +248,8 @@ impl<'a> Scope<'a> {
                         if let Value::List(items) = group {
                             items.push(value);
                         }
+                    } else if object.contains_key(&key) {
+                        return Err(format!("`for` gives two values for the key `{key}`"));
                     } else {
                         object.insert(key, value);
                     }
@@ -245,58 +259,28 @@ impl<'a> Scope<'a> {
         Ok(if expression.key_expr.is_some() { Value::Object(object) } else { Value::List(list) })
     }
 
-    /// A template that is nothing but one expression has that one's value, whatever its kind.
-    fn string(&self, template: &StringTemplate) -> Result<Value, String> {
-        let elements: Vec<&Element> = template.iter().collect();
-        match elements.as_slice() {
-            [Element::Interpolation(only)] => self.value(&only.expr),
-            _ => self.elements(&elements).map(Value::Text),
-        }
-    }
-
-    fn template(&self, template: &Template) -> Result<String, String> {
-        self.elements(&template.iter().collect::<Vec<_>>())
-    }
-
-    fn elements(&self, elements: &[&Element]) -> Result<String, String> {
+    fn rendered(&self, parts: &[Part<'_>]) -> Result<String, String> {
         let mut out = String::new();
-        let mut strips_next = false;
-        for element in elements {
-            let (text, strip) = match element {
-                Element::Literal(text) => {
-                    out.push_str(if strips_next { text.trim_start() } else { text });
-                    strips_next = false;
-                    continue;
+        for part in parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Value(value) => out.push_str(&self.value(value)?.to_text()?),
+                Part::If(condition, yes, no) => {
+                    let chosen = if self.value(condition)?.to_bool()? { yes } else { no };
+                    out.push_str(&self.rendered(chosen)?);
                 }
-                Element::Interpolation(inner) => (self.value(&inner.expr)?.to_text()?, inner.strip),
-                Element::Directive(directive) => match &**directive {
-                    Directive::If(choice) => (self.choice(choice)?, choice.if_expr.strip),
-                    Directive::For(each) => (self.repeated(each)?, each.for_expr.strip),
-                },
-            };
-            if matches!(strip, Strip::Start | Strip::Both) {
-                out.truncate(out.trim_end().len());
+                Part::For(intro, inner) => out.push_str(&self.repeated(intro, inner)?),
             }
-            out.push_str(&text);
-            strips_next = matches!(strip, Strip::End | Strip::Both);
         }
         Ok(out)
     }
 
-    fn choice(&self, choice: &IfDirective) -> Result<String, String> {
-        if self.value(&choice.if_expr.cond_expr)?.to_bool()? {
-            return self.template(&choice.if_expr.template);
-        }
-        choice.else_expr.as_ref().map_or_else(|| Ok(String::new()), |other| self.template(&other.template))
-    }
-
-    fn repeated(&self, each: &ForDirective) -> Result<String, String> {
-        let intro = &each.for_expr;
+    fn repeated(&self, intro: &ForTemplateExpr, parts: &[Part<'_>]) -> Result<String, String> {
         let mut out = String::new();
         for (key, value) in entries(self.value(&intro.collection_expr)?)? {
             let key_var = intro.key_var.as_ref().map(|name| (name.as_str().to_owned(), key));
             let inner = self.with(key_var.into_iter().chain([(intro.value_var.as_str().to_owned(), value)]));
-            out.push_str(&inner.template(&intro.template)?);
+            out.push_str(&inner.rendered(parts)?);
         }
         Ok(out)
     }

@@ -11,6 +11,11 @@ use super::eval::json_string;
 use crate::model::Diagnostic;
 use crate::read::yaml::{self, Node, Value as Yaml};
 
+/// The block in a variable that says what its value has to be.
+pub(super) const VALIDATION: &str = "validation";
+/// A key of JSON files that says nothing.
+const COMMENT: &str = "//";
+
 /// `NAME = EXPRESSION`
 #[derive(Clone, Debug)]
 pub(super) struct Named {
@@ -24,14 +29,20 @@ pub(super) struct Named {
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     pub kind: String,
-    /// Empty where it has none.
-    pub label: String,
+    pub labels: Vec<String>,
     pub attributes: Vec<Named>,
+    /// Blocks in it.
+    pub blocks: Vec<Self>,
     pub file: Arc<str>,
     pub line: u32,
 }
 
 impl Block {
+    /// The first one; empty where it has none.
+    pub(super) fn label(&self) -> &str {
+        self.labels.first().map_or("", String::as_str)
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Named> {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
@@ -39,11 +50,19 @@ impl Block {
     pub(super) fn error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(&*self.file, self.line, message)
     }
+
+    pub(super) fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(&*self.file, self.line, message)
+    }
 }
 
 impl Named {
     pub(super) fn error(&self, message: &str) -> Diagnostic {
         Diagnostic::error(&*self.file, self.line, format!("`{}`: {message}", self.name))
+    }
+
+    pub(super) fn warning(&self, message: &str) -> Diagnostic {
+        Diagnostic::warning(&*self.file, self.line, format!("`{}` {message}", self.name))
     }
 }
 
@@ -79,16 +98,21 @@ fn parse_hcl(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
     for structure in body.iter() {
         match structure {
             Structure::Attribute(attribute) => parsed.attributes.push(named(attribute, &file, &lines)),
-            Structure::Block(block) => parsed.blocks.push(Block {
-                kind: block.ident.as_str().to_owned(),
-                label: block.labels.first().map(|label| label.as_str().to_owned()).unwrap_or_default(),
-                attributes: block.body.attributes().map(|one| named(one, &file, &lines)).collect(),
-                file: file.clone(),
-                line: lines.line(block.span().map_or(0, |span| span.start)),
-            }),
+            Structure::Block(block) => parsed.blocks.push(of_block(block, &file, &lines)),
         }
     }
     Ok(parsed)
+}
+
+fn of_block(block: &hcl_edit::structure::Block, file: &Arc<str>, lines: &Lines) -> Block {
+    Block {
+        kind: block.ident.as_str().to_owned(),
+        labels: block.labels.iter().map(|label| label.as_str().to_owned()).collect(),
+        attributes: block.body.attributes().map(|one| named(one, file, lines)).collect(),
+        blocks: block.body.blocks().map(|inner| of_block(inner, file, lines)).collect(),
+        file: file.clone(),
+        line: lines.line(block.span().map_or(0, |span| span.start)),
+    }
 }
 
 fn named(attribute: &Attribute, file: &Arc<str>, lines: &Lines) -> Named {
@@ -121,33 +145,49 @@ fn parse_json(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
         return Err(Diagnostic::error(path, line, error.to_string()));
     }
     let mut parsed = BakeFile::default();
-    let documents = yaml::parse(path, text)?;
-    for (kind, labelled) in documents.iter().flat_map(Node::entries) {
+    let documents = yaml::parse_json(path, text)?;
+    for (kind, labelled) in documents.iter().flat_map(Node::entries).filter(|(key, _)| key != COMMENT) {
         if !matches!(kind.as_str(), "target" | "group" | "variable" | "function") {
             parsed.attributes.push(of_node(kind, labelled)?);
             continue;
         }
-        // One object, or a list of them.
-        let objects: Vec<&Node> = match &labelled.value {
-            Yaml::List(items) => items.iter().collect(),
-            _ => vec![labelled],
-        };
-        for (label, block) in objects.iter().flat_map(|object| object.entries()) {
-            let parts: Vec<&Node> = match &block.value {
-                Yaml::List(items) => items.iter().collect(),
-                _ => vec![block],
-            };
-            let attributes = parts.iter().flat_map(|part| part.entries());
-            parsed.blocks.push(Block {
-                kind: kind.clone(),
-                label: label.clone(),
-                attributes: attributes.map(|(name, node)| of_node(name, node)).collect::<Result<_, _>>()?,
-                file: block.file.clone(),
-                line: block.line,
-            });
+        for (label, node) in one_or_several(labelled).flat_map(Node::entries) {
+            let block = of_object(kind, one_or_several(node).flat_map(Node::entries), node)?;
+            parsed.blocks.push(Block { labels: vec![label.clone()], ..block });
         }
     }
     Ok(parsed)
+}
+
+/// A list of objects stands for several blocks.
+fn one_or_several(node: &Node) -> impl Iterator<Item = &Node> {
+    let items = match &node.value {
+        Yaml::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    items.iter()
+}
+
+fn of_object<'n>(
+    kind: &str,
+    entries: impl Iterator<Item = &'n (String, Node)>,
+    node: &Node,
+) -> Result<Block, Diagnostic> {
+    let (kind, file) = (kind.to_owned(), node.file.clone());
+    let (labels, attributes, blocks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut block = Block { kind, labels, attributes, blocks, file, line: node.line };
+    for (name, node) in entries.filter(|(name, _)| name != COMMENT) {
+        if name == VALIDATION {
+            for inner in one_or_several(node) {
+                block.blocks.push(of_object(name, inner.entries().iter(), node)?);
+            }
+        } else if block.get(name).is_some() {
+            return Err(node.error(format!("the key `{name}` stands here for a second time")));
+        } else {
+            block.attributes.push(of_node(name, node)?);
+        }
+    }
+    Ok(block)
 }
 
 fn of_node(name: &str, node: &Node) -> Result<Named, Diagnostic> {
@@ -172,7 +212,7 @@ fn expression(node: &Node) -> Result<Expression, Diagnostic> {
             for (key, node) in entries {
                 let key = match Ident::try_new(key.as_str()) {
                     Ok(ident) => ObjectKey::from(ident),
-                    Err(_) => ObjectKey::Expression(Expression::from(key.as_str())),
+                    Err(_) => ObjectKey::Expression(json_string(key).map_err(|why| node.error(why))?),
                 };
                 object.insert(key, ObjectValue::new(expression(node)?));
             }
@@ -181,7 +221,7 @@ fn expression(node: &Node) -> Result<Expression, Diagnostic> {
     })
 }
 
-/// An expression that stands in a string, as `result` and `params` of functions do in JSON.
+/// An expression that stands in a string, as types and names of parameters do in JSON.
 pub(super) fn in_string(value: &Expression) -> Expression {
     let Expression::String(text) = value else { return value.clone() };
     let body: Result<Body, _> = format!("x = {}\n", text.as_str()).parse();

@@ -1,16 +1,25 @@
 //! Pure: the functions that bake files can use without declaring them (buildx, `bake/hclparser/stdlib.go`; what they do is
-//! cty's `function/stdlib` and go-cty-funcs). What asks the clock or chance, what reads files, and what is for
-//! cryptography alone is not among them.
+//! cty's `function/stdlib` and go-cty-funcs). What asks chance and what only decrypts is not among them: `bcrypt`, `uuidv4`,
+//! `rsadecrypt`.
 
+mod format;
 mod lists;
+mod networks;
 mod texts;
+mod times;
+
+pub(super) use lists::in_order;
 
 use super::value::Value;
 
 /// What a function of this name comes to; none for one that is not known.
 pub(super) fn call(name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
     let arguments = Arguments(arguments);
-    texts::call(name, arguments).or_else(|| lists::call(name, arguments)).or_else(|| number(name, arguments))
+    texts::call(name, arguments)
+        .or_else(|| lists::call(name, arguments))
+        .or_else(|| number(name, arguments))
+        .or_else(|| times::call(name, arguments))
+        .or_else(|| networks::call(name, arguments))
 }
 
 /// What a function is given.
@@ -33,7 +42,7 @@ impl<'a> Arguments<'a> {
     /// A whole number that counts something.
     fn whole(self, at: usize) -> Result<i64, String> {
         let number = self.number(at)?;
-        if number.fract() != 0.0 || number.abs() > 1e15 {
+        if number.fract() != 0.0 || number.abs() > 9e18 {
             return Err(format!("a whole number is needed, and this is {number}"));
         }
         // In range, and whole.
@@ -63,7 +72,7 @@ fn number(name: &str, arguments: Arguments<'_>) -> Option<Result<Value, String>>
         numbers.into_iter().reduce(of).map(Value::Number).ok_or_else(|| "takes a number".to_owned())
     };
     Some(match name {
-        "absolute" | "abs" => one(f64::abs),
+        "absolute" => one(f64::abs),
         "ceil" => one(f64::ceil),
         "floor" => one(f64::floor),
         "int" => one(f64::trunc),
@@ -82,15 +91,12 @@ fn number(name: &str, arguments: Arguments<'_>) -> Option<Result<Value, String>>
         "greaterthanorequalto" => compared(f64::ge),
         "lessthan" => compared(f64::lt),
         "lessthanorequalto" => compared(f64::le),
-        "equal" => (|| Ok(Value::Bool(arguments.get(0)?.equals(arguments.get(1)?))))(),
-        "notequal" => (|| Ok(Value::Bool(!arguments.get(0)?.equals(arguments.get(1)?))))(),
+        "equal" => (|| Ok(Value::Bool(arguments.get(0)? == arguments.get(1)?)))(),
+        "notequal" => (|| Ok(Value::Bool(arguments.get(0)? != arguments.get(1)?)))(),
         "and" => bools(|a, b| a && b),
         "or" => bools(|a, b| a || b),
         "not" => (|| Ok(Value::Bool(!arguments.get(0)?.to_bool()?)))(),
         "parseint" => parse_int(arguments),
-        "tonumber" => arguments.number(0).map(Value::Number),
-        "tobool" => (|| Ok(Value::Bool(arguments.get(0)?.to_bool()?)))(),
-        "tostring" => arguments.text(0).map(Value::Text),
         _ => return None,
     })
 }

@@ -43,6 +43,11 @@ impl Target {
                 target.problems.push(attribute.error(&why));
             }
         }
+        for inner in &block.blocks {
+            target
+                .problems
+                .push(inner.warning(format!("targets have no blocks `{}`: it says nothing", inner.kind)));
+        }
         target
     }
 
@@ -87,10 +92,9 @@ impl Target {
             "name" | "matrix" | "description" | "output" | "cache-from" | "cache-to" | "no-cache"
             | "no-cache-filter" | "pull" | "attest" | "call" | "annotations" => {}
             "shm-size" | "ulimits" | "entitlements" | "extra-hosts" => {
-                let message = format!("`{}` is not taken over: builds go without it", attribute.name);
-                self.problems.push(Diagnostic::warning(&*attribute.file, attribute.line, message));
+                self.problems.push(attribute.warning("is not taken over: builds go without it"));
             }
-            _ => return Err("targets have no such attribute".to_owned()),
+            _ => self.problems.push(attribute.warning("is no attribute of targets: it says nothing")),
         }
         Ok(())
     }
@@ -103,9 +107,7 @@ impl Target {
             }
         }
         (self.name, self.file, self.line) = (upper.name, upper.file, upper.line);
-        if !upper.inherits.is_empty() {
-            self.inherits = upper.inherits;
-        }
+        self.inherits.extend(upper.inherits);
         over(&mut self.context, upper.context);
         over(&mut self.dockerfile, upper.dockerfile);
         over(&mut self.dockerfile_inline, upper.dockerfile_inline);
@@ -141,9 +143,33 @@ impl Target {
             });
         }
         self.context.get_or_insert_with(|| ".".to_owned());
+        self.dockerfile = self.dockerfile.take().filter(|path| !path.is_empty());
         if self.dockerfile_inline.is_none() {
             self.dockerfile.get_or_insert_with(|| "Dockerfile".to_owned());
         }
+        self.target = self.target.take().filter(|stage| !stage.is_empty());
+    }
+
+    /// Whether targets have an attribute of this name, which they need not have said.
+    pub(super) fn knows(name: &str) -> bool {
+        const NAMES: [&str; 15] = [
+            "args",
+            "annotations",
+            "attest",
+            "context",
+            "contexts",
+            "description",
+            "dockerfile",
+            "dockerfile-inline",
+            "inherits",
+            "labels",
+            "network",
+            "platforms",
+            "secret",
+            "tags",
+            "target",
+        ];
+        NAMES.contains(&name)
     }
 
     /// The targets whose results it builds on.

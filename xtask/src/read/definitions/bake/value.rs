@@ -59,7 +59,8 @@ impl Value {
         match self {
             Self::Number(value) => Ok(*value),
             Self::Text(text) => {
-                text.trim().parse().map_err(|_| format!("a number is needed, and this is `{text}`"))
+                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+                number.ok_or_else(|| format!("a number is needed, and this is `{text}`"))
             }
             other => Err(format!("a number is needed, and this is {}", other.kind())),
         }
@@ -102,18 +103,7 @@ impl Value {
         }
     }
 
-    /// Whether they are the same, as `==` has it.
-    pub(super) fn equals(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Text(text), other @ (Self::Number(_) | Self::Bool(_)))
-            | (other @ (Self::Number(_) | Self::Bool(_)), Self::Text(text)) => {
-                other.to_text().is_ok_and(|other| other == *text)
-            }
-            (one, other) => one == other,
-        }
-    }
-
-    /// The order in which `sort` and sets have them.
+    /// The order in which sets have them.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Number(one), Self::Number(two)) => one.total_cmp(two),
@@ -137,7 +127,11 @@ impl Value {
 
     /// To JSON; keys in the alphabet's order.
     pub(super) fn to_json(&self) -> String {
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        // Go keeps these out of what may end up in a page.
+        let quoted = |text: &str| {
+            let quoted = serde_json::Value::from(text).to_string();
+            quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+        };
         match self {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
@@ -155,7 +149,11 @@ impl Value {
     }
 }
 
-/// A number as HCL writes it into strings: never with an exponent.
+/// A number as HCL writes it into strings: never with an exponent, and without what is only binary, since it reckons with
+/// many more digits: 0.1 + 0.2 is 0.3.
 pub(super) fn number_text(value: f64) -> String {
-    format!("{value}")
+    if value.fract() == 0.0 {
+        return format!("{value}");
+    }
+    format!("{value:.14e}").parse().map_or_else(|_| format!("{value}"), |rounded: f64| format!("{rounded}"))
 }

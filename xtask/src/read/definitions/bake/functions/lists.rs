@@ -12,10 +12,8 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
         "concat" => concat(arguments),
         "flatten" => list(&|items| items.into_iter().flat_map(flat).collect()),
         "distinct" => list(&distinct),
-        "toset" => list(&|items| in_order(distinct(items))),
-        "tolist" => list(&|items| items),
-        "sort" => list(&in_order),
-        "reverse" | "reverselist" => list(&|items| items.into_iter().rev().collect()),
+        "sort" => sort(arguments),
+        "reverselist" => list(&|items| items.into_iter().rev().collect()),
         "compact" => list(&|items| {
             items
                 .into_iter()
@@ -42,6 +40,9 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
         "setunion" => sets(arguments, |one, two| one.iter().chain(two).cloned().collect()),
         "setintersection" => sets(arguments, |one, two| kept(one, |item| has(two, item))),
         "setsubtract" => sets(arguments, |one, two| kept(one, |item| !has(two, item))),
+        "setsymmetricdifference" => sets(arguments, |one, two| {
+            [kept(one, |item| !has(two, item)), kept(two, |item| !has(one, item))].concat()
+        }),
         "setproduct" => set_product(arguments),
         "sethaselement" => contains(arguments),
         _ => return None,
@@ -49,7 +50,7 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
 }
 
 fn has(items: &[Value], wanted: &Value) -> bool {
-    items.iter().any(|item| item.equals(wanted))
+    items.contains(wanted)
 }
 
 fn kept(items: &[Value], is_kept: impl Fn(&Value) -> bool) -> Vec<Value> {
@@ -73,9 +74,17 @@ fn distinct(items: Vec<Value>) -> Vec<Value> {
     seen
 }
 
-fn in_order(mut items: Vec<Value>) -> Vec<Value> {
+/// A list as a set: in order, without doubles.
+pub(in crate::read::definitions::bake) fn in_order(items: Vec<Value>) -> Vec<Value> {
+    let mut items = distinct(items);
     items.sort_by(Value::order);
     items
+}
+
+fn sort(arguments: Arguments<'_>) -> Result<Value, String> {
+    let mut texts = arguments.get(0)?.to_texts()?;
+    texts.sort();
+    Ok(Value::List(texts.into_iter().map(Value::Text).collect()))
 }
 
 fn length(arguments: Arguments<'_>) -> Result<Value, String> {
@@ -121,7 +130,7 @@ fn element(arguments: Arguments<'_>) -> Result<Value, String> {
 
 fn index_of(arguments: Arguments<'_>) -> Result<Value, String> {
     let (items, wanted) = (arguments.list(0)?, arguments.get(1)?);
-    let at = items.iter().position(|item| item.equals(wanted));
+    let at = items.iter().position(|item| item == wanted);
     at.map(Value::count).ok_or_else(|| "the item is not in the list".to_owned())
 }
 
@@ -192,7 +201,7 @@ fn range(arguments: Arguments<'_>) -> Result<Value, String> {
 fn sets(arguments: Arguments<'_>, of: impl Fn(&[Value], &[Value]) -> Vec<Value>) -> Result<Value, String> {
     let lists = arguments.0.iter().map(Value::to_list).collect::<Result<Vec<_>, _>>()?;
     let all = lists.into_iter().reduce(|one, two| of(&one, &two)).unwrap_or_default();
-    Ok(Value::List(in_order(distinct(all))))
+    Ok(Value::List(in_order(all)))
 }
 
 fn set_product(arguments: Arguments<'_>) -> Result<Value, String> {

@@ -1,22 +1,22 @@
 //! Pure: functions of strings.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use md5::Md5;
 use regex::Regex;
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::Arguments;
+use super::{Arguments, format};
+use crate::read::definitions::bake::csv;
 use crate::read::definitions::bake::value::Value;
-
-/// What time it is, as far as builds go: with the time in it, an image would never be up to date.
-const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value, String>> {
     let one = |of: &dyn Fn(&str) -> String| arguments.text(0).map(|text| Value::Text(of(&text)));
     let two =
         |of: &dyn Fn(&str, &str) -> String| Ok(Value::Text(of(&arguments.text(0)?, &arguments.text(1)?)));
-    let says =
-        |of: &dyn Fn(&str, &str) -> bool| Ok(Value::Bool(of(&arguments.text(0)?, &arguments.text(1)?)));
     Some(match name {
         "upper" => one(&|text| text.to_uppercase()),
         "lower" => one(&|text| text.to_lowercase()),
@@ -26,17 +26,16 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
         "trim" => two(&|text, cut| text.trim_matches(|c| cut.contains(c)).to_owned()),
         "trimprefix" => two(&|text, cut| text.strip_prefix(cut).unwrap_or(text).to_owned()),
         "trimsuffix" => two(&|text, cut| text.strip_suffix(cut).unwrap_or(text).to_owned()),
-        "startswith" => says(&|text, start| text.starts_with(start)),
-        "endswith" => says(&|text, end| text.ends_with(end)),
-        "strcontains" => says(&|text, part| text.contains(part)),
         "strlen" => arguments.text(0).map(|text| Value::count(text.chars().count())),
-        "reverse" if !matches!(arguments.0, [Value::List(_)]) => one(&|text| text.chars().rev().collect()),
+        "reverse" => one(&|text| text.chars().rev().collect()),
         "sanitize" => one(&sanitize),
         "basename" => one(&|path| base_name(path).to_owned()),
-        "dirname" => one(&|path| dir_name(path).to_owned()),
+        "dirname" => one(&dir_name),
         "urlencode" => one(&url_encode),
         "base64encode" => one(&|text| STANDARD.encode(text)),
         "base64decode" => base64_decode(arguments),
+        "md5" => one(&|text| hex(&Md5::digest(text.as_bytes()))),
+        "sha1" => one(&|text| hex(&Sha1::digest(text.as_bytes()))),
         "sha256" => one(&|text| hex(&Sha256::digest(text.as_bytes()))),
         "sha512" => one(&|text| hex(&Sha512::digest(text.as_bytes()))),
         "split" => split(arguments),
@@ -44,15 +43,15 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
         "replace" => replace(arguments),
         "substr" => substr(arguments),
         "indent" => indent(arguments),
-        "format" => format(arguments),
-        "formatlist" => format_list(arguments),
+        "format" => format::format(arguments),
+        "formatlist" => format::format_list(arguments),
         "regex" => regex(arguments),
         "regexall" => regex_all(arguments),
         "regex_replace" => regex_replace(arguments),
         "jsonencode" => arguments.get(0).map(|value| Value::Text(value.to_json())),
         "jsondecode" => json_decode(arguments),
-        "timestamp" => Ok(Value::text(EPOCH)),
-        "formatdate" => format_date(arguments),
+        "csvdecode" => csv_decode(arguments),
+        "uuidv5" => uuid(arguments),
         _ => return None,
     })
 }
@@ -61,7 +60,7 @@ fn title(text: &str) -> String {
     let mut is_first = true;
     let upper = |c: char| {
         let whole = if is_first { c.to_uppercase().to_string() } else { c.to_string() };
-        is_first = !c.is_alphanumeric();
+        is_first = !c.is_alphanumeric() && c != '_';
         whole
     };
     text.chars().map(upper).collect()
@@ -82,12 +81,21 @@ fn base_name(path: &str) -> &str {
     }
 }
 
-fn dir_name(path: &str) -> &str {
-    match path.rsplit_once('/') {
-        None => ".",
-        Some(("", _)) => "/",
-        Some((folder, _)) => folder.trim_end_matches('/'),
+/// Go's `path.Dir`, which cleans what it gives.
+fn dir_name(path: &str) -> String {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if path.starts_with('/') => {}
+            part => parts.push(part),
+        }
     }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    let whole = format!("{root}{}", parts.join("/"));
+    if whole.is_empty() { ".".to_owned() } else { whole }
 }
 
 /// Go's `url.QueryEscape`.
@@ -150,74 +158,6 @@ fn indent(arguments: Arguments<'_>) -> Result<Value, String> {
     Ok(Value::Text(arguments.text(1)?.replace('\n', &format!("\n{}", " ".repeat(spaces.min(1000))))))
 }
 
-fn format_list(arguments: Arguments<'_>) -> Result<Value, String> {
-    let lists = arguments.rest(1).iter().filter_map(|value| value.to_list().ok());
-    let length = lists.map(|list| list.len()).max().unwrap_or(1);
-    let mut all = Vec::new();
-    for at in 0..length {
-        let pick = |value: &Value| match value {
-            Value::List(items) => items.get(at).cloned().ok_or_else(|| "lists differ in length".to_owned()),
-            single => Ok(single.clone()),
-        };
-        let row: Vec<Value> = arguments.0.iter().map(pick).collect::<Result<_, _>>()?;
-        all.push(format(Arguments(&row))?);
-    }
-    Ok(Value::List(all))
-}
-
-/// The verbs of cty's `format` that strings of bake files have: `%s %d %v %q %f %t %x %X %b %o %%`, with flags, width and
-/// precision.
-fn format(arguments: Arguments<'_>) -> Result<Value, String> {
-    let template = arguments.text(0)?;
-    let verb =
-        Regex::new(r"%([-+ 0#]*)(\d*)(?:\.(\d+))?(?:\[(\d+)\])?([a-zA-Z%])").map_err(|e| e.to_string())?;
-    let (mut out, mut end, mut next) = (String::new(), 0, 1);
-    for found in verb.captures_iter(&template) {
-        let (Some(whole), Some(letter)) = (found.get(0), found.get(5)) else { continue };
-        out.push_str(&template[end..whole.start()]);
-        end = whole.end();
-        if letter.as_str() == "%" {
-            out.push('%');
-            continue;
-        }
-        let given = found.get(4).and_then(|at| at.as_str().parse().ok());
-        let at = given.unwrap_or(next);
-        next = at + 1;
-        let precision = found.get(3).and_then(|digits| digits.as_str().parse::<usize>().ok());
-        let text = formatted(letter.as_str(), arguments.get(at)?, precision)?;
-        let flags = found.get(1).map_or("", |flags| flags.as_str());
-        let width: usize = found.get(2).and_then(|width| width.as_str().parse().ok()).unwrap_or(0);
-        let missing = width.min(1000).saturating_sub(text.chars().count());
-        if flags.contains('-') {
-            out.push_str(&(text + &" ".repeat(missing)));
-        } else if flags.contains('0') {
-            let (sign, digits) = text.split_at(usize::from(text.starts_with('-')));
-            out.push_str(&format!("{sign}{}{digits}", "0".repeat(missing)));
-        } else {
-            out.push_str(&(" ".repeat(missing) + &text));
-        }
-    }
-    out.push_str(&template[end..]);
-    Ok(Value::Text(out))
-}
-
-fn formatted(verb: &str, value: &Value, precision: Option<usize>) -> Result<String, String> {
-    let whole = || Arguments(std::slice::from_ref(value)).whole(0);
-    Ok(match verb {
-        "s" => value.to_text()?.chars().take(precision.unwrap_or(usize::MAX)).collect(),
-        "v" => value.to_text().unwrap_or_else(|_| value.to_json()),
-        "q" => Value::Text(value.to_text()?).to_json(),
-        "d" => whole()?.to_string(),
-        "t" => value.to_bool()?.to_string(),
-        "f" => format!("{:.*}", precision.unwrap_or(6), value.to_number()?),
-        "x" => format!("{:x}", whole()?),
-        "X" => format!("{:X}", whole()?),
-        "b" => format!("{:b}", whole()?),
-        "o" => format!("{:o}", whole()?),
-        other => return Err(format!("does not know `%{other}`")),
-    })
-}
-
 fn pattern(text: &str) -> Result<Regex, String> {
     Regex::new(text).map_err(|error| format!("`{text}` is no pattern: {error}"))
 }
@@ -256,72 +196,38 @@ fn json_decode(arguments: Arguments<'_>) -> Result<Value, String> {
     Ok(Value::of_json(&json))
 }
 
-/// The words of cty's `formatdate`; what stands in quotes stays as it is.
-fn format_date(arguments: Arguments<'_>) -> Result<Value, String> {
-    use chrono::format::strftime::StrftimeItems;
-    let time = arguments.text(1)?;
-    let time = chrono::DateTime::parse_from_rfc3339(&time).map_err(|error| format!("`{time}`: {error}"))?;
-    let template = arguments.text(0)?;
-    let word = Regex::new("'[^']*'|([A-Za-z])[A-Za-z]*").map_err(|error| error.to_string())?;
-    let mut out = String::new();
-    let mut end = 0;
-    for found in word.find_iter(&template) {
-        out.push_str(&template[end..found.start()]);
-        end = found.end();
-        let text = found.as_str();
-        if let Some(literal) = text.strip_prefix('\'') {
-            out.push_str(literal.trim_end_matches('\''));
-            continue;
+/// A list of objects, one a line, by the names of the first one.
+fn csv_decode(arguments: Arguments<'_>) -> Result<Value, String> {
+    let mut records = csv::records(&arguments.text(0)?, ',')?.into_iter();
+    let names = records.next().ok_or_else(|| "there is no line with names".to_owned())?;
+    let row = |record: Vec<String>| {
+        if record.len() != names.len() {
+            return Err(format!("a line has {} values for {} names", record.len(), names.len()));
         }
-        for part in runs(text) {
-            let verb = match part {
-                "YYYY" => "%Y",
-                "YY" => "%y",
-                "MMMM" => "%B",
-                "MMM" => "%b",
-                "MM" => "%m",
-                "M" => "%-m",
-                "DD" => "%d",
-                "D" => "%-d",
-                "EEEE" => "%A",
-                "EEE" => "%a",
-                "hh" => "%H",
-                "h" => "%-H",
-                "HH" => "%I",
-                "H" => "%-I",
-                "AA" => "%p",
-                "aa" => "%P",
-                "mm" => "%M",
-                "m" => "%-M",
-                "ss" => "%S",
-                "s" => "%-S",
-                "Z" | "ZZZZ" | "ZZZ" => "%z",
-                "ZZZZZ" => "%:z",
-                literal @ ("T" | "t") => literal,
-                other => return Err(format!("does not know `{other}`")),
-            };
-            let is_utc = part == "Z" && time.offset().local_minus_utc() == 0;
-            if is_utc {
-                out.push('Z');
-            } else {
-                out.push_str(&time.format_with_items(StrftimeItems::new(verb)).to_string());
-            }
-        }
-    }
-    out.push_str(&template[end..]);
-    Ok(Value::Text(out))
+        let entries = names.iter().cloned().zip(record.into_iter().map(Value::Text));
+        Ok(Value::Object(entries.collect::<BTreeMap<_, _>>()))
+    };
+    records.map(row).collect::<Result<_, _>>().map(Value::List)
 }
 
-/// A word in parts of one letter each.
-fn runs(word: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    let bytes = word.as_bytes();
-    for at in 1..=bytes.len() {
-        if at == bytes.len() || bytes[at] != bytes[start] {
-            parts.push(&word[start..at]);
-            start = at;
-        }
-    }
-    parts
+/// The UUID of a name in a space of names (RFC 9562, version 5).
+fn uuid(arguments: Arguments<'_>) -> Result<Value, String> {
+    let (space, name) = (arguments.text(0)?, arguments.text(1)?);
+    // The four that the RFC has differ in one digit.
+    let space = match space.as_str() {
+        "dns" => "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "url" => "6ba7b811-9dad-11d1-80b4-00c04fd430c8",
+        "oid" => "6ba7b812-9dad-11d1-80b4-00c04fd430c8",
+        "x500" => "6ba7b814-9dad-11d1-80b4-00c04fd430c8",
+        other => other,
+    };
+    let digits = space.replace('-', "");
+    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
+    let number = number.ok_or_else(|| format!("`{space}` is no UUID"))?;
+    let hashed = hex(&Sha1::new().chain_update(number.to_be_bytes()).chain_update(name).finalize());
+    let number = u128::from_str_radix(&hashed[..32], 16).map_err(|error| error.to_string())?;
+    let versioned = number & !(0xf << 76) & !(0b11 << 62) | 5 << 76 | 0b10 << 62;
+    let hashed = format!("{versioned:032x}");
+    let parts = [&hashed[..8], &hashed[8..12], &hashed[12..16], &hashed[16..20], &hashed[20..]];
+    Ok(Value::Text(parts.join("-")))
 }
