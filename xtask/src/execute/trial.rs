@@ -153,6 +153,11 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
         // At such an address an engine on another machine has another registry than this one.
         let is_elsewhere = web::is_loopback(reference.domain())
             && !self.engine.is_some_and(|engine| engine.may_share_loopback());
+        let differs = |found: String| StepError::Differs {
+            reference: reference.clone(),
+            found,
+            expected: pushed.to_string(),
+        };
         match arrival(pushed, answer) {
             Arrival::There => Ok(()),
             Arrival::Missing | Arrival::Unknown(_) if is_elsewhere => Ok(()),
@@ -163,13 +168,9 @@ impl<E: Machine, M: MakeBase, C: ExecuteBundle<E>> Execution<'_, E, M, C> {
                 )));
                 Ok(())
             }
-            Arrival::Missing => self.differs(reference, "has nothing by that name".to_owned(), pushed),
-            Arrival::Other(found) => self.differs(reference, format!("has {found}"), pushed),
+            Arrival::Missing => Err(differs("has nothing by that name".to_owned())),
+            Arrival::Other(found) => Err(differs(format!("has {found}"))),
         }
-    }
-
-    fn differs<T>(&self, reference: &Reference, found: String, pushed: &Digest) -> Result<T, StepError> {
-        Err(StepError::Differs { reference: reference.clone(), found, expected: pushed.to_string() })
     }
 
     pub(super) async fn stop_registry(&self, home: &str, tell: OnProgress<'_>) -> Result<Done, StepError> {
