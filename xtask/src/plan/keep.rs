@@ -246,7 +246,7 @@ COPY --from=builder /a /a
         let name: Reference = "api:latest".parse().unwrap();
         let image = engine.observe().await.unwrap().find(&name).unwrap().clone();
         let elsewhere = LocalImage { id: fake_image("elsewhere", &[]).id, ..image.clone() };
-        let mut anew = elsewhere.clone();
+        let mut anew = LocalImage { id: fake_image("anew", &[]).id, ..image.clone() };
         anew.labels.insert(labels::BUILD_TIMESTAMP.to_owned(), "2026-01-02T03:04:05Z".to_owned());
         for (image, is_kept) in [(elsewhere, true), (anew, false), (image, true)] {
             engine.store(image);

@@ -165,7 +165,7 @@ mod tests {
         let up: BTreeMap<_, _> = [(EngineVersion::Sid, results(&all, "`clean`\tno: no reason\n"))].into();
         let told = compare(root.path(), &up).expect_err("drift");
         assert!(
-            told.lines().any(|line| line.starts_with("| `clean` | ") && line.ends_with(" no: no reason |")),
+            told.lines().any(|line| line.starts_with("| `clean` | ") && line.contains(" no: no reason |")),
             "{told}"
         );
     }

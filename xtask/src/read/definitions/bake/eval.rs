@@ -2,6 +2,8 @@
 //!
 //! In: an expression, and a scope that knows names. Out: its value, or why it has none.
 
+use std::collections::btree_map::Entry;
+
 use hcl_edit::expr::{
     BinaryOp, BinaryOperator, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator,
     UnaryOperator,
@@ -248,10 +250,13 @@ impl<'a> Scope<'a> {
                         if let Value::List(items) = group {
                             items.push(value);
                         }
-                    } else if object.contains_key(&key) {
-                        return Err(format!("`for` gives two values for the key `{key}`"));
                     } else {
-                        object.insert(key, value);
+                        match object.entry(key) {
+                            Entry::Occupied(had) => {
+                                return Err(format!("`for` gives two values for the key `{}`", had.key()));
+                            }
+                            Entry::Vacant(free) => drop(free.insert(value)),
+                        }
                     }
                 }
             }
