@@ -251,7 +251,7 @@ impl World {
                     Some(image) => format!(", did you mean `{image}`?"),
                     None => did_you_mean(name, known.iter().copied().chain(names())),
                 };
-                let list = known.into_iter().collect::<Vec<_>>().join(", ");
+                let list = known.iter().map(|service| self.listed(service)).collect::<Vec<_>>().join(", ");
                 return Err(Error::new(
                     ErrorKind::UnknownName,
                     format!("there is no service or image `{name}`{meant}"),
@@ -260,5 +260,18 @@ impl World {
             }
         }
         Ok(found)
+    }
+
+    /// A service, with the images that it makes under names of their own: `shop (api, worker)`.
+    fn listed(&self, service: &str) -> String {
+        let images = self.tree.graph.images().iter().filter(|image| image.service == service);
+        let names: BTreeSet<ImageName> =
+            images.map(|image| image.name.image()).filter(|name| name.as_str() != service).collect();
+        match names.len() {
+            0 | 1 => service.to_owned(),
+            _ => {
+                format!("{service} ({})", names.iter().map(ImageName::as_str).collect::<Vec<_>>().join(", "))
+            }
+        }
     }
 }

@@ -164,6 +164,11 @@ fn an_image_of_several_is_meant_by_its_name_and_all_by_the_services() {
     assert_eq!(image("plan --offline --format json", "job", "dockerfile"), ["src/shop/job.Dockerfile"]);
     let baked = repo.run("plan --offline --format bake");
     assert!(baked.contains("\"job\""), "{baked}");
+    let unknown = repo.run("build nope --offline");
+    assert!(
+        unknown.contains("hint: the services are ") && unknown.contains("shop (api, broken, job)"),
+        "{unknown}"
+    );
     let tests = repo.run("test --dry-run --offline shop");
     assert!(tests.contains("api") && !tests.contains("broken"), "{tests}");
 }
