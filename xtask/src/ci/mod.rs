@@ -243,6 +243,8 @@ fn cargo(root: &Path, check: CargoCheck) -> HostCommand {
 fn for_tests(command: HostCommand, root: &Path) -> HostCommand {
     command
         .in_folder(root)
+        // Build scripts of other packages watch it: with it, cargo would build them anew here, and without it everywhere else.
+        .without_env("CARGO_MANIFEST_DIR")
         .env("RUSTDOCFLAGS", "-D warnings")
         // A test that finds no engine fails then, rather than being skipped.
         .env("CI", "true")

@@ -113,6 +113,7 @@ pub struct HostCommand {
     program: String,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    without: Vec<String>,
     folder: Option<PathBuf>,
     input: Option<String>,
     privilege: Option<Privilege>,
@@ -125,6 +126,7 @@ impl HostCommand {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
+            without: Vec::new(),
             folder: None,
             input: None,
             privilege: None,
@@ -162,6 +164,12 @@ impl HostCommand {
     /// A variable of its environment, beyond what it inherits.
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A variable that it does not inherit.
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.without.push(name.to_owned());
         self
     }
 
@@ -286,6 +294,7 @@ impl HostCommand {
              if command -v setsid >/dev/null 2>&1; then setsid \"$@\" & else \"$@\" & fi";
         let mut command = Self::script(DETACH).path(log).arg(self.program).args(self.args);
         command.env = self.env;
+        command.without = self.without;
         command.folder = self.folder;
         command.privilege = self.privilege;
         command.output().await.map(drop)
@@ -308,6 +317,9 @@ impl HostCommand {
             None => std::process::Command::new(&self.program),
         };
         command.args(&self.args);
+        self.without.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
@@ -441,6 +453,14 @@ mod tests {
     async fn returns_what_a_command_prints() {
         let printed = HostCommand::script("printf 'a b\\nc'; cat; echo no >&2").input("d\n").output().await;
         assert_eq!(printed.expect("runs"), "a b\ncd\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_is_not_inherited() {
+        let has_path = |printed: String| printed.lines().any(|line| line.starts_with("PATH="));
+        let asked = HostCommand::new("/usr/bin/env");
+        assert!(has_path(asked.clone().output().await.expect("runs")));
+        assert!(!has_path(asked.without_env("PATH").output().await.expect("runs")));
     }
 
     #[tokio::test]
