@@ -136,14 +136,16 @@ impl Writing {
     fn take(&mut self, asked: WriteRequest) -> Result<WriteResponse, Status> {
         let action = asked.action();
         let expected: Option<Digest> = asked.expected.parse().ok();
-        let is_here = expected.as_ref().and_then(|digest| self.layout.size(digest)).is_some();
-        if is_here {
-            return Err(Status::already_exists(asked.expected));
-        }
         let broken = |error: io::Error| Status::internal(error.to_string());
         let incoming = match &mut self.incoming {
             Some(incoming) => incoming,
-            none => none.insert(self.layout.begin().map_err(broken)?),
+            // Once it is begun it ends well, whoever else was quicker: a builder takes no such answer in the middle.
+            none => {
+                if expected.as_ref().and_then(|digest| self.layout.size(digest)).is_some() {
+                    return Err(Status::already_exists(asked.expected));
+                }
+                none.insert(self.layout.begin().map_err(broken)?)
+            }
         };
         if !asked.data.is_empty() {
             if u64::try_from(asked.offset) != Ok(incoming.size) {
@@ -244,14 +246,21 @@ mod tests {
         assert_eq!(layout.size(&digest), Some(7));
         let again = writing().take(asked(Action::Stat, &digest, 0, b"")).expect_err("it is here");
         assert_eq!(again.code(), Code::AlreadyExists);
+        let both = sha256(b"shared");
+        let (mut quick, mut slow) = (writing(), writing());
+        slow.take(asked(Action::Write, &both, 0, b"sha")).expect("begun");
+        quick.take(asked(Action::Commit, &both, 0, b"shared")).expect("kept");
+        slow.take(asked(Action::Write, &both, 3, b"red")).expect("goes on");
+        slow.take(asked(Action::Commit, &both, 6, b"")).expect("is the same");
+        assert_eq!(layout.size(&both), Some(6));
         let other = sha256(b"something else");
         let mut wrong = writing();
         let refused = wrong.take(asked(Action::Commit, &other, 0, b"a layer")).expect_err("another one");
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert_eq!(layout.size(&other), None);
-        drop((one, wrong));
+        drop((one, wrong, quick, slow));
         let left = std::fs::read_dir(folder.path().join("cache/blobs/sha256")).expect("a folder").count();
-        assert_eq!(left, 1, "what was not kept is gone");
+        assert_eq!(left, 2, "what was not kept is gone");
     }
 
     #[test]

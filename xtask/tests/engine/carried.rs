@@ -271,6 +271,21 @@ async fn published(world: &World, platform: &Platform) -> serde_json::Value {
     told
 }
 
+/// Puts the built images of a tree into a bundle; wherever that is loaded they have the same keys, and all of them stand.
+async fn carries_everywhere(world: &World, tree: &TestTree) {
+    let file = tree.root().join("all.tar").display().to_string();
+    world.xtask(tree, &format!("bundle create -o {file}"), 0);
+    let before = keys(world, tree);
+    assert!(all_stand(&before), "{before:?}");
+    for host in [world.host.clone()].into_iter().chain(other_hosts()) {
+        world.forget().await;
+        let there = world.on(&host).await;
+        there.xtask(tree, &format!("bundle load --offline {file}"), 0);
+        assert_eq!(keys(&there, tree), before, "on {host}");
+        there.forget().await;
+    }
+}
+
 /// Puts an index of these manifests under the tag that the tree stands on, and lets the tree's images come and go.
 async fn stands_on(world: &World, manifests: Vec<serde_json::Value>) {
     let base = world.remote("base:all");
@@ -285,17 +300,7 @@ async fn stands_on(world: &World, manifests: Vec<serde_json::Value>) {
     assert_eq!(details.platform, Platform::local());
     let told = world.xtask(&tree, "prefetch", 0);
     assert!(told.contains("1 already here"), "{told}");
-    let file = tree.root().join("all.tar").display().to_string();
-    world.xtask(&tree, &format!("bundle create -o {file}"), 0);
-    let before = keys(world, &tree);
-    assert!(all_stand(&before), "{before:?}");
-    for host in [world.host.clone()].into_iter().chain(other_hosts()) {
-        world.forget().await;
-        let there = world.on(&host).await;
-        there.xtask(&tree, &format!("bundle load --offline {file}"), 0);
-        assert_eq!(keys(&there, &tree), before, "on {host}");
-        there.forget().await;
-    }
+    carries_everywhere(world, &tree).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,15 +364,5 @@ async fn a_layer_that_is_here_packed_otherwise_does_no_harm() {
          //- src/till/Dockerfile\nFROM {pinned}\nRUN echo $WHO >/who\n"
     ));
     world.xtask(&tree, "build-all", 0);
-    let file = tree.root().join("all.tar").display().to_string();
-    world.xtask(&tree, &format!("bundle create -o {file}"), 0);
-    let before = keys(&world, &tree);
-    assert!(all_stand(&before), "{before:?}");
-    for host in [world.host.clone()].into_iter().chain(other_hosts()) {
-        world.forget().await;
-        let there = world.on(&host).await;
-        there.xtask(&tree, &format!("bundle load --offline {file}"), 0);
-        assert_eq!(keys(&there, &tree), before, "on {host}");
-        there.forget().await;
-    }
+    carries_everywhere(&world, &tree).await;
 }
