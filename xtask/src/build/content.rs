@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 use super::control::LARGEST_MESSAGE;
-use super::local_cache::{LocalCache, LocalCaches};
+use super::folders::{LocalFolder, LocalFolders};
 use crate::bundle::manifest::StoredImage;
 use crate::bundle::store::BlobStore;
 use crate::engine::layout::Layout;
@@ -113,7 +113,7 @@ fn open_in(layout: &Layout, digest: &Digest, offset: u64) -> io::Result<File> {
 #[derive(Clone)]
 enum Readable {
     Lent(Arc<Lent>),
-    Cache(LocalCache),
+    Folder(LocalFolder),
 }
 
 impl Readable {
@@ -122,7 +122,7 @@ impl Readable {
         let known: Digest = digest.parse().map_err(|_| unknown())?;
         let size = match self {
             Self::Lent(lent) => lent.size(&known),
-            Self::Cache(cache) => cache.layout.size(&known),
+            Self::Folder(folder) => folder.layout.size(&known),
         };
         Ok((known, size.ok_or_else(unknown)?))
     }
@@ -137,7 +137,7 @@ impl Readable {
         let (mut offset, mut left) = part;
         let mut source: Box<dyn Read + '_> = match self {
             Self::Lent(lent) => lent.open(digest, offset)?,
-            Self::Cache(cache) => Box::new(open_in(&cache.layout, digest, offset)?),
+            Self::Folder(folder) => Box::new(open_in(&folder.layout, digest, offset)?),
         };
         while left > 0 {
             let mut data = Vec::new();
@@ -199,18 +199,18 @@ struct ReadResponse {
     data: Vec<u8>,
 }
 
-/// Serves what is lent, and caches in folders.
+/// Serves what is lent, and what lies in folders.
 #[derive(Clone)]
 pub(super) struct Content {
     pub(super) lent: Arc<Lent>,
-    pub(super) caches: Arc<LocalCaches>,
+    pub(super) folders: Arc<LocalFolders>,
 }
 
 impl Content {
     /// What the builder calls so.
     fn named(&self, store: &str) -> Option<Readable> {
-        match self.caches.get(store) {
-            Some(cache) => Some(Readable::Cache(cache.clone())),
+        match self.folders.get(store) {
+            Some(folder) => Some(Readable::Folder(folder.clone())),
             None => (store == format!("oci:{STORE}")).then(|| Readable::Lent(self.lent.clone())),
         }
     }
@@ -240,10 +240,10 @@ impl Service<http::Request<Body>> for Content {
             Ok(match (method.as_str(), store) {
                 ("Info", store) => Grpc::new(ProstCodec::default()).unary(store, request).await,
                 ("Read", store) => Grpc::new(ProstCodec::default()).server_streaming(store, request).await,
-                ("Write", Readable::Cache(cache)) => {
+                ("Write", Readable::Folder(folder)) => {
                     let mut grpc = Grpc::new(ProstCodec::default());
                     grpc = grpc.max_decoding_message_size(LARGEST_MESSAGE);
-                    grpc.streaming(cache, request).await
+                    grpc.streaming(folder, request).await
                 }
                 _ => Status::unimplemented("what is lent is only read").into_http(),
             })
@@ -319,7 +319,7 @@ mod tests {
         digest: &Digest,
         offset: i64,
     ) -> Result<(i64, Vec<u8>), Status> {
-        let routes = Routes::new(Content { lent: lent.clone(), caches: Arc::default() }).prepare();
+        let routes = Routes::new(Content { lent: lent.clone(), folders: Arc::default() }).prepare();
         let origin = http::Uri::from_static("http://localhost");
         let mut client = Client::with_origin(connected(routes).await, origin);
         let ready = |_| Status::unavailable("gone");

@@ -2,7 +2,7 @@
 //!
 //! In: a [`BuildSpec`] and the folder that its paths are relative to. Out: the image's ID, or a [`BuildError`]. `solve.rs` makes a
 //! build of a spec, `control.rs` is the connection that it runs on, `session.rs` what the builder may ask us meanwhile
-//! (`filesync.rs`: the planned files and no other; `secrets.rs`; `content.rs`: images that it is lent; `local_cache.rs`: caches in folders; `delivery.rs`: what takes its
+//! (`filesync.rs`: the planned files and no other; `secrets.rs`; `content.rs`: images that it is lent; `folders.rs`: caches and images in folders; `delivery.rs`: what takes its
 //! result), `beside.rs` a build for an engine by another builder, `checks.rs` what a
 //! front end finds without a build, `trace.rs` what it tells.
 
@@ -14,7 +14,7 @@ mod delivery;
 mod failure;
 mod fake;
 mod filesync;
-mod local_cache;
+mod folders;
 mod secrets;
 mod session;
 mod solve;

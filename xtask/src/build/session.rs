@@ -27,7 +27,7 @@ use super::content::{Content, Lent};
 use super::control::LARGEST_MESSAGE;
 use super::delivery::Delivery;
 use super::filesync::{PACKETS_AHEAD, SentTree};
-use super::local_cache::LocalCaches;
+use super::folders::LocalFolders;
 use super::secrets::{Agents, SecretsService};
 use crate::model::BuildSecrets;
 use crate::registry::credentials::Credentials;
@@ -47,8 +47,8 @@ pub(super) struct Served {
     pub(super) secrets: BuildSecrets,
     /// Images that it may build on.
     pub(super) lent: Arc<Lent>,
-    /// Caches in folders.
-    pub(super) caches: Arc<LocalCaches>,
+    /// Caches and images in folders.
+    pub(super) folders: Arc<LocalFolders>,
     /// What takes the result; none where it does not come here.
     pub(super) delivery: Option<Delivery>,
 }
@@ -82,7 +82,7 @@ impl BuildSession {
         if !self.served.secrets.ssh.is_empty() {
             methods.extend(["/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"]);
         }
-        if !self.served.lent.names.is_empty() {
+        if !self.served.lent.names.is_empty() || !self.served.folders.is_empty() {
             methods.extend([
                 "/containerd.services.content.v1.Content/Info",
                 "/containerd.services.content.v1.Content/Read",
@@ -109,7 +109,7 @@ impl BuildSession {
     pub(super) fn into_routes(mut self) -> Routes {
         let credentials = self.served.credentials.clone();
         let BuildSecrets { secrets, ssh } = std::mem::take(&mut self.served.secrets);
-        let content = Content { lent: self.served.lent.clone(), caches: self.served.caches.clone() };
+        let content = Content { lent: self.served.lent.clone(), folders: self.served.folders.clone() };
         let delivery = self.served.delivery.take();
         let delivered = |to| FileSendServer::new(to).max_decoding_message_size(LARGEST_MESSAGE);
         let mut routes = Routes::new(FileSyncServer::new(self.served));
@@ -309,7 +309,7 @@ mod tests {
             credentials: Credentials::default(),
             secrets: BuildSecrets::default(),
             lent: Arc::default(),
-            caches: Arc::default(),
+            folders: Arc::default(),
             delivery: None,
         };
         let session = BuildSession::new("key".to_owned(), served);

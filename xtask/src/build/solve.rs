@@ -25,7 +25,7 @@ use super::content::{Lent, STORE};
 use super::control::Control;
 use super::delivery::{Delivery, Taker};
 use super::filesync::SentTree;
-use super::local_cache::{self, LocalCaches};
+use super::folders::{self, LocalFolders};
 use super::session::{BuildSession, Served, random_id};
 use super::trace::{FailedVertex, Trace, exit_code, instruction};
 use crate::engine::builders::BuilderNode;
@@ -33,7 +33,8 @@ use crate::engine::classify::{classify, says_disk_full, without_stations};
 use crate::engine::stall::Watch;
 use crate::engine::{DockerEngine, EngineError, ImageStore, OnProgress, Surroundings};
 use crate::model::{
-    Attestations, BuildSpec, BuilderCache, Digest, ImageId, InlineCache, Output, Provenance, Reference,
+    Attestations, BuildSpec, BuilderCache, Digest, ImageId, InlineCache, LayoutContext, Output, Provenance,
+    Reference,
 };
 use crate::registry::credentials::Credentials;
 
@@ -182,7 +183,7 @@ pub(super) fn offer(
         credentials: target.credentials.clone(),
         secrets: spec.secrets.clone(),
         lent: target.lent.clone(),
-        caches: Arc::new(LocalCaches::of(spec)),
+        folders: Arc::new(LocalFolders::of(root, spec)),
         delivery: target.delivery.clone(),
     };
     Ok((BuildSession::new(shared_key(root, spec), served), context))
@@ -297,7 +298,7 @@ async fn name_caches(spec: &BuildSpec, answer: SolveResponse) -> Result<(), Engi
     let caches = spec.caches.to.clone();
     let named = move || {
         let answer = answer.exporter_response.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        local_cache::name(&caches, &answer.collect())
+        folders::name(&caches, &answer.collect())
     };
     let named = tokio::task::spawn_blocking(named).await.map_err(|error| error.to_string());
     let named = named.and_then(|named| named.map_err(|error| error.to_string()));
@@ -393,7 +394,7 @@ pub(super) fn front_end_attrs(
         .iter()
         .map(|from| registry_cache(from, &[]))
         .filter(|_| !is_engine || !spec.caches.from.is_empty())
-        .chain(spec.caches.from.iter().filter_map(|cache| Some(entry(cache, local_cache::told_of(cache)?))))
+        .chain(spec.caches.from.iter().filter_map(|cache| Some(entry(cache, folders::told_of(cache)?))))
         .map(|entry| serde_json::json!({ "Type": entry.r#type, "Attrs": entry.attrs }))
         .collect();
     let more = [
@@ -423,7 +424,10 @@ fn named_contexts(spec: &BuildSpec, lent: &Lent) -> Vec<(String, String)> {
         };
         Some((format!("context:{}", name.context_name()), there))
     };
-    spec.contexts.iter().filter_map(there).collect()
+    let in_folder = |LayoutContext { stage, digest, .. }: &LayoutContext| {
+        (format!("context:{stage}"), format!("oci-layout://{stage}@{digest}"))
+    };
+    spec.contexts.iter().filter_map(there).chain(spec.layouts.iter().map(in_folder)).collect()
 }
 
 /// One of the builder's own caches, with what opens it.
@@ -576,6 +580,7 @@ pub(super) mod tests {
             network: None,
             secrets: BuildSecrets::default(),
             contexts: Default::default(),
+            layouts: Vec::new(),
             output: Default::default(),
             attestations: Default::default(),
             epoch: None,
@@ -626,6 +631,20 @@ pub(super) mod tests {
         let exports = request.cache.unwrap_or_default().exports;
         assert_eq!(exports.iter().map(|cache| cache.r#type.as_str()).collect::<Vec<_>>(), ["inline"]);
         assert!(request.entitlements.is_empty());
+    }
+
+    #[test]
+    fn images_in_folders_stand_for_their_stages() {
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().expect("digest");
+        let (name, stage, folder) = ("alpine:3".to_owned(), "xtask-layout-1".to_owned(), "images".to_owned());
+        let spec = BuildSpec {
+            layouts: vec![LayoutContext { name, stage, folder, digest: digest.clone() }],
+            ..spec()
+        };
+        let attrs = front_end_attrs(&spec, "Dockerfile", &target(BTreeMap::new()));
+        assert_eq!(attrs["context:xtask-layout-1"], format!("oci-layout://xtask-layout-1@{digest}"));
+        assert_eq!(attrs["frontend.caps"], "moby.buildkit.frontend.contexts+forward");
+        assert!(!LocalFolders::of(Path::new("/tree"), &spec).is_empty());
     }
 
     #[test]

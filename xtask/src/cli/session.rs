@@ -518,16 +518,19 @@ impl Session {
         Ok(Self { builder: Some(builder), keeps: Keeps::Registry, ..self })
     }
 
+    /// The engine, where it keeps images by itself and not in containerd: its builder can do less.
+    pub async fn unpacking_engine(&self) -> Result<Option<AnyEngine>, Error> {
+        let engine = self.connect().await?;
+        Ok((engine.survey().await?.store == ImageStore::Graph).then_some(engine))
+    }
+
     /// Refuses what a build is to state about its images where their store would lose it: an engine that keeps images by
     /// itself, not in containerd, has no index. Only who asks for it has the engine asked.
     pub async fn refuse_attestations(&self) -> Result<(), Error> {
         if self.keeps == Keeps::Registry || self.config.attestations == Attestations::default() {
             return Ok(());
         }
-        let engine = self.connect().await?;
-        if engine.survey().await?.store == ImageStore::Containerd {
-            return Ok(());
-        }
+        let Some(engine) = self.unpacking_engine().await? else { return Ok(()) };
         let what =
             format!("the engine at {} keeps no index, which --provenance and --sbom need", engine.endpoint());
         Err(Error::new(ErrorKind::EngineUnfit, what)
@@ -546,10 +549,7 @@ impl Session {
         }
         let foreign = caches.to.iter().find(|cache| cache.kind != CacheKind::Inline);
         let Some(cache) = foreign.filter(|_| self.keeps == Keeps::Engine) else { return Ok(()) };
-        let engine = self.connect().await?;
-        if engine.survey().await?.store == ImageStore::Containerd {
-            return Ok(());
-        }
+        let Some(engine) = self.unpacking_engine().await? else { return Ok(()) };
         let what = format!("the builder of the engine at {} leaves no cache in `{cache}`", engine.endpoint());
         Err(Error::new(ErrorKind::EngineUnfit, what)
             .hint("`--cache-to REGISTRY/PATH` stores stages there, which any engine can")

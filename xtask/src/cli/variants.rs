@@ -15,7 +15,7 @@ use crate::build;
 use crate::cli::error::{Error, ErrorKind};
 use crate::engine::{AnyEngine, Store as _};
 use crate::model::{
-    Diagnostic, ImageName, ImageSource, Indexes, LocalImage, Observed, Platform, Reference, StepKind,
+    Diagnostic, ImageName, ImageSource, Indexes, Keeps, LocalImage, Observed, Platform, Reference, StepKind,
 };
 use crate::plan::Planned;
 use crate::read::graph::ImageGraph;
@@ -108,6 +108,7 @@ pub(super) async fn refuse(session: &Session, world: &World, planned: &Planned) 
             .hint("`\"features\": {\"containerd-snapshotter\": true}` in /etc/docker/daemon.json has Engine 28 or newer keep images in containerd")
             .hint("`--builder BUILDER --push` builds elsewhere, into a registry"));
     }
+    refuse_layouts(session, planned).await?;
     let foreign = running_elsewhere(world, planned);
     if foreign.is_empty() {
         return Ok(());
@@ -127,6 +128,25 @@ pub(super) async fn refuse(session: &Session, world: &World, planned: &Planned) 
         .hint(format!("`docker run --privileged --rm tonistiigi/binfmt --install {}` installs emulation on its machine", first.arch))
         .hint("`docker buildx create --append --platform …` adds a node to an instance, which `--builder` takes")
         .hint(format!("`--platform {}` builds for what it runs", world.builds_with.platform)))
+}
+
+/// An engine that keeps images by itself reads none in a folder (moby, `builder/builder-next/worker`): it has no source for
+/// them.
+async fn refuse_layouts(session: &Session, planned: &Planned) -> Result<(), Error> {
+    let mut layouts = planned.plan.steps.iter().filter_map(|step| match &step.kind {
+        StepKind::Build(spec) => Some((&spec.dockerfile, spec.layouts.first()?)),
+        _ => None,
+    });
+    let Some((dockerfile, layout)) = layouts.next().filter(|_| session.keeps == Keeps::Engine) else {
+        return Ok(());
+    };
+    let Some(engine) = session.unpacking_engine().await? else { return Ok(()) };
+    let what = format!("the builder of the engine at {} reads no image in a folder", engine.endpoint());
+    Err(Error::new(ErrorKind::EngineUnfit, what)
+        .because(format!("{dockerfile}: `{}` is oci-layout://{}", layout.name, layout.folder))
+        .hint("`--builder BUILDER` builds elsewhere")
+        .hint("`\"features\": {\"containerd-snapshotter\": true}` in /etc/docker/daemon.json has an engine keep images in containerd")
+        .hint("`docker-image://NAME` names an image that the engine has"))
 }
 
 /// What planned builds run on other platforms than the builder's own.

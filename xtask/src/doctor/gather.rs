@@ -257,6 +257,7 @@ async fn try_to_build(engine: &AnyEngine) -> Result<Duration, String> {
         network: Some("none".to_owned()),
         secrets: BuildSecrets::default(),
         contexts: Default::default(),
+        layouts: Vec::new(),
         output: Default::default(),
         attestations: Default::default(),
         epoch: None,

@@ -60,6 +60,9 @@ const TRANSIENT: &[&str] = &[
     "no active session",
     // containerd tidies up while an image is unpacked (moby/buildkit 6521).
     "failed to prepare extraction snapshot",
+    // A registry that gets one blob twice at once may lose it (seen of distribution 2.8, its storage in a folder).
+    "provided digest did not match uploaded content",
+    "blob unknown to registry",
     "500 internal server error",
     "502 bad gateway",
     "503 service unavailable",
@@ -296,6 +299,12 @@ mod tests {
                 "transient, wait",
             ),
             (Some(500), "received unexpected HTTP status: 503 Service Unavailable", "transient"),
+            (
+                None,
+                "failed to push r.example/a: errors:\nunknown: provided digest did not match uploaded content\nunknown: \
+                 blob unknown to registry - sha256:ae7b",
+                "transient",
+            ),
             (
                 None,
                 "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to http://r.example:5000/v2/a/manifests/sha256:0cd7: 503 Busy",

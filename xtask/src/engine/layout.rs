@@ -156,6 +156,29 @@ impl Layout {
         Some(index.manifests.into_iter().find(is_it)?.digest)
     }
 
+    /// What somebody means who gives a tag, or nothing, as buildx takes it: what is called so, else the only one that there is.
+    ///
+    /// # Errors
+    /// There is no such image; the text says what there is.
+    pub(crate) fn meant(&self, tag: Option<&str>) -> Result<Digest, String> {
+        let index =
+            std::fs::read(self.path.join(INDEX)).map_err(|error| format!("no image layout: {error}"))?;
+        let index: Index = serde_json::from_slice(&index).map_err(|error| format!("{INDEX}: {error}"))?;
+        let name = |entry: &Descriptor| entry.annotations.get(REF_NAME).cloned();
+        let wanted = tag.unwrap_or("latest");
+        if let Some(found) = index.manifests.iter().find(|entry| name(entry).as_deref() == Some(wanted)) {
+            return Ok(found.digest.clone());
+        }
+        match &*index.manifests {
+            [only] if tag.is_none() || name(only).is_none() => Ok(only.digest.clone()),
+            all => {
+                let names: Vec<String> = all.iter().filter_map(name).collect();
+                let named = if names.is_empty() { "none has a name".to_owned() } else { names.join(", ") };
+                Err(format!("none of its {} images is called `{wanted}` ({named})", all.len()))
+            }
+        }
+    }
+
     /// Where a blob lies.
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.path.join(BLOBS).join(digest.hex())

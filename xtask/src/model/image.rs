@@ -7,8 +7,8 @@ use dockerfile::Options;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactSpec, BaseImage, BuildSecrets, Diagnostic, Identity, ImageId, ParseReferenceError, Platform,
-    Reference, Triggers,
+    ArtifactSpec, BaseImage, BuildSecrets, Diagnostic, Digest, Identity, ImageId, ParseReferenceError,
+    Platform, Reference, Triggers,
 };
 
 /// What stands between an image's name and the platform of one of its variants.
@@ -253,12 +253,27 @@ pub struct BuildTarget {
     pub secrets: BuildSecrets,
     /// A secret or an agent that it cannot be built without, and that nobody gives.
     pub lacks: Option<Box<Diagnostic>>,
+    /// Images in folders that its text names.
+    pub layouts: Vec<LayoutContext>,
     /// What the images bring that its stages stand on, each of them named.
     pub triggers: Triggers,
     /// What it brings itself to an image that stands on it, in order.
     pub leaves: Vec<String>,
     /// Labels that its Dockerfile gives it by itself.
     pub own_labels: BTreeSet<String>,
+}
+
+/// An image in a folder that a Dockerfile names (docs.docker.com, "Additional contexts", `oci-layout://`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutContext {
+    /// What the Dockerfile calls it.
+    pub name: String,
+    /// The stage that stands for it in the text that the builder gets, and that the builder replaces.
+    pub stage: String,
+    /// The folder, relative to the root or absolute.
+    pub folder: String,
+    /// The manifest or the index that is meant.
+    pub digest: Digest,
 }
 
 impl BuildTarget {
@@ -286,6 +301,7 @@ impl BuildTarget {
             network: None,
             secrets: BuildSecrets::default(),
             lacks: None,
+            layouts: Vec::new(),
             triggers: Triggers::new(),
             leaves: Vec::new(),
             own_labels: BTreeSet::new(),

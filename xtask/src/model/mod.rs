@@ -59,7 +59,7 @@ pub use failure::Failure;
 pub use identity::{Identity, ImageConfig, RootFs, RunConfig, RunHealthcheck, or_default, sha256};
 pub use image::{
     BaseImageFacts, BuildGroup, BuildTarget, FurtherTag, Image, ImageIndex, ImageKind, ImageName,
-    ImageSource, ImageState, LocalImage, suffix,
+    ImageSource, ImageState, LayoutContext, LocalImage, suffix,
 };
 pub use image_id::ImageId;
 pub use image_lock::{ImageLock, LockedImage};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ArtifactSpec, BuildSecrets, BuildTarget, BuilderCaches, BundleStep, ContainerId, ContextFiles, Digest,
-    Image, ImageId, ImageName, IndexSpec, LockedImage, Observed, Phase, Platform, Reason, Reference,
-    RegistrySpec, SmokeSpec, TestCommand, labels,
+    Image, ImageId, ImageName, IndexSpec, LayoutContext, LockedImage, Observed, Phase, Platform, Reason,
+    Reference, RegistrySpec, SmokeSpec, TestCommand, labels,
 };
 
 /// A step's name, unique in its plan: `build:ai-infra-backend`. Also the stem of its log file's name.
@@ -429,6 +429,8 @@ pub struct BuildSpec {
     /// What names in the text stand for, for a builder that has no store: in registries, pinned or pushed by this very run;
     /// with [`Output::Load`], in the engine's store.
     pub contexts: BTreeMap<Reference, Reference>,
+    /// Images in folders that the text names.
+    pub layouts: Vec<LayoutContext>,
     /// Where the image goes.
     pub output: Output,
     /// What is stated about it.
@@ -464,6 +466,7 @@ impl BuildSpec {
             network: target.network.clone(),
             secrets: target.secrets.clone(),
             contexts: BTreeMap::new(),
+            layouts: target.layouts.clone(),
             output: Output::Store,
             attestations: Attestations::default(),
             epoch: None,

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::build::{Assessment, BuildRequest, build_spec};
 use crate::model::{
-    BuildSpec, Image, ImageName, ImageSource, Observed, Reference, RegistryPrefix, SecretSource, SshSource,
-    labels, relative,
+    BuildSpec, Image, ImageName, ImageSource, LayoutContext, Observed, Reference, RegistryPrefix,
+    SecretSource, SshSource, labels, relative,
 };
 use crate::plan::build::Contexts;
 use crate::plan::cache::of_builder;
@@ -235,6 +235,11 @@ fn built(
         }
         contexts.insert(apart::CONTEXT.to_owned(), folder);
     }
+    contexts.extend(
+        spec.layouts.into_iter().map(|LayoutContext { name, folder, digest, .. }| {
+            (name, format!("oci-layout://{folder}@{digest}"))
+        }),
+    );
     Ok(Target {
         // Bake takes Dockerfiles relative to their contexts.
         dockerfile: inline.is_none().then(|| relative(&spec.context, &spec.dockerfile)),

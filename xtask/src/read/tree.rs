@@ -521,4 +521,4 @@ fn add_needs(images: &mut [Image], wanted: &[Need], tree: &mut Tree) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -145,7 +145,7 @@ pub const SETTINGS: &[Setting] = &[
     file_only("build_args", "--build-arg", "Table of build args for every image; `service.toml` and the flag win"),
     file_only("secrets", "--secret", "Table: ID of `RUN --mount=type=secret` to `{ file = \"PATH\" }` or `{ env = \"NAME\" }`; `service.toml` and the flag win ([secrets.md](secrets.md))"),
     file_only("ssh", "--ssh", "Table: ID of `RUN --mount=type=ssh` to the path of an agent's socket or of a key; empty is the user's own agent"),
-    file_only("contexts", "", "Table: name in Dockerfiles to what it stands for, `docker-image://REF`, `target:SERVICE` or a folder relative to the root; `service.toml` wins"),
+    file_only("contexts", "", "Table: name in Dockerfiles to what it stands for, `docker-image://REF`, `target:SERVICE`, `oci-layout://FOLDER[:TAG]` or a folder relative to the root; `service.toml` wins"),
     file_only("variables", "", "Table of names that templates may ask for beyond those of `.env`: a value, `{ env = \"NAME\" }` or `{ command = \"…\" }`"),
     file_only("mirrors", "", "Table: registry to the mirrors that are tried before it, in order"),
     file_only("aliases", "", "Table: registry to the path prefix that tells its aliases from those of other registries"),

@@ -269,3 +269,52 @@ async fn a_folder_is_enough_for_what_is_built_elsewhere() {
     bridge.abort();
     world.forget().await;
 }
+
+/// A folder with an image of one variable and no layers, called `v1`.
+fn layout(tree: &TestTree, folder: &str) {
+    let blob = |text: &str| {
+        let digest = xtask::model::sha256(text.as_bytes());
+        tree.write(&format!("{folder}/blobs/sha256/{}", digest.hex()), text);
+        format!(r#""digest":"{digest}","size":{}"#, text.len())
+    };
+    let platform = Platform::local();
+    let config = blob(&format!(
+        r#"{{"os":"linux","architecture":"{}","config":{{"Env":["MADE=elsewhere"]}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#,
+        platform.arch
+    ));
+    let kind = "application/vnd.oci.image";
+    let manifest = blob(&format!(
+        r#"{{"schemaVersion":2,"mediaType":"{kind}.manifest.v1+json","config":{{"mediaType":"{kind}.config.v1+json",{config}}},"layers":[]}}"#
+    ));
+    tree.write(&format!("{folder}/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
+    tree.write(
+        &format!("{folder}/index.json"),
+        format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{kind}.manifest.v1+json",{manifest},"annotations":{{"org.opencontainers.image.ref.name":"v1"}}}}]}}"#
+        ),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_in_a_folder_is_built_on() {
+    let Some(world) = real_world("an_image_in_a_folder_is_built_on").await else { return };
+    let tree = TestTree::new(
+        "//- src/api/Dockerfile\nFROM base\nCOPY app /app\n//- src/api/app\n1\n\
+         //- .config/xtask.toml\n[contexts]\nbase = 'oci-layout://images:v1'\n",
+    );
+    layout(&tree, "images");
+    if !world.engine.observe().await.unwrap().keeps_manifests() {
+        let told = world.xtask(&tree, "build-all", 12);
+        assert!(told.contains("src/api/Dockerfile: `base` is oci-layout://images"), "{told}");
+        found("an image in a folder (`oci-layout://`)", "no: its builder has no source for it");
+        return world.clean_up().await;
+    }
+    let told = world.xtask(&tree, "build-all", 0);
+    assert!(told.contains("1 built, 1 verified"), "{told}");
+    let image = format!("{}/api:latest", world.prefix).parse().unwrap();
+    let details = world.engine.details(&image).await.unwrap().unwrap();
+    assert_eq!(details.env.get("MADE").map(String::as_str), Some("elsewhere"), "{details:?}");
+    let told = world.xtask(&tree, "build-all", 0);
+    assert!(told.contains("1 up to date"), "{told}");
+    world.clean_up().await;
+}

@@ -102,6 +102,7 @@ impl World {
             network: None,
             secrets: Default::default(),
             contexts: Default::default(),
+            layouts: Vec::new(),
             output: Default::default(),
             attestations: Default::default(),
             epoch: None,

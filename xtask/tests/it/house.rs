@@ -21,6 +21,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "dockerfile",
             "host",
             "artifact",
+            // Images in folders are named contexts.
+            "engine::layout",
             "base_images::matrix",
             "plan::build",
             "plan::render",

@@ -71,6 +71,7 @@ mod tests {
             network: None,
             secrets: BuildSecrets::default(),
             contexts: Default::default(),
+            layouts: Vec::new(),
             output: Default::default(),
             attestations: Default::default(),
             epoch: None,

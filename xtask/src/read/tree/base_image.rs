@@ -203,6 +203,7 @@ impl Reader<'_> {
             network: docker.network.clone(),
             lacks: self.lacking(&system.path, &secrets, &resolved.secrets),
             secrets,
+            layouts: Vec::new(),
             triggers: resolved.triggers,
             leaves: resolved.leaves,
             own_labels: resolved.labels,

@@ -9,8 +9,8 @@ use super::contexts::FOLDER;
 use super::service::{ReadService, Reader, ServiceFacts, is_sound};
 use super::stages::StageImage;
 use crate::model::{
-    BuildSecrets, BuildTarget, Diagnostic, ImageName, ImageSource, InputKind, InputPattern, Platform,
-    SecretKind, SecretMount, Severity, Triggers,
+    BuildSecrets, BuildTarget, Diagnostic, ImageName, ImageSource, InputKind, InputPattern, LayoutContext,
+    Platform, SecretKind, SecretMount, Severity, Triggers,
 };
 use crate::plan::build::Prepared;
 use crate::read::conf;
@@ -35,6 +35,7 @@ struct Wanted<'a> {
 struct Shared {
     /// Folders of named contexts, by name.
     folders: Vec<(String, String)>,
+    layouts: Vec<LayoutContext>,
     path: String,
     context: String,
     /// What all of them read.
@@ -74,6 +75,7 @@ impl Reader<'_> {
             is_sound: is_sound(&read.diagnostics),
             inputs: all_inputs,
             folders: written.folders.clone(),
+            layouts: written.layouts.clone(),
             path,
             context,
             ignore,
@@ -158,6 +160,7 @@ impl Reader<'_> {
             network: facts.settings.network.clone(),
             lacks: self.lacking(path, secrets, &resolved.secrets),
             secrets: secrets.clone(),
+            layouts: shared.layouts.clone(),
             triggers: resolved.triggers,
             leaves: resolved.leaves,
             own_labels: resolved.labels,

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use super::defined::is_named;
 use super::service::Reader;
+use crate::engine::layout::Layout;
 use crate::model::{
-    ContextFile, ContextFileKind, ContextFiles, Diagnostic, InputKind, InputPattern, Platform, Reference,
-    Triggers,
+    ContextFile, ContextFileKind, ContextFiles, Diagnostic, Digest, InputKind, InputPattern, LayoutContext,
+    Platform, Reference, Triggers,
 };
 use crate::read::conf::ServiceSettings;
 use crate::read::fingerprint::files::Context;
@@ -21,12 +22,16 @@ use dockerfile::{Options, OtherNames};
 
 /// Where the folders lie in the context that is sent.
 pub(super) const FOLDER: &str = ".xtask-contexts";
+/// How an image layout is named.
+pub(super) const LAYOUT: &str = "oci-layout://";
 
 /// A text in which names stand for what they mean.
 pub(super) struct InContexts {
     pub text: String,
     /// Name and folder, relative to the root.
     pub folders: Vec<(String, String)>,
+    /// Images in folders.
+    pub layouts: Vec<LayoutContext>,
     /// 1-based line before which lines were put.
     at: u32,
     /// How many.
@@ -49,6 +54,8 @@ impl InContexts {
 enum Meaning {
     Image(Reference),
     Folder(String),
+    /// A folder with an image layout, and what is meant of it.
+    Layout(String, Digest),
 }
 
 impl Reader<'_> {
@@ -61,7 +68,8 @@ impl Reader<'_> {
         said: &mut Vec<Diagnostic>,
     ) -> InContexts {
         let mut names = OtherNames::new();
-        let mut done = InContexts { text: text.to_owned(), folders: Vec::new(), at: 0, count: 0 };
+        let mut done =
+            InContexts { text: text.to_owned(), folders: Vec::new(), layouts: Vec::new(), at: 0, count: 0 };
         let (file, _) = dockerfile::parse(path, text);
         for (name, value) in &settings.contexts {
             if !text.contains(name.as_str()) {
@@ -77,6 +85,14 @@ impl Reader<'_> {
             match (self.meaning(value), name.parse::<Reference>()) {
                 (Ok(Meaning::Image(image)), Ok(name)) => drop(names.insert((name, None), image)),
                 (Ok(Meaning::Folder(folder)), _) => done.folders.push((name.clone(), folder)),
+                (Ok(Meaning::Layout(folder, digest)), Ok(written)) => {
+                    let stage = format!("xtask-layout-{}", done.layouts.len() + 1);
+                    match stage.parse() {
+                        Ok(stage) => drop(names.insert((written, None), stage)),
+                        Err(error) => refuse(error.to_string()),
+                    }
+                    done.layouts.push(LayoutContext { name: name.clone(), stage, folder, digest });
+                }
                 (Err(why), _) => refuse(why),
                 (_, Err(error)) => refuse(error.to_string()),
             }
@@ -89,11 +105,19 @@ impl Reader<'_> {
         let options =
             Options { target, build_args: &build_args, platform, build_platform, triggers: &triggers };
         done.text = dockerfile::rename(text, &options, &names);
-        if let (Some(first), false) = (file.stages.first(), done.folders.is_empty()) {
+        for LayoutContext { stage, .. } in &done.layouts {
+            // A reference is written with its tag, and a stage has none.
+            done.text = done.text.replace(&format!("{stage}:latest"), stage);
+        }
+        // The digest is there for the key: the builder puts the image in place of the whole stage.
+        let layouts = done.layouts.iter().map(|LayoutContext { stage, digest, .. }| {
+            format!("FROM scratch AS {stage}\nLABEL layout={digest}\n")
+        });
+        let folders = done.folders.iter();
+        let folders = folders.map(|(name, _)| format!("FROM scratch AS {name}\nCOPY {FOLDER}/{name}/ /\n"));
+        let stages: String = folders.chain(layouts).collect();
+        if let (Some(first), false) = (file.stages.first(), stages.is_empty()) {
             done.at = first.line;
-            let stage =
-                |(name, _): &(String, String)| format!("FROM scratch AS {name}\nCOPY {FOLDER}/{name}/ /\n");
-            let stages: String = done.folders.iter().map(stage).collect();
             done.count = u32::try_from(stages.matches('\n').count()).unwrap_or_default();
             let before = usize::try_from(first.line).unwrap_or_default().saturating_sub(1);
             let offset: usize = done.text.split_inclusive('\n').take(before).map(str::len).sum();
@@ -112,13 +136,29 @@ impl Reader<'_> {
         if let Some(service) = value.strip_prefix("target:").or_else(|| value.strip_prefix("service:")) {
             return self.reference_of(service).map(Meaning::Image);
         }
+        if let Some(layout) = value.strip_prefix(LAYOUT) {
+            return self.image_in(layout);
+        }
         if is_named(value) {
-            return Err(format!("`{value}` is not read: images, services and folders of the tree are"));
+            return Err(format!("`{value}` is not read: images, services, folders and image layouts are"));
         }
         if self.input.config.root.join(value).is_dir() {
             return Ok(Meaning::Folder(value.to_owned()));
         }
         Err(format!("there is no folder {value}"))
+    }
+
+    /// `FOLDER[:TAG][@DIGEST]`, as buildx reads it (docker/buildx, `build/opt.go`).
+    fn image_in(&self, layout: &str) -> Result<Meaning, String> {
+        let (named, digest) =
+            layout.split_once('@').map_or((layout, None), |(named, digest)| (named, Some(digest)));
+        let (folder, tag) = named.split_once(':').map_or((named, None), |(folder, tag)| (folder, Some(tag)));
+        let images = Layout::at(self.input.config.root.join(folder));
+        let digest = match digest {
+            Some(digest) => digest.parse().map_err(|_| format!("`{digest}` is no digest"))?,
+            None => images.meant(tag).map_err(|why| format!("{folder}: {why}"))?,
+        };
+        Ok(Meaning::Layout(folder.to_owned(), digest))
     }
 
     /// The files of the folders, where the text has them, beside those of the context itself.
@@ -172,4 +212,112 @@ fn with_counts(files: &ContextFiles) -> Vec<(ContextFile, bool)> {
     let counted: BTreeSet<&str> = files.counted().map(|file| file.path.as_str()).collect();
     let both = |file: &ContextFile| (file.clone(), counted.contains(file.path.as_str()));
     files.entries().iter().map(both).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{ImageName, ImageSource};
+    use crate::read::tree::tests::read_fixture;
+
+    /// An index that names these images, each of the digest of one letter.
+    fn index(images: &[(&str, &str)]) -> String {
+        let entry = |(letter, name): &(&str, &str)| {
+            let named = if name.is_empty() {
+                String::new()
+            } else {
+                format!(r#","annotations":{{"org.opencontainers.image.ref.name":"{name}"}}"#)
+            };
+            format!(r#"{{"digest":"sha256:{}","size":1{named}}}"#, letter.repeat(64))
+        };
+        let entries: Vec<String> = images.iter().map(entry).collect();
+        format!(r#"{{"manifests":[{}]}}"#, entries.join(","))
+    }
+
+    /// The text that a builder gets, which image stands for which stage, or what is wrong.
+    fn told(value: &str, images: &[(&str, &str)]) -> String {
+        let tree = read_fixture(&format!(
+            "//- src/api/Dockerfile\nARG A\nFROM alpine:3.19 AS x\nFROM base\nCOPY --from=alpine:3.19 /a /b\n\
+             //- src/api/service.toml\ncontexts = {{ 'alpine:3.19' = '{value}', base = 'oci-layout://one' }}\n\
+             //- images/index.json\n{}\n//- src/api/one/index.json\n{}\n",
+            index(images),
+            index(&[("f", "")]),
+        ));
+        if let Some(found) = tree.findings.first() {
+            return found.diagnostic.message.clone();
+        }
+        let image = tree.graph.get(&ImageName::new("api")).expect("read");
+        let ImageSource::Build(target) = &image.source else { panic!("{image:?}") };
+        let layout = |layout: &crate::model::LayoutContext| {
+            format!("{} {} {} {}", layout.stage, layout.name, layout.folder, &layout.digest.hex()[..3])
+        };
+        assert!(image.base_images.is_empty(), "{:?}", image.base_images);
+        assert!(target.reachable_text.contains("sha256:f"), "a part of the key: {}", target.reachable_text);
+        let layouts: Vec<String> = target.layouts.iter().map(layout).collect();
+        let text = ["a", "b", "c", "f"]
+            .iter()
+            .fold(target.text.clone(), |text, letter| text.replace(&letter.repeat(64), letter));
+        format!("{text}{}", layouts.join("\n"))
+    }
+
+    #[test]
+    fn an_image_in_a_folder_is_a_stage_that_the_builder_replaces() {
+        let (one, two) = (&[("a", "")][..], &[("a", "v1"), ("b", "v2")][..]);
+        let cases = [
+            ("oci-layout://../../images", one),
+            ("oci-layout://../../images:v2", two),
+            ("oci-layout://../../images", two),
+            ("oci-layout://../../images:v3", two),
+            (&format!("oci-layout://../../images:v3@sha256:{}", "c".repeat(64)), two),
+            ("oci-layout://../../images@sha256:1", two),
+            ("oci-layout://../../../images", one),
+            ("oci-layout://gone", one),
+            ("https://x/y", one),
+        ];
+        insta::assert_snapshot!(cases.map(|(value, images)| told(value, images)).join("\n\n"), @r"
+        ARG A
+        FROM scratch AS xtask-layout-1
+        LABEL layout=sha256:a
+        FROM scratch AS xtask-layout-2
+        LABEL layout=sha256:f
+        FROM xtask-layout-1 AS x
+        FROM xtask-layout-2
+        COPY --from=xtask-layout-1 /a /b
+        xtask-layout-1 alpine:3.19 images aaa
+        xtask-layout-2 base src/api/one fff
+
+        ARG A
+        FROM scratch AS xtask-layout-1
+        LABEL layout=sha256:b
+        FROM scratch AS xtask-layout-2
+        LABEL layout=sha256:f
+        FROM xtask-layout-1 AS x
+        FROM xtask-layout-2
+        COPY --from=xtask-layout-1 /a /b
+        xtask-layout-1 alpine:3.19 images bbb
+        xtask-layout-2 base src/api/one fff
+
+        the context `alpine:3.19`: images: none of its 2 images is called `latest` (v1, v2)
+
+        the context `alpine:3.19`: images: none of its 2 images is called `v3` (v1, v2)
+
+        ARG A
+        FROM scratch AS xtask-layout-1
+        LABEL layout=sha256:c
+        FROM scratch AS xtask-layout-2
+        LABEL layout=sha256:f
+        FROM xtask-layout-1 AS x
+        FROM xtask-layout-2
+        COPY --from=xtask-layout-1 /a /b
+        xtask-layout-1 alpine:3.19 images ccc
+        xtask-layout-2 base src/api/one fff
+
+        the context `alpine:3.19`: `sha256:1` is no digest
+
+        `contexts.alpine:3.19`: `oci-layout://../../../images` lies outside the tree
+
+        the context `alpine:3.19`: src/api/gone: no image layout: No such file or directory (os error 2)
+
+        the context `alpine:3.19`: `https://x/y` is not read: images, services, folders and image layouts are
+        ");
+    }
 }

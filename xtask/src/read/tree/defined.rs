@@ -3,6 +3,7 @@
 //! In: the definition that discover found, the settings. Out: the service's settings, and names of images: by the tree's
 //! rules, or whole ones as the files have them.
 
+use super::contexts::LAYOUT;
 use super::service::{ReadService, Reader};
 use crate::model::{Diagnostic, FurtherTag, ParseReferenceError, Platform, Reference};
 use crate::read::conf::{self, SERVICE_TOML, ServiceContext, ServiceSettings};
@@ -33,9 +34,13 @@ impl Reader<'_> {
             }
         }
         for (name, value) in &mut settings.contexts {
-            if !is_named(value) {
-                match conf::resolve_path(&self.service.dir, value) {
-                    Some(folder) => *value = folder,
+            let (kind, path) = match value.strip_prefix(LAYOUT) {
+                Some(path) if !path.starts_with('/') => (LAYOUT, path),
+                _ => ("", value.as_str()),
+            };
+            if !is_named(path) {
+                match conf::resolve_path(&self.service.dir, path) {
+                    Some(folder) => *value = format!("{kind}{folder}"),
                     None => refuse(&format!("contexts.{name}"), format!("`{value}` lies outside the tree")),
                 }
             }

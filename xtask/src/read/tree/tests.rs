@@ -9,7 +9,7 @@ use crate::settings::env::Env;
 use crate::settings::{Layer, load};
 use crate::testing::TestTree;
 
-fn read_fixture(text: &str) -> Tree {
+pub(super) fn read_fixture(text: &str) -> Tree {
     let fixture = TestTree::new(text);
     let config = load(&fixture.root(), Layer::default(), &Env::default(), None).unwrap();
     look(&config, Platform::local()).unwrap().tree

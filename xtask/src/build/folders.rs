@@ -1,11 +1,13 @@
 //! Caches in folders on this machine (docs.docker.com, "Local cache"): the builder reads and writes them through containerd's
-//! content service on the session (buildkit, `cache/remotecache/local`), as `content.rs` lends images.
+//! content service on the session (buildkit, `cache/remotecache/local`), as `content.rs` lends images. Images in folders
+//! (`oci-layout://`) it reads likewise.
 //!
-//! A folder is an image layout that all images share; its index calls each one's cache by a tag. What was read of it is
+//! A cache is an image layout that all images share; its index calls each one's cache by a tag. What was read of a folder is
 //! believed by nobody but the builder, which hashes it.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -25,13 +27,13 @@ const CACHE: &str = "cache.manifest";
 /// Messages that may wait for the disk, and answers for the network.
 const AHEAD: usize = 4;
 
-/// The caches in folders of one build, by what the builder calls them.
+/// The folders of one build, by what the builder calls them: caches, and layouts with images that it may build on.
 #[derive(Debug, Default)]
-pub(super) struct LocalCaches(BTreeMap<String, LocalCache>);
+pub(super) struct LocalFolders(BTreeMap<String, LocalFolder>);
 
 /// One folder.
 #[derive(Clone, Debug)]
-pub(super) struct LocalCache {
+pub(super) struct LocalFolder {
     pub(super) layout: Arc<Layout>,
     access: Access,
 }
@@ -42,14 +44,18 @@ enum Access {
     Writes,
 }
 
-impl LocalCaches {
-    /// Those that a build names.
-    pub(super) fn of(spec: &BuildSpec) -> Self {
+impl LocalFolders {
+    /// Those that a build names; `root` is what its paths are relative to.
+    pub(super) fn of(root: &Path, spec: &BuildSpec) -> Self {
         let mut all = BTreeMap::new();
+        all.extend(spec.layouts.iter().map(|context| {
+            let layout = Arc::new(Layout::at(root.join(&context.folder)));
+            (format!("oci:{}", context.stage), LocalFolder { layout, access: Access::Reads })
+        }));
         let named = |caches: &[BuilderCache], key: &str, access| {
             let folders = caches.iter().filter_map(|cache| cache.folder(key)).map(|folder| {
                 let layout = Arc::new(Layout::at(folder.to_owned()));
-                (format!("local:{}", folder.display()), LocalCache { layout, access })
+                (format!("local:{}", folder.display()), LocalFolder { layout, access })
             });
             folders.collect::<Vec<_>>()
         };
@@ -58,8 +64,13 @@ impl LocalCaches {
         Self(all)
     }
 
+    /// Whether it names none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The one that the builder calls so.
-    pub(super) fn get(&self, name: &str) -> Option<&LocalCache> {
+    pub(super) fn get(&self, name: &str) -> Option<&LocalFolder> {
         self.0.get(name)
     }
 }
@@ -174,7 +185,7 @@ impl Writing {
     }
 }
 
-impl StreamingService<WriteRequest> for LocalCache {
+impl StreamingService<WriteRequest> for LocalFolder {
     type Response = WriteResponse;
     type ResponseStream = Pin<Box<ReceiverStream<Result<WriteResponse, Status>>>>;
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
