@@ -206,6 +206,11 @@ fn listed(world: &World, assessments: &[Assessment], is_wanted: impl Fn(&Image) 
     Listed { version: 1, default_version: world.tree.default_version.clone(), systems, drift: Vec::new() }
 }
 
+/// Whether its images are not all for one platform.
+fn is_of_several(system: &ListedSystem) -> bool {
+    system.images.iter().any(|image| image.platform != system.images[0].platform)
+}
+
 /// As the old script's list, and each system's images below it.
 fn human(listed: &Listed) -> String {
     let width = listed.systems.iter().map(|system| system.os.len()).max().unwrap_or(0).max(12);
@@ -216,7 +221,9 @@ fn human(listed: &Listed) -> String {
         lines.push(format!("{:width$} - {description}", system.os));
         for image in &system.images {
             let built = image.size.map(|bytes| format!("{}, ", size(bytes))).unwrap_or_default();
-            lines.push(format!("{:width$}   {}", "", image.tags.join(" ")));
+            let platform =
+                if is_of_several(system) { format!("  {}", image.platform) } else { String::new() };
+            lines.push(format!("{:width$}   {}{platform}", "", image.tags.join(" ")));
             lines.push(format!("{:width$}   {}  ({built}{})", "", image.state, image.reason));
         }
     }

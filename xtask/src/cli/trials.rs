@@ -1,6 +1,7 @@
 //! `base-images test|e2e|publish`: what images go through before somebody else gets them. Each is a run of the pipeline
 //! that goes on: further phases, and a clean-up that comes whatever happened before it.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -380,6 +381,7 @@ impl Trial<'_> {
             .filter_map(|tried| {
                 let base = self.bases.iter().find(|base| base.image.name == tried.seen.image)?;
                 Some(contract::System {
+                    image: &tried.seen.image,
                     os: &tried.seen.os,
                     version: &base.facts.version,
                     details: tried.seen.details.as_ref()?,
@@ -397,7 +399,10 @@ impl Trial<'_> {
             return Vec::new();
         }
         let confirmed = run.results().confirmed();
+        // Variants have the names of their index.
+        let mut told = BTreeSet::new();
         let names = self.bases.iter().flat_map(|base| base.image.known_names().map(|(name, _)| name));
+        let names = names.filter(|name| told.insert(*name));
         let line = |name: &Reference| Some(format!("published {}@{}", name.familiar(), confirmed.get(name)?));
         names.filter_map(line).collect()
     }
@@ -410,7 +415,7 @@ impl Trial<'_> {
             .map(|base| {
                 let own = tried.iter().find(|tried| tried.seen.image == base.image.name);
                 let mut checks = own.map(|tried| tried.checks.clone()).unwrap_or_default();
-                if let Some(column) = comparison.systems.iter().position(|os| *os == base.facts.os) {
+                if let Some(column) = comparison.images.iter().position(|image| *image == base.image.name) {
                     checks.extend(comparison.checks(column));
                 }
                 let took = own.map(|tried| tried.seen.took).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::checks::FIT_VERSION;
 use super::{ANY, Contract, FOLDERS, UID};
-use crate::model::{ExecOutput, ImageDetails, SmokeCheck, SmokeVerdict, Stopped};
+use crate::model::{ExecOutput, ImageDetails, ImageName, SmokeCheck, SmokeVerdict, Stopped};
 
 /// The exit status of a process that was ended by force.
 const KILLED: i64 = 137;
@@ -15,6 +15,8 @@ const OF_ONE_BUILD: [&str; 4] =
 /// One system's image, and what was seen of it.
 #[derive(Clone, Copy, Debug)]
 pub struct System<'a> {
+    /// Which image it is.
+    pub image: &'a ImageName,
     /// `debian`
     pub os: &'a str,
     /// Of the framework.
@@ -30,8 +32,10 @@ pub struct System<'a> {
 /// One table: what is promised, and what each system has instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContractComparison {
-    /// The columns: `debian`, and `debian 1.2.3` where there are several versions.
+    /// The columns: `debian`, with the version and the platform where there are several: `debian 1.2.3 linux/arm64`.
     pub systems: Vec<String>,
+    /// Whose they are.
+    pub images: Vec<ImageName>,
     /// The points, in the contract's order.
     pub rows: Vec<Row>,
 }
@@ -59,17 +63,23 @@ pub struct Cell {
 /// Compares the systems with the contract, and with each other where it is silent.
 pub fn compare(contract: &Contract, systems: &[System<'_>]) -> ContractComparison {
     let several_versions = systems.iter().any(|system| system.version != systems[0].version);
-    let name = |system: &System<'_>| match several_versions {
-        true => format!("{} {}", system.os, system.version),
-        false => system.os.to_owned(),
+    let several_platforms =
+        systems.iter().any(|system| system.details.platform != systems[0].details.platform);
+    let name = |system: &System<'_>| {
+        let version = several_versions.then(|| system.version.to_owned());
+        let platform = several_platforms.then(|| system.details.platform.to_string());
+        let parts: Vec<String> =
+            std::iter::once(system.os.to_owned()).chain(version).chain(platform).collect();
+        parts.join(" ")
     };
+    let images = systems.iter().map(|system| system.image.clone()).collect();
     let mut table = Table { systems, rows: Vec::new() };
     table.image(contract);
     table.variables(contract);
     table.labels(contract);
     table.size(contract);
     table.running(contract);
-    ContractComparison { systems: systems.iter().map(name).collect(), rows: table.rows }
+    ContractComparison { systems: systems.iter().map(name).collect(), images, rows: table.rows }
 }
 
 impl ContractComparison {

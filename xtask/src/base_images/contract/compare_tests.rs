@@ -11,6 +11,7 @@ fn contract() -> Contract {
 
 #[derive(Clone)]
 struct Seen {
+    image: ImageName,
     os: &'static str,
     version: &'static str,
     details: ImageDetails,
@@ -21,6 +22,7 @@ struct Seen {
 impl Seen {
     fn system(&self) -> System<'_> {
         System {
+            image: &self.image,
             os: self.os,
             version: self.version,
             details: &self.details,
@@ -46,6 +48,7 @@ fn good_of(os: &'static str, version: &'static str) -> Seen {
         .concat();
     let described = format!("Some {os}");
     Seen {
+        image: ImageName::new(format!("fit-framework-{os}")),
         os,
         version,
         details: ImageDetails {
@@ -321,6 +324,19 @@ fn versions_side_by_side_differ_in_nothing_but_their_version() {
     let comparison = compared(&contract(), &[good_of("debian", "1.2.3"), good_of("debian", "9.9.9")]);
     assert_eq!(comparison.findings(), [""; 0]);
     assert_eq!(comparison.systems, ["debian 1.2.3", "debian 9.9.9"]);
+}
+
+#[test]
+fn platforms_side_by_side_are_told_apart() {
+    let mut other = good("debian");
+    other.details.platform = "linux/arm64".parse().expect("a platform");
+    other.image = ImageName::new("other");
+    let comparison = compared(&contract(), &[good("debian"), other]);
+    assert_eq!(comparison.systems, ["debian linux/amd64", "debian linux/arm64"]);
+    assert_eq!(
+        comparison.images.iter().map(ImageName::as_str).collect::<Vec<_>>(),
+        ["fit-framework-debian", "other"]
+    );
 }
 
 /// Adding a system is adding a folder: nothing here knows the systems by name.
