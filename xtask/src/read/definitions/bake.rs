@@ -9,6 +9,7 @@ mod eval;
 mod file;
 mod functions;
 mod globals;
+mod number;
 mod target;
 mod template;
 mod types;

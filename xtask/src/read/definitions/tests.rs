@@ -81,12 +81,12 @@ fn check_cases(text: &str, least: usize) {
 
 #[test]
 fn compose_files_are_read_as_compose_reads_them() {
-    check_cases(include_str!("compose-cases.json"), 50);
+    check_cases(include_str!("compose-cases.json"), 85);
 }
 
 #[test]
 fn bake_files_are_read_as_bake_reads_them() {
-    check_cases(include_str!("bake-cases.json"), 90);
+    check_cases(include_str!("bake-cases.json"), 110);
 }
 
 #[track_caller]
@@ -131,8 +131,47 @@ fn what_is_not_understood_is_told_with_its_place_and_the_rest_goes_on() {
         "error: compose.yaml: `definitions` names it, and it cannot be read: No such file or directory (os error 2)",
     );
     check(
+        "//- compose.yaml\nservices:\n  a:\n    build: {context: ., secrets: [s]}\nsecrets:\n  s:\n    external: true\n",
+        "compose.yaml",
+        "a\nwarning: compose.yaml:5: the secret `s` is external: builds go without it",
+    );
+    check(
         "//- docker-bake.hcl\nvariable \"A\" { default = B }\nvariable \"B\" { default = A }\ntarget \"default\" {\n  tags = [A]\n}\n",
         "docker-bake.hcl",
         "default\nerror: docker-bake.hcl:4: `tags`: names itself, or stands deeper than anything that a person writes",
     );
+}
+
+#[test]
+fn what_grows_without_bound_is_refused() {
+    let doubled = |first: &str, next: &dyn Fn(usize) -> String| -> String {
+        let more: String =
+            (1..40).map(|n| format!("variable \"V{n}\" {{ default = {} }}\n", next(n - 1))).collect();
+        format!(
+            "//- docker-bake.hcl\nvariable \"V0\" {{ default = {first} }}\n{more}target \"default\" {{ args = {{ A = V39 }} }}\n"
+        )
+    };
+    let refused =
+        "default\nerror: docker-bake.hcl:41: `args`: comes to more than anything that a person writes";
+    check(&doubled("\"x\"", &|n| format!("\"${{V{n}}}${{V{n}}}\"")), "docker-bake.hcl", refused);
+    check(&doubled("[1]", &|n| format!("[V{n}, V{n}]")), "docker-bake.hcl", refused);
+    check(&doubled("[1]", &|n| format!("concat(V{n}, V{n})")), "docker-bake.hcl", refused);
+    check(
+        "//- docker-bake.hcl\ntarget \"default\" {\n  args = { A = [for a in range(1000) : [for b in range(1000) : \"x\"]] }\n}\n",
+        "docker-bake.hcl",
+        "default\nerror: docker-bake.hcl:2: `args`: comes to more than anything that a person writes",
+    );
+}
+
+#[test]
+fn wide_files_are_put_together_in_one_go() {
+    let args = |value: &str| (0..50_000).map(|n| format!("        - K{n}={value}\n")).collect::<String>();
+    let file =
+        |value: &str| format!("services:\n  a:\n    build:\n      context: .\n      args:\n{}", args(value));
+    let tree = TestTree::new("");
+    tree.write("compose.yaml", file("1"));
+    tree.write("more.yaml", file("2"));
+    let found = of(&tree, &["compose.yaml".to_owned(), "more.yaml".to_owned()], &[]);
+    let args = &found.images.first().expect("an image").args;
+    assert_eq!((args.len(), args.get("K7").map(String::as_str)), (50_000, Some("2")), "{:?}", found.problems);
 }

@@ -4,17 +4,19 @@
 
 use std::collections::btree_map::Entry;
 
+use hcl_edit::Ident;
 use hcl_edit::expr::{
-    BinaryOp, BinaryOperator, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator,
-    UnaryOperator,
+    BinaryOp, BinaryOperator, Conditional, Expression, ForExpr, FuncCall, Object, ObjectKey, ObjectValue,
+    Parenthesis, Traversal, TraversalOperator, UnaryOperator,
 };
-use hcl_edit::structure::Body;
-use hcl_edit::template::ForTemplateExpr;
+use hcl_edit::template::{Element, ForTemplateExpr, HeredocTemplate, Template};
+use unicode_normalization::UnicodeNormalization;
 
 use super::functions;
+use super::number::{Comparison, Number, Operation};
 use super::template::{self, Part};
 use super::types::Type;
-use super::value::Value;
+use super::value::{Budget, Value};
 
 /// How deep expressions may stand in each other, functions and variables that they name included.
 const MAX_DEPTH: usize = 100;
@@ -67,53 +69,67 @@ impl<'a> Scope<'a> {
             Expression::Null(_) => Ok(Value::Null),
             Expression::Bool(value) => Ok(Value::Bool(*value.value())),
             Expression::Number(number) => {
-                number.as_f64().map(Value::Number).ok_or_else(|| "is no number".to_owned())
+                let written =
+                    number.as_repr().map_or_else(|| number.value().to_string(), |text| text.to_string());
+                Value::Text(written.replace(' ', "")).to_number().map(Value::Number)
             }
-            Expression::String(text) => Ok(Value::text(text.as_str())),
+            Expression::String(text) => Ok(Value::Text(composed(text.as_str().to_owned()))),
             Expression::Array(items) => {
-                items.iter().map(|item| self.value(item)).collect::<Result<_, _>>().map(Value::List)
+                let mut budget = Budget::default();
+                let items = items.iter().map(|item| budget.take(self.value(item)?));
+                items.collect::<Result<_, _>>().map(Value::List)
             }
-            Expression::Object(entries) => {
-                let entry = |(key, value): (&ObjectKey, &hcl_edit::expr::ObjectValue)| {
-                    let key = match key {
-                        ObjectKey::Ident(name) => name.as_str().to_owned(),
-                        ObjectKey::Expression(Expression::Variable(name)) => name.as_str().to_owned(),
-                        ObjectKey::Expression(key) => self.value(key)?.to_text()?,
-                    };
-                    Ok((key, self.value(value.expr())?))
-                };
-                entries.iter().map(entry).collect::<Result<_, String>>().map(Value::Object)
-            }
+            Expression::Object(entries) => self.object(entries),
             // A string that is nothing but one expression has that one's value, whatever its kind.
             Expression::StringTemplate(string) => match template::of_string(string).as_slice() {
                 [Part::Value(only)] => self.value(only),
-                parts => self.rendered(parts).map(Value::Text),
+                parts => self.rendered(parts).map(composed).map(Value::Text),
             },
             Expression::HeredocTemplate(heredoc) => {
-                self.rendered(&template::of_heredoc(heredoc)).map(Value::Text)
+                self.rendered(&template::of_heredoc(heredoc)).map(composed).map(Value::Text)
             }
             Expression::Parenthesis(inner) => self.value(inner.inner()),
             Expression::Variable(name) => self.name(name.as_str()),
-            Expression::Conditional(conditional) => {
-                let branch = if self.value(&conditional.cond_expr)?.to_bool()? {
-                    &conditional.true_expr
-                } else {
-                    &conditional.false_expr
-                };
-                self.value(branch)
-            }
+            Expression::Conditional(conditional) => self.conditional(conditional),
             Expression::FuncCall(call) => self.call(call),
             Expression::Traversal(traversal) => self.traversal(traversal),
             Expression::UnaryOp(operation) => {
                 let value = self.value(&operation.expr)?;
                 match operation.operator.value() {
-                    UnaryOperator::Neg => Ok(Value::Number(-value.to_number()?)),
+                    UnaryOperator::Neg => Ok(Value::Number(value.to_number()?.negated())),
                     UnaryOperator::Not => Ok(Value::Bool(!value.to_bool()?)),
                 }
             }
             Expression::BinaryOp(operation) => self.binary(operation),
             Expression::ForExpr(expression) => self.for_each(expression),
         }
+    }
+
+    fn object(&self, entries: &Object) -> Result<Value, String> {
+        let mut budget = Budget::default();
+        let entry = |(key, value): (&ObjectKey, &ObjectValue)| {
+            let key = match key {
+                ObjectKey::Ident(name) => name.as_str().to_owned(),
+                ObjectKey::Expression(Expression::Variable(name)) => name.as_str().to_owned(),
+                ObjectKey::Expression(Expression::Null(_)) => "null".to_owned(),
+                ObjectKey::Expression(key) => self.value(key)?.to_text()?,
+            };
+            Ok((key, budget.take(self.value(value.expr())?)?))
+        };
+        entries.iter().map(entry).collect::<Result<_, String>>().map(Value::Object)
+    }
+
+    fn conditional(&self, conditional: &Conditional) -> Result<Value, String> {
+        let (yes, no) = (&conditional.true_expr, &conditional.false_expr);
+        let is_true = self.value(&conditional.cond_expr)?.to_bool()?;
+        let (taken, other) = if is_true { (yes, no) } else { (no, yes) };
+        let value = self.value(taken)?;
+        // The other one says what kind it has to be.
+        let other = if value.is_settled() { None } else { self.value(other).ok() };
+        Ok(match other {
+            Some(other) => value.like(&other),
+            None => value,
+        })
     }
 
     fn name(&self, name: &str) -> Result<Value, String> {
@@ -150,7 +166,9 @@ impl<'a> Scope<'a> {
             }
             _ => {}
         }
-        let mut arguments = call.args.iter().map(|one| self.value(one)).collect::<Result<Vec<_>, _>>()?;
+        let mut budget = Budget::default();
+        let arguments = call.args.iter().map(|one| budget.take(self.value(one)?));
+        let mut arguments = arguments.collect::<Result<Vec<_>, _>>()?;
         if call.args.expand_final() {
             let last = arguments.pop().unwrap_or_default();
             arguments.extend(last.to_list()?);
@@ -158,7 +176,7 @@ impl<'a> Scope<'a> {
         let result =
             functions::call(name, &arguments).or_else(|| self.names.call(name, &arguments, self.depth));
         let result = result.ok_or_else(|| format!("there is no function `{name}`"))?;
-        result.map_err(|why| format!("{name}(): {why}"))
+        result.and_then(|value| Budget::default().take(value)).map_err(|why| format!("{name}(): {why}"))
     }
 
     fn traversal(&self, traversal: &Traversal) -> Result<Value, String> {
@@ -167,6 +185,7 @@ impl<'a> Scope<'a> {
         if let Expression::Variable(root) = &traversal.expr {
             let path = operators.iter().map_while(|operator| match operator.value() {
                 TraversalOperator::GetAttr(name) => Some(name.as_str()),
+                TraversalOperator::Index(Expression::String(name)) => Some(name.as_str()),
                 _ => None,
             });
             let path: Vec<&str> = std::iter::once(root.as_str()).chain(path).collect();
@@ -191,7 +210,9 @@ impl<'a> Scope<'a> {
         let next = match first {
             TraversalOperator::GetAttr(name) => value.at(&Value::text(name.as_str()))?,
             TraversalOperator::Index(index) => value.at(&self.value(index)?)?,
-            TraversalOperator::LegacyIndex(index) => value.at(&Value::Number(*index.value() as f64))?,
+            TraversalOperator::LegacyIndex(index) => {
+                value.at(&Value::Number(Number::of_int((*index.value()).into())))?
+            }
             TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
                 let items = match value {
                     Value::Null => Vec::new(),
@@ -208,23 +229,22 @@ impl<'a> Scope<'a> {
     fn binary(&self, operation: &BinaryOp) -> Result<Value, String> {
         let left = self.value(&operation.lhs_expr)?;
         let right = self.value(&operation.rhs_expr)?;
-        let numbers = |of: fn(f64, f64) -> f64| Ok(Value::Number(of(left.to_number()?, right.to_number()?)));
-        let compared =
-            |of: fn(&f64, &f64) -> bool| Ok(Value::Bool(of(&left.to_number()?, &right.to_number()?)));
+        let numbers = |of: Operation| of(&left.to_number()?, &right.to_number()?).map(Value::Number);
+        let compared = |of: Comparison| Ok(Value::Bool(of(&left.to_number()?, &right.to_number()?)));
         match operation.operator.value() {
             BinaryOperator::Eq => Ok(Value::Bool(left == right)),
             BinaryOperator::NotEq => Ok(Value::Bool(left != right)),
             BinaryOperator::And => Ok(Value::Bool(left.to_bool()? && right.to_bool()?)),
             BinaryOperator::Or => Ok(Value::Bool(left.to_bool()? || right.to_bool()?)),
-            BinaryOperator::Plus => numbers(|a, b| a + b),
-            BinaryOperator::Minus => numbers(|a, b| a - b),
-            BinaryOperator::Mul => numbers(|a, b| a * b),
-            BinaryOperator::Div => numbers(|a, b| a / b),
-            BinaryOperator::Mod => numbers(|a, b| a % b),
-            BinaryOperator::Less => compared(f64::lt),
-            BinaryOperator::LessEq => compared(f64::le),
-            BinaryOperator::Greater => compared(f64::gt),
-            BinaryOperator::GreaterEq => compared(f64::ge),
+            BinaryOperator::Plus => numbers(Number::plus),
+            BinaryOperator::Minus => numbers(Number::minus),
+            BinaryOperator::Mul => numbers(Number::times),
+            BinaryOperator::Div => numbers(Number::over),
+            BinaryOperator::Mod => numbers(Number::modulo),
+            BinaryOperator::Less => compared(Number::lt),
+            BinaryOperator::LessEq => compared(Number::le),
+            BinaryOperator::Greater => compared(Number::gt),
+            BinaryOperator::GreaterEq => compared(Number::ge),
         }
     }
 
@@ -232,6 +252,7 @@ impl<'a> Scope<'a> {
         let intro = &expression.intro;
         let collection = self.value(&intro.collection_expr)?;
         let (mut list, mut object) = (Vec::new(), std::collections::BTreeMap::new());
+        let mut budget = Budget::default();
         for (key, value) in entries(collection)? {
             let key_var = intro.key_var.as_ref().map(|name| (name.as_str().to_owned(), key));
             let inner = self.with(key_var.into_iter().chain([(intro.value_var.as_str().to_owned(), value)]));
@@ -240,7 +261,7 @@ impl<'a> Scope<'a> {
             {
                 continue;
             }
-            let value = inner.value(&expression.value_expr)?;
+            let value = budget.take(inner.value(&expression.value_expr)?)?;
             match &expression.key_expr {
                 None => list.push(value),
                 Some(key) => {
@@ -276,6 +297,7 @@ impl<'a> Scope<'a> {
                 }
                 Part::For(intro, inner) => out.push_str(&self.repeated(intro, inner)?),
             }
+            Budget::default().spend(out.len())?;
         }
         Ok(out)
     }
@@ -286,9 +308,15 @@ impl<'a> Scope<'a> {
             let key_var = intro.key_var.as_ref().map(|name| (name.as_str().to_owned(), key));
             let inner = self.with(key_var.into_iter().chain([(intro.value_var.as_str().to_owned(), value)]));
             out.push_str(&inner.rendered(parts)?);
+            Budget::default().spend(out.len())?;
         }
         Ok(out)
     }
+}
+
+/// Strings are composed (Unicode's form C) for HCL.
+fn composed(text: String) -> String {
+    if text.is_ascii() { text } else { text.nfc().collect() }
 }
 
 /// What `for` goes through.
@@ -304,7 +332,7 @@ fn entries(collection: Value) -> Result<Vec<(Value, Value)>, String> {
     }
 }
 
-/// A string of a JSON file, which is a template there.
+/// A string of a JSON file, which is a template there: one without quotes around it, as in a heredoc.
 ///
 /// # Errors
 /// It cannot be read as one.
@@ -312,35 +340,11 @@ pub(super) fn json_string(text: &str) -> Result<Expression, String> {
     if !text.contains("${") && !text.contains("%{") {
         return Ok(Expression::from(text));
     }
-    let quoted = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
-    // Quotes stay within what is interpolated.
-    let mut literal = String::new();
-    let mut depth = 0_usize;
-    let mut rest = quoted.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '$' | '%' if rest.peek() == Some(&'{') => {
-                literal.push(c);
-                if literal.ends_with("$$") || literal.ends_with("%%") {
-                    continue;
-                }
-                depth += 1;
-                literal.extend(rest.next());
-            }
-            '{' if depth > 0 => {
-                depth += 1;
-                literal.push(c);
-            }
-            '}' if depth > 0 => {
-                depth -= 1;
-                literal.push(c);
-            }
-            '"' if depth == 0 => literal.push_str("\\\""),
-            c => literal.push(c),
-        }
-    }
-    let body: Body = format!("x = \"{literal}\"\n")
-        .parse()
-        .map_err(|error: hcl_edit::parser::Error| error.message().to_owned())?;
-    body.get_attribute("x").map(|found| found.value.clone()).ok_or_else(|| "is no template".to_owned())
+    let template: Template =
+        text.parse().map_err(|error: hcl_edit::parser::Error| error.message().to_owned())?;
+    Ok(match template.as_single_element() {
+        // A key in parentheses is none that stands for itself.
+        Some(Element::Interpolation(only)) => Parenthesis::new(only.expr.clone()).into(),
+        _ => HeredocTemplate::new(Ident::new("JSON"), template).into(),
+    })
 }

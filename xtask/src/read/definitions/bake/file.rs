@@ -6,8 +6,11 @@ use hcl_edit::Ident;
 use hcl_edit::Span as _;
 use hcl_edit::expr::{Array, Expression, Object, ObjectKey, ObjectValue};
 use hcl_edit::structure::{Attribute, Body, Structure};
+use hcl_edit::template::HeredocTemplate;
+use hcl_edit::visit_mut::VisitMut;
 
 use super::eval::json_string;
+use super::number::Number;
 use crate::model::Diagnostic;
 use crate::read::yaml::{self, Node, Value as Yaml};
 
@@ -84,7 +87,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
 
 fn parse_hcl(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let body: Body = text.parse().map_err(|error: hcl_edit::parser::Error| {
+    let mut body: Body = text.parse().map_err(|error: hcl_edit::parser::Error| {
         let at = error.location();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Diagnostic {
@@ -92,6 +95,7 @@ fn parse_hcl(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
             ..Diagnostic::error(path, count(at.line()), error.message())
         }
     })?;
+    Indented(text).visit_body_mut(&mut body);
     let lines = Lines::of(text);
     let file: Arc<str> = path.into();
     let mut parsed = BakeFile::default();
@@ -125,6 +129,23 @@ fn named(attribute: &Attribute, file: &Arc<str>, lines: &Lines) -> Named {
     }
 }
 
+/// Gives heredocs back what `hcl_edit` takes away from their lines, which is not what HCL takes.
+struct Indented<'t>(&'t str);
+
+impl VisitMut for Indented<'_> {
+    fn visit_heredoc_template_mut(&mut self, heredoc: &mut HeredocTemplate) {
+        let raw =
+            heredoc.template.span().and_then(|span| self.0.get(span)).filter(|_| heredoc.indent().is_some());
+        match raw.map(|raw| (raw, raw.parse())) {
+            Some((raw, Ok(template))) => {
+                heredoc.template = template;
+                Indented(raw).visit_template_mut(&mut heredoc.template);
+            }
+            _ => self.visit_template_mut(&mut heredoc.template),
+        }
+    }
+}
+
 /// Where lines begin.
 struct Lines(Vec<usize>);
 
@@ -145,7 +166,9 @@ fn parse_json(path: &str, text: &str) -> Result<BakeFile, Diagnostic> {
         return Err(Diagnostic::error(path, line, error.to_string()));
     }
     let mut parsed = BakeFile::default();
-    let documents = yaml::parse_json(path, text)?;
+    let documents = yaml::parse_json(path, text, |text| {
+        Number::parse(text).map_or_else(|| text.to_owned(), |number| number.text())
+    })?;
     for (kind, labelled) in documents.iter().flat_map(Node::entries).filter(|(key, _)| key != COMMENT) {
         if !matches!(kind.as_str(), "target" | "group" | "variable" | "function") {
             parsed.attributes.push(of_node(kind, labelled)?);

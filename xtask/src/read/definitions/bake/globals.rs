@@ -24,6 +24,8 @@ pub(super) struct Globals<'a> {
     pub(super) file: &'a BakeFile,
     environment: &'a dyn Fn(&str) -> Option<String>,
     known: RefCell<BTreeMap<String, Value>>,
+    /// Functions of the file that are being called.
+    called: RefCell<Vec<String>>,
     /// Whether names of rows are being made.
     is_naming: Cell<bool>,
 }
@@ -36,7 +38,13 @@ impl<'a> Globals<'a> {
             ("BAKE_LOCAL_PLATFORM", Platform::local().to_string()),
         ];
         let known = built_in.map(|(name, value)| (name.to_owned(), Value::Text(value))).into();
-        Self { file, environment, known: RefCell::new(known), is_naming: Cell::new(false) }
+        Self {
+            file,
+            environment,
+            known: RefCell::new(known),
+            called: RefCell::default(),
+            is_naming: Cell::new(false),
+        }
     }
 
     fn last(&self, kind: &str, label: &str) -> Option<&'a Block> {
@@ -49,7 +57,11 @@ impl<'a> Globals<'a> {
 
     /// Holds variables to what their blocks say that they have to be.
     pub(super) fn validate(&self, problems: &mut Vec<Diagnostic>) {
-        for block in self.file.blocks.iter().filter(|block| block.kind == "variable") {
+        // Of several of a name the last one is the variable.
+        let is_last = |block: &&Block| {
+            self.last("variable", block.label()).is_some_and(|last| std::ptr::eq(last, *block))
+        };
+        for block in self.file.blocks.iter().filter(|block| block.kind == "variable").filter(is_last) {
             for rule in block.blocks.iter().filter(|inner| inner.kind == VALIDATION) {
                 let value = |key: &str| rule.get(key).map(|named| (named, self.evaluate(&named.value, 0)));
                 let Some((condition, result)) = value("condition") else { continue };
@@ -207,7 +219,13 @@ impl Names for Globals<'_> {
         let rest = arguments.get(params.len()..).unwrap_or_default().to_vec();
         let variadic = variadic.into_iter().map(|name| (name, Value::List(rest.clone())));
         let locals = params.into_iter().zip(arguments.iter().cloned()).chain(variadic).collect();
-        Some(Scope::new(self, locals, depth).value(&result.value))
+        if self.called.borrow().iter().any(|called| called == name) {
+            return Some(Err("calls itself".to_owned()));
+        }
+        self.called.borrow_mut().push(name.to_owned());
+        let value = Scope::new(self, locals, depth).value(&result.value);
+        self.called.borrow_mut().pop();
+        Some(value)
     }
 
     fn attribute(&self, path: &[&str], depth: usize) -> Option<Result<Value, String>> {

@@ -147,7 +147,9 @@ impl Target {
         if self.dockerfile_inline.is_none() {
             self.dockerfile.get_or_insert_with(|| "Dockerfile".to_owned());
         }
-        self.target = self.target.take().filter(|stage| !stage.is_empty());
+        for text in [&mut self.target, &mut self.network] {
+            *text = text.take().filter(|text| !text.is_empty());
+        }
     }
 
     /// Whether targets have an attribute of this name, which they need not have said.
@@ -174,8 +176,11 @@ impl Target {
 
     /// The targets whose results it builds on.
     pub(super) fn linked(&self) -> Vec<String> {
-        let contexts = self.contexts.values().chain(&self.context);
-        contexts.filter_map(|context| context.strip_prefix("target:")).map(str::to_owned).collect()
+        self.contexts
+            .values()
+            .filter_map(|context| context.strip_prefix("target:"))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -211,5 +216,5 @@ fn agents(value: &Value) -> Result<Vec<String>, String> {
         }
         other => other.to_text(),
     };
-    items.iter().map(one).collect()
+    items.iter().filter(|item| **item != Value::text("")).map(one).collect()
 }

@@ -17,14 +17,12 @@ pub(super) enum Part<'t> {
 
 /// The parts of a quoted string.
 pub(super) fn of_string(template: &StringTemplate) -> Vec<Part<'_>> {
-    let reader = Reader { is_heredoc: false, indent: 0 };
-    reader.parts(template.iter(), true, false, Strip::None)
+    Reader { is_heredoc: false }.parts(template.iter(), false, Strip::None)
 }
 
 /// The parts of a heredoc.
 pub(super) fn of_heredoc(heredoc: &HeredocTemplate) -> Vec<Part<'_>> {
-    let reader = Reader { is_heredoc: true, indent: heredoc.indent().unwrap_or(0) };
-    let mut parts = reader.parts(heredoc.template.iter(), true, false, Strip::None);
+    let mut parts = Reader { is_heredoc: true }.parts(heredoc.template.iter(), false, Strip::None);
     if heredoc.indent().is_some() {
         let mut lines = Lines { begins: true, least: usize::MAX, cut: None };
         lines.walk(&mut parts);
@@ -36,8 +34,6 @@ pub(super) fn of_heredoc(heredoc: &HeredocTemplate) -> Vec<Part<'_>> {
 
 struct Reader {
     is_heredoc: bool,
-    /// What `hcl_edit` took away from the lines at the top, and from no others.
-    indent: usize,
 }
 
 impl Reader {
@@ -45,18 +41,13 @@ impl Reader {
     fn parts<'t>(
         &self,
         elements: impl Iterator<Item = &'t Element>,
-        is_top: bool,
         mut strips: bool,
         last: Strip,
     ) -> Vec<Part<'t>> {
         let mut parts = Vec::new();
         for element in elements {
-            // Nothing is left of what stands before a tag on its line where that is the indent.
-            if is_top && self.indent > 0 && !matches!(element, Element::Literal(_)) && begins_line(&parts) {
-                parts.push(Part::Text(" ".repeat(self.indent)));
-            }
             match element {
-                Element::Literal(text) => self.text(&mut parts, text, is_top, std::mem::take(&mut strips)),
+                Element::Literal(text) => self.text(&mut parts, text, std::mem::take(&mut strips)),
                 Element::Interpolation(inner) => {
                     strip_end(&mut parts, inner.strip);
                     parts.push(Part::Value(&inner.expr));
@@ -68,17 +59,16 @@ impl Reader {
                         let other = choice.else_expr.as_ref();
                         strip_end(&mut parts, first.strip);
                         let strip = other.map_or(end, |other| other.strip);
-                        let yes = self.parts(first.template.iter(), false, strips_after(first.strip), strip);
-                        let no = other.map(|other| {
-                            self.parts(other.template.iter(), false, strips_after(other.strip), end)
-                        });
+                        let yes = self.parts(first.template.iter(), strips_after(first.strip), strip);
+                        let no = other
+                            .map(|other| self.parts(other.template.iter(), strips_after(other.strip), end));
                         parts.push(Part::If(&first.cond_expr, yes, no.unwrap_or_default()));
                         strips = strips_after(end);
                     }
                     Directive::For(each) => {
                         let (first, end) = (&each.for_expr, each.endfor_expr.strip);
                         strip_end(&mut parts, first.strip);
-                        let inner = self.parts(first.template.iter(), false, strips_after(first.strip), end);
+                        let inner = self.parts(first.template.iter(), strips_after(first.strip), end);
                         parts.push(Part::For(first, inner));
                         strips = strips_after(end);
                     }
@@ -89,27 +79,15 @@ impl Reader {
         parts
     }
 
-    fn text(&self, parts: &mut Vec<Part<'_>>, text: &str, is_top: bool, mut strips: bool) {
+    fn text(&self, parts: &mut Vec<Part<'_>>, text: &str, mut strips: bool) {
         if !self.is_heredoc {
             let text = if strips { text.trim_start() } else { text };
             return parts.push(Part::Text(text.to_owned()));
         }
-        let mut begins = is_top && parts.is_empty();
         for line in text.split_inclusive('\n') {
-            let is_cut = begins && is_top && !line.trim_end_matches(['\r', '\n']).is_empty();
-            let mut whole = if is_cut { " ".repeat(self.indent) } else { String::new() };
-            whole.push_str(if std::mem::take(&mut strips) { line.trim_start() } else { line });
-            parts.push(Part::Text(whole));
-            begins = true;
+            let line = if std::mem::take(&mut strips) { line.trim_start() } else { line };
+            parts.push(Part::Text(line.to_owned()));
         }
-    }
-}
-
-fn begins_line(parts: &[Part<'_>]) -> bool {
-    match parts.last() {
-        None => true,
-        Some(Part::Text(text)) => text.ends_with('\n'),
-        Some(_) => false,
     }
 }
 

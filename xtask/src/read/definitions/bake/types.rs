@@ -8,6 +8,7 @@ use hcl_edit::expr::{Expression, FuncCall, Object, ObjectKey};
 use super::csv;
 use super::file::in_string;
 use super::functions::in_order;
+use super::number::Number;
 use super::value::Value;
 
 /// What a value has to be.
@@ -167,7 +168,10 @@ impl Type {
             (Self::Bool, "1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(Value::Bool(true)),
             (Self::Bool, "0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(Value::Bool(false)),
             (Self::Bool, other) => Err(format!("a bool is needed, and this is `{other}`")),
-            (Self::Number, text) => Value::text(text.replace('_', "")).to_number().map(Value::Number),
+            (Self::Number, text) => {
+                let number = text.replace('_', "").parse().ok().and_then(Number::of_float);
+                number.map(Value::Number).ok_or_else(|| format!("a number is needed, and this is `{text}`"))
+            }
             _ => Err("what is of this type is said in JSON".to_owned()),
         }
     }

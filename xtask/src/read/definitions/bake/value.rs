@@ -3,13 +3,18 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::number::Number;
+
+/// How much a value may hold, in bytes: what is made of itself twice, thirty times over, would else fill any memory.
+const MAX_SIZE: usize = 4 << 20;
+
 /// What an expression comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) enum Value {
     #[default]
     Null,
     Bool(bool),
-    Number(f64),
+    Number(Number),
     Text(String),
     List(Vec<Value>),
     Object(BTreeMap<String, Value>),
@@ -20,9 +25,8 @@ impl Value {
         Self::Text(text.into())
     }
 
-    /// A count; exact far beyond what there is to count.
     pub(super) fn count(count: usize) -> Self {
-        Self::Number(count as f64)
+        Self::Number(Number::of_int(count.into()))
     }
 
     pub(super) fn kind(&self) -> &'static str {
@@ -41,7 +45,7 @@ impl Value {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::Bool(value) => Ok(value.to_string()),
-            Self::Number(value) => Ok(number_text(*value)),
+            Self::Number(value) => Ok(value.text()),
             other => Err(format!("a string is needed, and this is {}", other.kind())),
         }
     }
@@ -55,12 +59,11 @@ impl Value {
         }
     }
 
-    pub(super) fn to_number(&self) -> Result<f64, String> {
+    pub(super) fn to_number(&self) -> Result<Number, String> {
         match self {
-            Self::Number(value) => Ok(*value),
+            Self::Number(value) => Ok(value.clone()),
             Self::Text(text) => {
-                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-                number.ok_or_else(|| format!("a number is needed, and this is `{text}`"))
+                Number::parse(text).ok_or_else(|| format!("a number is needed, and this is `{text}`"))
             }
             other => Err(format!("a number is needed, and this is {}", other.kind())),
         }
@@ -85,15 +88,70 @@ impl Value {
         }
     }
 
+    /// About how much memory it takes.
+    fn size(&self) -> usize {
+        let inner = match self {
+            Self::Null | Self::Bool(_) | Self::Number(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::List(items) => items.iter().map(Self::size).sum(),
+            Self::Object(entries) => entries.iter().map(|(key, value)| key.len() + value.size()).sum(),
+        };
+        inner + size_of::<Self>()
+    }
+
+    /// All of one kind, where one is a string and others can be (cty, `convert.Unify`).
+    pub(super) fn alike(items: Vec<Self>) -> Vec<Self> {
+        let has_text = items.iter().any(|item| matches!(item, Self::Text(_)));
+        let as_text = |item: Self| match item {
+            Self::Number(_) | Self::Bool(_) => item.to_text().map_or(item, Self::Text),
+            other => other,
+        };
+        if has_text { items.into_iter().map(as_text).collect() } else { items }
+    }
+
+    /// As a value that can stand where the other one can.
+    pub(super) fn like(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::List(items), Self::List(others)) if items.len() == others.len() => {
+                Self::List(items.into_iter().zip(others).map(|(item, other)| item.like(other)).collect())
+            }
+            (Self::List(items), Self::List(others)) => {
+                let count = items.len();
+                let all = items.into_iter().chain(others.iter().cloned()).collect();
+                Self::List(Self::alike(all).into_iter().take(count).collect())
+            }
+            (Self::Object(entries), Self::Object(others)) => {
+                let like = |(key, value): (String, Self)| match others.get(&key) {
+                    Some(other) => (key, value.like(other)),
+                    None => (key, value),
+                };
+                Self::Object(entries.into_iter().map(like).collect())
+            }
+            (one @ (Self::Number(_) | Self::Bool(_)), Self::Text(_)) => one.to_text().map_or(one, Self::Text),
+            (one, _) => one,
+        }
+    }
+
+    /// Whether it stays as it is beside every other one.
+    pub(super) fn is_settled(&self) -> bool {
+        match self {
+            Self::Null | Self::Text(_) => true,
+            Self::Bool(_) | Self::Number(_) => false,
+            Self::List(items) => items.iter().all(Self::is_settled),
+            Self::Object(entries) => entries.values().all(Self::is_settled),
+        }
+    }
+
     /// What `[index]` gives.
     pub(super) fn at(&self, index: &Self) -> Result<Self, String> {
         match self {
             Self::List(items) => {
                 let wanted = index.to_number()?;
-                let found = items.iter().enumerate().find(|(at, _)| *at as f64 == wanted);
+                let at = wanted.to_int().and_then(|at| usize::try_from(at).ok());
+                let found = at.and_then(|at| items.get(at));
                 found
-                    .map(|(_, item)| item.clone())
-                    .ok_or_else(|| format!("there is no element {} of {}", number_text(wanted), items.len()))
+                    .cloned()
+                    .ok_or_else(|| format!("there is no element {} of {}", wanted.text(), items.len()))
             }
             Self::Object(entries) => {
                 let key = index.to_text()?;
@@ -106,7 +164,7 @@ impl Value {
     /// The order in which sets have them.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Number(one), Self::Number(two)) => one.total_cmp(two),
+            (Self::Number(one), Self::Number(two)) => one.partial_cmp(two).unwrap_or(Ordering::Equal),
             (one, two) => one.to_text().unwrap_or_default().cmp(&two.to_text().unwrap_or_default()),
         }
     }
@@ -116,7 +174,9 @@ impl Value {
         match json {
             serde_json::Value::Null => Self::Null,
             serde_json::Value::Bool(value) => Self::Bool(*value),
-            serde_json::Value::Number(number) => Self::Number(number.as_f64().unwrap_or_default()),
+            serde_json::Value::Number(number) => {
+                Number::parse(&number.to_string()).map_or(Self::Null, Self::Number)
+            }
             serde_json::Value::String(text) => Self::text(text),
             serde_json::Value::Array(items) => Self::List(items.iter().map(Self::of_json).collect()),
             serde_json::Value::Object(entries) => {
@@ -130,12 +190,13 @@ impl Value {
         // Go keeps these out of what may end up in a page.
         let quoted = |text: &str| {
             let quoted = serde_json::Value::from(text).to_string();
-            quoted.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+            let odd = ['<', '>', '&', '\u{2028}', '\u{2029}'];
+            odd.iter().fold(quoted, |text, c| text.replace(*c, &format!("\\u{:04x}", u32::from(*c))))
         };
         match self {
             Self::Null => "null".to_owned(),
             Self::Bool(value) => value.to_string(),
-            Self::Number(value) => number_text(*value),
+            Self::Number(value) => value.text(),
             Self::Text(text) => quoted(text),
             Self::List(items) => {
                 format!("[{}]", items.iter().map(Self::to_json).collect::<Vec<_>>().join(","))
@@ -149,11 +210,25 @@ impl Value {
     }
 }
 
-/// A number as HCL writes it into strings: never with an exponent, and without what is only binary, since it reckons with
-/// many more digits: 0.1 + 0.2 is 0.3.
-pub(super) fn number_text(value: f64) -> String {
-    if value.fract() == 0.0 {
-        return format!("{value}");
+/// How much parts of a value hold together.
+#[derive(Default)]
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// One more part.
+    ///
+    /// # Errors
+    /// It is too much.
+    pub(super) fn take(&mut self, value: Value) -> Result<Value, String> {
+        self.spend(value.size())?;
+        Ok(value)
     }
-    format!("{value:.14e}").parse().map_or_else(|_| format!("{value}"), |rounded: f64| format!("{rounded}"))
+
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        self.0 = self.0.saturating_add(bytes);
+        if self.0 > MAX_SIZE {
+            return Err("comes to more than anything that a person writes".to_owned());
+        }
+        Ok(())
+    }
 }

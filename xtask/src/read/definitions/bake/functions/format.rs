@@ -4,8 +4,8 @@
 use regex::Regex;
 
 use super::Arguments;
+use crate::read::definitions::bake::number::{Decimal, Number};
 use crate::read::definitions::bake::value::Value;
-use crate::read::yaml::go_exponent;
 
 /// How wide a text can be asked for.
 const MAX_WIDTH: usize = 1000;
@@ -72,7 +72,11 @@ pub(super) fn format_list(arguments: Arguments<'_>) -> Result<Value, String> {
 
 impl Verb<'_> {
     fn text(&self, value: &Value) -> Result<String, String> {
-        let whole = || Arguments(std::slice::from_ref(value)).whole(0);
+        let whole = || {
+            let number = value.to_number()?;
+            let whole = number.to_int();
+            whole.ok_or_else(|| format!("a whole number is needed, and this is {}", number.text()))
+        };
         let prefix = |text: &str| if self.flags.contains('#') { text.to_owned() } else { String::new() };
         let number = |text: String| -> String {
             let plus = self.flags.chars().find(|flag| matches!(flag, '+' | ' '));
@@ -84,24 +88,21 @@ impl Verb<'_> {
             "s" => value.to_text()?.chars().take(self.precision.unwrap_or(usize::MAX)).collect(),
             "v" if self.flags.contains('#') => value.to_json(),
             "v" => match value {
-                Value::Number(number) => general(*number, None, 21),
+                Value::Number(number) => general(number, None),
                 value => value.to_text().unwrap_or_else(|_| value.to_json()),
             },
             "q" => Value::Text(value.to_text()?).to_json(),
             "t" => value.to_bool()?.to_string(),
-            "d" => match value.to_number()? {
-                whole if whole.fract() == 0.0 => number(format!("{whole:.0}")),
-                odd => return Err(format!("a whole number is needed, and this is {odd}")),
-            },
+            "d" => number(whole()?.to_string()),
             "x" => number(prefix("0x") + &format!("{:x}", whole()?)),
             "X" => number(prefix("0X") + &format!("{:X}", whole()?)),
             "b" => number(format!("{:b}", whole()?)),
             "o" => number(prefix("0") + &format!("{:o}", whole()?)),
-            "f" => number(format!("{:.precision$}", value.to_number()?)),
-            "e" => number(go_exponent(&format!("{:.precision$e}", value.to_number()?))),
-            "E" => number(go_exponent(&format!("{:.precision$e}", value.to_number()?)).to_uppercase()),
-            "g" => number(general(value.to_number()?, self.precision, 6)),
-            "G" => number(general(value.to_number()?, self.precision, 6).to_uppercase()),
+            "f" => number(fixed(&value.to_number()?, precision)),
+            "e" => number(exponential(&value.to_number()?, precision)),
+            "E" => number(exponential(&value.to_number()?, precision).to_uppercase()),
+            "g" => number(general(&value.to_number()?, self.precision)),
+            "G" => number(general(&value.to_number()?, self.precision).to_uppercase()),
             other => return Err(format!("does not know `%{other}`")),
         })
     }
@@ -119,19 +120,24 @@ impl Verb<'_> {
     }
 }
 
-/// `%g`: with an exponent where that is below -4, or as large as `most`.
-fn general(value: f64, precision: Option<usize>, most: i32) -> String {
+fn fixed(value: &Number, places: usize) -> String {
+    Decimal::of(value).with_places(places).fixed(places)
+}
+
+fn exponential(value: &Number, places: usize) -> String {
+    Decimal::of(value).rounded(places + 1).exponential(places)
+}
+
+/// `%g`: with an exponent where that is below -4, or as large as the precision, which else counts as 6.
+fn general(value: &Number, precision: Option<usize>) -> String {
     let digits = match precision {
-        Some(precision) => format!("{:.*e}", precision.max(1) - 1, value),
-        None => format!("{value:e}"),
+        Some(precision) => Decimal::of(value).rounded(precision.max(1)),
+        None => Decimal::shortest(value),
     };
-    let exponent: i32 = digits.rsplit_once('e').and_then(|(_, text)| text.parse().ok()).unwrap_or(0);
-    let most = precision.map_or(most, |digits| i32::try_from(digits.max(1)).unwrap_or(i32::MAX));
-    if exponent < -4 || exponent >= most {
-        let (digits, exponent) = digits.split_once('e').unwrap_or((&digits, "0"));
-        let digits =
-            if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
-        return go_exponent(&format!("{digits}e{exponent}"));
+    let most = isize::try_from(precision.unwrap_or(6).max(1)).unwrap_or(isize::MAX);
+    if digits.exponent() < -4 || digits.exponent() >= most {
+        digits.exponential(digits.count().saturating_sub(1))
+    } else {
+        digits.fixed(0)
     }
-    digits.parse::<f64>().map_or(digits, |value| format!("{value}"))
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dashu_int::IBig;
+
 use super::Arguments;
+use crate::read::definitions::bake::number::Number;
 use crate::read::definitions::bake::value::Value;
 
 pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value, String>> {
@@ -11,7 +14,7 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
         "length" => length(arguments),
         "concat" => concat(arguments),
         "flatten" => list(&|items| items.into_iter().flat_map(flat).collect()),
-        "distinct" => list(&distinct),
+        "distinct" => list(&|items| distinct(Value::alike(items))),
         "sort" => sort(arguments),
         "reverselist" => list(&|items| items.into_iter().rev().collect()),
         "compact" => list(&|items| {
@@ -76,7 +79,7 @@ fn distinct(items: Vec<Value>) -> Vec<Value> {
 
 /// A list as a set: in order, without doubles.
 pub(in crate::read::definitions::bake) fn in_order(items: Vec<Value>) -> Vec<Value> {
-    let mut items = distinct(items);
+    let mut items = distinct(Value::alike(items));
     items.sort_by(Value::order);
     items
 }
@@ -139,8 +142,8 @@ fn contains(arguments: Arguments<'_>) -> Result<Value, String> {
 }
 
 fn coalesce(arguments: Arguments<'_>) -> Result<Value, String> {
-    let found = arguments.0.iter().find(|value| **value != Value::Null);
-    found.cloned().ok_or_else(|| "everything is null".to_owned())
+    let found = Value::alike(arguments.0.to_vec()).into_iter().find(|value| *value != Value::Null);
+    found.ok_or_else(|| "everything is null".to_owned())
 }
 
 fn coalesce_list(arguments: Arguments<'_>) -> Result<Value, String> {
@@ -175,32 +178,34 @@ fn zip_map(arguments: Arguments<'_>) -> Result<Value, String> {
 }
 
 fn range(arguments: Arguments<'_>) -> Result<Value, String> {
+    let zero = Number::of_int(IBig::ZERO);
     let (start, end) = match arguments.0.len() {
-        1 => (0.0, arguments.number(0)?),
+        1 => (zero.clone(), arguments.number(0)?),
         _ => (arguments.number(0)?, arguments.number(1)?),
     };
     let step = if arguments.0.len() > 2 {
         arguments.number(2)?
-    } else if end < start {
-        -1.0
     } else {
-        1.0
+        Number::of_int((if end < start { -1 } else { 1 }).into())
     };
-    if step == 0.0 || ((end - start) / step) > 1024.0 {
-        return Err("has more than 1024 numbers".to_owned());
-    }
     let mut numbers = Vec::new();
     let mut number = start;
-    while (step > 0.0 && number < end) || (step < 0.0 && number > end) {
-        numbers.push(Value::Number(number));
-        number += step;
+    while if step < zero { number > end } else { number < end } {
+        if numbers.len() == 1024 {
+            return Err("has more than 1024 numbers".to_owned());
+        }
+        let next = number.plus(&step)?;
+        numbers.push(Value::Number(std::mem::replace(&mut number, next)));
     }
     Ok(Value::List(numbers))
 }
 
 fn sets(arguments: Arguments<'_>, of: impl Fn(&[Value], &[Value]) -> Vec<Value>) -> Result<Value, String> {
     let lists = arguments.0.iter().map(Value::to_list).collect::<Result<Vec<_>, _>>()?;
-    let all = lists.into_iter().reduce(|one, two| of(&one, &two)).unwrap_or_default();
+    let lengths: Vec<usize> = lists.iter().map(Vec::len).collect();
+    let mut items = Value::alike(lists.concat()).into_iter();
+    let lists = lengths.into_iter().map(|length| items.by_ref().take(length).collect::<Vec<_>>());
+    let all = lists.reduce(|one, two| of(&one, &two)).unwrap_or_default();
     Ok(Value::List(in_order(all)))
 }
 

@@ -11,15 +11,15 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{Arguments, format};
 use crate::read::definitions::bake::csv;
-use crate::read::definitions::bake::value::Value;
+use crate::read::definitions::bake::value::{Budget, Value};
 
 pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value, String>> {
     let one = |of: &dyn Fn(&str) -> String| arguments.text(0).map(|text| Value::Text(of(&text)));
     let two =
         |of: &dyn Fn(&str, &str) -> String| Ok(Value::Text(of(&arguments.text(0)?, &arguments.text(1)?)));
     Some(match name {
-        "upper" => one(&|text| text.to_uppercase()),
-        "lower" => one(&|text| text.to_lowercase()),
+        "upper" => one(&|text| text.chars().map(upper).collect()),
+        "lower" => one(&|text| text.chars().map(|c| single(c, c.to_lowercase())).collect()),
         "title" => one(&title),
         "chomp" => one(&|text| text.trim_end_matches(['\n', '\r']).to_owned()),
         "trimspace" => one(&|text| text.trim().to_owned()),
@@ -56,14 +56,23 @@ pub(super) fn call(name: &str, arguments: Arguments<'_>) -> Option<Result<Value,
     })
 }
 
+/// A letter whose other case is several letters stays, as for Go.
+fn single(c: char, mut other: impl ExactSizeIterator<Item = char>) -> char {
+    if other.len() == 1 { other.next().unwrap_or(c) } else { c }
+}
+
+fn upper(c: char) -> char {
+    single(c, c.to_uppercase())
+}
+
 fn title(text: &str) -> String {
     let mut is_first = true;
-    let upper = |c: char| {
-        let whole = if is_first { c.to_uppercase().to_string() } else { c.to_string() };
+    let one = |c: char| {
+        let whole = if is_first { upper(c) } else { c };
         is_first = !c.is_alphanumeric() && c != '_';
         whole
     };
-    text.chars().map(upper).collect()
+    text.chars().map(one).collect()
 }
 
 /// What target names cannot have becomes `_` (buildx, `hclparser/stdlib.go`).
@@ -134,12 +143,14 @@ fn join(arguments: Arguments<'_>) -> Result<Value, String> {
             parts.push(item.to_text()?);
         }
     }
+    Budget::default().spend(parts.len().saturating_mul(by.len()))?;
     Ok(Value::Text(parts.join(&by)))
 }
 
 /// A part between slashes is a regular expression in Terraform, and only a text here.
 fn replace(arguments: Arguments<'_>) -> Result<Value, String> {
     let (text, from, to) = (arguments.text(0)?, arguments.text(1)?, arguments.text(2)?);
+    Budget::default().spend(text.matches(&from).count().saturating_mul(to.len()))?;
     Ok(Value::Text(text.replace(&from, &to)))
 }
 
@@ -188,6 +199,7 @@ fn regex_all(arguments: Arguments<'_>) -> Result<Value, String> {
 
 fn regex_replace(arguments: Arguments<'_>) -> Result<Value, String> {
     let (text, from, to) = (arguments.text(0)?, pattern(&arguments.text(1)?)?, arguments.text(2)?);
+    Budget::default().spend(from.find_iter(&text).count().saturating_mul(to.len()))?;
     Ok(Value::Text(from.replace_all(&text, to.as_str()).into_owned()))
 }
 
