@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use self::file::{ComposeFile, Extends, Include, Variables};
 use crate::model::{Diagnostic, Reference};
-use crate::read::yaml::{Node, NodeTag, Value};
+use crate::read::yaml::{self, Node, NodeTag, Value};
 use crate::settings::dotenv::Dotenv;
 
 pub use file::is_elsewhere;
@@ -149,26 +149,28 @@ pub fn model(root: &Path, paths: &[String], variable: &Variables<'_>) -> Result<
     let beside =
         if folder == root { Vec::new() } else { reader.variables(&folder.join(".env"), variable)? };
     let variable = over(variable, &beside);
-    let own_name = project_name(&files, &folder, &variable);
-    let name = vec![(PROJECT_NAME.to_owned(), own_name.clone())];
-    let variable = over(&variable, &name);
-    let services = reader.services(&files, &folder, &variable)?;
+    let named = variable(PROJECT_NAME).filter(|name| !name.is_empty());
+    let name = named.unwrap_or_else(|| project_name(&files, &folder, &variable));
+    let known = |key: &str| if key == PROJECT_NAME { Some(name.clone()) } else { variable(key) };
+    let services = reader.services(&files, &folder, &known)?;
     let is_there = |(_, service): &(String, Node)| service.tag != Some(NodeTag::Reset);
-    let services = services.into_iter().filter(is_there).collect();
-    let name = variable(PROJECT_NAME).unwrap_or(own_name);
+    let mut services: BTreeMap<String, Node> = services.into_iter().filter(is_there).collect();
+    services.values_mut().for_each(|service| file::fill_args(service, &known));
     Ok(ComposeModel { name, folder, services, ..reader.model })
 }
 
 /// What a project is called when its environment does not say it: the last `name` of its files, else its folder.
 fn project_name(files: &[PathBuf], folder: &Path, variable: &Variables<'_>) -> String {
-    let says = |file: &PathBuf| file::project_name(&std::fs::read_to_string(file).ok()?, variable);
-    let of_folder = || {
-        let name = folder.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let is_kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-        let name: String = name.chars().filter(is_kept).collect();
-        name.trim_start_matches(['-', '_']).to_owned()
-    };
-    files.iter().rev().find_map(says).unwrap_or_else(of_folder)
+    let says = |file: &PathBuf| file::project_name(&text_of(file).ok()?, variable);
+    let of_folder = || folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = files.iter().rev().find_map(says).unwrap_or_else(of_folder).to_lowercase();
+    let is_kept = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    let name: String = name.chars().filter(is_kept).collect();
+    name.trim_start_matches(['-', '_']).to_owned()
+}
+
+fn text_of(file: &Path) -> std::io::Result<String> {
+    yaml::decoded(std::fs::read(file)?)
 }
 
 /// What `upper` does not know, of `lower`.
@@ -215,6 +217,9 @@ impl Reader<'_> {
                 file::place_file(&mut secret, folder);
                 self.model.secrets.insert(name, secret);
             }
+            if parsed.replaces_services {
+                all.clear();
+            }
             for (name, service) in own {
                 let lower = all.remove(&name);
                 all.insert(name, merge::service(lower, service));
@@ -226,7 +231,7 @@ impl Reader<'_> {
 
     fn parse(&mut self, path: &Path, variable: &Variables<'_>) -> Result<ComposeFile, Diagnostic> {
         let shown = self.shown(path);
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = text_of(path).map_err(|error| {
             let named_by =
                 self.trail.last().map(|trail| format!(", which {trail} names")).unwrap_or_default();
             Diagnostic::error(&shown, 0, format!("cannot be read{named_by}: {error}"))

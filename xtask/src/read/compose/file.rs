@@ -21,6 +21,8 @@ const ELSEWHERE: [&str; 3] = ["git@", "github.com/", "service:"];
 pub(super) struct ComposeFile {
     /// By name.
     pub services: BTreeMap<String, Node>,
+    /// Those of files before it do not count.
+    pub replaces_services: bool,
     /// By name.
     pub secrets: BTreeMap<String, Node>,
     /// In order.
@@ -62,6 +64,8 @@ pub(super) fn parse(path: &str, text: &str, variable: &Variables<'_>) -> Result<
         if !matches!(document.value, Value::Map(_) | Value::Null) {
             return Err(document.error("is no compose file: it is no mapping"));
         }
+        let is_tagged = |(key, node): &(String, Node)| key == "services" && node.tag.is_some();
+        file.replaces_services |= document.entries().iter().any(is_tagged);
         for (name, service) in section(&document, "services")? {
             let mut service = kept(service)?;
             service.replace(&replace);
@@ -102,6 +106,23 @@ fn kept(service: &Node) -> Result<Node, Diagnostic> {
             Ok(service.with(Value::Map(kept)))
         }
         _ => Err(service.error("a service is a mapping")),
+    }
+}
+
+/// A build arg that is nothing but a name has the value of the environment, if that has any.
+pub(super) fn fill_args(service: &mut Node, variable: &Variables<'_>) {
+    let Value::Map(entries) = &mut service.value else { return };
+    for (_, build) in entries.iter_mut().filter(|(key, _)| key == "build") {
+        let Value::Map(entries) = &mut build.value else { continue };
+        for (_, args) in entries.iter_mut().filter(|(key, _)| key == "args") {
+            *args = merge::as_mapping(args.clone());
+            let Value::Map(args) = &mut args.value else { continue };
+            for (name, arg) in
+                args.iter_mut().filter(|(_, arg)| arg.value == Value::Null && arg.tag.is_none())
+            {
+                arg.value = variable(name).map_or(Value::Null, Value::Text);
+            }
+        }
     }
 }
 

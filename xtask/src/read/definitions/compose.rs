@@ -4,6 +4,7 @@
 use super::{Definition, Definitions, NamedFile, unreadable};
 use crate::model::Diagnostic;
 use crate::read::compose::{self, ComposeModel};
+use crate::read::conf::folder_of;
 use crate::read::yaml::{Node, Value};
 use crate::settings::{Config, Secret, Ssh};
 
@@ -40,7 +41,12 @@ pub(super) fn of(config: &Config, set: Vec<NamedFile>) -> Definitions {
         return found;
     }
     compose::add_override(&config.root, &mut paths);
-    let variable = |name: &str| config.variable(name);
+    // `.env` of the project's folder counts, and no other.
+    let is_at_root = paths.first().is_some_and(|path| folder_of(path) == ".");
+    let variable = |name: &str| match is_at_root {
+        true => config.variable(name),
+        false => config.env.get(name).map(str::to_owned),
+    };
     let model = match compose::model(&config.root, &paths, &variable) {
         Ok(model) => model,
         Err(problem) => {
@@ -141,7 +147,7 @@ impl Reading<'_> {
         let context = self.text(build, "context").unwrap_or(folder);
         self.definition.place_context(config, ".", &context);
         let dockerfile = self.text(build, "dockerfile").filter(|path| !path.is_empty());
-        let inline = self.text(build, "dockerfile_inline");
+        let inline = self.text(build, "dockerfile_inline").filter(|text| !text.is_empty());
         if let (Some(_), Some(_)) = (&dockerfile, &inline) {
             let message = "has both `dockerfile` and `dockerfile_inline`";
             self.definition.problems.push(build.error(message));
@@ -151,8 +157,6 @@ impl Reading<'_> {
         self.definition.target = self.text(build, "target").filter(|target| !target.is_empty());
         self.definition.network = self.text(build, "network").filter(|network| !network.is_empty());
         for (name, value) in self.pairs(build, "args") {
-            // One without a value has that of the environment, if there is any.
-            let value = value.or_else(|| config.variable(&name));
             self.definition.args.extend(value.map(|value| (name, value)));
         }
         let labels = self.pairs(build, "labels");
@@ -183,7 +187,8 @@ impl Reading<'_> {
             let (source, id) = match item.value {
                 Value::Map(_) => {
                     let source = self.text(item, "source").unwrap_or_default();
-                    let id = self.text(item, "target").unwrap_or_else(|| source.clone());
+                    let id = self.text(item, "target").filter(|id| !id.is_empty());
+                    let id = id.unwrap_or_else(|| source.clone());
                     (source, id)
                 }
                 _ => {
@@ -200,6 +205,12 @@ impl Reading<'_> {
             let place = match (self.text(secret, "file"), self.text(secret, "environment")) {
                 (Some(file), _) => Secret::File(file.into()),
                 (None, Some(name)) => Secret::Env(name),
+                // As for compose itself.
+                (None, None) if secret.get("external").is_some() => {
+                    let message = format!("the secret `{source}` is external: builds go without it");
+                    self.definition.problems.push(secret.warning(message));
+                    continue;
+                }
                 (None, None) => {
                     let message = format!("the secret `{source}` is in no file and no variable");
                     self.definition.problems.push(secret.error(message));
