@@ -29,6 +29,8 @@ const OVERRIDE_NAMES: [&str; 4] = [
 const COMPOSE_FILE: &str = "COMPOSE_FILE";
 /// Names the project, and is known in every file.
 const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
+/// How many steps files and services may lead through each other.
+const MAX_TRAIL: usize = 100;
 /// What stands between them.
 const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
 
@@ -214,7 +216,7 @@ impl Reader<'_> {
                 }
             }
             for (name, mut secret) in parsed.secrets {
-                file::place_file(&mut secret, folder);
+                file::place_file(&mut secret, folder, variable);
                 self.model.secrets.insert(name, secret);
             }
             if parsed.replaces_services {
@@ -256,7 +258,7 @@ impl Reader<'_> {
             let named_by = self.trail.last().map(|trail| format!("; {trail} names it")).unwrap_or_default();
             return Err(Diagnostic::error(shown, 0, format!("there is no service `{name}`{named_by}")));
         };
-        file::place_paths(&mut service, folder);
+        file::place_paths(&mut service, folder, variable);
         let Some(Extends { file: other, service: base, line }) = file::extends(name, &service)? else {
             return Ok(service);
         };
@@ -332,6 +334,10 @@ impl Reader<'_> {
     }
 
     fn enter(&mut self, shown: &str, step: String) -> Result<(), Diagnostic> {
+        if self.trail.len() > MAX_TRAIL {
+            let message = format!("{step} stands deeper than anything that a person writes");
+            return Err(Diagnostic::error(shown, 0, message));
+        }
         if self.trail.contains(&step) {
             return Err(Diagnostic::error(shown, 0, format!("{step} leads back to itself")));
         }

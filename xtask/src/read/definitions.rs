@@ -8,7 +8,7 @@
 mod bake;
 mod compose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -97,6 +97,7 @@ pub fn read(config: &Config, paths: &[String]) -> Definitions {
         }
     }
     let mut found = Definitions::default();
+    let mut places = HashMap::new();
     for set in sets {
         let more = if set.first().is_some_and(|file| is_bake(&file.path)) {
             of_bake(config, set)
@@ -105,17 +106,20 @@ pub fn read(config: &Config, paths: &[String]) -> Definitions {
         };
         found.problems.extend(more.problems);
         for image in more.images {
-            found.add(image);
+            found.add(image, &mut places);
         }
     }
     found
 }
 
 impl Definitions {
-    /// Of two images of one name the later one counts.
-    fn add(&mut self, image: Definition) {
-        match self.images.iter_mut().find(|known| known.name == image.name) {
-            None => self.images.push(image),
+    /// Of two images of one name the later one counts. `places` says where names are.
+    fn add(&mut self, image: Definition, places: &mut HashMap<String, usize>) {
+        match places.get(&image.name).and_then(|at| self.images.get_mut(*at)) {
+            None => {
+                places.insert(image.name.clone(), self.images.len());
+                self.images.push(image);
+            }
             Some(known) => {
                 let message = format!(
                     "`{}` is defined at {} too, and what stands here counts",
@@ -275,12 +279,13 @@ impl Definition {
 
     /// Secrets and agents as flags have them.
     fn add_mounts(&mut self, config: &Config, start: &str, secrets: &[String], ssh: &[String]) {
+        let clean = crate::read::compose::clean;
+        let folder = clean(&config.root.join(start));
         for text in secrets {
             match text.parse::<SecretFlag>() {
                 Ok(SecretFlag(id, secret)) => {
-                    let folder = config.root.join(start);
                     let secret = match secret {
-                        Secret::File(path) => Secret::File(folder.join(path)),
+                        Secret::File(path) => Secret::File(clean(&folder.join(path))),
                         other => other,
                     };
                     self.secrets.insert(id, secret);
@@ -290,7 +295,7 @@ impl Definition {
         }
         for text in ssh {
             match text.parse::<SshFlag>() {
-                Ok(SshFlag(id, agent)) => drop(self.ssh.insert(id, agent)),
+                Ok(SshFlag(id, agent)) => drop(self.ssh.insert(id, agent.within(&folder))),
                 Err(why) => self.problems.push(self.error(why)),
             }
         }

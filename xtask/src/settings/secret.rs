@@ -138,6 +138,12 @@ impl Ssh {
         Self(self.0.into_iter().map(absolute).collect())
     }
 
+    /// With files that are relative to a folder, whatever they would be relative to otherwise.
+    #[must_use]
+    pub fn within(self, folder: &Path) -> Self {
+        Self(self.0.into_iter().map(|path| folder.join(path)).collect())
+    }
+
     /// What it stands for: files are relative to `folder`. `is_socket` tells a socket from a file of keys. None where the
     /// user has no agent.
     pub fn resolve(

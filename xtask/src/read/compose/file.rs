@@ -171,23 +171,23 @@ fn read_include(include: &Node) -> Result<Include, Diagnostic> {
 }
 
 /// Paths of a service's build as they are seen from anywhere: below `folder`, where they are relative.
-pub(super) fn place_paths(service: &mut Node, folder: &Path) {
+pub(super) fn place_paths(service: &mut Node, folder: &Path, variable: &Variables<'_>) {
     let Value::Map(entries) = &mut service.value else { return };
     for (_, build) in entries.iter_mut().filter(|(key, _)| key == "build") {
-        place(build, folder);
+        place(build, folder, variable);
         let Value::Map(entries) = &mut build.value else { continue };
         for (key, node) in entries {
             match (key.as_str(), &mut node.value) {
-                ("context", _) => place(node, folder),
-                ("additional_contexts", Value::Map(contexts)) => {
-                    contexts.iter_mut().for_each(|(_, node)| place(node, folder));
+                ("context", _) => place(node, folder, variable),
+                ("additional_contexts" | "ssh", Value::Map(paths)) => {
+                    paths.iter_mut().for_each(|(_, node)| place(node, folder, variable));
                 }
-                ("additional_contexts", Value::List(items)) => {
+                ("additional_contexts" | "ssh", Value::List(items)) => {
                     for item in items {
                         let Value::Text(text) = &item.value else { continue };
                         let Some((name, value)) = text.split_once('=') else { continue };
                         let mut value = item.with(Value::Text(value.to_owned()));
-                        place(&mut value, folder);
+                        place(&mut value, folder, variable);
                         if let Value::Text(value) = value.value {
                             item.value = Value::Text(format!("{name}={value}"));
                         }
@@ -213,19 +213,22 @@ pub(super) fn default_context(service: &mut Node, folder: &Path) {
 }
 
 /// The same for the file of a secret.
-pub(super) fn place_file(secret: &mut Node, folder: &Path) {
+pub(super) fn place_file(secret: &mut Node, folder: &Path, variable: &Variables<'_>) {
     let Value::Map(entries) = &mut secret.value else { return };
-    entries.iter_mut().filter(|(key, _)| key == "file").for_each(|(_, node)| place(node, folder));
+    entries.iter_mut().filter(|(key, _)| key == "file").for_each(|(_, node)| place(node, folder, variable));
 }
 
-fn place(node: &mut Node, folder: &Path) {
+fn place(node: &mut Node, folder: &Path, variable: &Variables<'_>) {
     if node.tag == Some(NodeTag::Reset) {
         return;
     }
     let Value::Text(text) = &node.value else { return };
-    if !is_elsewhere(text) {
-        node.value = Value::Text(super::clean(&folder.join(text)).display().to_string());
-    }
+    let path = match text.strip_prefix('~') {
+        _ if is_elsewhere(text) => return,
+        Some(rest) => Path::new(&variable("HOME").unwrap_or_default()).join(rest.trim_start_matches('/')),
+        None => folder.join(text),
+    };
+    node.value = Value::Text(super::clean(&path).display().to_string());
 }
 
 /// Whether a context is none of this machine's folders.

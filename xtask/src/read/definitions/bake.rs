@@ -27,6 +27,9 @@ use crate::model::Diagnostic;
 
 /// What is built when nothing is named.
 const DEFAULT: &str = "default";
+/// How many targets may inherit through each other.
+const MAX_DEPTH: usize = 200;
+
 /// What files came to.
 #[derive(Debug, Default)]
 pub(super) struct Baked {
@@ -58,7 +61,7 @@ pub(super) fn bake(
     let project = Project::of(&globals, &mut baked.problems);
     let wanted = project.wanted(picks, &all, &mut baked.problems);
     for name in wanted {
-        if let Some(mut resolved) = project.resolve(&name, &mut BTreeMap::new()) {
+        if let Some(mut resolved) = project.resolve(&name, &mut BTreeMap::new(), 0) {
             resolved.finish();
             baked.targets.push(resolved);
         }
@@ -146,15 +149,26 @@ impl Project {
 
     /// A target with what it inherits below it; none for one that is being looked at, as one that inherits from itself.
     /// `seen` has those that were looked at: however often one is inherited, that is done once.
-    fn resolve(&self, name: &str, seen: &mut BTreeMap<String, Option<Target>>) -> Option<Target> {
+    fn resolve(
+        &self,
+        name: &str,
+        seen: &mut BTreeMap<String, Option<Target>>,
+        depth: usize,
+    ) -> Option<Target> {
         if let Some(known) = seen.get(name) {
             return known.clone();
         }
         let own = self.targets.get(name)?;
+        let depth = depth + 1;
+        if depth > MAX_DEPTH {
+            let mut own = own.clone();
+            own.problems.push(own.error("inherits through more targets than a person writes"));
+            return Some(own);
+        }
         seen.insert(name.to_owned(), None);
         let mut all = Target::default();
         for parent in &own.inherits {
-            match self.resolve(parent, seen) {
+            match self.resolve(parent, seen, depth) {
                 Some(resolved) => all.merge(resolved),
                 None if self.targets.contains_key(parent) => {}
                 None => {
@@ -209,7 +223,7 @@ impl Project {
                     }
                 }
                 None if self.targets.contains_key(&name) => {
-                    let resolved = self.resolve(&name, &mut BTreeMap::new());
+                    let resolved = self.resolve(&name, &mut BTreeMap::new(), 0);
                     queue.extend(resolved.iter().flat_map(Target::linked));
                     found.push(name);
                 }

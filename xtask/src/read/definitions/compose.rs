@@ -1,6 +1,8 @@
 //! Compose files to definitions: every `build` section of a project, whatever its profiles, as `docker compose config` tells
 //! it and `docker compose build` names it (compose-spec, `build.md`).
 
+use std::collections::HashSet;
+
 use super::{Definition, Definitions, NamedFile, unreadable};
 use crate::model::Diagnostic;
 use crate::read::compose::{self, ComposeModel};
@@ -108,13 +110,9 @@ impl Reading<'_> {
     /// The elements of a list of texts.
     fn texts(&mut self, node: &Node, key: &str) -> Vec<String> {
         let Some(list) = node.get(key) else { return Vec::new() };
-        let items: Vec<_> = list.items().iter().map(|item| item.text().map(str::to_owned)).collect();
-        let mut texts: Vec<String> = Vec::new();
-        for text in items {
-            let text = self.said(text);
-            texts.extend(text.filter(|text| !texts.contains(text)));
-        }
-        texts
+        let mut seen = HashSet::new();
+        let texts = list.items().iter().filter_map(|item| self.said(item.text().map(str::to_owned)));
+        texts.filter(|text| seen.insert(text.clone())).collect()
     }
 
     /// Keys and values, of which some have none.
@@ -163,12 +161,9 @@ impl Reading<'_> {
         self.definition
             .labels
             .extend(labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())));
-        let tags = self.texts(build, "tags");
-        for tag in tags {
-            if !self.definition.names.contains(&tag) {
-                self.definition.names.push(tag);
-            }
-        }
+        let mut tags = self.texts(build, "tags");
+        tags.retain(|tag| !self.definition.names.contains(tag));
+        self.definition.names.extend(tags);
         let platforms = self.texts(build, "platforms");
         self.definition.add_platforms(platforms);
         for (name, value) in self.pairs(build, "additional_contexts") {

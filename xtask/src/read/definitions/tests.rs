@@ -164,14 +164,62 @@ fn what_grows_without_bound_is_refused() {
 }
 
 #[test]
+fn what_leads_too_deep_is_refused() {
+    let chain = |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<String>();
+    let services = chain(50_000, &|n| format!("  s{n}: {{extends: s{}}}\n", n + 1));
+    check(
+        &format!("//- compose.yaml\nservices:\n{services}  s50000: {{build: .}}\n"),
+        "compose.yaml",
+        "error: compose.yaml: `extends` of `s101` in compose.yaml stands deeper than anything that a person writes",
+    );
+    let targets = chain(50_000, &|n| format!("target \"s{n}\" {{ inherits = [\"s{}\"] }}\n", n + 1));
+    check(
+        &format!("//- docker-bake.hcl\n{targets}target \"s50000\" {{}}\n"),
+        "docker-bake.hcl#s0",
+        "s0\nerror: docker-bake.hcl:201: inherits through more targets than a person writes",
+    );
+}
+
+#[test]
 fn wide_files_are_put_together_in_one_go() {
-    let args = |value: &str| (0..50_000).map(|n| format!("        - K{n}={value}\n")).collect::<String>();
-    let file =
-        |value: &str| format!("services:\n  a:\n    build:\n      context: .\n      args:\n{}", args(value));
+    let many = |of: &dyn Fn(usize) -> String| (0..50_000).map(of).collect::<String>();
+    let file = |value: &str| {
+        let services = many(&|n| format!("  s{n}: {{build: .}}\n"));
+        let args = many(&|n| format!("        - K{n}={value}\n"));
+        let tags = many(&|n| format!("        - t:{n}\n"));
+        format!(
+            "services:\n{services}  a:\n    build:\n      context: .\n      args:\n{args}      tags:\n{tags}"
+        )
+    };
     let tree = TestTree::new("");
     tree.write("compose.yaml", file("1"));
     tree.write("more.yaml", file("2"));
     let found = of(&tree, &["compose.yaml".to_owned(), "more.yaml".to_owned()], &[]);
-    let args = &found.images.first().expect("an image").args;
-    assert_eq!((args.len(), args.get("K7").map(String::as_str)), (50_000, Some("2")), "{:?}", found.problems);
+    assert_eq!(found.images.len(), 50_001, "{:?}", found.problems);
+    let image = found.images.iter().find(|image| image.name == "a").expect("an image");
+    assert_eq!((image.args.len(), image.args.get("K7").map(String::as_str)), (50_000, Some("2")));
+    assert_eq!(image.names.len(), 50_001);
+}
+
+/// As `docker compose config` has them; `bake` looks for its files from where it is run.
+#[test]
+fn files_of_secrets_and_agents_are_found_from_everywhere() {
+    let tree = TestTree::new(
+        "//- api/compose.yaml\nservices:\n  a:\n    build:\n      context: .\n      secrets: [s, h, e]\n      ssh: [default, k=./a, m=~/x, n=/abs]\n  b:\n    extends: {file: sub/b.yaml, service: b}\nsecrets:\n  s: {file: ./f}\n  h: {file: ~/f}\n  e: {environment: E}\n\
+         //- api/sub/b.yaml\nservices:\n  b:\n    build:\n      context: .\n      ssh: {k: a}\n\
+         //- docker-bake.hcl\ntarget \"c\" {\n  context = \"api\"\n  secret = [\"id=s,src=./f\", \"id=e,env=E\"]\n  ssh = [\"default\", \"k=f,/abs\"]\n}\n",
+    );
+    let files = ["api/compose.yaml".to_owned(), "docker-bake.hcl".to_owned()];
+    let found = of(&tree, &files, &[("HOME", "/home/me")]);
+    let root = tree.root().display().to_string();
+    let told = found.images.iter().map(|image| format!("{} {:?} {:?}", image.name, image.secrets, image.ssh));
+    let told: Vec<String> = told.map(|line| line.replace("/./", "/").replace(&root, "ROOT")).collect();
+    assert_eq!(
+        told,
+        [
+            r#"a {"e": Env("E"), "h": File("/home/me/f"), "s": File("ROOT/api/f")} {"default": Ssh([]), "k": Ssh(["ROOT/api/a"]), "m": Ssh(["/home/me/x"]), "n": Ssh(["/abs"])}"#,
+            r#"b {} {"k": Ssh(["ROOT/api/sub/a"])}"#,
+            r#"c {"e": Env("E"), "s": File("ROOT/f")} {"default": Ssh([]), "k": Ssh(["ROOT/f", "/abs"])}"#,
+        ]
+    );
 }

@@ -22,6 +22,10 @@ pub(super) type Row = (String, Vec<(String, Value)>);
 /// Variables, functions and blocks by name.
 pub(super) struct Globals<'a> {
     pub(super) file: &'a BakeFile,
+    /// The last block of each kind and label.
+    last: BTreeMap<(&'a str, &'a str), &'a Block>,
+    /// The last attribute of each name at the top.
+    attributes: BTreeMap<&'a str, &'a Named>,
     environment: &'a dyn Fn(&str) -> Option<String>,
     known: RefCell<BTreeMap<String, Value>>,
     /// Functions of the file that are being called.
@@ -38,8 +42,12 @@ impl<'a> Globals<'a> {
             ("BAKE_LOCAL_PLATFORM", Platform::local().to_string()),
         ];
         let known = built_in.map(|(name, value)| (name.to_owned(), Value::Text(value))).into();
+        let last = file.blocks.iter().map(|block| ((block.kind.as_str(), block.label()), block)).collect();
+        let attributes = file.attributes.iter().map(|named| (named.name.as_str(), named)).collect();
         Self {
             file,
+            last,
+            attributes,
             environment,
             known: RefCell::new(known),
             called: RefCell::default(),
@@ -48,7 +56,7 @@ impl<'a> Globals<'a> {
     }
 
     fn last(&self, kind: &str, label: &str) -> Option<&'a Block> {
-        self.file.blocks.iter().rev().find(|block| block.kind == kind && block.label() == label)
+        self.last.get(&(kind, label)).copied()
     }
 
     pub(super) fn evaluate(&self, expression: &Expression, depth: usize) -> Result<Value, String> {
@@ -185,7 +193,7 @@ impl Names for Globals<'_> {
         if let Some(known) = self.known.borrow().get(name) {
             return Ok(Some(known.clone()));
         }
-        let attribute = self.file.attributes.iter().rev().find(|attribute| attribute.name == name);
+        let attribute = self.attributes.get(name).copied();
         let value = match (attribute, self.last("variable", name)) {
             (_, Some(block)) => {
                 self.declared(name, block, attribute.or_else(|| block.get("default")), depth)?

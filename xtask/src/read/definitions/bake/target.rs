@@ -1,6 +1,6 @@
 //! Pure: one target, its attributes evaluated, and how one goes over another (buildx, `Target.Merge` in `bake/bake.go`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::eval::Scope;
@@ -135,12 +135,8 @@ impl Target {
     pub(super) fn finish(&mut self) {
         self.contexts.retain(|_, context| !context.is_empty());
         for list in [&mut self.tags, &mut self.platforms].into_iter().flatten() {
-            let mut seen: Vec<String> = Vec::new();
-            list.retain(|one| {
-                let is_new = !one.is_empty() && !seen.contains(one);
-                seen.push(one.clone());
-                is_new
-            });
+            let mut seen = HashSet::new();
+            list.retain(|one| !one.is_empty() && seen.insert(one.clone()));
         }
         self.context.get_or_insert_with(|| ".".to_owned());
         self.dockerfile = self.dockerfile.take().filter(|path| !path.is_empty());
