@@ -215,19 +215,14 @@ impl Project {
                 continue;
             }
             // As for bake, a name is a group first, and a target of the same name is reached by it.
-            match self.groups.get(&name) {
-                Some(members) => {
-                    queue.extend(members.iter().rev().cloned());
-                    if members.contains(&name) && self.targets.contains_key(&name) {
-                        found.push(name);
-                    }
-                }
-                None if self.targets.contains_key(&name) => {
-                    let resolved = self.resolve(&name, &mut BTreeMap::new(), 0);
-                    queue.extend(resolved.iter().flat_map(Target::linked));
-                    found.push(name);
-                }
-                None => problems.push(unknown(&name, file)),
+            let members = self.groups.get(&name);
+            queue.extend(members.iter().flat_map(|members| members.iter().rev().cloned()));
+            if self.targets.contains_key(&name) && members.is_none_or(|members| members.contains(&name)) {
+                let resolved = self.resolve(&name, &mut BTreeMap::new(), 0);
+                queue.extend(resolved.iter().flat_map(Target::linked));
+                found.push(name);
+            } else if members.is_none() {
+                problems.push(unknown(&name, file));
             }
         }
         found
