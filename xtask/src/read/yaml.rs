@@ -270,16 +270,7 @@ impl<'t> Reader<'t> {
                 return Ok(Node { line: known.line, ..known.clone() });
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let is_string = tag.as_ref().and_then(|tag| tag.core_suffix()) == Some("str");
-                let value = match style {
-                    ScalarStyle::Plain if !is_string => match self.json {
-                        Some(number) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
-                            Value::Text(number(&text))
-                        }
-                        _ => plain(&text),
-                    },
-                    _ => Value::Text(text.into_owned()),
-                };
+                let value = self.scalar(text.into_owned(), style, tag.as_deref());
                 (anchor, node(tag.as_deref(), value))
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -310,6 +301,17 @@ impl<'t> Reader<'t> {
             self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
+    }
+
+    fn scalar(&self, text: String, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+        let is_string = tag.and_then(Tag::core_suffix) == Some("str");
+        match self.json {
+            _ if style != ScalarStyle::Plain || is_string => Value::Text(text),
+            Some(number) if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+                Value::Text(number(&text))
+            }
+            _ => plain(&text),
+        }
     }
 
     fn mapping(&mut self, depth: usize) -> Result<Vec<(String, Node)>, Diagnostic> {
