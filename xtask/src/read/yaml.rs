@@ -140,19 +140,19 @@ impl Node {
 /// # Errors
 /// It is no text.
 pub fn decoded(bytes: Vec<u8>) -> std::io::Result<String> {
-    let invalid =
-        || std::io::Error::new(std::io::ErrorKind::InvalidData, "stream did not contain valid UTF-16");
+    let invalid = |kind: &str| {
+        let message = format!("stream did not contain valid {kind}");
+        std::io::Error::new(std::io::ErrorKind::InvalidData, message)
+    };
     let utf16 = |of: fn([u8; 2]) -> u16, bytes: &[u8]| {
         let (pairs, odd) = bytes.as_chunks();
         let text = String::from_utf16(&pairs.iter().map(|pair| of(*pair)).collect::<Vec<u16>>());
-        text.ok().filter(|_| odd.is_empty()).ok_or_else(invalid)
+        text.ok().filter(|_| odd.is_empty()).ok_or_else(|| invalid("UTF-16"))
     };
     match bytes.as_slice() {
         [0xff, 0xfe, rest @ ..] => utf16(u16::from_le_bytes, rest),
         [0xfe, 0xff, rest @ ..] => utf16(u16::from_be_bytes, rest),
-        _ => String::from_utf8(bytes).map_err(|_| {
-            std::io::Error::new(std::io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
-        }),
+        _ => String::from_utf8(bytes).map_err(|_| invalid("UTF-8")),
     }
 }
 
@@ -164,8 +164,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
     read(file, text, None)
 }
 
-/// The same of JSON, in which a key may stand twice and numbers stay as they are written: whoever reads it says what that
-/// means. `number` spells one.
+/// The same of JSON, in which a key may stand twice: whoever reads it says what that means. `number` spells numbers.
 ///
 /// # Errors
 /// Text that is none.
