@@ -39,6 +39,26 @@ pub(super) struct InContexts {
 }
 
 impl InContexts {
+    /// Puts a stage for each folder and each layout before this line.
+    fn add_stages(&mut self, line: u32) {
+        for LayoutContext { stage, .. } in &self.layouts {
+            // A reference is written with its tag, and a stage has none.
+            self.text = self.text.replace(&format!("{stage}:latest"), stage);
+        }
+        let folder =
+            |(name, _): &(String, String)| format!("FROM scratch AS {name}\nCOPY {FOLDER}/{name}/ /\n");
+        // The digest is there for the key: the builder puts the image in place of the whole stage.
+        let layout = |LayoutContext { stage, digest, .. }: &LayoutContext| {
+            format!("FROM scratch AS {stage}\nLABEL layout={digest}\n")
+        };
+        let stages: String = self.folders.iter().map(folder).chain(self.layouts.iter().map(layout)).collect();
+        self.at = line;
+        self.count = u32::try_from(stages.matches('\n').count()).unwrap_or_default();
+        let before = usize::try_from(line).unwrap_or_default().saturating_sub(1);
+        let offset: usize = self.text.split_inclusive('\n').take(before).map(str::len).sum();
+        self.text.insert_str(offset, &stages);
+    }
+
     /// The line of the text as it stands in the file.
     pub(super) fn line(&self, line: u32) -> u32 {
         if line < self.at || self.count == 0 { line } else { line.saturating_sub(self.count).max(self.at) }
@@ -105,23 +125,8 @@ impl Reader<'_> {
         let options =
             Options { target, build_args: &build_args, platform, build_platform, triggers: &triggers };
         done.text = dockerfile::rename(text, &options, &names);
-        for LayoutContext { stage, .. } in &done.layouts {
-            // A reference is written with its tag, and a stage has none.
-            done.text = done.text.replace(&format!("{stage}:latest"), stage);
-        }
-        // The digest is there for the key: the builder puts the image in place of the whole stage.
-        let layouts = done.layouts.iter().map(|LayoutContext { stage, digest, .. }| {
-            format!("FROM scratch AS {stage}\nLABEL layout={digest}\n")
-        });
-        let folders = done.folders.iter();
-        let folders = folders.map(|(name, _)| format!("FROM scratch AS {name}\nCOPY {FOLDER}/{name}/ /\n"));
-        let stages: String = folders.chain(layouts).collect();
-        if let (Some(first), false) = (file.stages.first(), stages.is_empty()) {
-            done.at = first.line;
-            done.count = u32::try_from(stages.matches('\n').count()).unwrap_or_default();
-            let before = usize::try_from(first.line).unwrap_or_default().saturating_sub(1);
-            let offset: usize = done.text.split_inclusive('\n').take(before).map(str::len).sum();
-            done.text.insert_str(offset, &stages);
+        if let Some(first) = file.stages.first() {
+            done.add_stages(first.line);
         }
         done
     }
