@@ -23,7 +23,9 @@ use crate::cli::error::{Error, ErrorKind, ExitCode};
 use crate::engine::{AnyEngine, Containers as _, Store as _};
 use crate::execute::Tried;
 use crate::host::ProcessId;
-use crate::model::{Afterwards, ArtifactKind, ImageSource, Lifetime, Phase, Plan, Reference};
+use crate::model::{
+    Afterwards, ArtifactKind, ImageSource, Lifetime, OnFailure, Phase, Plan, Reference, Stage,
+};
 use crate::plan::{Planned, Request};
 use crate::read::tree;
 use crate::registry::local::{self, find_source};
@@ -127,6 +129,12 @@ async fn run(
     };
     planned.plan.extend(trial.foreseen(&owner(session, "FORESEEN"))?);
     if dry_run {
+        // Shown in the order in which they are done. A run goes through them by itself: only then the port is known.
+        let has_steps = |phase: &Phase| planned.plan.steps.iter().any(|step| step.phase == *phase);
+        let further = purpose.phases().iter().copied().filter(has_steps);
+        let further: Vec<Stage> =
+            further.map(|phase| Stage { phase, replan: None, on_failure: OnFailure::GoOn }).collect();
+        planned.plan.stages.extend(further);
         session.tell_warnings();
         super::print(&pipeline::plan_text(session, &world, &planned, &request));
         return run::foreseen(session, &world, &request, &planned);

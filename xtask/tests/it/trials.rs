@@ -50,4 +50,8 @@ fn a_dry_run_shows_the_whole_way() {
     }
     let text = repo.run("base-images publish 1.2.3 r.example/a --dry-run --network external");
     assert!(text.contains("confirm    r.example/a/fit-framework:1.2.3-tiny"), "{text}");
+    // In the order in which it is done.
+    let at = |phase: &str| text.find(&format!("\n{phase}  ")).unwrap_or_else(|| panic!("no {phase}: {text}"));
+    let places = ["build", "verify", "test", "registry", "rehearse", "push", "confirm"].map(at);
+    assert!(places.is_sorted(), "{text}");
 }
